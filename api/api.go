@@ -1,0 +1,173 @@
+// Package api holds what travels between clients and the host: the bodies of
+// requests and answers, and the kinds of errors. It imports nothing of the
+// project, so that clients and the deployer can use it.
+//
+// Handlers live in the packages below it.
+package api
+
+import "time"
+
+// PredictRequest asks for the score of one row.
+type PredictRequest struct {
+	// Data is an object of features by name, or an array of values in feature
+	// order.
+	Data              any    `json:"data"`
+	ModelID           string `json:"model_id,omitempty"`
+	Version           string `json:"version,omitempty"`
+	ReturnConfidence  *bool  `json:"return_confidence,omitempty"` // default true
+	ReturnExplanation bool   `json:"return_explanation,omitempty"`
+	// ID is echoed in the answer; over WebSocket only.
+	ID any `json:"id,omitempty"`
+}
+
+// BatchRequest asks for the scores of many rows.
+type BatchRequest struct {
+	Data             []any  `json:"data"`
+	ModelID          string `json:"model_id,omitempty"`
+	Version          string `json:"version,omitempty"`
+	BatchSize        int    `json:"batch_size,omitempty"` // rows per call, 1 to 10000, default 1000
+	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
+}
+
+// Prediction answers one row.
+type Prediction struct {
+	Prediction       float64      `json:"prediction"` // calibrated to 0..1, or the score
+	IsAnomaly        *bool        `json:"is_anomaly"` // null: the model has no threshold
+	Confidence       *float64     `json:"confidence"`
+	ConfidenceReason string       `json:"confidence_reason,omitempty"` // why it is null
+	ModelID          string       `json:"model_id"`
+	ModelVersion     string       `json:"model_version"`
+	PredictionTime   time.Time    `json:"prediction_time"`
+	LatencyMS        float64      `json:"latency_ms"`
+	Score            float64      `json:"score"` // oriented: higher is more anomalous
+	Threshold        *float64     `json:"threshold"`
+	Calibrated       bool         `json:"calibrated"`
+	RequestID        string       `json:"request_id,omitempty"`
+	Explanation      *Explanation `json:"explanation,omitempty"`
+	ID               any          `json:"id,omitempty"`
+	Error            *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
+}
+
+// Explanation attributes a score to features.
+type Explanation struct {
+	Method        string         `json:"method"`
+	BaseValue     float64        `json:"base_value"`
+	Score         float64        `json:"score"`
+	Additive      bool           `json:"additive"`
+	Residual      float64        `json:"residual"`
+	Evaluations   int            `json:"evaluations"`
+	Contributions []Contribution `json:"contributions"`
+}
+
+// Contribution is one feature's part of a score.
+type Contribution struct {
+	Feature      string  `json:"feature"`
+	Value        any     `json:"value"`
+	Reference    any     `json:"reference"`
+	Contribution float64 `json:"contribution"`
+}
+
+// BatchResponse answers a batch, one prediction a row, in order.
+type BatchResponse struct {
+	Predictions         []Prediction `json:"predictions"`
+	TotalProcessed      int          `json:"total_processed"` // rows received
+	TotalAnomalies      int          `json:"total_anomalies"`
+	TotalFailed         int          `json:"total_failed"`
+	ProcessingTimeMS    float64      `json:"processing_time_ms"`
+	ThroughputPerSecond float64      `json:"throughput_per_second"`
+	RequestID           string       `json:"request_id"`
+}
+
+// Health says that the host is up and what it holds.
+type Health struct {
+	Status            string    `json:"status"`
+	Timestamp         time.Time `json:"timestamp"`
+	Version           string    `json:"version"`
+	UptimeSeconds     float64   `json:"uptime_seconds"`
+	LoadedModels      int       `json:"loaded_models"`
+	ActiveConnections int       `json:"active_connections"`
+	MemoryUsageMB     float64   `json:"memory_usage_mb"`
+}
+
+// Ready says whether the host should get traffic.
+type Ready struct {
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Feature is one input column of a model.
+type Feature struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype"`
+}
+
+// ModelVersion describes one version of a model.
+type ModelVersion struct {
+	ModelID     string         `json:"model_id"`
+	Version     string         `json:"version"`
+	Status      string         `json:"status"` // available, loading, loaded, failed or unloaded
+	Error       string         `json:"error,omitempty"`
+	Warnings    []string       `json:"warnings,omitempty"`
+	Description string         `json:"description,omitempty"`
+	Algorithm   string         `json:"algorithm,omitempty"`
+	Backend     string         `json:"backend,omitempty"`
+	Digest      string         `json:"digest,omitempty"`
+	Features    []Feature      `json:"features,omitempty"`
+	Threshold   *float64       `json:"threshold,omitempty"`
+	Calibration string         `json:"calibration,omitempty"`
+	Explanation string         `json:"explanation,omitempty"`
+	Stateful    bool           `json:"stateful,omitempty"`
+	Pinned      bool           `json:"pinned,omitempty"`
+	MemoryBytes int64          `json:"memory_bytes,omitempty"` // an estimate
+	Metadata    map[string]any `json:"metadata,omitempty"`
+	Changed     time.Time      `json:"changed"` // when the status changed
+}
+
+// ModelList lists every version of every model.
+type ModelList struct {
+	Models  []ModelVersion `json:"models"`
+	Total   int            `json:"total"`
+	Default string         `json:"default_model,omitempty"`
+}
+
+// Model describes all versions of one model, newest first.
+type Model struct {
+	ModelID  string            `json:"model_id"`
+	Versions []ModelVersion    `json:"versions"`
+	Aliases  map[string]string `json:"aliases,omitempty"`
+	Default  map[string]int    `json:"default,omitempty"` // weights of requests without a version
+}
+
+// Unloaded lists what an unload request unloaded.
+type Unloaded struct {
+	ModelID  string   `json:"model_id"`
+	Unloaded []string `json:"unloaded"`
+}
+
+// Learned says how many rows a stateful model learned.
+type Learned struct {
+	ModelID string `json:"model_id"`
+	Version string `json:"version"`
+	Rows    int    `json:"rows"`
+}
+
+// Stats counts what one version has answered since the process started.
+type Stats struct {
+	ModelID          string            `json:"model_id"`
+	Version          string            `json:"version"`
+	ProcessStartTime time.Time         `json:"process_start_time"`
+	Requests         uint64            `json:"requests"`
+	Errors           map[string]uint64 `json:"errors"`
+	Rows             uint64            `json:"rows"`
+	Anomalies        uint64            `json:"anomalies"`
+	Nonfinite        uint64            `json:"nonfinite"`
+	ScoreSum         float64           `json:"score_sum"`
+	Histogram        Histogram         `json:"score_histogram"`
+}
+
+// Histogram counts oriented scores: bin i holds those in (edges[i-1], edges[i]],
+// the last bin those above every edge.
+type Histogram struct {
+	Edges  []float64 `json:"edges"`
+	Counts []uint64  `json:"counts"`
+}

@@ -1,0 +1,262 @@
+package rest
+
+import (
+	"math"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// The answers that matter for speed are written by hand, as encoding/json would
+// write the types of package api; a test holds them against each other.
+
+// answer is what all predictions of one response share.
+type answer struct {
+	model      *runtime.Model
+	now        time.Time
+	latency    time.Duration
+	confidence bool
+	requestID  string
+	id         []byte
+}
+
+// appendShared writes the members that are the same in every prediction of a
+// response.
+func (a *answer) appendShared(b []byte) []byte {
+	b = append(b, `,"model_id":"`...)
+	b = append(b, a.model.ID()...)
+	b = append(b, `","model_version":"`...)
+	b = append(b, a.model.Version()...)
+	b = append(b, `","prediction_time":"`...)
+	b = a.now.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = append(b, `","latency_ms":`...)
+	b = appendMillis(b, a.latency)
+	b = append(b, `,"threshold":`...)
+	if threshold, ok := a.model.Threshold(); ok {
+		b = appendFloat(b, threshold)
+	} else {
+		b = append(b, "null"...)
+	}
+	if a.confidence {
+		if reason := a.model.NoConfidence(); reason != "" {
+			b = append(b, `,"confidence_reason":`...)
+			b = appendString(b, reason)
+		}
+	}
+	return b
+}
+
+// appendPrediction writes a prediction without its closing brace.
+func appendPrediction(b []byte, p runtime.Prediction, shared []byte) []byte {
+	b = append(b, `{"prediction":`...)
+	b = appendFloat(b, p.Value)
+	switch {
+	case !p.HasThreshold:
+		b = append(b, `,"is_anomaly":null`...)
+	case p.Anomaly:
+		b = append(b, `,"is_anomaly":true`...)
+	default:
+		b = append(b, `,"is_anomaly":false`...)
+	}
+	b = append(b, `,"confidence":`...)
+	if p.HasConfidence {
+		b = appendFloat(b, p.Confidence)
+	} else {
+		b = append(b, "null"...)
+	}
+	b = append(b, shared...)
+	b = append(b, `,"score":`...)
+	b = appendFloat(b, p.Score)
+	if p.Calibrated {
+		return append(b, `,"calibrated":true`...)
+	}
+	return append(b, `,"calibrated":false`...)
+}
+
+// appendSingle writes the answer to one row.
+func (a *answer) appendSingle(b []byte, score float64, e *runtime.Explanation) []byte {
+	var shared [512]byte
+	b = appendPrediction(b, a.model.Judge(score, a.confidence), a.appendShared(shared[:0]))
+	if e != nil {
+		b = append(b, `,"explanation":`...)
+		b = appendExplanation(b, e)
+	}
+	b = append(b, `,"request_id":`...)
+	b = appendString(b, a.requestID)
+	if a.id != nil {
+		b = append(b, `,"id":`...)
+		b = append(b, a.id...)
+	}
+	return append(b, '}')
+}
+
+// appendRows writes the predictions of a batch: scores are those of the rows that
+// could be read, scoring lists which of these failed, unread the rows that could
+// not be read at all.
+func (a *answer) appendRows(b []byte, scores []float64, scoring, unread []sdk.RowError, total int) (_ []byte, anomalies int) {
+	var space [512]byte
+	shared := a.appendShared(space[:0])
+	next := 0 // score
+	for row := range total {
+		if row > 0 {
+			b = append(b, ',')
+		}
+		if len(unread) > 0 && unread[0].Row == row {
+			b = appendRowProblem(b, unread[0])
+			unread = unread[1:]
+			continue
+		}
+		score := scores[next]
+		if len(scoring) > 0 && scoring[0].Row == next {
+			failed := scoring[0]
+			failed.Row = row
+			b = appendRowProblem(b, failed)
+			scoring = scoring[1:]
+			next++
+			continue
+		}
+		next++
+		p := a.model.Judge(score, a.confidence)
+		if p.Anomaly {
+			anomalies++
+		}
+		b = append(appendPrediction(b, p, shared), '}')
+	}
+	return b, anomalies
+}
+
+func appendRowProblem(b []byte, e sdk.RowError) []byte {
+	b = append(b, `{"error":`...)
+	return append(appendProblem(b, rowProblem(e)), '}')
+}
+
+// rowProblem is what a client is told of a row that failed.
+func rowProblem(e sdk.RowError) *api.Problem {
+	p := api.NewProblem(api.RowError, e.Field, "row %d: %s", e.Row, e.Reason)
+	if e.Field != "" {
+		p.Detail = "row " + strconv.Itoa(e.Row) + ": feature " + strconv.Quote(e.Field) + " " + e.Reason
+	}
+	return p
+}
+
+func appendProblem(b []byte, p *api.Problem) []byte {
+	b = append(b, `{"type":`...)
+	b = appendString(b, p.Type)
+	b = append(b, `,"title":`...)
+	b = appendString(b, p.Title)
+	b = append(b, `,"status":`...)
+	b = strconv.AppendInt(b, int64(p.Status), 10)
+	b = append(b, `,"detail":`...)
+	b = appendString(b, p.Detail)
+	b = append(b, `,"error_type":`...)
+	b = appendString(b, string(p.ErrorType))
+	if p.Field != "" {
+		b = append(b, `,"field":`...)
+		b = appendString(b, p.Field)
+	}
+	if p.RequestID != "" {
+		b = append(b, `,"request_id":`...)
+		b = appendString(b, p.RequestID)
+	}
+	if id, ok := p.ID.([]byte); ok && id != nil {
+		b = append(b, `,"id":`...)
+		b = append(b, id...)
+	}
+	return append(b, '}')
+}
+
+func appendExplanation(b []byte, e *runtime.Explanation) []byte {
+	b = append(b, `{"method":`...)
+	b = appendString(b, e.Method)
+	b = append(b, `,"base_value":`...)
+	b = appendFloat(b, e.BaseValue)
+	b = append(b, `,"score":`...)
+	b = appendFloat(b, e.Score)
+	b = append(b, `,"additive":`...)
+	b = strconv.AppendBool(b, e.Additive)
+	b = append(b, `,"residual":`...)
+	b = appendFloat(b, e.Residual)
+	b = append(b, `,"evaluations":`...)
+	b = strconv.AppendInt(b, int64(e.Evaluations), 10)
+	b = append(b, `,"contributions":[`...)
+	for i, c := range e.Contributions {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"feature":`...)
+		b = appendString(b, c.Feature)
+		b = append(b, `,"value":`...)
+		b = appendValue(b, c.Value)
+		b = append(b, `,"reference":`...)
+		b = appendValue(b, c.Reference)
+		b = append(b, `,"contribution":`...)
+		b = appendFloat(b, c.Contribution)
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}
+
+func appendValue(b []byte, v any) []byte {
+	switch x := v.(type) {
+	case float32:
+		if f := float64(x); math.IsNaN(f) || math.IsInf(f, 0) {
+			return append(b, "null"...)
+		}
+		return strconv.AppendFloat(b, float64(x), 'g', -1, 32)
+	case float64:
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return append(b, "null"...)
+		}
+		return appendFloat(b, x)
+	case int64:
+		return strconv.AppendInt(b, x, 10)
+	case string:
+		return appendString(b, x)
+	case bool:
+		return strconv.AppendBool(b, x)
+	}
+	return append(b, "null"...)
+}
+
+// appendFloat writes the shortest text that reads back as v, which is finite.
+func appendFloat(b []byte, v float64) []byte {
+	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
+		return strconv.AppendFloat(b, v, 'e', -1, 64)
+	}
+	return strconv.AppendFloat(b, v, 'f', -1, 64)
+}
+
+// appendMillis writes a duration in milliseconds, to the microsecond.
+func appendMillis(b []byte, d time.Duration) []byte {
+	return strconv.AppendFloat(b, float64(d.Microseconds())/1e3, 'f', -1, 64)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendString writes s as a JSON string; bytes that are not UTF-8 become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); {
+		c := s[i]
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+			i++
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			i++
+		case c < utf8.RuneSelf:
+			b = append(b, c)
+			i++
+		default:
+			r, size := utf8.DecodeRuneInString(s[i:])
+			b = utf8.AppendRune(b, r)
+			i += size
+		}
+	}
+	return append(b, '"')
+}

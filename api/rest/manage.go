@@ -1,0 +1,232 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/host"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// listModels answers GET /api/v1/models.
+func (s *Server) listModels(c *fiber.Ctx) error {
+	all, err := s.registry.List("")
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all), Default: s.cfg.DefaultModel}
+	for _, st := range all {
+		out.Models = append(out.Models, describe(st))
+	}
+	return s.json(c, out)
+}
+
+// getModel answers GET /api/v1/models/{id}.
+func (s *Server) getModel(c *fiber.Ctx) error {
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	all, err := s.registry.List(id)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	aliases := s.registry.AliasesOf(id)
+	out := api.Model{ModelID: id, Aliases: aliases.Names, Default: aliases.Default}
+	for _, st := range all {
+		out.Versions = append(out.Versions, describe(st))
+	}
+	return s.json(c, out)
+}
+
+func describe(st runtime.Status) api.ModelVersion {
+	v := api.ModelVersion{ModelID: st.ID, Version: st.Version, Status: string(st.State), Pinned: st.Pinned, Changed: st.Changed.UTC()}
+	if st.Error != nil {
+		v.Error = st.Error.Error()
+	}
+	if st.Warning != "" {
+		v.Warnings = append(v.Warnings, st.Warning)
+	}
+	if st.Model == nil {
+		return v
+	}
+	m := st.Model.Manifest
+	v.Warnings = append(v.Warnings, st.Model.Warnings...)
+	v.Description, v.Algorithm, v.Backend, v.Digest = m.Description, m.Algorithm, m.Backend, st.Model.Digest
+	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	if st.State == runtime.StateLoaded {
+		v.MemoryBytes = st.Model.Bytes()
+	}
+	if m.Calibration != nil {
+		v.Calibration = m.Calibration.Method
+	}
+	if m.Explanation != nil {
+		v.Explanation = m.Explanation.Method
+	}
+	for _, f := range m.Features {
+		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String()})
+	}
+	return v
+}
+
+// pathID is the model id of the path.
+func (s *Server) pathID(c *fiber.Ctx) (string, error) {
+	id := c.Params("id")
+	if !validName([]byte(id), false) {
+		return "", api.NewProblem(api.ValidationError, "model_id", "must be 1 to 128 letters, digits, - and _")
+	}
+	return string([]byte(id)), nil // fiber reuses the memory
+}
+
+func pathVersion(c *fiber.Ctx) (string, error) {
+	v := c.Query("version")
+	if v != "" && !validName([]byte(v), true) {
+		return "", api.NewProblem(api.ValidationError, "version", "must be a semantic version")
+	}
+	return string([]byte(v)), nil
+}
+
+// loadModel answers POST /api/v1/models/{id}/load.
+func (s *Server) loadModel(c *fiber.Ctx) error {
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	version, err := pathVersion(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	ctx, cancel := context.WithTimeout(s.base, s.cfg.Timeout)
+	defer cancel()
+	lease, err := s.registry.Load(ctx, id, version)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	loaded := lease.Model().Version()
+	lease.Release()
+	all, err := s.registry.List(id)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	for _, st := range all {
+		if st.Version == loaded {
+			return s.json(c, describe(st))
+		}
+	}
+	return s.fail(c, nil, api.NewProblem(api.VersionNotFound, "version", "version %s was removed while it was loaded", loaded))
+}
+
+// unloadModel answers DELETE /api/v1/models/{id}/unload.
+func (s *Server) unloadModel(c *fiber.Ctx) error {
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	version, err := pathVersion(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	unloaded, err := s.registry.Unload(id, version)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	if unloaded == nil {
+		unloaded = []string{}
+	}
+	return s.json(c, api.Unloaded{ModelID: id, Unloaded: unloaded})
+}
+
+// learn answers POST /api/v1/models/{id}/learn.
+func (s *Server) learn(c *fiber.Ctx) error {
+	start := s.cfg.Now()
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	if err := checkBody(c); err != nil {
+		return s.fail(c, nil, err)
+	}
+	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
+	defer cancel()
+	r := request{modelID: id}
+	if err := s.read(ctx, &r, c.Request().Body(), learn); err != nil {
+		return s.fail(c, nil, err)
+	}
+	m := r.lease.Model()
+	late := false
+	defer func() { r.release(late) }()
+	if failed := r.rows.Failed(); len(failed) > 0 {
+		return s.fail(c, m, rowProblem(failed[0]))
+	}
+	err = m.Learn(ctx, r.rows.Batch())
+	if late = errors.Is(err, runtime.ErrLate); err != nil {
+		return s.fail(c, m, err)
+	}
+	return s.json(c, api.Learned{ModelID: id, Version: m.Version(), Rows: r.rows.Total()})
+}
+
+// getStats answers GET /api/v1/models/{id}/stats.
+func (s *Server) getStats(c *fiber.Ctx) error {
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	version, err := pathVersion(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	m, err := s.registry.Peek(id, version)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	st := m.Stats.Snapshot()
+	errorCounts := st.Errors
+	if errorCounts == nil {
+		errorCounts = map[string]uint64{}
+	}
+	return s.json(c, api.Stats{
+		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
+		Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
+		Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
+	})
+}
+
+// health answers GET /health.
+func (s *Server) health(c *fiber.Ctx) error {
+	now := s.cfg.Now()
+	loaded, _ := s.registry.Counts()
+	const mb = 1 << 20
+	return s.json(c, api.Health{
+		Status: "healthy", Timestamp: now.UTC(), Version: s.cfg.Version, UptimeSeconds: now.Sub(s.started).Round(time.Millisecond).Seconds(),
+		LoadedModels: loaded, ActiveConnections: int(s.app.Server().GetOpenConnectionsCount()), MemoryUsageMB: float64(host.ResidentBytes()) / mb,
+	})
+}
+
+// ready answers GET /ready.
+func (s *Server) ready(c *fiber.Ctx) error {
+	out := api.Ready{}
+	select {
+	case <-s.registry.Ready():
+		out.Ready = true
+	default:
+		out.Reason = "the models found at start are still being loaded"
+	}
+	if s.draining.Load() {
+		out = api.Ready{Reason: "the host is shutting down"}
+	}
+	if !out.Ready {
+		c.Status(fiber.StatusServiceUnavailable)
+		c.Set(fiber.HeaderRetryAfter, "1")
+	}
+	return s.json(c, out)
+}
+
+// json answers with a body of package api.
+func (s *Server) json(c *fiber.Ctx, v any) error {
+	s.requestID(c)
+	return c.JSON(v)
+}

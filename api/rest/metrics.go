@@ -1,0 +1,112 @@
+package rest
+
+import (
+	"fmt"
+	"maps"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// metrics turns the counters that models keep into Prometheus metrics when they
+// are asked for: label values come from models that exist, never from requests.
+type metrics struct {
+	server *Server
+
+	predictions, rows, anomalies, nonfinite, errors, loaded, sockets *prometheus.Desc
+	duration, score                                                  *prometheus.Desc
+}
+
+func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
+	version := []string{"model_id", "version"}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	m := &metrics{
+		server:      s,
+		predictions: desc("model_predictions_total", "Prediction requests answered.", version...),
+		duration:    desc("model_prediction_duration_seconds", "Time from a request's last byte to its answer.", version...),
+		errors:      desc("model_errors_total", "Requests that failed, by type; without a model where none was found.", "model_id", "version", "error_type"),
+		rows:        desc("model_rows_total", "Rows scored.", version...),
+		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
+		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
+		score:       desc("model_score", "Oriented scores, on the edges of the manifest's drift bins.", version...),
+		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
+		sockets:     desc("model_websocket_connections", "Open WebSocket connections."),
+	}
+	if err := reg.Register(m); err != nil {
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return m, nil
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.score, m.loaded, m.sockets} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	all, err := m.server.registry.List("")
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(m.loaded, err)
+		return
+	}
+	for _, st := range all {
+		loaded := 0.0
+		if st.State == runtime.StateLoaded {
+			loaded = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, loaded, st.ID, st.Version)
+		if st.Model == nil {
+			continue
+		}
+		s := st.Model.Stats.Snapshot()
+		counter(m.predictions, s.Requests, st.ID, st.Version)
+		counter(m.rows, s.Rows, st.ID, st.Version)
+		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
+		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
+		for t, n := range s.Errors {
+			counter(m.errors, n, st.ID, st.Version, t)
+		}
+		seconds := make([]float64, len(s.LatencyEdges))
+		for i, e := range s.LatencyEdges {
+			seconds[i] = e.Seconds()
+		}
+		ch <- histogram(m.duration, seconds, s.Latency, s.LatencySum.Seconds(), st)
+		ch <- histogram(m.score, s.Edges, s.Bins, s.Sum, st)
+	}
+	m.server.mu.Lock()
+	failures := maps.Clone(m.server.failures)
+	m.server.mu.Unlock()
+	for t, n := range failures {
+		counter(m.errors, n, "", "", string(t))
+	}
+	ch <- prometheus.MustNewConstMetric(m.sockets, prometheus.GaugeValue, float64(m.server.sockets.count()))
+}
+
+// histogram makes Prometheus's cumulative form of counts per bin.
+func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, st runtime.Status) prometheus.Metric {
+	cumulative := make(map[float64]uint64, len(edges))
+	var count uint64
+	for i, n := range bins {
+		count += n
+		if i < len(edges) {
+			cumulative[edges[i]] = count
+		}
+	}
+	return prometheus.MustNewConstHistogram(d, count, sum, cumulative, st.ID, st.Version)
+}
+
+func metricsHandler(reg *prometheus.Registry) fiber.Handler {
+	return adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+}

@@ -1,0 +1,351 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// kind is which of the request bodies is read.
+type kind int
+
+const (
+	single    kind = iota // POST predict
+	batch                 // POST predict/batch
+	learn                 // POST learn: rows without options
+	streaming             // a WebSocket message: a predict request with an id
+)
+
+var members = map[kind][]string{
+	single:    {"data", "model_id", "version", "return_confidence", "return_explanation"},
+	batch:     {"data", "model_id", "version", "batch_size", "return_confidence"},
+	learn:     {"data", "version"},
+	streaming: {"data", "model_id", "version", "return_confidence", "return_explanation", "id"},
+}
+
+// request is a body that has been read: the rows are in the decoder of the
+// leased model.
+type request struct {
+	modelID, version string
+	routingKey       string
+	batchSize        int
+	confidence       bool
+	explanation      bool
+	id               []byte // JSON, of a WebSocket message
+
+	lease *runtime.Lease
+	rows  *rows.Decoder
+}
+
+// release gives everything back; with late the decoder stays with the call that
+// still uses it.
+func (r *request) release(late bool) {
+	if r.lease == nil {
+		return
+	}
+	if !late {
+		r.lease.Model().Recycle(r.rows)
+	}
+	r.lease.Release()
+	r.lease, r.rows = nil, nil
+}
+
+const (
+	defaultBatchSize = 1000
+	maxBatchSize     = 10000
+	hintWindow       = 256
+)
+
+// read reads a body in one pass, straight into the matrix of the model that the
+// body names. Members come in any order: where the model is named after the
+// data, it is looked for at the body's end first. On an error nothing is leased.
+func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err error) {
+	sc := &jsonscan.Scanner{Data: body}
+	r.confidence, r.batchSize = true, defaultBatchSize
+	defer func() {
+		if err != nil {
+			r.release(false)
+			err = asProblem(err)
+		}
+	}()
+	if !sc.Take('{') {
+		if sc.Peek() == 0 && sc.Pos >= len(sc.Data) {
+			return api.NewProblem(api.ValidationError, "", `the body is empty: send a JSON object such as {"data": {...}}`)
+		}
+		return api.NewProblem(api.ValidationError, "", `the body must be a JSON object such as {"data": {...}}`)
+	}
+	seen := map[string]bool{}
+	dataAt := -1
+	var usedID, usedVersion string
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil {
+			return err
+		}
+		if !more {
+			break
+		}
+		name, err := sc.String(nil)
+		if err != nil {
+			return err
+		}
+		key := string(name)
+		if seen[key] {
+			return api.NewProblem(api.ValidationError, key, "is given twice")
+		}
+		seen[key] = true
+		if err := sc.Colon(); err != nil {
+			return err
+		}
+		if key != "data" {
+			if err := r.option(sc, key, k); err != nil {
+				return err
+			}
+			continue
+		}
+		sc.Peek()
+		dataAt = sc.Pos
+		usedID, usedVersion = hinted(body, seen, "model_id", r.modelID), hinted(body, seen, "version", r.version)
+		if lease, err := s.registry.Acquire(ctx, usedID, usedVersion, r.routingKey); err != nil {
+			if err := sc.Skip(); err != nil { // the model is asked for again below
+				return err
+			}
+		} else if err := s.readData(r, lease, sc, k); err != nil {
+			return err
+		}
+	}
+	if err := sc.End(); err != nil {
+		return err
+	}
+	if dataAt < 0 {
+		return api.NewProblem(api.ValidationError, "data", "is missing: give the features of %s", map[bool]string{true: "one row", false: "each row"}[k == single || k == streaming])
+	}
+	if r.lease != nil && usedID == r.modelID && usedVersion == r.version {
+		return nil
+	}
+	r.release(false)
+	lease, err := s.registry.Acquire(ctx, r.modelID, r.version, r.routingKey)
+	if err != nil {
+		return err
+	}
+	return s.readData(r, lease, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+}
+
+// hinted is the value of a member that has been read, or else the one that
+// seems to stand near the end of the body; the caller finds out whether it does.
+func hinted(body []byte, seen map[string]bool, member, value string) string {
+	if seen[member] {
+		return value
+	}
+	tail := body[max(0, len(body)-hintWindow):]
+	at := bytes.LastIndex(tail, []byte(`"`+member+`"`))
+	if at < 0 {
+		return ""
+	}
+	sc := &jsonscan.Scanner{Data: tail, Pos: at + len(member) + 2}
+	if sc.Colon() != nil {
+		return ""
+	}
+	text, err := sc.String(nil)
+	if err != nil {
+		return ""
+	}
+	return string(text)
+}
+
+// readData reads the rows for a leased model, which r takes over.
+func (s *Server) readData(r *request, lease *runtime.Lease, sc *jsonscan.Scanner, k kind) error {
+	r.lease, r.rows = lease, lease.Model().Decoder()
+	c := sc.Peek()
+	if k == single || k == streaming {
+		if c != '{' && c != '[' {
+			return api.NewProblem(api.ValidationError, "data", "must be an object of features by name, or an array of values in feature order")
+		}
+		start := sc.Pos
+		if err := r.rows.JSONRow(sc); err != nil {
+			return err
+		}
+		if isEmpty(sc.Data[start:sc.Pos]) {
+			return api.NewProblem(api.ValidationError, "data", "is empty: give the row's features")
+		}
+		return nil
+	}
+	if c != '[' {
+		return api.NewProblem(api.ValidationError, "data", "must be an array of rows")
+	}
+	if err := r.rows.JSONRows(sc, s.cfg.MaxRows); err != nil {
+		return err
+	}
+	if r.rows.Total() == 0 {
+		return api.NewProblem(api.ValidationError, "data", "is empty: give at least one row")
+	}
+	return nil
+}
+
+// isEmpty reports whether an object or array holds nothing.
+func isEmpty(value []byte) bool {
+	return len(bytes.TrimSpace(value[1:len(value)-1])) == 0
+}
+
+// option reads the value of a member other than data.
+func (r *request) option(sc *jsonscan.Scanner, key string, k kind) error {
+	known := false
+	for _, m := range members[k] {
+		known = known || m == key
+	}
+	if !known {
+		if err := sc.Skip(); err != nil {
+			return err
+		}
+		return api.NewProblem(api.ValidationError, clip(key), "is not known%s", nearest.Hint(key, members[k]))
+	}
+	sc.Peek()
+	start := sc.Pos
+	switch key {
+	case "model_id":
+		return r.text(sc, key, &r.modelID)
+	case "version":
+		return r.text(sc, key, &r.version)
+	case "return_confidence":
+		return boolean(sc, key, &r.confidence)
+	case "return_explanation":
+		return boolean(sc, key, &r.explanation)
+	case "batch_size":
+		if c := sc.Peek(); c != '-' && (c < '0' || c > '9') {
+			if err := sc.Skip(); err != nil {
+				return err
+			}
+			return api.NewProblem(api.ValidationError, key, "must be a whole number from 1 to %d", maxBatchSize)
+		}
+		n, err := sc.Number()
+		if err != nil {
+			return err
+		}
+		size, whole := n.Int64()
+		if !whole || size < 1 || size > maxBatchSize {
+			return api.NewProblem(api.ValidationError, key, "must be a whole number from 1 to %d", maxBatchSize)
+		}
+		r.batchSize = int(size)
+		return nil
+	default: // id
+		const most = 256
+		if err := sc.Skip(); err != nil {
+			return err
+		}
+		if value := sc.Data[start:sc.Pos]; len(value) > most || value[0] == '{' || value[0] == '[' {
+			return api.NewProblem(api.ValidationError, key, "must be a string or number of at most %d bytes", most)
+		}
+		r.id = bytes.Clone(sc.Data[start:sc.Pos])
+		return nil
+	}
+}
+
+// text reads a model id, version or alias; null counts as absent.
+func (r *request) text(sc *jsonscan.Scanner, key string, to *string) error {
+	if sc.Peek() == 'n' {
+		return sc.Literal("null")
+	}
+	if sc.Peek() != '"' {
+		if err := sc.Skip(); err != nil {
+			return err
+		}
+		return api.NewProblem(api.ValidationError, key, "must be a string")
+	}
+	b, err := sc.String(nil)
+	if err != nil {
+		return err
+	}
+	if !validName(b, key == "version") {
+		if key == "version" {
+			return api.NewProblem(api.ValidationError, key, "must be a semantic version, an alias or latest")
+		}
+		return api.NewProblem(api.ValidationError, key, "must be 1 to 128 letters, digits, - and _")
+	}
+	*to = string(b)
+	return nil
+}
+
+// validName holds for [a-zA-Z0-9\-_]+, and with dot for versions, too.
+func validName(b []byte, dot bool) bool {
+	for _, c := range b {
+		ok := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || (dot && c == '.')
+		if !ok {
+			return false
+		}
+	}
+	return len(b) > 0 && len(b) <= 128
+}
+
+func boolean(sc *jsonscan.Scanner, key string, to *bool) error {
+	switch sc.Peek() {
+	case 't':
+		*to = true
+		return sc.Literal("true")
+	case 'f':
+		*to = false
+		return sc.Literal("false")
+	}
+	if err := sc.Skip(); err != nil {
+		return err
+	}
+	return api.NewProblem(api.ValidationError, key, "must be true or false")
+}
+
+// clip shortens what a client sent for an error message.
+func clip(s string) string {
+	const most = 80
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}
+
+// asProblem turns any error of a request into what the client is told.
+func asProblem(err error) *api.Problem {
+	var problem *api.Problem
+	var syntax *jsonscan.SyntaxError
+	var many *rows.TooManyRowsError
+	var unavailable *runtime.UnavailableError
+	switch {
+	case errors.As(err, &problem):
+		return problem
+	case errors.As(err, &syntax):
+		return api.NewProblem(api.ValidationError, "", "%s", syntax.Error())
+	case errors.As(err, &many):
+		return api.NewProblem(api.PayloadTooLarge, "data", "has more than %d rows: send fewer rows a request", many.Limit)
+	case errors.As(err, &unavailable):
+		p := api.NewProblem(api.ModelUnavailable, "", "%s", unavailable.Error())
+		p.RetryAfter = unavailable.RetryAfter
+		return p
+	case errors.Is(err, runtime.ErrAmbiguousModel):
+		return api.NewProblem(api.ValidationError, "model_id", "%s", err.Error())
+	case errors.Is(err, runtime.ErrModelNotFound):
+		return api.NewProblem(api.ModelNotFound, "model_id", "%s", err.Error())
+	case errors.Is(err, runtime.ErrVersionNotFound):
+		return api.NewProblem(api.VersionNotFound, "version", "%s", err.Error())
+	case errors.Is(err, runtime.ErrShuttingDown):
+		return retry(api.NewProblem(api.ShuttingDown, "", "the host is shutting down: send the request to another one"))
+	case errors.Is(err, runtime.ErrOverloaded):
+		return retry(api.NewProblem(api.Overloaded, "", "%s: try again later or send fewer requests at once", err.Error()))
+	case errors.Is(err, context.DeadlineExceeded):
+		return api.NewProblem(api.DeadlineExceeded, "", "the model did not answer in time: send fewer rows, or raise limits.timeout in its manifest")
+	case errors.Is(err, runtime.ErrNotExplained):
+		return api.NewProblem(api.ValidationError, "return_explanation", "%s", err.Error())
+	case errors.Is(err, runtime.ErrConflict):
+		return api.NewProblem(api.Conflict, "", "%s", err.Error())
+	case errors.Is(err, runtime.ErrScoring):
+		return api.NewProblem(api.ScoringError, "", "%s", err.Error())
+	}
+	return api.NewProblem(api.InternalError, "", "%s", err.Error())
+}
+
+func retry(p *api.Problem) *api.Problem {
+	p.RetryAfter = retryAfter
+	return p
+}

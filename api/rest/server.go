@@ -1,0 +1,292 @@
+// Package rest serves models over HTTP and WebSocket, on fiber.
+//
+// It reads requests, asks the runtime, writes answers, and knows nothing of how
+// models are found, loaded or scored.
+package rest
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/recover"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// Config says how to serve.
+type Config struct {
+	Version      string        // of the host, for /health
+	Timeout      time.Duration // of one request
+	BodyLimit    int           // bytes
+	MaxRows      int           // in one request
+	Insecure     bool          // management routes answer everybody
+	Loopback     bool          // the listener is reached from this machine only
+	DefaultModel string
+	Now          func() time.Time
+	Log          *slog.Logger // of the server
+	Predictions  *slog.Logger // one line a prediction, at info; nil: none
+}
+
+const (
+	retryAfter     = time.Second
+	headerBytes    = 16 << 10
+	readTimeout    = 30 * time.Second
+	idleTimeout    = 60 * time.Second
+	maxRequestID   = 128
+	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself, or start with --insecure"
+)
+
+// Server answers requests.
+type Server struct {
+	cfg         Config
+	registry    *runtime.Registry
+	app         *fiber.App
+	base        context.Context // ends when running requests must
+	stop        context.CancelFunc
+	started     time.Time
+	draining    atomic.Bool
+	scores      scores
+	predictions *slog.Logger
+	idPrefix    string
+	idCount     atomic.Uint64
+	sockets     sockets
+	metrics     *metrics
+	mu          sync.Mutex
+	failures    map[api.ErrorType]uint64 // of requests that named no model that exists
+}
+
+// New makes a server; Serve runs it. Its metrics are registered with reg.
+func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Server, error) {
+	var prefix [4]byte
+	if _, err := rand.Read(prefix[:]); err != nil {
+		return nil, fmt.Errorf("making a prefix for request ids: %w", err)
+	}
+	if cfg.Predictions == nil {
+		cfg.Predictions = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, registry: registry, started: cfg.Now(), predictions: cfg.Predictions,
+		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
+	}
+	s.base, s.stop = context.WithCancel(context.Background())
+	s.app = fiber.New(fiber.Config{
+		AppName:               "pynomaly-runtime",
+		DisableStartupMessage: true,
+		BodyLimit:             cfg.BodyLimit,
+		ReadBufferSize:        headerBytes,
+		ReadTimeout:           readTimeout,
+		IdleTimeout:           idleTimeout,
+		WriteTimeout:          cfg.Timeout + readTimeout,
+		ErrorHandler:          s.handleError,
+		StrictRouting:         false,
+	})
+	var err error
+	if s.metrics, err = newMetrics(s, reg); err != nil {
+		return nil, err
+	}
+	return s, s.routes(reg)
+}
+
+func (s *Server) routes(reg *prometheus.Registry) error {
+	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, e any) {
+		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
+	}}))
+	s.app.Use(s.closing)
+	v1 := s.app.Group("/api/v1")
+	v1.Post("/predict", s.predict)
+	v1.Post("/predict/batch", s.predictBatch)
+	v1.Get("/predict/stream", s.stream())
+	v1.Get("/models", s.listModels)
+	v1.Get("/models/:id", s.getModel)
+	v1.Get("/models/:id/stats", s.getStats)
+	v1.Post("/models/:id/load", s.managed, s.loadModel)
+	v1.Delete("/models/:id/unload", s.managed, s.unloadModel)
+	v1.Post("/models/:id/learn", s.managed, s.learn)
+	s.app.Get("/health", s.health)
+	s.app.Get("/ready", s.ready)
+	s.app.Get("/metrics", metricsHandler(reg))
+	openAPI, err := openAPIHandlers()
+	if err != nil {
+		return err
+	}
+	s.app.Get("/openapi.json", openAPI.json)
+	s.app.Get("/openapi.yaml", openAPI.yaml)
+	s.app.Use(s.noRoute)
+	return nil
+}
+
+// Serve answers on a listener until Shutdown.
+func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	if tlsConfig != nil {
+		ln = tls.NewListener(ln, tlsConfig)
+	}
+	if err := s.app.Listener(ln); err != nil {
+		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// Drain makes /ready answer 503 and every answer close its connection, so that
+// traffic goes elsewhere while the server goes on.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// Shutdown ends WebSockets after their last answer, closes the listener and
+// waits for running requests until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.Drain()
+	errs := []error{s.sockets.shutdown(ctx)}
+	if err := s.app.ShutdownWithContext(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("waiting for requests to end: %w", err))
+	}
+	s.stop()
+	return errors.Join(errs...)
+}
+
+// closing asks clients to reconnect elsewhere while the server drains.
+func (s *Server) closing(c *fiber.Ctx) error {
+	err := c.Next()
+	if s.draining.Load() {
+		c.Response().SetConnectionClose()
+	}
+	return err
+}
+
+// requestID takes the client's X-Request-ID or makes one, and sends it back.
+func (s *Server) requestID(c *fiber.Ctx) string {
+	given := c.Request().Header.Peek(fiber.HeaderXRequestID)
+	id := ""
+	if len(given) > 0 && len(given) <= maxRequestID && printable(given) {
+		id = string(given)
+	} else {
+		id = s.nextID()
+	}
+	c.Response().Header.Set(fiber.HeaderXRequestID, id)
+	return id
+}
+
+func (s *Server) nextID() string { return s.idPrefix + strconv.FormatUint(s.idCount.Add(1), 10) }
+
+func printable(b []byte) bool {
+	for _, c := range b {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return true
+}
+
+// fail answers with a problem and counts it for the model, if there is one.
+func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
+	p := *asProblem(err)
+	s.count(m, p.ErrorType)
+	if p.Status >= fiber.StatusInternalServerError {
+		s.cfg.Log.Warn("request failed", "path", c.Path(), "error_type", string(p.ErrorType), "detail", p.Detail)
+	}
+	p.RequestID = s.requestID(c)
+	if p.RetryAfter > 0 {
+		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(p.RetryAfter.Round(time.Second)/time.Second))))
+	}
+	c.Status(p.Status)
+	c.Response().SwapBody(appendProblem(c.Response().SwapBody(nil)[:0], &p))
+	c.Response().Header.SetContentType(api.ProblemContentType)
+	return nil
+}
+
+func (s *Server) count(m *runtime.Model, t api.ErrorType) {
+	if m != nil {
+		m.Stats.Failed(string(t))
+		return
+	}
+	s.mu.Lock()
+	s.failures[t]++
+	s.mu.Unlock()
+}
+
+// handleError answers what fiber refuses before a handler runs, and panics.
+func (s *Server) handleError(c *fiber.Ctx, err error) error {
+	var problem *api.Problem
+	var status *fiber.Error
+	switch {
+	case errors.As(err, &problem):
+	case errors.As(err, &status):
+		switch status.Code {
+		case fiber.StatusRequestEntityTooLarge:
+			problem = api.NewProblem(api.PayloadTooLarge, "", "the body has more than %d bytes: send fewer rows a request", s.cfg.BodyLimit)
+		case fiber.StatusRequestHeaderFieldsTooLarge:
+			problem = api.NewProblem(api.HeadersTooLarge, "", "the headers have more than %d bytes", headerBytes)
+		case fiber.StatusMethodNotAllowed:
+			problem = api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method()))
+		case fiber.StatusNotFound:
+			problem = api.NewProblem(api.NotFound, "", "there is nothing at %s", clip(c.Path()))
+		case fiber.StatusUpgradeRequired:
+			problem = api.NewProblem(api.ValidationError, "Upgrade", "this path speaks WebSocket: send an upgrade request")
+		case fiber.StatusInternalServerError:
+			problem = api.NewProblem(api.InternalError, "", "%s", status.Message)
+		default:
+			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", clip(status.Message))
+		}
+	default:
+		s.cfg.Log.Error("request failed", "path", c.Path(), "error", err)
+		problem = api.NewProblem(api.InternalError, "", "the host failed; its log says more")
+	}
+	return s.fail(c, nil, problem)
+}
+
+// noRoute answers paths and methods that no route takes.
+func (s *Server) noRoute(c *fiber.Ctx) error {
+	path := c.Path()
+	var allowed []string
+	for _, routes := range s.app.Stack() {
+		for _, r := range routes {
+			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path) && !contains(allowed, r.Method) {
+				allowed = append(allowed, r.Method)
+			}
+		}
+	}
+	if len(allowed) == 0 {
+		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "there is nothing at %s: /openapi.json lists the routes", clip(path)))
+	}
+	for _, m := range allowed {
+		c.Append(fiber.HeaderAllow, m)
+	}
+	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
+}
+
+func contains(list []string, s string) bool {
+	for _, v := range list {
+		if v == s {
+			return true
+		}
+	}
+	return false
+}
+
+// managed lets a request for a route that changes the host pass: everybody on a
+// loopback listener or with Insecure, else only callers on this very machine
+// that no proxy forwarded.
+func (s *Server) managed(c *fiber.Ctx) error {
+	if s.cfg.Insecure || s.cfg.Loopback {
+		return c.Next()
+	}
+	forwarded := false
+	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
+		forwarded = forwarded || len(c.Request().Header.Peek(h)) > 0
+	}
+	if ip := c.Context().RemoteIP(); !forwarded && ip != nil && ip.IsLoopback() {
+		return c.Next()
+	}
+	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
+}

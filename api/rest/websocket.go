@@ -1,0 +1,199 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/gofiber/contrib/websocket"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+const (
+	pingEvery    = 30 * time.Second
+	silence      = 75 * time.Second // after which a peer that answers no ping is gone
+	writeTimeout = 10 * time.Second
+)
+
+// sockets are the open WebSocket connections.
+type sockets struct {
+	mu     sync.Mutex
+	open   map[*websocket.Conn]struct{}
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// add takes a connection in; false: the server is shutting down.
+func (s *sockets) add(c *websocket.Conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	if s.open == nil {
+		s.open = map[*websocket.Conn]struct{}{}
+	}
+	s.open[c] = struct{}{}
+	s.wg.Add(1)
+	return true
+}
+
+func (s *sockets) remove(c *websocket.Conn) {
+	s.mu.Lock()
+	delete(s.open, c)
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+func (s *sockets) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.open)
+}
+
+// shutdown makes every connection end after the answer it is working on.
+func (s *sockets) shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.open {
+		_ = c.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which says goodbye
+	}
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() { s.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for WebSockets to close: %w", ctx.Err())
+	}
+}
+
+// keepAlive gives a peer time until its next message, unless the server shuts
+// down.
+func (s *sockets) keepAlive(c *websocket.Conn) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	return c.SetReadDeadline(time.Now().Add(silence))
+}
+
+func (s *sockets) closing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+// stream answers WS /api/v1/predict/stream: a predict request a text message.
+func (s *Server) stream() fiber.Handler {
+	upgrade := websocket.New(s.serveSocket, websocket.Config{HandshakeTimeout: writeTimeout})
+	return func(c *fiber.Ctx) error {
+		if !websocket.IsWebSocketUpgrade(c) {
+			return fiber.ErrUpgradeRequired
+		}
+		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
+		return upgrade(c)
+	}
+}
+
+const routingKeyLocal = "routing_key"
+
+func (s *Server) serveSocket(c *websocket.Conn) {
+	if !s.sockets.add(c) {
+		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+		return
+	}
+	defer s.sockets.remove(c)
+	key, _ := c.Locals(routingKeyLocal).(string)
+	c.SetReadLimit(int64(s.cfg.BodyLimit))
+	alive := func(string) error { return s.sockets.keepAlive(c) }
+	c.SetPongHandler(alive)
+	c.SetPingHandler(func(data string) error {
+		_ = c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTimeout))
+		return alive("")
+	})
+	_ = alive("")
+	stop := s.pinging(c)
+	defer stop()
+	for {
+		kind, message, err := c.ReadMessage()
+		if err != nil {
+			switch {
+			case s.sockets.closing():
+				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+			case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
+				s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
+			}
+			return
+		}
+		_ = alive("")
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
+		if err := c.WriteMessage(websocket.TextMessage, s.message(kind, message, key)); err != nil {
+			return
+		}
+		if s.sockets.closing() {
+			s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+			return
+		}
+	}
+}
+
+// pinging keeps a connection alive until the returned function is called.
+func (s *Server) pinging(c *websocket.Conn) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(pingEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+				if c.WriteControl(websocket.PingMessage, nil, time.Now().Add(writeTimeout)) != nil {
+					return
+				}
+			}
+		}
+	})
+	return func() { close(done); wg.Wait() }
+}
+
+func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
+	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
+}
+
+// message answers one message.
+func (s *Server) message(kind int, body []byte, key string) []byte {
+	start := s.cfg.Now()
+	requestID := s.nextID()
+	if kind != websocket.TextMessage {
+		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
+	}
+	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
+	defer cancel()
+	r := &request{routingKey: key}
+	if err := s.read(ctx, r, body, streaming); err != nil {
+		return s.socketProblem(nil, r, requestID, err)
+	}
+	m := r.lease.Model()
+	out, err := s.one(ctx, r, start, requestID, nil)
+	if err != nil {
+		return s.socketProblem(m, r, requestID, err)
+	}
+	return out
+}
+
+func (s *Server) socketProblem(m *runtime.Model, r *request, requestID string, err error) []byte {
+	p := *asProblem(err)
+	s.count(m, p.ErrorType)
+	p.RequestID = requestID
+	p.ID = r.id
+	return appendProblem(nil, &p)
+}

@@ -1,0 +1,40 @@
+// Package backends is what the runtime asks of the code that opens artifacts.
+//
+// Each backend lives in a package of its own below this one; none of them knows
+// of catalogs, requests or calibration.
+package backends
+
+import (
+	"context"
+	"errors"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// ErrRefused is wrapped by errors that say why an artifact must not be served.
+var ErrRefused = errors.New("refused")
+
+// ErrUnavailable is wrapped by errors that say that a backend cannot open
+// anything now, whatever the artifact.
+var ErrUnavailable = errors.New("backend unavailable")
+
+// Artifact is a model's file together with what its manifest says.
+type Artifact struct {
+	Manifest *manifest.Manifest
+	Bytes    []byte // the very bytes whose digest was checked
+	Digest   string // "sha256:..." of Bytes
+	Files    map[string][]byte
+	// ProbeRows are rows the model should be able to score.
+	ProbeRows *sdk.Batch
+}
+
+// Backend opens artifacts of one kind.
+type Backend interface {
+	// Complete fills in what the manifest leaves to the artifact, such as the
+	// features and the output of an ONNX graph.
+	Complete(m *manifest.Manifest, artifact []byte) error
+	// Open checks the artifact and returns a Scorer for it. It returns by the
+	// deadline of ctx at the latest.
+	Open(ctx context.Context, a Artifact) (sdk.Scorer, error)
+}

@@ -1,0 +1,185 @@
+// Package onnx opens ONNX graphs with ONNX Runtime.
+//
+// A graph is checked in Go (package graph), then loaded and run in a child
+// process under limits, and only then loaded here. The library is found at run
+// time; without it, or in a build without cgo, everything is refused with what
+// to do. Thresholds, orientation and calibration are the runtime's.
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/internal/host"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Version is the release of ONNX Runtime that this package is proved with.
+const Version = "1.28.0"
+
+// The ways of proving a graph before it is loaded.
+const (
+	ProbeChild     = "child"
+	ProbeInProcess = "in_process"
+)
+
+// Config says how to open graphs.
+type Config struct {
+	Library  string // file of the library; empty: found by Locate
+	Probe    string // ProbeChild or ProbeInProcess
+	StateDir string // remembers which graphs were proved; empty: forgotten at exit
+	Log      *slog.Logger
+}
+
+// Backend opens ONNX graphs.
+type Backend struct {
+	cfg         Config
+	unavailable error // why nothing can be opened; nil: all is well
+	library     string
+	version     string
+	proofs      *proofs
+	loading     chan struct{} // one load at a time, so that its memory can be measured
+}
+
+var _ backends.Backend = (*Backend)(nil)
+
+// New finds and loads ONNX Runtime. It never fails: Err says whether the library
+// could be had, and Open repeats it.
+func New(cfg Config) *Backend {
+	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir)}
+	library, err := Locate(cfg.Library)
+	if err == nil {
+		b.library = library
+		b.version, err = initialise(library)
+	}
+	if err != nil {
+		b.unavailable = fmt.Errorf("%w: ONNX models cannot be served: %w", backends.ErrUnavailable, err)
+	}
+	return b
+}
+
+// Err says why ONNX models cannot be served, or is nil.
+func (b *Backend) Err() error { return b.unavailable }
+
+// Library is the file and the version of the library in use.
+func (b *Backend) Library() (file, version string) { return b.library, b.version }
+
+// Complete fills in features, input and output from the graph.
+func (b *Backend) Complete(m *manifest.Manifest, artifact []byte) error {
+	g, err := graph.Check(artifact, m.Trusted)
+	if err != nil {
+		return fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+	}
+	if err := complete(m, g); err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	}
+	return nil
+}
+
+// Open checks, proves and loads a graph.
+func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
+	if b.unavailable != nil {
+		return nil, b.unavailable
+	}
+	g, err := graph.Check(a.Bytes, a.Manifest.Trusted)
+	if err != nil {
+		return nil, fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+	}
+	bind, err := bindGraph(a.Manifest, g)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	}
+	job := probeJob{
+		Library: b.library, Graph: a.Bytes, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
+	}
+	var found finding
+	if b.cfg.Probe == ProbeInProcess {
+		found, err = b.inProcess(ctx, job)
+	} else {
+		found, err = b.proofs.prove(ctx, job, a.Digest, b.version)
+	}
+	if err != nil {
+		return nil, err
+	}
+	bind.OutputRank = found.OutputRank
+	return b.load(ctx, a.Bytes, bind, a.Manifest)
+}
+
+// load makes the session, by the deadline of ctx: the call into the library
+// cannot be cancelled, so a late one is closed when it comes.
+func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest) (sdk.Scorer, error) {
+	select {
+	case b.loading <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("waiting for another model to load: %w", ctx.Err())
+	}
+	type result struct {
+		scorer *scorer
+		err    error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-b.loading }()
+		before := host.ResidentBytes()
+		s, err := newScorer(data, bind, m)
+		if err == nil {
+			s.memory = max(2*int64(len(data)), host.ResidentBytes()-before)
+		}
+		done <- result{s, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return nil, fmt.Errorf("%w: loading the graph: %w", backends.ErrRefused, r.err)
+		}
+		return r.scorer, nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.err == nil {
+				if err := r.scorer.Close(); err != nil {
+					b.cfg.Log.Error("closing a model that loaded too late", "error", err)
+				}
+			}
+		}()
+		return nil, fmt.Errorf("loading the graph: %w", ctx.Err())
+	}
+}
+
+// inProcess proves a graph without a child: for hosts that may not start
+// processes, and models that are trusted.
+func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) {
+	type result struct {
+		finding
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		f, err := runProbe(ctx, job)
+		done <- result{f, err}
+	}()
+	select {
+	case r := <-done:
+		if r.err != nil {
+			return r.finding, fmt.Errorf("%w: %w", backends.ErrRefused, r.err)
+		}
+		return r.finding, nil
+	case <-ctx.Done():
+		return finding{}, fmt.Errorf("proving the graph: %w", ctx.Err())
+	}
+}
+
+// finding is what a probe found out.
+type finding struct {
+	OutputRank int
+	LoadTime   time.Duration
+	BatchTime  time.Duration // of one call of MaxRows rows
+}
+
+var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")

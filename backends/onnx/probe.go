@@ -1,0 +1,271 @@
+package onnx
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/gob"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// probeVersion changes when the probe does, so that old passes are forgotten.
+const probeVersion = "1"
+
+// probeJob is what the probe's process is told on its standard input.
+type probeJob struct {
+	Library string
+	Graph   []byte
+	Binding binding
+	Rows    wireBatch
+	MaxRows int
+	Memory  int64
+	Time    time.Duration
+}
+
+// probeAnswer is what it writes to its standard output.
+type probeAnswer struct {
+	Finding finding
+	Error   string
+}
+
+// wireBatch is a sdk.Batch that gob can carry.
+type wireBatch struct {
+	Features []sdk.Feature
+	Rows     int
+	Float32s []float32
+	Float64s []float64
+	Int64s   []int64
+	Columns  []sdk.Column
+}
+
+func encodeBatch(b *sdk.Batch) wireBatch {
+	w := wireBatch{Features: b.Features(), Rows: b.Rows(), Float32s: b.Float32s(), Float64s: b.Float64s(), Int64s: b.Int64s()}
+	if b.Dense() == 0 {
+		for j := range b.Features() {
+			w.Columns = append(w.Columns, *b.Column(j))
+		}
+	}
+	return w
+}
+
+func (w *wireBatch) batch() *sdk.Batch {
+	b := sdk.NewBatch(w.Features)
+	b.Resize(w.Rows)
+	copy(b.Float32s(), w.Float32s)
+	copy(b.Float64s(), w.Float64s)
+	copy(b.Int64s(), w.Int64s)
+	for j, c := range w.Columns {
+		*b.Column(j) = c
+	}
+	return b
+}
+
+// tile repeats the rows of b until there are n.
+func tile(b *sdk.Batch, n int) *sdk.Batch {
+	out := sdk.NewBatch(b.Features())
+	out.Resize(n)
+	for i := range n {
+		out.CopyRow(i, b, i%b.Rows())
+	}
+	return out
+}
+
+// proofs remembers which graphs passed the probe.
+type proofs struct {
+	dir string
+	mu  sync.Mutex
+	ok  map[string]finding
+}
+
+func newProofs(stateDir string) *proofs {
+	p := &proofs{ok: map[string]finding{}}
+	if stateDir != "" {
+		p.dir = filepath.Join(stateDir, "onnx-proved")
+	}
+	return p
+}
+
+// key names everything that a pass depends on.
+func (p *proofs) key(job probeJob, digest, version string) (string, error) {
+	h := sha256.New()
+	bind := job.Binding
+	err := json.NewEncoder(h).Encode([]any{probeVersion, digest, version, bind, job.MaxRows, job.Memory, job.Time, runtime.GOARCH})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+func (p *proofs) recall(key string) (finding, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f, ok := p.ok[key]; ok {
+		return f, true
+	}
+	if p.dir == "" {
+		return finding{}, false
+	}
+	data, err := os.ReadFile(filepath.Join(p.dir, key))
+	var f finding
+	if err != nil || json.Unmarshal(data, &f) != nil || f.OutputRank < 1 || f.OutputRank > 2 {
+		return finding{}, false
+	}
+	p.ok[key] = f
+	return f, true
+}
+
+// remember keeps a pass; a state directory that cannot be written only costs
+// another probe after a restart.
+func (p *proofs) remember(key string, f finding) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ok[key] = f
+	if p.dir == "" {
+		return
+	}
+	data, err := json.Marshal(f)
+	if err != nil || os.MkdirAll(p.dir, 0o700) != nil {
+		return
+	}
+	tmp, err := os.CreateTemp(p.dir, ".new-*")
+	if err != nil {
+		return
+	}
+	_, err = tmp.Write(data)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), filepath.Join(p.dir, key))
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+}
+
+// prove returns what is known of a graph, running the probe's process where it
+// has not passed yet.
+func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string) (finding, error) {
+	key, err := p.key(job, digest, version)
+	if err != nil {
+		return finding{}, fmt.Errorf("naming the proof: %w", err)
+	}
+	if f, ok := p.recall(key); ok {
+		return f, nil
+	}
+	f, err := runChild(ctx, job)
+	if err != nil {
+		return finding{}, fmt.Errorf("proving the graph in a process of its own: %w", err)
+	}
+	p.remember(key, f)
+	return f, nil
+}
+
+const (
+	maxAnswer = 64 << 10
+	maxStderr = 8 << 10
+)
+
+// runChild runs the probe in a child of this very binary.
+func runChild(ctx context.Context, job probeJob) (finding, error) {
+	var input bytes.Buffer
+	if err := gob.NewEncoder(&input).Encode(job); err != nil {
+		return finding{}, fmt.Errorf("encoding the job: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, job.Time)
+	defer cancel()
+	// Pdeathsig fires when the thread that started the child ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", ProbeRole)
+	cmd.Env = []string{"GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1", "GOTRACEBACK=none"}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
+	stdout, stderr := &bounded{most: maxAnswer}, &bounded{most: maxStderr}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = &input, stdout, stderr
+	err := cmd.Run()
+	var answer probeAnswer
+	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return finding{}, fmt.Errorf("%w: loading it and scoring 1 and %d rows took longer than limits.load_timeout, %v", backends.ErrRefused, job.MaxRows, job.Time)
+	case ctx.Err() != nil:
+		return finding{}, ctx.Err()
+	case err != nil:
+		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, died(err, stderr.String(), job))
+	case json.Unmarshal(stdout.Bytes(), &answer) != nil:
+		return finding{}, fmt.Errorf("%w: its process answered nonsense: %.200q", backends.ErrRefused, stdout.String())
+	case answer.Error != "":
+		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, answer.Error)
+	}
+	return answer.Finding, nil
+}
+
+// died says what ended the probe's process.
+func died(err error, stderr string, job probeJob) string {
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) {
+		return err.Error()
+	}
+	status, _ := exit.Sys().(syscall.WaitStatus)
+	switch {
+	case status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL):
+		return fmt.Sprintf("loading it and scoring 1 and %d rows took more than %v of processor time (limits.load_timeout)", job.MaxRows, job.Time)
+	case strings.Contains(stderr, "out of memory") || strings.Contains(stderr, "bad_alloc") || strings.Contains(stderr, "cannot allocate memory"):
+		return "it needs more memory than limits.memory allows"
+	case status.Signaled():
+		return fmt.Sprintf("it crashed ONNX Runtime (%v): %.300s", status.Signal(), stderr)
+	}
+	return fmt.Sprintf("its process ended with %v: %.300s", err, stderr)
+}
+
+// bounded keeps the first most bytes written to it.
+type bounded struct {
+	bytes.Buffer
+	most int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if room := b.most - b.Len(); room > 0 {
+		b.Buffer.Write(p[:min(room, len(p))])
+	}
+	return len(p), nil
+}
+
+// ProbeRole is the first argument of a process that must call ProbeMain and
+// nothing else.
+const ProbeRole = "__onnx-probe"
+
+// ProbeMain is the whole life of the probe's process: it reads one job, limits
+// itself, loads and runs the graph, and writes one answer.
+func ProbeMain(stdin io.Reader, stdout io.Writer) error {
+	var job probeJob
+	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
+		return fmt.Errorf("reading the job: %w", err)
+	}
+	if _, err := initialise(job.Library); err != nil {
+		return answer(stdout, finding{}, err)
+	}
+	if err := limitSelf(job); err != nil {
+		return answer(stdout, finding{}, err)
+	}
+	found, err := runProbe(context.Background(), job)
+	return answer(stdout, found, err)
+}
+
+func answer(stdout io.Writer, f finding, err error) error {
+	a := probeAnswer{Finding: f}
+	if err != nil {
+		a.Error = err.Error()
+	}
+	return json.NewEncoder(stdout).Encode(a)
+}

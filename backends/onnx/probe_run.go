@@ -1,0 +1,71 @@
+//go:build cgo
+
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// runProbe loads a graph and runs it on one row and on as many as a call may
+// have.
+func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
+	start := time.Now()
+	s, err := newScorer(job.Graph, &job.Binding, manifest.Defaults())
+	if err != nil {
+		return finding{}, fmt.Errorf("loading the graph: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	found := finding{LoadTime: time.Since(start)}
+	rows := job.Rows.batch()
+	if found.OutputRank, err = s.outputRank(rows); err != nil {
+		return found, err
+	}
+	s.bind.OutputRank = found.OutputRank
+	for _, n := range []int{1, job.MaxRows} {
+		batch := tile(rows, n)
+		start = time.Now()
+		if err := s.Score(ctx, batch, make([]float64, n)); err != nil {
+			return found, fmt.Errorf("scoring %d rows: %w", n, err)
+		}
+		found.BatchTime = time.Since(start)
+	}
+	return found, nil
+}
+
+// outputRank runs the graph on two rows, or as many as it takes, and looks at
+// the shape of what comes out.
+func (s *scorer) outputRank(rows *sdk.Batch) (int, error) {
+	n := 2
+	if s.bind.Fixed > 0 {
+		n = s.bind.Fixed
+	}
+	batch := tile(rows, n)
+	inputs, err := newTensors(&s.bind, batch, false)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = inputs.destroy() }()
+	if err := inputs.fill(&s.bind, batch); err != nil {
+		return 0, err
+	}
+	outputs := []ort.Value{nil}
+	if err := s.session.Run(inputs.values, outputs); err != nil {
+		return 0, fmt.Errorf("scoring %d rows: %w", n, explain(err))
+	}
+	shape := outputs[0].GetShape()
+	if err := outputs[0].Destroy(); err != nil {
+		return 0, fmt.Errorf("releasing the output: %w", err)
+	}
+	if len(shape) == 0 || len(shape) > 2 || shape[0] != int64(n) || (len(shape) == 2 && shape[1] != 1) {
+		return 0, fmt.Errorf("output %q has shape %v for %d rows: it must be one score per row, [N] or [N,1]", s.bind.Output, shape, n)
+	}
+	return len(shape), nil
+}

@@ -1,0 +1,235 @@
+//go:build cgo
+
+package onnx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	ort "github.com/yalue/onnxruntime_go"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// initialising guards the library, of which a process has one.
+var initialising sync.Mutex
+
+// initialise loads the library, once a process, and returns its version.
+func initialise(library string) (string, error) {
+	initialising.Lock()
+	defer initialising.Unlock()
+	if !ort.IsInitialized() {
+		// Releases from 1.29 on would send telemetry.
+		if err := os.Setenv("ORT_DISABLE_TELEMETRY", "1"); err != nil {
+			return "", fmt.Errorf("switching telemetry off: %w", err)
+		}
+		ort.SetSharedLibraryPath(library)
+		if err := ort.InitializeEnvironment(ort.WithLogLevelFatal()); err != nil {
+			return "", fmt.Errorf("loading %s: %w", library, err)
+		}
+	}
+	version := ort.GetVersion()
+	if !strings.HasPrefix(version, "1.26.") && !strings.HasPrefix(version, "1.27.") && !strings.HasPrefix(version, "1.28.") {
+		return version, fmt.Errorf("%s is ONNX Runtime %s; this host is proved with %s (1.26 to 1.28 work)", library, version, Version)
+	}
+	return version, nil
+}
+
+// scorer runs one session.
+type scorer struct {
+	session *ort.DynamicAdvancedSession
+	bind    binding
+	info    sdk.Info
+	memory  int64
+
+	mu    sync.Mutex
+	lanes []*lane // idle
+}
+
+// lane holds what one call needs: its cancel switch, and tensors for one row.
+type lane struct {
+	options *ort.RunOptions
+	inputs  *tensors
+	output  *output
+	outF32  []float32
+	padded  *sdk.Batch
+}
+
+func newScorer(data []byte, bind *binding, m *manifest.Manifest) (_ *scorer, err error) {
+	options, err := ort.NewSessionOptions()
+	if err != nil {
+		return nil, fmt.Errorf("making session options: %w", err)
+	}
+	defer func() { err = errors.Join(err, options.Destroy()) }()
+	// One thread a call makes scores repeatable and requests the only source of
+	// parallelism; the arena never gives memory back.
+	err = errors.Join(
+		options.SetIntraOpNumThreads(1),
+		options.SetInterOpNumThreads(1),
+		options.SetCpuMemArena(false),
+		options.SetLogSeverityLevel(ort.LoggingLevelFatal),
+		options.AddSessionConfigEntry("session.intra_op.allow_spinning", "0"),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("setting session options: %w", err)
+	}
+	session, err := ort.NewDynamicAdvancedSessionWithONNXData(data, bind.Inputs, []string{bind.Output}, options)
+	if err != nil {
+		return nil, explain(err)
+	}
+	return &scorer{session: session, bind: *bind, info: sdk.Info{
+		Name: m.ID, Version: m.Version, Algorithm: m.Algorithm, Features: bind.Features, Stateful: m.Stateful,
+	}}, nil
+}
+
+// Info implements sdk.Scorer.
+func (s *scorer) Info() sdk.Info { return s.info }
+
+// MemoryBytes implements sdk.MemoryUser; it is an estimate.
+func (s *scorer) MemoryBytes() int64 { return s.memory }
+
+// Close implements sdk.Scorer.
+func (s *scorer) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, l := range s.lanes {
+		errs = append(errs, l.destroy())
+	}
+	s.lanes = nil
+	errs = append(errs, s.session.Destroy())
+	trim()
+	return errors.Join(errs...)
+}
+
+func (s *scorer) lane() (*lane, error) {
+	s.mu.Lock()
+	if n := len(s.lanes); n > 0 {
+		l := s.lanes[n-1]
+		s.lanes = s.lanes[:n-1]
+		s.mu.Unlock()
+		return l, nil
+	}
+	s.mu.Unlock()
+	options, err := ort.NewRunOptions()
+	if err != nil {
+		return nil, fmt.Errorf("making run options: %w", err)
+	}
+	return &lane{options: options}, nil
+}
+
+func (s *scorer) release(l *lane) {
+	s.mu.Lock()
+	s.lanes = append(s.lanes, l)
+	s.mu.Unlock()
+}
+
+func (l *lane) destroy() error {
+	errs := []error{l.options.Destroy()}
+	if l.inputs != nil {
+		errs = append(errs, l.inputs.destroy())
+	}
+	if l.output != nil {
+		errs = append(errs, l.output.destroy())
+	}
+	return errors.Join(errs...)
+}
+
+// Score implements sdk.Scorer. At the deadline of ctx the run is told to stop,
+// which it does between two kernels.
+func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	l, err := s.lane()
+	if err != nil {
+		return err
+	}
+	if ctx.Done() != nil {
+		stopped := make(chan struct{})
+		stop := context.AfterFunc(ctx, func() {
+			defer close(stopped)
+			_ = l.options.Terminate() // the deadline is reported from ctx
+		})
+		defer func() {
+			if !stop() {
+				<-stopped
+				_ = l.options.UnsetTerminate()
+			}
+			s.release(l)
+		}()
+	} else {
+		defer s.release(l)
+	}
+	err = s.score(ctx, l, in, out)
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("scoring %d rows: %w", in.Rows(), ctx.Err())
+	}
+	return err
+}
+
+func (s *scorer) score(ctx context.Context, l *lane, in *sdk.Batch, out []float64) error {
+	fixed := s.bind.Fixed
+	if fixed == 0 {
+		return s.run(l, in, out)
+	}
+	if l.padded == nil {
+		l.padded = sdk.NewBatch(in.Features())
+		l.padded.Resize(fixed)
+	}
+	scores := make([]float64, fixed)
+	for from := 0; from < in.Rows(); from += fixed {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		n := min(fixed, in.Rows()-from)
+		for i := range fixed {
+			l.padded.CopyRow(i, in, from+min(i, n-1))
+		}
+		if err := s.run(l, l.padded, scores); err != nil {
+			return err
+		}
+		copy(out[from:from+n], scores)
+	}
+	return nil
+}
+
+// run makes one call into the library.
+func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
+	rows := in.Rows()
+	keep := rows == 1 && s.bind.Fixed == 0 // single rows are the common case: their tensors stay
+	inputs, output := l.inputs, l.output
+	var err error
+	if !keep || inputs == nil {
+		if inputs, err = newTensors(&s.bind, in, keep); err != nil {
+			return err
+		}
+		if output, err = s.newOutput(l, rows, keep); err != nil {
+			return errors.Join(err, inputs.destroy())
+		}
+		if keep {
+			l.inputs, l.output = inputs, output
+		} else {
+			defer func() { _ = errors.Join(inputs.destroy(), output.destroy()) }()
+		}
+	}
+	if err := inputs.fill(&s.bind, in); err != nil {
+		return err
+	}
+	if err := s.session.RunWithOptions(inputs.values, output.values, l.options); err != nil {
+		return explain(err)
+	}
+	output.copy(out)
+	return nil
+}
+
+// explain makes the library's most common complaints readable.
+func explain(err error) error {
+	text := err.Error()
+	if strings.Contains(text, "bad_alloc") || strings.Contains(text, "Failed to allocate memory") {
+		return fmt.Errorf("the memory limit (limits.memory) was reached: %w", err)
+	}
+	return err
+}

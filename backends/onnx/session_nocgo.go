@@ -1,0 +1,22 @@
+//go:build !cgo
+
+package onnx
+
+import (
+	"context"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// scorer exists only so that the package compiles without cgo; none is made.
+type scorer struct {
+	sdk.Scorer
+	memory int64
+}
+
+func initialise(string) (string, error) { return "", errNoCgo }
+
+func newScorer([]byte, *binding, *manifest.Manifest) (*scorer, error) { return nil, errNoCgo }
+
+func runProbe(context.Context, probeJob) (finding, error) { return finding{}, errNoCgo }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev" //nolint:gochecknoglobals // the linker sets it
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
+	s := streams{in, out, errs}
+	root := &cobra.Command{
+		Use:           "pynomaly-runtime",
+		Short:         "Serve anomaly detectors: ONNX graphs behind REST and WebSocket",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errs)
+	deploy := &cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}
+	deploy.AddCommand(serveCommand(s))
+	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), versionCommand(s))
+	return root
+}
+
+func versionCommand(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			revision := ""
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, kv := range info.Settings {
+					if kv.Key == "vcs.revision" {
+						revision = " " + kv.Value
+					}
+				}
+			}
+			_, err := fmt.Fprintf(s.out, "pynomaly-runtime %s%s (%s, %s/%s)\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			return err
+		},
+	}
+}

@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// defaultConfig is read where no file is named, if it is there.
+const defaultConfig = "plugins.yaml"
+
+// readConfig reads the file that --config names, or plugins.yaml if there is
+// one, and lays the environment and the flags over it.
+func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
+	cfg := config.Default()
+	if file == "" {
+		if _, err := os.Stat(defaultConfig); err == nil {
+			file = defaultConfig
+		}
+	}
+	if file != "" {
+		var err error
+		if cfg, err = config.Read(file); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, cfg.Overlay(cmd.Flags())
+}
+
+// stateDir is where the host remembers things: the configured directory, else
+// the user's; empty where neither can be written.
+func stateDir(cfg *config.Config) string {
+	dir := cfg.StateDir
+	if dir == "" {
+		base := os.Getenv("XDG_STATE_HOME")
+		if base == "" {
+			home, err := os.UserHomeDir()
+			if err != nil {
+				return ""
+			}
+			base = filepath.Join(home, ".local", "state")
+		}
+		dir = filepath.Join(base, "pynomaly-runtime")
+	}
+	if os.MkdirAll(dir, 0o700) != nil {
+		return ""
+	}
+	return dir
+}
+
+// openBackends makes the backends that are switched on.
+func openBackends(cfg *config.Config, log *slog.Logger) host.Backends {
+	all := host.Backends{}
+	if cfg.Backends.ONNX.Enabled {
+		b := onnx.New(onnx.Config{
+			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: stateDir(cfg), Log: log,
+		})
+		if err := b.Err(); err != nil {
+			log.Warn("ONNX Runtime is not available", "error", err)
+		} else {
+			file, version := b.Library()
+			log.Info("ONNX Runtime loaded", "library", file, "onnxruntime", version)
+		}
+		all[manifest.BackendONNX] = b
+	}
+	return all
+}
+
+func workers(cfg *config.Config) int {
+	if cfg.Server.Workers > 0 {
+		return cfg.Server.Workers
+	}
+	return runtime.GOMAXPROCS(0)
+}
+
+// openModels opens a directory of models for a command that serves nothing.
+func openModels(dir string) (*os.Root, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the models directory: %w", err)
+	}
+	return root, nil
+}

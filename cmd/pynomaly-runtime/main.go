@@ -1,0 +1,47 @@
+// Command pynomaly-runtime serves anomaly detectors.
+//
+// This package wires the others together and does nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+)
+
+func main() {
+	// Helper processes branch off before anything else is set up.
+	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
+		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run())
+}
+
+// exitError carries an exit code other than 1; its message has been printed.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+func run() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	var code exitError
+	switch {
+	case errors.As(err, &code):
+		return int(code)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "Error:", err)
+		return 1
+	}
+	return 0
+}

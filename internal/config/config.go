@@ -1,0 +1,243 @@
+// Package config reads plugins.yaml, strictly, and lays environment variables
+// and flags over it.
+//
+// It checks what values mean by themselves; whether a directory exists or a port
+// is free is found out where they are used.
+package config
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
+)
+
+// Config is plugins.yaml with its defaults filled in.
+type Config struct {
+	Server   Server
+	Models   Models
+	Backends Backends
+	StateDir string
+	Log      Log
+}
+
+// Server says how requests are taken.
+type Server struct {
+	Host        string
+	Port        int
+	Workers     int // calls into detectors at once; 0: as many as processors
+	Environment string
+	Drain       time.Duration
+	TLS         TLS
+	Limits      Limits
+	Timeouts    Timeouts
+	Insecure    bool
+}
+
+// TLS names the files of a certificate and its key; both or none.
+type TLS struct{ Cert, Key string }
+
+// Limits bound a request.
+type Limits struct {
+	Body int64 // bytes
+	Rows int
+}
+
+// Timeouts bound how long things take.
+type Timeouts struct{ Request, Shutdown time.Duration }
+
+// Models says which models are served and how they are kept.
+type Models struct {
+	Dir        string
+	CacheSize  int
+	CacheBytes int64
+	Default    string
+	Preload    []string
+	Pinned     []string
+	Rescan     time.Duration
+	Immutable  bool
+	Lazy       bool
+	Aliases    map[string]Alias
+}
+
+// Alias names versions of a model and splits requests without a version.
+type Alias struct {
+	Names   map[string]string
+	Default map[string]int
+}
+
+// Backends says what opens artifacts.
+type Backends struct {
+	ONNX    ONNX
+	WASM    WASM
+	Process Process
+}
+
+// ONNX configures ONNX Runtime.
+type ONNX struct {
+	Enabled bool
+	Library string
+	Probe   string // child or in_process
+}
+
+// WASM configures WASM modules.
+type WASM struct {
+	Enabled   bool
+	CacheDir  string
+	MaxMemory int64
+}
+
+// Process configures plugins that run in processes of their own.
+type Process struct {
+	Enabled bool
+	Allow   []Allowed
+	User    string
+}
+
+// Allowed is a directory that plugins may come from, and their digests.
+type Allowed struct {
+	Path    string
+	Digests []string
+}
+
+// Log says what is logged and how.
+type Log struct{ Level, Format string }
+
+// Default returns the configuration of a host that is told nothing.
+func Default() *Config {
+	return &Config{
+		Server: Server{
+			Host: "127.0.0.1", Port: 8080, Environment: "development", Drain: 5 * time.Second,
+			Limits:   Limits{Body: 32 << 20, Rows: 10000},
+			Timeouts: Timeouts{Request: 30 * time.Second, Shutdown: 30 * time.Second},
+		},
+		Models: Models{Dir: "models", CacheSize: 16, CacheBytes: 2 << 30, Rescan: 5 * time.Second, Aliases: map[string]Alias{}},
+		Backends: Backends{
+			ONNX: ONNX{Enabled: true, Probe: "child"}, WASM: WASM{Enabled: true, MaxMemory: 256 << 20},
+		},
+		Log: Log{Level: "info", Format: "json"},
+	}
+}
+
+// Read reads a file over the defaults. The error lists every problem with its
+// line.
+func Read(file string) (*Config, error) {
+	data, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	c, err := Decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return c, nil
+}
+
+// Decode reads a plugins.yaml over the defaults.
+func Decode(data []byte) (*Config, error) {
+	c := Default()
+	if len(strings.TrimSpace(string(data))) == 0 {
+		return c, nil
+	}
+	s, m, b := &c.Server, &c.Models, &c.Backends
+	d := y.Decode(data, y.Fields{
+		"server": y.Object(y.Fields{
+			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
+			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure),
+			"tls":      y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
+			"limits":   y.Object(y.Fields{"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows)}),
+			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
+		}),
+		"models": y.Object(y.Fields{
+			"dir": y.String(&m.Dir), "cache_size": y.Int(&m.CacheSize), "cache_bytes": y.Bytes(&m.CacheBytes),
+			"default": y.String(&m.Default), "preload": y.Strings(&m.Preload), "pinned": y.Strings(&m.Pinned),
+			"rescan": y.Duration(&m.Rescan), "immutable": y.Bool(&m.Immutable), "lazy": y.Bool(&m.Lazy),
+			"aliases": y.Map(m.alias),
+		}),
+		"backends": y.Object(y.Fields{
+			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe)}),
+			"wasm": y.Object(y.Fields{"enabled": y.Bool(&b.WASM.Enabled), "cache_dir": y.String(&b.WASM.CacheDir), "max_memory": y.Bytes(&b.WASM.MaxMemory)}),
+			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "allow": y.List(func(int) y.Field {
+				b.Process.Allow = append(b.Process.Allow, Allowed{})
+				a := &b.Process.Allow[len(b.Process.Allow)-1]
+				return y.Object(y.Fields{"path": y.String(&a.Path), "digests": y.Strings(&a.Digests)})
+			})}),
+		}),
+		"state_dir": y.String(&c.StateDir),
+		"log":       y.Object(y.Fields{"level": y.String(&c.Log.Level), "format": y.String(&c.Log.Format)}),
+	})
+	c.check(d.Problemf)
+	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (m *Models) alias(id string) y.Field {
+	a := Alias{Names: map[string]string{}, Default: map[string]int{}}
+	m.Aliases[id] = a
+	return y.Object(y.Fields{
+		"names":   y.Map(func(name string) y.Field { return into(a.Names, name, y.String) }),
+		"default": y.Map(func(name string) y.Field { return into(a.Default, name, y.Int) }),
+	})
+}
+
+// Validate checks a configuration that was changed after it was read.
+func (c *Config) Validate() error {
+	var problems []string
+	c.check(func(path, format string, args ...any) {
+		problems = append(problems, path+": "+fmt.Sprintf(format, args...))
+	})
+	if problems != nil {
+		return fmt.Errorf("configuration: %s", strings.Join(problems, "; "))
+	}
+	return nil
+}
+
+func (c *Config) check(problem func(path, format string, args ...any)) {
+	oneOf := func(path, v string, choices ...string) {
+		if !slices.Contains(choices, v) {
+			problem(path, "is %q; must be one of %s", v, strings.Join(choices, ", "))
+		}
+	}
+	within := func(path string, v, least, most int64) {
+		if v < least || v > most {
+			problem(path, "is %d; must be %d to %d", v, least, most)
+		}
+	}
+	s := c.Server
+	oneOf("server.environment", s.Environment, "development", "staging", "production")
+	within("server.port", int64(s.Port), 0, 65535)
+	within("server.workers", int64(s.Workers), 0, 1024)
+	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
+	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)
+	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
+		problem("server.tls", "needs both cert and key")
+	}
+	durations := map[string]time.Duration{
+		"server.timeouts.request": s.Timeouts.Request, "server.timeouts.shutdown": s.Timeouts.Shutdown, "models.rescan": c.Models.Rescan,
+	}
+	for path, v := range durations {
+		if v < 10*time.Millisecond || v > 24*time.Hour {
+			problem(path, "is %v; must be 10ms to 24h", v)
+		}
+	}
+	if s.Drain < 0 || s.Drain > time.Hour {
+		problem("server.drain", "is %v; must be 0 to 1h", s.Drain)
+	}
+	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
+	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
+	for id, a := range c.Models.Aliases {
+		for name, weight := range a.Default {
+			if weight < 0 {
+				problem("models.aliases."+id+".default."+name, "is %d; must not be negative", weight)
+			}
+		}
+	}
+	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "json", "text")
+}

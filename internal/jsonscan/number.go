@@ -1,0 +1,205 @@
+package jsonscan
+
+import (
+	"math"
+	"strconv"
+	"unsafe"
+)
+
+// Number is a JSON number that has been read but not yet rounded: its value is
+// ±Mantissa x 10^Exponent, unless Long.
+type Number struct {
+	Mantissa uint64
+	Exponent int
+	Negative bool
+	Long     bool // has more digits than Mantissa holds: Text alone is exact
+	Text     []byte
+}
+
+const (
+	maxMantissaDigits = 19
+	maxExponent       = 1 << 20 // larger ones all overflow or vanish
+)
+
+// Number takes a number, which must be next.
+func (s *Scanner) Number() (Number, error) {
+	s.Peek()
+	data, i := s.Data, s.Pos
+	start := i
+	var n Number
+	if i < len(data) && data[i] == '-' {
+		n.Negative = true
+		i++
+	}
+	first := i
+	var m uint64
+	for i < len(data) {
+		c := data[i] - '0'
+		if c > 9 {
+			break
+		}
+		m = m*10 + uint64(c)
+		i++
+	}
+	digits := i - first
+	if digits == 0 || (digits > 1 && data[first] == '0') {
+		if digits > 1 {
+			s.Pos = first + 1
+			return n, s.Errorf("a number must not begin with 0")
+		}
+		s.Pos = i
+		if n.Negative {
+			return n, s.Unexpected("a digit")
+		}
+		return n, s.Unexpected("a value")
+	}
+	if i < len(data) && data[i] == '.' {
+		i++
+		from := i
+		for i < len(data) {
+			c := data[i] - '0'
+			if c > 9 {
+				break
+			}
+			m = m*10 + uint64(c)
+			i++
+		}
+		if i == from {
+			s.Pos = i
+			return n, s.Unexpected("a digit")
+		}
+		n.Exponent = from - i
+		digits += i - from
+	}
+	if i < len(data) && data[i]|0x20 == 'e' {
+		i++
+		negative := false
+		if i < len(data) && (data[i] == '+' || data[i] == '-') {
+			negative = data[i] == '-'
+			i++
+		}
+		from, e := i, 0
+		for ; i < len(data) && data[i]-'0' <= 9; i++ {
+			if e < maxExponent {
+				e = e*10 + int(data[i]-'0')
+			}
+		}
+		if i == from {
+			s.Pos = i
+			return n, s.Unexpected("a digit")
+		}
+		if negative {
+			e = -e
+		}
+		n.Exponent += e
+	}
+	n.Mantissa, n.Text, n.Long = m, data[start:i], digits > maxMantissaDigits
+	s.Pos = i
+	return n, nil
+}
+
+var pow10 = [...]float64{
+	1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11,
+	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
+}
+
+// exact returns the correctly rounded float64 where one multiplication or
+// division of two exact numbers gives it (Clinger 1990).
+func (n *Number) exact() (float64, bool) {
+	if n.Mantissa>>53 != 0 || n.Long || n.Exponent > 22 || n.Exponent < -22 {
+		return 0, false
+	}
+	f := float64(n.Mantissa)
+	if n.Exponent < 0 {
+		f /= pow10[-n.Exponent]
+	} else {
+		f *= pow10[n.Exponent]
+	}
+	if n.Negative {
+		f = -f
+	}
+	return f, true
+}
+
+// Float64 rounds to nearest even; false: the number overflows.
+func (n *Number) Float64() (float64, bool) {
+	if f, ok := n.exact(); ok {
+		return f, true
+	}
+	f, err := strconv.ParseFloat(text(n.Text), 64)
+	return f, err == nil
+}
+
+// Float32 rounds the decimal itself to nearest even, not its float64; false:
+// the number overflows.
+func (n *Number) Float32() (float32, bool) {
+	if d, ok := n.exact(); ok {
+		// Rounding twice differs from rounding once only where the first landed
+		// right between two float32, or outside their normal range.
+		const half = 1 << 28
+		f := float32(d)
+		if math.Float64bits(d)&(1<<29-1) != half && (d == 0 || (math.Abs(d) > 0x1p-125 && math.Abs(d) < 0x1p127)) {
+			return f, true
+		}
+	}
+	f, err := strconv.ParseFloat(text(n.Text), 32)
+	return float32(f), err == nil
+}
+
+// Int64 is the number where it is whole and fits: 1.0 and 1e3 are whole, too.
+func (n *Number) Int64() (int64, bool) {
+	m, e := n.Mantissa, n.Exponent
+	if n.Long {
+		return n.longInt64()
+	}
+	for ; e < 0 && m%10 == 0 && m != 0; e++ {
+		m /= 10
+	}
+	for ; e > 0 && m != 0; e-- {
+		if m > math.MaxInt64/10 {
+			return 0, false
+		}
+		m *= 10
+	}
+	switch {
+	case m == 0:
+		return 0, true
+	case e < 0:
+		return 0, false
+	case n.Negative && m <= 1<<63:
+		return -int64(m), true //nolint:gosec // 1<<63 wraps to itself, which is right
+	case !n.Negative && m < 1<<63:
+		return int64(m), true
+	}
+	return 0, false
+}
+
+// longInt64 handles numbers with more than 19 digits, such as
+// 1.00000000000000000000.
+func (n *Number) longInt64() (int64, bool) {
+	digits := make([]byte, 0, len(n.Text))
+	for i := 0; i < len(n.Text) && n.Text[i]|0x20 != 'e'; i++ {
+		if c := n.Text[i]; c >= '0' {
+			digits = append(digits, c)
+		}
+	}
+	e := n.Exponent
+	for len(digits) > 0 && digits[len(digits)-1] == '0' {
+		digits = digits[:len(digits)-1]
+		e++
+	}
+	for len(digits) > 0 && digits[0] == '0' {
+		digits = digits[1:]
+	}
+	if len(digits) > maxMantissaDigits {
+		return 0, false
+	}
+	short := Number{Negative: n.Negative, Exponent: e}
+	for _, c := range digits {
+		short.Mantissa = short.Mantissa*10 + uint64(c-'0')
+	}
+	return short.Int64()
+}
+
+// text views b as a string for the length of one call.
+func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,281 @@
+// Package jsonscan reads JSON text (RFC 8259) in one forward pass, without
+// building values: the caller asks for the next token of the kind it can take.
+//
+// It knows nothing of features or requests. Text must be UTF-8; lone surrogates,
+// deep nesting and everything that the grammar lacks are refused.
+package jsonscan
+
+import (
+	"fmt"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// MaxDepth is how deep arrays and objects may be nested.
+const MaxDepth = 64
+
+// SyntaxError is malformed JSON.
+type SyntaxError struct {
+	Offset  int // in bytes, from 0
+	Message string
+}
+
+// Error says what is wrong and where.
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("malformed JSON at byte %d: %s", e.Offset, e.Message)
+}
+
+// Scanner is a position in a JSON text.
+type Scanner struct {
+	Data []byte
+	Pos  int
+}
+
+// Errorf makes a SyntaxError at the current position.
+func (s *Scanner) Errorf(format string, args ...any) error {
+	return &SyntaxError{Offset: s.Pos, Message: fmt.Sprintf(format, args...)}
+}
+
+// Unexpected makes a SyntaxError for what stands at the current position where
+// want should.
+func (s *Scanner) Unexpected(want string) error {
+	if s.Pos >= len(s.Data) {
+		return s.Errorf("the text ends where %s should be", want)
+	}
+	r, size := utf8.DecodeRune(s.Data[s.Pos:])
+	if r == utf8.RuneError && size <= 1 {
+		return s.Errorf("byte 0x%02x where %s should be", s.Data[s.Pos], want)
+	}
+	return s.Errorf("%q where %s should be", r, want)
+}
+
+// Peek skips white space and returns the next byte without taking it; 0 at the
+// end of the text.
+func (s *Scanner) Peek() byte {
+	for s.Pos < len(s.Data) {
+		c := s.Data[s.Pos]
+		if c > ' ' || (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+			return c
+		}
+		s.Pos++
+	}
+	return 0
+}
+
+// Take takes the byte c, after white space, if it is next.
+func (s *Scanner) Take(c byte) bool {
+	if s.Pos < len(s.Data) && s.Data[s.Pos] == c {
+		s.Pos++
+		return true
+	}
+	if s.Peek() == c {
+		s.Pos++
+		return true
+	}
+	return false
+}
+
+// End makes sure that nothing but white space is left.
+func (s *Scanner) End() error {
+	if s.Peek(); s.Pos < len(s.Data) {
+		return s.Unexpected("the end")
+	}
+	return nil
+}
+
+// Colon takes the colon after a key.
+func (s *Scanner) Colon() error {
+	if !s.Take(':') {
+		return s.Unexpected("a colon")
+	}
+	return nil
+}
+
+// More moves on inside an object or array: true after a comma, false after the
+// closing byte. With first it also allows the closing byte at once.
+func (s *Scanner) More(closing byte, first bool) (bool, error) {
+	switch c := s.Peek(); {
+	case c == closing && s.Pos < len(s.Data):
+		s.Pos++
+		return false, nil
+	case first:
+		return true, nil
+	case c == ',':
+		s.Pos++
+		return true, nil
+	}
+	return false, s.Unexpected(fmt.Sprintf("a comma or %q", closing))
+}
+
+// Literal takes one of true, false and null, which must be next.
+func (s *Scanner) Literal(word string) error {
+	if len(s.Data)-s.Pos >= len(word) && string(s.Data[s.Pos:s.Pos+len(word)]) == word {
+		s.Pos += len(word)
+		return nil
+	}
+	return s.Unexpected("a value")
+}
+
+// String takes a string, which must be next. The result is its text: a part of
+// Data where it has no escapes, else scratch extended.
+func (s *Scanner) String(scratch []byte) ([]byte, error) {
+	if s.Peek() != '"' {
+		return nil, s.Unexpected("a string")
+	}
+	data, start := s.Data, s.Pos+1
+	for i := start; i < len(data); {
+		c := data[i]
+		switch {
+		case c == '"':
+			s.Pos = i + 1
+			return data[start:i], nil
+		case c == '\\':
+			s.Pos = i
+			return s.escaped(append(scratch[:0], data[start:i]...))
+		case c < ' ':
+			s.Pos = i
+			return nil, s.Errorf("control character 0x%02x inside a string: escape it", c)
+		case c < utf8.RuneSelf:
+			i++
+		default:
+			r, size := utf8.DecodeRune(data[i:])
+			if r == utf8.RuneError && size <= 1 {
+				s.Pos = i
+				return nil, s.Errorf("byte 0x%02x is not UTF-8", c)
+			}
+			i += size
+		}
+	}
+	s.Pos = len(data)
+	return nil, s.Unexpected("the end of a string")
+}
+
+// escaped goes on with a string from its first escape.
+func (s *Scanner) escaped(text []byte) ([]byte, error) {
+	for s.Pos < len(s.Data) {
+		c := s.Data[s.Pos]
+		switch {
+		case c == '"':
+			s.Pos++
+			return text, nil
+		case c == '\\':
+			r, err := s.escape()
+			if err != nil {
+				return nil, err
+			}
+			text = utf8.AppendRune(text, r)
+		case c < ' ':
+			return nil, s.Errorf("control character 0x%02x inside a string: escape it", c)
+		default:
+			r, size := utf8.DecodeRune(s.Data[s.Pos:])
+			if r == utf8.RuneError && size <= 1 {
+				return nil, s.Errorf("byte 0x%02x is not UTF-8", c)
+			}
+			text = append(text, s.Data[s.Pos:s.Pos+size]...)
+			s.Pos += size
+		}
+	}
+	return nil, s.Unexpected("the end of a string")
+}
+
+func (s *Scanner) escape() (rune, error) {
+	s.Pos++
+	if s.Pos >= len(s.Data) {
+		return 0, s.Unexpected("an escape")
+	}
+	c := s.Data[s.Pos]
+	switch c {
+	case '"', '\\', '/':
+		s.Pos++
+		return rune(c), nil
+	case 'b', 'f', 'n', 'r', 't':
+		s.Pos++
+		return map[byte]rune{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t'}[c], nil
+	case 'u':
+		high, err := s.hex4()
+		if err != nil || !utf16.IsSurrogate(high) {
+			return high, err
+		}
+		if s.Pos+1 < len(s.Data) && s.Data[s.Pos] == '\\' && s.Data[s.Pos+1] == 'u' {
+			s.Pos++
+			low, err := s.hex4()
+			if err != nil {
+				return 0, err
+			}
+			if r := utf16.DecodeRune(high, low); r != utf8.RuneError {
+				return r, nil
+			}
+		}
+		return 0, s.Errorf("half of a surrogate pair")
+	}
+	return 0, s.Unexpected(`one of " \ / b f n r t u`)
+}
+
+// hex4 takes u and four hex digits.
+func (s *Scanner) hex4() (rune, error) {
+	var r rune
+	for range 4 {
+		s.Pos++
+		if s.Pos >= len(s.Data) {
+			return 0, s.Unexpected("a hex digit")
+		}
+		switch c := s.Data[s.Pos]; {
+		case '0' <= c && c <= '9':
+			r = r<<4 | rune(c-'0')
+		case 'a' <= c && c <= 'f':
+			r = r<<4 | rune(c-'a'+10)
+		case 'A' <= c && c <= 'F':
+			r = r<<4 | rune(c-'A'+10)
+		default:
+			return 0, s.Unexpected("a hex digit")
+		}
+	}
+	s.Pos++
+	return r, nil
+}
+
+// Skip takes one value of any kind, checking that it is well formed.
+func (s *Scanner) Skip() error { return s.skip(0) }
+
+func (s *Scanner) skip(depth int) error {
+	if depth >= MaxDepth {
+		return s.Errorf("nested more than %d deep", MaxDepth)
+	}
+	switch c := s.Peek(); {
+	case c == '"':
+		_, err := s.String(nil)
+		return err
+	case c == '{', c == '[':
+		return s.skipInside(c, depth)
+	case c == 't':
+		return s.Literal("true")
+	case c == 'f':
+		return s.Literal("false")
+	case c == 'n':
+		return s.Literal("null")
+	default:
+		_, err := s.Number()
+		return err
+	}
+}
+
+func (s *Scanner) skipInside(opening byte, depth int) error {
+	s.Pos++
+	for first := true; ; first = false {
+		more, err := s.More(opening+2, first) // ASCII: ] is [ + 2 and } is { + 2
+		if err != nil || !more {
+			return err
+		}
+		if opening == '{' {
+			if _, err := s.String(nil); err != nil {
+				return err
+			}
+			if err := s.Colon(); err != nil {
+				return err
+			}
+		}
+		if err := s.skip(depth + 1); err != nil {
+			return err
+		}
+	}
+}

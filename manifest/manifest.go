@@ -1,0 +1,201 @@
+// Package manifest reads model.yaml: strict decoding, defaults, validation that
+// names every problem with its line, and the JSON Schema that editors use.
+//
+// It looks at the text alone. Whether the artifact exists and does what the
+// manifest says is found out by the runtime and its backends.
+package manifest
+
+import (
+	"regexp"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// FileName is the name of a manifest in a model's version directory.
+const FileName = "model.yaml"
+
+// The only values of apiVersion and kind.
+const (
+	APIVersion = "pynomaly.io/v1"
+	Kind       = "Model"
+)
+
+// Manifest is a decoded, validated model.yaml with its defaults filled in.
+type Manifest struct {
+	ID          string
+	Version     string // semver, without build metadata
+	Description string
+	Algorithm   string
+	Backend     string // BackendONNX, BackendWASM or BackendProcess
+	Artifact    string // file name inside the model's directory
+	Digest      string // "sha256:" and 64 hex digits, or empty
+	Files       map[string]string
+	Command     []string
+	Config      map[string]any
+
+	Features        []Feature // in column order; empty: as the artifact says
+	IgnoreUnknown   bool      // unknown features are ignored instead of refused
+	Input           string
+	Output          Output
+	Threshold       *float64 // on the oriented score; nil: nothing is called an anomaly
+	Calibration     *Calibration
+	Confidence      *Confidence
+	Explanation     *Explanation
+	DriftBins       string
+	Golden          *Golden
+	Stateful        bool
+	BatchDependent  bool
+	LearnOnline     bool
+	SnapshotEvery   time.Duration
+	Trusted         bool // operators whose output size depends on data are allowed
+	Limits          Limits
+	Batching        Batching
+	Metadata        map[string]any
+	Derived         bool     // made up for a bare file
+	DerivedWarnings []string // what could not be derived
+}
+
+// The backends a manifest may name.
+const (
+	BackendONNX    = "onnx"
+	BackendWASM    = "wasm"
+	BackendProcess = "process"
+)
+
+// Feature is one input column and what to do where it is missing.
+type Feature struct {
+	sdk.Feature
+	Missing Missing
+}
+
+// MissingPolicy says what a missing value becomes.
+type MissingPolicy int
+
+// The policies of a feature's missing key.
+const (
+	MissingIsError MissingPolicy = iota
+	MissingIsNaN
+	MissingIsValue
+)
+
+// Missing is the missing key of a feature.
+type Missing struct {
+	Policy MissingPolicy
+	Value  any // MissingIsValue: float32, float64, int64, string or bool, as the dtype
+}
+
+// Output says which output is the score and how it is oriented.
+type Output struct {
+	Name           string
+	HigherIsNormal bool
+}
+
+// Sign is what a raw score is multiplied by to become oriented.
+func (o Output) Sign() float64 {
+	if o.HigherIsNormal {
+		return -1
+	}
+	return 1
+}
+
+// The calibration methods.
+const (
+	CalibrateLinear = "linear"
+	CalibrateUnify  = "unify"
+	CalibrateECDF   = "ecdf"
+)
+
+// Calibration maps oriented scores to 0..1. Nil figures are computed from Scores.
+type Calibration struct {
+	Method              string
+	Min, Max, Mean, Std *float64
+	Scores              string // file of sorted little-endian float64
+}
+
+// Confidence holds ExCeeD's parameters; the scores are Calibration.Scores.
+type Confidence struct {
+	Contamination float64
+	TrainingSize  int // 0: the number of scores in the file
+}
+
+// The explanation methods.
+const (
+	ExplainPermutation = "permutation"
+	ExplainExact       = "exact"
+	ExplainOcclusion   = "occlusion"
+	ExplainNative      = "native"
+)
+
+// MaxExactFeatures bounds exact Shapley values, which need 2^d rows.
+const MaxExactFeatures = 10
+
+// Explanation says how scores are attributed to features.
+type Explanation struct {
+	Method       string
+	Reference    map[string]any // the value of every feature, in the dtype's Go type
+	Permutations int
+	Seed         int64
+}
+
+// Golden names rows whose scores are known.
+type Golden struct {
+	Rows      string
+	Tolerance float64
+}
+
+// DefaultTolerance is how far two scores that agree may be apart, relative to
+// the larger of 1 and the expected score.
+const DefaultTolerance = 1e-5
+
+// GoldenTolerance is Golden.Tolerance, or the default without golden rows.
+func (m *Manifest) GoldenTolerance() float64 {
+	if m.Golden != nil {
+		return m.Golden.Tolerance
+	}
+	return DefaultTolerance
+}
+
+// Limits bound what a model may take.
+type Limits struct {
+	Timeout      time.Duration // of one call of the scorer
+	LoadTimeout  time.Duration
+	MaxBatchRows int   // rows per call
+	Memory       int64 // bytes
+}
+
+// Batching bounds how requests are merged.
+type Batching struct {
+	MaxRows  int
+	MaxQueue int
+}
+
+// Defaults returns a manifest with nothing but default values.
+func Defaults() *Manifest {
+	return &Manifest{
+		Backend:       BackendONNX,
+		SnapshotEvery: 5 * time.Minute,
+		Limits:        Limits{Timeout: 2 * time.Second, LoadTimeout: 30 * time.Second, MaxBatchRows: 10000, Memory: 256 << 20},
+		Batching:      Batching{MaxRows: 1024, MaxQueue: 4096},
+	}
+}
+
+// SDKFeatures are the features as a Batch takes them.
+func (m *Manifest) SDKFeatures() []sdk.Feature {
+	out := make([]sdk.Feature, len(m.Features))
+	for i, f := range m.Features {
+		out[i] = f.Feature
+	}
+	return out
+}
+
+var (
+	idPattern     = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9\-_]*$`)
+	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
+)
+
+// MaxIDLength bounds model ids.
+const MaxIDLength = 128
+
+// ValidID reports whether s may be a model's id.
+func ValidID(s string) bool { return len(s) <= MaxIDLength && idPattern.MatchString(s) }

@@ -1,0 +1,243 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Calls bounds how many calls into detectors run at once in the whole host.
+//
+// A call that runs past its deadline stops counting here, so that a detector
+// that hangs takes nothing from the others; it still counts against its own
+// model until it returns.
+type Calls struct {
+	workers chan struct{}
+	waiting atomic.Int64
+	most    int64
+	wg      sync.WaitGroup
+}
+
+// maxWaiting is how many calls may wait for a worker or a slot.
+const maxWaiting = 4096
+
+// NewCalls allows the given number of calls at once.
+func NewCalls(workers int) *Calls {
+	return &Calls{workers: make(chan struct{}, max(1, workers)), most: maxWaiting}
+}
+
+// Wait waits for the calls that have been abandoned at their deadline, at most
+// until ctx ends.
+func (c *Calls) Wait(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() { c.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for detectors that do not return: %w", ctx.Err())
+	}
+}
+
+// slots are the calls that one model may have at once.
+type slots struct {
+	calls  *Calls
+	model  *Model
+	free   chan struct{}
+	stuck  atomic.Int64
+	retain func() (release func()) // keeps the model loaded; set by the registry
+	jobs   sync.Pool
+}
+
+func newSlots(calls *Calls, m *Model) *slots {
+	n := cap(calls.workers)
+	info := m.scorer.Info()
+	if info.Concurrency > 0 {
+		n = min(n, info.Concurrency)
+	}
+	if info.Stateful || m.Manifest.Stateful {
+		n = 1
+	}
+	return &slots{calls: calls, model: m, free: make(chan struct{}, n), retain: func() func() { return func() {} }}
+}
+
+// job is one call on its way; it is reused unless it came late.
+type job struct {
+	done    chan error
+	decided atomic.Bool // by whoever is first: the call's end or its deadline
+}
+
+// terminateGrace is how long past its deadline a call may take to notice it
+// before it counts as stuck.
+const terminateGrace = 30 * time.Millisecond
+
+// run makes one call of the detector, and returns by the deadline of ctx. An
+// ErrLate means that call goes on with the batch and the scores it was given.
+func (s *slots) run(ctx context.Context, call func(context.Context) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	j, _ := s.jobs.Get().(*job)
+	if j == nil {
+		j = &job{done: make(chan error, 1)}
+	}
+	j.decided.Store(false)
+	release := s.retain()
+	s.calls.wg.Add(1)
+	go func() {
+		defer s.calls.wg.Done()
+		err := call(ctx)
+		late := !j.decided.CompareAndSwap(false, true)
+		if late {
+			s.stuck.Add(-1)
+		}
+		<-s.free
+		release()
+		j.done <- err
+	}()
+	select {
+	case err := <-j.done:
+		<-s.calls.workers
+		s.jobs.Put(j)
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(terminateGrace)
+	defer grace.Stop()
+	select {
+	case err := <-j.done:
+		<-s.calls.workers
+		s.jobs.Put(j)
+		return err
+	case <-grace.C:
+	}
+	s.stuck.Add(1)
+	if !j.decided.CompareAndSwap(false, true) { // it ended just now
+		s.stuck.Add(-1)
+		err := <-j.done
+		<-s.calls.workers
+		s.jobs.Put(j)
+		return err
+	}
+	<-s.calls.workers
+	return fmt.Errorf("%w: %w", ErrLate, ctx.Err())
+}
+
+// enter takes a slot of the model and a worker of the host.
+func (s *slots) enter(ctx context.Context) error {
+	select {
+	case s.free <- struct{}{}:
+	default:
+		if s.stuck.Load() >= int64(cap(s.free)) {
+			return &UnavailableError{
+				ID: s.model.ID(), Version: s.model.Version(), RetryAfter: s.model.Manifest.Limits.Timeout,
+				Reason: "all its calls are stuck past their deadline",
+			}
+		}
+		if err := s.wait(ctx, s.free); err != nil {
+			return err
+		}
+	}
+	select {
+	case s.calls.workers <- struct{}{}:
+		return nil
+	default:
+	}
+	if err := s.wait(ctx, s.calls.workers); err != nil {
+		<-s.free
+		return err
+	}
+	return nil
+}
+
+func (s *slots) wait(ctx context.Context, free chan<- struct{}) error {
+	if s.calls.waiting.Add(1) > s.calls.most {
+		s.calls.waiting.Add(-1)
+		return fmt.Errorf("%w: %d calls are waiting already", ErrOverloaded, s.calls.most)
+	}
+	defer s.calls.waiting.Add(-1)
+	select {
+	case free <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for a free worker: %w", ctx.Err())
+	}
+}
+
+// score fills out with the oriented scores of in, calling the detector with at
+// most chunk rows at a time. Rows that fail come back as *sdk.RowErrors.
+func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) error {
+	if most := m.Manifest.Limits.MaxBatchRows; chunk <= 0 || chunk > most {
+		chunk = most
+	}
+	var failed []sdk.RowError
+	for from := 0; from < in.Rows(); from += chunk {
+		to := min(from+chunk, in.Rows())
+		part := in
+		if from > 0 || to < in.Rows() {
+			part = in.Slice(from, to)
+		}
+		bad, err := m.scoreChunk(ctx, part, out[from:to])
+		if err != nil {
+			return err
+		}
+		for _, e := range bad {
+			e.Row += from
+			failed = append(failed, e)
+		}
+	}
+	if m.Manifest.Output.HigherIsNormal {
+		for i, v := range out {
+			out[i] = 0 - v // 0 - 0 is 0, where -0 would be printed as such
+		}
+	}
+	if failed != nil {
+		return &sdk.RowErrors{Rows: failed}
+	}
+	return nil
+}
+
+// scoreChunk makes one call. Where a stateless detector fails as a whole, the
+// chunk is halved until the rows at fault are found.
+func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
+	call, cancel := context.WithTimeout(ctx, m.Manifest.Limits.Timeout)
+	defer cancel()
+	err := m.slots.run(call, func(ctx context.Context) error { return m.scorer.Score(ctx, in, out) })
+	var rowErrors *sdk.RowErrors
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &rowErrors):
+		return rowErrors.Rows, nil
+	case call.Err() != nil, isHostError(err):
+		return nil, err
+	case in.Rows() == 1:
+		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil
+	case m.Manifest.Stateful || m.Manifest.BatchDependent:
+		return nil, fmt.Errorf("%w: %w", ErrScoring, err)
+	}
+	half := in.Rows() / 2
+	var failed []sdk.RowError
+	for _, r := range [][2]int{{0, half}, {half, in.Rows()}} {
+		bad, err := m.scoreChunk(ctx, in.Slice(r[0], r[1]), out[r[0]:r[1]])
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range bad {
+			e.Row += r[0]
+			failed = append(failed, e)
+		}
+	}
+	return failed, nil
+}
+
+// isHostError reports whether the host, not the detector, said no.
+func isHostError(err error) bool {
+	return errors.Is(err, ErrModelUnavailable) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLate) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+}

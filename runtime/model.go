@@ -1,0 +1,155 @@
+// Package runtime turns a directory of models into answers: it follows the
+// directory, loads and unloads models, and applies what their manifests say to
+// the scores that their detectors give.
+//
+// How an artifact is opened is a backend's; how requests arrive and leave is the
+// api's.
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Model is a loaded version of a model. It is safe for concurrent use.
+type Model struct {
+	Manifest *manifest.Manifest
+	Digest   string   // of the artifact
+	Warnings []string // what the probe found odd but not wrong
+	Stats    *Stats
+
+	scorer      sdk.Scorer
+	schema      *rows.Schema
+	decoders    sync.Pool
+	calibration *calibration
+	confidence  *confidence
+	reference   *sdk.Batch // one row, for explanations; nil without one
+	identity    string
+	bytes       int64
+	slots       *slots
+}
+
+// Backends finds a backend by the name a manifest gives it.
+type Backends map[string]backends.Backend
+
+// OpenModel reads the model at a place below root, opens and probes it.
+func OpenModel(ctx context.Context, root *os.Root, at Location, with Backends, calls *Calls) (*Model, error) {
+	c, err := read(root, at)
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, c, with, calls)
+}
+
+func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model, error) {
+	m := c.manifest
+	backend, ok := with[m.Backend]
+	if !ok {
+		names := slices.Sorted(maps.Keys(with))
+		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrUnavailable, m.Backend, names)
+	}
+	if err := backend.Complete(m, c.artifact); err != nil {
+		return nil, err
+	}
+	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.DerivedWarnings}
+	if err := model.prepare(c); err != nil {
+		return nil, err
+	}
+	probe, err := newProbe(model, c)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout+loadGrace)
+	defer cancel()
+	model.scorer, err = backend.Open(ctx, backends.Artifact{
+		Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows,
+	})
+	if err != nil {
+		return nil, err
+	}
+	model.slots = newSlots(calls, model)
+	model.bytes = 2 * int64(len(c.artifact))
+	if user, ok := model.scorer.(sdk.MemoryUser); ok {
+		model.bytes = user.MemoryBytes()
+	}
+	if err := probe.run(ctx, model); err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", backends.ErrRefused, err), model.close())
+	}
+	return model, nil
+}
+
+// loadGrace lets a backend report its own deadline first.
+const loadGrace = 2 * time.Second
+
+// prepare reads the side files and makes what every answer needs.
+func (m *Model) prepare(c *contents) error {
+	var err error
+	if m.calibration, err = newCalibration(m.Manifest.Calibration, c.files); err != nil {
+		return err
+	}
+	if m.confidence, err = newConfidence(m.Manifest, m.calibration); err != nil {
+		return err
+	}
+	edges := defaultEdges()
+	if m.Manifest.DriftBins != "" {
+		if edges, err = driftEdges(c.files[m.Manifest.DriftBins]); err != nil {
+			return fmt.Errorf("%s: %w", m.Manifest.DriftBins, err)
+		}
+	}
+	m.Stats = newStats(edges)
+	if e := m.Manifest.Explanation; e != nil && e.Reference != nil {
+		m.reference = sdk.NewBatch(m.schema.Features())
+		m.reference.Resize(1)
+		for j, f := range m.schema.Features() {
+			if err := m.reference.SetValue(0, j, e.Reference[f.Name]); err != nil {
+				return fmt.Errorf("explanation.reference: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+func (m *Model) close() error {
+	if err := m.scorer.Close(); err != nil {
+		return fmt.Errorf("closing the detector: %w", err)
+	}
+	return nil
+}
+
+// ID is the model's id.
+func (m *Model) ID() string { return m.Manifest.ID }
+
+// Version is the model's version.
+func (m *Model) Version() string { return m.Manifest.Version }
+
+// Schema says what the model's rows look like.
+func (m *Model) Schema() *rows.Schema { return m.schema }
+
+// Bytes estimates the memory that the model holds.
+func (m *Model) Bytes() int64 { return m.bytes }
+
+// Decoder returns an empty decoder for the model's rows. Give it back with
+// Recycle, unless a call that uses its batch came back with ErrLate.
+func (m *Model) Decoder() *rows.Decoder {
+	if d, ok := m.decoders.Get().(*rows.Decoder); ok {
+		d.Reset()
+		return d
+	}
+	return m.schema.NewDecoder()
+}
+
+// Recycle takes a decoder back for reuse.
+func (m *Model) Recycle(d *rows.Decoder) { m.decoders.Put(d) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,120 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Prediction is what is answered for one row.
+type Prediction struct {
+	Score         float64 // oriented: higher is more anomalous
+	Value         float64 // calibrated to 0..1, or Score
+	Calibrated    bool
+	Anomaly       bool
+	HasThreshold  bool // false: Anomaly means nothing
+	Confidence    float64
+	HasConfidence bool
+}
+
+// NoConfidence says why a model's predictions have no confidence; empty when
+// they have one.
+func (m *Model) NoConfidence() string {
+	if m.confidence != nil {
+		return ""
+	}
+	return "the manifest has no confidence section"
+}
+
+// Threshold is the oriented score above which a row is an anomaly; false: the
+// model has none.
+func (m *Model) Threshold() (float64, bool) {
+	if m.Manifest.Threshold == nil {
+		return math.Inf(1), false
+	}
+	return *m.Manifest.Threshold, true
+}
+
+// Judge makes the prediction of an oriented, finite score.
+func (m *Model) Judge(score float64, confidence bool) Prediction {
+	threshold, has := m.Threshold()
+	p := Prediction{Score: score, Value: score, Anomaly: score > threshold, HasThreshold: has}
+	if m.calibration != nil {
+		p.Value, p.Calibrated = m.calibration.of(score), true
+	}
+	if confidence && m.confidence != nil {
+		p.Confidence, p.HasConfidence = m.confidence.of(score, p.Anomaly), true
+	}
+	return p
+}
+
+// Predict writes the oriented score of every row of in to out, calling the
+// detector with at most chunk rows at a time. Rows that failed, non-finite
+// scores among them, come back in order; the error is for the whole request.
+// After ErrLate neither in nor out may be used again.
+func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
+	err := m.score(ctx, in, chunk, out)
+	var failed *sdk.RowErrors
+	if err != nil && !errors.As(err, &failed) {
+		return nil, err
+	}
+	threshold, _ := m.Threshold()
+	m.Stats.record(out, threshold)
+	if failed == nil && allFinite(out) {
+		return nil, nil
+	}
+	var bad []sdk.RowError
+	known := map[int]bool{}
+	if failed != nil {
+		bad = failed.Rows
+		for _, e := range bad {
+			known[e.Row] = true
+		}
+	}
+	for i, v := range out {
+		if !finite(v) && !known[i] {
+			bad = append(bad, sdk.RowError{Row: i, Reason: "the detector's score is not finite (NaN or infinite): check the row's values"})
+		}
+	}
+	sort.SliceStable(bad, func(i, j int) bool { return bad[i].Row < bad[j].Row })
+	return bad, nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+func allFinite(v []float64) bool {
+	for _, x := range v {
+		if !finite(x) {
+			return false
+		}
+	}
+	return true
+}
+
+// Count records scores that were computed otherwise than by Predict, such as
+// with an explanation.
+func (m *Model) Count(scores []float64) {
+	threshold, _ := m.Threshold()
+	m.Stats.record(scores, threshold)
+}
+
+// ErrNotLearning means that a model does not learn.
+var ErrNotLearning = fmt.Errorf("%w: the model does not learn: only stateful models whose detector can do", ErrConflict)
+
+// Learn lets a stateful model learn rows, in order.
+func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
+	learner, ok := m.scorer.(sdk.Learner)
+	if !ok || !m.Manifest.Stateful {
+		return ErrNotLearning
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.Timeout)
+	defer cancel()
+	if err := m.slots.run(ctx, func(ctx context.Context) error { return learner.Learn(ctx, in) }); err != nil {
+		return fmt.Errorf("learning %d rows: %w", in.Rows(), err)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"sort"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// Latest is the version name that stands for the newest version.
+const Latest = "latest"
+
+// Aliases are the names of a model's versions, and how requests without a
+// version are split.
+type Aliases struct {
+	Names   map[string]string // alias to version
+	Default map[string]int    // alias or version to weight
+}
+
+// SetAliases points aliases to versions. An alias moves only to a version that
+// loads; one that does not stays where it was, and the error says so.
+func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []error {
+	var errs []error
+	next := map[string]Aliases{}
+	for id, want := range all {
+		r.mu.Lock()
+		had := r.aliases[id]
+		r.mu.Unlock()
+		names := map[string]string{}
+		for alias, version := range want.Names {
+			if err := r.loads(ctx, id, version); err != nil {
+				errs = append(errs, fmt.Errorf("alias %s of model %s: %w", alias, id, err))
+				if old, ok := had.Names[alias]; ok {
+					names[alias] = old
+				}
+				continue
+			}
+			names[alias] = version
+		}
+		next[id] = Aliases{Names: names, Default: want.Default}
+	}
+	r.mu.Lock()
+	r.aliases = next
+	r.mu.Unlock()
+	return errs
+}
+
+func (r *Registry) loads(ctx context.Context, id, version string) error {
+	r.mu.Lock()
+	e, err := r.find(id, version)
+	r.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	lease, err := r.acquire(ctx, e)
+	if err != nil {
+		return err
+	}
+	lease.Release()
+	return nil
+}
+
+// Acquire leases the model that answers a request, loading it where needed.
+// Empty id: the default model, or the only one. Empty version: the model's
+// weighted default, chosen by key where there is one, else the newest.
+func (r *Registry) Acquire(ctx context.Context, id, version, key string) (*Lease, error) {
+	r.mu.Lock()
+	id, err := r.resolveID(id)
+	if err != nil {
+		r.mu.Unlock()
+		return nil, err
+	}
+	candidates, err := r.resolveVersion(id, version, key)
+	if err != nil {
+		r.mu.Unlock()
+		return nil, err
+	}
+	if e := candidates[0]; e.current != nil { // the common case
+		defer r.mu.Unlock()
+		return r.lease(e), nil
+	}
+	r.mu.Unlock()
+	return r.acquireFirst(ctx, id, candidates)
+}
+
+func (r *Registry) resolveID(id string) (string, error) {
+	if id == "" {
+		id = r.cfg.Default
+	}
+	if id == "" {
+		if len(r.byID) == 1 {
+			for only := range r.byID {
+				return only, nil
+			}
+		}
+		if len(r.byID) == 0 {
+			return "", fmt.Errorf("%w: the models directory is empty", ErrModelNotFound)
+		}
+		return "", fmt.Errorf("%w: set model_id to one of %s", ErrAmbiguousModel, joinSome(sortedKeys(r.byID)))
+	}
+	if len(r.byID[id]) == 0 {
+		return "", r.notFound(id)
+	}
+	return id, nil
+}
+
+func (r *Registry) notFound(id string) error {
+	return fmt.Errorf("%w: there is no model %.80q%s", ErrModelNotFound, id, nearest.Hint(id, sortedKeys(r.byID)))
+}
+
+// resolveVersion returns the versions that may answer, best first; never none.
+func (r *Registry) resolveVersion(id, version, key string) ([]*entry, error) {
+	aliases := r.aliases[id]
+	if version == "" && len(aliases.Default) > 0 {
+		version = r.weighted(aliases.Default, key)
+	}
+	if version == "" || version == Latest {
+		return r.newestFirst(id), nil
+	}
+	e, err := r.find(id, version)
+	if err != nil {
+		if to, ok := aliases.Names[version]; ok {
+			e, err = r.find(id, to)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []*entry{e}, nil
+}
+
+// newestFirst lists releases before pre-releases, and within each those that
+// can answer before those that failed or were unloaded.
+func (r *Registry) newestFirst(id string) []*entry {
+	list := r.byID[id]
+	if len(list) == 1 || (list[0].current != nil && !manifest.IsPrerelease(list[0].Version)) {
+		return list
+	}
+	rank := func(e *entry) int {
+		n := 0
+		if manifest.IsPrerelease(e.Version) {
+			n++
+		}
+		if e.current == nil && (e.err != nil || e.unloaded) {
+			n += 2
+		}
+		return n
+	}
+	out := slices.Clone(list)
+	sort.SliceStable(out, func(i, j int) bool { return rank(out[i]) < rank(out[j]) })
+	return out
+}
+
+// find returns the entry of an exact version.
+func (r *Registry) find(id, version string) (*entry, error) {
+	if e, ok := r.entries[id+"@"+version]; ok {
+		return e, nil
+	}
+	if len(r.byID[id]) == 0 {
+		return nil, r.notFound(id)
+	}
+	var have []string
+	for _, e := range r.byID[id] {
+		have = append(have, e.Version)
+	}
+	have = append(have, sortedKeys(r.aliases[id].Names)...)
+	return nil, fmt.Errorf("%w: model %s has no version %.80q; it has %s", ErrVersionNotFound, id, version, joinSome(have))
+}
+
+// weighted chooses a name by weight: by the key's hash where there is a key, so
+// that one caller keeps its version, else at random.
+func (r *Registry) weighted(weights map[string]int, key string) string {
+	total := 0
+	names := sortedKeys(weights)
+	for _, n := range names {
+		total += weights[n]
+	}
+	if total <= 0 {
+		return ""
+	}
+	at := int(r.cfg.Random() * float64(total))
+	if key != "" {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(key))
+		at = int(h.Sum64() % uint64(total)) //nolint:gosec // total is positive
+	}
+	for _, n := range names {
+		if at -= weights[n]; at < 0 {
+			return n
+		}
+	}
+	return names[len(names)-1]
+}
+
+// List describes all versions of all models, or of one model.
+func (r *Registry) List(id string) ([]Status, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ids := sortedKeys(r.byID)
+	if id != "" {
+		if len(r.byID[id]) == 0 {
+			return nil, r.notFound(id)
+		}
+		ids = []string{id}
+	}
+	var out []Status
+	for _, id := range ids {
+		for _, e := range r.byID[id] {
+			out = append(out, r.status(e))
+		}
+	}
+	return out, nil
+}
+
+// AliasesOf returns the aliases of a model.
+func (r *Registry) AliasesOf(id string) Aliases {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.aliases[id]
+}
+
+func (r *Registry) status(e *entry) Status {
+	s := Status{
+		Location: e.Location, State: StateAvailable, Error: e.err, Warning: e.warning, Model: e.last,
+		Pinned: slices.Contains(r.cfg.Pinned, e.ID), Changed: e.changed,
+	}
+	switch {
+	case e.current != nil:
+		s.State = StateLoaded
+	case e.loading != nil:
+		s.State = StateLoading
+	case e.unloaded:
+		s.State = StateUnloaded
+	case e.err != nil:
+		s.State = StateFailed
+	}
+	return s
+}
+
+// Counts says how many versions are loaded and how many requests hold leases.
+func (r *Registry) Counts() (loaded, leases int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.lru.Keys() {
+		leases += e.current.refs
+	}
+	return r.lru.Len(), leases
+}
+
+func joinSome(names []string) string {
+	const most = 20
+	out := ""
+	for i, n := range names {
+		if i == most {
+			return fmt.Sprintf("%s and %d more", out, len(names)-most)
+		}
+		if i > 0 {
+			out += ", "
+		}
+		out += n
+	}
+	return out
+}
+
+// Peek returns a version that has been loaded at some time, without loading or
+// leasing it: for its manifest and counters only.
+func (r *Registry) Peek(id, version string) (*Model, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	id, err := r.resolveID(id)
+	if err != nil {
+		return nil, err
+	}
+	candidates, err := r.resolveVersion(id, version, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range candidates {
+		if e.last != nil {
+			return e.last, nil
+		}
+	}
+	return nil, &UnavailableError{ID: id, Version: version, Reason: "it has not been loaded yet", RetryAfter: retryAfter}
+}

@@ -1,0 +1,3 @@
+module github.com/pynomaly/pynomaly-runtime/sdk
+
+go 1.26
