@@ -174,7 +174,7 @@ func list(root *os.Root, dir string) ([]string, error) {
 	if err != nil {
 		return nil, cause(err)
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer f.Close()
 	names, err := f.Readdirnames(-1)
 	if err != nil {
 		return nil, cause(err)
@@ -237,7 +237,7 @@ func (c *Catalog) once(ctx context.Context, watcher *fsnotify.Watcher) error {
 	if err != nil {
 		return cause(err)
 	}
-	defer root.Close() //nolint:errcheck // read only
+	defer root.Close()
 	return c.look(ctx, root, watcher)
 }
 

@@ -52,7 +52,7 @@ func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*Explanation, error
 		return m.ExplainExact(ctx, in)
 	default:
 		d := len(m.schema.Features())
-		rng := rand.New(rand.NewPCG(uint64(e.Seed), 0)) //nolint:gosec // repeatable, not secret
+		rng := rand.New(rand.NewPCG(uint64(e.Seed), 0))
 		permutations := make([][]int, e.Permutations)
 		for k := range permutations {
 			permutations[k] = rng.Perm(d)

@@ -31,7 +31,7 @@ func (r *Registry) startLoad(ctx context.Context, e *entry, reserve bool) *loadi
 			if err != nil {
 				return nil, fmt.Errorf("opening the models directory: %w", err)
 			}
-			defer root.Close() //nolint:errcheck // read only
+			defer root.Close()
 			c, err := read(root, at)
 			if err != nil {
 				return nil, err

@@ -36,7 +36,7 @@ func newProbe(m *Model, c *contents) (*probe, error) {
 	}
 	p := &probe{rows: sdk.NewBatch(m.schema.Features())}
 	const made = 3
-	rng := rand.New(rand.NewPCG(1, 0)) //nolint:gosec // repeatable, not secret
+	rng := rand.New(rand.NewPCG(1, 0))
 	p.rows.Resize(1 + made)
 	for i := range 1 + made {
 		for j, f := range m.schema.Features() {

@@ -186,7 +186,7 @@ func (r *Registry) weighted(weights map[string]int, key string) string {
 	if key != "" {
 		h := fnv.New64a()
 		_, _ = h.Write([]byte(key))
-		at = int(h.Sum64() % uint64(total)) //nolint:gosec // total is positive
+		at = int(h.Sum64() % uint64(total))
 	}
 	for _, n := range names {
 		if at -= weights[n]; at < 0 {

@@ -140,7 +140,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	now := s.cfg.Now()
 	took := now.Sub(start)
 	a := answer{model: m, now: now, latency: took, confidence: r.confidence}
-	b := append(c.Response().SwapBody(nil)[:0], `{"predictions":[`...)
+	b := c.Response().SwapBody(nil)[:0]
+	b = append(b, `{"predictions":[`...)
 	b, anomalies := a.appendRows(b, *out, failed, r.rows.Failed(), r.rows.Total())
 	b = append(b, `],"total_processed":`...)
 	b = strconv.AppendInt(b, int64(r.rows.Total()), 10)

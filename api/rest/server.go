@@ -167,7 +167,7 @@ func (s *Server) closing(c *fiber.Ctx) error {
 // requestID takes the client's X-Request-ID or makes one, and sends it back.
 func (s *Server) requestID(c *fiber.Ctx) string {
 	given := c.Request().Header.Peek(fiber.HeaderXRequestID)
-	id := ""
+	var id string
 	if len(given) > 0 && len(given) <= maxRequestID && printable(given) {
 		id = string(given)
 	} else {

@@ -8,7 +8,6 @@ package onnx
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -181,5 +180,3 @@ type finding struct {
 	LoadTime   time.Duration
 	BatchTime  time.Duration // of one call of MaxRows rows
 }
-
-var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")

@@ -4,6 +4,7 @@ package onnx
 
 import (
 	"context"
+	"errors"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -14,6 +15,8 @@ type scorer struct {
 	sdk.Scorer
 	memory int64
 }
+
+var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")
 
 func initialise(string) (string, error) { return "", errNoCgo }
 

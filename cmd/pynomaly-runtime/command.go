@@ -10,7 +10,7 @@ import (
 )
 
 // version is set by the linker.
-var version = "0.1.0-dev" //nolint:gochecknoglobals // the linker sets it
+var version = "0.1.0-dev"
 
 // streams are where a command reads and writes.
 type streams struct {

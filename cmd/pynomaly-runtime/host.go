@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -80,13 +79,4 @@ func workers(cfg *config.Config) int {
 		return cfg.Server.Workers
 	}
 	return runtime.GOMAXPROCS(0)
-}
-
-// openModels opens a directory of models for a command that serves nothing.
-func openModels(dir string) (*os.Root, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the models directory: %w", err)
-	}
-	return root, nil
 }

@@ -1,6 +1,252 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 
-func predictCommand(streams) *cobra.Command { return &cobra.Command{Use: "predict"} }
-func modelCommand(streams) *cobra.Command   { return &cobra.Command{Use: "model"} }
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/table"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+
+	"log/slog"
+)
+
+// rowsFailed is the exit code when some rows could not be scored.
+const rowsFailed = 2
+
+type predictOptions struct {
+	file, output, format string
+	rows                 int
+	extra, quiet         bool
+}
+
+func predictCommand(s streams) *cobra.Command {
+	var o predictOptions
+	cmd := &cobra.Command{
+		Use:   "predict MODEL INPUT",
+		Short: "Score a file: CSV, NDJSON or Parquet in, the same with predictions out",
+		Long: `Scores every row of a file, a few at a time, in constant memory.
+
+MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
+directory. INPUT is a file, or - for standard input. The output has the input's
+columns and prediction, score, is_anomaly, confidence and error.
+
+Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 anything else.`,
+		Example: `  pynomaly-runtime predict testdata/models/pima-lof/1.0.0 rows.csv -o scored.csv
+  cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := readConfig(cmd, o.file)
+			if err != nil {
+				return err
+			}
+			return predict(cmd.Context(), s, cfg, args[0], args[1], o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.file, "config", "", "configuration file (default plugins.yaml, if there is one)")
+	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
+	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
+	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")
+	f.BoolVar(&o.extra, "extra", false, "carry columns that are no features through")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
+	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "state-dir")
+	return cmd
+}
+
+// place finds the model that an argument names.
+func place(cfg *config.Config, name string) (host.Place, error) {
+	if _, err := os.Stat(name); err == nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, ".")) {
+		all, err := host.Find(name)
+		if err != nil {
+			return host.Place{}, err
+		}
+		if len(all) > 1 {
+			return host.Place{}, fmt.Errorf("%s holds %d models: name one of them", name, len(all))
+		}
+		return all[0], nil
+	}
+	all, err := host.Find(cfg.Models.Dir)
+	if err != nil {
+		return host.Place{}, err
+	}
+	id, version, _ := strings.Cut(name, "@")
+	return host.Newest(all, id, version)
+}
+
+// quietLog keeps warnings of the backends for people.
+func quietLog(s streams) (*slog.Logger, error) {
+	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text")
+	if err != nil {
+		return nil, err
+	}
+	return logs.Named(log, "onnx"), nil
+}
+
+func predict(ctx context.Context, s streams, cfg *config.Config, name, input string, o predictOptions) (err error) {
+	log, err := quietLog(s)
+	if err != nil {
+		return err
+	}
+	at, err := place(cfg, name)
+	if err != nil {
+		return err
+	}
+	if o.rows < 1 {
+		return errors.New("--batch-size must be at least 1")
+	}
+	if o.format == "" {
+		if o.format, err = table.FormatOf(input); err != nil {
+			return err
+		}
+	}
+	model, err := at.Open(ctx, openBackends(cfg, log), host.NewCalls(1))
+	if err != nil {
+		return fmt.Errorf("opening model %s: %w", name, err)
+	}
+	defer func() { err = errors.Join(err, model.Close()) }()
+	in, size := s.in, int64(-1)
+	if input != "-" {
+		f, err := os.Open(input)
+		if err != nil {
+			return fmt.Errorf("opening the input: %w", err)
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil {
+			size = info.Size()
+		}
+		in = f
+	}
+	out, done, err := createOutput(s, o.output)
+	if err != nil {
+		return err
+	}
+	defer func() { err = done(err) }()
+	bar := progress(s, o, size)
+	defer bar.Close()
+	source := in
+	if o.format != table.Parquet {
+		source = io.TeeReader(in, bar)
+	}
+	t, err := table.Open(o.format, source, out, model.Schema(), table.Options{Extra: o.extra})
+	if err != nil {
+		return err
+	}
+	total, failed, err := scoreTable(ctx, model, t, o.rows)
+	if err != nil {
+		return err
+	}
+	if !o.quiet {
+		fmt.Fprintf(s.err, "%d rows scored, %d failed\n", total-failed, failed)
+	}
+	if failed > 0 {
+		return exitError(rowsFailed)
+	}
+	return nil
+}
+
+// createOutput opens the output; a file appears under its name only when it is
+// complete.
+func createOutput(s streams, name string) (io.Writer, func(error) error, error) {
+	if name == "-" {
+		return s.out, func(err error) error { return err }, nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".predict-*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("creating the output: %w", err)
+	}
+	return f, func(err error) error {
+		var code exitError
+		closing := f.Close()
+		if (err == nil || errors.As(err, &code)) && closing == nil {
+			closing = errors.Join(os.Chmod(f.Name(), 0o644), os.Rename(f.Name(), name)) //nolint:gosec // a result, not a secret
+			if closing == nil {
+				return err
+			}
+		}
+		return errors.Join(err, closing, os.Remove(f.Name()))
+	}, nil
+}
+
+// progress is a bar on a terminal, and nothing elsewhere.
+func progress(s streams, o predictOptions, size int64) *progressbar.ProgressBar {
+	f, ok := s.err.(*os.File)
+	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
+		return progressbar.DefaultBytesSilent(size)
+	}
+	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true),
+		progressbar.OptionSetDescription("scoring"), progressbar.OptionClearOnFinish())
+}
+
+// scoreTable scores a whole table, a batch at a time.
+func scoreTable(ctx context.Context, m *host.Model, t table.Table, batch int) (total, failed int, err error) {
+	d := m.Schema().NewDecoder()
+	for {
+		d.Reset()
+		n, err := t.Read(d, batch)
+		if errors.Is(err, io.EOF) {
+			return total, failed, t.Close()
+		}
+		if err != nil {
+			return total, failed, fmt.Errorf("after row %d: %w", total, err)
+		}
+		scores := make([]float64, d.Batch().Rows())
+		bad, err := m.Predict(ctx, d.Batch(), batch, scores)
+		if err != nil {
+			return total, failed, fmt.Errorf("scoring rows %d to %d: %w", total, total+n-1, err)
+		}
+		next, unread := 0, d.Failed()
+		for i := range n {
+			var a table.Answer
+			switch {
+			case len(unread) > 0 && unread[0].Row == i:
+				a.Error = reason(unread[0])
+				unread = unread[1:]
+			case len(bad) > 0 && bad[0].Row == next:
+				a.Error = reason(bad[0])
+				bad = bad[1:]
+				next++
+			default:
+				a = judge(m, scores[next])
+				next++
+			}
+			if a.Error != "" {
+				failed++
+			}
+			if err := t.Write(i, a); err != nil {
+				return total, failed, err
+			}
+		}
+		total += n
+	}
+}
+
+func reason(e sdk.RowError) string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("feature %q %s", e.Field, e.Reason)
+}
+
+func judge(m *host.Model, score float64) table.Answer {
+	p := m.Judge(score, true)
+	a := table.Answer{Prediction: p.Value, Score: p.Score}
+	if p.HasThreshold {
+		a.Anomaly = &p.Anomaly
+	}
+	if p.HasConfidence {
+		a.Confidence = &p.Confidence
+	}
+	return a
+}

@@ -52,7 +52,7 @@ func serveCommand(s streams) *cobra.Command {
 // serve runs the host until ctx ends, and then stops it in order.
 func serve(ctx context.Context, s streams, cfg *config.Config, file string, again func() (*config.Config, error)) error {
 	out := logs.NewBuffered(s.err)
-	defer out.Close() //nolint:errcheck // there is nowhere to say so
+	defer out.Close()
 	level := new(slog.LevelVar)
 	base, err := logs.New(out, level, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
@@ -74,7 +74,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	if err != nil {
 		return err
 	}
-	ln, err := net.Listen("tcp", net.JoinHostPort(cfg.Server.Host, strconv.Itoa(cfg.Server.Port)))
+	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(cfg.Server.Host, strconv.Itoa(cfg.Server.Port)))
 	if err != nil {
 		return fmt.Errorf("listening: %w", err)
 	}

@@ -125,7 +125,7 @@ func Default() *Config {
 // Read reads a file over the defaults. The error lists every problem with its
 // line.
 func Read(file string) (*Config, error) {
-	data, err := os.ReadFile(file) //nolint:gosec // the operator names it
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}

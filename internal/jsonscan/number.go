@@ -167,7 +167,7 @@ func (n *Number) Int64() (int64, bool) {
 	case e < 0:
 		return 0, false
 	case n.Negative && m <= 1<<63:
-		return -int64(m), true //nolint:gosec // 1<<63 wraps to itself, which is right
+		return -int64(m), true
 	case !n.Negative && m < 1<<63:
 		return int64(m), true
 	}

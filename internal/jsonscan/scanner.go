@@ -241,17 +241,17 @@ func (s *Scanner) skip(depth int) error {
 	if depth >= MaxDepth {
 		return s.Errorf("nested more than %d deep", MaxDepth)
 	}
-	switch c := s.Peek(); {
-	case c == '"':
+	switch c := s.Peek(); c {
+	case '"':
 		_, err := s.String(nil)
 		return err
-	case c == '{', c == '[':
+	case '{', '[':
 		return s.skipInside(c, depth)
-	case c == 't':
+	case 't':
 		return s.Literal("true")
-	case c == 'f':
+	case 'f':
 		return s.Literal("false")
-	case c == 'n':
+	case 'n':
 		return s.Literal("null")
 	default:
 		_, err := s.Number()

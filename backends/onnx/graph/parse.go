@@ -86,7 +86,7 @@ func texts(to *[]string) func([]byte, uint64) error {
 func (p *parser) model(b []byte) (*model, error) {
 	m := &model{opsets: map[string]int64{}}
 	err := each("the model", b, fields{
-		1: func(_ []byte, v uint64) error { m.irVersion = int64(v); return nil }, //nolint:gosec // any value is reported
+		1: func(_ []byte, v uint64) error { m.irVersion = int64(v); return nil },
 		2: text(&m.producer),
 		3: nil, 4: nil, 5: nil, 6: nil, 14: nil, 26: nil,
 		7: func(b []byte, _ uint64) (err error) {
@@ -119,7 +119,7 @@ func opset(b []byte, opsets map[string]int64) error {
 	var domain string
 	var version uint64
 	err := each("an opset import", b, fields{1: text(&domain), 2: func(_ []byte, v uint64) error { version = v; return nil }})
-	opsets[domain] = int64(version) //nolint:gosec // any value is reported
+	opsets[domain] = int64(version)
 	return err
 }
 
@@ -196,7 +196,7 @@ func (p *parser) attribute(b []byte, n *node, depth int) error {
 	err := each("an attribute", b, fields{
 		1: text(&name),
 		2: nil, 4: nil, 7: nil, 9: nil, 13: nil, 14: nil, 15: nil, 20: nil, 21: nil,
-		3: func(_ []byte, v uint64) error { ints = append(ints, int64(v)); return nil }, //nolint:gosec // two's complement
+		3: func(_ []byte, v uint64) error { ints = append(ints, int64(v)); return nil },
 		8: func(b []byte, v uint64) error { return varints(b, v, &ints) },
 		5: addTensor(p.tensor), 10: addTensor(p.tensor), 22: addTensor(p.sparse), 23: addTensor(p.sparse),
 		6: addGraph, 11: addGraph,
@@ -222,7 +222,7 @@ func (p *parser) attribute(b []byte, n *node, depth int) error {
 // varints takes a repeated integer, packed or one at a time.
 func varints(b []byte, v uint64, to *[]int64) error {
 	if b == nil {
-		*to = append(*to, int64(v)) //nolint:gosec // two's complement
+		*to = append(*to, int64(v))
 		return nil
 	}
 	for len(b) > 0 {
@@ -230,7 +230,7 @@ func varints(b []byte, v uint64, to *[]int64) error {
 		if n < 0 {
 			return problem(Malformed, "a list of integers is cut short")
 		}
-		*to = append(*to, int64(v)) //nolint:gosec // two's complement
+		*to = append(*to, int64(v))
 		b = b[n:]
 	}
 	return nil
@@ -270,7 +270,7 @@ func (p *parser) tensor(b []byte) (*tensor, error) {
 	var ignored []int64
 	err := each("a tensor", b, fields{
 		1: func(b []byte, v uint64) error { return varints(b, v, &t.dims) },
-		2: func(_ []byte, v uint64) error { t.elem = ElemType(v); return nil }, //nolint:gosec // compared only
+		2: func(_ []byte, v uint64) error { t.elem = ElemType(v); return nil },
 		3: nil, 12: nil, 16: nil,
 		4:  packed(4, &held.fixed32),
 		5:  counted(&held.varint32, &ints),
@@ -321,11 +321,11 @@ func (t *tensor) keepInts(raw []byte, typed []int64) {
 	switch {
 	case t.elem == Int64 && len(raw) > 0:
 		for ; len(raw) >= 8; raw = raw[8:] {
-			t.ints = append(t.ints, int64(binary.LittleEndian.Uint64(raw))) //nolint:gosec // two's complement
+			t.ints = append(t.ints, int64(binary.LittleEndian.Uint64(raw)))
 		}
 	case t.elem == Int32 && len(raw) > 0:
 		for ; len(raw) >= 4; raw = raw[4:] {
-			t.ints = append(t.ints, int64(int32(binary.LittleEndian.Uint32(raw)))) //nolint:gosec // two's complement
+			t.ints = append(t.ints, int64(int32(binary.LittleEndian.Uint32(raw))))
 		}
 	case t.elem == Int64 || t.elem == Int32:
 		t.ints = typed

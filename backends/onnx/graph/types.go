@@ -22,7 +22,7 @@ func typeProto(b []byte, v *Value) error {
 
 func tensorType(b []byte, v *Value) error {
 	return each("a tensor type", b, fields{
-		1: func(_ []byte, e uint64) error { v.Elem = ElemType(e); return nil }, //nolint:gosec // compared only
+		1: func(_ []byte, e uint64) error { v.Elem = ElemType(e); return nil },
 		2: func(b []byte, _ uint64) error {
 			v.HasShape = true
 			return each("a shape", b, fields{1: func(b []byte, _ uint64) error { return dimension(b, v) }})
@@ -33,7 +33,7 @@ func tensorType(b []byte, v *Value) error {
 func dimension(b []byte, v *Value) error {
 	size := int64(-1)
 	err := each("a dimension", b, fields{
-		1: func(_ []byte, d uint64) error { size = int64(d); return nil }, //nolint:gosec // checked below
+		1: func(_ []byte, d uint64) error { size = int64(d); return nil },
 		2: nil, 3: nil,
 	})
 	if len(v.Dims) >= MaxRank {

@@ -1,0 +1,88 @@
+# pynomaly-runtime. `make run` serves the sample models; `make test` runs every test.
+
+SHELL   := /bin/sh
+GO      ?= go
+PYTHON  ?= python3
+VERSION ?= $(shell cat VERSION)
+BIN     := bin
+BINARY  := $(BIN)/pynomaly-runtime
+PORT    ?= 8080
+
+export GOWORK = off
+# The tests' binaries do not stand beside the library.
+export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
+
+MODULES  := . sdk bench
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
+FUZZTIME ?= 30s
+
+.PHONY: build run test test-go test-build test-api lint bench soak fuzz image image-debug onnxruntime clean
+
+build:
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
+
+onnxruntime:
+	@scripts/onnxruntime.sh $(BIN)
+
+run: onnxruntime build
+	@echo
+	@echo 'Serving testdata/models. Once it says "model loaded", try:'
+	@echo
+	@echo "  curl -s http://127.0.0.1:$(PORT)/api/v1/predict -H 'Content-Type: application/json' -d '{\"model_id\": \"pima-lof\", \"data\": {\"f0\": 8, \"f1\": 155, \"f2\": 62, \"f3\": 26, \"f4\": 495, \"f5\": 34, \"f6\": 0.543, \"f7\": 46}, \"return_explanation\": true}'"
+	@echo
+	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models testdata/models --port $(PORT)
+
+test: test-build test-go test-api
+
+# Everything builds, without cgo, too.
+test-build:
+	CGO_ENABLED=0 $(GO) build ./...
+	cd sdk && CGO_ENABLED=0 $(GO) build ./...
+
+test-go: onnxruntime
+	cd sdk && $(GO) test -race ./...
+	$(GO) test -race -timeout 9m ./...
+	cd bench && $(GO) test ./...
+
+# The served API against its own description.
+test-api: onnxruntime build .venv/schemathesis
+	scripts/schemathesis.sh $(BINARY)
+
+.venv/schemathesis: scripts/requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -r scripts/requirements.txt
+	touch $@
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	@for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff >/dev/null) || { echo "go.mod of $$m is not tidy: run go mod tidy in it"; exit 1; }; done
+	$(LINT) run ./...
+	cd sdk && $(LINT) run --config ../.golangci.yml ./...
+	cd bench && $(LINT) run --config ../.golangci.yml ./...
+
+bench: onnxruntime build
+	cd bench && $(GO) build -o ../$(BIN)/bench .
+	$(BIN)/bench -binary $(BINARY) -testdata testdata
+
+soak: onnxruntime build
+	cd bench && $(GO) build -o ../$(BIN)/soak ./soak
+	$(BIN)/soak -binary $(BINARY) -testdata testdata
+
+# Every fuzz target for FUZZTIME; `make test` runs their seeds.
+fuzz: onnxruntime
+	@for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
+image: onnxruntime build
+	$(GO) run -modfile=tools/go.mod ./tools/image -binary $(BINARY) -library $(BIN)/libonnxruntime.so.1.28.0 -models testdata/models -config plugins.yaml -version $(VERSION) -out dist/pynomaly-runtime.tar
+
+image-debug: onnxruntime build
+	$(GO) run -modfile=tools/go.mod ./tools/image -debug -binary $(BINARY) -library $(BIN)/libonnxruntime.so.1.28.0 -models testdata/models -config plugins.yaml -version $(VERSION) -out dist/pynomaly-runtime-debug.tar
+
+clean:
+	rm -rf $(BIN) dist .venv

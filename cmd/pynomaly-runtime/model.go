@@ -1,0 +1,184 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+func modelCommand(s streams) *cobra.Command {
+	cmd := &cobra.Command{Use: "model", Short: "List, inspect, verify and describe models on disk"}
+	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelSchema(s))
+	return cmd
+}
+
+func modelSchema(s streams) *cobra.Command {
+	return &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema of model.yaml", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := s.out.Write(manifest.Schema())
+			return err
+		},
+	}
+}
+
+// hostFlags adds the flags that commands on models need.
+func hostFlags(cmd *cobra.Command, file *string) {
+	cmd.Flags().StringVar(file, "config", "", "configuration file (default plugins.yaml, if there is one)")
+	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "state-dir")
+}
+
+func modelList(s streams) *cobra.Command {
+	var file string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use: "list", Short: "List the models of a directory, without loading them", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := readConfig(cmd, file)
+			if err != nil {
+				return err
+			}
+			all, err := host.Find(cfg.Models.Dir)
+			if err != nil {
+				return err
+			}
+			out := api.ModelList{Total: len(all)}
+			for _, p := range all {
+				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(host.StateAvailable)}
+				m, digest, err := p.Inspect(nil)
+				if err != nil {
+					v.Status, v.Error = string(host.StateFailed), err.Error()
+				} else {
+					v.Digest, v.Backend, v.Algorithm, v.Description = digest, m.Backend, m.Algorithm, m.Description
+				}
+				out.Models = append(out.Models, v)
+			}
+			if asJSON {
+				enc := json.NewEncoder(s.out)
+				enc.SetIndent("", "  ")
+				return enc.Encode(out)
+			}
+			w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+			fmt.Fprintln(w, "MODEL\tVERSION\tBACKEND\tSTATUS\tALGORITHM")
+			for _, v := range out.Models {
+				what := v.Algorithm
+				if v.Error != "" {
+					what = v.Error
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, v.Version, v.Backend, v.Status, what)
+			}
+			return w.Flush()
+		},
+	}
+	hostFlags(cmd, &file)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func modelInspect(s streams) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use: "inspect MODEL", Short: "Print a model's manifest, derived where it has none", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := readConfig(cmd, file)
+			if err != nil {
+				return err
+			}
+			at, err := place(cfg, args[0])
+			if err != nil {
+				return err
+			}
+			log, err := quietLog(s)
+			if err != nil {
+				return err
+			}
+			m, digest, err := at.Inspect(openBackends(cfg, log))
+			if err != nil {
+				return err
+			}
+			m.Digest = digest
+			text, err := manifest.Encode(m)
+			if err != nil {
+				return err
+			}
+			if m.Derived {
+				fmt.Fprintf(s.out, "# derived from %s\n", m.Artifact)
+			}
+			for _, w := range m.DerivedWarnings {
+				fmt.Fprintf(s.out, "# warning: %s\n", w)
+			}
+			_, err = s.out.Write(text)
+			return err
+		},
+	}
+	hostFlags(cmd, &file)
+	return cmd
+}
+
+func modelVerify(s streams) *cobra.Command {
+	var file string
+	cmd := &cobra.Command{
+		Use:   "verify PATH...",
+		Short: "Load and probe models as the host would, and say what is wrong",
+		Long: `Checks every model that the paths name: a directory of models, a model's directory
+or a bare file. Each is read, checked, loaded and probed, golden rows included.
+
+Exit codes: 0 every model can be served, 1 one cannot.`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := readConfig(cmd, file)
+			if err != nil {
+				return err
+			}
+			log, err := quietLog(s)
+			if err != nil {
+				return err
+			}
+			with, calls := openBackends(cfg, log), host.NewCalls(1)
+			good, bad := 0, 0
+			for _, path := range args {
+				all, err := host.Find(path)
+				if err != nil {
+					return err
+				}
+				for _, p := range all {
+					start := time.Now()
+					m, err := p.Open(cmd.Context(), with, calls)
+					if err != nil {
+						bad++
+						fmt.Fprintf(s.out, "FAIL  %s: %v\n", p.Path(), err)
+						continue
+					}
+					good++
+					rows := "made-up rows"
+					if m.Manifest.Golden != nil {
+						rows = "golden rows"
+					}
+					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", p.Path(), m.ID(), m.Version(),
+						len(m.Manifest.Features), rows, time.Since(start).Milliseconds())
+					for _, w := range m.Warnings {
+						fmt.Fprintf(s.out, "      warning: %s\n", w)
+					}
+					if err := m.Close(); err != nil {
+						return err
+					}
+				}
+			}
+			fmt.Fprintf(s.out, "%d of %d models can be served\n", good, good+bad)
+			if bad > 0 {
+				return exitError(1)
+			}
+			return nil
+		},
+	}
+	hostFlags(cmd, &file)
+	return cmd
+}

@@ -1,0 +1,137 @@
+package rows
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Begin starts a row that is given value by value; End ends it.
+func (d *Decoder) Begin() { d.begin() }
+
+// End ends the row: what was not given is missing.
+func (d *Decoder) End() { d.end(0) }
+
+// Reject fails the row as a whole.
+func (d *Decoder) Reject(reason string) { d.fail("", "%s", reason) }
+
+// Text gives feature j as a table of texts has it: an empty text, nan and null
+// are missing, truth values may also be 0 and 1.
+func (d *Decoder) Text(j int, s string) {
+	f := d.schema.features[j]
+	if d.isBad {
+		return
+	}
+	d.stamp[j] = d.turn
+	if f.DType == sdk.String {
+		if s == "" {
+			d.fillMissing(j)
+			return
+		}
+		d.setString(s, j)
+		return
+	}
+	s = strings.TrimSpace(s)
+	switch strings.ToLower(s) {
+	case "", "nan", "null", "na":
+		d.fillMissing(j)
+		return
+	}
+	if f.DType == sdk.Bool {
+		v, err := strconv.ParseBool(strings.ToLower(s))
+		if err != nil {
+			d.fail(f.Name, "is %q; the feature is bool: give true or false", clip(s))
+			return
+		}
+		d.batch.Column(j).Bools[d.batch.Rows()-1] = v
+		return
+	}
+	sc := &jsonscan.Scanner{Data: []byte(strings.TrimPrefix(s, "+"))}
+	n, err := sc.Number()
+	if err != nil || sc.End() != nil {
+		d.fail(f.Name, "is %q; the feature is %s: give a number", clip(s), f.DType)
+		return
+	}
+	d.number(&n, j)
+}
+
+// Value gives feature j as a typed table has it: nil (missing), bool, int64,
+// float64 or string. Numbers are taken where the feature's type holds them.
+func (d *Decoder) Value(j int, v any) {
+	f := d.schema.features[j]
+	if d.isBad {
+		return
+	}
+	d.stamp[j] = d.turn
+	row := d.batch.Rows() - 1
+	switch x := v.(type) {
+	case nil:
+		d.fillMissing(j)
+	case string:
+		if f.DType == sdk.String {
+			d.setString(x, j)
+			return
+		}
+		d.fail(f.Name, "is a string; the feature is %s", f.DType)
+	case bool:
+		if f.DType == sdk.Bool {
+			d.batch.Column(j).Bools[row] = x
+			return
+		}
+		d.fail(f.Name, "is a boolean; the feature is %s", f.DType)
+	case int64:
+		d.integer(j, x)
+	case float64:
+		d.float(j, x)
+	default:
+		d.fail(f.Name, "has a type that is not read")
+	}
+}
+
+func (d *Decoder) integer(j int, x int64) {
+	f := d.schema.features[j]
+	switch f.DType {
+	case sdk.Int64:
+		d.set(j, x)
+	case sdk.Float64:
+		d.set(j, float64(x))
+	case sdk.Float32:
+		d.set(j, float32(x))
+	default:
+		d.fail(f.Name, "is a number; the feature is %s", f.DType)
+	}
+}
+
+func (d *Decoder) float(j int, x float64) {
+	f := d.schema.features[j]
+	switch {
+	case math.IsNaN(x):
+		d.fillMissing(j)
+	case f.DType == sdk.Float64 && !math.IsInf(x, 0):
+		d.set(j, x)
+	case f.DType == sdk.Float32 && !math.IsInf(float64(float32(x)), 0):
+		d.set(j, float32(x))
+	case f.DType == sdk.Int64 && x == math.Trunc(x) && math.Abs(x) < 1<<63:
+		d.set(j, int64(x))
+	default:
+		d.fail(f.Name, "is %v; the feature is %s", x, f.DType)
+	}
+}
+
+func (d *Decoder) set(j int, v any) {
+	if err := d.batch.SetValue(d.batch.Rows()-1, j, v); err != nil {
+		d.fail(d.schema.features[j].Name, "%v", err)
+	}
+}
+
+// Names are the features' names, in order.
+func (s *Schema) Names() []string { return s.names }
+
+// IgnoresUnknown reports whether unknown features are passed over.
+func (s *Schema) IgnoresUnknown() bool { return s.ignoreUnknown }
+
+// Unknown says why a column that is no feature is refused.
+func (s *Schema) Unknown(name string) string { return s.unknown(name) }

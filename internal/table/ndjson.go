@@ -1,0 +1,137 @@
+package table
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+)
+
+// maxLine bounds a line of NDJSON.
+const maxLine = 16 << 20
+
+type ndjsonTable struct {
+	in      *bufio.Scanner
+	out     *bufio.Writer
+	wrapped bool // a line may be {"data": row}
+	rows    [][]byte
+}
+
+func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema) Table {
+	t := &ndjsonTable{in: bufio.NewScanner(in), out: bufio.NewWriter(out)}
+	t.in.Buffer(make([]byte, 0, 64<<10), maxLine)
+	_, isFeature := s.Index("data")
+	t.wrapped = !isFeature
+	return t
+}
+
+// Read implements Table. A line that is no JSON fails alone.
+func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
+	t.rows = t.rows[:0]
+	for len(t.rows) < most && t.in.Scan() {
+		line := bytes.TrimSpace(t.in.Bytes())
+		if len(line) == 0 {
+			continue
+		}
+		row, err := t.unwrap(bytes.Clone(line))
+		if err == nil {
+			check := &jsonscan.Scanner{Data: row}
+			if err = check.Skip(); err == nil {
+				err = check.End()
+			}
+		}
+		t.rows = append(t.rows, row)
+		if err != nil {
+			t.rows[len(t.rows)-1] = nil
+			d.Begin()
+			d.Reject(err.Error())
+			d.End()
+			continue
+		}
+		if err := d.JSONRow(&jsonscan.Scanner{Data: row}); err != nil {
+			return 0, fmt.Errorf("reading a row: %w", err)
+		}
+	}
+	if err := t.in.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			return 0, fmt.Errorf("a line has more than %d bytes", maxLine)
+		}
+		return 0, fmt.Errorf("reading the file: %w", err)
+	}
+	if len(t.rows) == 0 {
+		return 0, io.EOF
+	}
+	return len(t.rows), nil
+}
+
+// unwrap takes the row out of {"data": row}.
+func (t *ndjsonTable) unwrap(line []byte) ([]byte, error) {
+	s := &jsonscan.Scanner{Data: line}
+	if !t.wrapped || !s.Take('{') {
+		return line, nil
+	}
+	if key, err := s.String(nil); err != nil || string(key) != "data" || s.Colon() != nil {
+		return line, nil //nolint:nilerr // it is checked as a row
+	}
+	s.Peek()
+	start := s.Pos
+	if err := s.Skip(); err != nil {
+		return line, err
+	}
+	row := line[start:s.Pos]
+	for { // further members, such as a golden score, are passed over
+		more, err := s.More('}', false)
+		if err != nil {
+			return line, err
+		}
+		if !more {
+			return row, s.End()
+		}
+		if _, err := s.String(nil); err != nil {
+			return line, err
+		}
+		if err := s.Colon(); err != nil {
+			return line, err
+		}
+		if err := s.Skip(); err != nil {
+			return line, err
+		}
+	}
+}
+
+// Write implements Table.
+func (t *ndjsonTable) Write(i int, a Answer) error {
+	line := struct {
+		Data       json.RawMessage `json:"data"`
+		Prediction *float64        `json:"prediction,omitempty"`
+		Score      *float64        `json:"score,omitempty"`
+		Anomaly    *bool           `json:"is_anomaly,omitempty"`
+		Confidence *float64        `json:"confidence,omitempty"`
+		Error      string          `json:"error,omitempty"`
+	}{Data: t.rows[i], Error: a.Error}
+	if a.Error == "" {
+		line.Prediction, line.Score, line.Anomaly, line.Confidence = &a.Prediction, &a.Score, a.Anomaly, a.Confidence
+	}
+	if line.Data == nil {
+		line.Data = json.RawMessage("null")
+	}
+	enc := json.NewEncoder(t.out)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(line); err != nil {
+		return fmt.Errorf("writing a row: %w", err)
+	}
+	return nil
+}
+
+// Close implements Table.
+func (t *ndjsonTable) Close() error {
+	if err := t.out.Flush(); err != nil {
+		return fmt.Errorf("writing the file: %w", err)
+	}
+	return nil
+}

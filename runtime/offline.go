@@ -1,0 +1,139 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// Place is a model on disk: a location below a directory.
+type Place struct {
+	Dir string // the models directory, or the parent of a single model
+	Location
+	Err error // why it cannot be read, found while looking
+}
+
+// Find finds the models that a path names: a directory with a model.yaml, a bare
+// .onnx or .wasm file, or a directory of models.
+func Find(path string) ([]Place, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a model: %w", err)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a model: %w", err)
+	}
+	parent, name := filepath.Split(abs)
+	if !info.IsDir() {
+		id, version, ok := bareName(name)
+		if !ok {
+			if filepath.Base(name) == manifest.FileName {
+				return Find(filepath.Dir(path))
+			}
+			return nil, fmt.Errorf("%s is no model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
+		}
+		return []Place{{Dir: parent, Location: Location{ID: id, Version: version, File: name}}}, nil
+	}
+	if _, err := os.Stat(filepath.Join(abs, manifest.FileName)); err == nil {
+		return []Place{{Dir: parent, Location: Location{Dir: name}}}, nil
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	found, err := Scan(root)
+	if err != nil {
+		return nil, err
+	}
+	var all []Place
+	for _, f := range found {
+		all = append(all, Place{Dir: abs, Location: f.Location, Err: f.Err})
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("%s holds no model", path)
+	}
+	return all, nil
+}
+
+// Newest returns the place of a model by id and version; without a version the
+// highest release, or else the highest pre-release.
+func Newest(all []Place, id, version string) (Place, error) {
+	var of []Place
+	for _, p := range all {
+		if p.ID == id && (version == "" || version == Latest || p.Version == version) {
+			of = append(of, p)
+		}
+	}
+	if len(of) == 0 {
+		return Place{}, fmt.Errorf("%w: %s %s", ErrModelNotFound, id, version)
+	}
+	return slices.MaxFunc(of, func(a, b Place) int {
+		if p, q := manifest.IsPrerelease(a.Version), manifest.IsPrerelease(b.Version); p != q {
+			if p {
+				return -1
+			}
+			return 1
+		}
+		return manifest.CompareVersions(a.Version, b.Version)
+	}), nil
+}
+
+// Open opens a model outside a registry. Close it when no call runs.
+func (p Place) Open(ctx context.Context, with Backends, calls *Calls) (*Model, error) {
+	return p.open(ctx, with, calls, nil)
+}
+
+// OpenWith is Open with a manifest that is changed before it is used.
+func (p Place) OpenWith(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+	return p.open(ctx, with, calls, change)
+}
+
+func (p Place) open(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+	if p.Err != nil {
+		return nil, p.Err
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	c, err := read(root, p.Location)
+	if err != nil {
+		return nil, err
+	}
+	if change != nil {
+		change(c.manifest)
+	}
+	return open(ctx, c, with, calls)
+}
+
+// Inspect reads a model's manifest and lets its backend complete it, without
+// loading the model.
+func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
+	if p.Err != nil {
+		return nil, "", p.Err
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return nil, "", fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	c, err := read(root, p.Location)
+	if err != nil {
+		return nil, "", err
+	}
+	backend, ok := with[c.manifest.Backend]
+	if !ok {
+		return c.manifest, c.digest, nil
+	}
+	return c.manifest, c.digest, backend.Complete(c.manifest, c.artifact)
+}
+
+// Close closes a model that was opened with Place.Open.
+func (m *Model) Close() error { return m.close() }
