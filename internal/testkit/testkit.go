@@ -1,0 +1,363 @@
+// Package testkit starts real hosts for the tests of other packages and reads the
+// cases in testdata. Nothing outside tests imports it.
+package testkit
+
+import (
+	"context"
+	"encoding/csv"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// Main runs a package's tests, or the helper role this process was started for.
+// Call it from TestMain.
+func Main(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
+		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Root is the top folder of the project.
+func Root() string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..")
+}
+
+// Testdata is a path below testdata.
+func Testdata(parts ...string) string {
+	return filepath.Join(append([]string{Root(), "testdata"}, parts...)...)
+}
+
+// Library is ONNX Runtime's file: as the environment says, or in bin.
+func Library() string {
+	if file := os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"); file != "" {
+		return file
+	}
+	return filepath.Join(Root(), "bin", "libonnxruntime.so."+onnx.Version)
+}
+
+// ONNX opens the backend; it fails the test where the library is missing.
+func ONNX(t testing.TB, stateDir string) *onnx.Backend {
+	t.Helper()
+	b := onnx.New(onnx.Config{Library: Library(), Probe: onnx.ProbeChild, StateDir: stateDir, Log: slog.New(slog.DiscardHandler)})
+	if err := b.Err(); err != nil {
+		t.Fatalf("run `make onnxruntime` first: %v", err)
+	}
+	return b
+}
+
+// Backends are all backends.
+func Backends(t testing.TB, stateDir string) host.Backends {
+	t.Helper()
+	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir)}
+}
+
+// Silent is an observer that does nothing.
+type Silent struct{}
+
+// Loaded implements host.Observer.
+func (Silent) Loaded(*host.Model, time.Duration) {}
+
+// LoadFailed implements host.Observer.
+func (Silent) LoadFailed(string, string, error) {}
+
+// Removed implements host.Observer.
+func (Silent) Removed(string, string) {}
+
+// Host is a host that serves on the loopback interface.
+type Host struct {
+	URL      string // http://127.0.0.1:port
+	Server   *rest.Server
+	Registry *host.Registry
+	Calls    *host.Calls
+	Metrics  *prometheus.Registry
+}
+
+// Options change how a Host is started.
+type Options struct {
+	Dir      string
+	Backends host.Backends
+	Models   func(*host.Config)
+	REST     func(*rest.Config)
+	Log      io.Writer
+}
+
+// Serve starts a host and stops it at the end of the test, which fails if
+// anything is left over. It returns when the models found at start are loaded.
+func Serve(t testing.TB, o Options) *Host {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if o.Log != nil {
+		log = slog.New(slog.NewTextHandler(o.Log, nil))
+	}
+	if o.Backends == nil {
+		o.Backends = Backends(t, t.TempDir())
+	}
+	cfg := host.Config{
+		Dir: o.Dir, CacheSize: 64, Now: time.Now, Random: rand.Float64, Log: log, Observe: Silent{},
+	}
+	if o.Models != nil {
+		o.Models(&cfg)
+	}
+	h := &Host{Calls: host.NewCalls(runtime.GOMAXPROCS(0)), Metrics: prometheus.NewRegistry()}
+	var err error
+	if h.Registry, err = host.New(cfg, o.Backends, h.Calls); err != nil {
+		t.Fatal(err)
+	}
+	restConfig := rest.Config{
+		Version: "test", Timeout: 30 * time.Second, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
+		DefaultModel: cfg.Default, Now: time.Now, Log: log,
+	}
+	if o.REST != nil {
+		o.REST(&restConfig)
+	}
+	if h.Server, err = rest.New(restConfig, h.Registry, h.Metrics); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.URL = "http://" + ln.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply}
+	wg.Go(func() { _ = catalog.Follow(ctx) })
+	wg.Go(func() {
+		if err := h.Server.Serve(ln, nil); err != nil {
+			t.Errorf("serving: %v", err)
+		}
+	})
+	t.Cleanup(func() {
+		end, stop := context.WithTimeout(context.Background(), 30*time.Second)
+		defer stop()
+		if err := h.Server.Shutdown(end); err != nil {
+			t.Errorf("stopping the server: %v", err)
+		}
+		cancel()
+		wg.Wait()
+		if err := h.Registry.Close(end); err != nil {
+			t.Errorf("closing the models: %v", err)
+		}
+		if _, leases := h.Registry.Counts(); leases != 0 {
+			t.Errorf("%d leases are left", leases)
+		}
+	})
+	select {
+	case <-h.Registry.Ready():
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the host did not become ready")
+	}
+	return h
+}
+
+// Eventually waits for a condition; it fails the test if that never holds.
+func Eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("never happened: %s", what)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// CopyModel copies testdata/models/<name>/1.0.0 to dir/<id>/<version>, changing
+// the manifest on the way.
+func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
+	t.Helper()
+	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
+	tmp, err := os.MkdirTemp(dir, ".copy-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(from, e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Name() == manifest.FileName {
+			text := strings.Replace(string(data), "\nid: "+name+"\n", "\nid: "+id+"\n", 1)
+			text = strings.Replace(text, "\nversion: 1.0.0\n", "\nversion: "+version+"\n", 1)
+			if change != nil {
+				text = change(text)
+			}
+			data = []byte(text)
+		}
+		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(to); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(tmp, to); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// CopyFile copies a file.
+func CopyFile(t testing.TB, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var calibrationLine = regexp.MustCompile(`(?m)^calibration: .*$`)
+
+// WithCalibration changes a manifest's calibration method.
+func WithCalibration(method string) func(string) string {
+	return func(text string) string {
+		return calibrationLine.ReplaceAllString(text, "calibration: {method: "+method+", scores: train_scores.f64}")
+	}
+}
+
+// Case is a model's rows and the answers expected of it.
+type Case struct {
+	Name     string
+	Facts    Facts
+	Expected Expected
+	Header   []string
+	Text     [][]string       // the rows as they stand in input.csv
+	Rows     []map[string]any // the rows as JSON has them
+	scores   []float64
+}
+
+// Facts is the part of facts.json that tests need.
+type Facts struct {
+	Features []struct{ Name, DType string }
+	N        int
+	Gamma    float64
+	Min, Max float64
+	Mu       float64
+	Sigma    float64
+}
+
+// Expected is the part of expected.json that tests need.
+type Expected struct {
+	Tolerance    float64
+	Explanations struct {
+		Permutations [][]int
+		Rows         []struct {
+			Row       int
+			BaseValue float64 `json:"base_value"`
+			Score     float64
+			Shapley   struct {
+				Method        string
+				Contributions []float64
+			}
+			Given struct {
+				Evaluations   int
+				Contributions []float64
+			} `json:"shapley_given_permutations"`
+			Occlusion struct {
+				Contributions []float64
+				Residual      float64
+			}
+		}
+	}
+	Scores []struct {
+		Oriented      float64
+		IsAnomaly     bool `json:"is_anomaly"`
+		Linear        float64
+		Unify         float64
+		ECDF          float64
+		ECDFSlack     float64 `json:"ecdf_slack"`
+		NearThreshold bool    `json:"near_threshold"`
+	}
+}
+
+// Cases reads every case of testdata.
+func Cases(t testing.TB) []*Case {
+	t.Helper()
+	dirs, err := filepath.Glob(Testdata("cases", "*"))
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no cases: %v", err)
+	}
+	var all []*Case
+	for _, dir := range dirs {
+		all = append(all, readCase(t, dir))
+	}
+	return all
+}
+
+func readCase(t testing.TB, dir string) *Case {
+	t.Helper()
+	c := &Case{Name: filepath.Base(dir)}
+	for file, to := range map[string]any{"facts.json": &c.Facts, "expected.json": &c.Expected} {
+		data, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, to); err != nil {
+			t.Fatalf("%s: %v", file, err)
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, "input.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	all, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Header, c.Text = all[0], all[1:]
+	for _, record := range c.Text {
+		row := map[string]any{}
+		for j, text := range record {
+			if c.Facts.Features[j].DType == "string" {
+				row[c.Header[j]] = text
+			} else {
+				if _, err := strconv.ParseFloat(text, 64); err != nil {
+					t.Fatal(err)
+				}
+				row[c.Header[j]] = json.Number(text)
+			}
+		}
+		c.Rows = append(c.Rows, row)
+	}
+	if len(c.Rows) != len(c.Expected.Scores) {
+		t.Fatalf("%s: %d rows and %d expected scores", c.Name, len(c.Rows), len(c.Expected.Scores))
+	}
+	return c
+}

@@ -1,0 +1,167 @@
+package runtime_test
+
+import (
+	stdcontext "context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+type context = stdcontext.Context
+
+// fake is a backend whose detectors are written in Go, for behaviour that no
+// ONNX graph has.
+type fake struct {
+	open func(*manifest.Manifest) sdk.Scorer
+
+	mu     sync.Mutex
+	opened int
+	closed int
+}
+
+func (*fake) Complete(*manifest.Manifest, []byte) error { return nil }
+
+func (f *fake) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.opened++
+	return &closing{Scorer: f.open(a.Manifest), fake: f}, nil
+}
+
+func (f *fake) counts() (opened, closed int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened, f.closed
+}
+
+type closing struct {
+	sdk.Scorer
+	fake *fake
+}
+
+func (c *closing) Close() error {
+	c.fake.mu.Lock()
+	c.fake.closed++
+	c.fake.mu.Unlock()
+	return c.Scorer.Close()
+}
+
+func writeModel(t *testing.T, dir, id, version, text string) {
+	t.Helper()
+	at := filepath.Join(dir, id, version)
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string]string{"a": id + version, manifest.FileName: text} {
+		if err := os.WriteFile(filepath.Join(at, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func simple(id, version string) string {
+	return "apiVersion: pynomaly.io/v1\nkind: Model\nid: " + id + "\nversion: " + version +
+		"\nartifact: a\nfeatures: [{name: x, dtype: float64}]\nthreshold: 1\n"
+}
+
+// openFake opens one model with a detector written in Go.
+func openFake(t *testing.T, text string, calls *runtime.Calls, open func(*manifest.Manifest) sdk.Scorer) *runtime.Model {
+	t.Helper()
+	m, err := tryFake(t, text, calls, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func tryFake(t *testing.T, text string, calls *runtime.Calls, open func(*manifest.Manifest) sdk.Scorer) (*runtime.Model, error) {
+	t.Helper()
+	if calls == nil {
+		calls = runtime.NewCalls(2)
+	}
+	dir := t.TempDir()
+	for name, data := range map[string]string{"a": "a", manifest.FileName: text} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := runtime.Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: bare{open}}, calls)
+}
+
+// bare is a backend that hands its detectors over as they are.
+type bare struct {
+	open func(*manifest.Manifest) sdk.Scorer
+}
+
+func (bare) Complete(*manifest.Manifest, []byte) error { return nil }
+func (b bare) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
+	return b.open(a.Manifest), nil
+}
+
+// sums is a detector of one feature whose score is the feature.
+type sums struct {
+	delay chan struct{} // Score waits for it, if it is set and armed
+	armed func() bool
+}
+
+func (sums) Info() sdk.Info { return sdk.Info{} }
+func (sums) Close() error   { return nil }
+
+func (s sums) Score(_ context, in *sdk.Batch, out []float64) error {
+	if s.armed != nil && s.armed() {
+		<-s.delay
+	}
+	copy(out, in.Float64s())
+	return nil
+}
+
+// follow starts a registry over a directory with a fake backend.
+func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *runtime.Registry {
+	t.Helper()
+	cfg := runtime.Config{
+		Dir: dir, CacheSize: 16, Now: time.Now, Random: func() float64 { return 0 },
+		Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{},
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	r, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: f}, runtime.NewCalls(4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
+	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Follow(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+		end, stop := stdcontext.WithTimeout(stdcontext.Background(), 20*time.Second)
+		defer stop()
+		if err := r.Close(end); err != nil {
+			t.Error(err)
+		}
+		if opened, closed := f.counts(); opened != closed {
+			t.Errorf("%d models opened, %d closed", opened, closed)
+		}
+	})
+	select {
+	case <-r.Ready():
+	case <-time.After(time.Minute):
+		t.Fatal("never ready")
+	}
+	return r
+}

@@ -1,0 +1,297 @@
+package runtime_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+func newFake() *fake {
+	return &fake{open: func(*manifest.Manifest) sdk.Scorer { return sums{} }}
+}
+
+func version(t *testing.T, r *runtime.Registry, id, version, key string) string {
+	t.Helper()
+	l, err := r.Acquire(t.Context(), id, version, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	return l.Model().Version()
+}
+
+func state(t *testing.T, r *runtime.Registry, id, version string) runtime.Status {
+	t.Helper()
+	all, err := r.List(id)
+	if err != nil {
+		return runtime.Status{}
+	}
+	for _, s := range all {
+		if s.Version == version {
+			return s
+		}
+	}
+	return runtime.Status{}
+}
+
+func TestVersionsAndAliases(t *testing.T) {
+	dir := t.TempDir()
+	for _, v := range []string{"1.0.0", "1.1.0", "2.0.0-rc.1"} {
+		writeModel(t, dir, "m", v, simple("m", v))
+	}
+	writeModel(t, dir, "pre", "1.0.0-a", simple("pre", "1.0.0-a"))
+	writeModel(t, dir, "pre", "1.0.0-b", simple("pre", "1.0.0-b"))
+	writeModel(t, dir, "broken", "1.0.0", simple("broken", "1.0.0"))
+	writeModel(t, dir, "broken", "2.0.0", "id: broken")
+	r := follow(t, dir, newFake(), nil)
+	aliases := map[string]runtime.Aliases{
+		"m":      {Names: map[string]string{"stable": "1.0.0", "canary": "1.1.0"}, Default: map[string]int{"stable": 90, "canary": 10}},
+		"broken": {Names: map[string]string{"next": "2.0.0", "now": "1.0.0"}},
+	}
+	if errs := r.SetAliases(t.Context(), aliases); len(errs) != 1 {
+		t.Errorf("errors %v, want one for the version that does not load", errs)
+	}
+	for _, c := range []struct{ id, version, want string }{
+		{"m", "1.0.0", "1.0.0"}, {"m", "stable", "1.0.0"}, {"m", "canary", "1.1.0"}, {"m", "latest", "1.1.0"}, {"m", "2.0.0-rc.1", "2.0.0-rc.1"},
+		{"pre", "", "1.0.0-b"}, {"broken", "", "1.0.0"}, {"broken", "now", "1.0.0"},
+	} {
+		if got := version(t, r, c.id, c.version, ""); got != c.want {
+			t.Errorf("%s %q is %s, want %s", c.id, c.version, got, c.want)
+		}
+	}
+	counts := map[string]int{}
+	for i := range 1000 {
+		key := fmt.Sprint("caller-", i)
+		v := version(t, r, "m", "", key)
+		if again := version(t, r, "m", "", key); again != v {
+			t.Fatalf("caller %s moved from %s to %s", key, v, again)
+		}
+		counts[v]++
+	}
+	if n := counts["1.1.0"]; n < 50 || n > 160 {
+		t.Errorf("%d of 1000 callers reached the canary, want about 100", n)
+	}
+	for _, c := range []struct {
+		id, version string
+		want        error
+	}{{"none", "", runtime.ErrModelNotFound}, {"m", "3.0.0", runtime.ErrVersionNotFound}, {"broken", "2.0.0", runtime.ErrModelUnavailable}, {"", "", runtime.ErrAmbiguousModel}, {"broken", "next", runtime.ErrVersionNotFound}} {
+		if _, err := r.Acquire(t.Context(), c.id, c.version, ""); !errors.Is(err, c.want) {
+			t.Errorf("%s %q: %v, want %v", c.id, c.version, err, c.want)
+		}
+	}
+}
+
+func TestCatalogFollowsTheDirectory(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "stays", "1.0.0", simple("stays", "1.0.0"))
+	f := newFake()
+	r := follow(t, dir, f, nil)
+	writeModel(t, dir, "new", "1.0.0", simple("new", "1.0.0"))
+	testkit.Eventually(t, "a model dropped in is served", func() bool { return state(t, r, "new", "1.0.0").State == runtime.StateLoaded })
+
+	// A broken change keeps the running version and says why.
+	at := filepath.Join(dir, "new", "1.0.0", manifest.FileName)
+	if err := os.WriteFile(at, []byte(simple("new", "1.0.0")+"unknown: 1\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the broken change is reported", func() bool { return state(t, r, "new", "1.0.0").Error != nil })
+	if s := state(t, r, "new", "1.0.0"); s.State != runtime.StateLoaded || !strings.Contains(s.Error.Error(), "unknown key") {
+		t.Errorf("%+v", s)
+	}
+	version(t, r, "new", "", "")
+
+	// A change is swapped in; the counters go on.
+	if err := os.WriteFile(at, []byte(strings.Replace(simple("new", "1.0.0"), "threshold: 1", "threshold: 7", 1)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the change is taken up", func() bool {
+		l, err := r.Acquire(t.Context(), "new", "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Release()
+		threshold, _ := l.Model().Threshold()
+		return threshold == 7 && state(t, r, "new", "1.0.0").Error == nil
+	})
+
+	// A directory that is half there is left alone.
+	if err := os.MkdirAll(filepath.Join(dir, "half", "1.0.0"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "half", "1.0.0", "a"), []byte("x"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a half copied model is listed as failed", func() bool { return state(t, r, "half", "1.0.0").State == runtime.StateFailed })
+	writeModel(t, dir, "half", "1.0.0", simple("half", "1.0.0"))
+	testkit.Eventually(t, "it is served when the rest has come", func() bool { return state(t, r, "half", "1.0.0").State == runtime.StateLoaded })
+
+	if err := os.RemoveAll(filepath.Join(dir, "new")); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a removed model is gone", func() bool {
+		l, err := r.Acquire(t.Context(), "new", "", "")
+		if err == nil {
+			l.Release()
+		}
+		return errors.Is(err, runtime.ErrModelNotFound)
+	})
+	version(t, r, "stays", "", "")
+}
+
+func TestLinks(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	writeModel(t, outside, "secret", "1.0.0", simple("secret", "1.0.0"))
+	writeModel(t, dir, "..data-v1", "1.0.0", simple("inside", "1.0.0"))
+	for link, to := range map[string]string{"..data": "..data-v1", "inside": "..data", "secret": filepath.Join(outside, "secret"), "up": "../" + filepath.Base(outside) + "/secret"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := follow(t, dir, newFake(), nil)
+	version(t, r, "inside", "", "")
+	for _, id := range []string{"secret", "up"} {
+		_, err := r.Acquire(t.Context(), id, "", "")
+		if !errors.Is(err, runtime.ErrModelUnavailable) || !strings.Contains(err.Error(), "outside") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+	all, err := r.List("")
+	if err != nil || len(all) != 3 {
+		t.Errorf("%d models listed, %v", len(all), err)
+	}
+	// Kubernetes swaps the ..data link.
+	writeModel(t, dir, "..data-v2", "1.0.0", strings.Replace(simple("inside", "1.0.0"), "threshold: 1", "threshold: 9", 1))
+	tmp := filepath.Join(dir, "..data-new")
+	if err := errors.Join(os.Symlink("..data-v2", tmp), os.Rename(tmp, filepath.Join(dir, "..data"))); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the new target is served", func() bool {
+		l, err := r.Acquire(t.Context(), "inside", "", "")
+		if err != nil {
+			return false
+		}
+		defer l.Release()
+		threshold, _ := l.Model().Threshold()
+		return threshold == 9
+	})
+}
+
+func TestEviction(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 6 {
+		id := fmt.Sprint("m", i)
+		writeModel(t, dir, id, "1.0.0", simple(id, "1.0.0"))
+	}
+	f := newFake()
+	r := follow(t, dir, f, func(c *runtime.Config) {
+		c.CacheSize, c.Lazy, c.Pinned, c.Preload = 3, true, []string{"m0"}, []string{"m0"}
+	})
+	if s := state(t, r, "m0", "1.0.0"); s.State != runtime.StateLoaded {
+		t.Fatalf("the preloaded model is %s", s.State)
+	}
+	for i := range 6 {
+		version(t, r, fmt.Sprint("m", i), "", "")
+	}
+	want := map[string]runtime.State{"m0": runtime.StateLoaded, "m3": runtime.StateAvailable, "m4": runtime.StateLoaded, "m5": runtime.StateLoaded}
+	for id, s := range want {
+		if got := state(t, r, id, "1.0.0").State; got != s {
+			t.Errorf("%s is %s, want %s", id, got, s)
+		}
+	}
+	// With everything leased or pinned a further load has no room, and says so.
+	var leases []*runtime.Lease
+	for _, id := range []string{"m4", "m5"} {
+		l, err := r.Acquire(t.Context(), id, "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leases = append(leases, l)
+	}
+	if _, err := r.Acquire(t.Context(), "m1", "", ""); !errors.Is(err, runtime.ErrModelUnavailable) || !strings.Contains(err.Error(), "cache is full") {
+		t.Errorf("load without room: %v", err)
+	}
+	for _, l := range leases {
+		l.Release()
+	}
+	version(t, r, "m1", "", "")
+}
+
+func TestUnload(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0"))
+	f := newFake()
+	r := follow(t, dir, f, nil)
+	l, err := r.Acquire(t.Context(), "m", "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := r.Unload("m", ""); err != nil || len(got) != 1 {
+		t.Fatal(got, err)
+	}
+	if _, err := r.Acquire(t.Context(), "m", "", ""); !errors.Is(err, runtime.ErrModelUnavailable) {
+		t.Errorf("an unloaded model answers %v", err)
+	}
+	if _, closed := f.counts(); closed != 0 {
+		t.Error("a leased model was closed")
+	}
+	l.Release()
+	testkit.Eventually(t, "the model is closed after its last lease", func() bool { _, closed := f.counts(); return closed == 1 })
+	l, err = r.Load(t.Context(), "m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	version(t, r, "m", "", "")
+}
+
+// TestLoadsAreSingleFlight asks for the same unloaded models from many sides at
+// once while others are evicted.
+func TestLoadsAreSingleFlight(t *testing.T) {
+	dir := t.TempDir()
+	const models = 5
+	for i := range models {
+		id := fmt.Sprint("m", i)
+		writeModel(t, dir, id, "1.0.0", simple(id, "1.0.0"))
+	}
+	f := newFake()
+	r := follow(t, dir, f, func(c *runtime.Config) { c.Lazy, c.CacheSize = true, models })
+	var wg sync.WaitGroup
+	var failed atomic.Int64
+	for i := range 200 {
+		wg.Go(func() {
+			l, err := r.Acquire(t.Context(), fmt.Sprint("m", i%models), "", "")
+			if err != nil {
+				failed.Add(1)
+				return
+			}
+			l.Release()
+		})
+	}
+	wg.Wait()
+	if opened, _ := f.counts(); opened != models || failed.Load() != 0 {
+		t.Errorf("%d models opened, want %d; %d requests failed", opened, models, failed.Load())
+	}
+}
+
+func TestImmutable(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0"))
+	r := follow(t, dir, newFake(), func(c *runtime.Config) { c.Immutable = true })
+	if err := os.WriteFile(filepath.Join(dir, "m", "1.0.0", "a"), []byte("changed"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the changed artifact is refused", func() bool { return state(t, r, "m", "1.0.0").Error != nil })
+	if s := state(t, r, "m", "1.0.0"); !errors.Is(s.Error, runtime.ErrConflict) || s.State != runtime.StateLoaded {
+		t.Errorf("%+v", s)
+	}
+}
