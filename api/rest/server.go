@@ -63,6 +63,7 @@ type Server struct {
 	idPrefix    string
 	idCount     atomic.Uint64
 	sockets     sockets
+	fresh       atomic.Pointer[freshConns]
 	metrics     *metrics
 	mu          sync.Mutex
 	failures    map[api.ErrorType]uint64 // of requests that named no model that exists
@@ -130,6 +131,9 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
+	fresh := &freshConns{Listener: ln, fresh: map[*freshConn]struct{}{}}
+	s.fresh.Store(fresh)
+	ln = fresh
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
 	}
@@ -148,6 +152,9 @@ func (s *Server) Drain() { s.draining.Store(true) }
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	errs := []error{s.sockets.shutdown(ctx)}
+	if l := s.fresh.Load(); l != nil {
+		l.closeFresh()
+	}
 	if err := s.app.ShutdownWithContext(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("waiting for requests to end: %w", err))
 	}

@@ -232,7 +232,9 @@ func deriveFeatures(m *manifest.Manifest, g *graph.Model) ([]manifest.Feature, e
 			}
 			features[j] = f
 		}
-		m.Input = v.Name
+		if m.Input == "" {
+			m.Input = v.Name
+		}
 		return features, nil
 	}
 	var features []manifest.Feature

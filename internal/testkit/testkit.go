@@ -356,6 +356,9 @@ func readCase(t testing.TB, dir string) *Case {
 		}
 		c.Rows = append(c.Rows, row)
 	}
+	if c.scores, err = c.trainScores(); err != nil {
+		t.Fatal(err)
+	}
 	if len(c.Rows) != len(c.Expected.Scores) {
 		t.Fatalf("%s: %d rows and %d expected scores", c.Name, len(c.Rows), len(c.Expected.Scores))
 	}
