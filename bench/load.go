@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
+
+// sample is what one measurement of one server gave.
+type sample struct {
+	requests int
+	elapsed  time.Duration
+	cpu      time.Duration // of the server
+	p50, p99 time.Duration
+}
+
+func (s sample) rate() float64 { return float64(s.requests) / s.elapsed.Seconds() }
+
+func (s sample) cpuMicros() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
+
+// connection is one kept-alive connection.
+type connection struct {
+	net.Conn
+	reader *bufio.Reader
+	answer fasthttp.Response
+}
+
+func dial(ctx context.Context, addr string) (*connection, error) {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	return &connection{Conn: c, reader: bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+// message is a whole POST request as it goes over the wire.
+func message(addr, path string, body []byte) []byte {
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", path, addr, contentTypeOwn, len(body))
+	return append([]byte(head), body...)
+}
+
+// send sends the request and reads the answer, whose body is valid until the
+// next call.
+func (c *connection) send(request []byte) ([]byte, error) {
+	if _, err := c.Write(request); err != nil {
+		return nil, fmt.Errorf("sending: %w", err)
+	}
+	if err := c.answer.Read(c.reader); err != nil {
+		return nil, fmt.Errorf("reading the answer: %w", err)
+	}
+	if code := c.answer.StatusCode(); code != fasthttp.StatusOK {
+		return nil, fmt.Errorf("status %d: %.300s", code, c.answer.Body())
+	}
+	return c.answer.Body(), nil
+}
+
+// measure sends the same request in a closed loop over some connections. All of
+// them warm up, and the clocks are read while all of them go on.
+func measure(ctx context.Context, p *process, path string, body []byte, conns int, warm, duration time.Duration) (sample, error) {
+	request := message(p.addr, path, body)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var took []time.Duration
+	var failed error
+	fail := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if failed == nil {
+			failed = err
+		}
+	}
+	from := time.Now().Add(warm)
+	until := from.Add(duration)
+	for range conns {
+		wg.Go(func() {
+			c, err := dial(ctx, p.addr)
+			if err != nil {
+				fail(err)
+				return
+			}
+			defer c.Close()
+			own := make([]time.Duration, 0, 1<<14)
+			for begin := time.Now(); begin.Before(until); {
+				if _, err := c.send(request); err != nil {
+					fail(err)
+					return
+				}
+				end := time.Now()
+				if end.After(from) && end.Before(until) {
+					own = append(own, end.Sub(begin))
+				}
+				begin = end
+			}
+			mu.Lock()
+			took = append(took, own...)
+			mu.Unlock()
+		})
+	}
+	time.Sleep(time.Until(from))
+	before, err1 := p.cpu()
+	started := time.Now()
+	time.Sleep(time.Until(until))
+	after, err2 := p.cpu()
+	elapsed := time.Since(started)
+	wg.Wait()
+	for _, err := range []error{failed, err1, err2} {
+		if err != nil {
+			return sample{}, err
+		}
+	}
+	if len(took) == 0 {
+		return sample{}, fmt.Errorf("%s answered nothing in %v", path, duration)
+	}
+	slices.Sort(took)
+	return sample{
+		requests: len(took), elapsed: elapsed, cpu: after - before,
+		p50: took[len(took)/2], p99: took[len(took)*99/100],
+	}, nil
+}

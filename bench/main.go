@@ -1,0 +1,94 @@
+// Command bench measures the host against its floors and its limit, and prints
+// tables; `make bench` runs it.
+//
+// A floor is an HTTP server that decodes the same bodies and has no model. The
+// limit is ONNX Runtime with no server. Everything runs on this machine, one
+// after the other, in turns. Nothing here passes or fails.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/bench/decoders"
+)
+
+// Roles that this binary is started in by itself.
+const (
+	roleFloorSonic = "floor-sonic"
+	roleFloorOwn   = "floor-own"
+	roleLimit      = "limit"
+)
+
+type options struct {
+	binary, testdata, library string
+	only                      string
+	runs                      int
+	warm, duration            time.Duration
+}
+
+func main() {
+	if len(os.Args) > 1 {
+		if role, ok := roles()[os.Args[1]]; ok {
+			exit(role(os.Args[2:]))
+			return
+		}
+	}
+	var o options
+	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
+	flag.StringVar(&o.testdata, "testdata", "testdata", "where the benchmark's model and rows are")
+	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, reload; default all")
+	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
+	flag.DurationVar(&o.warm, "warm", 200*time.Millisecond, "warm-up before each measurement")
+	flag.DurationVar(&o.duration, "duration", time.Second, "length of each measurement")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	exit(run(ctx, o, os.Stdout))
+}
+
+func roles() map[string]func(args []string) error {
+	return map[string]func(args []string) error{
+		roleFloorSonic: floorSonic,
+		roleFloorOwn:   floorOwn,
+		roleLimit:      limit,
+	}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options, w io.Writer) error {
+	fmt.Fprintln(w, machine())
+	parts := []struct {
+		name string
+		run  func(context.Context, options, io.Writer) error
+	}{
+		{"requests", requests},
+		{"allocations", allocations},
+		{"start", startUp},
+		{"reload", reload},
+		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
+	}
+	for _, p := range parts {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+p.name+",") {
+			continue
+		}
+		fmt.Fprintln(w)
+		if err := p.run(ctx, o, w); err != nil {
+			return fmt.Errorf("measuring %s: %w", p.name, err)
+		}
+	}
+	return nil
+}
