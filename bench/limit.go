@@ -98,4 +98,6 @@ func measureLimit(ctx context.Context, o options, data [][]float32) (float64, er
 	return rate, err
 }
 
-func modelDir(o options) string { return filepath.Join(o.testdata, "bench", "models", "forest", "1.0.0") }
+func modelDir(o options) string {
+	return filepath.Join(o.testdata, "bench", "models", "forest", "1.0.0")
+}

@@ -133,11 +133,8 @@ func (s *slots) enter(ctx context.Context) error {
 	select {
 	case s.free <- struct{}{}:
 	default:
-		if s.stuck.Load() >= int64(cap(s.free)) {
-			return &UnavailableError{
-				ID: s.model.ID(), Version: s.model.Version(), RetryAfter: s.model.Manifest.Limits.Timeout,
-				Reason: "all its calls are stuck past their deadline",
-			}
+		if s.allStuck() {
+			return s.unavailable()
 		}
 		if err := s.wait(ctx, s.free); err != nil {
 			return err
@@ -153,6 +150,17 @@ func (s *slots) enter(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// allStuck reports whether no slot will be free until a call returns that should
+// have long ago.
+func (s *slots) allStuck() bool { return s.stuck.Load() >= int64(cap(s.free)) }
+
+func (s *slots) unavailable() error {
+	return &UnavailableError{
+		ID: s.model.ID(), Version: s.model.Version(), RetryAfter: s.model.Manifest.Limits.Timeout,
+		Reason: "all its calls are stuck past their deadline",
+	}
 }
 
 func (s *slots) wait(ctx context.Context, free chan<- struct{}) error {
@@ -176,6 +184,17 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		chunk = most
 	}
 	var failed []sdk.RowError
+	if in.Rows() == 1 && m.merger != nil {
+		score, bad, err := m.merger.score(ctx, in)
+		if err != nil {
+			return err
+		}
+		out[0] = score
+		if bad != nil {
+			failed = []sdk.RowError{*bad}
+		}
+		return m.orient(out, failed)
+	}
 	for from := 0; from < in.Rows(); from += chunk {
 		to := min(from+chunk, in.Rows())
 		part := in
@@ -191,6 +210,11 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 			failed = append(failed, e)
 		}
 	}
+	return m.orient(out, failed)
+}
+
+// orient turns scores so that higher is more anomalous.
+func (m *Model) orient(out []float64, failed []sdk.RowError) error {
 	if m.Manifest.Output.HigherIsNormal {
 		for i, v := range out {
 			out[i] = 0 - v // 0 - 0 is 0, where -0 would be printed as such
@@ -221,19 +245,7 @@ func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64) ([
 	case m.Manifest.Stateful || m.Manifest.BatchDependent:
 		return nil, fmt.Errorf("%w: %w", ErrScoring, err)
 	}
-	half := in.Rows() / 2
-	var failed []sdk.RowError
-	for _, r := range [][2]int{{0, half}, {half, in.Rows()}} {
-		bad, err := m.scoreChunk(ctx, in.Slice(r[0], r[1]), out[r[0]:r[1]])
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range bad {
-			e.Row += r[0]
-			failed = append(failed, e)
-		}
-	}
-	return failed, nil
+	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return m.scoreChunk(ctx, in, out) })
 }
 
 // isHostError reports whether the host, not the detector, said no.

@@ -38,6 +38,7 @@ type Model struct {
 	identity    string
 	bytes       int64
 	slots       *slots
+	merger      *merger // nil: rows of different requests stay apart
 }
 
 // Backends finds a backend by the name a manifest gives it.
@@ -79,6 +80,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 		return nil, err
 	}
 	model.slots = newSlots(calls, model)
+	model.merger = newMerger(model)
 	model.bytes = 2 * int64(len(c.artifact))
 	if user, ok := model.scorer.(sdk.MemoryUser); ok {
 		model.bytes = user.MemoryBytes()

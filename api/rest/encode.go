@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -32,7 +33,7 @@ func (a *answer) appendShared(b []byte) []byte {
 	b = append(b, `","model_version":"`...)
 	b = append(b, a.model.Version()...)
 	b = append(b, `","prediction_time":"`...)
-	b = a.now.UTC().AppendFormat(b, "2006-01-02T15:04:05.000Z")
+	b = stamp.Append(b, a.now)
 	b = append(b, `","latency_ms":`...)
 	b = appendMillis(b, a.latency)
 	b = append(b, `,"threshold":`...)

@@ -3,7 +3,6 @@ package rest
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"mime"
 	"strconv"
 	"strings"
@@ -13,6 +12,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -40,8 +41,8 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if p := checkBody(c); p != nil {
 		return s.fail(c, nil, p)
 	}
-	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
-	defer cancel()
+	ctx := until.New(start.Add(s.cfg.Timeout))
+	defer ctx.End()
 	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
 	if err := s.read(ctx, &r, c.Request().Body(), single); err != nil {
 		return s.fail(c, nil, err)
@@ -99,10 +100,7 @@ func (s *Server) one(ctx context.Context, r *request, start time.Time, requestID
 	a := answer{model: m, now: now, latency: now.Sub(start), confidence: r.confidence, requestID: requestID, id: r.id}
 	buf = a.appendSingle(buf, score, explained)
 	m.Stats.Answered(a.latency)
-	if s.predictions.Enabled(ctx, slog.LevelInfo) {
-		s.predictions.LogAttrs(ctx, slog.LevelInfo, "prediction", slog.String("model_id", m.ID()), slog.String("version", m.Version()),
-			slog.Float64("latency_ms", float64(a.latency.Microseconds())/1e3), slog.Float64("prediction_score", score), slog.String("request_id", requestID))
-	}
+	s.cfg.Predictions.Log(&logs.Prediction{Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: requestID, Latency: a.latency, Score: score})
 	return buf, nil
 }
 
@@ -158,11 +156,10 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	c.Response().SwapBody(b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	m.Stats.Answered(took)
-	if s.predictions.Enabled(ctx, slog.LevelInfo) {
-		s.predictions.LogAttrs(ctx, slog.LevelInfo, "batch prediction", slog.String("model_id", m.ID()), slog.String("version", m.Version()),
-			slog.Float64("latency_ms", float64(took.Microseconds())/1e3), slog.Int("rows", r.rows.Total()), slog.Int("anomalies", anomalies),
-			slog.Int("failed", len(failed)+len(r.rows.Failed())), slog.String("request_id", id))
-	}
+	s.cfg.Predictions.Log(&logs.Prediction{
+		Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: id, Latency: took,
+		Rows: r.rows.Total(), Anomalies: anomalies, Failed: len(failed) + len(r.rows.Failed()),
+	})
 	return nil
 }
 

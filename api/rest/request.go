@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
@@ -22,7 +23,7 @@ const (
 	streaming             // a WebSocket message: a predict request with an id
 )
 
-var members = map[kind][]string{
+var members = [...][]string{
 	single:    {"data", "model_id", "version", "return_confidence", "return_explanation"},
 	batch:     {"data", "model_id", "version", "batch_size", "return_confidence"},
 	learn:     {"data", "version"},
@@ -80,7 +81,7 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		}
 		return api.NewProblem(api.ValidationError, "", `the body must be a JSON object such as {"data": {...}}`)
 	}
-	seen := map[string]bool{}
+	var seen uint // bit i: member i of the kind was given
 	dataAt := -1
 	var usedID, usedVersion string
 	for first := true; ; first = false {
@@ -95,23 +96,30 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		if err != nil {
 			return err
 		}
-		key := string(name)
-		if seen[key] {
+		i := slices.IndexFunc(members[k], func(m string) bool { return string(name) == m })
+		if i < 0 {
+			return api.NewProblem(api.ValidationError, clip(string(name)), "is not known%s", nearest.Hint(string(name), members[k]))
+		}
+		key := members[k][i]
+		if seen&(1<<i) != 0 {
 			return api.NewProblem(api.ValidationError, key, "is given twice")
 		}
-		seen[key] = true
+		seen |= 1 << i
 		if err := sc.Colon(); err != nil {
 			return err
 		}
 		if key != "data" {
-			if err := r.option(sc, key, k); err != nil {
+			if err := r.option(sc, key); err != nil {
 				return err
 			}
 			continue
 		}
 		sc.Peek()
 		dataAt = sc.Pos
-		usedID, usedVersion = hinted(body, seen, "model_id", r.modelID), hinted(body, seen, "version", r.version)
+		usedID, usedVersion = r.modelID, r.version
+		if mayFollow(body) {
+			usedID, usedVersion = hinted(body, "model_id", usedID), hinted(body, "version", usedVersion)
+		}
 		if lease, err := s.registry.Acquire(ctx, usedID, usedVersion, r.routingKey); err != nil {
 			if err := sc.Skip(); err != nil { // the model is asked for again below
 				return err
@@ -137,10 +145,17 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 	return s.readData(r, lease, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
 }
 
-// hinted is the value of a member that has been read, or else the one that
-// seems to stand near the end of the body; the caller finds out whether it does.
-func hinted(body []byte, seen map[string]bool, member, value string) string {
-	if seen[member] {
+// mayFollow reports whether members may follow the rows: not where the body ends
+// with an array or object, which data alone may be.
+func mayFollow(body []byte) bool {
+	end := bytes.TrimRight(body, " \t\r\n}]")
+	return bytes.Count(body[len(end):], []byte("}"))+bytes.Count(body[len(end):], []byte("]")) < 2
+}
+
+// hinted is the value of a member that seems to stand near the end of the body,
+// or else the given one; the caller finds out whether it does.
+func hinted(body []byte, member, value string) string {
+	if value != "" {
 		return value
 	}
 	tail := body[max(0, len(body)-hintWindow):]
@@ -194,17 +209,7 @@ func isEmpty(value []byte) bool {
 }
 
 // option reads the value of a member other than data.
-func (r *request) option(sc *jsonscan.Scanner, key string, k kind) error {
-	known := false
-	for _, m := range members[k] {
-		known = known || m == key
-	}
-	if !known {
-		if err := sc.Skip(); err != nil {
-			return err
-		}
-		return api.NewProblem(api.ValidationError, clip(key), "is not known%s", nearest.Hint(key, members[k]))
-	}
+func (r *request) option(sc *jsonscan.Scanner, key string) error {
 	sc.Peek()
 	start := sc.Pos
 	switch key {

@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
@@ -36,8 +37,8 @@ type Config struct {
 	Loopback     bool          // the listener is reached from this machine only
 	DefaultModel string
 	Now          func() time.Time
-	Log          *slog.Logger // of the server
-	Predictions  *slog.Logger // one line a prediction, at info; nil: none
+	Log          *slog.Logger      // of the server
+	Predictions  *logs.Predictions // one line a request; nil: none
 }
 
 const (
@@ -51,22 +52,21 @@ const (
 
 // Server answers requests.
 type Server struct {
-	cfg         Config
-	registry    *runtime.Registry
-	app         *fiber.App
-	base        context.Context // ends when running requests must
-	stop        context.CancelFunc
-	started     time.Time
-	draining    atomic.Bool
-	scores      scores
-	predictions *slog.Logger
-	idPrefix    string
-	idCount     atomic.Uint64
-	sockets     sockets
-	fresh       atomic.Pointer[freshConns]
-	metrics     *metrics
-	mu          sync.Mutex
-	failures    map[api.ErrorType]uint64 // of requests that named no model that exists
+	cfg      Config
+	registry *runtime.Registry
+	app      *fiber.App
+	base     context.Context // ends when running requests must
+	stop     context.CancelFunc
+	started  time.Time
+	draining atomic.Bool
+	scores   scores
+	idPrefix string
+	idCount  atomic.Uint64
+	sockets  sockets
+	fresh    atomic.Pointer[freshConns]
+	metrics  *metrics
+	mu       sync.Mutex
+	failures map[api.ErrorType]uint64 // of requests that named no model that exists
 }
 
 // New makes a server; Serve runs it. Its metrics are registered with reg.
@@ -75,11 +75,8 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	if _, err := rand.Read(prefix[:]); err != nil {
 		return nil, fmt.Errorf("making a prefix for request ids: %w", err)
 	}
-	if cfg.Predictions == nil {
-		cfg.Predictions = slog.New(slog.DiscardHandler)
-	}
 	s := &Server{
-		cfg: cfg, registry: registry, started: cfg.Now(), predictions: cfg.Predictions,
+		cfg: cfg, registry: registry, started: cfg.Now(),
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 	}
 	s.base, s.stop = context.WithCancel(context.Background())

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
@@ -176,8 +177,8 @@ func (s *Server) message(kind int, body []byte, key string) []byte {
 	if kind != websocket.TextMessage {
 		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
-	defer cancel()
+	ctx := until.New(start.Add(s.cfg.Timeout))
+	defer ctx.End()
 	r := &request{routingKey: key}
 	if err := s.read(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, err)

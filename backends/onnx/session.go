@@ -9,9 +9,11 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	ort "github.com/yalue/onnxruntime_go"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -54,10 +56,44 @@ type scorer struct {
 // lane holds what one call needs: its cancel switch, and tensors for one row.
 type lane struct {
 	options *ort.RunOptions
+	timer   *time.Timer   // tells the run to stop
+	fired   chan struct{} // by the timer, once it has told
 	inputs  *tensors
 	output  *output
 	outF32  []float32
 	padded  *sdk.Batch
+}
+
+// arm sees to it that the run is told to stop when ctx ends. The returned
+// function takes that back and reports whether it was too late for it.
+func (l *lane) arm(ctx context.Context) (disarm func() (told bool)) {
+	if deadline, only := until.Only(ctx); only {
+		l.timer.Reset(time.Until(deadline))
+		return l.disarm
+	}
+	if ctx.Done() == nil {
+		return func() bool { return false }
+	}
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_ = l.options.Terminate() // the deadline is reported from ctx
+		close(told)
+	})
+	return func() bool {
+		if stop() {
+			return false
+		}
+		<-told
+		return true
+	}
+}
+
+func (l *lane) disarm() bool {
+	if l.timer.Stop() {
+		return false
+	}
+	<-l.fired
+	return true
 }
 
 func newScorer(data []byte, bind *binding, m *manifest.Manifest) (_ *scorer, err error) {
@@ -120,7 +156,13 @@ func (s *scorer) lane() (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making run options: %w", err)
 	}
-	return &lane{options: options}, nil
+	l := &lane{options: options, fired: make(chan struct{}, 1)}
+	l.timer = time.AfterFunc(time.Hour, func() {
+		_ = l.options.Terminate()
+		l.fired <- struct{}{}
+	})
+	l.timer.Stop()
+	return l, nil
 }
 
 func (s *scorer) release(l *lane) {
@@ -147,22 +189,13 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	if err != nil {
 		return err
 	}
-	if ctx.Done() != nil {
-		stopped := make(chan struct{})
-		stop := context.AfterFunc(ctx, func() {
-			defer close(stopped)
-			_ = l.options.Terminate() // the deadline is reported from ctx
-		})
-		defer func() {
-			if !stop() {
-				<-stopped
-				_ = l.options.UnsetTerminate()
-			}
-			s.release(l)
-		}()
-	} else {
-		defer s.release(l)
-	}
+	disarm := l.arm(ctx)
+	defer func() {
+		if disarm() {
+			_ = l.options.UnsetTerminate()
+		}
+		s.release(l)
+	}()
 	err = s.score(ctx, l, in, out)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("scoring %d rows: %w", in.Rows(), ctx.Err())

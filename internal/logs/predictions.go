@@ -1,0 +1,102 @@
+package logs
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
+)
+
+// Prediction is one answered request.
+type Prediction struct {
+	Time      time.Time
+	ModelID   string
+	Version   string
+	RequestID string
+	Latency   time.Duration
+	Score     float64 // of a single row; finite
+	Rows      int     // 0: a single row
+	Anomalies int
+	Failed    int
+}
+
+// Predictions writes a line a request, at level info, as the loggers of this
+// package do; it is written by hand because it is on the path of every request.
+type Predictions struct {
+	w     io.Writer
+	level slog.Leveler
+	text  *slog.Logger // used instead where the format is not JSON
+	pool  sync.Pool
+}
+
+// NewPredictions writes to w what New's logger would.
+func NewPredictions(w io.Writer, level slog.Leveler, format string, base *slog.Logger) *Predictions {
+	p := &Predictions{w: w, level: level}
+	if format == "text" {
+		p.text = Named(base, "predictions")
+	}
+	return p
+}
+
+// Log writes a line, if the level allows it.
+func (p *Predictions) Log(e *Prediction) {
+	if p == nil || p.level.Level() > slog.LevelInfo {
+		return
+	}
+	if p.text != nil {
+		p.slog(e)
+		return
+	}
+	buf, _ := p.pool.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	b := append((*buf)[:0], `{"timestamp":"`...)
+	b = stamp.Append(b, e.Time)
+	if e.Rows == 0 {
+		b = append(b, `","level":"INFO","logger":"predictions","message":"prediction","model_id":"`...)
+	} else {
+		b = append(b, `","level":"INFO","logger":"predictions","message":"batch prediction","model_id":"`...)
+	}
+	b = append(b, e.ModelID...) // ids and versions need no escapes
+	b = append(b, `","version":"`...)
+	b = append(b, e.Version...)
+	b = append(b, `","latency_ms":`...)
+	b = strconv.AppendFloat(b, millis(e.Latency), 'f', -1, 64)
+	if e.Rows == 0 {
+		b = append(b, `,"prediction_score":`...)
+		b = strconv.AppendFloat(b, e.Score, 'g', -1, 64)
+	} else {
+		b = append(b, `,"rows":`...)
+		b = strconv.AppendInt(b, int64(e.Rows), 10)
+		b = append(b, `,"anomalies":`...)
+		b = strconv.AppendInt(b, int64(e.Anomalies), 10)
+		b = append(b, `,"failed":`...)
+		b = strconv.AppendInt(b, int64(e.Failed), 10)
+	}
+	b = append(b, `,"request_id":`...)
+	b = strconv.AppendQuote(b, e.RequestID) // printable ASCII: Go quotes it as JSON does
+	b = append(b, '}', '\n')
+	_, _ = p.w.Write(b) // a log that cannot be written must not fail a request
+	*buf = b
+	p.pool.Put(buf)
+}
+
+func (p *Predictions) slog(e *Prediction) {
+	common := []slog.Attr{
+		slog.String("model_id", e.ModelID), slog.String("version", e.Version),
+		slog.Float64("latency_ms", millis(e.Latency)), slog.String("request_id", e.RequestID),
+	}
+	if e.Rows == 0 {
+		p.text.LogAttrs(context.Background(), slog.LevelInfo, "prediction", append(common, slog.Float64("prediction_score", e.Score))...)
+		return
+	}
+	p.text.LogAttrs(context.Background(), slog.LevelInfo, "batch prediction",
+		append(common, slog.Int("rows", e.Rows), slog.Int("anomalies", e.Anomalies), slog.Int("failed", e.Failed))...)
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }

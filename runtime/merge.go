@@ -1,0 +1,337 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// merger scores the single rows of different requests in common calls of the
+// detector. Nothing waits for company: a row that finds a free slot is scored at
+// once, and what arrives while calls run goes into the next one.
+type merger struct {
+	model   *Model
+	slots   *slots
+	tickets sync.Pool
+
+	mu         sync.Mutex
+	queue      []*ticket
+	runners    int
+	aloneUntil time.Time // after a merged call that ran out of time
+}
+
+// ticket is a row that waits for its score.
+type ticket struct {
+	row       *sdk.Batch
+	deadline  time.Time // of its request; zero: none
+	alone     bool      // may not share a call
+	abandoned bool      // nobody waits for it any more; guarded by merger.mu
+	done      chan outcome
+	timer     *time.Timer
+}
+
+type outcome struct {
+	score  float64
+	failed *sdk.RowError
+	err    error
+}
+
+// newMerger returns nil for models whose rows may not be merged.
+func newMerger(m *Model) *merger {
+	if m.Manifest.Stateful || m.Manifest.BatchDependent || m.scorer.Info().Stateful {
+		return nil
+	}
+	return &merger{model: m, slots: m.slots}
+}
+
+// score returns the raw score of a row, by the deadline of ctx. The row is not
+// used after it returns.
+func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowError, error) {
+	t, _ := g.tickets.Get().(*ticket)
+	if t == nil {
+		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
+	}
+	t.row, t.alone = row, false
+	t.deadline, _ = ctx.Deadline()
+	if err := g.submit(t); err != nil {
+		return 0, nil, err
+	}
+	var o outcome
+	if t.deadline.IsZero() {
+		o = <-t.done
+	} else {
+		t.timer.Reset(time.Until(t.deadline) + terminateGrace)
+		select {
+		case o = <-t.done:
+			t.timer.Stop()
+		case <-t.timer.C:
+			if g.abandon(t) {
+				return 0, nil, fmt.Errorf("waiting for the detector: %w", context.DeadlineExceeded)
+			}
+			o = <-t.done
+		}
+	}
+	t.row = nil
+	g.tickets.Put(t)
+	return o.score, o.failed, o.err
+}
+
+// abandon gives a ticket up, unless its outcome is there.
+func (g *merger) abandon(t *ticket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(t.done) > 0 {
+		return false
+	}
+	t.abandoned = true
+	return true
+}
+
+// submit queues a ticket and sees to it that somebody works on the queue.
+func (g *merger) submit(t *ticket) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.slots.allStuck() {
+		return g.slots.unavailable()
+	}
+	if most := g.model.Manifest.Batching.MaxQueue; len(g.queue) >= most {
+		return fmt.Errorf("%w: %d rows are waiting for this model already (batching.max_queue)", ErrOverloaded, most)
+	}
+	g.queue = append(g.queue, t)
+	g.ensureRunner()
+	return nil
+}
+
+// ensureRunner starts a runner if there may be one more. The merger is locked.
+func (g *merger) ensureRunner() {
+	if g.runners >= cap(g.slots.free) {
+		return
+	}
+	g.runners++
+	release := g.slots.retain()
+	g.slots.calls.wg.Add(1)
+	go func() {
+		defer g.slots.calls.wg.Done()
+		defer release()
+		g.work()
+	}()
+}
+
+// work makes calls until the queue is empty.
+func (g *merger) work() {
+	r := newRun(g)
+	for {
+		goruntime.Gosched() // requests that can run now join the next call
+		g.slots.free <- struct{}{}
+		g.slots.calls.workers <- struct{}{}
+		g.mu.Lock()
+		r.take()
+		if len(r.tickets) == 0 {
+			g.runners--
+			g.mu.Unlock()
+			<-g.slots.calls.workers
+			<-g.slots.free
+			return
+		}
+		g.mu.Unlock()
+		if r.call() {
+			<-g.slots.calls.workers
+		} else { // it was late: others have its tickets
+			g.slots.stuck.Add(-1)
+			r = newRun(g)
+		}
+		<-g.slots.free
+	}
+}
+
+// run is what one runner's calls use. After a late call it is left to that.
+type run struct {
+	g       *merger
+	tickets []*ticket
+	batch   *sdk.Batch
+	out     []float64
+	ctx     *until.Context
+	watch   *time.Timer
+	decided atomic.Bool // by whoever is first: the call's end or the watch
+}
+
+func newRun(g *merger) *run {
+	r := &run{g: g, batch: sdk.NewBatch(g.model.schema.Features()), ctx: until.New(time.Time{})}
+	r.watch = time.AfterFunc(time.Hour, r.late)
+	r.watch.Stop()
+	return r
+}
+
+// take fills the run with waiting tickets. The merger is locked.
+func (r *run) take() {
+	g := r.g
+	most := g.model.mergedRows()
+	if !g.aloneUntil.IsZero() {
+		if time.Now().Before(g.aloneUntil) {
+			most = 1
+		} else {
+			g.aloneUntil = time.Time{}
+		}
+	}
+	r.tickets = r.tickets[:0]
+	n := 0
+	for n < len(g.queue) && len(r.tickets) < most {
+		t := g.queue[n]
+		if t.alone && len(r.tickets) > 0 {
+			break
+		}
+		n++
+		if t.abandoned {
+			continue
+		}
+		r.tickets = append(r.tickets, t)
+		if t.alone {
+			break
+		}
+	}
+	rest := copy(g.queue, g.queue[n:])
+	clear(g.queue[rest:])
+	g.queue = g.queue[:rest]
+	r.batch.Resize(len(r.tickets))
+	for i, t := range r.tickets {
+		r.batch.CopyRow(i, t.row, 0)
+	}
+}
+
+// call makes the call and delivers the scores; false: it was late.
+func (r *run) call() bool {
+	timeout := r.g.model.Manifest.Limits.Timeout
+	r.decided.Store(false)
+	r.ctx.Reset(time.Now().Add(timeout))
+	if cap(r.out) < len(r.tickets) {
+		r.out = make([]float64, len(r.tickets), 2*len(r.tickets))
+	}
+	r.out = r.out[:len(r.tickets)]
+	r.watch.Reset(timeout + terminateGrace)
+	failed, err := r.g.model.callDirectly(r.ctx, r.batch, r.out)
+	if !r.decided.CompareAndSwap(false, true) {
+		return false
+	}
+	r.watch.Stop()
+	if err != nil && len(r.tickets) > 1 && r.ctx.Err() != nil {
+		r.separate()
+		return true
+	}
+	for i, t := range r.tickets {
+		o := outcome{score: r.out[i], err: err}
+		if len(failed) > 0 && failed[0].Row == i {
+			o.failed = &sdk.RowError{Field: failed[0].Field, Reason: failed[0].Reason}
+			failed = failed[1:]
+		}
+		t.done <- o
+	}
+	return true
+}
+
+// late runs when a call is past its deadline and did not notice: its tickets are
+// answered for, and its worker is free for other models.
+func (r *run) late() {
+	g := r.g
+	g.slots.stuck.Add(1)
+	if !r.decided.CompareAndSwap(false, true) { // it ended just now
+		g.slots.stuck.Add(-1)
+		return
+	}
+	<-g.slots.calls.workers
+	if len(r.tickets) > 1 {
+		r.separate()
+	} else {
+		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
+	}
+	if !g.slots.allStuck() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range g.queue {
+		t.done <- outcome{err: g.slots.unavailable()}
+	}
+	clear(g.queue)
+	g.queue = g.queue[:0]
+}
+
+// separate scores each row of a call that ran out of time alone: one row must
+// not cost the others their answer. For a while nothing is merged.
+func (r *run) separate() {
+	g := r.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.aloneUntil = time.Now().Add(aloneTimeouts * g.model.Manifest.Limits.Timeout)
+	for i, t := range r.tickets {
+		if t.abandoned {
+			continue
+		}
+		row := sdk.NewBatch(g.model.schema.Features())
+		row.Resize(1)
+		row.CopyRow(0, r.batch, i)
+		t.row, t.alone = row, true
+		g.queue = append(g.queue, t)
+	}
+	g.ensureRunner()
+}
+
+// aloneTimeouts is how long nothing is merged after a merged call that ran out
+// of time, in multiples of limits.timeout.
+const aloneTimeouts = 10
+
+// mergedRows is the most rows of different requests in one call.
+func (m *Model) mergedRows() int {
+	return max(1, min(m.Manifest.Batching.MaxRows, m.Manifest.Limits.MaxBatchRows))
+}
+
+// callDirectly calls the detector in a slot that the caller holds. Where it fails
+// as a whole, the batch is halved until the rows at fault are found.
+func (m *Model) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
+	err := m.scorer.Score(ctx, in, out)
+	var rowErrors *sdk.RowErrors
+	switch {
+	case err == nil:
+		return nil, nil
+	case errors.As(err, &rowErrors):
+		return rowErrors.Rows, nil
+	case ctx.Err() != nil:
+		return nil, err
+	case in.Rows() == 1:
+		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil
+	}
+	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return m.callDirectly(ctx, in, out) })
+}
+
+// halve calls for both halves of a batch.
+func halve(in *sdk.Batch, out []float64, call func(*sdk.Batch, []float64) ([]sdk.RowError, error)) ([]sdk.RowError, error) {
+	half := in.Rows() / 2
+	var failed []sdk.RowError
+	for _, r := range [][2]int{{0, half}, {half, in.Rows()}} {
+		bad, err := call(in.Slice(r[0], r[1]), out[r[0]:r[1]])
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range bad {
+			e.Row += r[0]
+			failed = append(failed, e)
+		}
+	}
+	return failed, nil
+}
+
+// Waiting is how many single rows wait for a call.
+func (m *Model) Waiting() int {
+	if m.merger == nil {
+		return 0
+	}
+	m.merger.mu.Lock()
+	defer m.merger.mu.Unlock()
+	return len(m.merger.queue)
+}

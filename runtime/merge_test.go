@@ -1,0 +1,241 @@
+package runtime_test
+
+import (
+	"errors"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	stdcontext "context"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// gated is a detector whose calls wait at a gate, once it is shut. Rows with
+// special values make trouble.
+type gated struct {
+	sums
+	mu    sync.Mutex
+	gate  chan struct{} // nil: open
+	sizes []int         // of the calls since it was shut
+}
+
+const (
+	failsWhole = -1 // the call fails
+	takesLong  = -2 // the call ends at its deadline
+	noScore    = -3 // the row's score is NaN
+	hangs      = -4 // the call ignores its deadline
+)
+
+func (g *gated) shut() (open func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	gate := make(chan struct{})
+	g.gate, g.sizes = gate, nil
+	return func() {
+		g.mu.Lock()
+		g.gate = nil
+		g.mu.Unlock()
+		close(gate)
+	}
+}
+
+func (g *gated) calls() []int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return append([]int(nil), g.sizes...)
+}
+
+func (g *gated) Score(ctx context, in *sdk.Batch, out []float64) error {
+	g.mu.Lock()
+	gate := g.gate
+	g.sizes = append(g.sizes, in.Rows())
+	g.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
+	var failed []sdk.RowError
+	for i, v := range in.Float64s() {
+		switch v {
+		case failsWhole:
+			return errors.New("unknown category")
+		case takesLong:
+			<-ctx.Done()
+			return ctx.Err()
+		case hangs:
+			<-ctx.Done()
+			time.Sleep(200 * time.Millisecond)
+		case noScore:
+			out[i] = math.NaN()
+			continue
+		}
+		out[i] = 2 * v
+		if v == 13 {
+			failed = append(failed, sdk.RowError{Row: i, Reason: "unlucky"})
+		}
+	}
+	if failed != nil {
+		return &sdk.RowErrors{Rows: failed}
+	}
+	return nil
+}
+
+func openGated(t *testing.T, extra string, workers int) (*runtime.Model, *gated, *runtime.Calls) {
+	t.Helper()
+	g := &gated{}
+	calls := runtime.NewCalls(workers)
+	m := openFake(t, simple("gated", "1.0.0")+extra, calls, func(*manifest.Manifest) sdk.Scorer { return g })
+	return m, g, calls
+}
+
+type result struct {
+	score  float64
+	failed []sdk.RowError
+	err    error
+}
+
+// submit scores values, one request each, at the same time.
+func submit(t *testing.T, m *runtime.Model, values ...float64) (wait func() []result) {
+	t.Helper()
+	out := make([]result, len(values))
+	var wg sync.WaitGroup
+	for i, v := range values {
+		wg.Go(func() {
+			ctx, cancel := stdcontext.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			score := make([]float64, 1)
+			failed, err := m.Predict(ctx, batch(v), 0, score)
+			out[i] = result{score[0], failed, err}
+		})
+	}
+	return func() []result { wg.Wait(); return out }
+}
+
+// TestRowsOfRequestsShareCalls: what arrives while the only call runs goes into
+// the next one, and every request gets its own answer.
+func TestRowsOfRequestsShareCalls(t *testing.T) {
+	m, g, _ := openGated(t, "", 1)
+	open := g.shut()
+	first := submit(t, m, 100)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+	values := []float64{1, 2, 3, 13, 5, noScore, 7, failsWhole, 9, 10}
+	rest := submit(t, m, values...)
+	testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == len(values) })
+	open()
+	if r := first()[0]; r.err != nil || r.score != 200 {
+		t.Errorf("the first request got %+v", r)
+	}
+	for i, r := range rest() {
+		bad := values[i] == 13 || values[i] == noScore || values[i] == failsWhole
+		switch {
+		case r.err != nil:
+			t.Errorf("row %v: %v", values[i], r.err)
+		case bad != (len(r.failed) == 1):
+			t.Errorf("row %v failed with %v", values[i], r.failed)
+		case !bad && r.score != 2*values[i]:
+			t.Errorf("row %v scored %v", values[i], r.score)
+		}
+	}
+	if sizes := g.calls(); len(sizes) < 2 || sizes[1] != len(values) {
+		t.Errorf("calls had %v rows: the waiting ones did not share one", sizes)
+	}
+}
+
+// TestSlowRowCostsOthersNothing: a merged call that runs out of time is made
+// again row by row.
+func TestSlowRowCostsOthersNothing(t *testing.T) {
+	for name, slow := range map[string]float64{"notices its deadline": takesLong, "ignores its deadline": hangs} {
+		t.Run(name, func(t *testing.T) {
+			m, g, calls := openGated(t, "limits: {timeout: 1s}\n", 2)
+			open := g.shut()
+			first := submit(t, m, 100)
+			testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+			second := submit(t, m, 101)
+			testkit.Eventually(t, "the second call", func() bool { return len(g.calls()) == 2 })
+			rest := submit(t, m, 1, 2, slow, 4)
+			testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == 4 })
+			open()
+			first()
+			second()
+			for i, r := range rest() {
+				if i == 2 {
+					if !errors.Is(r.err, stdcontext.DeadlineExceeded) {
+						t.Errorf("the slow row ended with %v", r.err)
+					}
+				} else if r.err != nil || r.score != []float64{2, 4, 0, 8}[i] {
+					t.Errorf("row %d: %v, %v, %v", i, r.score, r.failed, r.err)
+				}
+			}
+			ctx, cancel := stdcontext.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := calls.Wait(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestFullQueue(t *testing.T) {
+	m, g, _ := openGated(t, "batching: {max_queue: 3}\n", 1)
+	open := g.shut()
+	first := submit(t, m, 1)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+	rest := submit(t, m, 2, 3, 4)
+	testkit.Eventually(t, "a full queue", func() bool { return m.Waiting() == 3 })
+	if r := submit(t, m, 5)()[0]; !errors.Is(r.err, runtime.ErrOverloaded) {
+		t.Errorf("a row too many: %v", r.err)
+	}
+	open()
+	for _, r := range append(first(), rest()...) {
+		if r.err != nil {
+			t.Error(r.err)
+		}
+	}
+}
+
+// TestAbandonedRow: a request whose time is up while it waits gets its answer
+// then, and its row is not scored later.
+func TestAbandonedRow(t *testing.T) {
+	m, g, _ := openGated(t, "", 1)
+	open := g.shut()
+	first := submit(t, m, 1)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+	ctx, cancel := stdcontext.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := m.Predict(ctx, batch(2), 0, make([]float64, 1)); !errors.Is(err, stdcontext.DeadlineExceeded) {
+		t.Errorf("ended with %v", err)
+	}
+	open()
+	first()
+	submit(t, m, 3)()
+	if sizes := g.calls(); len(sizes) != 2 || sizes[1] != 1 {
+		t.Errorf("calls had %v rows", sizes)
+	}
+}
+
+func TestCoupledRowsAreNotMerged(t *testing.T) {
+	var most atomic.Int64
+	m := openFake(t, simple("m", "1.0.0")+"batch_dependent: true\n", nil, func(*manifest.Manifest) sdk.Scorer { return counting{most: &most} })
+	most.Store(0)
+	submit(t, m, make([]float64, 50)...)()
+	if most.Load() != 1 {
+		t.Errorf("a call had %d rows", most.Load())
+	}
+}
+
+type counting struct {
+	sums
+	most *atomic.Int64
+}
+
+func (c counting) Score(ctx context, in *sdk.Batch, out []float64) error {
+	if n := int64(in.Rows()); n > c.most.Load() {
+		c.most.Store(n)
+	}
+	return c.sums.Score(ctx, in, out)
+}
