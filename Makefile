@@ -51,7 +51,7 @@ test-api: onnxruntime build .venv/schemathesis
 
 .venv/schemathesis: scripts/requirements.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check -r scripts/requirements.txt
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements.txt
 	touch $@
 
 lint:

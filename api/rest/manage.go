@@ -83,11 +83,12 @@ func (s *Server) pathID(c *fiber.Ctx) (string, error) {
 }
 
 func pathVersion(c *fiber.Ctx) (string, error) {
-	v := c.Query("version")
-	if v != "" && !validName([]byte(v), true) {
-		return "", api.NewProblem(api.ValidationError, "version", "must be a semantic version")
+	args := c.Context().QueryArgs()
+	v := args.Peek("version")
+	if args.Has("version") && !validName(v, true) {
+		return "", api.NewProblem(api.ValidationError, "version", "must be a semantic version, an alias or latest")
 	}
-	return string([]byte(v)), nil
+	return string(v), nil
 }
 
 // loadModel answers POST /api/v1/models/{id}/load.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
@@ -95,7 +97,24 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
 	}
-	return s, s.routes(reg)
+	if err := s.routes(reg); err != nil {
+		return nil, err
+	}
+	s.app.Server().Handler = s.knownMethods(s.app.Handler())
+	return s, nil
+}
+
+// knownMethods answers methods that fiber has never heard of as it would any that
+// a path does not take.
+func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
+	return func(ctx *fasthttp.RequestCtx) {
+		if ctx.IsPost() || ctx.IsGet() || slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
+			next(ctx)
+			return
+		}
+		ctx.Request.Header.SetMethod(fiber.MethodTrace) // which no path takes
+		next(ctx)
+	}
 }
 
 func (s *Server) routes(reg *prometheus.Registry) error {
@@ -255,7 +274,7 @@ func (s *Server) noRoute(c *fiber.Ctx) error {
 	var allowed []string
 	for _, routes := range s.app.Stack() {
 		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path) && !contains(allowed, r.Method) {
+			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path) && !slices.Contains(allowed, r.Method) {
 				allowed = append(allowed, r.Method)
 			}
 		}
@@ -267,15 +286,6 @@ func (s *Server) noRoute(c *fiber.Ctx) error {
 		c.Append(fiber.HeaderAllow, m)
 	}
 	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
-}
-
-func contains(list []string, s string) bool {
-	for _, v := range list {
-		if v == s {
-			return true
-		}
-	}
-	return false
 }
 
 // managed lets a request for a route that changes the host pass: everybody on a
