@@ -36,8 +36,10 @@ type document struct {
 	Stateful    bool              `yaml:"stateful,omitempty"`
 	Dependent   bool              `yaml:"batch_dependent,omitempty"`
 	Learning    string            `yaml:"learning,omitempty"`
+	Snapshot    string            `yaml:"snapshot_interval,omitempty"`
 	Trusted     bool              `yaml:"trusted,omitempty"`
 	Limits      docLimits         `yaml:"limits,flow"`
+	Batching    *docBatching      `yaml:"batching,omitempty,flow"`
 	Metadata    map[string]any    `yaml:"metadata,omitempty"`
 }
 
@@ -89,6 +91,11 @@ type docLimits struct {
 	Memory       string `yaml:"memory"`
 }
 
+type docBatching struct {
+	MaxRows  int `yaml:"max_rows"`
+	MaxQueue int `yaml:"max_queue"`
+}
+
 // Encode writes a manifest as model.yaml; Decode reads it back.
 func Encode(m *Manifest) ([]byte, error) {
 	d := document{
@@ -106,6 +113,13 @@ func Encode(m *Manifest) ([]byte, error) {
 	}
 	if m.LearnOnline {
 		d.Learning = "online"
+	}
+	usual := Defaults()
+	if m.SnapshotEvery != usual.SnapshotEvery {
+		d.Snapshot = m.SnapshotEvery.String()
+	}
+	if m.Batching != usual.Batching {
+		d.Batching = &docBatching{m.Batching.MaxRows, m.Batching.MaxQueue}
 	}
 	for _, f := range m.Features {
 		df := docFeature{Name: f.Name, DType: f.DType.String()}
