@@ -1,0 +1,269 @@
+package table_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/parquet-go/parquet-go"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/internal/table"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+func schema(t testing.TB, features string) *rows.Schema {
+	t.Helper()
+	m, err := manifest.Decode([]byte("apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nartifact: a\nfeatures: [" + features + "]\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows.NewSchema(m)
+}
+
+const features = "{name: x, dtype: float32}, {name: n, dtype: int64}, {name: s, dtype: string}, {name: b, dtype: bool}"
+
+// pass reads a whole table and answers every row that can be used with its own
+// number, in portions of the given size.
+func pass(format string, in io.Reader, s *rows.Schema, o table.Options, portion int) (string, error) {
+	var out bytes.Buffer
+	t, err := table.Open(format, in, &out, s, o)
+	if err != nil {
+		return "", err
+	}
+	d := s.NewDecoder()
+	for row := 0; ; {
+		d.Reset()
+		n, err := t.Read(d, portion)
+		if errors.Is(err, io.EOF) {
+			err = t.Close()
+			return out.String(), err
+		}
+		if err != nil {
+			return out.String(), err
+		}
+		if n != d.Total() || d.Total() != d.Batch().Rows()+len(d.Failed()) {
+			return "", fmt.Errorf("%d rows, %d in the decoder, %d usable, %d failed", n, d.Total(), d.Batch().Rows(), len(d.Failed()))
+		}
+		failed := d.Failed()
+		for i := range n {
+			a := table.Answer{Prediction: 0.5, Score: float64(row)}
+			if len(failed) > 0 && failed[0].Row == i {
+				a = table.Answer{Error: failed[0].Field + " " + failed[0].Reason}
+				failed = failed[1:]
+			} else if i%2 == 0 {
+				anomaly, confidence := true, 0.25
+				a.Anomaly, a.Confidence = &anomaly, &confidence
+			}
+			if err := t.Write(i, a); err != nil {
+				return "", err
+			}
+			row++
+		}
+	}
+}
+
+func TestCSV(t *testing.T) {
+	in := "n,x,b,s\n1,1.5,true,plain\n2,,false,\"with, comma\"\n3,2.5,1,\"two\nlines\"\n4,1\n5,7,0,last\n"
+	for _, portion := range []int{1, 2, 100} {
+		got, err := pass(table.CSV, strings.NewReader(in), schema(t, features), table.Options{}, portion)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.Split(got, "\n")
+		if lines[0] != "n,x,b,s,prediction,score,is_anomaly,confidence,error" {
+			t.Errorf("header %q", lines[0])
+		}
+		if !strings.HasPrefix(lines[1], "1,1.5,true,plain,0.5,0,true,0.25,") {
+			t.Errorf("first row %q", lines[1])
+		}
+		if !strings.Contains(got, "with, comma\",,,,,x is missing") || !strings.Contains(got, "two\nlines\",0.5,2,") {
+			t.Errorf("got\n%s", got)
+		}
+		if !strings.Contains(got, "4,1,,,,,,,\" the line has 2 fields; the header has 4\"") {
+			t.Errorf("got\n%s", got)
+		}
+	}
+}
+
+func TestColumns(t *testing.T) {
+	s := schema(t, "{name: x, dtype: float32}")
+	for _, c := range []struct {
+		in    string
+		extra bool
+		want  string // the error; empty: none
+	}{
+		{"x\n1\n", false, ""},
+		{"x,other\n1,a\n", false, `column "other" is no feature of this model; known are x; pass --extra`},
+		{"x,other\n1,a\n", true, ""},
+		{"x,x\n1,2\n", true, "stands twice"},
+		{"", false, "the file is empty"},
+		{"x\n\"1\n", false, "reading the file"},
+	} {
+		_, err := pass(table.CSV, strings.NewReader(c.in), s, table.Options{Extra: c.extra}, 10)
+		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%q: %v, want %q", c.in, err, c.want)
+		}
+	}
+}
+
+func TestNDJSON(t *testing.T) {
+	in := `{"x":1,"n":2,"s":"a","b":true}` + "\n\n" + `[1,2,"b",false]` + "\r\n" + `{"data":{"x":1,"n":2,"s":"c","b":true}}` + "\n{oops\n" + `{"x":1}`
+	got, err := pass(table.NDJSON, strings.NewReader(in), schema(t, features), table.Options{}, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(got), "\n")
+	if len(lines) != 5 {
+		t.Fatalf("%d lines:\n%s", len(lines), got)
+	}
+	for i, want := range []string{`"score":0`, `"score":1`, `"score":2`, "malformed JSON", "n is missing"} {
+		if !strings.Contains(lines[i], want) {
+			t.Errorf("line %d is %s, want %s in it", i, lines[i], want)
+		}
+	}
+}
+
+type parquetRow struct {
+	X     *float64 `parquet:"x,optional"`
+	N     int32    `parquet:"n"`
+	S     string   `parquet:"s"`
+	B     bool     `parquet:"b"`
+	Other []byte   `parquet:"other"`
+}
+
+func writeParquet(t testing.TB, file string, all []parquetRow) {
+	t.Helper()
+	if err := parquet.WriteFile(file, all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestParquet(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "in.parquet")
+	one := 1.5
+	var all []parquetRow
+	for i := range 2500 {
+		r := parquetRow{X: &one, N: int32(i), S: fmt.Sprint("s", i), B: i%3 == 0, Other: []byte{1, 2}}
+		if i%100 == 7 {
+			r.X = nil
+		}
+		all = append(all, r)
+	}
+	writeParquet(t, file, all)
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	s := schema(t, features)
+	if _, err := pass(table.Parquet, f, s, table.Options{}, 100); err == nil || !strings.Contains(err.Error(), `"other"`) {
+		t.Errorf("a column that is no feature: %v", err)
+	}
+	got, err := pass(table.Parquet, f, s, table.Options{Extra: true}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type out struct {
+		parquetRow
+		Prediction *float64 `parquet:"prediction,optional"`
+		Score      *float64 `parquet:"score,optional"`
+		Anomaly    *bool    `parquet:"is_anomaly,optional"`
+		Error      *string  `parquet:"error,optional"`
+	}
+	back, err := parquet.Read[out](strings.NewReader(got), int64(len(got)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(back) != len(all) {
+		t.Fatalf("%d rows, want %d", len(back), len(all))
+	}
+	for i, r := range back {
+		if r.N != int32(i) || r.S != all[i].S || r.B != all[i].B || !bytes.Equal(r.Other, all[i].Other) {
+			t.Fatalf("row %d came back as %+v", i, r)
+		}
+		if failed := i%100 == 7; failed != (r.Error != nil) || failed != (r.Score == nil) {
+			t.Fatalf("row %d: error %v, score %v", i, r.Error, r.Score)
+		} else if !failed && *r.Score != float64(i) {
+			t.Fatalf("row %d has score %v", i, *r.Score)
+		}
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for name, want := range map[string]string{"a.csv": "csv", "a.CSV": "csv", "a.ndjson": "ndjson", "a.jsonl": "ndjson", "a.parquet": "parquet", "a.txt": "", "-": ""} {
+		got, err := table.FormatOf(name)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+	if _, err := table.Open(table.Parquet, strings.NewReader("x"), io.Discard, schema(t, features), table.Options{}); err == nil {
+		t.Error("a parquet pipe is accepted")
+	}
+	if _, err := table.Open("xls", strings.NewReader("x"), io.Discard, schema(t, features), table.Options{}); !errors.Is(err, table.ErrFormat) {
+		t.Errorf("xls: %v", err)
+	}
+}
+
+// The fuzz targets: whatever the bytes, reading ends in rows or an error.
+
+func FuzzCSV(f *testing.F) {
+	for _, seed := range []string{"n,x,b,s\n1,1.5,true,a\n", "x\n1\n", "n,x,b,s\n1,\"", "n,x,b,s\n1,2\n,,,,\n", "\xef\xbb\xbfx,n,s,b\n1,1,1,1\n", "x,n,s,b\r\n1,1,a,1\r\n"} {
+		f.Add([]byte(seed))
+	}
+	s := schema(f, features)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, err := pass(table.CSV, bytes.NewReader(data), s, table.Options{Extra: true}, 3)
+		if err != nil && strings.Contains(err.Error(), "in the decoder") {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzNDJSON(f *testing.F) {
+	for _, seed := range []string{`{"x":1,"n":2,"s":"a","b":true}`, `[1,2,"b",false]` + "\n", `{"data":[1,2,"b",false],"score":3}`, "{\n\n}", "null\n1\n\"", `{"data":1}`} {
+		f.Add([]byte(seed))
+	}
+	s := schema(f, features)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		_, err := pass(table.NDJSON, bytes.NewReader(data), s, table.Options{}, 3)
+		if err != nil && strings.Contains(err.Error(), "in the decoder") {
+			t.Fatal(err)
+		}
+	})
+}
+
+func FuzzParquet(f *testing.F) {
+	file := filepath.Join(f.TempDir(), "seed.parquet")
+	one := 1.5
+	for _, all := range [][]parquetRow{nil, {{X: &one, N: 1, S: "a", B: true, Other: []byte("o")}}, {{N: 1}, {X: &one, S: strings.Repeat("long", 100)}}} {
+		writeParquet(f, file, all)
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		f.Add(data[:len(data)/2])
+	}
+	f.Add([]byte("PAR1PAR1"))
+	s := schema(f, features)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		at, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer at.Close()
+		if _, err := at.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		_, err = pass(table.Parquet, at, s, table.Options{Extra: true}, 3)
+		if err != nil && strings.Contains(err.Error(), "in the decoder") {
+			t.Fatal(err)
+		}
+	})
+}
