@@ -1,6 +1,7 @@
 package table
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,9 @@ type parquetTable struct {
 // may be null.
 func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Options) (_ Table, err error) {
 	defer rescue(&err)
+	if err := checkFooter(f, size); err != nil {
+		return nil, err
+	}
 	file, err := parquet.OpenFile(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("opening the parquet file: %w", err)
@@ -65,6 +69,23 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	t.in = parquet.NewGenericReader[any](file)
 	t.out = parquet.NewGenericWriter[any](out, schema, parquet.MaxRowsPerRowGroup(rowGroup))
 	return t, nil
+}
+
+// checkFooter checks the length of the footer, which the library would allocate
+// as it stands.
+func checkFooter(f io.ReaderAt, size int64) error {
+	const magic = 4
+	var end [4 + magic]byte
+	if size < magic+int64(len(end)) {
+		return fmt.Errorf("the file has %d bytes and is no parquet file", size)
+	}
+	if _, err := f.ReadAt(end[:], size-int64(len(end))); err != nil {
+		return fmt.Errorf("reading the parquet footer: %w", err)
+	}
+	if n := int64(binary.LittleEndian.Uint32(end[:4])); n > size-magic-int64(len(end)) {
+		return fmt.Errorf("the parquet file is damaged: its footer has %d bytes, the file %d", n, size)
+	}
+	return nil
 }
 
 // leaf keeps a column's type and whether it may be null.
