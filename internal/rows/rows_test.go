@@ -109,7 +109,7 @@ func TestRowPolicies(t *testing.T) {
 	}{
 		{"in another order", strict, `{"beta":2,"alpha":1}`, ""},
 		{"unknown", strict, `{"alpha":1,"bета":2}`, "is no feature of this model"},
-		{"nearly known", strict, `{"alpha":1,"betta":2}`, `did you mean "beta"`},
+		{"nearly known", strict, `{"alpha":1,"beat":2}`, `did you mean "beta"`},
 		{"twice", strict, `{"alpha":1,"alpha":1,"beta":2}`, "alpha: is given twice"},
 		{"missing", strict, `{"alpha":1}`, "beta: is missing"},
 		{"empty", strict, `{}`, "has no features"},

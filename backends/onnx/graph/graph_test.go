@@ -1,0 +1,120 @@
+package graph_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+)
+
+const testdata = "../../../testdata"
+
+func files(t testing.TB, pattern string) []string {
+	t.Helper()
+	all, err := filepath.Glob(filepath.Join(testdata, pattern))
+	if err != nil || len(all) == 0 {
+		t.Fatalf("no files match %s: %v", pattern, err)
+	}
+	return all
+}
+
+func read(t testing.TB, file string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// TestCodes: what is refused by its bytes alone is refused for the right reason.
+func TestCodes(t *testing.T) {
+	for file, code := range map[string]string{
+		"bad/empty": graph.Malformed, "bad/truncated": graph.Malformed, "bad/not-onnx": graph.UnknownField,
+		"bad/external-data": graph.ExternalData, "suspicious/mem-addr": graph.ExternalData, "suspicious/subgraph-external": graph.ExternalData,
+		"bad/wrong-domain": graph.Domain, "bad/huge-dim": graph.TooLarge, "bad/infinite-loop": graph.Unbounded,
+		"suspicious/data-expand": graph.DataSized, "suspicious/nonzero": graph.DataSized,
+		"suspicious/deep-subgraph": graph.TooLarge, "suspicious/duplicate-initializer": graph.Duplicate, "suspicious/unknown-field": graph.UnknownField,
+	} {
+		_, err := graph.Check(read(t, filepath.Join(testdata, file+".onnx")), false)
+		var p *graph.Problem
+		if !errors.As(err, &p) {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if p.Code != code {
+			t.Errorf("%s: refused as %s (%s), want %s", file, p.Code, p.Message, code)
+		}
+	}
+}
+
+// TestServedModelsPass: the check stands in nobody's way.
+func TestServedModelsPass(t *testing.T) {
+	for _, file := range append(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx")...) {
+		m, err := graph.Check(read(t, file), false)
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if m.Nodes == 0 || len(m.Inputs) == 0 || len(m.Outputs) == 0 || m.Summary() == "" {
+			t.Errorf("%s: read as %+v", file, m)
+		}
+	}
+}
+
+// TestEveryPrefixIsRefusedOrRead: a file that is cut anywhere is an error, never a
+// panic, and never a model with other outputs.
+func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
+	data := read(t, filepath.Join(testdata, "variants/plain-sum.onnx"))
+	whole, err := graph.Check(data, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(data) {
+		m, err := graph.Check(data[:n], false)
+		if err == nil && fmt.Sprint(m.Outputs) != fmt.Sprint(whole.Outputs) {
+			t.Errorf("the first %d of %d bytes are read as %v", n, len(data), m.Outputs)
+		}
+	}
+}
+
+func ExampleCheck() {
+	data, err := os.ReadFile("../../../testdata/bad/external-data.onnx")
+	if err != nil {
+		panic(err)
+	}
+	_, err = graph.Check(data, false)
+	var p *graph.Problem
+	fmt.Println(errors.As(err, &p), p.Code)
+	// Output: true external_data
+}
+
+// FuzzCheck: whatever the bytes, the check ends with a model or a *Problem whose
+// message is fit to print.
+func FuzzCheck(f *testing.F) {
+	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx"} {
+		for _, file := range files(f, pattern) {
+			if data := read(f, file); len(data) < 64<<10 {
+				f.Add(data, strings.Contains(file, "loop"))
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte, trusted bool) {
+		m, err := graph.Check(data, trusted)
+		if err == nil {
+			_ = m.Summary()
+			for _, v := range append(m.Inputs, m.Outputs...) {
+				_ = v.String()
+			}
+			return
+		}
+		var p *graph.Problem
+		if !errors.As(err, &p) || p.Code == "" || len(p.Message) == 0 || len(p.Message) > 2000 {
+			t.Fatalf("%T: %v", err, err)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+)
+
+// TestCheckedInFile: plugins.yaml at the project's top shows the defaults.
+func TestCheckedInFile(t *testing.T) {
+	c, err := config.Read(filepath.Join("..", "..", "plugins.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	c.Backends.Process, want.Backends.Process = config.Process{}, config.Process{} // the file shows an example there
+	if len(c.Models.Preload) == 0 {
+		c.Models.Preload = nil
+	}
+	if len(c.Models.Pinned) == 0 {
+		c.Models.Pinned = nil
+	}
+	if !reflect.DeepEqual(c, want) {
+		t.Errorf("plugins.yaml is\n%+v\nthe defaults are\n%+v", c, want)
+	}
+}
+
+func TestProblems(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"server: {prot: 1}", `line 1: server.prot: unknown key; did you mean "port"?`},
+		{"server:\n  port: http", "line 2: server.port"},
+		{"server: {port: 70000}", "server.port: is 70000; must be 0 to 65535"},
+		{"server: {environment: prod}", "development, staging, production"},
+		{"server: {tls: {cert: a}}", "server.tls: needs both cert and key"},
+		{"server: {timeouts: {request: 5}}", "a duration such as"},
+		{"server: {timeouts: {request: 1ms}}", "10ms to 24h"},
+		{"server: {limits: {body: 1TB}}", "server.limits.body"},
+		{"models: {cache_size: 0}", "models.cache_size"},
+		{"models: {cache_bytes: lots}", "a size such as"},
+		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
+		{"backends: {onnx: {probe: never}}", "child, in_process"},
+		{"log: {level: loud}", "log.level"},
+		{"log: {format: xml}\nserver: {port: -1}", "line 2: server.port"},
+		{"a: 1\na: 2", "line 2: a"},
+	} {
+		_, err := config.Decode([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, want %q", c.text, err, c.want)
+		}
+	}
+	if _, err := config.Read(filepath.Join(t.TempDir(), "none.yaml")); !os.IsNotExist(unwrap(err)) {
+		t.Errorf("a missing file: %v", err)
+	}
+	if c, err := config.Decode([]byte("\n")); err != nil || !reflect.DeepEqual(c, config.Default()) {
+		t.Errorf("an empty file: %v", err)
+	}
+}
+
+func unwrap(err error) error {
+	for {
+		u, ok := err.(interface{ Unwrap() error })
+		if !ok {
+			return err
+		}
+		if _, is := err.(*os.PathError); is {
+			return err
+		}
+		err = u.Unwrap()
+	}
+}
+
+func flags(t *testing.T, args ...string) *pflag.FlagSet {
+	t.Helper()
+	f := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	config.AddFlags(f)
+	if err := f.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// TestOrder: flags win over PYNOMALY_ variables, which win over the older names,
+// which win over the file.
+func TestOrder(t *testing.T) {
+	file := []byte("models: {cache_size: 2, dir: from-file}\nserver: {port: 1111, workers: 1}\nlog: {level: warn}\n")
+	t.Setenv("MODEL_CACHE_SIZE", "3")
+	t.Setenv("WORKERS", "3")
+	t.Setenv("LOG_LEVEL", "INFO")
+	t.Setenv("ENVIRONMENT", "staging")
+	t.Setenv("MODEL_SERVER_PORT", "2222")
+	t.Setenv("PYNOMALY_MODELS_CACHE_SIZE", "4")
+	t.Setenv("PYNOMALY_SERVER_PORT", "3333")
+	t.Setenv("PYNOMALY_SERVER_DRAIN", "7s")
+	t.Setenv("PYNOMALY_NO_SUCH_KEY", "x") // never an error: others own the environment, too
+	c, err := config.Decode(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Overlay(flags(t, "--port", "4444", "--model-cache-bytes", "1GiB", "--lazy")); err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.Models.CacheSize, c.Models.Dir, c.Server.Port, c.Server.Workers, c.Log.Level, c.Server.Environment, c.Server.Drain, c.Models.CacheBytes, c.Models.Lazy}
+	want := []any{4, "from-file", 4444, 3, "info", "staging", 7 * time.Second, int64(1 << 30), true}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestBadOverlay(t *testing.T) {
+	for _, c := range []struct {
+		env, value, flag string
+		want             string
+	}{
+		{"PYNOMALY_SERVER_PORT", "abc", "", "--port or PYNOMALY_SERVER_PORT"},
+		{"PYNOMALY_SERVER_PORT", "99999", "", "server.port"},
+		{"", "", "--model-cache-size=many", "--model-cache-size"},
+		{"", "", "--env=prod", "server.environment"},
+	} {
+		t.Run(c.want, func(t *testing.T) {
+			var args []string
+			if c.env != "" {
+				t.Setenv(c.env, c.value)
+			}
+			if c.flag != "" {
+				args = append(args, c.flag)
+			}
+			if err := config.Default().Overlay(flags(t, args...)); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{"", "server: {port: 1}", "models: {aliases: {m: {names: {a: 1.0.0}, default: {a: 1}}}}", "backends: {process: {allow: [{path: x, digests: [a]}]}}", "a: &a [*a]"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := config.Decode(data)
+		if err == nil && c.Validate() != nil {
+			t.Errorf("what was accepted is not valid: %v", c.Validate())
+		}
+	})
+}
