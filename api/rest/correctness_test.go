@@ -28,7 +28,7 @@ func post(t testing.TB, url string, body any, want int, to any) {
 			t.Fatal(err)
 		}
 	}
-	resp, err := http.Post(url, "application/json", bytes.NewReader(data))
+	resp, err := client(t).Post(url, "application/json", bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -143,6 +144,18 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	s.app.Get("/openapi.yaml", openAPI.yaml)
 	s.app.Use(s.noRoute)
 	return nil
+}
+
+// Routes lists what is answered, as "GET /path/{parameter}".
+func (s *Server) Routes() []string {
+	var out []string
+	for _, r := range s.app.GetRoutes(true) {
+		if r.Method == fiber.MethodHead {
+			continue
+		}
+		out = append(out, r.Method+" "+strings.ReplaceAll(r.Path, ":id", "{model_id}"))
+	}
+	return out
 }
 
 // Serve answers on a listener until Shutdown.
