@@ -17,7 +17,7 @@ var libraryNames = []string{"libonnxruntime.so." + Version, "libonnxruntime.so.1
 func Locate(given string) (string, error) {
 	if given != "" {
 		if _, err := os.Stat(given); err != nil {
-			return "", fmt.Errorf("looking for ONNX Runtime where backends.onnx.library says: %w", err)
+			return "", fmt.Errorf("looking for ONNX Runtime where --onnxruntime, PYNOMALY_BACKENDS_ONNX_LIBRARY or backends.onnx.library says: %w: correct the path, or leave it out after `make onnxruntime`", err)
 		}
 		return filepath.Abs(given)
 	}

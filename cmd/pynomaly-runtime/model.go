@@ -150,11 +150,15 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 					return err
 				}
 				for _, p := range all {
+					name := p.Path()
+					if len(all) == 1 {
+						name = path
+					}
 					start := time.Now()
 					m, err := p.Open(cmd.Context(), with, calls)
 					if err != nil {
 						bad++
-						fmt.Fprintf(s.out, "FAIL  %s: %v\n", p.Path(), err)
+						fmt.Fprintf(s.out, "FAIL  %s: %v\n", name, err)
 						continue
 					}
 					good++
@@ -162,7 +166,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 					if m.Manifest.Golden != nil {
 						rows = "golden rows"
 					}
-					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", p.Path(), m.ID(), m.Version(),
+					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", name, m.ID(), m.Version(),
 						len(m.Manifest.Features), rows, time.Since(start).Milliseconds())
 					for _, w := range m.Warnings {
 						fmt.Fprintf(s.out, "      warning: %s\n", w)

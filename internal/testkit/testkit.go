@@ -30,8 +30,8 @@ import (
 )
 
 // Main runs a package's tests, or the helper role this process was started for.
-// Call it from TestMain.
-func Main(m *testing.M) {
+// Call it from TestMain; cleanup runs after the tests.
+func Main(m *testing.M, cleanup ...func()) {
 	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
 		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -39,7 +39,11 @@ func Main(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, f := range cleanup {
+		f()
+	}
+	os.Exit(code)
 }
 
 // Root is the top folder of the project.
