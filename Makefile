@@ -12,7 +12,7 @@ export GOWORK = off
 # The tests' binaries do not stand beside the library.
 export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
 
-MODULES  := . sdk bench
+MODULES  := . sdk bench tools
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s

@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"reflect"
 	"testing"
 
@@ -74,7 +75,7 @@ func TestAnswersAreTheirTypes(t *testing.T) {
 		`{"model_id":"bare","data":[1]}`,
 	} {
 		resp, text := do(t, h, sent{path: "/api/v1/predict", body: body})
-		if resp.StatusCode == 200 {
+		if resp.StatusCode == http.StatusOK {
 			same(t, text, &api.Prediction{})
 		} else {
 			same(t, text, &api.Problem{})

@@ -17,7 +17,7 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, errors, loaded, sockets *prometheus.Desc
+	predictions, rows, anomalies, nonfinite, errors, loaded, sockets, leases *prometheus.Desc
 	duration, score                                                  *prometheus.Desc
 }
 
@@ -36,6 +36,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
 		score:       desc("model_score", "Oriented scores, on the edges of the manifest's drift bins.", version...),
 		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
+		leases:      desc("model_leases", "Requests that hold a model right now."),
 		sockets:     desc("model_websocket_connections", "Open WebSocket connections."),
 	}
 	if err := reg.Register(m); err != nil {
@@ -46,7 +47,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.score, m.loaded, m.sockets} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.score, m.loaded, m.sockets, m.leases} {
 		ch <- d
 	}
 }
@@ -91,6 +92,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for t, n := range failures {
 		counter(m.errors, n, "", "", string(t))
 	}
+	_, leases := m.server.registry.Counts()
+	ch <- prometheus.MustNewConstMetric(m.leases, prometheus.GaugeValue, float64(leases))
 	ch <- prometheus.MustNewConstMetric(m.sockets, prometheus.GaugeValue, float64(m.server.sockets.count()))
 }
 

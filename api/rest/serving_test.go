@@ -89,16 +89,16 @@ func TestStopping(t *testing.T) {
 	if _, _, err := socket.ReadMessage(); err != nil {
 		t.Fatal(err)
 	}
-	if resp, body := do(t, h, sent{method: "GET", path: "/ready"}); resp.StatusCode != 200 {
+	if resp, body := do(t, h, sent{method: "GET", path: "/ready"}); resp.StatusCode != http.StatusOK {
 		t.Fatalf("not ready: %s", body)
 	}
 	h.Server.Drain()
 	resp, body := do(t, h, sent{method: "GET", path: "/ready"})
-	if resp.StatusCode != 503 || !strings.Contains(string(body), "shutting down") || resp.Header.Get("Retry-After") == "" {
+	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "shutting down") || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("draining, /ready answers %d: %s", resp.StatusCode, body)
 	}
 	resp, body = do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"pima","data":` + goodRow + `}`})
-	if resp.StatusCode != 200 || !resp.Close {
+	if resp.StatusCode != http.StatusOK || !resp.Close {
 		t.Errorf("draining, predict answers %d, closing %v: %s", resp.StatusCode, resp.Close, body)
 	}
 	if err := socket.WriteMessage(websocket.TextMessage, message); err != nil {
@@ -199,7 +199,7 @@ func TestModelsAPI(t *testing.T) {
 		t.Helper()
 		resp, body := do(t, h, predict)
 		var p api.Prediction
-		if err := json.Unmarshal(body, &p); err != nil || resp.StatusCode != 200 {
+		if err := json.Unmarshal(body, &p); err != nil || resp.StatusCode != http.StatusOK {
 			return fmt.Sprint(resp.StatusCode)
 		}
 		return p.ModelVersion
@@ -239,7 +239,7 @@ func TestModelsAPI(t *testing.T) {
 		{"POST", "/api/v1/models/pima/load?version=1.1.0-rc.1", "1.0.0", "1.0.0=loaded 1.1.0-rc.1=loaded"},
 	}
 	for _, s := range steps {
-		if resp, body := do(t, h, sent{method: s.method, path: s.path}); resp.StatusCode != 200 {
+		if resp, body := do(t, h, sent{method: s.method, path: s.path}); resp.StatusCode != http.StatusOK {
 			t.Fatalf("%s: %s", s.path, body)
 		}
 		if got := version(); got != s.version {
@@ -273,7 +273,7 @@ func TestKeepAlive(t *testing.T) {
 		text, _ := io.ReadAll(resp.Body)
 		_ = resp.Body.Close()
 		var p api.Prediction
-		if err := json.Unmarshal(text, &p); err != nil || resp.StatusCode != 200 || p.RequestID != "mine" {
+		if err := json.Unmarshal(text, &p); err != nil || resp.StatusCode != http.StatusOK || p.RequestID != "mine" {
 			t.Errorf("%d: %s", resp.StatusCode, text)
 		}
 	}

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -55,24 +56,11 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%q: %v, want %q", c.text, err, c.want)
 		}
 	}
-	if _, err := config.Read(filepath.Join(t.TempDir(), "none.yaml")); !os.IsNotExist(unwrap(err)) {
+	if _, err := config.Read(filepath.Join(t.TempDir(), "none.yaml")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 	if c, err := config.Decode([]byte("\n")); err != nil || !reflect.DeepEqual(c, config.Default()) {
 		t.Errorf("an empty file: %v", err)
-	}
-}
-
-func unwrap(err error) error {
-	for {
-		u, ok := err.(interface{ Unwrap() error })
-		if !ok {
-			return err
-		}
-		if _, is := err.(*os.PathError); is {
-			return err
-		}
-		err = u.Unwrap()
 	}
 }
 

@@ -55,7 +55,8 @@ func (p *Predictions) Log(e *Prediction) {
 	if buf == nil {
 		buf = new([]byte)
 	}
-	b := append((*buf)[:0], `{"timestamp":"`...)
+	b := (*buf)[:0]
+	b = append(b, `{"timestamp":"`...)
 	b = stamp.Append(b, e.Time)
 	if e.Rows == 0 {
 		b = append(b, `","level":"INFO","logger":"predictions","message":"prediction","model_id":"`...)

@@ -218,11 +218,11 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 			}
 			data = []byte(text)
 		}
-		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.RemoveAll(to); err != nil {
@@ -241,7 +241,7 @@ func CopyFile(t testing.TB, from, to string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(to, data, 0o644); err != nil {
+	if err := os.WriteFile(to, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
