@@ -60,6 +60,7 @@ lint:
 	$(LINT) run ./...
 	cd sdk && $(LINT) run --config ../.golangci.yml ./...
 	cd bench && $(LINT) run --config ../.golangci.yml ./...
+	cd tools && $(LINT) run --config ../.golangci.yml ./...
 
 bench: onnxruntime build
 	cd bench && $(GO) build -o ../$(BIN)/bench .
@@ -74,15 +75,18 @@ fuzz: onnxruntime
 	@for package in $$($(GO) list ./...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
 			echo "$$package $$target"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$package || exit 1; \
 		done; \
 	done
 
+# Archives for docker load, podman load or ctr images import; no daemon is needed.
+IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(CURDIR)/testdata/models -config $(CURDIR)/plugins.yaml -version $(VERSION)
+
 image: onnxruntime build
-	$(GO) run -modfile=tools/go.mod ./tools/image -binary $(BINARY) -library $(BIN)/libonnxruntime.so.1.28.0 -models testdata/models -config plugins.yaml -version $(VERSION) -out dist/pynomaly-runtime.tar
+	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar
 
 image-debug: onnxruntime build
-	$(GO) run -modfile=tools/go.mod ./tools/image -debug -binary $(BINARY) -library $(BIN)/libonnxruntime.so.1.28.0 -models testdata/models -config plugins.yaml -version $(VERSION) -out dist/pynomaly-runtime-debug.tar
+	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean:
 	rm -rf $(BIN) dist .venv

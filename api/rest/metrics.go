@@ -18,7 +18,7 @@ type metrics struct {
 	server *Server
 
 	predictions, rows, anomalies, nonfinite, errors, loaded, sockets, leases *prometheus.Desc
-	duration, score                                                  *prometheus.Desc
+	duration, score                                                          *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {

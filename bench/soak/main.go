@@ -20,8 +20,8 @@ import (
 )
 
 type options struct {
-	binary, testdata, library string
-	duration                  time.Duration
+	binary, testdata string
+	duration         time.Duration
 }
 
 func main() {
@@ -31,8 +31,9 @@ func main() {
 	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to send traffic")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := soak(ctx, o, os.Stdout); err != nil {
+	err := soak(ctx, o, os.Stdout)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "soak:", err)
 		os.Exit(1)
 	}

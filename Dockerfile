@@ -1,0 +1,39 @@
+# Builds the same as `make image` where there is a Docker daemon:
+#   docker build -t pynomaly-runtime .
+#   docker build -t pynomaly-runtime:debug --target debug .
+FROM golang:1.26-bookworm AS build
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends python3-pip unzip \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY go.mod go.sum ./
+COPY sdk/go.mod sdk/
+RUN go mod download
+COPY . .
+RUN make onnxruntime build
+
+# Glibc and libstdc++, no shell.
+FROM gcr.io/distroless/cc-debian12:nonroot AS release
+WORKDIR /app
+COPY --from=build /src/bin/pynomaly-runtime /src/bin/libonnxruntime.so.1.28.0 /src/plugins.yaml ./
+COPY --from=build /src/testdata/models ./models
+USER 65532:65532
+ENV PYNOMALY_STATE_DIR=/tmp/pynomaly-runtime
+EXPOSE 8080
+ENTRYPOINT ["/app/pynomaly-runtime"]
+CMD ["serve", "--host", "0.0.0.0", "--models", "/app/models"]
+
+# The same with a shell, curl, ps and nslookup.
+FROM debian:bookworm-slim AS debug
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libstdc++6 curl procps dnsutils \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=release /app /app
+WORKDIR /app
+USER 65532:65532
+ENV PYNOMALY_STATE_DIR=/tmp/pynomaly-runtime
+EXPOSE 8080
+ENTRYPOINT ["/app/pynomaly-runtime"]
+CMD ["serve", "--host", "0.0.0.0", "--models", "/app/models"]
+
+FROM release
