@@ -3,6 +3,7 @@ package logs_test
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -98,5 +99,26 @@ func TestBufferedWritesOnClose(t *testing.T) {
 	}
 	if out.String() != "line\n" {
 		t.Errorf("wrote %q", out.String())
+	}
+}
+
+func BenchmarkPredictionByHand(b *testing.B) {
+	p := logs.NewPredictions(io.Discard, new(slog.LevelVar), "json", nil)
+	e := &logs.Prediction{Time: time.Now(), ModelID: "forest", Version: "1.0.0", RequestID: "5f7f1ba0-192", Latency: 412 * time.Microsecond, Score: 0.1237}
+	for b.Loop() {
+		p.Log(e)
+	}
+}
+
+func BenchmarkPredictionBySlog(b *testing.B) {
+	level := new(slog.LevelVar)
+	base, err := logs.New(io.Discard, level, "info", "json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := logs.Named(base, "predictions")
+	for b.Loop() {
+		log.LogAttrs(b.Context(), slog.LevelInfo, "prediction", slog.String("model_id", "forest"), slog.String("version", "1.0.0"),
+			slog.Float64("latency_ms", 0.412), slog.String("request_id", "5f7f1ba0-192"), slog.Float64("prediction_score", 0.1237))
 	}
 }

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(testkit.Root(), "docs", "*.md"))
+	if err != nil || len(files) < 5 {
+		t.Fatalf("%d pages: %v", len(files), err)
+	}
+	out := map[string]string{}
+	for _, file := range append(files, filepath.Join(testkit.Root(), "README.md"), filepath.Join(testkit.Root(), "CHANGELOG.md")) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out[file] = string(text)
+	}
+	return out
+}
+
+var (
+	link     = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	flagName = regexp.MustCompile("`(--[a-z-]+)`")
+	block    = regexp.MustCompile("(?s)```yaml\n(.*?)```")
+	mention  = regexp.MustCompile("`(server|models|backends|log)\\.([a-z_.]+)(: [a-z]+)?`")
+)
+
+// TestDocumentation: links lead somewhere, flags and keys exist, and manifests in
+// the pages are manifests.
+func TestDocumentation(t *testing.T) {
+	sample, err := os.ReadFile(filepath.Join(testkit.Root(), "plugins.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys map[string]any
+	if err := yaml.Unmarshal(sample, &keys); err != nil {
+		t.Fatal(err)
+	}
+	serve, _, err := newCommand(nil, nil, nil).Find([]string{"serve"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range pages(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s links to %s: %v", filepath.Base(file), m[1], err)
+			}
+		}
+		for _, m := range flagName.FindAllStringSubmatch(text, -1) {
+			name := strings.TrimPrefix(m[1], "--")
+			known := serve.Flags().Lookup(name) != nil
+			for _, path := range [][]string{{"predict"}, {"model", "init"}, {"model", "list"}} {
+				c, _, err := newCommand(nil, nil, nil).Find(path)
+				known = known || (err == nil && c.Flags().Lookup(name) != nil)
+			}
+			if !known {
+				t.Errorf("%s names the flag %s, which no command has", filepath.Base(file), m[1])
+			}
+		}
+		for _, m := range mention.FindAllStringSubmatch(text, -1) {
+			at, ok := keys[m[1]].(map[string]any)
+			for _, part := range strings.Split(m[2], ".") {
+				if at == nil {
+					ok = false
+					break
+				}
+				_, ok = at[part]
+				at, _ = at[part].(map[string]any)
+			}
+			if !ok {
+				t.Errorf("%s names the key %s.%s, which plugins.yaml does not show", filepath.Base(file), m[1], m[2])
+			}
+		}
+		for _, m := range block.FindAllStringSubmatch(text, -1) {
+			var err error
+			if strings.HasPrefix(m[1], "apiVersion: pynomaly.io") {
+				_, err = manifest.Decode([]byte(m[1]))
+			} else {
+				_, err = config.Decode([]byte(m[1]))
+			}
+			if err != nil {
+				t.Errorf("%s: %v in\n%s", filepath.Base(file), err, m[1])
+			}
+		}
+	}
+}
+
+var metric = regexp.MustCompile(`\bmodel_[a-z_]+[a-z]`)
+
+// TestDocumentedMetricsExist: every metric that a page or an alert names is one
+// that a host with a model exports.
+func TestDocumentedMetricsExist(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(testkit.Root(), "docs", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var alerts struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr, For string }
+		}
+	}
+	if err := yaml.Unmarshal(text, &alerts); err != nil {
+		t.Fatal(err)
+	}
+	if len(alerts.Groups) == 0 || len(alerts.Groups[0].Rules) != 2 {
+		t.Fatalf("alerts: %+v", alerts)
+	}
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "mammography-gmm", "m", "1.0.0", nil)
+	exported := exportedMetrics(t, dir)
+	named := strings.Join([]string{string(text), pages(t)[filepath.Join(testkit.Root(), "docs", "operations.md")]}, "\n")
+	labels := map[string]bool{"model_id": true, "model_version": true}
+	for _, name := range metric.FindAllString(named, -1) {
+		if base := strings.TrimSuffix(name, "_bucket"); !labels[name] && !exported[base] && !exported[name] {
+			t.Errorf("%s is not exported", name)
+		}
+	}
+}
+
+// exportedMetrics are the names of the metrics of a real command that serves dir
+// and has answered one request.
+func exportedMetrics(t *testing.T, dir string) map[string]bool {
+	t.Helper()
+	address, stop := startServe(t, "--models", dir, "--port", "0", "--drain", "0s", "--state-dir", stateForTests(t))
+	defer stop()
+	fetch(t, "http://"+address+"/api/v1/models/m/load", "POST", "")
+	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"data":[1,2,3,4,5,6]}`)
+	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"data":[1]}`)
+	writeBroken(t, dir)
+	out := map[string]bool{}
+	testkit.Eventually(t, "the broken model is counted", func() bool {
+		for line := range strings.Lines(fetch(t, "http://"+address+"/metrics", "GET", "")) {
+			if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+				name, _, _ = strings.Cut(name, " ")
+				out[name] = true
+			}
+		}
+		return out["model_load_failures_total"]
+	})
+	return out
+}
