@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+var serving = regexp.MustCompile(`"message":"serving".*"address":"([^"]+)"`)
+
+// process is the real command, started by a test.
+type process struct {
+	t       *testing.T
+	cmd     *exec.Cmd
+	lines   *bufio.Scanner
+	seen    []string
+	address string
+}
+
+func startProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, exe, args...)
+	cmd.Env = append(os.Environ(), "BE_PYNOMALY_RUNTIME=1", "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library())
+	log, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return &process{t: t, cmd: cmd, lines: bufio.NewScanner(log)}
+}
+
+// next reads the log until a line has the text.
+func (p *process) next(text string) {
+	p.t.Helper()
+	for p.lines.Scan() {
+		p.seen = append(p.seen, p.lines.Text())
+		if !json.Valid(p.lines.Bytes()) {
+			p.t.Errorf("a log line is no JSON: %s", p.lines.Text())
+		}
+		if m := serving.FindStringSubmatch(p.lines.Text()); m != nil {
+			p.address = m[1]
+		}
+		if strings.Contains(p.lines.Text(), text) {
+			return
+		}
+	}
+	p.t.Fatalf("the log ends without %q:\n%s", text, strings.Join(p.seen, "\n"))
+}
+
+// end waits for the process, which must have ended in order.
+func (p *process) end() {
+	p.t.Helper()
+	for p.lines.Scan() { // a pipe that nobody reads would hold it up
+	}
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("ended with %v", err)
+	}
+}
+
+// startServe starts the command and returns its address when it is ready.
+func startServe(t *testing.T, args ...string) (address string, stop func()) {
+	t.Helper()
+	p := startProcess(t, append([]string{"serve"}, args...)...)
+	p.next(`"message":"serving"`)
+	testkit.Eventually(t, "ready", func() bool {
+		resp, err := http.Get("http://" + p.address + "/ready")
+		if err != nil {
+			return false
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return p.address, func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		p.end()
+	}
+}
+
+func fetch(t *testing.T, url, method, body string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func writeBroken(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "broken.onnx"), []byte("no graph"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
