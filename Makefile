@@ -46,12 +46,12 @@ test-go: onnxruntime
 	cd bench && $(GO) test ./...
 
 # The served API against its own description.
-test-api: onnxruntime build .venv/schemathesis
-	scripts/schemathesis.sh $(BINARY)
+test-api: onnxruntime build .python/.complete
+	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
 
-.venv/schemathesis: scripts/requirements.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements.txt
+.python/.complete: scripts/requirements.txt
+	rm -rf .python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python -r scripts/requirements.txt
 	touch $@
 
 lint:
@@ -89,4 +89,4 @@ image-debug: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean:
-	rm -rf $(BIN) dist .venv
+	rm -rf $(BIN) dist .python

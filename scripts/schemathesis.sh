@@ -13,7 +13,7 @@ for _ in $(seq 300); do
   kill -0 "$host" || { cat "$work/log"; exit 1; }
   sleep 0.1
 done
-.venv/bin/st --config-file scripts/schemathesis.toml run "http://$address/openapi.json" \
+PYTHONPATH=.python "${PYTHON:-python3}" -m schemathesis.cli --config-file scripts/schemathesis.toml run "http://$address/openapi.json" \
   --phases examples,coverage,fuzzing,stateful --max-examples "${EXAMPLES:-200}" --seed 1 --no-color
 kill -0 "$host" || { echo 'the host died:'; tail "$work/log"; exit 1; }
 curl --silent --fail --show-error "http://$address/health"
