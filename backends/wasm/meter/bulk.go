@@ -1,0 +1,245 @@
+package meter
+
+// Instructions that work on any number of bytes or entries are replaced by calls
+// of helpers, which pay for what is asked and then do it: memory.fill and
+// memory.copy in pieces, so that no single instruction takes long.
+
+// helper is an added function that stands in for one bulk instruction.
+type helper struct {
+	key  string
+	kind uint32 // its type
+	of   instruction
+}
+
+// piece is how many bytes one instruction moves at most.
+const piece = 1 << 20
+
+// bytesPerUnit is how many bytes are moved for one unit.
+const bytesPerUnit = 32
+
+func (i *instruction) isBulk() bool {
+	if i.op == opMemoryGrow {
+		return true
+	}
+	if i.op != opBulk {
+		return false
+	}
+	switch i.sub {
+	case bulkMemoryInit, bulkMemoryCopy, bulkMemoryFill, bulkTableInit, bulkTableCopy, bulkTableGrow, bulkTableFill:
+		return true
+	}
+	return false
+}
+
+// helperOf is the index of the helper for an instruction.
+func (m *module) helperOf(r *reader, i instruction) uint32 {
+	first := m.ownFunctions() + 1
+	key := string(i.raw)
+	for k, h := range m.helpers {
+		if h.key == key {
+			return first + uint32(k)
+		}
+	}
+	const most = 1000 // one for each pair of segment and table, at the worst
+	if len(m.helpers) == most {
+		r.refuse("more than %d different bulk instructions", most)
+	}
+	element := func(t uint32) byte {
+		if t >= uint32(len(m.tables)) {
+			r.refuse("table %d is not there", t)
+		}
+		return m.tables[t].kind
+	}
+	t := functionType{params: []byte{typeI32, typeI32, typeI32}}
+	switch {
+	case i.op == opMemoryGrow:
+		t = functionType{params: []byte{typeI32}, results: []byte{typeI32}}
+	case i.sub == bulkTableGrow:
+		t = functionType{params: []byte{element(i.index), typeI32}, results: []byte{typeI32}}
+	case i.sub == bulkTableFill:
+		t = functionType{params: []byte{typeI32, element(i.index), typeI32}}
+	}
+	m.helpers = append(m.helpers, helper{key, m.typeIndex(t), i})
+	return first + uint32(len(m.helpers)-1)
+}
+
+// Opcodes that helpers are written with.
+const (
+	opI32Eqz        = 0x45
+	opI32LessU      = 0x49
+	opI32GreaterU   = 0x4b
+	opI32LessEqualU = 0x4d
+	opI64GreaterU   = 0x56
+	opI32Add        = 0x6a
+	opI32Sub        = 0x6b
+	opI32Mul        = 0x6c
+	opI32Or         = 0x72
+	opI32ShrU       = 0x76
+	opI64Add        = 0x7c
+	opI64Shl        = 0x86
+	opI64ExtendU    = 0xad
+)
+
+// helperWriter writes the body of a helper, whose last parameter is a length.
+type helperWriter struct {
+	bodyWriter
+	h      helper
+	length uint32
+}
+
+func (m *module) helperBody(h helper) []byte {
+	params := uint32(len(m.types[h.kind].params))
+	w := &helperWriter{h: h, length: params - 1, bodyWriter: bodyWriter{m: m, debt: params, out: []byte{1, 1, typeI64}}}
+	switch {
+	case h.of.op == opMemoryGrow:
+		w.memoryGrow()
+	case h.of.sub == bulkMemoryFill || h.of.sub == bulkMemoryCopy:
+		w.pieces()
+	case h.of.sub == bulkMemoryInit:
+		w.payByLength(bytesPerUnit)
+		w.do()
+	default: // tables, whose size is bounded
+		w.payByLength(2)
+		w.do()
+	}
+	return append(w.out, opEnd)
+}
+
+func (w *helperWriter) emit(ops ...byte) { w.out = append(w.out, ops...) }
+func (w *helperWriter) get(local uint32) { w.op(opLocalGet, local) }
+func (w *helperWriter) i32(v int32)      { w.out = putSigned(append(w.out, opI32Const), int64(v)) }
+
+// do is the instruction itself, on the parameters.
+func (w *helperWriter) do() {
+	for p := range w.length + 1 {
+		w.get(p)
+	}
+	w.out = append(w.out, w.h.of.raw...)
+}
+
+// payI32 pays what amount leaves on the stack, an i32 without a sign.
+func (w *helperWriter) payI32(amount func()) {
+	w.op(opGlobalGet, w.m.counter())
+	amount()
+	w.emit(opI64ExtendU)
+	w.subtract()
+}
+
+// payByLength pays a unit for so many (a power of two) of the length.
+func (w *helperWriter) payByLength(each int) {
+	shift := int32(0)
+	for 1<<shift < each {
+		shift++
+	}
+	w.payI32(func() {
+		w.get(w.length)
+		w.i32(shift)
+		w.emit(opI32ShrU)
+	})
+}
+
+// memoryGrow pays for the pages that are asked for, which are cleared, and for
+// those that are there, which may be moved.
+func (w *helperWriter) memoryGrow() {
+	const (
+		newPage  = 1024
+		oldPage  = 64
+		mostWant = 4096 // more is paid as so much: it fails, or the next payment ends the call
+	)
+	w.payI32(func() {
+		w.get(w.length)
+		w.i32(mostWant)
+		w.get(w.length)
+		w.i32(mostWant)
+		w.emit(opI32LessU, opSelect)
+		w.i32(newPage)
+		w.emit(opI32Mul, opMemorySize, 0)
+		w.i32(oldPage)
+		w.emit(opI32Mul, opI32Add)
+	})
+	w.do()
+}
+
+// pieces does a fill or copy piece by piece, each paid for by itself. What does
+// not fit in the memory is left to the instruction itself, which traps before it
+// writes anything.
+func (w *helperWriter) pieces() {
+	const destination, source = 0, 1 // of a fill, source is the byte
+	isCopy := w.h.of.sub == bulkMemoryCopy
+	w.get(w.length)
+	w.i32(piece)
+	w.emit(opI32GreaterU, opIf, typeEmpty)
+	w.beyond(destination)
+	if isCopy {
+		w.beyond(source)
+		w.emit(opI32Or)
+	}
+	w.emit(opI32Eqz, opIf, typeEmpty)
+	forwards := func() {
+		w.whileLong(func() {
+			w.onePiece(func() { w.get(destination); w.get(source) })
+			w.add(destination, piece)
+			if isCopy {
+				w.add(source, piece)
+			}
+		})
+	}
+	if isCopy { // the ranges may overlap: begin at the end that is not overwritten
+		w.get(destination)
+		w.get(source)
+		w.emit(opI32LessEqualU, opIf, typeEmpty)
+		forwards()
+		w.emit(opElse)
+		last := func(local uint32) {
+			w.get(local)
+			w.get(w.length)
+			w.emit(opI32Add)
+			w.i32(piece)
+			w.emit(opI32Sub)
+		}
+		w.whileLong(func() { w.onePiece(func() { last(destination); last(source) }) })
+		w.emit(opEnd)
+	} else {
+		forwards()
+	}
+	w.emit(opEnd, opEnd)
+	w.payByLength(bytesPerUnit)
+	w.do()
+}
+
+// beyond leaves whether the range at a local ends beyond the memory.
+func (w *helperWriter) beyond(local uint32) {
+	w.get(local)
+	w.emit(opI64ExtendU)
+	w.get(w.length)
+	w.emit(opI64ExtendU, opI64Add, opMemorySize, 0, opI64ExtendU)
+	w.out = putSigned(append(w.out, opI64Const), 16) // 2^16 bytes a page
+	w.emit(opI64Shl, opI64GreaterU)
+}
+
+// onePiece pays for a piece and moves it.
+func (w *helperWriter) onePiece(operands func()) {
+	w.payI32(func() { w.i32(piece / bytesPerUnit) })
+	operands()
+	w.i32(piece)
+	w.out = append(w.out, w.h.of.raw...)
+}
+
+func (w *helperWriter) add(local uint32, v int32) {
+	w.get(local)
+	w.i32(v)
+	w.emit(opI32Add)
+	w.op(opLocalSet, local)
+}
+
+// whileLong repeats what moves a piece until no more than a piece is left.
+func (w *helperWriter) whileLong(body func()) {
+	w.emit(opLoop, typeEmpty)
+	body()
+	w.add(w.length, -piece)
+	w.get(w.length)
+	w.i32(piece)
+	w.emit(opI32GreaterU)
+	w.op(opBrIf, 0)
+	w.emit(opEnd)
+}

@@ -1,0 +1,71 @@
+// Package meter rewrites WebAssembly modules so that every function and every
+// turn of every loop pays for the instructions it is about to run. Where the
+// money is spent, the host is asked for more, and may end the call: no module
+// that has been rewritten can hold a thread.
+//
+// It knows nothing of plugins or of what a module computes. It does not validate
+// modules either (the engine does): it refuses what it does not understand and
+// sees to it that nothing invalid becomes valid by what is added.
+package meter
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The names under which a rewritten module meets its host: a function i64 -> i64
+// that is given the debt and answers with a new slice, and the counter.
+const (
+	ImportModule  = "\x00meter"
+	ImportName    = "refuel"
+	CounterExport = "\x00fuel"
+)
+
+// ErrModule is wrapped by every reason for not rewriting a module.
+var ErrModule = errors.New("not a module that can be metered")
+
+// Limits bound what is read, and so what the engine is given to compile.
+type Limits struct {
+	Bytes         int    // of the module
+	Functions     int    // defined in it
+	FunctionBytes int    // of one body
+	Locals        int    // of one function, parameters included
+	LocalBlocks   int    // locals x blocks of one function: compile time grows with it
+	Globals       int    //
+	TableEntries  uint32 // of each table; its maximum is lowered to this
+	Tables        int
+	Types         int
+	Exports       int
+}
+
+// DefaultLimits are generous for detectors that compilers make.
+func DefaultLimits() Limits {
+	return Limits{
+		Bytes: 64 << 20, Functions: 100_000, FunctionBytes: 1 << 20, Locals: 10_000, LocalBlocks: 4_000_000,
+		Globals: 10_000, TableEntries: 1 << 16, Tables: 16, Types: 10_000, Exports: 10_000,
+	}
+}
+
+// Rewrite returns the metered form of a module. The error wraps ErrModule and
+// says at which byte what was met.
+func Rewrite(module []byte, limits Limits) (out []byte, err error) {
+	defer func() {
+		switch p := recover().(type) {
+		case nil:
+		case refusal:
+			out, err = nil, fmt.Errorf("%w: %s", ErrModule, string(p))
+		default:
+			panic(p)
+		}
+	}()
+	if len(module) > limits.Bytes {
+		refuse("it has %d bytes; at most %d are taken", len(module), limits.Bytes)
+	}
+	m := parse(module, limits)
+	return m.rewrite(), nil
+}
+
+// refusal ends the rewriting; only Rewrite recovers it.
+type refusal string
+
+func refuse(format string, args ...any) { panic(refusal(fmt.Sprintf(format, args...))) }

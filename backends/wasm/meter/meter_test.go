@@ -1,0 +1,370 @@
+package meter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+)
+
+func rewrite(t testing.TB, module []byte) []byte {
+	t.Helper()
+	out, err := meter.Rewrite(module, meter.DefaultLimits())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// instance runs a module on a runtime of its own.
+func instance(t testing.TB, module []byte, b *meter.Budget) (api.Module, context.Context) {
+	t.Helper()
+	ctx := meter.With(t.Context(), b)
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(256))
+	t.Cleanup(func() { _ = r.Close(context.Background()) })
+	if err := meter.Instantiate(ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	m, err := r.InstantiateWithConfig(ctx, module, wazero.NewModuleConfig().WithStartFunctions())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m, ctx
+}
+
+const plenty = math.MaxInt64 / 2
+
+// fib is the recursive Fibonacci function.
+func fib() built {
+	return one([]byte{i32}, []byte{i32}, nil,
+		0x20, leb(0), ci32(2), 0x48, 0x04, i32, // if n < 2
+		0x20, leb(0), 0x05,
+		0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x20, leb(0), ci32(2), 0x6b, 0x10, leb(0), 0x6a, 0x0b)
+}
+
+// sum adds the numbers below n in a loop.
+func sum() built {
+	return one([]byte{i32}, []byte{i32}, vec(cat(leb(2), []byte{i32})),
+		0x03, 0x40, 0x20, leb(1), 0x20, leb(2), 0x6a, 0x21, leb(1), 0x20, leb(2), ci32(1), 0x6a, 0x22, leb(2), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b, 0x20, leb(1))
+}
+
+func endless() built { return one(nil, nil, nil, 0x03, 0x40, 0x0c, leb(0), 0x0b) }
+
+func TestResultsStayTheSame(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		module built
+		arg    uint64
+		want   uint64
+	}{
+		{"recursion", fib(), 20, 6765},
+		{"loop", sum(), 1000, 499500},
+		{"nothing", one([]byte{i32}, []byte{i32}, nil, 0x20, leb(0)), 7, 7},
+	} {
+		b := &meter.Budget{Units: plenty}
+		m, ctx := instance(t, rewrite(t, c.module.bytes()), b)
+		got, err := m.ExportedFunction("run").Call(ctx, c.arg)
+		if err != nil || got[0] != c.want {
+			t.Errorf("%s: %v, %v, want %d", c.name, got, err, c.want)
+		}
+		if b.Slices == 0 || plenty-b.Units < meter.Slice {
+			t.Errorf("%s: %d slices: nothing was paid", c.name, b.Slices)
+		}
+	}
+}
+
+// TestPricesAreOfRegions: twice the turns cost twice as much, and a long body
+// costs more than a short one (a price a turn, whatever it holds, would be unsound).
+func TestPricesAreOfRegions(t *testing.T) {
+	spent := func(m built, n uint64) int64 {
+		b := &meter.Budget{Units: plenty}
+		i, ctx := instance(t, rewrite(t, m.bytes()), b)
+		if _, err := i.ExportedFunction("run").Call(ctx, n); err != nil {
+			t.Fatal(err)
+		}
+		return plenty - b.Units
+	}
+	if a, b := spent(sum(), 1_000_000), spent(sum(), 2_000_000); float64(b) < 1.9*float64(a) || float64(b) > 2.1*float64(a) {
+		t.Errorf("a million turns cost %d, two million %d", a, b)
+	}
+	var divisions []any
+	for range 1000 {
+		divisions = append(divisions, ci32(7), ci32(3), 0x6d, 0x1a)
+	}
+	loop := func(body ...any) built {
+		code := append([]any{0x03, 0x40}, body...)
+		return one([]byte{i32}, nil, vec(cat(leb(1), []byte{i32})),
+			append(code, 0x20, leb(1), ci32(1), 0x6a, 0x22, leb(1), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b)...)
+	}
+	if a, b := spent(loop(), 10_000), spent(loop(divisions...), 10_000); b < 100*a {
+		t.Errorf("a turn with nothing costs %d, one with a thousand divisions %d", a/10_000, b/10_000)
+	}
+}
+
+func TestEndlessEnds(t *testing.T) {
+	recursion := one(nil, nil, nil, 0x10, leb(0))
+	exponential := one([]byte{i32}, []byte{i32}, nil, 0x20, leb(0), 0x45, 0x04, i32, ci32(1), 0x05,
+		0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x6a, 0x0b)
+	fill := one(nil, nil, nil, 0x03, 0x40, ci32(0), ci32(1), ci32(65536), 0xfc, leb(11), 0, 0x0c, leb(0), 0x0b)
+	grow := one(nil, nil, nil, 0x03, 0x40, ci32(1), 0x40, 0, 0x1a, 0x0c, leb(0), 0x0b)
+	tableGrow := built{
+		types: vec(sig(nil, nil)), functions: vec(leb(0)), tables: vec(cat([]byte{0x70, 0}, leb(1))), exports: vec(export("run", 0, 0)),
+		code: vec(fn(nil, 0x03, 0x40, 0xd0, 0x70, ci32(100000000), 0xfc, leb(15), leb(0), 0x1a, 0xd0, 0x70, ci32(1), 0xfc, leb(15), leb(0), 0x1a, 0x0c, leb(0), 0x0b)),
+	}
+	for _, c := range []struct {
+		name   string
+		module built
+		args   []uint64
+		stack  bool // may overflow the stack instead
+	}{
+		{"loop", endless(), nil, false}, {"recursion", recursion, nil, true}, {"exponential recursion", exponential, []uint64{1000}, true},
+		{"fill", fill, nil, false}, {"memory.grow", grow, nil, false}, {"table.grow", tableGrow, nil, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, ctx := instance(t, rewrite(t, c.module.bytes()), &meter.Budget{Units: plenty})
+			ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
+			defer cancel()
+			_, err := m.ExportedFunction("run").Call(ctx, c.args...)
+			if !errors.Is(err, context.DeadlineExceeded) && (!c.stack || err == nil || !strings.Contains(err.Error(), "stack overflow")) {
+				t.Errorf("ended with %v", err)
+			}
+		})
+	}
+	t.Run("budget", func(t *testing.T) {
+		m, ctx := instance(t, rewrite(t, endless().bytes()), &meter.Budget{Units: 1 << 20})
+		if _, err := m.ExportedFunction("run").Call(ctx); !errors.Is(err, meter.ErrBudget) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+	t.Run("start", func(t *testing.T) {
+		b := endless()
+		b.start = leb(0)
+		ctx, cancel := context.WithTimeout(meter.With(t.Context(), &meter.Budget{Units: plenty}), 50*time.Millisecond)
+		defer cancel()
+		r := wazero.NewRuntime(ctx)
+		defer r.Close(context.Background())
+		if err := meter.Instantiate(ctx, r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Instantiate(ctx, rewrite(t, b.bytes())); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("ended with %v", err)
+		}
+	})
+}
+
+// TestBulkOverPieces: fills and copies that are cut into pieces, overlapping ones
+// among them, leave the memory as one instruction would.
+func TestBulkOverPieces(t *testing.T) {
+	const pages = 80 // 5 MiB: several pieces
+	bulk := func(op byte) built {
+		b := one([]byte{i32, i32, i32}, nil, nil, 0x20, leb(0), 0x20, leb(1), 0x20, leb(2), 0xfc, leb(uint64(op)), map[byte][]byte{10: {0, 0}, 11: {0}}[op])
+		b.memory = vec(cat([]byte{1}, leb(pages), leb(pages)))
+		return b
+	}
+	for _, c := range []struct {
+		name                string
+		op                  byte
+		destination, source uint64
+		length              uint64
+	}{
+		{"fill", 11, 100, 7, 3<<20 + 5}, {"short fill", 11, 5, 9, 10}, {"empty fill at the end", 11, pages << 16, 1, 0}, {"fill beyond", 11, 4 << 20, 1, 2 << 20}, {"fill far beyond", 11, 100, 1, 0xffffffff},
+		{"copy up", 10, 1<<20 + 13, 7, 3<<20 + 3}, {"copy down", 10, 7, 1<<20 + 13, 3<<20 + 3}, {"copy onto itself", 10, 50, 50, 2 << 20},
+		{"copy one byte up", 10, 1, 0, 4 << 20}, {"copy one byte down", 10, 0, 1, 4 << 20}, {"copy from beyond", 10, 0, 4 << 20, 2 << 20}, {"copy to beyond", 10, 4 << 20, 0, 2 << 20}, {"exactly a piece", 10, 3 << 20, 0, 1 << 20},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var memories [2][]byte
+			var failed [2]bool
+			for k, module := range [][]byte{bulk(c.op).bytes(), rewrite(t, bulk(c.op).bytes())} {
+				m, ctx := instance(t, module, &meter.Budget{Units: plenty})
+				for at := uint32(0); at < pages<<16; at += 8 {
+					m.Memory().WriteUint64Le(at, uint64(at)*0x9e3779b97f4a7c15)
+				}
+				_, err := m.ExportedFunction("run").Call(ctx, c.destination, c.source, c.length)
+				failed[k] = err != nil
+				view, _ := m.Memory().Read(0, pages<<16)
+				memories[k] = bytes.Clone(view)
+			}
+			if failed[0] != failed[1] || !bytes.Equal(memories[0], memories[1]) {
+				t.Errorf("failed %v; memories agree: %v", failed, bytes.Equal(memories[0], memories[1]))
+			}
+		})
+	}
+}
+
+// TestRefusals: what is not understood is refused, and what was invalid does not
+// become valid through what is added.
+func TestRefusals(t *testing.T) {
+	limits := meter.DefaultLimits()
+	limits.Bytes, limits.Functions, limits.Locals, limits.LocalBlocks, limits.TableEntries = 1<<20, 100, 500, 5000, 1000
+	base := func(code ...any) []byte { return one(nil, nil, nil, code...).bytes() }
+	with := func(change func(*built)) []byte { b := fib(); change(&b); return b.bytes() }
+	var nest []any
+	for range 100 {
+		nest = append(nest, 0x02, 0x40)
+	}
+	for range 100 {
+		nest = append(nest, 0x0b)
+	}
+	manyFunctions := make([][]byte, 101)
+	for i := range manyFunctions {
+		manyFunctions[i] = leb(0)
+	}
+	for name, c := range map[string]struct {
+		module []byte
+		want   string
+	}{
+		"empty":                    {nil, "does not begin"},
+		"component":                {[]byte("\x00asm\x0d\x00\x01\x00"), "does not begin"},
+		"too large":                {make([]byte, 2<<20), "at most 1048576"},
+		"cut short":                {fib().bytes()[:40], "cut short"},
+		"name of 1.2 GB":           {append([]byte("\x00asm\x01\x00\x00\x00\x00\x08"), leb(1_200_000_000)...), "cut short"},
+		"sections out of order":    {append(fib().bytes(), 1, 1, 0), "out of order"},
+		"unknown section":          {append(fib().bytes(), 14, 1, 0), "not known"},
+		"added function":           {base(0x10, leb(1)), "function 1 is not there"},
+		"added global":             {base(0x23, leb(0), 0x1a), "global 0 is not there"},
+		"set of the counter":       {base(ci64(5), 0x24, leb(0)), "global 0 is not there"},
+		"added local":              {base(0x20, leb(0), 0x1a), "local 0 is not there"},
+		"added type of a block":    {base(0x02, leb(1), 0x0b), "type 1 is not there"},
+		"added type of a call":     {base(ci32(0), 0x11, leb(1), leb(0)), "type 1 is not there"},
+		"branch out of the body":   {base(0x0c, leb(1)), "leaves the function"},
+		"branch table out":         {base(ci32(0), 0x0e, vec(leb(0), leb(9)), leb(0)), "leaves the function"},
+		"long SIMD opcode":         {base(0xfd, 0x80, 0x41, 0x07, 0x1a), "shortest form"},
+		"select of a typed func":   {base(0xd0, 0x70, 0xd0, 0x70, ci32(0), 0x1c, vec([]byte{0x63, 0x70}), 0x1a), "not known"},
+		"select of two":            {base(0x1c, vec([]byte{i32}, []byte{i32})), "select"},
+		"atomic":                   {base(0xfe, 0x03, 0x00), "instruction 0xfe is not known"},
+		"tail call":                {base(0x12, leb(0)), "instruction 0x12 is not known"},
+		"second memory":            {base(0x3f, 1, 0x1a), "more than one memory"},
+		"number of 6 bytes":        {base(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x1a), "longer than 32 bits"},
+		"imported memory":          {with(func(b *built) { b.imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "no function"},
+		"import from the meter":    {with(func(b *built) { b.imports = vec(cat(text(meter.ImportModule), text("x"), []byte{0, 0})) }), "reserved"},
+		"export of the counter":    {with(func(b *built) { b.exports = vec(export(meter.CounterExport, 0, 0)) }), "reserved"},
+		"export of the added":      {with(func(b *built) { b.exports = vec(export("x", 0, 1)) }), "function 1 is not there"},
+		"export of the new global": {with(func(b *built) { b.exports = vec(export("x", 3, 0)) }), "global 0 is not there"},
+		"start is added":           {with(func(b *built) { b.start = leb(1) }), "function 1 is not there"},
+		"type out of range":        {with(func(b *built) { b.functions = vec(leb(1)) }), "type that is not there"},
+		"huge type index":          {with(func(b *built) { b.functions = vec(leb(1<<32 - 1)) }), "type that is not there"},
+		"no code":                  {with(func(b *built) { b.code = nil }), "1 functions and 0 bodies"},
+		"large table":              {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 0}, leb(1001))) }), "at most 1000"},
+		"table upside down":        {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 1}, leb(10), leb(5))) }), "below its minimum"},
+		"shared memory flag table": {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 3}, leb(1), leb(1))) }), "limits of kind 3"},
+		"elements of the added": {with(func(b *built) {
+			b.tables = vec([]byte{0x70, 0, 1})
+			b.elements = vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1))))
+		}), "function 1 is not there"},
+		"global from the counter":   {with(func(b *built) { b.globals = vec([]byte{i64, 0, 0x23, 1, 0x0b}) }), "global 1 is not there"},
+		"too many functions":        {with(func(b *built) { b.functions = vec(manyFunctions...) }), "at most 100"},
+		"too many locals":           {one(nil, nil, vec(cat(leb(501), []byte{i32}))).bytes(), "at most 500"},
+		"2^32 locals":               {one(nil, nil, vec(cat(leb(1<<32-1), []byte{i32}), cat(leb(1<<32-1), []byte{i32}))).bytes(), "at most 500"},
+		"many locals, many blocks":  {one(nil, nil, vec(cat(leb(400), []byte{i32})), nest...).bytes(), "their product"},
+		"custom name not UTF-8":     {with(func(b *built) { b.custom = [][]byte{{1, 0xff}} }), "not UTF-8"},
+		"bytes after the last type": {with(func(b *built) { b.types = append(b.types, 0) }), "left over"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := meter.Rewrite(c.module, limits)
+			if !errors.Is(err, meter.ErrModule) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestTablesAreBounded: a table without a maximum gets one.
+func TestTablesAreBounded(t *testing.T) {
+	b := built{
+		types: vec(sig([]byte{i32}, []byte{i32})), functions: vec(leb(0)), tables: vec(cat([]byte{0x70, 0}, leb(10))), exports: vec(export("run", 0, 0)),
+		code: vec(fn(nil, 0xd0, 0x70, 0x20, leb(0), 0xfc, leb(15), leb(0))),
+	}
+	m, ctx := instance(t, rewrite(t, b.bytes()), &meter.Budget{Units: plenty})
+	for _, c := range []struct{ by, want uint32 }{{10, 10}, {1 << 16, math.MaxUint32}, {1<<16 - 20, 20}, {1, math.MaxUint32}} {
+		got, err := m.ExportedFunction("run").Call(ctx, uint64(c.by))
+		if err != nil || uint32(got[0]) != c.want {
+			t.Errorf("growing by %d answers %v, %v, want %d", c.by, got, err, c.want)
+		}
+	}
+}
+
+// TestFloats: other types of values pass through untouched.
+func TestFloats(t *testing.T) {
+	b := one([]byte{f64}, []byte{f64}, vec(cat(leb(1), []byte{f64})), 0x20, leb(0), cf64(0.5), 0xa2, 0x9f, 0x22, leb(1), 0x20, leb(1), 0xa0)
+	m, ctx := instance(t, rewrite(t, b.bytes()), &meter.Budget{Units: plenty})
+	got, err := m.ExportedFunction("run").Call(ctx, api.EncodeF64(8))
+	if err != nil || api.DecodeF64(got[0]) != 4 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func ExampleRewrite() {
+	_, err := meter.Rewrite([]byte("no module"), meter.DefaultLimits())
+	if errors.Is(err, meter.ErrModule) {
+		_, _ = os.Stdout.WriteString(err.Error() + "\n")
+	}
+	// Output: not a module that can be metered: it does not begin as a WebAssembly module of version 1 does
+}
+
+// FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
+// module is valid, and what it makes of an invalid one is not.
+func FuzzRewrite(f *testing.F) {
+	for _, b := range []built{fib(), sum(), endless()} {
+		f.Add(b.bytes())
+	}
+	for _, module := range randomModules(f) {
+		f.Add(module)
+	}
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(16))
+	f.Cleanup(func() { _ = r.Close(ctx) })
+	limits := meter.DefaultLimits()
+	limits.Bytes, limits.LocalBlocks, limits.Locals = 1<<16, 100_000, 1000
+	f.Fuzz(func(t *testing.T, module []byte) {
+		out, err := meter.Rewrite(module, limits)
+		if err != nil {
+			if !errors.Is(err, meter.ErrModule) {
+				t.Fatal(err)
+			}
+			return
+		}
+		// wazero reads custom sections its own way; they are dropped, so compare without.
+		if before, after := valid(ctx, r, withoutCustom(module)), valid(ctx, r, out); before != after {
+			t.Errorf("valid before: %v, after: %v", before, after)
+		}
+	})
+}
+
+// withoutCustom drops the custom sections of a module whose sections are sound.
+func withoutCustom(module []byte) []byte {
+	out := bytes.Clone(module[:8])
+	for rest := module[8:]; len(rest) > 0; {
+		size, n := binary.Uvarint(rest[1:])
+		whole := 1 + n + int(size)
+		if rest[0] != 0 {
+			out = append(out, rest[:whole]...)
+		}
+		rest = rest[whole:]
+	}
+	return out
+}
+
+// valid asks the engine; it panics on some modules, which are not valid then.
+func valid(ctx context.Context, r wazero.Runtime, module []byte) (ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	m, err := r.CompileModule(ctx, module)
+	if err != nil {
+		return false
+	}
+	_ = m.Close(ctx)
+	return true
+}

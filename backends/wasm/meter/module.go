@@ -1,0 +1,197 @@
+package meter
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf8"
+)
+
+// Sections, by id.
+const (
+	sectionCustom = iota
+	sectionType
+	sectionImport
+	sectionFunction
+	sectionTable
+	sectionMemory
+	sectionGlobal
+	sectionExport
+	sectionStart
+	sectionElement
+	sectionCode
+	sectionData
+	sectionDataCount
+	sections
+)
+
+// sectionOrder is the order in which sections stand.
+var sectionOrder = [...]byte{
+	sectionType, sectionImport, sectionFunction, sectionTable, sectionMemory, sectionGlobal, sectionExport,
+	sectionStart, sectionElement, sectionDataCount, sectionCode, sectionData,
+}
+
+type functionType struct{ params, results []byte }
+
+func (t functionType) equal(u functionType) bool {
+	return bytes.Equal(t.params, u.params) && bytes.Equal(t.results, u.results)
+}
+
+// table is a table that the module defines.
+type table struct {
+	kind  byte
+	least uint32
+	most  uint32
+}
+
+// module is a module as far as it has to be understood.
+type module struct {
+	limits   Limits
+	sections [sections]*reader
+
+	types     []functionType
+	ownTypes  uint32 // before any was added
+	imports   []byte // the entries as they stand
+	imported  uint32 // functions
+	functions []uint32
+	tables    []table
+	globals   uint32
+	helpers   []helper
+}
+
+var header = []byte("\x00asm\x01\x00\x00\x00")
+
+// parse reads what the rewriting needs to know before it starts.
+func parse(data []byte, limits Limits) *module {
+	m := &module{limits: limits}
+	r := &reader{data: data}
+	if len(data) < len(header) || !bytes.Equal(r.bytes(len(header)), header) {
+		refuse("it does not begin as a WebAssembly module of version 1 does")
+	}
+	last := -1
+	for !r.done() {
+		id := r.byte()
+		body := r.part(int(r.u32()))
+		if id == sectionCustom {
+			if !utf8.Valid(body.name()) {
+				body.refuse("the name of a custom section is not UTF-8")
+			}
+			continue // dropped: what it says of functions would be wrong afterwards
+		}
+		at := slices.Index(sectionOrder[:], id)
+		if at < 0 || at <= last {
+			body.refuse("section %d is not known or out of order", id)
+		}
+		last = at
+		m.sections[id] = body
+	}
+	m.readTypes()
+	m.readImports()
+	m.readFunctions()
+	m.readTables()
+	return m
+}
+
+// section is the content of a section, empty where it is missing.
+func (m *module) section(id byte) *reader {
+	if s := m.sections[id]; s != nil {
+		return s
+	}
+	return &reader{data: []byte{0}} // a vector of nothing
+}
+
+func (m *module) readTypes() {
+	r := m.section(sectionType)
+	for range r.count("types", m.limits.Types) {
+		if form := r.byte(); form != typeFunc {
+			r.refuse("types of form %#x are not known", form)
+		}
+		m.types = append(m.types, functionType{r.valueTypes(), r.valueTypes()})
+	}
+	r.end("the types")
+	m.ownTypes = uint32(len(m.types))
+}
+
+func (m *module) readImports() {
+	r := m.section(sectionImport)
+	n := r.count("imports", m.limits.Functions)
+	from := r.pos
+	for range n {
+		if string(r.name()) == ImportModule {
+			r.refuse("an import from a reserved module")
+		}
+		r.name()
+		if kind := r.byte(); kind != 0 {
+			r.refuse("an import that is no function: a plugin brings its memory, tables and globals itself")
+		}
+		if r.u32() >= m.ownTypes {
+			r.refuse("an imported function has a type that is not there")
+		}
+	}
+	m.imports, m.imported = r.data[from:r.pos], uint32(n)
+	r.end("the imports")
+}
+
+func (m *module) readFunctions() {
+	r := m.section(sectionFunction)
+	for range r.count("functions", m.limits.Functions) {
+		t := r.u32()
+		if t >= m.ownTypes {
+			r.refuse("a function has a type that is not there")
+		}
+		m.functions = append(m.functions, t)
+	}
+	r.end("the functions")
+}
+
+// readTables lowers the maximum of every table, which the engine does not bound.
+func (m *module) readTables() {
+	r := m.section(sectionTable)
+	for range r.count("tables", m.limits.Tables) {
+		t := table{kind: r.refType()}
+		least, most, bounded := r.limits()
+		if least > m.limits.TableEntries {
+			r.refuse("a table has %d entries; at most %d are taken", least, m.limits.TableEntries)
+		}
+		if bounded && most < least {
+			r.refuse("a table has a maximum below its minimum")
+		}
+		t.least, t.most = least, m.limits.TableEntries
+		if bounded {
+			t.most = min(most, m.limits.TableEntries)
+		}
+		m.tables = append(m.tables, t)
+	}
+	r.end("the tables")
+}
+
+// typeIndex finds a type, adding it where it is missing.
+func (m *module) typeIndex(t functionType) uint32 {
+	for i, u := range m.types {
+		if t.equal(u) {
+			return uint32(i)
+		}
+	}
+	m.types = append(m.types, t)
+	return uint32(len(m.types) - 1)
+}
+
+// ownFunctions counts the functions that the original module could name.
+func (m *module) ownFunctions() uint32 { return m.imported + uint32(len(m.functions)) }
+
+// refuel is the index of the function that is added, right after the imports.
+func (m *module) refuel() uint32 { return m.imported }
+
+// counter is the index of the global that is added, after all others.
+func (m *module) counter() uint32 { return m.globals }
+
+// function is where a function stands after the rewriting. One that was not there
+// before must not become one that was added.
+func (m *module) function(r *reader, i uint32) uint32 {
+	if i >= m.ownFunctions() {
+		r.refuse("function %d is not there", i)
+	}
+	if i >= m.imported {
+		return i + 1
+	}
+	return i
+}
