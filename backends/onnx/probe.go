@@ -11,15 +11,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -170,76 +168,49 @@ func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string
 	return f, nil
 }
 
-const (
-	maxAnswer = 64 << 10
-	maxStderr = 8 << 10
-)
-
 // runChild runs the probe in a child of this very binary.
 func runChild(ctx context.Context, job probeJob) (finding, error) {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(job); err != nil {
 		return finding{}, fmt.Errorf("encoding the job: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, job.Time)
-	defer cancel()
-	// Pdeathsig fires when the thread that started the child ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", ProbeRole)
-	cmd.Env = []string{"GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1", "GOTRACEBACK=none"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	stdout, stderr := &bounded{most: maxAnswer}, &bounded{most: maxStderr}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = &input, stdout, stderr
-	err := cmd.Run()
+	out, err := child.Run(ctx, child.Job{
+		Role: ProbeRole, Input: input.Bytes(), Wall: job.Time,
+		Env: []string{"GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"},
+	})
+	var died *child.DiedError
 	var answer probeAnswer
 	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return finding{}, fmt.Errorf("%w: loading it and scoring 1 and %d rows took longer than limits.load_timeout, %v", backends.ErrRefused, job.MaxRows, job.Time)
-	case ctx.Err() != nil:
-		return finding{}, ctx.Err()
+	case errors.As(err, &died):
+		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, reason(died, job))
 	case err != nil:
-		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, died(err, stderr.String(), job))
-	case json.Unmarshal(stdout.Bytes(), &answer) != nil:
-		return finding{}, fmt.Errorf("%w: its process answered nonsense: %.200q", backends.ErrRefused, stdout.String())
+		return finding{}, err
+	case json.Unmarshal(out, &answer) != nil:
+		return finding{}, fmt.Errorf("%w: its process answered nonsense: %.200q", backends.ErrRefused, out)
 	case answer.Error != "":
 		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, answer.Error)
 	}
 	return answer.Finding, nil
 }
 
-// died says what ended the probe's process.
-func died(err error, stderr string, job probeJob) string {
-	var exit *exec.ExitError
-	if !errors.As(err, &exit) {
-		return err.Error()
-	}
-	status, _ := exit.Sys().(syscall.WaitStatus)
-	switch {
-	case status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL):
+// reason says what ended the probe's process.
+func reason(died *child.DiedError, job probeJob) string {
+	switch died.Cause {
+	case child.Late:
+		return fmt.Sprintf("loading it and scoring 1 and %d rows took longer than limits.load_timeout, %v", job.MaxRows, job.Time)
+	case child.Busy:
 		return fmt.Sprintf("loading it and scoring 1 and %d rows took more than %v of processor time (limits.load_timeout)", job.MaxRows, job.Time)
-	case strings.Contains(stderr, "out of memory") || strings.Contains(stderr, "bad_alloc") || strings.Contains(stderr, "cannot allocate memory"):
+	case child.Large:
 		return "it needs more memory than limits.memory allows"
-	case status.Signaled():
-		return fmt.Sprintf("it crashed ONNX Runtime (%v): %.300s", status.Signal(), stderr)
+	case child.Crashed:
+		return "it crashed ONNX Runtime: " + died.Error()
+	default:
+		return "its process ended with " + died.Error()
 	}
-	return fmt.Sprintf("its process ended with %v: %.300s", err, stderr)
 }
 
-// bounded keeps the first most bytes written to it.
-type bounded struct {
-	bytes.Buffer
-	most int
-}
-
-func (b *bounded) Write(p []byte) (int, error) {
-	if room := b.most - b.Len(); room > 0 {
-		b.Buffer.Write(p[:min(room, len(p))])
-	}
-	return len(p), nil
-}
+// goSlack is address space for Go's own heap and threads beside the model.
+const goSlack = 256 << 20
 
 // ProbeRole is the first argument of a process that must call ProbeMain and
 // nothing else.
@@ -255,7 +226,7 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	if _, err := initialise(job.Library); err != nil {
 		return answer(stdout, finding{}, err)
 	}
-	if err := limitSelf(job); err != nil {
+	if err := child.LimitSelf(job.Memory+goSlack, job.Time); err != nil {
 		return answer(stdout, finding{}, err)
 	}
 	found, err := runProbe(context.Background(), job)

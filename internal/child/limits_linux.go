@@ -1,4 +1,4 @@
-package onnx
+package child
 
 import (
 	"fmt"
@@ -9,20 +9,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 )
 
-// goSlack is address space for Go's own heap and threads beside the model.
-const goSlack = 256 << 20
-
-// limitSelf bounds the memory and processor time of this process for good.
-func limitSelf(job probeJob) error {
+// LimitSelf bounds, for good, how much more memory than now this process may map
+// and how much processor time it may use, and switches core dumps off.
+func LimitSelf(memory int64, cpu time.Duration) error {
 	size, err := host.VirtualBytes()
 	if err != nil {
 		return fmt.Errorf("measuring this process: %w", err)
 	}
-	space := uint64(size + job.Memory + goSlack)
+	space := uint64(size + memory)
 	if err := unix.Setrlimit(unix.RLIMIT_AS, &unix.Rlimit{Cur: space, Max: space}); err != nil {
 		return fmt.Errorf("limiting memory: %w", err)
 	}
-	seconds := uint64((job.Time + time.Second - 1) / time.Second)
+	seconds := uint64((cpu + time.Second - 1) / time.Second)
 	if err := unix.Setrlimit(unix.RLIMIT_CPU, &unix.Rlimit{Cur: seconds, Max: seconds + 1}); err != nil {
 		return fmt.Errorf("limiting processor time: %w", err)
 	}
