@@ -52,6 +52,8 @@ type slots struct {
 	stuck  atomic.Int64
 	retain func() (release func()) // keeps the model loaded; set by the registry
 	jobs   sync.Pool
+	// running are the calls and runners that use the detector: it is closed after them.
+	running sync.WaitGroup
 }
 
 func newSlots(calls *Calls, m *Model) *slots {
@@ -89,9 +91,17 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	j.decided.Store(false)
 	release := s.retain()
 	s.calls.wg.Add(1)
+	s.running.Add(1)
+	// Waiting for a slot is not the detector's time.
+	ctx, cancel := context.WithTimeout(ctx, s.model.Manifest.Limits.Timeout)
+	defer cancel()
 	go func() {
 		defer s.calls.wg.Done()
 		err := call(ctx)
+		s.running.Done()
+		if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
+			err = fmt.Errorf("%w: %w", ctx.Err(), err)
+		}
 		late := !j.decided.CompareAndSwap(false, true)
 		if late {
 			s.stuck.Add(-1)
@@ -195,6 +205,7 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 		return m.orient(out, failed)
 	}
+	fillNaN(out) // what is left so was not scored
 	for from := 0; from < in.Rows(); from += chunk {
 		to := min(from+chunk, in.Rows())
 		part := in
@@ -229,16 +240,14 @@ func (m *Model) orient(out []float64, failed []sdk.RowError) error {
 // scoreChunk makes one call. Where a stateless detector fails as a whole, the
 // chunk is halved until the rows at fault are found.
 func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
-	call, cancel := context.WithTimeout(ctx, m.Manifest.Limits.Timeout)
-	defer cancel()
-	err := m.slots.run(call, func(ctx context.Context) error { return m.scorer.Score(ctx, in, out) })
+	err := m.slots.run(ctx, func(ctx context.Context) error { return m.scorer.Score(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
 		return nil, nil
 	case errors.As(err, &rowErrors):
 		return rowErrors.Rows, nil
-	case call.Err() != nil, isHostError(err):
+	case isHostError(err):
 		return nil, err
 	case in.Rows() == 1:
 		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil

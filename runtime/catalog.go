@@ -50,6 +50,11 @@ func Scan(root *os.Root) ([]Found, error) {
 		case !twice:
 			seen[f.Key()] = len(all)
 			all = append(all, f)
+		case all[at].Err == nil && f.Err != nil && f.Fingerprint == "": // what cannot be read hides nothing
+			all[at].Warning = fmt.Sprintf("%s is passed over: %v", f.Path(), f.Err)
+		case f.Err == nil && all[at].Err != nil && all[at].Fingerprint == "":
+			f.Warning = fmt.Sprintf("%s is passed over: %v", all[at].Path(), all[at].Err)
+			all[at] = f
 		case f.File == "": // a directory wins over a bare file
 			f.Warning = fmt.Sprintf("%s is passed over: the directory %s has the same id and version", all[at].Path(), f.Path())
 			all[at] = f
@@ -107,7 +112,10 @@ func scanVersions(root *os.Root, id string) []Found {
 		if err == nil && !info.IsDir() {
 			continue
 		}
-		f := Found{Location: Location{ID: id, Version: e, Dir: dir}}
+		f := Found{Location: Location{ID: id, Version: strings.ToValidUTF8(e, "\uFFFD"), Dir: dir}} // it becomes a label
+		if err == nil {
+			f.Changed = changed(info)
+		}
 		switch {
 		case err != nil:
 			f.Err = cause(err)

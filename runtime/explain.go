@@ -215,11 +215,21 @@ func (m *Model) reset(batch *sdk.Batch, row int) { batch.CopyRow(row, m.referenc
 
 func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, error) {
 	f := make([]float64, batch.Rows())
-	if err := m.score(ctx, batch, 0, f); err != nil {
+	err := m.score(ctx, batch, 0, f)
+	var failed *sdk.RowErrors
+	switch {
+	case errors.As(err, &failed):
+		e := failed.Rows[0]
+		if e.Row > 0 {
+			e = sdk.RowError{Reason: "cannot be explained: a row between the reference row and this row fails: " + e.Reason}
+		}
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{e}}
+	case err != nil:
 		return nil, fmt.Errorf("explaining: %w", err)
-	}
-	if !allFinite(f) {
-		return nil, errors.New("explaining: a score between the reference row and this row is not finite")
+	case !finite(f[0]):
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: notFinite}}}
+	case !allFinite(f):
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: "cannot be explained: a score between the reference row and this row is not finite"}}}
 	}
 	return f, nil
 }
@@ -246,19 +256,21 @@ func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*Explanation,
 	if !ok {
 		return nil, fmt.Errorf("%w that this detector can follow: it does not explain itself", ErrNotExplained)
 	}
-	out := make([]float64, 1+len(m.schema.Features()))
-	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.Timeout)
-	defer cancel()
-	err := m.slots.run(ctx, func(ctx context.Context) error { return explainer.Explain(ctx, in, out) })
+	score, err := m.evaluate(ctx, in)
 	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, 1+len(m.schema.Features()))
+	if err := m.slots.run(ctx, func(ctx context.Context) error { return explainer.Explain(ctx, in, out) }); err != nil {
 		return nil, fmt.Errorf("explaining: %w", err)
 	}
-	score := 0.0
+	if !allFinite(out) {
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: "cannot be explained: the detector's explanation is not finite"}}}
+	}
 	for i := range out {
 		out[i] *= m.Manifest.Output.Sign()
-		score += out[i]
 	}
-	e := m.explained(in, manifest.ExplainNative, []float64{score, out[0]}, out[1:], true)
-	e.Evaluations = 1
+	e := m.explained(in, manifest.ExplainNative, []float64{score[0], out[0]}, out[1:], true)
+	e.Additive = math.Abs(e.Residual) <= m.Manifest.GoldenTolerance()*max(1, math.Abs(e.Score))
 	return e, nil
 }

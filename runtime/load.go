@@ -13,7 +13,7 @@ import (
 // startLoad begins to load an entry, unless that is under way already. The
 // registry is locked. With reserve the load needs a place in the cache, and
 // evicts for it; nil: there is none.
-func (r *Registry) startLoad(ctx context.Context, e *entry, reserve bool) *loading {
+func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 	if e.loading != nil {
 		return e.loading
 	}
@@ -24,9 +24,9 @@ func (r *Registry) startLoad(ctx context.Context, e *entry, reserve bool) *loadi
 	e.loading = l
 	e.changed = r.cfg.Now()
 	at := e.Location
-	ctx = context.WithoutCancel(ctx) // others may wait for this load, too
+	ctx := r.base // others may wait for this load, too
 	r.wg.Go(func() {
-		r.load(ctx, e, l, at, func() (*Model, error) {
+		r.load(e, l, at, func() (*Model, error) {
 			root, err := os.OpenRoot(r.cfg.Dir)
 			if err != nil {
 				return nil, fmt.Errorf("opening the models directory: %w", err)
@@ -78,7 +78,7 @@ func (r *Registry) unchanged(e *entry, c *contents) (bool, error) {
 }
 
 // load opens a model and swaps it in; what ran before goes on where it fails.
-func (r *Registry) load(ctx context.Context, e *entry, l *loading, at Location, open func() (*Model, error)) {
+func (r *Registry) load(e *entry, l *loading, at Location, open func() (*Model, error)) {
 	start := r.cfg.Now()
 	model, err := open()
 	r.mu.Lock()
@@ -105,7 +105,7 @@ func (r *Registry) load(ctx context.Context, e *entry, l *loading, at Location, 
 	close(l.done)
 	if e.pending && !e.gone && !r.closed {
 		e.pending = false
-		r.startLoad(ctx, e, e.current == nil)
+		r.startLoad(e, e.current == nil)
 	}
 }
 
@@ -118,6 +118,7 @@ func (r *Registry) install(e *entry, model *Model) {
 	h := &handle{model: model}
 	model.slots.retain = func() func() { return r.retain(h) }
 	e.current, e.last, e.err, e.unloaded = h, model, nil, false
+	r.fulfil(e)
 	r.bytes += model.bytes
 	r.lru.Add(e, struct{}{})
 	if !r.makeRoom(r.loadsUnderWay(), e) {
@@ -162,37 +163,53 @@ func (r *Registry) makeRoom(more int, except *entry) bool {
 	return false
 }
 
-// Load loads a version, waiting for it until ctx ends. Without a version the
-// newest one is loaded.
+// Load loads a version, waiting for it until ctx ends. Without a version it is the
+// newest one that loads; an alias will do, too.
 func (r *Registry) Load(ctx context.Context, id, version string) (*Lease, error) {
 	r.mu.Lock()
-	list := r.byID[id]
-	if len(list) == 0 {
-		r.mu.Unlock()
+	if len(r.byID[id]) == 0 {
+		defer r.mu.Unlock()
 		return nil, r.notFound(id)
 	}
-	newest := slices.IndexFunc(list, func(e *entry) bool { return !manifest.IsPrerelease(e.Version) })
-	chosen := []*entry{list[max(newest, 0)]}
-	if version != "" {
-		e, err := r.find(id, version)
-		if err != nil {
+	var chosen []*entry
+	if _, named := r.aliases[id].Names[version]; version == "" || (version == Latest && !named) {
+		chosen = r.releasesFirst(id)
+	} else {
+		var err error
+		if chosen, err = r.resolveVersion(id, version, ""); err != nil {
 			r.mu.Unlock()
 			return nil, err
 		}
-		chosen = []*entry{e}
-	}
-	for _, e := range chosen {
-		e.unloaded = false
-		if e.current == nil {
-			e.err = nil
-		}
 	}
 	r.mu.Unlock()
-	return r.acquireFirst(ctx, id, chosen)
+	var first error
+	for _, e := range chosen {
+		r.mu.Lock()
+		unloaded := e.unloaded
+		e.unloaded = false
+		if e.current == nil && manifest.ValidVersion(e.Version) {
+			e.err = nil
+		}
+		r.mu.Unlock()
+		lease, err := r.acquireFirst(ctx, id, []*entry{e})
+		if err == nil {
+			return lease, nil
+		}
+		r.mu.Lock()
+		e.unloaded = e.unloaded || unloaded
+		r.mu.Unlock()
+		if first == nil {
+			first = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, first
 }
 
-// Unload unloads one version of a model, or all of them. They stay unloaded until
-// Load or a restart.
+// Unload unloads one version of a model, which may be named by an alias, or all
+// of them. They stay unloaded until Load or a restart.
 func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -201,11 +218,10 @@ func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 		return nil, r.notFound(id)
 	}
 	if version != "" {
-		e, err := r.find(id, version)
-		if err != nil {
+		if list, err = r.resolveVersion(id, version, ""); err != nil {
 			return nil, err
 		}
-		list = []*entry{e}
+		list = list[:1]
 	}
 	for _, e := range list {
 		if e.current != nil {
@@ -283,7 +299,7 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 		case e.loading == nil && e.err != nil:
 			err = unavailable(e.err.Error())
 		default:
-			if l = r.startLoad(ctx, e, true); l == nil {
+			if l = r.startLoad(e, true); l == nil {
 				err = unavailable("all loaded models are in use and the cache is full (models.cache_size, models.cache_bytes)")
 			}
 		}

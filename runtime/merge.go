@@ -117,9 +117,11 @@ func (g *merger) ensureRunner() {
 	g.runners++
 	release := g.slots.retain()
 	g.slots.calls.wg.Add(1)
+	g.slots.running.Add(1)
 	go func() {
 		defer g.slots.calls.wg.Done()
 		defer release()
+		defer g.slots.running.Done()
 		g.work()
 	}()
 }
@@ -143,6 +145,9 @@ func (g *merger) work() {
 		g.mu.Unlock()
 		if r.call() {
 			<-g.slots.calls.workers
+			if r.spent {
+				r = newRun(g)
+			}
 		} else { // it was late: others have its tickets
 			g.slots.stuck.Add(-1)
 			r = newRun(g)
@@ -160,6 +165,7 @@ type run struct {
 	ctx     *until.Context
 	watch   *time.Timer
 	decided atomic.Bool // by whoever is first: the call's end or the watch
+	spent   bool        // the watch went off just then, and must not meet another call
 }
 
 func newRun(g *merger) *run {
@@ -214,12 +220,13 @@ func (r *run) call() bool {
 		r.out = make([]float64, len(r.tickets), 2*len(r.tickets))
 	}
 	r.out = r.out[:len(r.tickets)]
+	fillNaN(r.out)
 	r.watch.Reset(timeout + terminateGrace)
 	failed, err := r.g.model.callDirectly(r.ctx, r.batch, r.out)
 	if !r.decided.CompareAndSwap(false, true) {
 		return false
 	}
-	r.watch.Stop()
+	r.spent = !r.watch.Stop()
 	if err != nil && len(r.tickets) > 1 && r.ctx.Err() != nil {
 		r.separate()
 		return true

@@ -8,7 +8,6 @@ package runtime
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -86,7 +85,8 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 		model.bytes = user.MemoryBytes()
 	}
 	if err := probe.run(ctx, model); err != nil {
-		return nil, errors.Join(fmt.Errorf("%w: %w", backends.ErrRefused, err), model.close())
+		model.abandon()
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	return model, nil
 }
@@ -122,7 +122,15 @@ func (m *Model) prepare(c *contents) error {
 	return nil
 }
 
+// abandon closes a model that is not to be used, once its calls have returned:
+// one that came late may still run in the detector.
+func (m *Model) abandon() {
+	m.slots.calls.wg.Go(func() { _ = m.close() })
+}
+
+// close waits for the calls that run and closes the detector.
 func (m *Model) close() error {
+	m.slots.running.Wait()
 	if err := m.scorer.Close(); err != nil {
 		return fmt.Errorf("closing the detector: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
@@ -18,7 +19,7 @@ type Place struct {
 }
 
 // Find finds the models that a path names: a directory with a model.yaml, a bare
-// .onnx or .wasm file, or a directory of models.
+// .onnx or .wasm file, the directory of a model's versions, or one of models.
 func Find(path string) ([]Place, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -54,6 +55,16 @@ func Find(path string) ([]Place, error) {
 	var all []Place
 	for _, f := range found {
 		all = append(all, Place{Dir: abs, Location: f.Location, Err: f.Err})
+	}
+	if len(all) == 0 && manifest.ValidID(name) { // the directory of one model
+		above, err := os.OpenRoot(parent)
+		if err != nil {
+			return nil, fmt.Errorf("opening the models directory: %w", err)
+		}
+		defer above.Close()
+		for _, f := range scanVersions(above, name) {
+			all = append(all, Place{Dir: parent, Location: f.Location, Err: f.Err})
+		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s holds no model", path)
@@ -135,5 +146,18 @@ func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
 	return c.manifest, c.digest, backend.Complete(c.manifest, c.artifact)
 }
 
-// Close closes a model that was opened with Place.Open.
-func (m *Model) Close() error { return m.close() }
+// closeGrace is how long Close waits for a call that came late.
+const closeGrace = 5 * time.Second
+
+// Close closes a model that was opened with Place.Open. A detector that is still
+// busy is closed when it returns.
+func (m *Model) Close() error {
+	done := make(chan error, 1)
+	m.slots.calls.wg.Go(func() { done <- m.close() })
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(closeGrace):
+		return ErrLate
+	}
+}

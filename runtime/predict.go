@@ -63,7 +63,9 @@ func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []flo
 		return nil, err
 	}
 	threshold, _ := m.Threshold()
-	m.Stats.record(out, threshold)
+	good := scored(out, failed)
+	m.Stats.record(good, threshold)
+	m.Stats.rows.Add(uint64(len(out) - len(good)))
 	if failed == nil && allFinite(out) {
 		return nil, nil
 	}
@@ -77,12 +79,38 @@ func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []flo
 	}
 	for i, v := range out {
 		if !finite(v) && !known[i] {
-			bad = append(bad, sdk.RowError{Row: i, Reason: "the detector's score is not finite (NaN or infinite): check the row's values"})
+			bad = append(bad, sdk.RowError{Row: i, Reason: notFinite})
 		}
 	}
 	sort.SliceStable(bad, func(i, j int) bool { return bad[i].Row < bad[j].Row })
 	return bad, nil
 }
+
+// scored are the scores of the rows that did not fail.
+func scored(out []float64, failed *sdk.RowErrors) []float64 {
+	if failed == nil {
+		return out
+	}
+	bad := map[int]bool{}
+	for _, e := range failed.Rows {
+		bad[e.Row] = true
+	}
+	var good []float64
+	for i, v := range out {
+		if !bad[i] {
+			good = append(good, v)
+		}
+	}
+	return good
+}
+
+func fillNaN(v []float64) {
+	for i := range v {
+		v[i] = math.NaN()
+	}
+}
+
+const notFinite = "the detector's score is not finite (NaN or infinite): check the row's values"
 
 func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
@@ -111,8 +139,6 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	if !ok || !m.Manifest.Stateful {
 		return ErrNotLearning
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.Timeout)
-	defer cancel()
 	if err := m.slots.run(ctx, func(ctx context.Context) error { return learner.Learn(ctx, in) }); err != nil {
 		return fmt.Errorf("learning %d rows: %w", in.Rows(), err)
 	}

@@ -105,7 +105,15 @@ type Registry struct {
 	starting []*loading     // loads of the looks until the first settled one
 	ready    bool           // the first settled look is over
 	first    chan struct{}  // closed when its loads are, too
+	looks    int
+	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
+	base     context.Context              // of loads
+	cancel   context.CancelFunc
 }
+
+// maxUnsettledLooks is how many looks at the start wait for models that are being
+// written: one that never settles must not keep the host from being ready.
+const maxUnsettledLooks = 10
 
 // New returns an empty registry. Apply fills it.
 func New(cfg Config, backends Backends, calls *Calls) (*Registry, error) {
@@ -117,15 +125,17 @@ func New(cfg Config, backends Backends, calls *Calls) (*Registry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the LRU list: %w", err)
 	}
-	return &Registry{
+	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
-		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, first: make(chan struct{}),
-	}, nil
+		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
+	}
+	r.base, r.cancel = context.WithCancel(context.Background())
+	return r, nil
 }
 
 // Apply takes over what was found in the models directory. It does not wait for
 // the loads that this starts: Ready does, for those of the first settled look.
-func (r *Registry) Apply(ctx context.Context, all []Found) {
+func (r *Registry) Apply(_ context.Context, all []Found) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var loads []*entry
@@ -143,12 +153,19 @@ func (r *Registry) Apply(ctx context.Context, all []Found) {
 			r.remove(key, e)
 		}
 	}
+	preloaded := func(e *entry) int {
+		if e.current == nil && r.matches(r.cfg.Preload, e.ID) {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(loads, func(a, b *entry) int { return preloaded(a) - preloaded(b) })
 	for _, e := range loads {
-		if l := r.startLoad(ctx, e, e.current == nil); l != nil {
+		if l := r.startLoad(e, e.current == nil); l != nil {
 			r.starting = append(r.starting, l)
 		}
 	}
-	if !settled || r.ready {
+	if r.looks++; r.ready || (!settled && r.looks < maxUnsettledLooks) {
 		return
 	}
 	r.ready = true
@@ -193,8 +210,10 @@ func (r *Registry) take(f *Found) *entry {
 	if e.fingerprint == f.Fingerprint {
 		return nil
 	}
-	fresh := e.fingerprint == ""
 	e.fingerprint, e.Location = f.Fingerprint, f.Location
+	if e.current == nil {
+		e.err = nil // of the files that were there before
+	}
 	if e.loading != nil {
 		e.pending = true
 		return nil
@@ -204,8 +223,6 @@ func (r *Registry) take(f *Found) *entry {
 		return nil
 	case e.current != nil, r.matches(r.cfg.Preload, f.ID), !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize:
 		return e
-	case !fresh, r.cfg.Lazy:
-		e.err = nil
 	}
 	return nil
 }
@@ -270,6 +287,7 @@ func (r *Registry) Close(ctx context.Context) error {
 		r.retire(e)
 	}
 	r.mu.Unlock()
+	r.cancel()
 	done := make(chan struct{})
 	go func() { r.wg.Wait(); close(done) }()
 	select {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"slices"
 	"sort"
 
@@ -25,15 +26,17 @@ type Aliases struct {
 // loads; one that does not stays where it was, and the error says so.
 func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []error {
 	var errs []error
-	next := map[string]Aliases{}
+	next, wanted := map[string]Aliases{}, map[string]map[string]string{}
 	for id, want := range all {
 		r.mu.Lock()
 		had := r.aliases[id]
 		r.mu.Unlock()
 		names := map[string]string{}
+		waiting := map[string]string{}
 		for alias, version := range want.Names {
 			if err := r.loads(ctx, id, version); err != nil {
-				errs = append(errs, fmt.Errorf("alias %s of model %s: %w", alias, id, err))
+				waiting[alias] = version
+				errs = append(errs, fmt.Errorf("alias %s of model %s is set when version %s loads: %w", alias, id, version, err))
 				if old, ok := had.Names[alias]; ok {
 					names[alias] = old
 				}
@@ -42,11 +45,31 @@ func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []err
 			names[alias] = version
 		}
 		next[id] = Aliases{Names: names, Default: want.Default}
+		wanted[id] = waiting
 	}
 	r.mu.Lock()
-	r.aliases = next
+	r.aliases, r.wanted = next, wanted
 	r.mu.Unlock()
 	return errs
+}
+
+// fulfil points the aliases to a version that waited for it to load. The registry
+// is locked.
+func (r *Registry) fulfil(e *entry) {
+	for alias, version := range r.wanted[e.ID] {
+		if version != e.Version {
+			continue
+		}
+		a := r.aliases[e.ID]
+		names := maps.Clone(a.Names)
+		if names == nil {
+			names = map[string]string{}
+		}
+		names[alias] = version
+		r.aliases[e.ID] = Aliases{Names: names, Default: a.Default}
+		delete(r.wanted[e.ID], alias)
+		r.cfg.Log.Info("alias set", "model_id", e.ID, "alias", alias, "version", version)
+	}
 }
 
 func (r *Registry) loads(ctx context.Context, id, version string) error {
@@ -116,16 +139,15 @@ func (r *Registry) notFound(id string) error {
 func (r *Registry) resolveVersion(id, version, key string) ([]*entry, error) {
 	aliases := r.aliases[id]
 	if version == "" && len(aliases.Default) > 0 {
-		version = r.weighted(aliases.Default, key)
+		version = r.weighted(id, aliases, key)
 	}
-	if version == "" || version == Latest {
+	to, named := aliases.Names[version]
+	if version == "" || (version == Latest && !named) {
 		return r.newestFirst(id), nil
 	}
 	e, err := r.find(id, version)
-	if err != nil {
-		if to, ok := aliases.Names[version]; ok {
-			e, err = r.find(id, to)
-		}
+	if err != nil && named {
+		e, err = r.find(id, to)
 	}
 	if err != nil {
 		return nil, err
@@ -133,20 +155,42 @@ func (r *Registry) resolveVersion(id, version, key string) ([]*entry, error) {
 	return []*entry{e}, nil
 }
 
-// newestFirst lists releases before pre-releases, and within each those that
-// can answer before those that failed or were unloaded.
+// newestFirst lists releases before pre-releases, and before that those that can
+// answer before those that failed, were unloaded, or load for the first time: a
+// version that takes long to load takes no traffic from the one that runs.
 func (r *Registry) newestFirst(id string) []*entry {
 	list := r.byID[id]
 	if len(list) == 1 || (list[0].current != nil && !manifest.IsPrerelease(list[0].Version)) {
 		return list
 	}
-	rank := func(e *entry) int {
-		n := 0
-		if manifest.IsPrerelease(e.Version) {
-			n++
+	return ranked(list, func(e *entry) int {
+		switch {
+		case e.current != nil:
+			return 0
+		case e.err != nil, e.unloaded:
+			return 2
+		case e.loading != nil && e.last == nil:
+			return 1
 		}
-		if e.current == nil && (e.err != nil || e.unloaded) {
+		return 0
+	})
+}
+
+// releasesFirst lists releases before pre-releases, newest first, whatever their
+// state.
+func (r *Registry) releasesFirst(id string) []*entry {
+	return ranked(r.byID[id], func(*entry) int { return 0 })
+}
+
+// ranked sorts by a state, and then releases before pre-releases.
+func ranked(list []*entry, state func(*entry) int) []*entry {
+	rank := func(e *entry) int {
+		n := 4 * state(e)
+		switch {
+		case !manifest.ValidVersion(e.Version):
 			n += 2
+		case manifest.IsPrerelease(e.Version):
+			n++
 		}
 		return n
 	}
@@ -157,7 +201,7 @@ func (r *Registry) newestFirst(id string) []*entry {
 
 // find returns the entry of an exact version.
 func (r *Registry) find(id, version string) (*entry, error) {
-	if e, ok := r.entries[id+"@"+version]; ok {
+	if e, ok := r.entries[id+"@"+version]; ok && manifest.ValidVersion(version) {
 		return e, nil
 	}
 	if len(r.byID[id]) == 0 {
@@ -165,7 +209,9 @@ func (r *Registry) find(id, version string) (*entry, error) {
 	}
 	var have []string
 	for _, e := range r.byID[id] {
-		have = append(have, e.Version)
+		if manifest.ValidVersion(e.Version) {
+			have = append(have, e.Version)
+		}
 	}
 	have = append(have, sortedKeys(r.aliases[id].Names)...)
 	return nil, fmt.Errorf("%w: model %s has no version %.80q; it has %s", ErrVersionNotFound, id, version, joinSome(have))
@@ -173,9 +219,15 @@ func (r *Registry) find(id, version string) (*entry, error) {
 
 // weighted chooses a name by weight: by the key's hash where there is a key, so
 // that one caller keeps its version, else at random.
-func (r *Registry) weighted(weights map[string]int, key string) string {
+// Names that lead to no version are left out.
+func (r *Registry) weighted(id string, a Aliases, key string) string {
+	weights := a.Default
 	total := 0
-	names := sortedKeys(weights)
+	names := slices.DeleteFunc(sortedKeys(weights), func(n string) bool {
+		_, alias := a.Names[n]
+		_, version := r.entries[id+"@"+n]
+		return !alias && !version && n != Latest
+	})
 	for _, n := range names {
 		total += weights[n]
 	}
@@ -226,7 +278,7 @@ func (r *Registry) AliasesOf(id string) Aliases {
 func (r *Registry) status(e *entry) Status {
 	s := Status{
 		Location: e.Location, State: StateAvailable, Error: e.err, Warning: e.warning, Model: e.last,
-		Pinned: slices.Contains(r.cfg.Pinned, e.ID), Changed: e.changed,
+		Pinned: r.matches(r.cfg.Pinned, e.ID), Changed: e.changed,
 	}
 	switch {
 	case e.current != nil:

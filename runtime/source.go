@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"syscall"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
@@ -61,6 +62,9 @@ func read(root *os.Root, at Location) (*contents, error) {
 	m := c.manifest
 	if at.ID != "" && (m.ID != at.ID || m.Version != at.Version) {
 		return nil, fmt.Errorf("%s says %s %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.ID, m.Version, at.Dir)
+	}
+	if base := path.Base(at.Dir); at.ID == "" && manifest.ValidVersion(base) && m.Version != base {
+		return nil, fmt.Errorf("%s says version %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.Version, base)
 	}
 	if m.Artifact == "" {
 		return nil, errors.New("the manifest names no artifact")
@@ -127,7 +131,7 @@ func derive(at Location) *manifest.Manifest {
 }
 
 func readFile(root *os.Root, name string, most int64) ([]byte, error) {
-	f, err := root.Open(name)
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its other end
 	if err != nil {
 		return nil, cause(err)
 	}

@@ -84,8 +84,9 @@ func TestErrors(t *testing.T) {
 		{"no JSON", sent{path: one, body: "data=1"}, 400, api.ValidationError, "", "JSON object"},
 		{"cut short", sent{path: one, body: `{"data":{"f0":1`}, 400, api.ValidationError, "", "malformed JSON at byte 15"},
 		{"trailing text", sent{path: one, body: with("") + "x"}, 400, api.ValidationError, "", "malformed JSON"},
-		{"NaN", sent{path: one, body: `{"model_id":"pima","data":{"f0":NaN}}`}, 400, api.ValidationError, "", "malformed JSON"},
-		{"Infinity", sent{path: one, body: `{"model_id":"pima","data":[Infinity]}`}, 400, api.ValidationError, "", "malformed JSON"},
+		{"NaN", sent{path: one, body: `{"model_id":"pima","data":{"f0":NaN}}`}, 422, api.RowError, "f0", "send null"},
+		{"Infinity", sent{path: one, body: `{"model_id":"pima","data":[1,-Infinity]}`}, 422, api.RowError, "f1", "send null"},
+		{"NaN elsewhere", sent{path: one, body: `{"model_id":"pima","data":{"f0":[NaN]}}`}, 400, api.ValidationError, "", "malformed JSON"},
 		{"an array", sent{path: one, body: `[1]`}, 400, api.ValidationError, "", "JSON object"},
 		{"too deep", sent{path: one, body: `{"data":` + strings.Repeat("[", 1000) + strings.Repeat("]", 1000) + `}`}, 400, api.ValidationError, "", "nested"},
 		{"no data", sent{path: one, body: `{"model_id":"pima"}`}, 400, api.ValidationError, "data", "is missing"},
@@ -193,7 +194,7 @@ func TestOrderOfMembers(t *testing.T) {
 func TestBatchOfGoodAndBadRows(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	good := `[8,155,62,26,495,34,0.543,46]`
-	body := `{"model_id":"pima","batch_size":2,"data":[` + good + `,[1],` + goodRow + `,{"f0":null},5,` + good + `]}`
+	body := `{"model_id":"pima","batch_size":2,"data":[` + good + `,[1,NaN],` + goodRow + `,{"f0":NaN,"f1":-Infinity},5,` + good + `]}`
 	var b api.BatchResponse
 	post(t, h.URL+"/api/v1/predict/batch", []byte(body), 200, &b)
 	if b.TotalProcessed != 6 || b.TotalFailed != 3 || len(b.Predictions) != 6 || b.RequestID == "" || b.ThroughputPerSecond <= 0 {

@@ -75,6 +75,12 @@ func (s *Server) one(ctx context.Context, r *request, start time.Time, requestID
 	var err error
 	if r.explanation {
 		explained, err = m.Explain(ctx, row)
+		var failed *sdk.RowErrors
+		if errors.As(err, &failed) {
+			p := rowProblem(failed.Rows[0])
+			p.Detail = trimRow(p.Detail)
+			err = p
+		}
 		if err == nil {
 			(*out)[0] = explained.Score
 			m.Count(*out)

@@ -73,6 +73,9 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		if err != nil {
 			r.release(false)
 			err = asProblem(err)
+			if k == streaming && r.id == nil {
+				r.id = findID(body)
+			}
 		}
 	}()
 	if !sc.Take('{') {
@@ -143,6 +146,35 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		return err
 	}
 	return s.readData(r, lease, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+}
+
+// findID looks for the id of a message that is refused for something else, so
+// that its sender knows which one it was; nil where there is none to be read.
+func findID(body []byte) []byte {
+	sc := &jsonscan.Scanner{Data: body}
+	if !sc.Take('{') {
+		return nil
+	}
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil || !more {
+			return nil
+		}
+		name, err := sc.String(nil)
+		if err != nil || sc.Colon() != nil {
+			return nil
+		}
+		if string(name) == "id" {
+			var r request
+			if r.option(sc, "id") != nil {
+				return nil
+			}
+			return r.id
+		}
+		if sc.Skip() != nil {
+			return nil
+		}
+	}
 }
 
 // mayFollow reports whether members may follow the rows: not where the body ends

@@ -45,6 +45,8 @@ func TestSocketErrors(t *testing.T) {
 		{websocket.TextMessage, `{"id":"a\"b","model_id":"none","data":` + goodRow + `}`, api.ModelNotFound, `a"b`},
 		{websocket.TextMessage, `{"model_id":"pima","data":[1],"id":"late"}`, api.RowError, "late"},
 		{websocket.TextMessage, `{"id":{},"model_id":"pima","data":[1]}`, api.ValidationError, nil},
+		{websocket.TextMessage, `{"modelid":"a","data":[1],"id":"x3"}`, api.ValidationError, "x3"},
+		{websocket.TextMessage, `{"model_id":"pima","return_confidence":1,"data":[{}],"id":8}`, api.ValidationError, 8.0},
 		{websocket.TextMessage, `nonsense`, api.ValidationError, nil},
 		{websocket.TextMessage, ``, api.ValidationError, nil},
 		{websocket.BinaryMessage, `{}`, api.ValidationError, nil},

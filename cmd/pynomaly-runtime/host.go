@@ -9,7 +9,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -56,12 +58,13 @@ func stateDir(cfg *config.Config) string {
 	return dir
 }
 
-// openBackends makes the backends that are switched on.
-func openBackends(cfg *config.Config, log *slog.Logger) host.Backends {
+// openBackends makes the backends that are switched on; the returned function
+// gives back what they hold when no model is open any more.
+func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func()) {
 	all := host.Backends{}
 	if cfg.Backends.ONNX.Enabled {
 		b := onnx.New(onnx.Config{
-			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: stateDir(cfg), Log: log,
+			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: stateDir(cfg), Log: logs.Named(log, "onnx"),
 		})
 		if err := b.Err(); err != nil {
 			log.Warn("ONNX Runtime is not available", "error", err)
@@ -71,7 +74,22 @@ func openBackends(cfg *config.Config, log *slog.Logger) host.Backends {
 		}
 		all[manifest.BackendONNX] = b
 	}
-	return all
+	done := func() {}
+	if cfg.Backends.WASM.Enabled {
+		b := wasm.New(wasm.Config{
+			CacheDir: cfg.Backends.WASM.CacheDir, MaxMemory: cfg.Backends.WASM.MaxMemory, Instances: workers(cfg), Log: logs.Named(log, "wasm"),
+		})
+		if err := b.Err(); err != nil {
+			log.Warn("WASM modules cannot be served", "error", err)
+		}
+		all[manifest.BackendWASM] = b
+		done = func() {
+			if err := b.Close(); err != nil {
+				log.Warn("compiled code is left behind", "error", err)
+			}
+		}
+	}
+	return all, done
 }
 
 func workers(cfg *config.Config) int {

@@ -85,7 +85,9 @@ func initModel(ctx context.Context, s streams, cfg *config.Config, file string, 
 	if err != nil {
 		return err
 	}
-	model, err := at.OpenWith(ctx, openBackends(cfg, log), host.NewCalls(1), func(m *manifest.Manifest) {
+	with, done := openBackends(cfg, log)
+	defer done()
+	model, err := at.OpenWith(ctx, with, host.NewCalls(1), func(m *manifest.Manifest) {
 		m.Output.Name = o.output
 	})
 	if err != nil {

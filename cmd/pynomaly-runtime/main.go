@@ -12,12 +12,20 @@ import (
 	"syscall"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 )
 
 func main() {
 	// Helper processes branch off before anything else is set up.
 	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
 		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
+		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

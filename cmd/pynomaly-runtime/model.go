@@ -100,7 +100,9 @@ func modelInspect(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			m, digest, err := at.Inspect(openBackends(cfg, log))
+			with, done := openBackends(cfg, log)
+			defer done()
+			m, digest, err := at.Inspect(with)
 			if err != nil {
 				return err
 			}
@@ -142,7 +144,9 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			if err != nil {
 				return err
 			}
-			with, calls := openBackends(cfg, log), host.NewCalls(1)
+			with, done := openBackends(cfg, log)
+			defer done()
+			calls := host.NewCalls(1)
 			good, bad := 0, 0
 			for _, path := range args {
 				all, err := host.Find(path)

@@ -91,7 +91,7 @@ func quietLog(s streams) (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
-	return logs.Named(log, "onnx"), nil
+	return log, nil
 }
 
 func predict(ctx context.Context, s streams, cfg *config.Config, name, input string, o predictOptions) (err error) {
@@ -111,7 +111,9 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 			return err
 		}
 	}
-	model, err := at.Open(ctx, openBackends(cfg, log), host.NewCalls(1))
+	with, closeBackends := openBackends(cfg, log)
+	defer closeBackends()
+	model, err := at.Open(ctx, with, host.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}

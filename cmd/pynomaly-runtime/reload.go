@@ -28,6 +28,7 @@ func followConfig(ctx context.Context, file string, read func() (*config.Config,
 		return info.ModTime(), info.Size()
 	}
 	seen, size := look()
+	var before time.Time
 	tick := time.NewTicker(configEvery)
 	defer tick.Stop()
 	for {
@@ -37,7 +38,11 @@ func followConfig(ctx context.Context, file string, read func() (*config.Config,
 		case <-tick.C:
 		}
 		now, n := look()
-		if now.Equal(seen) && n == size {
+		if (now.Equal(seen) && n == size) || n == 0 {
+			continue
+		}
+		if !now.Equal(before) { // it may be half written: two looks must agree
+			before = now
 			continue
 		}
 		seen, size = now, n

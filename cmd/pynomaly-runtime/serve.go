@@ -66,11 +66,13 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	if err != nil {
 		return err
 	}
+	with, closeBackends := openBackends(cfg, base)
+	defer closeBackends()
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
-	}, openBackends(cfg, logs.Named(base, "onnx")), calls)
+	}, with, calls)
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func (d *Decoder) object(s *jsonscan.Scanner) (given int, err error) {
 			return given, err
 		}
 		if j < 0 || d.isBad {
-			if err := s.Skip(); err != nil {
+			if err := skip(s); err != nil {
 				return given, err
 			}
 			continue
@@ -136,7 +136,7 @@ func (d *Decoder) array(s *jsonscan.Scanner) (int, error) {
 			return k, nil
 		}
 		if k >= n || d.isBad {
-			err = s.Skip()
+			err = skip(s)
 		} else {
 			d.stamp[k] = d.turn
 			err = d.value(s, k)
@@ -152,6 +152,9 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	dtype := d.schema.features[j].DType
 	c := s.Peek()
 	switch {
+	case takeLiteral(s):
+		d.fail(d.schema.features[j].Name, "is NaN or Infinity, which JSON does not have: send null for a missing value")
+		return nil
 	case c == 'n':
 		if err := s.Literal("null"); err != nil {
 			return err
@@ -180,6 +183,31 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	}
 	d.fail(d.schema.features[j].Name, "is %s; the feature is %s: %s", kindOf(s.Data[start]), dtype, wanted[dtype])
 	return nil
+}
+
+// literals are what some encoders write for numbers that JSON does not have. They
+// fail their row, not the request.
+var literals = [...]string{"NaN", "Infinity", "-Infinity"}
+
+func takeLiteral(s *jsonscan.Scanner) bool {
+	if c := s.Peek(); c != 'N' && c != 'I' && c != '-' {
+		return false
+	}
+	for _, l := range literals {
+		if bytes.HasPrefix(s.Data[s.Pos:], []byte(l)) {
+			s.Pos += len(l)
+			return true
+		}
+	}
+	return false
+}
+
+// skip passes over a value that is not used.
+func skip(s *jsonscan.Scanner) error {
+	if takeLiteral(s) {
+		return nil
+	}
+	return s.Skip()
 }
 
 var wanted = [...]string{

@@ -348,6 +348,10 @@ func (d *Decoder) any(n *yaml.Node, path string, depth int) any {
 			}
 		case "!!float", "!!bool", "!!null":
 			if n.Decode(&v) == nil {
+				if f, ok := v.(float64); ok && depth > 0 && (math.IsNaN(f) || math.IsInf(f, 0)) {
+					d.add(n, path, "must be finite: JSON, in which it is handed on, has no "+n.Value)
+					return nil
+				}
 				return v
 			}
 		case "!!str", "!!timestamp":

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
@@ -21,6 +23,9 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 	t := &csvTable{in: csv.NewReader(in), out: csv.NewWriter(out)}
 	t.in.FieldsPerRecord = -1
 	header, err := t.in.Read()
+	if len(header) > 0 {
+		header[0] = strings.TrimPrefix(header[0], "\uFEFF") // as spreadsheets write
+	}
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty: the first line must name the columns")
 	}
@@ -29,6 +34,11 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 	}
 	if t.to, err = columns(header, s, o); err != nil {
 		return nil, err
+	}
+	for _, name := range header {
+		if slices.Contains(added, name) {
+			return nil, fmt.Errorf("the file has a column %q already: rename it", name)
+		}
 	}
 	if err := t.out.Write(append(header[:len(header):len(header)], added...)); err != nil {
 		return nil, fmt.Errorf("writing the header: %w", err)
@@ -69,7 +79,8 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 // Write implements Table.
 func (t *csvTable) Write(i int, a Answer) error {
 	record := t.rows[i]
-	for len(record) < len(t.to) { // a short line keeps its columns apart
+	record = record[:min(len(record), len(t.to)):min(len(record), len(t.to))] // as must a long one
+	for len(record) < len(t.to) {                                             // a short line keeps its columns apart
 		record = append(record, "")
 	}
 	if a.Error != "" {

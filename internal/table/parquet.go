@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
@@ -15,14 +17,15 @@ import (
 const rowGroup = 50000
 
 type parquetTable struct {
-	in      *parquet.GenericReader[any]
-	out     *parquet.GenericWriter[any]
-	names   []string       // of the input's columns
-	to      []int          // input column to feature, -1: passed through
-	outAt   map[string]int // output column by name
-	outOpt  []bool         // it may be null
-	buffer  []parquet.Row
-	answers [1]parquet.Row
+	in       *parquet.GenericReader[any]
+	out      *parquet.GenericWriter[any]
+	names    []string       // of the input's columns
+	unsigned []bool         // numbers in them have no sign
+	to       []int          // input column to feature, -1: passed through
+	outAt    map[string]int // output column by name
+	outOpt   []bool         // it may be null
+	buffer   []parquet.Row
+	answers  [1]parquet.Row
 }
 
 // newParquet reads flat files: columns of truth values, numbers and texts, which
@@ -42,6 +45,12 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 		if !field.Leaf() || field.Repeated() {
 			return nil, fmt.Errorf("column %q is nested: only flat files are read", field.Name())
 		}
+		if _, isFeature := s.Index(field.Name()); isFeature {
+			if err := usable(field); err != nil {
+				return nil, err
+			}
+		}
+		t.unsigned = append(t.unsigned, isUnsigned(field.Type()))
 		t.names = append(t.names, field.Name())
 		group[field.Name()] = leaf(field)
 	}
@@ -88,6 +97,28 @@ func checkFooter(f io.ReaderAt, size int64) error {
 	return nil
 }
 
+// usable refuses columns whose numbers mean something else than they are.
+func usable(f parquet.Field) error {
+	logical := f.Type().LogicalType()
+	if logical == nil {
+		return nil
+	}
+	switch logical.Value.(type) {
+	case *format.DecimalType, *format.DateType, *format.TimeType, *format.TimestampType, *format.Float16Type:
+		return fmt.Errorf("column %q is of type %v: write it as a double or an integer", f.Name(), logical)
+	}
+	return nil
+}
+
+func isUnsigned(t parquet.Type) bool {
+	logical := t.LogicalType()
+	if logical == nil {
+		return false
+	}
+	n, ok := logical.Value.(*format.IntType)
+	return ok && !n.IsSigned
+}
+
 // leaf keeps a column's type and whether it may be null.
 func leaf(f parquet.Field) parquet.Node {
 	n := parquet.Leaf(f.Type())
@@ -122,7 +153,7 @@ func (t *parquetTable) Read(d *rows.Decoder, most int) (n int, err error) {
 		d.Begin()
 		for _, v := range t.buffer[i] {
 			if c := v.Column(); c < len(t.to) && t.to[c] >= 0 {
-				d.Value(t.to[c], plain(v))
+				d.Value(t.to[c], plain(v, t.unsigned[c]))
 			}
 		}
 		d.End()
@@ -131,10 +162,17 @@ func (t *parquetTable) Read(d *rows.Decoder, most int) (n int, err error) {
 }
 
 // plain is a value as rows.Decoder takes it.
-func plain(v parquet.Value) any {
+func plain(v parquet.Value, unsigned bool) any {
 	switch {
 	case v.IsNull():
 		return nil
+	case unsigned && v.Kind() == parquet.Int32:
+		return int64(v.Uint32())
+	case unsigned && v.Kind() == parquet.Int64:
+		if n := v.Uint64(); n > math.MaxInt64 {
+			return float64(n)
+		}
+		return v.Int64()
 	case v.Kind() == parquet.Boolean:
 		return v.Boolean()
 	case v.Kind() == parquet.Int32:

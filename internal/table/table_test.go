@@ -69,7 +69,7 @@ func pass(format string, in io.Reader, s *rows.Schema, o table.Options, portion 
 }
 
 func TestCSV(t *testing.T) {
-	in := "n,x,b,s\n1,1.5,true,plain\n2,,false,\"with, comma\"\n3,2.5,1,\"two\nlines\"\n4,1\n5,7,0,last\n"
+	in := "n,x,b,s\n1,1.5,true,plain\n2,,false,\"with, comma\"\n3,2.5,1,\"two\nlines\"\n4,1\n5,7,0,last\n6,1,1,long,one,two\n"
 	for _, portion := range []int{1, 2, 100} {
 		got, err := pass(table.CSV, strings.NewReader(in), schema(t, features), table.Options{}, portion)
 		if err != nil {
@@ -83,6 +83,9 @@ func TestCSV(t *testing.T) {
 			t.Errorf("first row %q", lines[1])
 		}
 		if !strings.Contains(got, "with, comma\",,,,,x is missing") || !strings.Contains(got, "two\nlines\",0.5,2,") {
+			t.Errorf("got\n%s", got)
+		}
+		if !strings.Contains(got, "6,1,1,long,,,,,\" the line has 6 fields; the header has 4\"") {
 			t.Errorf("got\n%s", got)
 		}
 		if !strings.Contains(got, "4,1,,,,,,,\" the line has 2 fields; the header has 4\"") {
@@ -104,6 +107,8 @@ func TestColumns(t *testing.T) {
 		{"x,x\n1,2\n", true, "stands twice"},
 		{"", false, "the file is empty"},
 		{"x\n\"1\n", false, "reading the file"},
+		{"\ufeffx\n1\n", false, ""},
+		{"x,score\n1,2\n", true, `has a column "score" already`},
 	} {
 		_, err := pass(table.CSV, strings.NewReader(c.in), s, table.Options{Extra: c.extra}, 10)
 		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
@@ -192,6 +197,57 @@ func TestParquet(t *testing.T) {
 		} else if !failed && *r.Score != float64(i) {
 			t.Fatalf("row %d has score %v", i, *r.Score)
 		}
+	}
+}
+
+// TestParquetTypes: unsigned numbers keep their value; what is no plain number is
+// refused.
+func TestParquetTypes(t *testing.T) {
+	s := schema(t, "{name: a, dtype: float64}")
+	read := func(write func(file string) error) (float64, error) {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "t.parquet")
+		if err := write(file); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		table, err := table.Open(table.Parquet, f, io.Discard, s, table.Options{})
+		if err != nil {
+			return 0, err
+		}
+		d := s.NewDecoder()
+		if _, err := table.Read(d, 10); err != nil || d.Batch().Rows() != 1 {
+			t.Fatalf("%v, failed %v", err, d.Failed())
+		}
+		return d.Batch().Float64s()[0], nil
+	}
+	type narrow struct {
+		A uint32 `parquet:"a"`
+	}
+	type wide struct {
+		A uint64 `parquet:"a"`
+	}
+	type money struct {
+		A int64 `parquet:"a,decimal(2:10)"`
+	}
+	type day struct {
+		A int32 `parquet:"a,date"`
+	}
+	if v, err := read(func(f string) error { return parquet.WriteFile(f, []narrow{{4_000_000_000}}) }); err != nil || v != 4e9 {
+		t.Errorf("uint32: %v, %v", v, err)
+	}
+	if v, err := read(func(f string) error { return parquet.WriteFile(f, []wide{{18_000_000_000_000_000_000}}) }); err != nil || v != 1.8e19 {
+		t.Errorf("uint64: %v, %v", v, err)
+	}
+	if _, err := read(func(f string) error { return parquet.WriteFile(f, []money{{1234}}) }); err == nil || !strings.Contains(err.Error(), `column "a" is of type DECIMAL`) {
+		t.Errorf("a decimal: %v", err)
+	}
+	if _, err := read(func(f string) error { return parquet.WriteFile(f, []day{{1}}) }); err == nil || !strings.Contains(err.Error(), "DATE") {
+		t.Errorf("a date: %v", err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -25,6 +26,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -34,6 +36,13 @@ import (
 func Main(m *testing.M, cleanup ...func()) {
 	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
 		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
+		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -78,7 +87,39 @@ func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 // Backends are all backends.
 func Backends(t testing.TB, stateDir string) host.Backends {
 	t.Helper()
-	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir)}
+	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
+}
+
+// WASM opens the backend of modules, whose compiled code goes at the test's end.
+func WASM(t testing.TB) *wasm.Backend {
+	t.Helper()
+	b := wasm.New(wasm.Config{Instances: runtime.GOMAXPROCS(0), Log: slog.New(slog.DiscardHandler)})
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// Guest builds a plugin of backends/wasm/testdata/guests with the Go SDK.
+func Guest(t testing.TB, name string) []byte {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name+".wasm")
+	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, "./backends/wasm/testdata/guests/"+name)
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building guest %s: %v\n%s", name, err, out)
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // Silent is an observer that does nothing.

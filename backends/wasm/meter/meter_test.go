@@ -14,6 +14,7 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm/internal/asm"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 )
 
@@ -42,10 +43,22 @@ func instance(t testing.TB, module []byte, b *meter.Budget) (api.Module, context
 	return m, ctx
 }
 
+// Short names for writing modules.
+var (
+	leb, vec, cat, text, fn, sig, export, one = asm.U, asm.Vec, asm.Cat, asm.Text, asm.Func, asm.Sig, asm.Export, asm.One
+	ci32, ci64, cf64                          = asm.I32Const, asm.I64Const, asm.F64Const
+)
+
+const (
+	i32 = asm.I32
+	i64 = asm.I64
+	f64 = asm.F64
+)
+
 const plenty = math.MaxInt64 / 2
 
 // fib is the recursive Fibonacci function.
-func fib() built {
+func fib() asm.Module {
 	return one([]byte{i32}, []byte{i32}, nil,
 		0x20, leb(0), ci32(2), 0x48, 0x04, i32, // if n < 2
 		0x20, leb(0), 0x05,
@@ -53,17 +66,17 @@ func fib() built {
 }
 
 // sum adds the numbers below n in a loop.
-func sum() built {
+func sum() asm.Module {
 	return one([]byte{i32}, []byte{i32}, vec(cat(leb(2), []byte{i32})),
 		0x03, 0x40, 0x20, leb(1), 0x20, leb(2), 0x6a, 0x21, leb(1), 0x20, leb(2), ci32(1), 0x6a, 0x22, leb(2), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b, 0x20, leb(1))
 }
 
-func endless() built { return one(nil, nil, nil, 0x03, 0x40, 0x0c, leb(0), 0x0b) }
+func endless() asm.Module { return one(nil, nil, nil, 0x03, 0x40, 0x0c, leb(0), 0x0b) }
 
 func TestResultsStayTheSame(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		module built
+		module asm.Module
 		arg    uint64
 		want   uint64
 	}{
@@ -72,7 +85,7 @@ func TestResultsStayTheSame(t *testing.T) {
 		{"nothing", one([]byte{i32}, []byte{i32}, nil, 0x20, leb(0)), 7, 7},
 	} {
 		b := &meter.Budget{Units: plenty}
-		m, ctx := instance(t, rewrite(t, c.module.bytes()), b)
+		m, ctx := instance(t, rewrite(t, c.module.Bytes()), b)
 		got, err := m.ExportedFunction("run").Call(ctx, c.arg)
 		if err != nil || got[0] != c.want {
 			t.Errorf("%s: %v, %v, want %d", c.name, got, err, c.want)
@@ -86,9 +99,9 @@ func TestResultsStayTheSame(t *testing.T) {
 // TestPricesAreOfRegions: twice the turns cost twice as much, and a long body
 // costs more than a short one (a price a turn, whatever it holds, would be unsound).
 func TestPricesAreOfRegions(t *testing.T) {
-	spent := func(m built, n uint64) int64 {
+	spent := func(m asm.Module, n uint64) int64 {
 		b := &meter.Budget{Units: plenty}
-		i, ctx := instance(t, rewrite(t, m.bytes()), b)
+		i, ctx := instance(t, rewrite(t, m.Bytes()), b)
 		if _, err := i.ExportedFunction("run").Call(ctx, n); err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +114,7 @@ func TestPricesAreOfRegions(t *testing.T) {
 	for range 1000 {
 		divisions = append(divisions, ci32(7), ci32(3), 0x6d, 0x1a)
 	}
-	loop := func(body ...any) built {
+	loop := func(body ...any) asm.Module {
 		code := append([]any{0x03, 0x40}, body...)
 		return one([]byte{i32}, nil, vec(cat(leb(1), []byte{i32})),
 			append(code, 0x20, leb(1), ci32(1), 0x6a, 0x22, leb(1), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b)...)
@@ -117,13 +130,13 @@ func TestEndlessEnds(t *testing.T) {
 		0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x6a, 0x0b)
 	fill := one(nil, nil, nil, 0x03, 0x40, ci32(0), ci32(1), ci32(65536), 0xfc, leb(11), 0, 0x0c, leb(0), 0x0b)
 	grow := one(nil, nil, nil, 0x03, 0x40, ci32(1), 0x40, 0, 0x1a, 0x0c, leb(0), 0x0b)
-	tableGrow := built{
-		types: vec(sig(nil, nil)), functions: vec(leb(0)), tables: vec(cat([]byte{0x70, 0}, leb(1))), exports: vec(export("run", 0, 0)),
-		code: vec(fn(nil, 0x03, 0x40, 0xd0, 0x70, ci32(100000000), 0xfc, leb(15), leb(0), 0x1a, 0xd0, 0x70, ci32(1), 0xfc, leb(15), leb(0), 0x1a, 0x0c, leb(0), 0x0b)),
+	tableGrow := asm.Module{
+		Types: vec(sig(nil, nil)), Functions: vec(leb(0)), Tables: vec(cat([]byte{0x70, 0}, leb(1))), Exports: vec(export("run", 0, 0)),
+		Code: vec(fn(nil, 0x03, 0x40, 0xd0, 0x70, ci32(100000000), 0xfc, leb(15), leb(0), 0x1a, 0xd0, 0x70, ci32(1), 0xfc, leb(15), leb(0), 0x1a, 0x0c, leb(0), 0x0b)),
 	}
 	for _, c := range []struct {
 		name   string
-		module built
+		module asm.Module
 		args   []uint64
 		stack  bool // may overflow the stack instead
 	}{
@@ -131,7 +144,7 @@ func TestEndlessEnds(t *testing.T) {
 		{"fill", fill, nil, false}, {"memory.grow", grow, nil, false}, {"table.grow", tableGrow, nil, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, ctx := instance(t, rewrite(t, c.module.bytes()), &meter.Budget{Units: plenty})
+			m, ctx := instance(t, rewrite(t, c.module.Bytes()), &meter.Budget{Units: plenty})
 			ctx, cancel := context.WithTimeout(ctx, 50*time.Millisecond)
 			defer cancel()
 			_, err := m.ExportedFunction("run").Call(ctx, c.args...)
@@ -141,14 +154,14 @@ func TestEndlessEnds(t *testing.T) {
 		})
 	}
 	t.Run("budget", func(t *testing.T) {
-		m, ctx := instance(t, rewrite(t, endless().bytes()), &meter.Budget{Units: 1 << 20})
+		m, ctx := instance(t, rewrite(t, endless().Bytes()), &meter.Budget{Units: 1 << 20})
 		if _, err := m.ExportedFunction("run").Call(ctx); !errors.Is(err, meter.ErrBudget) {
 			t.Errorf("ended with %v", err)
 		}
 	})
 	t.Run("start", func(t *testing.T) {
 		b := endless()
-		b.start = leb(0)
+		b.Start = leb(0)
 		ctx, cancel := context.WithTimeout(meter.With(t.Context(), &meter.Budget{Units: plenty}), 50*time.Millisecond)
 		defer cancel()
 		r := wazero.NewRuntime(ctx)
@@ -156,7 +169,7 @@ func TestEndlessEnds(t *testing.T) {
 		if err := meter.Instantiate(ctx, r); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.Instantiate(ctx, rewrite(t, b.bytes())); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := r.Instantiate(ctx, rewrite(t, b.Bytes())); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("ended with %v", err)
 		}
 	})
@@ -166,9 +179,9 @@ func TestEndlessEnds(t *testing.T) {
 // among them, leave the memory as one instruction would.
 func TestBulkOverPieces(t *testing.T) {
 	const pages = 80 // 5 MiB: several pieces
-	bulk := func(op byte) built {
+	bulk := func(op byte) asm.Module {
 		b := one([]byte{i32, i32, i32}, nil, nil, 0x20, leb(0), 0x20, leb(1), 0x20, leb(2), 0xfc, leb(uint64(op)), map[byte][]byte{10: {0, 0}, 11: {0}}[op])
-		b.memory = vec(cat([]byte{1}, leb(pages), leb(pages)))
+		b.Memory = vec(cat([]byte{1}, leb(pages), leb(pages)))
 		return b
 	}
 	for _, c := range []struct {
@@ -184,7 +197,7 @@ func TestBulkOverPieces(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var memories [2][]byte
 			var failed [2]bool
-			for k, module := range [][]byte{bulk(c.op).bytes(), rewrite(t, bulk(c.op).bytes())} {
+			for k, module := range [][]byte{bulk(c.op).Bytes(), rewrite(t, bulk(c.op).Bytes())} {
 				m, ctx := instance(t, module, &meter.Budget{Units: plenty})
 				for at := uint32(0); at < pages<<16; at += 8 {
 					m.Memory().WriteUint64Le(at, uint64(at)*0x9e3779b97f4a7c15)
@@ -206,8 +219,8 @@ func TestBulkOverPieces(t *testing.T) {
 func TestRefusals(t *testing.T) {
 	limits := meter.DefaultLimits()
 	limits.Bytes, limits.Functions, limits.Locals, limits.LocalBlocks, limits.TableEntries = 1<<20, 100, 500, 5000, 1000
-	base := func(code ...any) []byte { return one(nil, nil, nil, code...).bytes() }
-	with := func(change func(*built)) []byte { b := fib(); change(&b); return b.bytes() }
+	base := func(code ...any) []byte { return one(nil, nil, nil, code...).Bytes() }
+	with := func(change func(*asm.Module)) []byte { b := fib(); change(&b); return b.Bytes() }
 	var nest []any
 	for range 100 {
 		nest = append(nest, 0x02, 0x40)
@@ -226,10 +239,10 @@ func TestRefusals(t *testing.T) {
 		"empty":                    {nil, "does not begin"},
 		"component":                {[]byte("\x00asm\x0d\x00\x01\x00"), "does not begin"},
 		"too large":                {make([]byte, 2<<20), "at most 1048576"},
-		"cut short":                {fib().bytes()[:40], "cut short"},
+		"cut short":                {fib().Bytes()[:40], "cut short"},
 		"name of 1.2 GB":           {append([]byte("\x00asm\x01\x00\x00\x00\x00\x08"), leb(1_200_000_000)...), "cut short"},
-		"sections out of order":    {append(fib().bytes(), 1, 1, 0), "out of order"},
-		"unknown section":          {append(fib().bytes(), 14, 1, 0), "not known"},
+		"sections out of order":    {append(fib().Bytes(), 1, 1, 0), "out of order"},
+		"unknown section":          {append(fib().Bytes(), 14, 1, 0), "not known"},
 		"added function":           {base(0x10, leb(1)), "function 1 is not there"},
 		"added global":             {base(0x23, leb(0), 0x1a), "global 0 is not there"},
 		"set of the counter":       {base(ci64(5), 0x24, leb(0)), "global 0 is not there"},
@@ -245,29 +258,29 @@ func TestRefusals(t *testing.T) {
 		"tail call":                {base(0x12, leb(0)), "instruction 0x12 is not known"},
 		"second memory":            {base(0x3f, 1, 0x1a), "more than one memory"},
 		"number of 6 bytes":        {base(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x1a), "longer than 32 bits"},
-		"imported memory":          {with(func(b *built) { b.imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "no function"},
-		"import from the meter":    {with(func(b *built) { b.imports = vec(cat(text(meter.ImportModule), text("x"), []byte{0, 0})) }), "reserved"},
-		"export of the counter":    {with(func(b *built) { b.exports = vec(export(meter.CounterExport, 0, 0)) }), "reserved"},
-		"export of the added":      {with(func(b *built) { b.exports = vec(export("x", 0, 1)) }), "function 1 is not there"},
-		"export of the new global": {with(func(b *built) { b.exports = vec(export("x", 3, 0)) }), "global 0 is not there"},
-		"start is added":           {with(func(b *built) { b.start = leb(1) }), "function 1 is not there"},
-		"type out of range":        {with(func(b *built) { b.functions = vec(leb(1)) }), "type that is not there"},
-		"huge type index":          {with(func(b *built) { b.functions = vec(leb(1<<32 - 1)) }), "type that is not there"},
-		"no code":                  {with(func(b *built) { b.code = nil }), "1 functions and 0 bodies"},
-		"large table":              {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 0}, leb(1001))) }), "at most 1000"},
-		"table upside down":        {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 1}, leb(10), leb(5))) }), "below its minimum"},
-		"shared memory flag table": {with(func(b *built) { b.tables = vec(cat([]byte{0x70, 3}, leb(1), leb(1))) }), "limits of kind 3"},
-		"elements of the added": {with(func(b *built) {
-			b.tables = vec([]byte{0x70, 0, 1})
-			b.elements = vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1))))
+		"imported memory":          {with(func(b *asm.Module) { b.Imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "no function"},
+		"import from the meter":    {with(func(b *asm.Module) { b.Imports = vec(cat(text(meter.ImportModule), text("x"), []byte{0, 0})) }), "reserved"},
+		"export of the counter":    {with(func(b *asm.Module) { b.Exports = vec(export(meter.CounterExport, 0, 0)) }), "reserved"},
+		"export of the added":      {with(func(b *asm.Module) { b.Exports = vec(export("x", 0, 1)) }), "function 1 is not there"},
+		"export of the new global": {with(func(b *asm.Module) { b.Exports = vec(export("x", 3, 0)) }), "global 0 is not there"},
+		"start is added":           {with(func(b *asm.Module) { b.Start = leb(1) }), "function 1 is not there"},
+		"type out of range":        {with(func(b *asm.Module) { b.Functions = vec(leb(1)) }), "type that is not there"},
+		"huge type index":          {with(func(b *asm.Module) { b.Functions = vec(leb(1<<32 - 1)) }), "type that is not there"},
+		"no code":                  {with(func(b *asm.Module) { b.Code = nil }), "1 functions and 0 bodies"},
+		"large table":              {with(func(b *asm.Module) { b.Tables = vec(cat([]byte{0x70, 0}, leb(1001))) }), "at most 1000"},
+		"table upside down":        {with(func(b *asm.Module) { b.Tables = vec(cat([]byte{0x70, 1}, leb(10), leb(5))) }), "below its minimum"},
+		"shared memory flag table": {with(func(b *asm.Module) { b.Tables = vec(cat([]byte{0x70, 3}, leb(1), leb(1))) }), "limits of kind 3"},
+		"elements of the added": {with(func(b *asm.Module) {
+			b.Tables = vec([]byte{0x70, 0, 1})
+			b.Elements = vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1))))
 		}), "function 1 is not there"},
-		"global from the counter":   {with(func(b *built) { b.globals = vec([]byte{i64, 0, 0x23, 1, 0x0b}) }), "global 1 is not there"},
-		"too many functions":        {with(func(b *built) { b.functions = vec(manyFunctions...) }), "at most 100"},
-		"too many locals":           {one(nil, nil, vec(cat(leb(501), []byte{i32}))).bytes(), "at most 500"},
-		"2^32 locals":               {one(nil, nil, vec(cat(leb(1<<32-1), []byte{i32}), cat(leb(1<<32-1), []byte{i32}))).bytes(), "at most 500"},
-		"many locals, many blocks":  {one(nil, nil, vec(cat(leb(400), []byte{i32})), nest...).bytes(), "their product"},
-		"custom name not UTF-8":     {with(func(b *built) { b.custom = [][]byte{{1, 0xff}} }), "not UTF-8"},
-		"bytes after the last type": {with(func(b *built) { b.types = append(b.types, 0) }), "left over"},
+		"global from the counter":   {with(func(b *asm.Module) { b.Globals = vec([]byte{i64, 0, 0x23, 1, 0x0b}) }), "global 1 is not there"},
+		"too many functions":        {with(func(b *asm.Module) { b.Functions = vec(manyFunctions...) }), "at most 100"},
+		"too many locals":           {one(nil, nil, vec(cat(leb(501), []byte{i32}))).Bytes(), "at most 500"},
+		"2^32 locals":               {one(nil, nil, vec(cat(leb(1<<32-1), []byte{i32}), cat(leb(1<<32-1), []byte{i32}))).Bytes(), "at most 500"},
+		"many locals, many blocks":  {one(nil, nil, vec(cat(leb(400), []byte{i32})), nest...).Bytes(), "their product"},
+		"custom name not UTF-8":     {with(func(b *asm.Module) { b.Custom = [][]byte{{1, 0xff}} }), "not UTF-8"},
+		"bytes after the last type": {with(func(b *asm.Module) { b.Types = append(b.Types, 0) }), "left over"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := meter.Rewrite(c.module, limits)
@@ -280,11 +293,11 @@ func TestRefusals(t *testing.T) {
 
 // TestTablesAreBounded: a table without a maximum gets one.
 func TestTablesAreBounded(t *testing.T) {
-	b := built{
-		types: vec(sig([]byte{i32}, []byte{i32})), functions: vec(leb(0)), tables: vec(cat([]byte{0x70, 0}, leb(10))), exports: vec(export("run", 0, 0)),
-		code: vec(fn(nil, 0xd0, 0x70, 0x20, leb(0), 0xfc, leb(15), leb(0))),
+	b := asm.Module{
+		Types: vec(sig([]byte{i32}, []byte{i32})), Functions: vec(leb(0)), Tables: vec(cat([]byte{0x70, 0}, leb(10))), Exports: vec(export("run", 0, 0)),
+		Code: vec(fn(nil, 0xd0, 0x70, 0x20, leb(0), 0xfc, leb(15), leb(0))),
 	}
-	m, ctx := instance(t, rewrite(t, b.bytes()), &meter.Budget{Units: plenty})
+	m, ctx := instance(t, rewrite(t, b.Bytes()), &meter.Budget{Units: plenty})
 	for _, c := range []struct{ by, want uint32 }{{10, 10}, {1 << 16, math.MaxUint32}, {1<<16 - 20, 20}, {1, math.MaxUint32}} {
 		got, err := m.ExportedFunction("run").Call(ctx, uint64(c.by))
 		if err != nil || uint32(got[0]) != c.want {
@@ -296,7 +309,7 @@ func TestTablesAreBounded(t *testing.T) {
 // TestFloats: other types of values pass through untouched.
 func TestFloats(t *testing.T) {
 	b := one([]byte{f64}, []byte{f64}, vec(cat(leb(1), []byte{f64})), 0x20, leb(0), cf64(0.5), 0xa2, 0x9f, 0x22, leb(1), 0x20, leb(1), 0xa0)
-	m, ctx := instance(t, rewrite(t, b.bytes()), &meter.Budget{Units: plenty})
+	m, ctx := instance(t, rewrite(t, b.Bytes()), &meter.Budget{Units: plenty})
 	got, err := m.ExportedFunction("run").Call(ctx, api.EncodeF64(8))
 	if err != nil || api.DecodeF64(got[0]) != 4 {
 		t.Errorf("%v, %v", got, err)
@@ -314,8 +327,8 @@ func ExampleRewrite() {
 // FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
 // module is valid, and what it makes of an invalid one is not.
 func FuzzRewrite(f *testing.F) {
-	for _, b := range []built{fib(), sum(), endless()} {
-		f.Add(b.bytes())
+	for _, b := range []asm.Module{fib(), sum(), endless()} {
+		f.Add(b.Bytes())
 	}
 	for _, module := range randomModules(f) {
 		f.Add(module)

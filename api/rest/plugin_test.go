@@ -1,0 +1,71 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+const pluginManifest = `apiVersion: pynomaly.io/v1
+kind: Model
+id: ring
+version: 1.0.0
+backend: wasm
+artifact: detector.wasm
+config: {centre: [3, 4]}
+features: [{name: x, dtype: float64}, {name: "y", dtype: float64}]
+threshold: 4.5
+calibration: {method: linear, min: 0, max: 10}
+explanation: {method: native}
+golden: {rows: golden.ndjson}
+limits: {timeout: 300ms}
+`
+
+// TestPluginServed: a directory with a plugin is served beside ONNX models, explains
+// itself, and what it does wrong disturbs nobody.
+func TestPluginServed(t *testing.T) {
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
+	module := testkit.Guest(t, "distance")
+	for name, data := range map[string]string{
+		"ring/1.0.0/model.yaml": pluginManifest, "ring/1.0.0/detector.wasm": string(module),
+		"ring/1.0.0/golden.ndjson": `{"data": {"x": 0, "y": 0}, "score": 5}` + "\n" + `{"data": {"x": 3, "y": 5}, "score": 1}` + "\n",
+		"bare.wasm":                string(module), // needs a config: fails
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := testkit.Serve(t, testkit.Options{Dir: dir})
+	var p api.Prediction
+	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"ring","data":{"y":0,"x":0},"return_explanation":true}`), 200, &p)
+	if p.Score != 5 || p.Prediction != 0.5 || p.IsAnomaly == nil || !*p.IsAnomaly || p.Explanation == nil || p.Explanation.Method != "native" || p.Explanation.Contributions[1].Contribution != 4 {
+		t.Errorf("%+v %+v", p, p.Explanation)
+	}
+	var b api.BatchResponse
+	post(t, h.URL+"/api/v1/predict/batch", []byte(`{"model_id":"ring","data":[[3,4],[-1000,0],[3,5],[-2000,0],[0,0]]}`), 200, &b)
+	if b.TotalFailed != 2 || b.Predictions[0].Score != 0 || b.Predictions[2].Score != 1 || b.Predictions[4].Score != 5 ||
+		!strings.Contains(b.Predictions[1].Error.Detail, "far too far left") {
+		t.Errorf("%+v", b)
+	}
+	resp, body := do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"ring","data":[-3000,0]}`})
+	var problem api.Problem
+	if err := json.Unmarshal(body, &problem); err != nil || resp.StatusCode != 504 || problem.ErrorType != api.DeadlineExceeded {
+		t.Errorf("an endless row: %d %s", resp.StatusCode, body)
+	}
+	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"ring","data":[3,5]}`), 200, &p)
+	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"pima","data":`+goodRow+`}`), 200, &p)
+	resp, body = do(t, h, sent{method: "GET", path: "/api/v1/models/bare"})
+	if resp.StatusCode != 200 || !strings.Contains(string(body), "the centre has 0 values for 2 features") {
+		t.Errorf("the bare module: %s", body)
+	}
+}

@@ -1,0 +1,240 @@
+package wasm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+)
+
+// What a plugin may import: WASI preview 1 as far as the runtimes of languages
+// need it, and AssemblyScript's abort. There are no files, no network and no
+// arguments; sleeping returns at once. No call takes long, and each looks at the
+// deadline: host code is not metered.
+
+const (
+	moduleWASI = "wasi_snapshot_preview1"
+	moduleEnv  = "env"
+)
+
+// WASI's error numbers.
+const (
+	success      = 0
+	errnoBadFile = 8
+	errnoInvalid = 28
+	errnoFault   = 21
+)
+
+const (
+	maxRandom = 1 << 16 // bytes a call
+	maxPieces = 1024    // of one write
+)
+
+// errAbort is how env.abort ends a call.
+var errAbort = errors.New("the module called abort")
+
+// guest is what the imports of one instance need.
+type guest struct {
+	log    *stderrLog
+	random *rand.ChaCha8
+	start  time.Time
+}
+
+type guestKey struct{}
+
+func guestOf(ctx context.Context) *guest {
+	g, _ := ctx.Value(guestKey{}).(*guest)
+	return g
+}
+
+// hostFunction is an import: with call it answers an errno, else it always
+// answers errno.
+type hostFunction struct {
+	signature
+	errno uint32
+	call  func(ctx context.Context, g *guest, memory api.Memory, args []uint64) uint32
+}
+
+func params(types string) []api.ValueType {
+	out := make([]api.ValueType, len(types))
+	for i, t := range types {
+		out[i] = map[rune]api.ValueType{'i': i32, 'l': i64}[t]
+	}
+	return out
+}
+
+// imports are all functions that a plugin may import, as "module.name".
+func imports() map[string]hostFunction {
+	errno := []api.ValueType{i32}
+	out := map[string]hostFunction{
+		moduleEnv + ".abort":           {signature: signature{params("iiii"), nil}, call: abort},
+		moduleWASI + ".proc_exit":      {signature: signature{params("i"), nil}, call: exit},
+		moduleWASI + ".sched_yield":    {signature: signature{nil, errno}},
+		moduleWASI + ".args_get":       {signature: signature{params("ii"), errno}},
+		moduleWASI + ".environ_get":    {signature: signature{params("ii"), errno}},
+		moduleWASI + ".args_sizes_get": {signature: signature{params("ii"), errno}, call: twoZeros}, moduleWASI + ".environ_sizes_get": {signature: signature{params("ii"), errno}, call: twoZeros},
+		moduleWASI + ".clock_res_get":  {signature: signature{params("ii"), errno}, call: clockResolution},
+		moduleWASI + ".clock_time_get": {signature: signature{params("ili"), errno}, call: clockTime},
+		moduleWASI + ".random_get":     {signature: signature{params("ii"), errno}, call: randomGet},
+		moduleWASI + ".fd_write":       {signature: signature{params("iiii"), errno}, call: fdWrite},
+		moduleWASI + ".fd_fdstat_get":  {signature: signature{params("ii"), errno}, call: fdStat},
+		moduleWASI + ".poll_oneoff":    {signature: signature{params("iiii"), errno}, call: poll},
+	}
+	for name, types := range map[string]string{
+		"fd_advise": "illi", "fd_allocate": "ill", "fd_close": "i", "fd_datasync": "i", "fd_fdstat_set_flags": "ii", "fd_fdstat_set_rights": "ill",
+		"fd_filestat_get": "ii", "fd_filestat_set_size": "il", "fd_filestat_set_times": "illi", "fd_pread": "iiili", "fd_prestat_get": "ii",
+		"fd_prestat_dir_name": "iii", "fd_pwrite": "iiili", "fd_read": "iiii", "fd_readdir": "iiili", "fd_renumber": "ii", "fd_seek": "ilii",
+		"fd_sync": "i", "fd_tell": "ii", "path_create_directory": "iii", "path_filestat_get": "iiiii", "path_filestat_set_times": "iiiilli",
+		"path_link": "iiiiiii", "path_open": "iiiiillii", "path_readlink": "iiiiii", "path_remove_directory": "iii", "path_rename": "iiiiii",
+		"path_symlink": "iiiii", "path_unlink_file": "iii", "proc_raise": "i", "sock_accept": "iii", "sock_recv": "iiiiii", "sock_send": "iiiii", "sock_shutdown": "ii",
+	} {
+		out[moduleWASI+"."+name] = hostFunction{signature: signature{params(types), errno}, errno: errnoBadFile}
+	}
+	return out
+}
+
+// addImports instantiates the modules that plugins import from.
+func addImports(ctx context.Context, r wazero.Runtime) error {
+	builders := map[string]wazero.HostModuleBuilder{moduleWASI: r.NewHostModuleBuilder(moduleWASI), moduleEnv: r.NewHostModuleBuilder(moduleEnv)}
+	for name, f := range imports() {
+		module, function, _ := strings.Cut(name, ".")
+		builders[module].NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
+			if err := ctx.Err(); err != nil {
+				panic(err)
+			}
+			result := f.errno
+			if f.call != nil {
+				result = f.call(ctx, guestOf(ctx), m.Memory(), stack)
+			}
+			if len(f.results) > 0 {
+				stack[0] = uint64(result)
+			}
+		}), f.params, f.results).Export(function)
+	}
+	for module, b := range builders {
+		if _, err := b.Instantiate(ctx); err != nil {
+			return fmt.Errorf("adding the module %s: %w", module, err)
+		}
+	}
+	return nil
+}
+
+func abort(context.Context, *guest, api.Memory, []uint64) uint32 { panic(errAbort) }
+
+func exit(_ context.Context, _ *guest, _ api.Memory, args []uint64) uint32 {
+	panic(sys.NewExitError(uint32(args[0])))
+}
+
+func twoZeros(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
+	if !memory.WriteUint32Le(uint32(args[0]), 0) || !memory.WriteUint32Le(uint32(args[1]), 0) {
+		return errnoFault
+	}
+	return success
+}
+
+func clockResolution(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
+	if !memory.WriteUint64Le(uint32(args[1]), uint64(time.Microsecond)) {
+		return errnoFault
+	}
+	return success
+}
+
+func clockTime(_ context.Context, g *guest, memory api.Memory, args []uint64) uint32 {
+	now := time.Now()
+	t := uint64(now.UnixNano())
+	if clock := uint32(args[0]); clock != 0 { // not the wall clock
+		t = uint64(now.Sub(g.start))
+	}
+	if !memory.WriteUint64Le(uint32(args[2]), t) {
+		return errnoFault
+	}
+	return success
+}
+
+func randomGet(_ context.Context, g *guest, memory api.Memory, args []uint64) uint32 {
+	if uint32(args[1]) > maxRandom {
+		return errnoInvalid
+	}
+	view, ok := memory.Read(uint32(args[0]), uint32(args[1]))
+	if !ok {
+		return errnoFault
+	}
+	_, _ = g.random.Read(view)
+	return success
+}
+
+// fdWrite takes standard output and error, both for the log.
+func fdWrite(_ context.Context, g *guest, memory api.Memory, args []uint64) uint32 {
+	fd, list, count, written := uint32(args[0]), uint32(args[1]), uint32(args[2]), uint32(args[3])
+	if fd != 1 && fd != 2 {
+		return errnoBadFile
+	}
+	if count > maxPieces {
+		return errnoInvalid
+	}
+	pieces, ok := memory.Read(list, 8*count)
+	if !ok {
+		return errnoFault
+	}
+	var total uint32
+	for ; len(pieces) > 0; pieces = pieces[8:] {
+		text, ok := memory.Read(binary.LittleEndian.Uint32(pieces), binary.LittleEndian.Uint32(pieces[4:]))
+		if !ok {
+			return errnoFault
+		}
+		g.log.write(text)
+		total += uint32(len(text))
+	}
+	if !memory.WriteUint32Le(written, total) {
+		return errnoFault
+	}
+	return success
+}
+
+// fdStat says that the standard streams are character devices.
+func fdStat(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
+	const size, characterDevice = 24, 2
+	if uint32(args[0]) > 2 {
+		return errnoBadFile
+	}
+	view, ok := memory.Read(uint32(args[1]), size)
+	if !ok {
+		return errnoFault
+	}
+	clear(view)
+	view[0] = characterDevice
+	return success
+}
+
+// poll says that whatever a plugin waits for has happened: it may not sleep.
+func poll(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
+	const subscription, event, most = 48, 32, 64
+	in, out, n, count := uint32(args[0]), uint32(args[1]), uint32(args[2]), uint32(args[3])
+	if n == 0 || n > most {
+		return errnoInvalid
+	}
+	from, ok := memory.Read(in, n*subscription)
+	if !ok {
+		return errnoFault
+	}
+	to, ok := memory.Read(out, n*event)
+	if !ok {
+		return errnoFault
+	}
+	clear(to)
+	for i := range n {
+		copy(to[i*event:], from[i*subscription:i*subscription+8]) // the caller's mark
+		to[i*event+10] = from[i*subscription+8]                   // the kind of event
+	}
+	if !memory.WriteUint32Le(count, n) {
+		return errnoFault
+	}
+	return success
+}

@@ -1,0 +1,283 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+)
+
+type pluginConfig struct {
+	module []byte // metered
+	cache  string
+	memory int64
+	seed   [32]byte
+	log    *slog.Logger
+}
+
+// plugin is a compiled module in a runtime of its own.
+type plugin struct {
+	cfg      pluginConfig
+	cache    wazero.CompilationCache
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+}
+
+// newPlugin takes a module's code from the cache, where a process of its own has
+// put it.
+func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
+	p := &plugin{cfg: cfg}
+	if p.cache, err = wazero.NewCompilationCacheWithDir(cfg.cache); err != nil {
+		return nil, fmt.Errorf("opening compiled code: %w", err)
+	}
+	p.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig(p.cache, cfg.memory))
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, p.close())
+		}
+	}()
+	if p.compiled, err = compileModule(ctx, p.runtime, cfg.module); err != nil {
+		return nil, err
+	}
+	if err = checkABI(p.compiled); err != nil {
+		return nil, err
+	}
+	if err = meter.Instantiate(ctx, p.runtime); err != nil {
+		return nil, err
+	}
+	return p, addImports(ctx, p.runtime)
+}
+
+func (p *plugin) close() error {
+	ctx := context.Background() // what is closed must be closed
+	if err := errors.Join(p.runtime.Close(ctx), p.cache.Close(ctx)); err != nil {
+		return fmt.Errorf("closing the module: %w", err)
+	}
+	return nil
+}
+
+// The reasons why an instance was lost, beside the end of a context and
+// meter.ErrBudget.
+var (
+	errStack   = errors.New("the module used up its stack: it recurses too deep")
+	errTrapped = errors.New("the module trapped")
+	errExited  = errors.New("the module exited")
+	errBroke   = errors.New("the module broke the plugin ABI")
+)
+
+// instance is one instance of a plugin; one call at a time.
+type instance struct {
+	module    api.Module
+	guest     *guest
+	budget    meter.Budget
+	lost      error // it must not be called any more
+	functions map[string]api.Function
+	in, out   block
+	stack     [4]uint64
+	used      time.Time
+}
+
+// block is memory of the guest that it gave to the host.
+type block struct{ at, size uint32 }
+
+// maxUnits is what one call may use at most; its deadline comes first.
+const maxUnits = math.MaxInt64 / 2
+
+// instantiate makes an instance that has run its start functions.
+func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
+	i := &instance{
+		guest:     &guest{log: &stderrLog{log: p.cfg.log}, random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
+		functions: map[string]api.Function{},
+	}
+	var err error
+	i.module, err = p.runtime.InstantiateModule(i.context(ctx), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
+	if err != nil {
+		return nil, fmt.Errorf("starting the module: %w", cause(ctx, err))
+	}
+	for _, e := range exports {
+		if f := i.module.ExportedFunction(e.name); f != nil {
+			i.functions[e.name] = f
+		}
+	}
+	if _, err := i.call(ctx, exportMarker); err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	return i, nil
+}
+
+func (i *instance) close() error { return i.module.Close(context.Background()) }
+
+// context carries what the meter and the imports need.
+func (i *instance) context(ctx context.Context) context.Context {
+	i.budget = meter.Budget{Units: maxUnits}
+	return context.WithValue(meter.With(ctx, &i.budget), guestKey{}, i.guest)
+}
+
+// call calls an export. After an error the instance is lost.
+func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint64, error) {
+	if i.lost != nil {
+		return 0, i.lost
+	}
+	copy(i.stack[:], args)
+	if err := i.functions[name].CallWithStack(i.context(ctx), i.stack[:]); err != nil {
+		i.lost = fmt.Errorf("%s: %w", name, cause(ctx, err))
+		return 0, i.lost
+	}
+	return i.stack[0], nil
+}
+
+// cause puts a trap into words; stack traces of guests help nobody here.
+func cause(ctx context.Context, err error) error {
+	var exit *sys.ExitError
+	switch {
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, meter.ErrBudget), errors.Is(err, errAbort):
+		return unwrapTo(err, context.DeadlineExceeded, context.Canceled, meter.ErrBudget, errAbort)
+	case errors.As(err, &exit):
+		return fmt.Errorf("%w with code %d", errExited, exit.ExitCode())
+	}
+	line := firstLine(err.Error())
+	if strings.Contains(line, "stack overflow") {
+		return errStack
+	}
+	return fmt.Errorf("%w: %s", errTrapped, line)
+}
+
+// unwrapTo is the first of some errors that err is, without wazero's stack trace.
+func unwrapTo(err error, targets ...error) error {
+	for _, t := range targets {
+		if errors.Is(err, t) {
+			return t
+		}
+	}
+	return err
+}
+
+// view is guest memory, valid until the next call.
+func (i *instance) view(at, size uint32) ([]byte, error) {
+	v, ok := i.module.Memory().Read(at, size)
+	if !ok {
+		i.lost = fmt.Errorf("%w: %d bytes at %d lie outside its memory of %d bytes", errBroke, size, at, i.module.Memory().Size())
+		return nil, i.lost
+	}
+	return v, nil
+}
+
+// packed reads the text that an export answers as a pointer and a length.
+func (i *instance) packed(ctx context.Context, name string, most uint32) ([]byte, error) {
+	v, err := i.call(ctx, name)
+	if err != nil || v == 0 {
+		return nil, err
+	}
+	at, size := uint32(v>>32), uint32(v)
+	if size > most {
+		i.lost = fmt.Errorf("%w: %s answers with %d bytes; at most %d are taken", errBroke, name, size, most)
+		return nil, i.lost
+	}
+	v2, err := i.view(at, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return append([]byte(nil), v2...), nil
+}
+
+const alignment = 16
+
+// alloc asks the guest for a block that overlaps none of the others.
+func (i *instance) alloc(ctx context.Context, size uint32, others ...block) (block, error) {
+	v, err := i.call(ctx, exportAlloc, uint64(size))
+	if err != nil {
+		return block{}, err
+	}
+	b := block{at: uint32(v), size: size}
+	bad := func(format string, args ...any) (block, error) {
+		i.lost = fmt.Errorf("%w: %s(%d) answers %d: "+format, append([]any{errBroke, exportAlloc, size, b.at}, args...)...)
+		return block{}, i.lost
+	}
+	switch {
+	case b.at == 0:
+		return bad("it has no memory left")
+	case b.at%alignment != 0:
+		return bad("not a multiple of %d", alignment)
+	}
+	if _, err := i.view(b.at, size); err != nil {
+		return block{}, fmt.Errorf("%s: %w", exportAlloc, err)
+	}
+	for _, o := range others {
+		if o.size > 0 && uint64(b.at) < uint64(o.at)+uint64(o.size) && uint64(o.at) < uint64(b.at)+uint64(b.size) {
+			return bad("it overlaps a block that is in use")
+		}
+	}
+	return b, nil
+}
+
+func (i *instance) free(ctx context.Context, b block) error {
+	if b.size == 0 {
+		return nil
+	}
+	_, err := i.call(ctx, exportFree, uint64(b.at), uint64(b.size))
+	return err
+}
+
+// reserve makes a block at least so large, growing it geometrically.
+func (i *instance) reserve(ctx context.Context, b *block, size uint64, other block) error {
+	if size <= uint64(b.size) {
+		return nil
+	}
+	const most = 1<<32 - 1 - 1<<16
+	if size > most {
+		return fmt.Errorf("a batch of %d bytes is too large for a module: send fewer rows a call (limits.max_batch_rows)", size)
+	}
+	want := min(max(size, 2*uint64(b.size), 1<<12), most)
+	old := *b
+	*b = block{}
+	if err := i.free(ctx, old); err != nil {
+		return err
+	}
+	next, err := i.alloc(ctx, uint32(want), other)
+	if err != nil {
+		return err
+	}
+	*b = next
+	return nil
+}
+
+// The statuses of the ABI.
+const (
+	statusOK     = 0
+	statusFailed = 1
+)
+
+// failedError is what a guest says of a call that failed in good order.
+type failedError struct{ text string }
+
+func (e *failedError) Error() string { return e.text }
+
+// check turns a status into an error: a *failedError, or the instance is lost.
+func (i *instance) check(ctx context.Context, name string, status uint64) error {
+	switch uint32(status) {
+	case statusOK:
+		return nil
+	case statusFailed:
+		const most = 64 << 10
+		text, err := i.packed(ctx, exportLastError, most)
+		if err != nil {
+			return err
+		}
+		if len(text) == 0 {
+			text = []byte("it does not say why")
+		}
+		return &failedError{printable(text)}
+	}
+	i.lost = fmt.Errorf("%w: %s answers with status %d", errBroke, name, uint32(status))
+	return i.lost
+}

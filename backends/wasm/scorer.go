@@ -1,0 +1,295 @@
+package wasm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"sync"
+	"time"
+	"unsafe"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// scorer runs a plugin in a pool of instances.
+type scorer struct {
+	plugin  *plugin
+	info    sdk.Info
+	dtype   sdk.DType
+	start   []byte // the init block
+	explain bool
+
+	mu     sync.Mutex
+	idle   []*instance // the one used last comes last
+	memory int64       // of the largest instance
+	shrink *time.Timer
+	closed bool
+}
+
+// explainer is a scorer whose module explains itself.
+type explainer struct{ *scorer }
+
+// idleAfter is how long an instance may be idle before it is closed; one stays.
+const idleAfter = 30 * time.Second
+
+// newScorer starts the first instance, which says whether the others will start.
+func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) (sdk.Scorer, error) {
+	features := a.Manifest.SDKFeatures()
+	if len(features) == 0 {
+		return nil, errors.New("the model has no features")
+	}
+	s := &scorer{plugin: p, dtype: matrixType(features)}
+	var err error
+	if s.start, err = initBlock(a.Manifest, features, a.Files); err != nil {
+		return nil, err
+	}
+	i, err := p.instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	d, err := i.describe(ctx)
+	if err == nil {
+		err = d.agrees(features)
+	}
+	if err == nil && (d.Stateful || a.Manifest.Stateful) {
+		err = errors.New("stateful modules are not served yet")
+	}
+	if err == nil {
+		err = i.init(ctx, s.start)
+	}
+	if err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	s.info = sdk.Info{
+		Name: a.Manifest.ID, Version: a.Manifest.Version, Algorithm: d.Algorithm, Features: features, Concurrency: cfg.Instances,
+	}
+	s.shrink = time.AfterFunc(time.Hour, s.closeIdle)
+	s.shrink.Stop()
+	_, s.explain = i.functions[exportExplain]
+	s.put(i)
+	if s.explain {
+		return &explainer{s}, nil
+	}
+	return s, nil
+}
+
+// Info implements sdk.Scorer.
+func (s *scorer) Info() sdk.Info { return s.info }
+
+// MemoryBytes implements sdk.MemoryUser: all instances at their largest.
+func (s *scorer) MemoryBytes() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memory * int64(s.info.Concurrency)
+}
+
+// Close implements sdk.Scorer.
+func (s *scorer) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	s.shrink.Stop()
+	var errs []error
+	for _, i := range idle {
+		errs = append(errs, i.close())
+	}
+	return errors.Join(append(errs, s.plugin.close())...)
+}
+
+// get takes an idle instance or makes one; the caller has a slot for it.
+func (s *scorer) get(ctx context.Context) (*instance, error) {
+	s.mu.Lock()
+	if n := len(s.idle); n > 0 {
+		i := s.idle[n-1]
+		s.idle = s.idle[:n-1]
+		s.mu.Unlock()
+		return i, nil
+	}
+	s.mu.Unlock()
+	i, err := s.plugin.instantiate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = i.describe(ctx); err == nil {
+		err = i.init(ctx, s.start)
+	}
+	if err != nil {
+		return nil, errors.Join(err, i.close())
+	}
+	return i, nil
+}
+
+// put takes an instance back, or closes one that is lost.
+func (s *scorer) put(i *instance) {
+	if i.lost != nil {
+		_ = i.close()
+		return
+	}
+	i.used = time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory = max(s.memory, int64(i.module.Memory().Size()))
+	s.idle = append(s.idle, i)
+	if len(s.idle) == 2 { // one stays in any case
+		s.shrink.Reset(idleAfter)
+	}
+}
+
+// closeIdle closes the instances that were not used for a while.
+func (s *scorer) closeIdle() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.idle)-1 && time.Since(s.idle[n].used) >= idleAfter {
+		_ = s.idle[n].close()
+		n++
+	}
+	s.idle = append(s.idle[:0], s.idle[n:]...)
+	if len(s.idle) > 1 && !s.closed {
+		s.shrink.Reset(idleAfter)
+	}
+}
+
+// Score implements sdk.Scorer: the matrix is written into the instance's memory,
+// and one call scores it.
+func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if in.Rows() == 0 {
+		return nil
+	}
+	i, err := s.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.put(i)
+	return s.run(ctx, i, exportScore, in, out)
+}
+
+// Explain implements sdk.Explainer.
+func (e *explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
+	i, err := e.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.put(i)
+	return e.run(ctx, i, exportExplain, in, out)
+}
+
+// run calls score or explain.
+func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Batch, out []float64) error {
+	rows, cols := in.Rows(), len(s.info.Features)
+	width := 8
+	if s.dtype == sdk.Float32 {
+		width = 4
+	}
+	size := uint64(rows) * uint64(cols) * uint64(width)
+	if err := i.reserve(ctx, &i.in, size, i.out); err != nil {
+		return err
+	}
+	if err := i.reserve(ctx, &i.out, 8*uint64(len(out)), i.in); err != nil {
+		return err
+	}
+	view, err := i.view(i.in.at, uint32(size))
+	if err != nil {
+		return err
+	}
+	failed := s.write(view, in)
+	if view, err = i.view(i.out.at, uint32(8*len(out))); err != nil {
+		return err
+	}
+	fillNaN(view)
+	status, err := i.call(ctx, export, uint64(i.in.at), uint64(rows), uint64(cols), uint64(i.out.at))
+	if err != nil {
+		return err
+	}
+	if err := i.check(ctx, export, status); err != nil {
+		return err
+	}
+	if view, err = i.view(i.out.at, uint32(8*len(out))); err != nil { // memory may have grown
+		return err
+	}
+	read(out, view)
+	if failed != nil {
+		return &sdk.RowErrors{Rows: failed}
+	}
+	return nil
+}
+
+// write writes a batch as a row-major matrix. Rows that cannot be widened exactly
+// are named, and zero.
+func (s *scorer) write(view []byte, in *sdk.Batch) []sdk.RowError {
+	switch in.Dense() {
+	case sdk.Float32:
+		copy(view, asBytes(in.Float32s()))
+		return nil
+	case sdk.Float64:
+		copy(view, asBytes(in.Float64s()))
+		return nil
+	case sdk.Int64:
+		copy(view, asBytes(in.Int64s()))
+		return nil
+	}
+	var failed []sdk.RowError
+	cols := len(s.info.Features)
+	for r := range in.Rows() {
+		bad := -1
+		for j := range cols {
+			v, exact := widen(in.Column(j), r)
+			if !exact && bad < 0 {
+				bad = j
+			}
+			binary.LittleEndian.PutUint64(view[8*(r*cols+j):], math.Float64bits(v))
+		}
+		if bad >= 0 {
+			failed = append(failed, sdk.RowError{Row: r, Field: s.info.Features[bad].Name, Reason: "is beyond 2^53, which float64 does not hold exactly"})
+		}
+	}
+	return failed
+}
+
+// widen makes a float64 of a number or truth value.
+func widen(c *sdk.Column, r int) (float64, bool) {
+	const exact = 1 << 53
+	switch c.DType {
+	case sdk.Float32:
+		return float64(c.Float32s[r]), true
+	case sdk.Float64:
+		return c.Float64s[r], true
+	case sdk.Int64:
+		v := c.Int64s[r]
+		return float64(v), v >= -exact && v <= exact
+	default:
+		if c.Bools[r] {
+			return 1, true
+		}
+		return 0, true
+	}
+}
+
+// asBytes views numbers as bytes: the platforms that are built for are
+// little-endian, as WebAssembly is.
+func asBytes[T float32 | float64 | int64](s []T) []byte {
+	if len(s) == 0 {
+		return nil
+	}
+	var one T
+	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(s))), len(s)*int(unsafe.Sizeof(one)))
+}
+
+func fillNaN(view []byte) {
+	nan := math.Float64bits(math.NaN())
+	for at := 0; at < len(view); at += 8 {
+		binary.LittleEndian.PutUint64(view[at:], nan)
+	}
+}
+
+func read(out []float64, view []byte) { copy(asBytes(out), view) }
+
+var (
+	_ sdk.Scorer     = (*scorer)(nil)
+	_ sdk.MemoryUser = (*scorer)(nil)
+	_ sdk.Explainer  = (*explainer)(nil)
+)

@@ -1,0 +1,252 @@
+package wasm_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// distance is built once for all tests.
+var distance = func() func(testing.TB) []byte {
+	var once sync.Once
+	var module []byte
+	return func(t testing.TB) []byte {
+		t.Helper()
+		once.Do(func() { module = testkit.Guest(t, "distance") })
+		return module
+	}
+}()
+
+func model(t testing.TB, extra string) *manifest.Manifest {
+	t.Helper()
+	m, err := manifest.Decode([]byte("apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nbackend: wasm\nartifact: m.wasm\n" + extra))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+const xy = "features: [{name: x, dtype: float64}, {name: y, dtype: float64}]\n"
+
+func rows(t testing.TB, m *manifest.Manifest, values ...[]float64) *sdk.Batch {
+	t.Helper()
+	b := sdk.NewBatch(m.SDKFeatures())
+	b.Resize(len(values))
+	for i, row := range values {
+		for j, v := range row {
+			if err := b.SetValue(i, j, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return b
+}
+
+func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, files map[string][]byte) (sdk.Scorer, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	s, err := b.Open(ctx, backends.Artifact{Manifest: m, Bytes: module, Files: files})
+	if err == nil {
+		t.Cleanup(func() {
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	return s, err
+}
+
+func TestGoPlugin(t *testing.T) {
+	var log bytes.Buffer
+	b := wasm.New(wasm.Config{Instances: 4, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	defer b.Close()
+	m := model(t, xy+"config: {centre: [3, 4]}\n")
+	if err := b.Complete(m, distance(t)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := open(t, b, m, distance(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info := s.Info(); info.Concurrency != 4 || len(info.Features) != 2 || info.Algorithm != "distance" {
+		t.Errorf("%+v", info)
+	}
+	out := make([]float64, 3)
+	if err := s.Score(t.Context(), rows(t, m, []float64{3, 4}, []float64{0, 0}, []float64{3, math.NaN()}), out); err != nil {
+		t.Fatal(err)
+	}
+	if out[0] != 0 || out[1] != 5 || !math.IsNaN(out[2]) {
+		t.Errorf("scores %v", out)
+	}
+	explained := make([]float64, 3)
+	if err := s.(sdk.Explainer).Explain(t.Context(), rows(t, m, []float64{1, 1}), explained); err != nil || explained[1] != 2 || explained[2] != 3 {
+		t.Errorf("explained %v, %v", explained, err)
+	}
+	if !strings.Contains(log.String(), "plugin printed") || !strings.Contains(log.String(), "text=ready") || !strings.Contains(log.String(), "model_id=m") {
+		t.Errorf("log: %s", log.String())
+	}
+	defer func() {
+		if !strings.Contains(log.String(), "panic: torn") {
+			t.Errorf("the panic is not in the log: %s", log.String())
+		}
+	}()
+	// A failure in good order, a trap, an endless loop: each is named, and the
+	// next call is answered.
+	for _, c := range []struct {
+		x    float64
+		want error
+		text string
+	}{
+		{-1000, nil, "a row is far too far left"},
+		{-2000, nil, "pynomaly_score: the module"}, // a Go panic
+		{-3000, context.DeadlineExceeded, ""},
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		err := s.Score(ctx, rows(t, m, []float64{c.x, 0}), out[:1])
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), c.text) || (c.want != nil && !errors.Is(err, c.want)) {
+			t.Errorf("x = %v ended with %v", c.x, err)
+		}
+		if err := s.Score(t.Context(), rows(t, m, []float64{0, 0}), out[:1]); err != nil || out[0] != 5 {
+			t.Errorf("after x = %v: %v, %v", c.x, out[0], err)
+		}
+	}
+}
+
+// TestConcurrentCalls: instances are made as they are needed and agree; batches of
+// any size give what single rows give.
+func TestConcurrentCalls(t *testing.T) {
+	b := testkit.WASM(t)
+	m := model(t, xy+"config: {centre: [1, 1]}\n")
+	s, err := open(t, b, m, distance(t), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for n := 1; n < 3000; n *= 3 {
+				all := make([][]float64, n)
+				for i := range all {
+					all[i] = []float64{float64(i), float64(g)}
+				}
+				out := make([]float64, n)
+				if err := s.Score(t.Context(), rows(t, m, all...), out); err != nil {
+					t.Error(err)
+					return
+				}
+				for i, v := range out {
+					if want := math.Hypot(float64(i)-1, float64(g)-1); math.Abs(v-want) > 1e-9*max(1, want) {
+						t.Errorf("row %d of %d: %v, want %v", i, n, v, want)
+						return
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := s.Score(t.Context(), rows(t, m), nil); err != nil {
+		t.Errorf("no rows: %v", err)
+	}
+}
+
+func TestFilesAndMixedColumns(t *testing.T) {
+	b := testkit.WASM(t)
+	m := model(t, "features: [{name: x, dtype: int64}, {name: y, dtype: bool}]\n")
+	s, err := open(t, b, m, distance(t), map[string][]byte{"centre.txt": []byte("10 0"), "a": []byte("other"), "empty": nil})
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sdk.NewBatch(m.SDKFeatures())
+	in.Resize(3)
+	copy(in.Column(0).Int64s, []int64{10, 7, 1<<53 + 1})
+	copy(in.Column(1).Bools, []bool{true, false, false})
+	out := make([]float64, 3)
+	var failed *sdk.RowErrors
+	if err := s.Score(t.Context(), in, out); !errors.As(err, &failed) || len(failed.Rows) != 1 || failed.Rows[0].Row != 2 || failed.Rows[0].Field != "x" {
+		t.Errorf("%v", err)
+	}
+	if out[0] != 1 || out[1] != 3 {
+		t.Errorf("scores %v", out)
+	}
+}
+
+func TestRefusedPlugins(t *testing.T) {
+	b := testkit.WASM(t)
+	for name, c := range map[string]struct {
+		manifest string
+		module   []byte
+		want     string
+	}{
+		"other names":  {"features: [{name: x, dtype: float64}, {name: z, dtype: float64}]\n", distance(t), `feature 1 is "z" in the manifest and "y" in the module`},
+		"other number": {"features: [{name: x, dtype: float64}]\n", distance(t), "lists 1 features; the module has 2"},
+		"other dtype":  {"features: [{name: x, dtype: float32}, {name: y, dtype: float32}]\n", distance(t), "matrix of float32; the module takes float64"},
+		"init fails":   {xy + "config: {centre: [1]}\n", distance(t), "the centre has 1 values for 2 features"},
+		"stateful":     {xy + "stateful: true\nconfig: {centre: [1, 1]}\n", distance(t), "stateful"},
+		"too little":   {xy + "limits: {memory: 1MiB}\nconfig: {centre: [1, 1]}\n", distance(t), "memory"},
+		"no module":    {xy, []byte("nonsense"), "does not begin"},
+		"empty module": {xy, []byte("\x00asm\x01\x00\x00\x00"), "it does not export its memory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := open(t, b, model(t, c.manifest), c.module, nil)
+			if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v, want %q", err, c.want)
+			}
+		})
+	}
+	strings1 := model(t, "features: [{name: x, dtype: string}]\n")
+	if err := b.Complete(strings1, distance(t)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
+		t.Errorf("a string feature: %v", err)
+	}
+	if err := b.Complete(model(t, ""), distance(t)); err != nil {
+		t.Errorf("features from the module: %v", err)
+	}
+}
+
+// TestHostile: whatever a module does, it ends with a named cause, in time.
+func TestHostile(t *testing.T) {
+	b := testkit.WASM(t)
+	for _, c := range hostile() {
+		t.Run(c.name, func(t *testing.T) {
+			m := model(t, xy+"limits: {timeout: 100ms, load_timeout: 3s, memory: 8MiB}\n")
+			s, err := open(t, b, m, c.module, nil)
+			if err == nil {
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				err = s.Score(ctx, rows(t, m, []float64{1, 2}), make([]float64, 1))
+			}
+			if err == nil || !(strings.Contains(err.Error(), c.want) || (c.or != nil && errors.Is(err, c.or))) {
+				t.Errorf("ended with %v, want %q or %v", err, c.want, c.or)
+			}
+			if len(fmt.Sprint(err)) > 4000 || strings.Contains(fmt.Sprint(err), "wasm stack trace") {
+				t.Errorf("the error is not fit to print: %v", err)
+			}
+		})
+	}
+}
+
+func TestUnwritableCache(t *testing.T) {
+	b := wasm.New(wasm.Config{CacheDir: "/proc/nothing/here", Log: slog.New(slog.DiscardHandler)})
+	if err := b.Err(); !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), "cache_dir") {
+		t.Errorf("%v", err)
+	}
+	if _, err := open(t, b, model(t, xy), distance(t), nil); !errors.Is(err, backends.ErrUnavailable) {
+		t.Errorf("%v", err)
+	}
+}
