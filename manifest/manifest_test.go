@@ -127,6 +127,7 @@ func problems() []problemCase {
 		{"rows", "", "limits: {max_batch_rows: 0}", []string{"limits.max_batch_rows"}, false},
 		{"queue", "", "batching: {max_queue: 0}", []string{"batching.max_queue"}, false},
 		{"alias bomb", "", "metadata: {a: &a [1, 2], b: *a}", []string{"alias"}, true},
+		{"metadata that JSON cannot have", "", "metadata: {best: .nan}", []string{"line 9: metadata.best: must be finite"}, true},
 		{"not an object", base, "- a\n- b\n", []string{"must be an object"}, false},
 		{"empty", base, " \n", []string{"empty"}, true},
 		{"two documents", "", "---\nid: x", []string{"more than one document"}, true},

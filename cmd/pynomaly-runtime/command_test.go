@@ -238,6 +238,18 @@ func TestModelCommands(t *testing.T) {
 	if err != nil || !strings.Contains(out, "7 of 7 models can be served") {
 		t.Errorf("verify: %v\n%s%s", err, out, errs)
 	}
+	out, _, err = command(t, nil, "model", "verify", filepath.Join(models, "pima-lof"))
+	if err != nil || !strings.Contains(out, "1 of 1 models can be served") {
+		t.Errorf("verify of one model: %v\n%s", err, out)
+	}
+	elsewhere := testkit.CopyModel(t, t.TempDir(), "pima-lof", "pima-lof", "1.0.0", nil)
+	wrong := filepath.Join(filepath.Dir(elsewhere), "9.9.9")
+	if err := os.Rename(elsewhere, wrong); err != nil {
+		t.Fatal(err)
+	}
+	if out, _, err := command(t, nil, "model", "verify", wrong); err == nil || !strings.Contains(out, "says version 1.0.0, but stands in 9.9.9") {
+		t.Errorf("verify under another version: %v\n%s", err, out)
+	}
 	out, _, err = command(t, nil, "model", "verify", testkit.Testdata("bad"))
 	var code exitError
 	if !errors.As(err, &code) || code != 1 || !strings.Contains(out, "FAIL  truncated.onnx: ") {
