@@ -22,8 +22,8 @@ const CompileRole = "__wasm-compile"
 
 // What compiling may take.
 const (
-	compileWall   = 15 * time.Second
-	compileCPU    = 10 * time.Second
+	compileWall   = 15 * time.Second * slow
+	compileCPU    = 10 * time.Second * slow
 	compileMemory = 2 << 30
 )
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -74,7 +75,7 @@ func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, fi
 
 func TestGoPlugin(t *testing.T) {
 	var log bytes.Buffer
-	b := wasm.New(wasm.Config{Instances: 4, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	m := model(t, xy+"config: {centre: [3, 4]}\n")
 	if err := b.Complete(m, distance(t)); err != nil {
@@ -238,6 +239,41 @@ func TestHostile(t *testing.T) {
 				t.Errorf("the error is not fit to print: %v", err)
 			}
 		})
+	}
+}
+
+// TestPrivateCache: without a directory of its own the backend makes one that
+// nobody else can read, and removes it.
+func TestPrivateCache(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	b := wasm.New(wasm.Config{Instances: 1, Log: slog.New(slog.DiscardHandler)})
+	s, err := open(t, b, model(t, xy), guest(func(map[string]*body) {}), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([]float64, 2)
+	if err := s.Score(t.Context(), rows(t, model(t, xy), []float64{1, 2}, []float64{3, 4}), out); err != nil || out[0] != 1 || !math.IsNaN(out[1]) {
+		t.Errorf("%v, %v", out, err)
+	}
+	entries, err := os.ReadDir(os.Getenv("TMPDIR"))
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("%v, %v", entries, err)
+	}
+	if info, err := entries[0].Info(); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if entries, _ = os.ReadDir(os.Getenv("TMPDIR")); len(entries) != 0 {
+		t.Errorf("left behind: %v", entries)
+	}
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o755); err != nil { //nolint:gosec // that is the point
+		t.Fatal(err)
+	}
+	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "not 0700") {
+		t.Errorf("a cache that others can read: %v", err)
 	}
 }
 

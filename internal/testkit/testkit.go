@@ -49,6 +49,7 @@ func Main(m *testing.M, cleanup ...func()) {
 		os.Exit(0)
 	}
 	code := m.Run()
+	cleanup = append(cleanup, func() { _ = os.RemoveAll(WASMCache()) })
 	for _, f := range cleanup {
 		f()
 	}
@@ -90,10 +91,16 @@ func Backends(t testing.TB, stateDir string) host.Backends {
 	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
 }
 
-// WASM opens the backend of modules, whose compiled code goes at the test's end.
+// WASMCache is where the tests of this process keep compiled code: compiling is
+// slow with -race. Main removes it.
+func WASMCache() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("pynomaly-runtime-wasm-%d", os.Getpid()))
+}
+
+// WASM opens the backend of modules.
 func WASM(t testing.TB) *wasm.Backend {
 	t.Helper()
-	b := wasm.New(wasm.Config{Instances: runtime.GOMAXPROCS(0), Log: slog.New(slog.DiscardHandler)})
+	b := wasm.New(wasm.Config{CacheDir: WASMCache(), Instances: runtime.GOMAXPROCS(0), Log: slog.New(slog.DiscardHandler)})
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
 	}
