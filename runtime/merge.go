@@ -60,7 +60,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 	}
 	t.row, t.alone = row, false
 	t.deadline, _ = ctx.Deadline()
-	if err := g.submit(t); err != nil { //nolint:contextcheck // a call serves several requests and has a deadline of its own
+	if err := g.submit(t); err != nil {
 		return 0, nil, err
 	}
 	var o outcome

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,13 +60,13 @@ func TestPluginServed(t *testing.T) {
 	}
 	resp, body := do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"ring","data":[-3000,0]}`})
 	var problem api.Problem
-	if err := json.Unmarshal(body, &problem); err != nil || resp.StatusCode != 504 || problem.ErrorType != api.DeadlineExceeded {
+	if err := json.Unmarshal(body, &problem); err != nil || resp.StatusCode != http.StatusGatewayTimeout || problem.ErrorType != api.DeadlineExceeded {
 		t.Errorf("an endless row: %d %s", resp.StatusCode, body)
 	}
 	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"ring","data":[3,5]}`), 200, &p)
 	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"pima","data":`+goodRow+`}`), 200, &p)
 	resp, body = do(t, h, sent{method: "GET", path: "/api/v1/models/bare"})
-	if resp.StatusCode != 200 || !strings.Contains(string(body), "the centre has 0 values for 2 features") {
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "the centre has 0 values for 2 features") {
 		t.Errorf("the bare module: %s", body)
 	}
 }

@@ -106,7 +106,7 @@ func (s *Server) one(ctx context.Context, r *request, start time.Time, requestID
 	a := answer{model: m, now: now, latency: now.Sub(start), confidence: r.confidence, requestID: requestID, id: r.id}
 	buf = a.appendSingle(buf, score, explained)
 	m.Stats.Answered(a.latency)
-	s.cfg.Predictions.Log(&logs.Prediction{Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: requestID, Latency: a.latency, Score: score}) //nolint:contextcheck // a log line outlives no request
+	s.cfg.Predictions.Log(&logs.Prediction{Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: requestID, Latency: a.latency, Score: score})
 	return buf, nil
 }
 

@@ -33,7 +33,6 @@ const description = `{"name":"a","dtype":"float64","features":["x","y"]}`
 var (
 	u, i32c, i64c = asm.U, asm.I32Const, asm.I64Const
 	i32x4         = []byte{asm.I32, asm.I32, asm.I32, asm.I32}
-	none          []byte
 	word          = []byte{asm.I32}
 	long          = []byte{asm.I64}
 )

@@ -63,7 +63,7 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	// Pdeathsig fires when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(limited, "/proc/self/exe", job.Role)
+	cmd := exec.CommandContext(limited, "/proc/self/exe", job.Role) //nolint:gosec // this binary, in a role that is a constant
 	cmd.Env = append([]string{"GOTRACEBACK=none"}, job.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

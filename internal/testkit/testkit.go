@@ -116,7 +116,7 @@ func WASM(t testing.TB) *wasm.Backend {
 func Guest(t testing.TB, name string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".wasm")
-	cmd := exec.Command("go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, "./backends/wasm/testdata/guests/"+name)
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-buildmode=c-shared", "-ldflags=-s -w", "-o", file, "./backends/wasm/testdata/guests/"+name) //nolint:gosec // names are in the tests
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -67,7 +67,7 @@ func Func(locals []byte, code ...any) []byte {
 	if locals == nil {
 		locals = Vec()
 	}
-	body := append(locals, Ops(code...)...)
+	body := Cat(locals, Ops(code...))
 	body = append(body, 0x0b)
 	return append(U(uint64(len(body))), body...)
 }
