@@ -152,9 +152,6 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	dtype := d.schema.features[j].DType
 	c := s.Peek()
 	switch {
-	case takeLiteral(s):
-		d.fail(d.schema.features[j].Name, "is NaN or Infinity, which JSON does not have: send null for a missing value")
-		return nil
 	case c == 'n':
 		if err := s.Literal("null"); err != nil {
 			return err
@@ -170,11 +167,19 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 		d.batch.Column(j).Bools[d.batch.Rows()-1] = false
 		return s.Literal("false")
 	case dtype <= sdk.Int64 && (c == '-' || c-'0' <= 9):
+		start := s.Pos
 		n, err := s.Number()
 		if err != nil {
+			if s.Pos = start; takeLiteral(s) {
+				d.failLiteral(j)
+				return nil
+			}
 			return err
 		}
 		d.number(&n, j)
+		return nil
+	case takeLiteral(s):
+		d.failLiteral(j)
 		return nil
 	}
 	start := s.Pos
@@ -200,6 +205,10 @@ func takeLiteral(s *jsonscan.Scanner) bool {
 		}
 	}
 	return false
+}
+
+func (d *Decoder) failLiteral(j int) {
+	d.fail(d.schema.features[j].Name, "is NaN or Infinity, which JSON does not have: send null for a missing value")
 }
 
 // skip passes over a value that is not used.

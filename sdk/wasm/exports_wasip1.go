@@ -9,6 +9,13 @@ import (
 // The module's side of the plugin ABI, version 1. A module is called by one thread
 // at a time.
 
+// plugin is the detector of this module, which holds one.
+var plugin Detector
+
+// Register makes d the module's detector. Call it from an init function of the
+// main package: a module of this kind has no main that runs.
+func Register(d Detector) { plugin = d }
+
 // blocks keeps what the host was given from being collected.
 var blocks = map[uintptr][]byte{}
 
@@ -97,7 +104,7 @@ func matrixAt(in, rows, cols uint32) Matrix {
 }
 
 func view[T any](at uint32, n int) []T {
-	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), n) //nolint:govet // the host's pointers are the module's own
+	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), n) // the host's pointers are the module's own
 }
 
 func pack(b []byte) uint64 {

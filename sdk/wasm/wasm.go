@@ -66,12 +66,6 @@ type Detector struct {
 	Explain func(in Matrix, out []float64) error
 }
 
-// plugin is the detector of this process: a module holds one.
-var plugin Detector
-
-// Register makes d the module's detector. Call it from an init function of the
-// main package: a module of this kind has no main that runs.
-func Register(d Detector) { plugin = d }
 
 // ErrSetup is wrapped by errors over what the host hands a detector.
 var ErrSetup = errors.New("the init block is malformed")
