@@ -66,7 +66,6 @@ type Detector struct {
 	Explain func(in Matrix, out []float64) error
 }
 
-
 // ErrSetup is wrapped by errors over what the host hands a detector.
 var ErrSetup = errors.New("the init block is malformed")
 
