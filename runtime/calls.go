@@ -206,6 +206,13 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		return m.orient(out, failed)
 	}
 	fillNaN(out) // what is left so was not scored
+	if m.Manifest.Stateful {
+		bad, err := m.scoreInOrder(ctx, in, chunk, out)
+		if err != nil {
+			return err
+		}
+		return m.orient(out, bad)
+	}
 	for from := 0; from < in.Rows(); from += chunk {
 		to := min(from+chunk, in.Rows())
 		part := in

@@ -34,7 +34,18 @@ func (f *fake) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.opened++
-	return &closing{Scorer: f.open(a.Manifest), fake: f}, nil
+	c := &closing{Scorer: f.open(a.Manifest), fake: f}
+	if counts, ok := c.Scorer.(*counter); ok {
+		return &closingCounter{c, counts, counts}, nil
+	}
+	return c, nil
+}
+
+// closingCounter keeps the abilities of a counter.
+type closingCounter struct {
+	*closing
+	sdk.Learner
+	sdk.Snapshotter
 }
 
 func (f *fake) counts() (opened, closed int) {

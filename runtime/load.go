@@ -39,7 +39,11 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 			if same, err := r.unchanged(e, c); same || err != nil {
 				return nil, err
 			}
-			return open(ctx, c, r.backends, r.calls)
+			model, err := open(ctx, c, r.backends, r.calls)
+			if err != nil {
+				return nil, err
+			}
+			return model, r.takeState(ctx, e, model)
 		})
 	})
 	return l
@@ -93,7 +97,9 @@ func (r *Registry) load(e *entry, l *loading, at Location, open func() (*Model, 
 	case model == nil: // the same files as before
 		e.err = nil
 	case e.gone || r.closed || e.unloaded:
-		r.closeIfIdle(&handle{model: model, retired: true})
+		h := newHandle(model)
+		h.retired, h.replaced = true, true
+		r.closeIfIdle(h)
 		l.err = &UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: retryAfter}
 	default:
 		r.install(e, model)
@@ -114,13 +120,19 @@ func (r *Registry) install(e *entry, model *Model) {
 	if old := e.last; old != nil && slices.Equal(old.Stats.edges, model.Stats.edges) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
+	if e.current != nil {
+		e.current.replaced = true
+	}
 	r.retire(e)
-	h := &handle{model: model}
+	h := newHandle(model)
 	model.slots.retain = func() func() { return r.retain(h) }
 	e.current, e.last, e.err, e.unloaded = h, model, nil, false
 	r.fulfil(e)
 	r.bytes += model.bytes
 	r.lru.Add(e, struct{}{})
+	if model.Manifest.Stateful {
+		r.wg.Go(func() { r.keepStates(h) })
+	}
 	if !r.makeRoom(r.loadsUnderWay(), e) {
 		r.cfg.Log.Warn("the loaded models need more memory than models.cache_bytes; all of them are in use or pinned", "bytes", r.bytes)
 	}

@@ -72,23 +72,36 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout+loadGrace)
 	defer cancel()
-	model.scorer, err = backend.Open(ctx, backends.Artifact{
-		Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows,
-	})
-	if err != nil {
+	artifact := backends.Artifact{Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows}
+	if err := model.start(ctx, backend, artifact, calls); err != nil {
 		return nil, err
-	}
-	model.slots = newSlots(calls, model)
-	model.merger = newMerger(model)
-	model.bytes = 2 * int64(len(c.artifact))
-	if user, ok := model.scorer.(sdk.MemoryUser); ok {
-		model.bytes = user.MemoryBytes()
 	}
 	if err := probe.run(ctx, model); err != nil {
 		model.abandon()
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	return model, nil
+	if !m.Stateful {
+		return model, nil
+	}
+	// What the probe's rows have left in a detector that remembers must not serve.
+	model.abandon()
+	return model, model.start(ctx, backend, artifact, calls)
+}
+
+// start opens the detector.
+func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.Artifact, calls *Calls) error {
+	var err error
+	if m.scorer, err = backend.Open(ctx, a); err != nil {
+		return err
+	}
+	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
+	m.slots = newSlots(calls, m)
+	m.merger = newMerger(m)
+	m.bytes = 2 * int64(len(a.Bytes))
+	if user, ok := m.scorer.(sdk.MemoryUser); ok {
+		m.bytes = user.MemoryBytes()
+	}
+	return nil
 }
 
 // loadGrace lets a backend report its own deadline first.
@@ -125,13 +138,16 @@ func (m *Model) prepare(c *contents) error {
 // abandon closes a model that is not to be used, once its calls have returned:
 // one that came late may still run in the detector.
 func (m *Model) abandon() {
-	m.slots.calls.wg.Go(func() { _ = m.close() })
+	scorer, slots := m.scorer, m.slots // which start may replace
+	slots.calls.wg.Go(func() { _ = closeScorer(scorer, slots) })
 }
 
 // close waits for the calls that run and closes the detector.
-func (m *Model) close() error {
-	m.slots.running.Wait()
-	if err := m.scorer.Close(); err != nil {
+func (m *Model) close() error { return closeScorer(m.scorer, m.slots) }
+
+func closeScorer(scorer sdk.Scorer, slots *slots) error {
+	slots.running.Wait()
+	if err := scorer.Close(); err != nil {
 		return fmt.Errorf("closing the detector: %w", err)
 	}
 	return nil

@@ -3,7 +3,6 @@ package runtime
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"sort"
 
@@ -128,19 +127,4 @@ func allFinite(v []float64) bool {
 func (m *Model) Count(scores []float64) {
 	threshold, _ := m.Threshold()
 	m.Stats.record(scores, threshold)
-}
-
-// ErrNotLearning means that a model does not learn.
-var ErrNotLearning = fmt.Errorf("%w: the model does not learn: only stateful models whose detector can do", ErrConflict)
-
-// Learn lets a stateful model learn rows, in order.
-func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
-	learner, ok := m.scorer.(sdk.Learner)
-	if !ok || !m.Manifest.Stateful {
-		return ErrNotLearning
-	}
-	if err := m.slots.run(ctx, func(ctx context.Context) error { return learner.Learn(ctx, in) }); err != nil {
-		return fmt.Errorf("learning %d rows: %w", in.Rows(), err)
-	}
-	return nil
 }

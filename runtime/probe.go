@@ -3,12 +3,14 @@ package runtime
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/stats"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -173,7 +175,7 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 		if m.Manifest.Stateful {
-			return nil // scores may differ from call to call
+			return p.compare(m, first) // from here on scores may differ from call to call
 		}
 	}
 	for i := range first {
@@ -197,6 +199,22 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 			return fmt.Errorf("row %d of the probe scored %v among %d rows but %v alone: a model whose scores depend on the other rows needs batch_dependent: true",
 				i, first[i], n, alone[0])
 		}
+	}
+	return p.explain(ctx, m)
+}
+
+// explain asks a detector that the manifest says to explain itself for one row.
+func (p *probe) explain(ctx context.Context, m *Model) error {
+	if e := m.Manifest.Explanation; e == nil || e.Method != manifest.ExplainNative {
+		return nil
+	}
+	_, err := m.Explain(ctx, p.rows.Slice(0, 1))
+	var failed *sdk.RowErrors
+	if errors.As(err, &failed) && p.real == 0 {
+		return nil // of a row that was made up
+	}
+	if err != nil {
+		return fmt.Errorf("explanation.method is native: %w", err)
 	}
 	return nil
 }

@@ -24,6 +24,7 @@ type Config struct {
 	Pinned     []string // models that are never evicted
 	Lazy       bool     // load on first use only
 	Immutable  bool     // refuse a changed artifact under the same version
+	StateDir   string   // where states of stateful models are kept; empty: in memory
 	Now        func() time.Time
 	Random     func() float64 // in [0, 1)
 	Log        *slog.Logger
@@ -72,14 +73,23 @@ type entry struct {
 	gone        bool // removed from the directory
 	loading     *loading
 	changed     time.Time
-	pending     bool // a change waits for the load that is under way
+	pending     bool    // a change waits for the load that is under way
+	closing     *handle // the stateful model that was retired last
 }
 
 // handle is a loaded model and who uses it.
 type handle struct {
-	model   *Model
-	refs    int
-	retired bool
+	model    *Model
+	refs     int
+	retired  bool
+	ending   bool          // it is being closed
+	replaced bool          // its state has gone on to another, or was never used
+	stop     chan struct{} // closed when it is retired
+	closed   chan struct{} // closed when the detector is
+}
+
+func newHandle(m *Model) *handle {
+	return &handle{model: m, stop: make(chan struct{}), closed: make(chan struct{})}
 }
 
 // loading is a load under way; done is closed at its end.
@@ -107,7 +117,8 @@ type Registry struct {
 	first    chan struct{}  // closed when its loads are, too
 	looks    int
 	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
-	base     context.Context              // of loads
+	states   *snapshots
+	base     context.Context // of loads
 	cancel   context.CancelFunc
 }
 
@@ -128,6 +139,7 @@ func New(cfg Config, backends Backends, calls *Calls) (*Registry, error) {
 	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
 		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
+		states: &snapshots{dir: cfg.StateDir, memory: map[string][]byte{}},
 	}
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -261,14 +273,23 @@ func (r *Registry) retire(e *entry) {
 	r.lru.Remove(e)
 	r.bytes -= h.model.bytes
 	h.retired = true
+	if h.model.Manifest.Stateful && !h.replaced {
+		e.closing = h
+	}
+	close(h.stop)
 	r.closeIfIdle(h)
 }
 
 func (r *Registry) closeIfIdle(h *handle) {
-	if !h.retired || h.refs > 0 {
+	if !h.retired || h.refs > 0 || h.ending {
 		return
 	}
+	h.ending = true // taking the last snapshot uses the model once more
 	r.wg.Go(func() {
+		defer close(h.closed)
+		if !h.replaced {
+			r.keepState(h.model)
+		}
 		if err := h.model.close(); err != nil {
 			r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
 		}

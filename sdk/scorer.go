@@ -36,12 +36,17 @@ type Explainer interface {
 
 // Learner is implemented by a stateful Scorer that can learn from rows.
 type Learner interface {
+	// Learn takes the rows of in into the state, in order; errors.ErrUnsupported
+	// means that this detector does not learn.
 	Learn(ctx context.Context, in *Batch) error
 }
 
 // Snapshotter is implemented by a stateful Scorer whose state can be saved.
 type Snapshotter interface {
+	// Save returns the state; errors.ErrUnsupported means that this detector
+	// keeps none that could be saved.
 	Save(ctx context.Context) ([]byte, error)
+	// Load replaces the state by one that Save of the same version returned.
 	Load(ctx context.Context, state []byte) error
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -20,6 +21,7 @@ type scorer struct {
 	dtype   sdk.DType
 	start   []byte // the init block
 	explain bool
+	revive  func(context.Context, *instance) error // of a stateful plugin's new instance
 
 	mu     sync.Mutex
 	idle   []*instance // the one used last comes last
@@ -53,8 +55,9 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 	if err == nil {
 		err = d.agrees(features)
 	}
-	if err == nil && (d.Stateful || a.Manifest.Stateful) {
-		err = errors.New("stateful modules are not served yet")
+	stateful := err == nil && (d.Stateful || a.Manifest.Stateful)
+	if _, learns := i.functions[exportLearn]; stateful && a.Manifest.LearnOnline && !learns {
+		err = fmt.Errorf("learning: online needs a module that exports %s", exportLearn)
 	}
 	if err == nil {
 		err = i.init(ctx, s.start)
@@ -63,13 +66,22 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 		return nil, errors.Join(err, i.close())
 	}
 	s.info = sdk.Info{
-		Name: a.Manifest.ID, Version: a.Manifest.Version, Algorithm: d.Algorithm, Features: features, Concurrency: cfg.Instances,
+		Name: a.Manifest.ID, Version: a.Manifest.Version, Algorithm: d.Algorithm, Features: features,
+		Concurrency: cfg.Instances, Stateful: stateful,
+	}
+	if stateful {
+		s.info.Concurrency = 1 // there is one state
 	}
 	s.shrink = time.AfterFunc(time.Hour, s.closeIdle)
 	s.shrink.Stop()
 	_, s.explain = i.functions[exportExplain]
 	s.put(i)
-	if s.explain {
+	switch {
+	case stateful && s.explain:
+		return &statefulExplainer{newStateful(s, cfg.Log, a.Manifest), explainer{s}}, nil
+	case stateful:
+		return newStateful(s, cfg.Log, a.Manifest), nil
+	case s.explain:
 		return &explainer{s}, nil
 	}
 	return s, nil
@@ -116,6 +128,9 @@ func (s *scorer) get(ctx context.Context) (*instance, error) {
 	}
 	if _, err = i.describe(ctx); err == nil {
 		err = i.init(ctx, s.start)
+	}
+	if err == nil && s.revive != nil {
+		err = s.revive(ctx, i)
 	}
 	if err != nil {
 		return nil, errors.Join(err, i.close())
@@ -178,14 +193,18 @@ func (e *explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) e
 	return e.run(ctx, i, exportExplain, in, out)
 }
 
-// run calls score or explain.
-func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Batch, out []float64) error {
-	rows, cols := in.Rows(), len(s.info.Features)
+// inputBytes is the size of the matrix of a batch.
+func (s *scorer) inputBytes(in *sdk.Batch) uint64 {
 	width := 8
 	if s.dtype == sdk.Float32 {
 		width = 4
 	}
-	size := uint64(rows) * uint64(cols) * uint64(width)
+	return uint64(in.Rows()) * uint64(len(s.info.Features)) * uint64(width)
+}
+
+// run calls score or explain.
+func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Batch, out []float64) error {
+	rows, cols, size := in.Rows(), len(s.info.Features), s.inputBytes(in)
 	if err := i.reserve(ctx, &i.in, size, i.out); err != nil {
 		return err
 	}

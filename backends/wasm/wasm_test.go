@@ -199,7 +199,6 @@ func TestRefusedPlugins(t *testing.T) {
 		"other number": {"features: [{name: x, dtype: float64}]\n", distance(t), "lists 1 features; the module has 2"},
 		"other dtype":  {"features: [{name: x, dtype: float32}, {name: y, dtype: float32}]\n", distance(t), "matrix of float32; the module takes float64"},
 		"init fails":   {xy + "config: {centre: [1]}\n", distance(t), "the centre has 1 values for 2 features"},
-		"stateful":     {xy + "stateful: true\nconfig: {centre: [1, 1]}\n", distance(t), "stateful"},
 		"too little":   {xy + "limits: {memory: 1MiB}\nconfig: {centre: [1, 1]}\n", distance(t), "memory"},
 		"no module":    {xy, []byte("nonsense"), "does not begin"},
 		"empty module": {xy, []byte("\x00asm\x01\x00\x00\x00"), "it does not export its memory"},

@@ -58,6 +58,15 @@ func stateDir(cfg *config.Config) string {
 	return dir
 }
 
+// snapshotDir is where the states of stateful models are kept.
+func snapshotDir(cfg *config.Config) string {
+	dir := stateDir(cfg)
+	if dir == "" {
+		return ""
+	}
+	return filepath.Join(dir, "snapshots")
+}
+
 // openBackends makes the backends that are switched on; the returned function
 // gives back what they hold when no model is open any more.
 func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func()) {

@@ -2,7 +2,6 @@ package wasm
 
 import (
 	"encoding/json"
-	"fmt"
 	"unsafe"
 )
 
@@ -20,8 +19,10 @@ func Register(d Detector) { plugin = d }
 var blocks = map[uintptr][]byte{}
 
 var (
+	dtype     string // as described
 	described []byte // the host copies it at once
 	lastError []byte
+	saved     []byte
 )
 
 const (
@@ -46,8 +47,10 @@ func free(at, _ uint32) { delete(blocks, uintptr(at)) }
 
 //go:wasmexport pynomaly_describe
 func describe() uint64 {
+	d := plugin.Describe()
+	dtype = d.DType
 	var err error
-	if described, err = json.Marshal(plugin.Describe()); err != nil {
+	if described, err = json.Marshal(d); err != nil {
 		return 0
 	}
 	return pack(described)
@@ -70,9 +73,38 @@ func score(in, rows, cols, out uint32) uint32 {
 //go:wasmexport pynomaly_explain
 func explain(in, rows, cols, out uint32) uint32 {
 	if plugin.Explain == nil {
-		return status(fmt.Errorf("the detector does not explain itself"))
+		return status(errNoExplain)
 	}
 	return status(plugin.Explain(matrixAt(in, rows, cols), view[float64](out, int(rows*(1+cols)))))
+}
+
+//go:wasmexport pynomaly_learn
+func learn(in, rows, cols uint32) uint32 {
+	if plugin.Learn == nil {
+		return status(errNoLearn)
+	}
+	return status(plugin.Learn(matrixAt(in, rows, cols)))
+}
+
+//go:wasmexport pynomaly_save
+func save() uint64 {
+	saved = nil
+	if plugin.Save == nil {
+		return 0
+	}
+	var err error
+	if saved, err = plugin.Save(); err != nil {
+		panic(err) // the host destroys the instance: its state cannot be trusted
+	}
+	return pack(saved)
+}
+
+//go:wasmexport pynomaly_load
+func load(at, size uint32) uint32 {
+	if plugin.Load == nil {
+		return status(errNoState)
+	}
+	return status(plugin.Load(append([]byte(nil), view[byte](at, int(size))...)))
 }
 
 //go:wasmexport pynomaly_last_error
@@ -92,7 +124,7 @@ func status(err error) uint32 {
 func matrixAt(in, rows, cols uint32) Matrix {
 	m := Matrix{Rows: int(rows), Cols: int(cols)}
 	n := m.Rows * m.Cols
-	switch plugin.Describe().DType {
+	switch dtype {
 	case "float32":
 		m.Float32s = view[float32](in, n)
 	case "int64":

@@ -28,6 +28,9 @@ type Description struct {
 	Orientation string `json:"orientation,omitempty"`
 	// Threshold is on the oriented score; nil: as the manifest says.
 	Threshold *float64 `json:"threshold,omitempty"`
+	// Stateful detectors remember rows: there is one instance, and calls reach it
+	// one at a time, in order.
+	Stateful bool `json:"stateful,omitempty"`
 }
 
 // Setup is what a detector is given before its first rows.
@@ -64,7 +67,19 @@ type Detector struct {
 	// Explain writes, for each row, a base value and a contribution of each
 	// column to the raw score: len(out) is Rows x (1 + Cols).
 	Explain func(in Matrix, out []float64) error
+	// Learn takes rows into the state of a stateful detector, in order.
+	Learn func(in Matrix) error
+	// Save returns the state, and Load replaces it by one that Save returned.
+	Save func() ([]byte, error)
+	Load func(state []byte) error
 }
+
+// The failures of what a detector leaves out.
+var (
+	errNoExplain = fmt.Errorf("the detector does not explain itself: %w", errors.ErrUnsupported)
+	errNoLearn   = fmt.Errorf("the detector does not learn: %w", errors.ErrUnsupported)
+	errNoState   = fmt.Errorf("the detector has no state that can be saved: %w", errors.ErrUnsupported)
+)
 
 // ErrSetup is wrapped by errors over what the host hands a detector.
 var ErrSetup = errors.New("the init block is malformed")

@@ -1,0 +1,182 @@
+// Package hbos is the detector HBOS: histogram-based outlier scores (Goldstein
+// and Dengel 2012), with PyOD's smoothing and treatment of values out of range.
+package hbos
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"sort"
+
+	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
+)
+
+// Algorithm names the detector.
+const Algorithm = "HBOS"
+
+// File is what Fit writes and the detector reads.
+const File = "histograms.json"
+
+// Smoothing is added to a density before the logarithm; Tolerance is how many bin
+// widths beyond the histogram still count as its last bin.
+const (
+	Smoothing = 0.1
+	Tolerance = 0.5
+)
+
+// histogram is one feature's.
+type histogram struct {
+	Edges   []float64 `json:"edges"`
+	Density []float64 `json:"density"`
+
+	terms []float64 // -log2(density + smoothing)
+	rare  float64   // the largest of them
+}
+
+type model struct {
+	Smoothing float64     `json:"smoothing"`
+	Tolerance float64     `json:"tolerance"`
+	Features  []histogram `json:"features"`
+}
+
+// New returns the detector. A row's score is the sum over its features of
+// -log2(density + smoothing); these terms are its explanation.
+func New() wasm.Detector {
+	m := &model{}
+	return wasm.Detector{
+		Describe: func() wasm.Description {
+			return wasm.Description{Name: "hbos", Version: "1.0.0", Algorithm: Algorithm, DType: "float64"}
+		},
+		Init:    m.init,
+		Score:   m.score,
+		Explain: m.explain,
+	}
+}
+
+func (m *model) init(s wasm.Setup) error {
+	*m = model{}
+	if err := json.Unmarshal(s.Files[File], m); err != nil {
+		return fmt.Errorf("%w: %s: %w", fit.ErrFile, File, err)
+	}
+	if len(m.Features) != len(s.Features) {
+		return fmt.Errorf("%w: %s has %d histograms for %d features", fit.ErrFile, File, len(m.Features), len(s.Features))
+	}
+	for j := range m.Features {
+		if err := m.Features[j].prepare(m.Smoothing); err != nil {
+			return fmt.Errorf("%w: %s: feature %d: %w", fit.ErrFile, File, j, err)
+		}
+	}
+	return nil
+}
+
+func (h *histogram) prepare(smoothing float64) error {
+	if len(h.Density) < 1 || len(h.Edges) != len(h.Density)+1 || !sort.Float64sAreSorted(h.Edges) {
+		return errors.New("a histogram has one edge more than it has bins, in order")
+	}
+	h.rare = math.Inf(-1)
+	for _, d := range h.Density {
+		if d < 0 || !(d+smoothing > 0) {
+			return errors.New("densities are not negative, and smoothing is above 0")
+		}
+		term := -math.Log2(d + smoothing)
+		h.terms, h.rare = append(h.terms, term), max(h.rare, term)
+	}
+	return nil
+}
+
+// term looks a value up: bins are closed on the right.
+func (h *histogram) term(x, tolerance float64) float64 {
+	last := len(h.Edges) - 1
+	switch bin := sort.SearchFloat64s(h.Edges, x); {
+	case math.IsNaN(x):
+		return x
+	case bin == 0:
+		if h.Edges[0]-x > (h.Edges[1]-h.Edges[0])*tolerance {
+			return h.rare
+		}
+		return h.terms[0]
+	case bin > last:
+		if x-h.Edges[last] > (h.Edges[last]-h.Edges[last-1])*tolerance {
+			return h.rare
+		}
+		return h.terms[last-1]
+	default:
+		return h.terms[bin-1]
+	}
+}
+
+func (m *model) score(in wasm.Matrix, out []float64) error {
+	if in.Cols != len(m.Features) {
+		return fmt.Errorf("rows have %d columns, not %d", in.Cols, len(m.Features))
+	}
+	for i := range in.Rows {
+		sum := 0.0
+		for j, x := range in.Float64s[i*in.Cols : (i+1)*in.Cols] {
+			sum += m.Features[j].term(x, m.Tolerance)
+		}
+		out[i] = sum
+	}
+	return nil
+}
+
+func (m *model) explain(in wasm.Matrix, out []float64) error {
+	if in.Cols != len(m.Features) {
+		return fmt.Errorf("rows have %d columns, not %d", in.Cols, len(m.Features))
+	}
+	for i := range in.Rows {
+		row := out[i*(1+in.Cols) : (i+1)*(1+in.Cols)]
+		row[0] = 0
+		for j, x := range in.Float64s[i*in.Cols : (i+1)*in.Cols] {
+			row[1+j] = m.Features[j].term(x, m.Tolerance)
+		}
+	}
+	return nil
+}
+
+// Fit makes a histogram of every column, with bins of one width.
+func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
+	if err := d.Check(); err != nil {
+		return fit.Result{}, err
+	}
+	if o.Bins < 1 || o.Bins > 10000 {
+		return fit.Result{}, fmt.Errorf("%d bins cannot be made: 1 to 10000", o.Bins)
+	}
+	m := model{Smoothing: Smoothing, Tolerance: Tolerance}
+	for j := range d.Cols {
+		m.Features = append(m.Features, bins(d.Column(j), o.Bins))
+	}
+	text, err := json.Marshal(m)
+	if err != nil {
+		return fit.Result{}, fmt.Errorf("writing %s: %w", File, err)
+	}
+	return fit.Result{Files: map[string][]byte{File: append(text, '\n')}}, nil
+}
+
+// bins counts as NumPy's histogram does: the last bin is closed on both sides.
+func bins(values []float64, n int) histogram {
+	low, high := values[0], values[0]
+	for _, v := range values {
+		low, high = min(low, v), max(high, v)
+	}
+	if low == high {
+		low, high = low-0.5, high+0.5
+	}
+	h := histogram{Edges: make([]float64, n+1), Density: make([]float64, n)}
+	step := (high - low) / float64(n)
+	for i := range h.Edges {
+		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine has the same edges
+	}
+	h.Edges[n] = high
+	for _, v := range values {
+		// The last edge that is not above v, or the last bin.
+		bin := sort.Search(n, func(i int) bool { return h.Edges[i+1] > v })
+		h.Density[min(bin, n-1)]++
+	}
+	for i := range h.Density {
+		h.Density[i] /= h.Edges[i+1] - h.Edges[i]
+		h.Density[i] /= float64(len(values))
+	}
+	return h
+}

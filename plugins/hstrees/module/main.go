@@ -1,0 +1,11 @@
+// Command module is the detector hstrees as a plugin.
+package main
+
+import (
+	"github.com/pynomaly/pynomaly-runtime/plugins/hstrees"
+	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
+)
+
+func init() { wasm.Register(hstrees.New()) }
+
+func main() {}

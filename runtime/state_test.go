@@ -1,0 +1,243 @@
+package runtime_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// counter is a stateful detector: the score of a row is how many rows it has
+// learned. A row of -1 makes it fail.
+type counter struct{ rows uint64 }
+
+func (*counter) Info() sdk.Info { return sdk.Info{Stateful: true} }
+func (*counter) Close() error   { return nil }
+
+func (c *counter) Score(_ context, in *sdk.Batch, out []float64) error {
+	for i, v := range in.Float64s() {
+		if v == -1 {
+			return errors.New("torn")
+		}
+		out[i] = float64(c.rows)
+	}
+	return nil
+}
+
+func (c *counter) Learn(_ context, in *sdk.Batch) error {
+	c.rows += uint64(in.Rows())
+	return nil
+}
+
+func (c *counter) Save(context) ([]byte, error) {
+	return binary.LittleEndian.AppendUint64(nil, c.rows), nil
+}
+
+func (c *counter) Load(_ context, state []byte) error {
+	if len(state) != 8 {
+		return errors.New("8 bytes are wanted")
+	}
+	c.rows = binary.LittleEndian.Uint64(state)
+	return nil
+}
+
+func newCounter(*manifest.Manifest) sdk.Scorer { return &counter{} }
+
+const online = "stateful: true\nlearning: online\n"
+
+func xs(t testing.TB, m *runtime.Model, values ...float64) *sdk.Batch {
+	t.Helper()
+	b := sdk.NewBatch(m.Schema().Features())
+	b.Resize(len(values))
+	copy(b.Float64s(), values)
+	return b
+}
+
+func predict(t testing.TB, r *runtime.Registry, id, version string, n int) []float64 {
+	t.Helper()
+	lease, err := r.Acquire(t.Context(), id, version, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	out := make([]float64, n)
+	if failed, err := lease.Model().Predict(t.Context(), xs(t, lease.Model(), make([]float64, n)...), 0, out); err != nil || failed != nil {
+		t.Fatal(failed, err)
+	}
+	return out
+}
+
+// TestOnlineLearning: each row is scored, then learned, in order; requests do not
+// come between the rows of others; the probe leaves nothing behind.
+func TestOnlineLearning(t *testing.T) {
+	m := openFake(t, simple("m", "1.0.0")+online, nil, newCounter)
+	out := make([]float64, 3)
+	if _, err := m.Predict(t.Context(), xs(t, m, 5, 6, 7), 0, out); err != nil || out[0] != 0 || out[1] != 1 || out[2] != 2 {
+		t.Fatalf("%v, %v", out, err)
+	}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			out := make([]float64, 50)
+			if _, err := m.Predict(t.Context(), xs(t, m, make([]float64, 50)...), 7, out); err != nil {
+				t.Error(err)
+			}
+			for i := range out {
+				if out[i] != out[0]+float64(i) {
+					t.Errorf("row %d scored %v after a first %v", i, out[i], out[0])
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := m.Learn(t.Context(), xs(t, m, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := m.Predict(t.Context(), xs(t, m, 0), 0, out[:1]); err != nil || out[0] != 405 {
+		t.Errorf("%v, %v", out[0], err)
+	}
+	if _, err := m.Predict(t.Context(), xs(t, m, 0, -1, 0), 0, out); !errors.Is(err, runtime.ErrScoring) {
+		t.Errorf("a batch that fails half-way: %v", err)
+	}
+	if m.Close() != nil {
+		t.Error("closing failed")
+	}
+}
+
+// TestStateWithoutLearning: a stateful model that does not learn online scores
+// without learning; one whose detector does not learn says so.
+func TestStateWithoutLearning(t *testing.T) {
+	m := openFake(t, simple("m", "1.0.0"), nil, newCounter) // stateful by the detector's word
+	defer m.Close()
+	out := make([]float64, 2)
+	for range 2 {
+		if _, err := m.Predict(t.Context(), xs(t, m, 1, 2), 0, out); err != nil || out[1] != 0 {
+			t.Fatalf("%v, %v", out, err)
+		}
+	}
+	if !m.Manifest.Stateful {
+		t.Error("not known to be stateful")
+	}
+	plain := openFake(t, simple("m", "1.0.0"), nil, func(*manifest.Manifest) sdk.Scorer { return sums{} })
+	defer plain.Close()
+	if err := plain.Learn(t.Context(), xs(t, plain, 1)); !errors.Is(err, runtime.ErrNotLearning) {
+		t.Errorf("%v", err)
+	}
+	if state, err := plain.Save(t.Context()); state != nil || err != nil {
+		t.Errorf("%v, %v", state, err)
+	}
+}
+
+func TestGoldenRowsOfStatefulModels(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+online+"golden: {rows: g}\n")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "m", "1.0.0", "g"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func() error {
+		all, err := runtime.Find(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := all[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: bare{newCounter}}, runtime.NewCalls(1))
+		if err == nil {
+			defer m.Close()
+		}
+		return err
+	}
+	write(`{"data": [1], "score": 0}` + "\n" + `{"data": [1], "score": 1}` + "\n")
+	if err := at(); err != nil {
+		t.Error(err)
+	}
+	write(`{"data": [1], "score": 0}` + "\n" + `{"data": [1], "score": 7}` + "\n")
+	if err := at(); err == nil || !strings.Contains(err.Error(), "the manifest expects 7") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestSnapshots: a state outlives unloading, a changed manifest and the host; a new
+// version, and a damaged snapshot, start empty and say so.
+func TestSnapshots(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+online)
+	f := &fake{open: newCounter}
+	with := func(c *runtime.Config) { c.StateDir = state }
+	warnings := func(r *runtime.Registry, version string) string {
+		m, err := r.Peek("m", version)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(m.Warnings, "\n")
+	}
+	t.Run("first host", func(t *testing.T) {
+		r := follow(t, dir, f, with)
+		if w := warnings(r, ""); !strings.Contains(w, "started empty: there is no snapshot") {
+			t.Errorf("warnings %q", w)
+		}
+		predict(t, r, "m", "", 10)
+		if _, err := r.Unload("m", ""); err != nil {
+			t.Fatal(err)
+		}
+		lease, err := r.Load(t.Context(), "m", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Release()
+		if out := predict(t, r, "m", "", 1); out[0] != 10 || warnings(r, "") != "" {
+			t.Errorf("after an unload %v, %q", out, warnings(r, ""))
+		}
+		writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+online+"description: changed\n")
+		testkit.Eventually(t, "the change is taken up", func() bool {
+			m, err := r.Peek("m", "")
+			return err == nil && m.Manifest.Description == "changed"
+		})
+		if out := predict(t, r, "m", "", 1); out[0] != 11 {
+			t.Errorf("after a change %v", out)
+		}
+		writeModel(t, dir, "m", "1.1.0", simple("m", "1.1.0")+online)
+		testkit.Eventually(t, "the new version is loaded", func() bool { _, err := r.Peek("m", "1.1.0"); return err == nil })
+		if out := predict(t, r, "m", "1.1.0", 1); out[0] != 0 || !strings.Contains(warnings(r, "1.1.0"), "started empty") {
+			t.Errorf("a new version %v, %q", out, warnings(r, "1.1.0"))
+		}
+	})
+	t.Run("second host", func(t *testing.T) {
+		r := follow(t, dir, f, with)
+		if out := predict(t, r, "m", "1.0.0", 1); out[0] != 12 {
+			t.Errorf("after a restart %v", out)
+		}
+	})
+	if err := os.WriteFile(filepath.Join(state, "m@1.0.0.state"), []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Run("damaged", func(t *testing.T) {
+		r := follow(t, dir, f, with)
+		if out := predict(t, r, "m", "1.0.0", 1); out[0] != 0 || !strings.Contains(warnings(r, "1.0.0"), "damaged") {
+			t.Errorf("%v, %q", out, warnings(r, "1.0.0"))
+		}
+	})
+}
+
+// TestSnapshotInterval: snapshots are taken while the model serves.
+func TestSnapshotInterval(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+online+"snapshot_interval: 10ms\n")
+	r := follow(t, dir, &fake{open: newCounter}, func(c *runtime.Config) { c.StateDir = state; c.Log = slog.New(slog.DiscardHandler) })
+	predict(t, r, "m", "", 7)
+	testkit.Eventually(t, "a snapshot holds what was learned", func() bool {
+		data, err := os.ReadFile(filepath.Join(state, "m@1.0.0.state"))
+		return err == nil && len(data) > 8 && data[len(data)-8] == 7
+	})
+}

@@ -1,0 +1,107 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// NewScorer makes a Scorer of a detector, natively: what the host does with a
+// module, without one. The features are those that s gives, or else those that d
+// describes. Calls of the Scorer come one at a time.
+func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
+	description := d.Describe()
+	dtype, err := sdk.ParseDType(description.DType)
+	if err != nil || !dtype.Numeric() {
+		return nil, fmt.Errorf("dtype %q is not float32, float64 or int64", description.DType)
+	}
+	if s.Features == nil {
+		for _, name := range description.Features {
+			s.Features = append(s.Features, Feature{Name: name, DType: description.DType})
+		}
+	}
+	n := &native{detector: d, info: sdk.Info{
+		Name: description.Name, Version: description.Version, Algorithm: description.Algorithm,
+		Concurrency: 1, Stateful: description.Stateful,
+	}}
+	for _, f := range s.Features {
+		n.info.Features = append(n.info.Features, sdk.Feature{Name: f.Name, DType: dtype})
+	}
+	if s.DType == "" {
+		s.DType = description.DType
+	}
+	if d.Init != nil {
+		if err := d.Init(s); err != nil {
+			return nil, fmt.Errorf("initialising: %w", err)
+		}
+	}
+	return n, nil
+}
+
+// native is a detector as a Scorer.
+type native struct {
+	detector Detector
+	info     sdk.Info
+}
+
+func (n *native) matrix(in *sdk.Batch) Matrix {
+	return Matrix{Rows: in.Rows(), Cols: len(n.info.Features), Float32s: in.Float32s(), Float64s: in.Float64s(), Int64s: in.Int64s()}
+}
+
+// Info implements sdk.Scorer.
+func (n *native) Info() sdk.Info { return n.info }
+
+// Close implements sdk.Scorer.
+func (n *native) Close() error { return nil }
+
+// Score implements sdk.Scorer.
+func (n *native) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if err := ctx.Err(); err != nil || in.Rows() == 0 {
+		return err
+	}
+	return n.detector.Score(n.matrix(in), out)
+}
+
+// Explain implements sdk.Explainer.
+func (n *native) Explain(_ context.Context, in *sdk.Batch, out []float64) error {
+	if n.detector.Explain == nil {
+		return errNoExplain
+	}
+	return n.detector.Explain(n.matrix(in), out)
+}
+
+// Learn implements sdk.Learner.
+func (n *native) Learn(_ context.Context, in *sdk.Batch) error {
+	if n.detector.Learn == nil {
+		return errNoLearn
+	}
+	return n.detector.Learn(n.matrix(in))
+}
+
+// Save implements sdk.Snapshotter.
+func (n *native) Save(context.Context) ([]byte, error) {
+	if n.detector.Save == nil {
+		return nil, errNoState
+	}
+	return n.detector.Save()
+}
+
+// Load implements sdk.Snapshotter.
+func (n *native) Load(_ context.Context, state []byte) error {
+	if n.detector.Load == nil {
+		return errNoState
+	}
+	if len(state) == 0 {
+		return errors.New("a snapshot of 0 bytes cannot be loaded")
+	}
+	return n.detector.Load(state)
+}
+
+var (
+	_ sdk.Scorer      = (*native)(nil)
+	_ sdk.Explainer   = (*native)(nil)
+	_ sdk.Learner     = (*native)(nil)
+	_ sdk.Snapshotter = (*native)(nil)
+)
