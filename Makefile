@@ -13,14 +13,21 @@ export GOWORK = off
 export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
 
 MODULES  := . sdk bench tools
+DETECTORS := copod ecod hbos hstrees
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 
-.PHONY: build run test test-go test-build test-api lint bench soak fuzz image image-debug onnxruntime clean
+.PHONY: build detectors run test test-go test-build test-api lint bench soak fuzz image image-debug onnxruntime clean
 
-build:
+build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
+
+# The reference detectors as WASM modules, which `model fit` puts into models.
+detectors:
+	@for name in $(DETECTORS); do \
+		GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$name.wasm ./plugins/$$name/module || exit 1; \
+	done
 
 onnxruntime:
 	@scripts/onnxruntime.sh $(BIN)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
@@ -160,4 +162,40 @@ func (m *Model) Close() error {
 	case <-time.After(closeGrace):
 		return ErrLate
 	}
+}
+
+// Artifact reads a model for opening it by its backend alone, without what the
+// host makes of its scores.
+func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, error) {
+	none := backends.Artifact{}
+	if p.Err != nil {
+		return nil, none, p.Err
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return nil, none, fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	c, err := read(root, p.Location)
+	if err != nil {
+		return nil, none, err
+	}
+	m := c.manifest
+	backend, ok := with[m.Backend]
+	if !ok {
+		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
+	}
+	if err := backend.Complete(m, c.artifact); err != nil {
+		return nil, none, err
+	}
+	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}
+	if err := model.prepare(c); err != nil {
+		return nil, none, err
+	}
+	probe, err := newProbe(model, c)
+	if err != nil {
+		return nil, none, err
+	}
+	a := backends.Artifact{Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows}
+	return backend, a, nil
 }

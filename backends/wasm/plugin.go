@@ -262,6 +262,12 @@ type failedError struct{ text string }
 
 func (e *failedError) Error() string { return e.text }
 
+// Is knows how a guest says that an export, which its SDK always has, does nothing:
+// its text ends with that of errors.ErrUnsupported.
+func (e *failedError) Is(target error) bool {
+	return target == errors.ErrUnsupported && strings.HasSuffix(e.text, errors.ErrUnsupported.Error())
+}
+
 // check turns a status into an error: a *failedError, or the instance is lost.
 func (i *instance) check(ctx context.Context, name string, status uint64) error {
 	switch uint32(status) {

@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"sync"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -37,8 +39,10 @@ type Backend struct {
 	private     bool
 	unavailable error
 
-	mu       sync.Mutex
-	compiled map[string]error // by digest of the metered module: what came of compiling it
+	version string // part of the name of each module's directory
+
+	mu      sync.Mutex
+	refused map[string]error // modules that cannot be compiled, by directory
 }
 
 var _ backends.Backend = (*Backend)(nil)
@@ -46,7 +50,7 @@ var _ backends.Backend = (*Backend)(nil)
 // New prepares the directory of compiled code. It never fails: Err says whether
 // modules can be opened, and Open repeats it.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, compiled: map[string]error{}}
+	b := &Backend{cfg: cfg, version: codeVersion(), refused: map[string]error{}}
 	if b.cfg.Instances < 1 {
 		b.cfg.Instances = 1
 	}
@@ -149,26 +153,23 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	return s, nil
 }
 
-// load meters a module and compiles it, once a process.
+// load meters a module and compiles it, unless that was done before.
 func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byte) (*plugin, error) {
 	if b.unavailable != nil {
 		return nil, b.unavailable
 	}
-	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
+	sum := sha256.Sum256(artifact)
+	dir := filepath.Join(b.dir, hex.EncodeToString(sum[:])+"-"+b.version)
+	metered, err := b.prepare(ctx, dir, artifact)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return nil, err
 	}
 	memory := m.Limits.Memory
 	if b.cfg.MaxMemory > 0 {
 		memory = min(memory, b.cfg.MaxMemory)
 	}
-	sum := sha256.Sum256(metered)
-	if err := b.compile(ctx, hex.EncodeToString(sum[:]), metered); err != nil {
-		return nil, err
-	}
-	seed := sha256.Sum256(artifact)
 	p, err := newPlugin(ctx, pluginConfig{
-		module: metered, cache: filepath.Join(b.dir, "code"), memory: memory, seed: seed,
+		module: metered, cache: filepath.Join(dir, "code"), memory: memory, seed: sum,
 		log: b.cfg.Log.With("model_id", m.ID, "version", m.Version),
 	})
 	if err != nil {
@@ -177,16 +178,74 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 	return p, nil
 }
 
-// compile has a module compiled into the cache by a process of its own.
-func (b *Backend) compile(ctx context.Context, key string, metered []byte) error {
-	b.mu.Lock() // one at a time: it takes a processor and much memory
+// prepare returns the metered form of a module, whose code lies in dir afterwards.
+func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]byte, error) {
+	b.mu.Lock() // one at a time: compiling takes a processor and much memory
 	defer b.mu.Unlock()
-	if err, done := b.compiled[key]; done {
-		return err
+	if err, known := b.refused[dir]; known {
+		return nil, err
 	}
-	err := compileInChild(ctx, filepath.Join(b.dir, "code"), metered)
-	if ctx.Err() == nil {
-		b.compiled[key] = err
+	// It is written last: where it is, the code is.
+	file := filepath.Join(dir, "metered.wasm")
+	if metered, err := readSealed(file); err == nil {
+		return metered, nil
 	}
-	return err
+	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	}
+	code := filepath.Join(dir, "code")
+	if err := os.MkdirAll(code, 0o700); err != nil {
+		return nil, fmt.Errorf("making the cache's directory: %w", err)
+	}
+	if err := compileInChild(ctx, code, metered); err != nil {
+		if ctx.Err() == nil && errors.Is(err, backends.ErrRefused) {
+			b.refused[dir] = err
+		}
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return metered, writeSealed(file, metered)
+}
+
+// readSealed reads a file whose first bytes are the checksum of the others.
+func readSealed(file string) ([]byte, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	}
+	if len(data) < sha256.Size || sha256.Sum256(data[sha256.Size:]) != [sha256.Size]byte(data) {
+		return nil, fmt.Errorf("%s is damaged", file)
+	}
+	return data[sha256.Size:], nil
+}
+
+func writeSealed(file string, data []byte) error {
+	sum := sha256.Sum256(data)
+	tmp, err := os.CreateTemp(filepath.Dir(file), ".new-*")
+	if err != nil {
+		return fmt.Errorf("writing to the cache: %w", err)
+	}
+	_, err = tmp.Write(append(sum[:], data...))
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), file)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("writing to the cache: %w", err), os.Remove(tmp.Name()))
+	}
+	return nil
+}
+
+// codeVersion names what decides on the code of a module, beside the module: the
+// rewriter, the compiler and the platform.
+func codeVersion() string {
+	const compiler = "github.com/tetratelabs/wazero"
+	version := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			if d.Path == compiler {
+				version = d.Version
+			}
+		}
+	}
+	return fmt.Sprintf("meter%d-wazero-%s-%s", meter.Version, version, runtime.GOARCH)
 }

@@ -22,7 +22,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	s := streams{in, out, errs}
 	root := &cobra.Command{
 		Use:           "pynomaly-runtime",
-		Short:         "Serve anomaly detectors: ONNX graphs behind REST and WebSocket",
+		Short:         "Serve anomaly detectors: ONNX graphs and WASM plugins behind REST and WebSocket",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
@@ -32,7 +32,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	root.SetErr(errs)
 	deploy := &cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}
 	deploy.AddCommand(serveCommand(s))
-	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), versionCommand(s))
+	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), versionCommand(s))
 	return root
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
@@ -31,6 +32,12 @@ type initOptions struct {
 
 // goldenRows is how many training rows become golden rows.
 const goldenRows = 16
+
+// The files that are written for a manifest that was fitted.
+const (
+	goldenFile  = "golden.ndjson"
+	trainScores = "train_scores.f64"
+)
 
 func modelInit(s streams) *cobra.Command {
 	o := initOptions{}
@@ -147,31 +154,41 @@ func writeModel(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// fitManifest scores the training rows and fills in what follows from them.
-func fitManifest(ctx context.Context, model *host.Model, o initOptions, files map[string][]byte) error {
-	f, err := os.Open(o.train)
+// readTraining reads rows from a CSV file; columns that are no features are passed
+// over.
+func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
+	f, err := os.Open(file)
 	if err != nil {
-		return fmt.Errorf("opening the training rows: %w", err)
+		return nil, fmt.Errorf("opening the training rows: %w", err)
 	}
 	defer f.Close()
-	t, err := table.Open(table.CSV, f, io.Discard, model.Schema(), table.Options{Extra: true})
+	t, err := table.Open(table.CSV, f, io.Discard, schema, table.Options{Extra: true})
 	if err != nil {
-		return fmt.Errorf("%s: %w", o.train, err)
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	d := model.Schema().NewDecoder()
+	d := schema.NewDecoder()
 	for {
 		if _, err := t.Read(d, 1000); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return fmt.Errorf("%s: %w", o.train, err)
+			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 	if failed := d.Failed(); len(failed) > 0 {
-		return fmt.Errorf("%s: row %d: %s", o.train, failed[0].Row+1, reason(failed[0]))
+		return nil, fmt.Errorf("%s: row %d: %s", file, failed[0].Row+1, reason(failed[0]))
 	}
-	rows := d.Batch()
-	if rows.Rows() < 10 {
-		return fmt.Errorf("%s has %d rows; at least 10 are needed", o.train, rows.Rows())
+	const least = 10
+	if n := d.Batch().Rows(); n < least {
+		return nil, fmt.Errorf("%s has %d rows; at least %d are needed", file, n, least)
+	}
+	return d.Batch(), nil
+}
+
+// fitManifest scores the training rows and fills in what follows from them.
+func fitManifest(ctx context.Context, model *host.Model, o initOptions, files map[string][]byte) error {
+	rows, err := readTraining(o.train, model.Schema())
+	if err != nil {
+		return err
 	}
 	scores := make([]float64, rows.Rows())
 	bad, err := model.Predict(ctx, rows, 256, scores)
@@ -188,19 +205,41 @@ func fitManifest(ctx context.Context, model *host.Model, o initOptions, files ma
 			m.Explanation.Method = manifest.ExplainExact
 		}
 	}
-	if files["golden.ndjson"], err = golden(rows, scores); err != nil {
+	if files[goldenFile], err = golden(rows, scores); err != nil {
 		return err
 	}
-	m.Golden = &manifest.Golden{Rows: "golden.ndjson", Tolerance: manifest.DefaultTolerance}
-	slices.Sort(scores)
-	threshold := percentile(scores, 1-o.contamination)
-	m.Threshold = &threshold
-	files["train_scores.f64"] = encodeScores(scores)
-	sum := sha256.Sum256(files["train_scores.f64"])
-	m.Files = map[string]string{"train_scores.f64": "sha256:" + hex.EncodeToString(sum[:])}
-	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: "train_scores.f64"}
-	m.Confidence = &manifest.Confidence{Contamination: o.contamination, TrainingSize: len(scores)}
+	m.Golden = &manifest.Golden{Rows: goldenFile, Tolerance: tolerance(m)}
+	calibrate(m, scores, o.contamination, files)
 	return nil
+}
+
+// tolerance is how far golden rows may be off: what is computed in float64 by the
+// same code everywhere hardly is.
+func tolerance(m *manifest.Manifest) float64 {
+	if m.Backend == manifest.BackendWASM {
+		return 1e-9
+	}
+	return manifest.DefaultTolerance
+}
+
+// calibrate fills in what follows from the scores of the training rows.
+func calibrate(m *manifest.Manifest, scores []float64, contamination float64, files map[string][]byte) {
+	slices.Sort(scores)
+	threshold := percentile(scores, 1-contamination)
+	m.Threshold = &threshold
+	files[trainScores] = encodeScores(scores)
+	if m.Files == nil {
+		m.Files = map[string]string{}
+	}
+	m.Files[trainScores] = digestOf(files[trainScores])
+	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: trainScores}
+	m.Confidence = &manifest.Confidence{Contamination: contamination, TrainingSize: len(scores)}
+}
+
+// digestOf is a file's digest as manifests have it.
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // percentile interpolates linearly between the sorted values, as numpy does.

@@ -16,7 +16,7 @@ import (
 
 func modelCommand(s streams) *cobra.Command {
 	cmd := &cobra.Command{Use: "model", Short: "List, inspect, verify and describe models on disk"}
-	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelSchema(s))
+	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s))
 	return cmd
 }
 

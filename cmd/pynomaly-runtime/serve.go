@@ -72,7 +72,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
 		StateDir: snapshotDir(cfg),
-		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
+		Now:      time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
 	}, with, calls)
 	if err != nil {
 		return err

@@ -21,6 +21,9 @@ const (
 	CounterExport = "\x00fuel"
 )
 
+// Version counts the changes to what Rewrite makes of a module.
+const Version = 1
+
 // ErrModule is wrapped by every reason for not rewriting a module.
 var ErrModule = errors.New("not a module that can be metered")
 

@@ -1,0 +1,55 @@
+package conformance_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+// TestModels runs the kit on every kind of model there is: the sample ONNX graphs,
+// the sample plugins of each language, the reference detectors.
+func TestModels(t *testing.T) {
+	with := testkit.Backends(t, t.TempDir())
+	var places []runtime.Place
+	for _, dir := range []string{testkit.Testdata("models"), testkit.FittedModels(t)} {
+		all, err := runtime.Find(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		places = append(places, all...)
+	}
+	for _, at := range places {
+		t.Run(at.ID, func(t *testing.T) {
+			open, o, err := conformance.Model(at, with)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.LargeRows = 2000
+			sdktest.Run(t, open, o)
+		})
+	}
+}
+
+// TestBareModule: a module without a directory is opened by its own word.
+func TestBareModule(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "counter.wasm")
+	if err := os.WriteFile(file, testkit.Guest(t, "counter"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	all, err := runtime.Find(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open, o, err := conformance.Model(all[0], testkit.Backends(t, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sdktest.Run(t, open, o)
+}

@@ -1,0 +1,495 @@
+package sdktest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"slices"
+	"sync"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+func checks() []check {
+	return []check{
+		{"describes itself", describes},
+		{"repeats itself", repeats},
+		{"a row alone scores as in a batch", aloneAndTogether},
+		{"takes an empty batch", empty},
+		{"survives missing and infinite values", oddValues},
+		{"takes large batches", large},
+		{"takes concurrent calls", concurrent},
+		{"opens again as it was", again},
+		{"leaves its input alone", leavesInput},
+		{"stops when it is told to", cancelled},
+		{"says what is wrong", errorText},
+		{"explains its scores", explains},
+		{"keeps its state", state},
+		{"leaks nothing", leaks},
+	}
+}
+
+const someRows = 64
+
+func describes(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	info := s.Info()
+	switch {
+	case len(info.Features) == 0:
+		return errors.New("it has no features")
+	case info.Concurrency < 0:
+		return fmt.Errorf("it takes %d calls at once", info.Concurrency)
+	case info.Stateful && info.Concurrency != 1:
+		return fmt.Errorf("it is stateful and takes %d calls at once, not 1", info.Concurrency)
+	}
+	names := map[string]bool{}
+	for i, f := range info.Features {
+		if f.Name == "" || names[f.Name] {
+			return fmt.Errorf("feature %d is called %q, which is empty or there already", i, f.Name)
+		}
+		names[f.Name] = true
+		if _, err := sdk.ParseDType(f.DType.String()); err != nil {
+			return fmt.Errorf("feature %q: %w", f.Name, err)
+		}
+	}
+	return nil
+}
+
+func repeats(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	in, err := k.rows(s.Info().Features, someRows)
+	if err != nil {
+		return err
+	}
+	first, failed, err := k.score(s, in)
+	if err != nil {
+		return err
+	}
+	if failed != nil && k.options.Rows != nil {
+		return fmt.Errorf("it cannot score the rows that it was given: %w", failed)
+	}
+	if s.Info().Stateful { // two detectors that have seen the same must say the same
+		if s, err = k.fresh(); err != nil {
+			return err
+		}
+	}
+	second, _, err := k.score(s, in)
+	if err != nil {
+		return err
+	}
+	return same(first, second)
+}
+
+func aloneAndTogether(k *kit) error {
+	if k.options.BatchDependent {
+		return skip("the rows of a batch may influence each other")
+	}
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	in, err := k.rows(s.Info().Features, someRows)
+	if err != nil {
+		return err
+	}
+	together, _, err := k.score(s, in)
+	if err != nil {
+		return err
+	}
+	if s.Info().Stateful {
+		if s, err = k.fresh(); err != nil {
+			return err
+		}
+	}
+	for _, size := range []int{1, 7} {
+		for from := 0; from < someRows; from += size {
+			to := min(from+size, someRows)
+			part, _, err := k.score(s, in.Slice(from, to))
+			if err != nil {
+				return err
+			}
+			for i, v := range part {
+				if !k.agree(v, together[from+i]) {
+					return fmt.Errorf("row %d scored %v among %d rows, %v among %d", from+i, v, size, together[from+i], someRows)
+				}
+			}
+		}
+		if s.Info().Stateful {
+			return nil // the second round would find another state
+		}
+	}
+	return nil
+}
+
+func empty(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	in, err := k.rows(s.Info().Features, 0)
+	if err != nil {
+		return err
+	}
+	_, _, err = k.score(s, in)
+	return err
+}
+
+// oddValues puts NaN and infinities into every feature that can hold them: those
+// rows may fail, but not the others, and not the detector.
+func oddValues(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	features := s.Info().Features
+	good, err := k.rows(features, 2)
+	if err != nil {
+		return err
+	}
+	want, _, err := k.score(s, good)
+	if err != nil {
+		return err
+	}
+	for j, f := range features[:min(len(features), 200)] {
+		if f.DType != sdk.Float32 && f.DType != sdk.Float64 {
+			continue
+		}
+		for _, odd := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), math.MaxFloat64, 5e-324} {
+			in := sdk.NewBatch(features)
+			in.Resize(3)
+			in.CopyRow(0, good, 0)
+			in.CopyRow(1, good, 0)
+			in.CopyRow(2, good, 1)
+			var v any = odd
+			if f.DType == sdk.Float32 {
+				v = float32(odd)
+			}
+			if err := in.SetValue(1, j, v); err != nil {
+				return err
+			}
+			got, failed, err := k.score(s, in)
+			if err != nil {
+				return fmt.Errorf("with %v in feature %q: %w", odd, f.Name, err)
+			}
+			if failed != nil && slices.ContainsFunc(failed.Rows, func(e sdk.RowError) bool { return e.Row != 1 }) {
+				return fmt.Errorf("%v in feature %q of row 1 made others fail: %w", odd, f.Name, failed)
+			}
+			if !k.options.BatchDependent && !s.Info().Stateful && (!k.agree(got[0], want[0]) || !k.agree(got[2], want[1])) {
+				return fmt.Errorf("%v in feature %q of row 1 changed the scores of other rows from %v to %v", odd, f.Name, want, []float64{got[0], got[2]})
+			}
+		}
+	}
+	return nil
+}
+
+func large(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	n := k.options.LargeRows
+	if n == 0 {
+		n = 10_000
+	}
+	in, err := k.rows(s.Info().Features, n)
+	if err != nil {
+		return err
+	}
+	all, _, err := k.score(s, in)
+	if err != nil {
+		return err
+	}
+	if k.options.BatchDependent || s.Info().Stateful {
+		return nil
+	}
+	for _, i := range []int{0, n / 2, n - 1} {
+		alone, _, err := k.score(s, in.Slice(i, i+1))
+		if err != nil {
+			return err
+		}
+		if !k.agree(alone[0], all[i]) {
+			return fmt.Errorf("row %d scored %v alone, %v among %d", i, alone[0], all[i], n)
+		}
+	}
+	return nil
+}
+
+// concurrent makes as many calls at once as Info allows, of different rows.
+func concurrent(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	info := s.Info()
+	const most = 8
+	callers := most
+	if info.Concurrency > 0 {
+		callers = min(most, info.Concurrency)
+	}
+	if callers == 1 {
+		return skip("it takes one call at a time")
+	}
+	in, err := k.rows(info.Features, callers*someRows)
+	if err != nil {
+		return err
+	}
+	want := make([][]float64, callers)
+	for c := range callers {
+		if want[c], _, err = k.score(s, in.Slice(c*someRows, (c+1)*someRows)); err != nil {
+			return err
+		}
+	}
+	errs := make([]error, callers)
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for range 20 {
+				got, _, err := k.score(s, in.Slice(c*someRows, (c+1)*someRows))
+				if err == nil {
+					err = same(want[c], got)
+				}
+				if err != nil {
+					errs[c] = fmt.Errorf("with %d calls at once: %w", callers, err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// again opens the detector twice at once, and once more after closing it: all say
+// the same.
+func again(k *kit) error {
+	var want []float64
+	for round := range 3 {
+		s, err := k.fresh()
+		if err != nil {
+			return err
+		}
+		in, err := k.rows(s.Info().Features, someRows)
+		if err != nil {
+			return err
+		}
+		got, _, err := k.score(s, in)
+		if err != nil {
+			return err
+		}
+		if round == 0 {
+			want = got
+		}
+		if err := same(want, got); err != nil {
+			return fmt.Errorf("opened %d times: %w", round+1, err)
+		}
+		if round == 1 {
+			if err := k.closeAll(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func leavesInput(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	features := s.Info().Features
+	in, err := k.rows(features, someRows)
+	if err != nil {
+		return err
+	}
+	before := sdk.NewBatch(features)
+	before.Resize(someRows)
+	for i := range someRows {
+		before.CopyRow(i, in, i)
+	}
+	if _, _, err := k.score(s, in); err != nil {
+		return err
+	}
+	for i := range someRows {
+		for j, f := range features {
+			a, b := before.Value(i, j), in.Value(i, j)
+			if a != b && a == a && b == b {
+				return fmt.Errorf("row %d, feature %q was %v and is %v", i, f.Name, a, b)
+			}
+		}
+	}
+	return nil
+}
+
+// cancelled: a call whose context has ended does not succeed for long: it may be
+// over before it looks, but what it says is the context's error.
+func cancelled(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	in, err := k.rows(s.Info().Features, someRows)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(k.ctx)
+	cancel()
+	err = s.Score(ctx, in, make([]float64, someRows))
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("a cancelled call ended with %w, which is not context.Canceled", err)
+	}
+	if s.Info().Stateful {
+		return nil
+	}
+	_, _, err = k.score(s, in)
+	if err != nil {
+		return fmt.Errorf("after a cancelled call: %w", err)
+	}
+	return nil
+}
+
+func errorText(k *kit) error {
+	if len(k.options.Broken) == 0 {
+		return skip("there is no way given to open it wrongly")
+	}
+	for name, open := range k.options.Broken {
+		s, err := open(k.ctx)
+		if err == nil {
+			return errors.Join(fmt.Errorf("it opens although %s", name), s.Close())
+		}
+		if err := readable(err.Error()); err != nil {
+			return fmt.Errorf("the error where %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// readable holds for a text that fits into a log line and an answer.
+func readable(text string) error {
+	const most = 4000
+	switch {
+	case text == "":
+		return errors.New("it is empty")
+	case len(text) > most:
+		return fmt.Errorf("it has %d bytes", len(text))
+	case !utf8.ValidString(text):
+		return errors.New("it is not UTF-8")
+	}
+	for _, r := range text {
+		if !unicode.IsPrint(r) && r != '\n' {
+			return fmt.Errorf("it has the character %U", r)
+		}
+	}
+	return nil
+}
+
+func explains(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	e, ok := s.(sdk.Explainer)
+	if !ok {
+		return skip("it does not explain itself")
+	}
+	features := s.Info().Features
+	in, err := k.rows(features, 8)
+	if err != nil {
+		return err
+	}
+	scores, _, err := k.score(s, in)
+	if err != nil {
+		return err
+	}
+	width := 1 + len(features)
+	out := make([]float64, in.Rows()*width)
+	if err := e.Explain(k.ctx, in, out); errors.Is(err, errors.ErrUnsupported) {
+		return skip("it does not explain itself")
+	} else if err != nil {
+		return fmt.Errorf("explaining %d rows: %w", in.Rows(), err)
+	}
+	for i, want := range scores {
+		sum := 0.0
+		for _, v := range out[i*width : (i+1)*width] {
+			sum += v
+		}
+		if !math.IsNaN(want) && math.IsNaN(sum) {
+			return fmt.Errorf("the explanation of row %d is not a number", i)
+		}
+	}
+	return nil
+}
+
+// leaks makes many small calls, and compares the memory after the first thousand
+// with that at the end.
+func leaks(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	in, err := k.rows(s.Info().Features, 3)
+	if err != nil {
+		return err
+	}
+	calls := k.options.Calls
+	if calls == 0 {
+		calls = 10_000
+	}
+	out := make([]float64, 3)
+	many := func(n int) error {
+		for i := range n {
+			rows := in.Slice(0, 1+i%3)
+			var failed *sdk.RowErrors
+			if err := s.Score(k.ctx, rows, out[:rows.Rows()]); err != nil && !errors.As(err, &failed) {
+				return fmt.Errorf("call %d: %w", i, err)
+			}
+		}
+		return nil
+	}
+	if err := many(calls / 10); err != nil {
+		return err
+	}
+	heap, own := heapBytes(), k.memory(s)
+	goroutines := runtime.NumGoroutine()
+	if err := many(calls - calls/10); err != nil {
+		return err
+	}
+	const slack = 4 << 20
+	if more := heapBytes() - heap; more > slack {
+		return fmt.Errorf("%d calls left %d bytes on the host's heap", calls, more)
+	}
+	if more := k.memory(s) - own; more > slack {
+		return fmt.Errorf("%d calls made the detector grow by %d bytes", calls, more)
+	}
+	if more := runtime.NumGoroutine() - goroutines; more > 10 {
+		return fmt.Errorf("%d calls left %d goroutines", calls, more)
+	}
+	return nil
+}
+
+func heapBytes() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+func (k *kit) memory(s sdk.Scorer) int64 {
+	if k.options.Memory != nil {
+		return k.options.Memory()
+	}
+	if user, ok := s.(sdk.MemoryUser); ok {
+		return user.MemoryBytes()
+	}
+	return 0
+}

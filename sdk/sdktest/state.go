@@ -1,0 +1,89 @@
+package sdktest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// state: a stateful detector that is given the state of another goes on as that one
+// does, and refuses what is no state without losing its own.
+func state(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	if !s.Info().Stateful {
+		return skip("it has no state")
+	}
+	features := s.Info().Features
+	in, err := k.rows(features, 4*someRows)
+	if err != nil {
+		return err
+	}
+	learner, learns := s.(sdk.Learner)
+	if learns {
+		if err := learner.Learn(k.ctx, in); errors.Is(err, errors.ErrUnsupported) {
+			learns = false
+		} else if err != nil {
+			return fmt.Errorf("learning %d rows: %w", in.Rows(), err)
+		}
+	}
+	saver, ok := s.(sdk.Snapshotter)
+	if !ok {
+		return skip("its state cannot be saved")
+	}
+	saved, err := saver.Save(k.ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return skip("its state cannot be saved")
+	} else if err != nil {
+		return fmt.Errorf("saving the state: %w", err)
+	}
+	other, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	loader, ok := other.(sdk.Snapshotter)
+	if !ok {
+		return errors.New("its state can be saved but not loaded")
+	}
+	if err := loader.Load(k.ctx, saved); err != nil {
+		return fmt.Errorf("loading the state: %w", err)
+	}
+	compare := func(when string) error {
+		a, _, err := k.score(s, in)
+		if err != nil {
+			return err
+		}
+		b, _, err := k.score(other, in)
+		if err != nil {
+			return err
+		}
+		if err := same(a, b); err != nil {
+			return fmt.Errorf("%s: %w", when, err)
+		}
+		return nil
+	}
+	if err := compare("after loading the state"); err != nil {
+		return err
+	}
+	if learns {
+		for _, d := range []sdk.Scorer{s, other} {
+			if err := d.(sdk.Learner).Learn(k.ctx, in.Slice(0, someRows)); err != nil {
+				return fmt.Errorf("learning after loading the state: %w", err)
+			}
+		}
+		if err := compare("after learning on"); err != nil {
+			return err
+		}
+	}
+	for name, bad := range map[string][]byte{"a cut state": saved[:len(saved)/2], "nonsense": []byte("no state of any detector")} {
+		if err := loader.Load(k.ctx, bad); err == nil {
+			return fmt.Errorf("it takes %s for a state", name)
+		} else if err := readable(err.Error()); err != nil {
+			return fmt.Errorf("the error of %s: %w", name, err)
+		}
+	}
+	return nil
+}
