@@ -9,6 +9,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -86,7 +87,7 @@ func TestStatefulPlugin(t *testing.T) {
 func TestOnlineNeedsLearn(t *testing.T) {
 	b := testkit.WASM(t)
 	m := model(t, xy+"stateful: true\nlearning: online\n")
-	if _, err := open(t, b, m, guest(func(map[string]*body) {}), nil); err == nil || !strings.Contains(err.Error(), "needs a module that exports pynomaly_learn") {
+	if _, err := open(t, b, m, hostile.Plain(), nil); err == nil || !strings.Contains(err.Error(), "needs a module that exports pynomaly_learn") {
 		t.Errorf("%v", err)
 	}
 }

@@ -33,7 +33,7 @@ func modelSchema(s streams) *cobra.Command {
 // hostFlags adds the flags that commands on models need.
 func hostFlags(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "state-dir")
+	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "wasm-cache-dir", "wasm-max-memory", "state-dir")
 }
 
 func modelList(s streams) *cobra.Command {

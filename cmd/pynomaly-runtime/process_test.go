@@ -27,6 +27,7 @@ type process struct {
 	lines   *bufio.Scanner
 	seen    []string
 	address string
+	drained chan struct{}
 }
 
 func startProcess(t *testing.T, args ...string) *process {
@@ -35,7 +36,13 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	return startCommand(t, exe, args...)
+}
+
+// startCommand starts a binary that is the command, or can be.
+func startCommand(t *testing.T, exe string, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = append(os.Environ(), "BE_PYNOMALY_RUNTIME=1", "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library())
@@ -46,7 +53,7 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return &process{t: t, cmd: cmd, lines: bufio.NewScanner(log)}
+	return &process{t: t, cmd: cmd, lines: bufio.NewScanner(log), drained: make(chan struct{})}
 }
 
 // next reads the log until a line has the text.
@@ -65,6 +72,28 @@ func (p *process) next(text string) {
 		}
 	}
 	p.t.Fatalf("the log ends without %q:\n%s", text, strings.Join(p.seen, "\n"))
+}
+
+// drain reads the rest of the log: a pipe that nobody reads would hold the process
+// up. It keeps only what tests may want to print.
+func (p *process) drain() {
+	defer close(p.drained)
+	for p.lines.Scan() {
+		const most = 2000
+		if len(p.seen) < most {
+			p.seen = append(p.seen, p.lines.Text())
+		}
+	}
+}
+
+// stop ends a process whose log is being drained.
+func (p *process) stop() {
+	p.t.Helper()
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.drained
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("ended with %v:\n%s", err, strings.Join(p.seen[max(0, len(p.seen)-5):], "\n"))
+	}
 }
 
 // end waits for the process, which must have ended in order.

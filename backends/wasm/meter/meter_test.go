@@ -14,8 +14,8 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
-	"github.com/pynomaly/pynomaly-runtime/backends/wasm/internal/asm"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
 func rewrite(t testing.TB, module []byte) []byte {

@@ -1,0 +1,284 @@
+// Package hostile holds WASM plugins that mean harm, written instruction by
+// instruction, for the tests that let a host survive them.
+package hostile
+
+import (
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
+)
+
+// Attack is a module and how it must end.
+type Attack struct {
+	Name   string
+	Module []byte
+	Want   string // in the error
+	OrLate bool   // or at the deadline
+	Slow   bool   // compiling it takes as long as it may
+	Scores bool   // it only harms itself: the row fails with a score that is not finite
+}
+
+// body is one function of the ABI in a module made by hand.
+type body struct {
+	params, results []byte
+	locals          []byte
+	code            []any
+}
+
+func code(c ...any) []any { return c }
+
+// Where the well-behaved module keeps things.
+const (
+	atDescription = 1024
+	atHeap        = 65536
+)
+
+const description = `{"name":"a","dtype":"float64","features":["x","y"]}`
+
+var (
+	u, i32c, i64c = asm.U, asm.I32Const, asm.I64Const
+	i32x4         = []byte{asm.I32, asm.I32, asm.I32, asm.I32}
+	word          = []byte{asm.I32}
+	long          = []byte{asm.I64}
+)
+
+// wellBehaved is a module that follows the ABI, with a bump allocator.
+func wellBehaved() map[string]*body {
+	packed := int64(atDescription)<<32 | int64(len(description))
+	return map[string]*body{
+		"pynomaly_abi_v1": {code: nil},
+		"pynomaly_alloc": {params: word, results: word, code: code( // next = (next + 15) &^ 15; next += size; grow if needed
+			0x23, u(0), i32c(15), 0x6a, i32c(-16), 0x71, 0x24, u(0),
+			0x23, u(0), 0x23, u(0), 0x20, u(0), 0x6a, 0x24, u(0))},
+		"pynomaly_free":       {params: []byte{asm.I32, asm.I32}},
+		"pynomaly_describe":   {results: long, code: code(i64c(packed))},
+		"pynomaly_init":       {params: []byte{asm.I32, asm.I32}, results: word, code: code(i32c(0))},
+		"pynomaly_score":      {params: i32x4, results: word, code: code(0x20, u(3), asm.F64Const(1), 0x39, u(3), u(0), i32c(0))},
+		"pynomaly_last_error": {results: long, code: code(i64c(0))},
+	}
+}
+
+var order = []string{
+	"pynomaly_abi_v1", "pynomaly_alloc", "pynomaly_free", "pynomaly_describe", "pynomaly_init", "pynomaly_score", "pynomaly_last_error", extra,
+}
+
+// imports is an import in place of a function: its locals are the entry.
+const imports = "imports"
+
+// extra is a function beside those of the ABI, the last one.
+const extra = "extra"
+
+// Plain is the module that follows the ABI; all its scores are 1.
+func Plain() []byte { return guest(func(map[string]*body) {}) }
+
+// guest is the well-behaved module with changes.
+func guest(change func(map[string]*body), more ...func(*asm.Module)) []byte {
+	functions := wellBehaved()
+	change(functions)
+	m := asm.Module{
+		Memory:  asm.Vec(asm.Cat([]byte{0}, u(2))),
+		Globals: asm.Vec(asm.Ops(asm.I32, 1, i32c(atHeap), 0x0b)),
+		Data:    asm.Vec(asm.Cat(u(0), i32c(atDescription), []byte{0x0b}, asm.Text(description))),
+	}
+	exports := [][]byte{asm.Export("memory", 2, 0)}
+	var types, kinds, bodies [][]byte
+	imported := uint64(0)
+	if f, ok := functions[imports]; ok {
+		m.Imports, imported = asm.Vec(f.locals), 1
+		types = append(types, asm.Sig(f.params, f.results))
+	}
+	for _, name := range order {
+		f, ok := functions[name]
+		if !ok {
+			continue
+		}
+		n := imported + uint64(len(bodies))
+		types, kinds = append(types, asm.Sig(f.params, f.results)), append(kinds, u(n))
+		bodies = append(bodies, asm.Func(f.locals, f.code...))
+		exports = append(exports, asm.Export(name, 0, n))
+	}
+	m.Types, m.Functions, m.Code, m.Exports = asm.Vec(types...), asm.Vec(kinds...), asm.Vec(bodies...), asm.Vec(exports...)
+	for _, f := range more {
+		f(&m)
+	}
+	return m.Bytes()
+}
+
+// endless is a loop without an end.
+var endless = code(0x03, 0x40, 0x0c, u(0), 0x0b, 0x00)
+
+// Attacks are modules that mean harm.
+func Attacks() []Attack {
+	var all []Attack
+	for _, group := range [][]Attack{endlessOnes(), broken(), liars(), wrongForm(), costly()} {
+		all = append(all, group...)
+	}
+	return all
+}
+
+// with changes the code of one function.
+func with(name string, c []any) []byte {
+	return guest(func(f map[string]*body) { f[name].code = c })
+}
+
+// describing is a module that describes itself so.
+func describing(text string) []byte {
+	return guest(func(f map[string]*body) {
+		f["pynomaly_describe"].code = code(i64c(int64(atDescription)<<32 | int64(len(text))))
+	}, func(m *asm.Module) {
+		m.Data = asm.Vec(asm.Cat(u(0), i32c(atDescription), []byte{0x0b}, asm.Text(text)))
+	})
+}
+
+// endlessOnes do not come back by themselves.
+func endlessOnes() []Attack {
+	again := func(c ...any) []any { // c, over and over
+		return append(append([]any{0x03, 0x40}, c...), 0x0c, u(0), 0x0b, 0x00)
+	}
+	self := code(0x20, u(0), 0x20, u(1), 0x20, u(2), 0x20, u(3), 0x10, u(5))
+	fib := &body{params: word, results: word, code: code(
+		0x20, u(0), i32c(2), 0x48, 0x04, 0x7f, 0x20, u(0), 0x05,
+		0x20, u(0), i32c(1), 0x6b, 0x10, u(7), 0x20, u(0), i32c(2), 0x6b, 0x10, u(7), 0x6a, 0x0b)}
+	return []Attack{
+		{Name: "endless score", Module: with("pynomaly_score", endless), OrLate: true},
+		{Name: "endless describe", Module: with("pynomaly_describe", endless), OrLate: true},
+		{Name: "endless init", Module: with("pynomaly_init", endless), OrLate: true},
+		{Name: "endless alloc", Module: with("pynomaly_alloc", endless), OrLate: true},
+		{Name: "endless free", Module: with("pynomaly_free", endless[:5:5]), OrLate: true},
+		{Name: "endless marker", Module: with("pynomaly_abi_v1", endless), OrLate: true},
+		{Name: "endless last_error", Module: guest(func(f map[string]*body) {
+			f["pynomaly_score"].code, f["pynomaly_last_error"].code = code(i32c(1)), endless
+		}), OrLate: true},
+		{Name: "endless start", Module: guest(func(f map[string]*body) { f["pynomaly_abi_v1"].code = endless }, func(m *asm.Module) { m.Start = u(0) }), OrLate: true},
+		{Name: "unbounded recursion", Module: with("pynomaly_score", self), Want: "recurses too deep", OrLate: true},
+		{Name: "exponential recursion", Module: guest(func(f map[string]*body) {
+			f[extra], f["pynomaly_score"].code = fib, code(i32c(90), 0x10, u(7))
+		}), OrLate: true},
+		{Name: "memory.grow storm", Module: with("pynomaly_score", again(i32c(1), 0x40, 0, 0x1a)), OrLate: true},
+		{Name: "table.grow storm", Module: guest(func(f map[string]*body) {
+			f["pynomaly_score"].code = again(0xd0, 0x70, i32c(1000), 0xfc, u(15), u(0), 0x1a)
+		}, func(m *asm.Module) { m.Tables = asm.Vec([]byte{0x70, 0, 1}) }), OrLate: true},
+		{Name: "memory.fill storm", Module: with("pynomaly_score", again(i32c(0), i32c(1), i32c(131072), 0xfc, u(11), 0)), OrLate: true},
+		{Name: "memory.copy storm", Module: with("pynomaly_score", again(i32c(0), i32c(65536), i32c(65536), 0xfc, u(10), 0, 0)), OrLate: true},
+		{Name: "stderr storm", Module: printing(again(i32c(2), i32c(atText), i32c(1), i32c(atText+8), 0x10, u(0), 0x1a)), OrLate: true},
+		{Name: "clock storm", Module: importing("clock_time_get", []byte{asm.I32, asm.I64, asm.I32}, again(i32c(0), i64c(0), i32c(atText), 0x10, u(0), 0x1a)), OrLate: true},
+	}
+}
+
+// atText is where printing keeps what it prints: a pointer, a length, a result.
+const atText = 4096
+
+// importing is a module that imports a function of WASI, as function 0.
+func importing(name string, params []byte, score []any) []byte {
+	return guest(func(f map[string]*body) {
+		f[imports] = &body{params: params, results: word, locals: asm.Cat(asm.Text("wasi_snapshot_preview1"), asm.Text(name), []byte{0}, u(0))}
+		f["pynomaly_score"].code = score
+	})
+}
+
+// printing is a module that has a text of a line to print.
+func printing(score []any) []byte {
+	f := importing("fd_write", i32x4, append(code(i32c(atText), i32c(atDescription), 0x36, u(2), u(0), i32c(atText+4), i32c(50), 0x36, u(2), u(0)), score...))
+	return f
+}
+
+// broken do what traps.
+func broken() []Attack {
+	return []Attack{
+		{Name: "trap", Module: with("pynomaly_score", code(0x00)), Want: "trapped: wasm error: unreachable"},
+		{Name: "division by zero", Module: with("pynomaly_score", code(i32c(1), i32c(0), 0x6d)), Want: "divide by zero"},
+		{Name: "out of bounds", Module: with("pynomaly_score", code(i32c(-8), 0x28, u(2), u(0))), Want: "out of bounds memory access"},
+		{Name: "call through nothing", Module: guest(func(f map[string]*body) {
+			f["pynomaly_score"].code = code(0x20, u(0), 0x20, u(1), 0x20, u(2), 0x20, u(3), i32c(0), 0x11, u(5), u(0))
+		}, func(m *asm.Module) { m.Tables = asm.Vec([]byte{0x70, 0, 1}) }), Want: "trapped"},
+		{Name: "exit", Module: guest(func(f map[string]*body) {
+			f[imports] = &body{params: word, locals: asm.Cat(asm.Text("wasi_snapshot_preview1"), asm.Text("proc_exit"), []byte{0}, u(0))}
+			f["pynomaly_score"].code = code(i32c(3), 0x10, u(0), i32c(0))
+		}), Want: "exited with code 3"},
+		{Name: "status 7", Module: with("pynomaly_score", code(i32c(7))), Want: "answers with status 7"},
+		{Name: "silent failure", Module: with("pynomaly_score", code(i32c(1))), Want: "it does not say why"},
+		{Name: "init fails", Module: with("pynomaly_init", code(i32c(1))), Want: "initialising the module: it does not say why"},
+		{Name: "writes over the host's buffers", Module: with("pynomaly_score", code(i32c(0), i32c(255), i32c(131072), 0xfc, u(11), 0, i32c(0))), Scores: true},
+	}
+}
+
+// liars answer with pointers and lengths that are not theirs.
+func liars() []Attack {
+	failing := func(packed int64) []byte {
+		return guest(func(f map[string]*body) {
+			f["pynomaly_score"].code, f["pynomaly_last_error"].code = code(i32c(1)), code(i64c(packed))
+		})
+	}
+	return []Attack{
+		{Name: "last_error far away", Module: failing(-1<<32 | 100), Want: "outside its memory"},
+		{Name: "last_error of 1 GiB", Module: failing(1<<32 | 1<<30), Want: "at most 65536 are taken"},
+		{Name: "last_error around 2^32", Module: failing(-16<<32 | 32), Want: "outside its memory"},
+		{Name: "alloc answers 0", Module: with("pynomaly_alloc", code(i32c(0))), Want: "no memory left"},
+		{Name: "alloc unaligned", Module: with("pynomaly_alloc", code(i32c(atHeap+8))), Want: "not a multiple of 16"},
+		{Name: "alloc outside", Module: with("pynomaly_alloc", code(i32c(-16))), Want: "outside its memory"},
+		{Name: "alloc overlaps", Module: with("pynomaly_alloc", code(i32c(atHeap))), Want: "overlaps"},
+		{Name: "describe far away", Module: with("pynomaly_describe", code(i64c(-1<<32|100))), Want: "outside its memory"},
+		{Name: "describe around 2^32", Module: with("pynomaly_describe", code(i64c(-16<<32|32))), Want: "outside its memory"},
+		{Name: "describe of 1 GiB", Module: with("pynomaly_describe", code(i64c(1<<32|1<<30))), Want: "at most 1048576 are taken"},
+		{Name: "describe nothing", Module: with("pynomaly_describe", code(i64c(0))), Want: "answers nothing"},
+		{Name: "describe bad JSON", Module: describing(`{"name":`), Want: "bad JSON"},
+		{Name: "describe two", Module: describing(`{"dtype":"float64"} {}`), Want: "more than one JSON value"},
+		{Name: "describe another dtype", Module: describing(`{"dtype":"float16"}`), Want: `its dtype is "float16"`},
+		{Name: "describe orientation", Module: describing(`{"dtype":"float64","orientation":"up"}`), Want: "its orientation"},
+	}
+}
+
+// wrongForm are not built as the ABI has it.
+func wrongForm() []Attack {
+	foreign := func(module, name string) []byte {
+		return guest(func(map[string]*body) {}, func(m *asm.Module) {
+			m.Imports = asm.Vec(asm.Cat(asm.Text(module), asm.Text(name), []byte{0, 0}))
+			m.Exports = asm.Vec(asm.Export("memory", 2, 0))
+		})
+	}
+	return []Attack{
+		{Name: "no score", Module: guest(func(f map[string]*body) { delete(f, "pynomaly_score") }), Want: "does not export pynomaly_score (i32, i32, i32, i32) -> (i32)"},
+		{Name: "score of another type", Module: guest(func(f map[string]*body) {
+			*f["pynomaly_score"] = body{params: word, results: word, code: code(i32c(0))}
+		}), Want: "its export pynomaly_score is (i32) -> (i32)"},
+		{Name: "unknown import", Module: foreign("env", "system"), Want: "it imports env.system"},
+		{Name: "import of another type", Module: foreign("wasi_snapshot_preview1", "fd_write"), Want: "its import wasi_snapshot_preview1.fd_write is"},
+		{Name: "invalid body", Module: with("pynomaly_score", code(0x1a)), Want: "not valid"},
+		{Name: "no module", Module: []byte("nonsense"), Want: "does not begin"},
+	}
+}
+
+// costly are expensive to load.
+func costly() []Attack {
+	const (
+		functions = 40
+		locals    = 500
+		loops     = 7900
+	)
+	var c []any
+	for range loops {
+		c = append(c, 0x03, 0x40)
+	}
+	for i := range loops {
+		c = append(c, 0x20, u(uint64(i%locals)), 0x21, u(uint64((i*7+1)%locals)), 0x0b)
+	}
+	bomb := guest(func(map[string]*body) {}, func(m *asm.Module) {
+		one := asm.Func(asm.Vec(asm.Cat(u(locals), []byte{asm.I64})), c...)
+		kinds, bodies := [][]byte{}, [][]byte{}
+		for range functions {
+			kinds, bodies = append(kinds, u(0)), append(bodies, one)
+		}
+		m.Functions, m.Code, m.Exports = asm.Vec(kinds...), asm.Vec(bodies...), asm.Vec(asm.Export("memory", 2, 0))
+	})
+	return []Attack{
+		{Name: "ten million functions", Module: guest(func(map[string]*body) {}, func(m *asm.Module) { m.Functions = append(u(10_000_000), make([]byte, 10_000_000)...) }), Want: "at most 100000 are taken"},
+		{Name: "a name of 1 GiB", Module: append(asm.Module{}.Bytes(), asm.Cat([]byte{0}, u(6), u(1<<30), []byte("a"))...), Want: "are announced"},
+		{Name: "locals x blocks", Module: guest(func(f map[string]*body) {
+			f["pynomaly_score"].locals = asm.Vec(asm.Cat(u(9000), []byte{asm.I64}))
+			var deep []any
+			for range 1000 {
+				deep = append(deep, 0x02, 0x40, 0x0b)
+			}
+			f["pynomaly_score"].code = append(deep, i32c(0))
+		}), Want: "locals"},
+		{Name: "compile bomb", Module: bomb, Want: "compiling the module: it takes", Slow: true},
+	}
+}
