@@ -59,6 +59,12 @@ func rows(t testing.TB, m *manifest.Manifest, values ...[]float64) *sdk.Batch {
 	return b
 }
 
+type opener = func(context.Context, backends.Artifact) (sdk.Scorer, error)
+
+func artifact(m *manifest.Manifest, module []byte, files map[string][]byte) backends.Artifact {
+	return backends.Artifact{Manifest: m, Bytes: module, Files: files}
+}
+
 func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, files map[string][]byte) (sdk.Scorer, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -1,0 +1,154 @@
+package plugindev_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// digest is what scripts/guests.sh makes of a project.
+func digest(t *testing.T, dir string) string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			files = append(files, "./"+strings.TrimPrefix(p, dir+"/"))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(files)
+	h := sha256.New()
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(dir, f))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(h, "%x  %s\n", sha256.Sum256(data), f)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// TestSamples: the modules that are checked in were built from the sources that are.
+func TestSamples(t *testing.T) {
+	text, err := os.ReadFile(testkit.Testdata("guests.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples map[string]struct{ Source, Module, Compiler string }
+	if err := json.Unmarshal(text, &samples); err != nil {
+		t.Fatal(err)
+	}
+	if len(samples) != 3 {
+		t.Fatalf("%d samples", len(samples))
+	}
+	for name, s := range samples {
+		dir := filepath.Join(t.TempDir(), name)
+		if err := plugindev.New(sdk.Source, strings.TrimPrefix(name, "ecod-"), name, dir); err != nil {
+			t.Fatal(err)
+		}
+		if got := digest(t, dir); got != s.Source {
+			t.Errorf("the sources of %s have changed (%s) since its module was built (%s): run `make toolchains guests-update`", name, got, s.Source)
+		}
+		module, err := os.ReadFile(testkit.Testdata("models", name, "1.0.0", plugindev.Module))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprintf("%x", sha256.Sum256(module)); got != s.Module || s.Compiler == "" {
+			t.Errorf("the module of %s is %s, not %s", name, got, s.Module)
+		}
+	}
+}
+
+// TestGoProject: what `plugin new` writes passes its own tests and builds, with
+// nothing but Go.
+func TestGoProject(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "seven")
+	if err := plugindev.New(sdk.Source, "go", "seven", dir); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", ".")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOWORK=off", "GOPROXY=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var log bytes.Buffer
+	module, err := plugindev.Build(t.Context(), dir, &log)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if data, err := os.ReadFile(module); err != nil || !bytes.HasPrefix(data, []byte("\x00asm")) {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "model", "model.yaml")); err != nil || !strings.Contains(string(text), "id: seven") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestProjects(t *testing.T) {
+	for _, l := range plugindev.Names() {
+		dir := filepath.Join(t.TempDir(), "p")
+		if err := plugindev.New(sdk.Source, l, "p", dir); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := plugindev.Detect(dir); err != nil || got.Name != l {
+			t.Errorf("%s is taken for %s, %v", l, got.Name, err)
+		}
+		for _, file := range []string{"README.md", ".gitignore", "model/model.yaml", "model/train.f64"} {
+			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
+				t.Errorf("%s: %v", l, err)
+			}
+		}
+		if err := plugindev.New(sdk.Source, l, "p", dir); err == nil || !strings.Contains(err.Error(), "is there already") {
+			t.Errorf("%s: written over: %v", l, err)
+		}
+	}
+	for _, bad := range [][2]string{{"cobol", "p"}, {"go", "P"}, {"go", "../p"}, {"go", ""}, {"go", strings.Repeat("p", 65)}} {
+		dir := filepath.Join(t.TempDir(), "p")
+		if err := plugindev.New(sdk.Source, bad[0], bad[1], dir); err == nil {
+			t.Errorf("%v is taken", bad)
+		}
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%v left something behind", bad)
+		}
+	}
+}
+
+// TestBuildFailures: what is missing or wrong is named.
+func TestBuildFailures(t *testing.T) {
+	if _, err := plugindev.Build(t.Context(), t.TempDir(), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "no plugin project") {
+		t.Errorf("%v", err)
+	}
+	dir := filepath.Join(t.TempDir(), "p")
+	if err := plugindev.New(sdk.Source, "go", "p", dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "detector.go"), []byte("package main\nfunc main() { nothing }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	if _, err := plugindev.Build(t.Context(), dir, &log); err == nil || !strings.Contains(log.String(), "nothing") {
+		t.Errorf("%v, %s", err, log.String())
+	}
+	t.Setenv("PATH", t.TempDir())
+	if _, err := plugindev.Build(context.Background(), dir, &log); err == nil || !strings.Contains(err.Error(), "go is not installed") {
+		t.Errorf("%v", err)
+	}
+}
