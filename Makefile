@@ -17,8 +17,9 @@ DETECTORS := copod ecod hbos hstrees
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
+MUTANTS  ?= 20000
 
-.PHONY: build detectors run test test-go test-build test-api lint bench soak fuzz image image-debug onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-api toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -32,15 +33,23 @@ detectors:
 onnxruntime:
 	@scripts/onnxruntime.sh $(BIN)
 
-run: onnxruntime build
+# The sample models, and two detectors in Go that are fitted on the spot.
+samples: onnxruntime build
+	@rm -rf $(BIN)/models && cp -R testdata/models $(BIN)/models
+	@for name in ecod hstrees; do \
+		$(BINARY) model fit $$name --data testdata/reference/data/pima-train.csv --id $$name-go --models $(BIN)/models --contamination 0.2 --window 100 || exit 1; \
+	done
+
+run: samples
 	@echo
-	@echo 'Serving testdata/models. Once it says "model loaded", try:'
+	@echo 'Serving $(BIN)/models: ONNX graphs, and plugins in C, Rust, AssemblyScript and Go. Once it says "model loaded", try:'
 	@echo
+	@echo "  curl -s http://127.0.0.1:$(PORT)/api/v1/predict -H 'Content-Type: application/json' -d '{\"model_id\": \"ecod-rust\", \"data\": [8, 155, 62, 26, 495, 34, 0.543, 46], \"return_explanation\": true}'"
 	@echo "  curl -s http://127.0.0.1:$(PORT)/api/v1/predict -H 'Content-Type: application/json' -d '{\"model_id\": \"pima-lof\", \"data\": {\"f0\": 8, \"f1\": 155, \"f2\": 62, \"f3\": 26, \"f4\": 495, \"f5\": 34, \"f6\": 0.543, \"f7\": 46}, \"return_explanation\": true}'"
 	@echo
-	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models testdata/models --port $(PORT)
+	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-api
+test: test-build test-go test-meter test-api
 
 # Everything builds, without cgo, too.
 test-build:
@@ -51,6 +60,31 @@ test-go: onnxruntime
 	cd sdk && $(GO) test -race ./...
 	$(GO) test -race -timeout 9m ./...
 	cd bench && $(GO) test ./...
+
+# Rewritten modules in a second engine: they validate and do the same, and no
+# invalid module has become valid.
+test-meter: .python/.complete
+	@mkdir -p $(BIN)
+	$(GO) run ./testdata/make/pairs -in backends/wasm/meter/testdata/smith.zip -out $(BIN)/pairs.zip
+	PYTHONPATH=.python $(PYTHON) scripts/second_engine.py $(BIN)/pairs.zip
+	$(GO) run ./testdata/make/pairs -in backends/wasm/meter/testdata/smith.zip -mutants $(MUTANTS) -seed 1 -out $(BIN)/mutants.zip
+	PYTHONPATH=.python $(PYTHON) scripts/second_engine.py --validate $(BIN)/mutants.zip
+
+# What the sample plugins in C, Rust and AssemblyScript are built with; nothing else
+# needs it.
+toolchains:
+	@scripts/toolchains.sh
+
+# Builds the sample plugins anew and compares what they do.
+guests: build
+	scripts/guests.sh $(BINARY)
+
+guests-update: build
+	scripts/guests.sh $(BINARY) update
+
+# The hostile plugins on a real host, as a table.
+hostile: onnxruntime
+	$(GO) test ./cmd/pynomaly-runtime -run TestHostileHost -v -count 1
 
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete
@@ -72,6 +106,17 @@ lint:
 bench: onnxruntime build
 	cd bench && $(GO) build -o ../$(BIN)/bench .
 	$(BIN)/bench -binary $(BINARY) -testdata testdata
+
+# The modules of the metering part of the benchmark. They are checked in, built by clang and lld 14.0.6.
+KERNELS := bench/testdata/kernels
+WASM    := clang --target=wasm32 -nostdlib -Wl,--no-entry,--strip-all
+
+kernels:
+	$(WASM) -O3 -ffreestanding -o $(KERNELS)/kernels.wasm $(KERNELS)/kernels.c
+	$(WASM) -O3 -ffreestanding -msimd128 -o $(KERNELS)/kernels-simd.wasm $(KERNELS)/kernels.c
+	$(WASM) -O3 -ffreestanding -mbulk-memory -o $(KERNELS)/hostile.wasm $(KERNELS)/hostile.c
+	$(WASM) -mreference-types -o $(KERNELS)/table.wasm $(KERNELS)/table.s
+	chmod 644 $(KERNELS)/*.wasm
 
 soak: onnxruntime build
 	cd bench && $(GO) build -o ../$(BIN)/soak ./soak

@@ -44,7 +44,7 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
 	flag.StringVar(&o.testdata, "testdata", "testdata", "where the benchmark's model and rows are")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, reload; default all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, reload, metering; default all")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
 	flag.DurationVar(&o.warm, "warm", 200*time.Millisecond, "warm-up before each measurement")
 	flag.DurationVar(&o.duration, "duration", time.Second, "length of each measurement")
@@ -79,6 +79,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"allocations", allocations},
 		{"start", startUp},
 		{"reload", reload},
+		{"metering", metering},
 		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
 	}
 	for _, p := range parts {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
@@ -100,8 +101,10 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 		functions: map[string]api.Function{},
 	}
 	var err error
-	i.module, err = p.runtime.InstantiateModule(i.context(ctx), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
+	memory := &meter.Memory{}
+	i.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.context(ctx), memory), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
 	if err != nil {
+		memory.Free()
 		return nil, fmt.Errorf("starting the module: %w", cause(ctx, err))
 	}
 	for _, e := range exports {

@@ -231,11 +231,11 @@ func TestModelCommands(t *testing.T) {
 	}
 	out, _, err = command(t, nil, "model", "list", "--json", "--models", models)
 	var list struct{ Total int }
-	if err != nil || json.Unmarshal([]byte(out), &list) != nil || list.Total != 7 {
+	if err != nil || json.Unmarshal([]byte(out), &list) != nil || list.Total != 10 {
 		t.Errorf("list --json: %v\n%s", err, out)
 	}
 	out, errs, err := command(t, nil, "model", "verify", models)
-	if err != nil || !strings.Contains(out, "7 of 7 models can be served") {
+	if err != nil || !strings.Contains(out, "10 of 10 models can be served") {
 		t.Errorf("verify: %v\n%s%s", err, out, errs)
 	}
 	out, _, err = command(t, nil, "model", "verify", filepath.Join(models, "pima-lof"))

@@ -26,12 +26,18 @@ func TestModels(t *testing.T) {
 		places = append(places, all...)
 	}
 	for _, at := range places {
+		if at.ID == "cardio-iforest" {
+			continue // the same forest as cardio-iforest-fused, which opens a hundred times faster
+		}
 		t.Run(at.ID, func(t *testing.T) {
 			open, o, err := conformance.Model(at, with)
 			if err != nil {
 				t.Fatal(err)
 			}
 			o.LargeRows = 2000
+			if o.Tolerance > 1e-9 { // a graph, whose runtime is not ours: leaks show in the soak
+				o.Calls = 1000
+			}
 			sdktest.Run(t, open, o)
 		})
 	}

@@ -137,16 +137,16 @@ func New(source fs.FS, language, name, dir string) (err error) {
 	return copyGoSDK(source, filepath.Join(dir, "pynomaly"))
 }
 
-// copyTree copies a folder; names lose ".tmpl", and a leading dot comes back to
-// what an embedded file cannot be called.
+// copyTree copies a folder; names lose ".tmpl", and what an embedded file cannot be
+// called gets its leading dot back.
 func copyTree(source fs.FS, from, to, name string) error {
 	return fs.WalkDir(source, from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		file := filepath.Join(to, strings.TrimSuffix(strings.TrimPrefix(p, from+"/"), ".tmpl"))
-		if path.Base(p) == "gitignore.tmpl" {
-			file = filepath.Join(filepath.Dir(file), ".gitignore")
+		if base := path.Base(p); base == "gitignore.tmpl" || base == "npmrc.tmpl" {
+			file = filepath.Join(filepath.Dir(file), "."+strings.TrimSuffix(base, ".tmpl"))
 		}
 		return copyFile(source, p, file, name)
 	})

@@ -4,6 +4,8 @@ package testkit
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
@@ -46,7 +48,6 @@ func Main(m *testing.M, cleanup ...func()) {
 		os.Exit(0)
 	}
 	code := m.Run()
-	cleanup = append(cleanup, func() { _ = os.RemoveAll(WASMCache()) })
 	for _, f := range cleanup {
 		f()
 	}
@@ -88,10 +89,22 @@ func Backends(t testing.TB, stateDir string) host.Backends {
 	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
 }
 
-// WASMCache is where the tests of this process keep compiled code: compiling is
-// slow with -race. Main removes it.
+// WASMCache is where tests keep compiled code, over runs, too: compiling is slow
+// with -race. It is another one when the meter has changed.
 func WASMCache() string {
-	return filepath.Join(os.TempDir(), fmt.Sprintf("pynomaly-runtime-wasm-%d", os.Getpid()))
+	sources, err := filepath.Glob(filepath.Join(Root(), "backends", "wasm", "meter", "*.go"))
+	if err != nil {
+		panic(err) // a bad pattern
+	}
+	h := sha256.New()
+	for _, file := range sources {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			panic(err) // the sources that this was built from
+		}
+		_, _ = h.Write(data)
+	}
+	return filepath.Join(Root(), "bin", "wasm-cache", hex.EncodeToString(h.Sum(nil))[:16])
 }
 
 // WASM opens the backend of modules.

@@ -1,9 +1,9 @@
 //! Writes random valid modules, all of whose functions end.
 //!
-//! usage: smith DIRECTORY COUNT
+//! usage: smith DIRECTORY COUNT [FIRST]
 //!
 //! Module k is made of the k-th block of a seeded generator, so that the same
-//! program writes the same modules.
+//! program writes the same modules; FIRST, 0 unless given, is the first k tried.
 use arbitrary::Unstructured;
 use wasm_smith::{Config, Module};
 
@@ -11,9 +11,10 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let directory = args.next().expect("usage: smith DIRECTORY COUNT");
     let count: u64 = args.next().expect("usage: smith DIRECTORY COUNT").parse().expect("a number");
+    let first: u64 = args.next().map_or(0, |a| a.parse().expect("a number"));
     std::fs::create_dir_all(&directory).expect("a directory");
     let mut written = 0;
-    for seed in 0.. {
+    for seed in first.. {
         if written == count {
             break;
         }

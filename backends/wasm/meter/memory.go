@@ -1,0 +1,45 @@
+package meter
+
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/tetratelabs/wazero/experimental"
+)
+
+// Memory is the memory of one instance, for experimental.WithMemoryAllocator:
+// address space for the most that it may have, of which the system provides what
+// is touched. A slice of Go's, which wazero takes otherwise, is moved as it grows,
+// and a single memory.grow took 0.3 s: longer than a deadline may be late.
+type Memory struct {
+	space []byte
+	heap  []byte // where address space is short
+}
+
+var _ experimental.LinearMemory = (*Memory)(nil)
+
+// Allocate implements experimental.MemoryAllocator.
+func (m *Memory) Allocate(_, most uint64) experimental.LinearMemory {
+	m.space, _ = unix.Mmap(-1, 0, int(most), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	return m
+}
+
+// Reallocate implements experimental.LinearMemory.
+func (m *Memory) Reallocate(size uint64) []byte {
+	if m.space != nil {
+		if size > uint64(len(m.space)) {
+			return nil
+		}
+		return m.space[:size:size]
+	}
+	m.heap = append(m.heap, make([]byte, size-uint64(len(m.heap)))...)
+	return m.heap[:size:size]
+}
+
+// Free implements experimental.LinearMemory; wazero calls it when the module is
+// closed, and it may be called again.
+func (m *Memory) Free() {
+	if m.space != nil {
+		_ = unix.Munmap(m.space)
+	}
+	m.space, m.heap = nil, nil
+}

@@ -1,0 +1,25 @@
+package meter_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+)
+
+// TestVersion: caches of rewritten modules are told apart by Version, so that it
+// counts with every change to what comes out.
+func TestVersion(t *testing.T) {
+	modules := randomModules(t)
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(modules)) {
+		_, _ = h.Write(rewrite(t, modules[name]))
+	}
+	want := map[int]string{1: "7db73e0f0364dd0f92174ddb5f385c0c8c4b37f9aa99f764dcbe3c0021352ee5"}
+	if got := hex.EncodeToString(h.Sum(nil)); got != want[meter.Version] {
+		t.Errorf("rewritten modules have the digest %s, not %q: count Version up and note it here", got, want[meter.Version])
+	}
+}
