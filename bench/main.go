@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/bench/decoders"
 )
 
@@ -59,6 +60,8 @@ func roles() map[string]func(args []string) error {
 		roleFloorSonic: floorSonic,
 		roleFloorOwn:   floorOwn,
 		roleLimit:      limit,
+
+		wasm.CompileRole: compileRole,
 	}
 }
 
@@ -80,6 +83,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"start", startUp},
 		{"reload", reload},
 		{"metering", metering},
+		{"plugins", plugins},
 		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
 	}
 	for _, p := range parts {

@@ -245,7 +245,8 @@ func TestHostile(t *testing.T) {
 				}
 			}
 			named := err != nil && c.Want != "" && strings.Contains(err.Error(), c.Want)
-			if !named && !(c.OrLate && errors.Is(err, context.DeadlineExceeded)) {
+			late := c.OrLate && errors.Is(err, context.DeadlineExceeded)
+			if !named && !late {
 				t.Errorf("ended with %v, want %q, or late: %v", err, c.Want, c.OrLate)
 			}
 			if len(fmt.Sprint(err)) > 4000 || strings.Contains(fmt.Sprint(err), "wasm stack trace") {

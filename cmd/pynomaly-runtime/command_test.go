@@ -226,7 +226,7 @@ func TestPredictPipe(t *testing.T) {
 func TestModelCommands(t *testing.T) {
 	models := testkit.Testdata("models")
 	out, _, err := command(t, nil, "model", "list", "--models", models)
-	if err != nil || !strings.Contains(out, "cardio-iforest-fused") || strings.Count(out, "available") != 7 {
+	if err != nil || !strings.Contains(out, "cardio-iforest-fused") || strings.Count(out, "available") != 10 {
 		t.Errorf("list: %v\n%s", err, out)
 	}
 	out, _, err = command(t, nil, "model", "list", "--json", "--models", models)

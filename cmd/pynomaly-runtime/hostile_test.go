@@ -116,7 +116,8 @@ func TestHostileHost(t *testing.T) {
 		writeHostile(t, dir, id, a.Module, load)
 		took, cause := attack(t, url, id)
 		named := (a.Want != "" && strings.Contains(cause, a.Want)) || (a.Scores && strings.Contains(cause, "not finite"))
-		if !named && !(a.OrLate && strings.Contains(cause, "deadline")) {
+		late := a.OrLate && strings.Contains(cause, "deadline")
+		if !named && !late {
 			t.Errorf("%s ended with %q, want %q, or late: %v", a.Name, cause, a.Want, a.OrLate)
 		}
 		fmt.Fprintf(w, "%s\t%d ms\t%.110s\n", a.Name, took.Milliseconds(), strings.ReplaceAll(cause, "\n", "; "))

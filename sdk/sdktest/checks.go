@@ -322,12 +322,22 @@ func leavesInput(k *kit) error {
 	for i := range someRows {
 		for j, f := range features {
 			a, b := before.Value(i, j), in.Value(i, j)
-			if a != b && a == a && b == b {
+			if a != b && !(isNaN(a) && isNaN(b)) {
 				return fmt.Errorf("row %d, feature %q was %v and is %v", i, f.Name, a, b)
 			}
 		}
 	}
 	return nil
+}
+
+func isNaN(v any) bool {
+	switch x := v.(type) {
+	case float32:
+		return math.IsNaN(float64(x))
+	case float64:
+		return math.IsNaN(x)
+	}
+	return false
 }
 
 // cancelled: a call whose context has ended does not succeed for long: it may be

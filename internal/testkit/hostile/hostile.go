@@ -277,7 +277,8 @@ func costly() []Attack {
 			for range 1000 {
 				deep = append(deep, 0x02, 0x40, 0x0b)
 			}
-			f["pynomaly_score"].code = append(deep, i32c(0))
+			deep = append(deep, i32c(0))
+			f["pynomaly_score"].code = deep
 		}), Want: "locals"},
 		{Name: "compile bomb", Module: bomb, Want: "compiling the module: it takes", Slow: true},
 	}
