@@ -16,6 +16,7 @@ RUN make onnxruntime build
 FROM gcr.io/distroless/cc-debian12:nonroot AS release
 WORKDIR /app
 COPY --from=build /src/bin/pynomaly-runtime /src/bin/libonnxruntime.so.1.28.0 /src/plugins.yaml ./
+COPY --from=build /src/bin/plugins ./plugins
 COPY --from=build /src/testdata/models ./models
 USER 65532:65532
 ENV PYNOMALY_STATE_DIR=/tmp/pynomaly-runtime

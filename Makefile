@@ -132,7 +132,7 @@ fuzz: onnxruntime
 	done
 
 # Archives for docker load, podman load or ctr images import; no daemon is needed.
-IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(CURDIR)/testdata/models -config $(CURDIR)/plugins.yaml -version $(VERSION)
+IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(CURDIR)/testdata/models -detectors $(CURDIR)/$(BIN)/plugins -config $(CURDIR)/plugins.yaml -version $(VERSION)
 
 image: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar

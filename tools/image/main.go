@@ -27,9 +27,9 @@ import (
 )
 
 type options struct {
-	binary, library, models, config string
-	version, out                    string
-	debug                           bool
+	binary, library, models, config, detectors string
+	version, out                               string
+	debug                                      bool
 }
 
 // user is neither root nor anybody on the machine below.
@@ -39,6 +39,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
 	flag.StringVar(&o.library, "library", "", "ONNX Runtime's shared library")
+	flag.StringVar(&o.detectors, "detectors", "", "directory of the reference detectors' modules")
 	flag.StringVar(&o.models, "models", "", "directory of models to put in; empty: none")
 	flag.StringVar(&o.config, "config", "plugins.yaml", "configuration file to put in")
 	flag.StringVar(&o.version, "version", "dev", "version of the image")
@@ -64,6 +65,7 @@ func build(ctx context.Context, o options) error {
 	app := []source{
 		{o.binary, "app/pynomaly-runtime", 0o755, false},
 		{o.library, "app/" + filepath.Base(o.library), 0o755, false},
+		{o.detectors, "app/plugins", 0o755, false},
 		{o.config, "app/plugins.yaml", 0o644, false},
 		{"", "app/state", 0o700, true},
 	}
