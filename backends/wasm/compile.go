@@ -22,8 +22,8 @@ const CompileRole = "__wasm-compile"
 
 // What compiling may take.
 const (
-	compileWall   = 15 * time.Second * slow
-	compileCPU    = 10 * time.Second * slow
+	compileWall   = 15 * time.Second
+	compileCPU    = 10 * time.Second
 	compileMemory = 2 << 30
 )
 
@@ -33,13 +33,14 @@ type compileJob struct {
 	Cache  string
 }
 
-// compileInChild compiles a metered module into a cache.
-func compileInChild(ctx context.Context, cache string, metered []byte) error {
+// compileInChild compiles a metered module into a cache, in a process of the binary
+// exe, or of this one.
+func compileInChild(ctx context.Context, exe, cache string, metered []byte) error {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(compileJob{metered, cache}); err != nil {
 		return fmt.Errorf("encoding the job: %w", err)
 	}
-	out, err := child.Run(ctx, child.Job{Role: CompileRole, Input: input.Bytes(), Wall: compileWall})
+	out, err := child.Run(ctx, child.Job{Exe: exe, Role: CompileRole, Input: input.Bytes(), Wall: compileWall})
 	var died *child.DiedError
 	switch {
 	case errors.As(err, &died):

@@ -17,7 +17,7 @@ import (
 // the last snapshot, or starts empty and says so.
 func TestStatefulPlugin(t *testing.T) {
 	var log bytes.Buffer
-	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	module := testkit.Guest(t, "counter")
 	m := model(t, "features: [{name: x, dtype: float64}]\nlearning: online\nstateful: true\n")

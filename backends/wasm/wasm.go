@@ -29,6 +29,7 @@ type Config struct {
 	CacheDir  string // of compiled code; empty: a private one that Close removes
 	MaxMemory int64  // of one instance, in bytes; limits.memory may be lower
 	Instances int    // of one module at once
+	Compiler  string // the binary that compiles modules in CompileRole; empty: this one
 	Log       *slog.Logger
 }
 
@@ -198,7 +199,7 @@ func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]b
 	if err := os.MkdirAll(code, 0o700); err != nil {
 		return nil, fmt.Errorf("making the cache's directory: %w", err)
 	}
-	if err := compileInChild(ctx, code, metered); err != nil {
+	if err := compileInChild(ctx, b.cfg.Compiler, code, metered); err != nil {
 		if ctx.Err() == nil && errors.Is(err, backends.ErrRefused) {
 			b.refused[dir] = err
 		}

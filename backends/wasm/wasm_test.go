@@ -82,7 +82,7 @@ func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, fi
 
 func TestGoPlugin(t *testing.T) {
 	var log bytes.Buffer
-	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	m := model(t, xy+"config: {centre: [3, 4]}\n")
 	if err := b.Complete(m, distance(t)); err != nil {

@@ -34,6 +34,7 @@ func command(t testing.TB, in io.Reader, args ...string) (out, errs string, err 
 	t.Helper()
 	t.Setenv("PYNOMALY_BACKENDS_ONNX_LIBRARY", testkit.Library())
 	t.Setenv("PYNOMALY_STATE_DIR", stateForTests(t))
+	t.Setenv("PYNOMALY_BACKENDS_WASM_CACHE_DIR", testkit.WASMCache())
 	var o, e bytes.Buffer
 	cmd := newCommand(in, &o, &e)
 	cmd.SetArgs(args)

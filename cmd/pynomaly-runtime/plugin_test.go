@@ -27,25 +27,29 @@ func TestPluginCommands(t *testing.T) {
 			t.Fatalf("%v: %v\n%s%s", args, err, out, errs)
 		}
 	}
-	cache := "--wasm-cache-dir=" + testkit.WASMCache()
 	run("wrote "+project, "plugin", "new", "--lang", "go", "--dir", project, "mine")
-	if _, _, err := command(t, nil, "plugin", "test", project, cache); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
+	if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
 		t.Errorf("%v", err)
 	}
 	run("built", "plugin", "build", project)
-	run("the plugin conforms", "plugin", "test", project, "--calls", "300", cache)
-	run("rows/s", "plugin", "bench", project, "--duration", "1ms", cache)
-	run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models, cache)
-	run("wrote "+filepath.Join(models, "other", "2.0.0-rc.1"), "plugin", "pack", project, "--id", "other", "--version", "2.0.0-rc.1", "--models", models, cache)
-	run("2 of 2 models can be served", "model", "verify", models, cache)
+	module, err := os.ReadFile(filepath.Join(project, "model", "detector.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Precompile(t, module)
+	run("the plugin conforms", "plugin", "test", project, "--calls", "300")
+	run("rows/s", "plugin", "bench", project, "--duration", "1ms")
+	run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models)
+	run("wrote "+filepath.Join(models, "other", "2.0.0-rc.1"), "plugin", "pack", project, "--id", "other", "--version", "2.0.0-rc.1", "--models", models)
+	run("2 of 2 models can be served", "model", "verify", models)
 	for want, args := range map[string][]string{
 		"choose one of":       {"plugin", "new", "--lang", "cobol", "--dir", filepath.Join(dir, "x"), "x"},
 		"is there already":    {"plugin", "new", "--dir", project, "mine"},
 		"no plugin project":   {"plugin", "build", dir},
-		"exists already":      {"plugin", "pack", project, "--models", models, cache},
-		"no valid model id":   {"plugin", "pack", project, "--id", "-", "--models", models, cache},
-		"holds 2 models":      {"plugin", "test", models, cache},
-		"no such file":        {"plugin", "test", filepath.Join(dir, "nothing"), cache},
+		"exists already":      {"plugin", "pack", project, "--models", models},
+		"no valid model id":   {"plugin", "pack", project, "--id", "-", "--models", models},
+		"holds 2 models":      {"plugin", "test", models},
+		"no such file":        {"plugin", "test", filepath.Join(dir, "nothing")},
 		"there is no detecto": {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
 	} {
 		if _, _, err := command(t, nil, args...); err == nil || !strings.Contains(err.Error(), want) {
@@ -56,7 +60,7 @@ func TestPluginCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(project, "model", "detector.wasm"), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := command(t, nil, "plugin", "test", project, cache); err == nil || !strings.Contains(err.Error(), "does not begin") {
+	if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "does not begin") {
 		t.Errorf("%v", err)
 	}
 }
@@ -70,12 +74,12 @@ func TestFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, err := command(t, nil, "model", "fit", r.Name, "--data", testkit.Testdata("reference", "data", "pima-train.csv"), "--id", "pima-"+r.Name,
-			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100", "--wasm-cache-dir", testkit.WASMCache())
+			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100")
 		if err != nil || !strings.Contains(out, "fitted to 460 rows of 8 features") {
 			t.Fatalf("%v\n%s%s", err, out, errs)
 		}
 	}
-	out, _, err := command(t, nil, "model", "verify", dir, "--wasm-cache-dir", testkit.WASMCache())
+	out, _, err := command(t, nil, "model", "verify", dir)
 	if err != nil || !strings.Contains(out, "4 of 4 models can be served") {
 		t.Fatalf("%v\n%s", err, out)
 	}

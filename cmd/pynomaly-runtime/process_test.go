@@ -36,6 +36,7 @@ func startProcess(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("PYNOMALY_BACKENDS_WASM_CACHE_DIR", testkit.WASMCache())
 	return startCommand(t, exe, args...)
 }
 

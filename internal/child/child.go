@@ -19,7 +19,8 @@ import (
 
 // Job is one run of a role.
 type Job struct {
-	Role  string   // the binary's only argument
+	Exe   string   // the binary; empty: this one
+	Role  string   // its only argument
 	Input []byte   // its standard input
 	Env   []string // its whole environment
 	Wall  time.Duration
@@ -63,7 +64,11 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	// Pdeathsig fires when the thread that started the child ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(limited, "/proc/self/exe", job.Role) //nolint:gosec // this binary, in a role that is a constant
+	exe := job.Exe
+	if exe == "" {
+		exe = "/proc/self/exe"
+	}
+	cmd := exec.CommandContext(limited, exe, job.Role) //nolint:gosec // the host's binary, in a role that is a constant
 	cmd.Env = append([]string{"GOTRACEBACK=none"}, job.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }

@@ -4,15 +4,12 @@ package testkit
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -48,6 +45,7 @@ func Main(m *testing.M, cleanup ...func()) {
 		os.Exit(0)
 	}
 	code := m.Run()
+	cleanup = append(cleanup, removeCompiler)
 	for _, f := range cleanup {
 		f()
 	}
@@ -87,67 +85,6 @@ func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 func Backends(t testing.TB, stateDir string) host.Backends {
 	t.Helper()
 	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
-}
-
-// WASMCache is where tests keep compiled code, over runs, too: compiling is slow
-// with -race. It is another one when the meter has changed.
-func WASMCache() string {
-	sources, err := filepath.Glob(filepath.Join(Root(), "backends", "wasm", "meter", "*.go"))
-	if err != nil {
-		panic(err) // a bad pattern
-	}
-	h := sha256.New()
-	for _, file := range sources {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			panic(err) // the sources that this was built from
-		}
-		_, _ = h.Write(data)
-	}
-	return filepath.Join(Root(), "bin", "wasm-cache", hex.EncodeToString(h.Sum(nil))[:16])
-}
-
-// WASM opens the backend of modules.
-func WASM(t testing.TB) *wasm.Backend {
-	t.Helper()
-	b := wasm.New(wasm.Config{CacheDir: WASMCache(), Instances: runtime.GOMAXPROCS(0), Log: slog.New(slog.DiscardHandler)})
-	if err := b.Err(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := b.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return b
-}
-
-// Guest builds a plugin of backends/wasm/testdata/guests with the Go SDK.
-func Guest(t testing.TB, name string) []byte {
-	t.Helper()
-	return buildGuest(t, "./backends/wasm/testdata/guests/"+name)
-}
-
-// Detector builds a reference detector's module.
-func Detector(t testing.TB, name string) []byte {
-	t.Helper()
-	return buildGuest(t, "./plugins/"+name+"/module")
-}
-
-func buildGuest(t testing.TB, pkg string) []byte {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "guest.wasm")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:gosec // names are in the tests
-	cmd.Dir = Root()
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building guest %s: %v\n%s", pkg, err, out)
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
 }
 
 // Silent is an observer that does nothing.
