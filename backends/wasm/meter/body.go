@@ -1,5 +1,7 @@
 package meter
 
+import "bytes"
+
 // body rewrites one function.
 //
 // The function and each of its loops is a region: its text without the loops
@@ -19,47 +21,77 @@ func (m *module) body(r *reader, t functionType) []byte {
 		r.refuse("a function has %d locals; at most %d are taken", locals, m.limits.Locals)
 	}
 	codeFrom := r.pos
-	prices := m.prices(r, locals)
-	out := putU32(make([]byte, 0, 2*(len(r.data)-groupsFrom)), groups+1)
+	s := survey(r)
+	spares := uint32(0)
+	if len(s.selects) > 0 {
+		r.pos = listFrom
+		types := localTypes(r, t.params, groups, locals)
+		m.choices(r, s.selects, types)
+		for _, c := range s.selects {
+			s.prices[c.region] += c.price()
+			spares = max(spares, c.spares())
+		}
+	}
+	if most := uint64(m.limits.LocalBlocks); (locals+1+uint64(spares))*s.blocks > most {
+		r.refuse("a function has %d locals and %d blocks; their product may be %d at most", locals, s.blocks, most)
+	}
+	added := []byte{1, typeI64} // one more local, for the debt
+	if spares > 0 {
+		added = append(added, byte(spares), typeI32)
+	}
+	out := putU32(make([]byte, 0, 2*(len(r.data)-groupsFrom)), groups+len(added)/2)
 	out = append(out, r.data[listFrom:codeFrom]...)
-	out = append(out, 1, typeI64) // one more local, for the debt
-	w := &bodyWriter{m: m, out: out, debt: uint32(locals)}
-	w.pay(prices[0])
+	w := &bodyWriter{m: m, out: append(out, added...), debt: uint32(locals)}
+	w.pay(s.prices[0])
 	r.pos = codeFrom
-	w.copy(r, locals, prices)
+	w.copy(r, locals, s)
 	return w.out
+}
+
+// localTypes lists the types of a function's parameters and locals.
+func localTypes(r *reader, params []byte, groups int, locals uint64) []byte {
+	types := append(make([]byte, 0, locals), params...)
+	for range groups {
+		n := r.u32()
+		types = append(types, bytes.Repeat([]byte{r.valueType()}, int(n))...)
+	}
+	return types
 }
 
 // entry is what entering any region costs by itself.
 const entry = 3
 
-// prices reads a body through and returns the price of each region: the
-// function's first, then the loops' in the order in which they begin.
-func (m *module) prices(r *reader, locals uint64) []int64 {
-	prices := []int64{entry}
+// surveyed is what a first reading of a body finds.
+type surveyed struct {
+	prices  []int64  // of each region: the function's first, then the loops' in the order in which they begin
+	selects []choice // in their order
+	blocks  uint64
+}
+
+// survey reads a body through.
+func survey(r *reader) surveyed {
+	s := surveyed{prices: []int64{entry}, blocks: 1}
 	open := []int{0} // region of each open block
-	blocks := uint64(1)
 	for len(open) > 0 {
 		i := r.next()
 		in := open[len(open)-1]
 		switch i.op {
 		case opLoop:
-			prices = append(prices, entry)
-			open = append(open, len(prices)-1)
-			blocks++
+			s.prices = append(s.prices, entry)
+			open = append(open, len(s.prices)-1)
+			s.blocks++
 		case opBlock, opIf:
 			open = append(open, in)
-			blocks++
+			s.blocks++
 		case opEnd:
 			open = open[:len(open)-1]
+		case opSelect, opSelectTyped:
+			s.selects = append(s.selects, choice{region: uint32(in)})
 		}
-		prices[in] += i.price()
+		s.prices[in] += i.price()
 	}
 	r.end("a function")
-	if most := uint64(m.limits.LocalBlocks); (locals+1)*blocks > most {
-		r.refuse("a function has %d locals and %d blocks; their product may be %d at most", locals, blocks, most)
-	}
-	return prices
+	return s
 }
 
 // bodyWriter writes a body.
@@ -97,11 +129,12 @@ func (w *bodyWriter) subtract() {
 	w.out = append(w.out, opEnd)
 }
 
-// copy copies the instructions, paying at every loop. Indices are checked against
-// what the original module had, so that nothing reaches what was added.
-func (w *bodyWriter) copy(r *reader, locals uint64, prices []int64) {
+// copy copies the instructions, paying at every loop, and replaces selects.
+// Indices are checked against what the original module had, so that nothing
+// reaches what was added.
+func (w *bodyWriter) copy(r *reader, locals uint64, s surveyed) {
 	m := w.m
-	loops := 0
+	loops, selects := 0, 0
 	for depth := uint32(0); ; {
 		i := r.next()
 		switch i.op {
@@ -113,7 +146,7 @@ func (w *bodyWriter) copy(r *reader, locals uint64, prices []int64) {
 			w.out = append(w.out, i.raw...)
 			if i.op == opLoop {
 				loops++
-				w.pay(prices[loops])
+				w.pay(s.prices[loops])
 			}
 			continue
 		case opEnd:
@@ -123,6 +156,12 @@ func (w *bodyWriter) copy(r *reader, locals uint64, prices []int64) {
 			}
 			depth--
 			continue
+		case opSelect, opSelectTyped:
+			selects++
+			if of := s.selects[selects-1].of; of != 0 {
+				w.choose(of)
+				continue
+			}
 		case opBr, opBrIf, opBrTable:
 			if i.index > depth {
 				r.refuse("a branch leaves the function")

@@ -44,20 +44,14 @@ func (m *module) helperOf(r *reader, i instruction) uint32 {
 	if len(m.helpers) == most {
 		r.refuse("more than %d different bulk instructions", most)
 	}
-	element := func(t uint32) byte {
-		if t >= uint32(len(m.tables)) {
-			r.refuse("table %d is not there", t)
-		}
-		return m.tables[t].kind
-	}
 	t := functionType{params: []byte{typeI32, typeI32, typeI32}}
 	switch {
 	case i.op == opMemoryGrow:
 		t = functionType{params: []byte{typeI32}, results: []byte{typeI32}}
 	case i.sub == bulkTableGrow:
-		t = functionType{params: []byte{element(i.index), typeI32}, results: []byte{typeI32}}
+		t = functionType{params: []byte{m.element(r, i.index), typeI32}, results: []byte{typeI32}}
 	case i.sub == bulkTableFill:
-		t = functionType{params: []byte{typeI32, element(i.index), typeI32}}
+		t = functionType{params: []byte{typeI32, m.element(r, i.index), typeI32}}
 	}
 	m.helpers = append(m.helpers, helper{key, m.typeIndex(t), i})
 	return first + uint32(len(m.helpers)-1)

@@ -23,6 +23,7 @@ const (
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
+	opTableGet     = 0x25
 	opTableSet     = 0x26
 	opFirstLoad    = 0x28
 	opLastStore    = 0x3e

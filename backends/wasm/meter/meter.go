@@ -3,6 +3,8 @@
 // money is spent, the host is asked for more, and may end the call: no module
 // that has been rewritten can hold a thread.
 //
+// It also replaces the selects that the engine is wrong about.
+//
 // It knows nothing of plugins or of what a module computes. It does not validate
 // modules either (the engine does): it refuses what it does not understand and
 // sees to it that nothing invalid becomes valid by what is added.

@@ -327,7 +327,7 @@ func ExampleRewrite() {
 // FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
 // module is valid, and what it makes of an invalid one is not.
 func FuzzRewrite(f *testing.F) {
-	for _, b := range []asm.Module{fib(), sum(), endless()} {
+	for _, b := range []asm.Module{fib(), sum(), endless(), selectOf(f32, false), selectOf(v128, true), selecting(abc, 0x02, leb(1), 0x0b, 0x1b)} {
 		f.Add(b.Bytes())
 	}
 	for _, module := range randomModules(f) {

@@ -48,14 +48,16 @@ type module struct {
 	limits   Limits
 	sections [sections]*reader
 
-	types     []functionType
-	ownTypes  uint32 // before any was added
-	imports   []byte // the entries as they stand
-	imported  uint32 // functions
-	functions []uint32
-	tables    []table
-	globals   uint32
-	helpers   []helper
+	types       []functionType
+	ownTypes    uint32 // before any was added
+	imports     []byte // the entries as they stand
+	imported    uint32 // functions
+	importTypes []uint32
+	functions   []uint32
+	tables      []table
+	globals     uint32
+	globalTypes []byte
+	helpers     []helper
 }
 
 var header = []byte("\x00asm\x01\x00\x00\x00")
@@ -123,9 +125,11 @@ func (m *module) readImports() {
 		if kind := r.byte(); kind != 0 {
 			r.refuse("an import that is no function: a plugin brings its memory, tables and globals itself")
 		}
-		if r.u32() >= m.ownTypes {
+		t := r.u32()
+		if t >= m.ownTypes {
 			r.refuse("an imported function has a type that is not there")
 		}
+		m.importTypes = append(m.importTypes, t)
 	}
 	m.imports, m.imported = r.data[from:r.pos], uint32(n)
 	r.end("the imports")

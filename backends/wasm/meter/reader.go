@@ -97,6 +97,9 @@ func (r *reader) name() []byte { return r.bytes(r.count("bytes of a name", noMos
 const (
 	typeI32     = 0x7f
 	typeI64     = 0x7e
+	typeF32     = 0x7d
+	typeF64     = 0x7c
+	typeV128    = 0x7b
 	typeFunc    = 0x60
 	typeFuncref = 0x70
 	typeExtern  = 0x6f

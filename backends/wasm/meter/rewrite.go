@@ -64,7 +64,9 @@ func (m *module) rewriteGlobals() []byte {
 	m.globals = uint32(n)
 	out := putU32(nil, n+1)
 	for range n {
-		out = append(out, r.valueType(), r.byte())
+		kind := r.valueType()
+		m.globalTypes = append(m.globalTypes, kind)
+		out = append(out, kind, r.byte())
 		out = m.constant(out, r)
 	}
 	r.end("the globals")

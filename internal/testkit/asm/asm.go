@@ -74,9 +74,11 @@ func Func(locals []byte, code ...any) []byte {
 
 // Value types.
 const (
-	I32 = 0x7f
-	I64 = 0x7e
-	F64 = 0x7c
+	I32  = 0x7f
+	I64  = 0x7e
+	F32  = 0x7d
+	F64  = 0x7c
+	V128 = 0x7b
 )
 
 // Sig is a function type.
