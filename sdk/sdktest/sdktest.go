@@ -134,6 +134,16 @@ func (k *kit) fresh() (sdk.Scorer, error) {
 	return s, nil
 }
 
+// freshWith opens the detector and makes so many rows for it.
+func (k *kit) freshWith(rows int) (sdk.Scorer, *sdk.Batch, error) {
+	s, err := k.fresh()
+	if err != nil {
+		return nil, nil, err
+	}
+	in, err := k.rows(s.Info().Features, rows)
+	return s, in, err
+}
+
 func (k *kit) closeAll() error {
 	var errs []error
 	for _, s := range k.opened {
