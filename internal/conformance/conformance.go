@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"context"
-	"maps"
 	"math"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -28,11 +27,6 @@ func Model(at runtime.Place, with runtime.Backends) (sdktest.Open, sdktest.Optio
 	broken := a
 	broken.Bytes = a.Bytes[:len(a.Bytes)/2]
 	o.Broken["its artifact is cut in half"] = opens(backend, broken)
-	if len(read(a)) > 0 {
-		broken := a
-		broken.Files = nil
-		o.Broken["its files are missing"] = opens(backend, broken)
-	}
 	return opens(backend, a), o, nil
 }
 
@@ -43,23 +37,6 @@ func opens(backend backends.Backend, a backends.Artifact) sdktest.Open {
 		a.Manifest = &m
 		return backend.Open(ctx, a)
 	}
-}
-
-// read are the files that only the detector can be reading.
-func read(a backends.Artifact) map[string][]byte {
-	m := a.Manifest
-	if m.Backend == manifest.BackendONNX {
-		return nil
-	}
-	files := maps.Clone(a.Files)
-	delete(files, m.DriftBins)
-	if m.Calibration != nil {
-		delete(files, m.Calibration.Scores)
-	}
-	if m.Golden != nil {
-		delete(files, m.Golden.Rows)
-	}
-	return files
 }
 
 // tolerance is the manifest's, but where it says nothing a float64 plugin is held
