@@ -124,7 +124,7 @@ soak: onnxruntime build
 
 # Every fuzz target for FUZZTIME; `make test` runs their seeds.
 fuzz: onnxruntime
-	@for package in $$($(GO) list ./...); do \
+	@for package in $$($(GO) list ./... github.com/pynomaly/pynomaly-runtime/sdk/wasm); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$package || exit 1; \

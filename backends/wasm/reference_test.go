@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestReferences: the reference detectors as modules, and ECOD in every other
-// language, give PyOD's scores and terms of single rows, alone and in a batch.
+// TestReferences: the reference detectors as modules, and ECOD as the
+// project of every language begins, give PyOD's scores and terms of single rows, alone and in a batch.
 func TestReferences(t *testing.T) {
 	b := testkit.WASM(t)
 	modules := map[string][]byte{}
@@ -31,6 +31,7 @@ func TestReferences(t *testing.T) {
 		}
 		modules["ecod-"+language], detector["ecod-"+language] = module, "ecod"
 	}
+	modules["ecod-go"], detector["ecod-go"] = testkit.Template(t), "ecod"
 	for name, module := range modules {
 		for _, data := range []string{"cardio", "pima", "thyroid", "edge"} {
 			t.Run(name+" "+data, func(t *testing.T) { checkReference(t, b.Open, module, detector[name], data) })

@@ -64,6 +64,12 @@ func Detector(t testing.TB, name string) []byte {
 	return buildGuest(t, "./plugins/"+name+"/module")
 }
 
+// Template builds the project that a plugin in Go begins as.
+func Template(t testing.TB) []byte {
+	t.Helper()
+	return buildGuest(t, "github.com/pynomaly/pynomaly-runtime/sdk/guest/templates/go")
+}
+
 func buildGuest(t testing.TB, pkg string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest.wasm")

@@ -78,3 +78,24 @@ func TestParseSetup(t *testing.T) {
 		}
 	}
 }
+
+// FuzzParseSetup: an init block is refused, or its files lie inside it.
+func FuzzParseSetup(f *testing.F) {
+	f.Add(block(`{"config":{},"files":[{"name":"f","offset":60,"size":2}]}`, "abcdefgh"))
+	f.Add([]byte{0, 0, 0, 0})
+	f.Add(block("null", ""))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, err := wasm.ParseSetup(b)
+		if err != nil {
+			if !errors.Is(err, wasm.ErrSetup) {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+		for name, data := range s.Files {
+			if len(data) > len(b) {
+				t.Errorf("file %q has %d bytes of a block of %d", name, len(data), len(b))
+			}
+		}
+	})
+}
