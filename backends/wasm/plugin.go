@@ -34,6 +34,9 @@ type plugin struct {
 	compiled wazero.CompiledModule
 }
 
+// errCode means that what the compiling process has left cannot be used.
+var errCode = errors.New("the module's code cannot be taken from the cache")
+
 // newPlugin takes a module's code from the cache, where a process of its own has
 // put it.
 func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
@@ -48,7 +51,7 @@ func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
 		}
 	}()
 	if p.compiled, err = compileModule(ctx, p.runtime, cfg.module); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errCode, err)
 	}
 	if err = checkABI(p.compiled); err != nil {
 		return nil, err

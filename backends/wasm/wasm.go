@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
@@ -59,6 +60,7 @@ func New(cfg Config) *Backend {
 	if cfg.CacheDir != "" {
 		b.dir = cfg.CacheDir
 		err = os.MkdirAll(b.dir, 0o700)
+		sweep(b.dir)
 	} else {
 		b.dir, err = os.MkdirTemp("", "pynomaly-wasm-*")
 		b.private = err == nil
@@ -161,22 +163,29 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 	}
 	sum := sha256.Sum256(artifact)
 	dir := filepath.Join(b.dir, hex.EncodeToString(sum[:])+"-"+b.version)
-	metered, err := b.prepare(ctx, dir, artifact)
-	if err != nil {
-		return nil, err
-	}
 	memory := m.Limits.Memory
 	if b.cfg.MaxMemory > 0 {
 		memory = min(memory, b.cfg.MaxMemory)
 	}
-	p, err := newPlugin(ctx, pluginConfig{
-		module: metered, cache: filepath.Join(dir, "code"), memory: memory, seed: sum,
-		log: b.cfg.Log.With("model_id", m.ID, "version", m.Version),
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	cfg := pluginConfig{cache: filepath.Join(dir, codeDir), memory: memory, seed: sum, log: b.cfg.Log.With("model_id", m.ID, "version", m.Version)}
+	for again := false; ; again = true {
+		var err error
+		if cfg.module, err = b.prepare(ctx, dir, artifact); err != nil {
+			return nil, err
+		}
+		p, err := newPlugin(ctx, cfg)
+		switch {
+		case err == nil:
+			return p, nil
+		case errors.Is(err, errCode) && !again:
+			b.cfg.Log.Warn("compiled code is damaged; it is made anew", "directory", dir, "error", err)
+			if err := os.RemoveAll(dir); err != nil {
+				return nil, fmt.Errorf("removing damaged code: %w", err)
+			}
+		default:
+			return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		}
 	}
-	return p, nil
 }
 
 // prepare returns the metered form of a module, whose code lies in dir afterwards.
@@ -186,8 +195,7 @@ func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]b
 	if err, known := b.refused[dir]; known {
 		return nil, err
 	}
-	// It is written last: where it is, the code is.
-	file := filepath.Join(dir, "metered.wasm")
+	file := filepath.Join(dir, meteredFile)
 	if metered, err := readSealed(file); err == nil {
 		return metered, nil
 	}
@@ -195,17 +203,51 @@ func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]b
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	code := filepath.Join(dir, "code")
-	if err := os.MkdirAll(code, 0o700); err != nil {
-		return nil, fmt.Errorf("making the cache's directory: %w", err)
+	// It appears as a whole: other hosts may use the same cache.
+	tmp, err := os.MkdirTemp(b.dir, unfinished+"*")
+	if err != nil {
+		return nil, fmt.Errorf("writing to the cache: %w", err)
+	}
+	defer os.RemoveAll(tmp)
+	code := filepath.Join(tmp, codeDir)
+	if err := os.Mkdir(code, 0o700); err != nil {
+		return nil, fmt.Errorf("writing to the cache: %w", err)
 	}
 	if err := compileInChild(ctx, b.cfg.Compiler, code, metered); err != nil {
 		if ctx.Err() == nil && errors.Is(err, backends.ErrRefused) {
 			b.refused[dir] = err
 		}
-		return nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, err
 	}
-	return metered, writeSealed(file, metered)
+	if err := writeSealed(filepath.Join(tmp, meteredFile), metered); err != nil {
+		return nil, err
+	}
+	if _, err := readSealed(file); err == nil { // another host was faster
+		return metered, nil
+	}
+	if err := errors.Join(os.RemoveAll(dir), os.Rename(tmp, dir)); err != nil {
+		return nil, fmt.Errorf("writing to the cache: %w", err)
+	}
+	return metered, nil
+}
+
+// What a module's directory in the cache holds, and how those begin that a host
+// which was killed has left unfinished.
+const (
+	meteredFile = "metered.wasm"
+	codeDir     = "code"
+	unfinished  = ".new-"
+)
+
+// sweep removes what hosts that were killed have left in a cache.
+func sweep(dir string) {
+	const old = time.Hour
+	left, _ := filepath.Glob(filepath.Join(dir, unfinished+"*"))
+	for _, path := range left {
+		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > old {
+			_ = os.RemoveAll(path) // it only takes room
+		}
+	}
 }
 
 // readSealed reads a file whose first bytes are the checksum of the others.
@@ -222,16 +264,8 @@ func readSealed(file string) ([]byte, error) {
 
 func writeSealed(file string, data []byte) error {
 	sum := sha256.Sum256(data)
-	tmp, err := os.CreateTemp(filepath.Dir(file), ".new-*")
-	if err != nil {
+	if err := os.WriteFile(file, append(sum[:], data...), 0o600); err != nil {
 		return fmt.Errorf("writing to the cache: %w", err)
-	}
-	_, err = tmp.Write(append(sum[:], data...))
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), file)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing to the cache: %w", err), os.Remove(tmp.Name()))
 	}
 	return nil
 }

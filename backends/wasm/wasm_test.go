@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -288,6 +290,42 @@ func TestPrivateCache(t *testing.T) {
 	}
 	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "not 0700") {
 		t.Errorf("a cache that others can read: %v", err)
+	}
+}
+
+// TestDamagedCache: files that are cut short are made anew.
+func TestDamagedCache(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	score := func() {
+		t.Helper()
+		b := wasm.New(wasm.Config{CacheDir: dir, Instances: 1, Compiler: testkit.Compiler(t), Log: slog.New(slog.DiscardHandler)})
+		s, err := open(t, b, model(t, xy), hostile.Plain(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float64, 1)
+		if err := s.Score(t.Context(), rows(t, model(t, xy), []float64{1, 2}), out); err != nil || out[0] != 1 {
+			t.Fatalf("%v, %v", out, err)
+		}
+	}
+	score()
+	cut := 0
+	for round := range 3 { // each kind of file alone, then all
+		err := filepath.WalkDir(dir, func(file string, d fs.DirEntry, err error) error {
+			metered := strings.HasSuffix(file, "metered.wasm")
+			if err != nil || d.IsDir() || (round == 0 && !metered) || (round == 1 && metered) {
+				return err
+			}
+			cut++
+			return os.Truncate(file, 40)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		score()
+	}
+	if cut < 4 {
+		t.Errorf("only %d files were cut", cut)
 	}
 }
 

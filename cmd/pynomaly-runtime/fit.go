@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -168,6 +169,11 @@ func csvHeader(file string) ([]string, error) {
 		return nil, fmt.Errorf("reading the header of %s: %w", file, err)
 	}
 	header[0] = strings.TrimPrefix(header[0], "\ufeff")
+	for j, name := range header {
+		if name == "" || !utf8.ValidString(name) {
+			return nil, fmt.Errorf("%s: the name of column %d is %q: give it one, in UTF-8 (pandas writes its index as a column without a name: index=False leaves it out)", file, j+1, name)
+		}
+	}
 	return header, nil
 }
 

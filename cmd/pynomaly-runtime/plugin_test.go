@@ -214,6 +214,8 @@ func TestFitRefusals(t *testing.T) {
 		"no column that is":          {"ecod", "--data", write(good), "--id", "x", "--exclude", "a,b,label", "--detectors", dir},
 		"at least 10 are needed":     {"ecod", "--data", write("a\n1\n2\n"), "--id", "x", "--detectors", dir},
 		"row 2":                      {"ecod", "--data", write("a,b\n1,2\n1,x\n" + strings.Repeat("1,2\n", 20)), "--id", "x", "--detectors", dir},
+		"the name of column 2":       {"ecod", "--data", write("a,\n" + strings.Repeat("1,2\n", 11)), "--id", "x", "--detectors", dir},
+		`column 1 is "a\xff"`:        {"ecod", "--data", write("a\xff,b\n" + strings.Repeat("1,2\n", 12)), "--id", "x", "--detectors", dir},
 		"does not begin":             {"ecod", "--data", write(good), "--id", "x", "--exclude", "label", "--detectors", dir},
 		`required flag(s) "data", "`: {"ecod"},
 	} {

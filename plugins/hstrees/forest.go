@@ -120,7 +120,7 @@ func draw(c config) (*forest, error) {
 	box := append([][2]float64(nil), c.Limits...)
 	for k := range f.trees {
 		if !grow(f.splits[k*f.inner():(k+1)*f.inner()], 0, box, random) {
-			return nil, errors.New("all features are constant: there is nothing to split")
+			return nil, errors.New("nothing can be split: all features are constant, or their ranges add up to infinity")
 		}
 	}
 	return f, nil
