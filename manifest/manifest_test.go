@@ -120,6 +120,7 @@ func problems() []problemCase {
 		{"reference of wrong type", "", "explanation: {method: exact, reference: {a: 1, b: 2.5}}", []string{"explanation.reference.b"}, true},
 		{"permutations", "", "explanation: {method: permutation, reference: {a: 1, b: 2}, permutations: 0}", []string{"explanation.permutations"}, false},
 		{"online but stateless", "", "learning: online", []string{"learning", "stateful"}, true},
+		{"snapshots without a pause", "", "stateful: true\nsnapshot_interval: 1ns", []string{"snapshot_interval", "at least 10ms"}, true},
 		{"negative tolerance", "", "golden: {rows: g, tolerance: -1}", []string{"golden.tolerance"}, false},
 		{"timeout", "", "limits: {timeout: 0s}", []string{"limits.timeout"}, true},
 		{"timeout without unit", "", "limits: {timeout: 5}", []string{"limits.timeout"}, false},

@@ -149,6 +149,9 @@ func (m *draft) resolveLimits(d *y.Decoder) {
 	positive("limits.timeout", m.Limits.Timeout)
 	positive("limits.load_timeout", m.Limits.LoadTimeout)
 	positive("snapshot_interval", m.SnapshotEvery)
+	if least := 10 * time.Millisecond; m.SnapshotEvery > 0 && m.SnapshotEvery < least {
+		d.Problemf("snapshot_interval", "is %v; must be at least %v", m.SnapshotEvery, least)
+	}
 	within := func(path string, v, most int) {
 		if v < 1 || v > most {
 			d.Problemf(path, "is %d; must be 1 to %d", v, most)
