@@ -28,9 +28,6 @@ type Found struct {
 	Err         error // why it cannot even be read
 }
 
-// Key names the version.
-func (f *Found) Key() string { return f.ID + "@" + f.Version }
-
 // maxEntries bounds how many files of one model are looked at.
 const maxEntries = 1000
 

@@ -43,7 +43,11 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 			if err != nil {
 				return nil, err
 			}
-			return model, r.takeState(ctx, e, model)
+			if err := r.takeState(ctx, e, model); err != nil {
+				model.abandon()
+				return nil, err
+			}
+			return model, nil
 		})
 	})
 	return l
@@ -97,7 +101,10 @@ func (r *Registry) load(e *entry, l *loading, at Location, open func() (*Model, 
 	case model == nil: // the same files as before
 		e.err = nil
 	case e.gone || r.closed || e.unloaded:
-		h := newHandle(model)
+		if model.taken != nil {
+			model.taken.end(nil)
+		}
+		h := r.newHandle(model)
 		h.retired, h.replaced = true, true
 		r.closeIfIdle(h)
 		l.err = &UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: retryAfter}
@@ -120,12 +127,16 @@ func (r *Registry) install(e *entry, model *Model) {
 	if old := e.last; old != nil && slices.Equal(old.Stats.edges, model.Stats.edges) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
-	if e.current != nil {
-		e.current.replaced = true
+	h := r.newHandle(model)
+	model.slots.retain = func() func() { return r.retain(h) }
+	if taken := model.taken; taken != nil {
+		if old := e.current; old != nil { // calls that it has not begun go on in the new one
+			old.replaced, old.next = old.model.given.Load() == taken, h
+			h.refs++
+		}
+		taken.end(model)
 	}
 	r.retire(e)
-	h := newHandle(model)
-	model.slots.retain = func() func() { return r.retain(h) }
 	e.current, e.last, e.err, e.unloaded = h, model, nil, false
 	r.fulfil(e)
 	r.bytes += model.bytes

@@ -13,6 +13,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -38,6 +39,9 @@ type Model struct {
 	bytes       int64
 	slots       *slots
 	merger      *merger // nil: rows of different requests stay apart
+
+	given atomic.Pointer[handover] // of the state, to the model that replaces this one
+	taken *handover                // the same, of the model that this one replaces
 }
 
 // Backends finds a backend by the name a manifest gives it.

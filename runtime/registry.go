@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -73,8 +74,7 @@ type entry struct {
 	gone        bool // removed from the directory
 	loading     *loading
 	changed     time.Time
-	pending     bool    // a change waits for the load that is under way
-	closing     *handle // the stateful model that was retired last
+	pending     bool // a change waits for the load that is under way
 }
 
 // handle is a loaded model and who uses it.
@@ -84,11 +84,14 @@ type handle struct {
 	retired  bool
 	ending   bool          // it is being closed
 	replaced bool          // its state has gone on to another, or was never used
+	next     *handle       // the one that its state has gone on to, which it keeps
 	stop     chan struct{} // closed when it is retired
 	closed   chan struct{} // closed when the detector is
 }
 
-func newHandle(m *Model) *handle {
+// newHandle makes a handle, which Close waits for. The registry is locked.
+func (r *Registry) newHandle(m *Model) *handle {
+	r.wg.Add(1)
 	return &handle{model: m, stop: make(chan struct{}), closed: make(chan struct{})}
 }
 
@@ -111,14 +114,15 @@ type Registry struct {
 	bytes    int64
 	aliases  map[string]Aliases
 	closed   bool
-	wg       sync.WaitGroup // loads
+	wg       sync.WaitGroup // loads, and models that are not closed
 	starting []*loading     // loads of the looks until the first settled one
 	ready    bool           // the first settled look is over
 	first    chan struct{}  // closed when its loads are, too
 	looks    int
 	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
 	states   *snapshots
-	base     context.Context // of loads
+	closing  map[string]*handle // stateful models that were retired last, by Location.Key
+	base     context.Context    // of loads
 	cancel   context.CancelFunc
 }
 
@@ -139,7 +143,7 @@ func New(cfg Config, backends Backends, calls *Calls) (*Registry, error) {
 	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
 		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
-		states: &snapshots{dir: cfg.StateDir, memory: map[string][]byte{}},
+		states: newSnapshots(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
 	}
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil
@@ -274,7 +278,7 @@ func (r *Registry) retire(e *entry) {
 	r.bytes -= h.model.bytes
 	h.retired = true
 	if h.model.Manifest.Stateful && !h.replaced {
-		e.closing = h
+		r.closing[e.Key()] = h
 	}
 	close(h.stop)
 	r.closeIfIdle(h)
@@ -285,15 +289,23 @@ func (r *Registry) closeIfIdle(h *handle) {
 		return
 	}
 	h.ending = true // taking the last snapshot uses the model once more
-	r.wg.Go(func() {
-		defer close(h.closed)
+	go func() {
+		defer r.wg.Done()
 		if !h.replaced {
 			r.keepState(h.model)
 		}
 		if err := h.model.close(); err != nil {
 			r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
 		}
-	})
+		close(h.closed)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		maps.DeleteFunc(r.closing, func(_ string, c *handle) bool { return c == h })
+		if h.next != nil {
+			h.next.refs--
+			r.closeIfIdle(h.next)
+		}
+	}()
 }
 
 // Ready is closed when the models found at start have been loaded, or have
@@ -314,7 +326,7 @@ func (r *Registry) Close(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("waiting for loads to end: %w", ctx.Err())
+		return fmt.Errorf("waiting for requests and loads to end: %w", ctx.Err())
 	}
-	return r.calls.Wait(ctx)
+	return errors.Join(r.states.close(), r.calls.Wait(ctx))
 }

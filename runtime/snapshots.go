@@ -6,19 +6,33 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
-// snapshots keeps the states of stateful models, by version, in a directory; or
+// snapshots keeps the states of stateful models, by artifact, in a directory; or
 // in memory where there is none.
+//
+// One host at a time writes to a directory. Another one starts from what is
+// there and keeps what its models learn in memory.
 type snapshots struct {
 	dir string
+	log *slog.Logger
 
 	mu     sync.Mutex
-	memory map[string][]byte
+	memory map[string][]byte // what is not in the directory
+	tried  bool              // to lock the directory
+	lock   *os.File          // nil: not ours
+	closed bool
+}
+
+func newSnapshots(dir string, log *slog.Logger) *snapshots {
+	return &snapshots{dir: dir, log: log, memory: map[string][]byte{}}
 }
 
 // A snapshot begins with a line that names the artifact whose state it is and the
@@ -29,48 +43,120 @@ func snapshotOf(m *Model, state []byte) []byte {
 	return append(fmt.Appendf(nil, snapshotHeader, m.Digest, sha256.Sum256(state)), state...)
 }
 
-func (s *snapshots) name(m *Model) string { return m.ID() + "@" + m.Version() + ".state" }
+// name is of the version's artifact: one that is put back finds its own state.
+func (s *snapshots) name(m *Model) string {
+	digest := strings.TrimPrefix(m.Digest, "sha256:")
+	return m.ID() + "@" + m.Version() + "-" + digest[:min(12, len(digest))] + ".state"
+}
 
-// write replaces the snapshot of a model's version.
+const (
+	snapshotLock   = ".lock"
+	snapshotPrefix = ".snapshot-" // of files that are being written
+	setAside       = ".unusable"  // follows the name of a snapshot that could not be loaded
+)
+
+// own reports whether snapshots can be written to the directory, which the first
+// call decides. s is locked.
+func (s *snapshots) own() bool {
+	if s.tried || s.dir == "" || s.closed {
+		return s.lock != nil
+	}
+	s.tried = true
+	f, err := s.take()
+	if err != nil {
+		s.log.Warn("what stateful models learn is kept in memory only", "directory", s.dir, "error", err)
+		return false
+	}
+	s.lock = f
+	left, _ := filepath.Glob(filepath.Join(s.dir, snapshotPrefix+"*"))
+	for _, name := range left { // of a host that was killed
+		_ = os.Remove(name)
+	}
+	return true
+}
+
+func (s *snapshots) take() (*os.File, error) {
+	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the directory of snapshots: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(s.dir, snapshotLock), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("locking the directory of snapshots: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("another host keeps its states there: give this one a state_dir of its own")
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// close lets another host have the directory.
+func (s *snapshots) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.lock == nil {
+		return nil
+	}
+	f := s.lock
+	s.lock = nil
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("unlocking the directory of snapshots: %w", err)
+	}
+	return nil
+}
+
+// write replaces the snapshot of a model's artifact, unless the state has gone on
+// to another model since.
 func (s *snapshots) write(m *Model, state []byte) error {
 	data := snapshotOf(m, state)
-	if s.dir == "" {
-		s.mu.Lock()
-		defer s.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.handedOver() {
+		return nil
+	}
+	if !s.own() {
 		s.memory[s.name(m)] = data
 		return nil
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
-		return fmt.Errorf("making the directory of snapshots: %w", err)
+	if err := s.writeFile(s.name(m), data); err != nil {
+		s.memory[s.name(m)] = data
+		return fmt.Errorf("writing a snapshot, which is kept in memory: %w", err)
 	}
-	f, err := os.CreateTemp(s.dir, ".snapshot-*")
+	delete(s.memory, s.name(m))
+	return nil
+}
+
+func (s *snapshots) writeFile(name string, data []byte) error {
+	f, err := os.CreateTemp(s.dir, snapshotPrefix+"*")
 	if err != nil {
-		return fmt.Errorf("writing a snapshot: %w", err)
+		return err
 	}
 	if _, err = f.Write(data); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, s.name(m)))
+		err = os.Rename(f.Name(), filepath.Join(s.dir, name))
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("writing a snapshot: %w", err), os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
 	return nil
 }
 
-// read returns the snapshot of a model's version; nil: there is none. The error
+// read returns the snapshot of a model's artifact; nil: there is none. The error
 // says why one that is there cannot be used.
 func (s *snapshots) read(m *Model) ([]byte, error) {
-	var data []byte
-	if s.dir == "" {
-		s.mu.Lock()
-		data = s.memory[s.name(m)]
-		s.mu.Unlock()
-		if data == nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own()
+	data := s.memory[s.name(m)]
+	if data == nil {
+		if s.dir == "" {
 			return nil, nil
 		}
-	} else {
 		var err error
 		if data, err = os.ReadFile(filepath.Join(s.dir, s.name(m))); errors.Is(err, os.ErrNotExist) {
 			return nil, nil
@@ -85,30 +171,48 @@ func (s *snapshots) read(m *Model) ([]byte, error) {
 	return state, nil
 }
 
+// putAside renames a snapshot that could not be used, for people to look at: the
+// next one must not replace it.
+func (s *snapshots) putAside(m *Model) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	name := filepath.Join(s.dir, s.name(m))
+	if s.lock == nil || os.Rename(name, name+setAside) != nil {
+		return ""
+	}
+	return "; it is kept as " + s.name(m) + setAside
+}
+
 // takeState gives a stateful model that is about to serve the state of the one
 // before it: that of the running model of the same version, else its snapshot.
-// What is wrong with a snapshot is a warning: the model starts empty.
-func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) error {
+// What is wrong with a snapshot is a warning: the model starts as its files leave
+// it.
+func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error) {
 	if !m.Manifest.Stateful {
 		return nil
 	}
 	r.mu.Lock()
-	before, closing := e.current, e.closing
+	before, closing := e.current, r.closing[e.Key()]
 	if before != nil {
 		before.refs++
 	}
 	r.mu.Unlock()
-	if before != nil {
-		r.keepState(before.model)
-		r.release(before)
-	}
 	if closing != nil { // it keeps its state when its last request has ended
 		select {
 		case <-closing.closed:
 		case <-ctx.Done():
-			m.abandon()
-			return ctx.Err()
+			err = ctx.Err()
 		}
+	}
+	if before != nil {
+		defer r.release(before)
+		if err == nil && before.model.Digest == m.Digest {
+			m.taken = newHandover()
+			r.keep(before.model, m.taken)
+		}
+	}
+	if err != nil {
+		return err
 	}
 	state, err := r.states.read(m)
 	if err == nil && state != nil {
@@ -116,9 +220,9 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) error {
 	}
 	switch {
 	case err != nil:
-		m.Warnings = append(m.Warnings, fmt.Sprintf("it started empty: the snapshot of its state cannot be used: %v", err))
+		m.Warnings = append(m.Warnings, fmt.Sprintf("it started without its state: the snapshot cannot be used: %v%s", err, r.states.putAside(m)))
 	case state == nil:
-		m.Warnings = append(m.Warnings, "it started empty: there is no snapshot of the state of this version")
+		r.cfg.Log.Info("no state to restore", "model_id", m.ID(), "version", m.Version())
 	default:
 		r.cfg.Log.Info("state restored", "model_id", m.ID(), "version", m.Version(), "bytes", len(state))
 	}
@@ -126,14 +230,17 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) error {
 }
 
 // keepState takes a snapshot of a stateful model.
-func (r *Registry) keepState(m *Model) {
+func (r *Registry) keepState(m *Model) { r.keep(m, nil) }
+
+// keep takes a snapshot; with a handover, the last one of this model.
+func (r *Registry) keep(m *Model, to *handover) {
 	if !m.Manifest.Stateful {
 		return
 	}
 	// Independent of the host's own end, which is when it matters most.
 	ctx, cancel := context.WithTimeout(context.Background(), m.Manifest.Limits.LoadTimeout)
 	defer cancel()
-	state, err := m.Save(ctx)
+	state, err := m.save(ctx, to)
 	if err == nil && state != nil {
 		err = r.states.write(m, state)
 	}

@@ -28,6 +28,9 @@ type Location struct {
 	File        string // the bare file, relative; empty for a directory
 }
 
+// Key names the version.
+func (l Location) Key() string { return l.ID + "@" + l.Version }
+
 // Path is the directory or file, relative to the models directory.
 func (l Location) Path() string { return l.Dir + l.File }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -11,19 +12,27 @@ import (
 // Stateful models: calls come one at a time, in order, and what the detector has
 // learned outlives an unload.
 
+// rowsInOrder is how many rows a stateful model scores in one call.
+const rowsInOrder = 256
+
 // scoreInOrder scores the rows of a stateful model in one turn: no other request
 // comes between them. With learning: online each row is learned once it has been
-// scored. All of it shares one limits.timeout.
+// scored. All of it shares one limits.timeout; it is looked at between the calls,
+// so that only a call that takes all of it alone costs the detector its state.
 func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
 	var failed []sdk.RowError
-	err := m.slots.run(ctx, func(ctx context.Context) error {
+	err := m.inTurn(ctx, func(ctx context.Context, m *Model) error {
+		chunk := min(chunk, rowsInOrder)
 		if m.Manifest.LearnOnline {
 			chunk = 1
 		}
 		for from := 0; from < in.Rows(); from += chunk {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("after %d of %d rows: %w", from, in.Rows(), err)
+			}
 			to := min(from+chunk, in.Rows())
 			part := in.Slice(from, to)
-			err := m.scorer.Score(ctx, part, out[from:to])
+			err := m.unhurried(ctx, func(ctx context.Context) error { return m.scorer.Score(ctx, part, out[from:to]) })
 			var bad *sdk.RowErrors
 			if errors.As(err, &bad) {
 				for _, e := range bad.Rows {
@@ -34,7 +43,7 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 				return err
 			}
 			if m.Manifest.LearnOnline && bad == nil && finite(out[from]) {
-				if err := m.learn(ctx, part); err != nil {
+				if err := m.unhurried(ctx, func(ctx context.Context) error { return m.learn(ctx, part) }); err != nil {
 					return err
 				}
 			}
@@ -48,6 +57,74 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: %w", ErrScoring, err)
+}
+
+// unhurried makes one call that has limits.timeout to itself: a detector that is
+// stopped in the middle of a row loses what it has learned.
+func (m *Model) unhurried(ctx context.Context, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Manifest.Limits.Timeout)
+	defer cancel()
+	return call(ctx)
+}
+
+// handover moves the state of a stateful model to the one that replaces it.
+type handover struct {
+	done chan struct{} // closed when it is decided
+	to   *Model        // nil: it did not take place
+}
+
+func newHandover() *handover { return &handover{done: make(chan struct{})} }
+
+func (h *handover) end(to *Model) {
+	h.to = to
+	close(h.done)
+}
+
+var errHandedOver = errors.New("the state is handed over")
+
+// handedOver reports whether the state has gone on to another model.
+func (m *Model) handedOver() bool {
+	h := m.given.Load()
+	if h == nil {
+		return false
+	}
+	select {
+	case <-h.done:
+		return h.to != nil
+	default:
+		return false
+	}
+}
+
+// inTurn makes one call of a stateful model, or of the one that has its state by
+// the time it is this call's turn.
+func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) error) error {
+	for {
+		var given *handover
+		err := m.slots.run(ctx, func(ctx context.Context) error {
+			if h := m.given.Load(); h != nil {
+				given = h
+				return errHandedOver
+			}
+			return call(ctx, m)
+		})
+		if !errors.Is(err, errHandedOver) {
+			return err
+		}
+		select {
+		case <-given.done:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the model that takes the state over: %w", ctx.Err())
+		}
+		switch to := given.to; {
+		case to == nil:
+			m.given.CompareAndSwap(given, nil)
+		case !slices.Equal(m.schema.Features(), to.schema.Features()):
+			return &UnavailableError{ID: m.ID(), Version: m.Version(), RetryAfter: retryAfter, Reason: "its features changed while the request waited: send it again"}
+		default:
+			m = to
+		}
+	}
 }
 
 // learn lets the detector learn rows, in a slot that the caller holds.
@@ -70,7 +147,9 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	if _, ok := m.scorer.(sdk.Learner); !ok || !m.Manifest.Stateful {
 		return ErrNotLearning
 	}
-	err := m.slots.run(ctx, func(ctx context.Context) error { return m.learn(ctx, in) })
+	err := m.inTurn(ctx, func(ctx context.Context, m *Model) error {
+		return m.unhurried(ctx, func(ctx context.Context) error { return m.learn(ctx, in) })
+	})
 	var rows *sdk.RowErrors
 	switch {
 	case err == nil, errors.As(err, &rows), isHostError(err):
@@ -81,8 +160,21 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	return fmt.Errorf("%w: %w", ErrScoring, err)
 }
 
+// Resets is how many times a stateful model has lost what it learned since its
+// last snapshot.
+func (m *Model) Resets() uint64 {
+	if r, ok := m.scorer.(sdk.Resetter); ok {
+		return r.Resets()
+	}
+	return 0
+}
+
 // Save returns the state of a stateful model; nil: it has none to keep.
-func (m *Model) Save(ctx context.Context) ([]byte, error) {
+func (m *Model) Save(ctx context.Context) ([]byte, error) { return m.save(ctx, nil) }
+
+// save takes a snapshot. With a handover the calls that come after it wait for
+// that to be decided: what they bring must not be lost.
+func (m *Model) save(ctx context.Context, h *handover) ([]byte, error) {
 	saver, ok := m.scorer.(sdk.Snapshotter)
 	if !ok || !m.Manifest.Stateful {
 		return nil, nil
@@ -91,6 +183,9 @@ func (m *Model) Save(ctx context.Context) ([]byte, error) {
 	err := m.slots.run(ctx, func(ctx context.Context) error {
 		var err error
 		state, err = saver.Save(ctx)
+		if err == nil && h != nil {
+			m.given.Store(h)
+		}
 		return err
 	})
 	if errors.Is(err, errors.ErrUnsupported) {

@@ -50,6 +50,13 @@ type Snapshotter interface {
 	Load(ctx context.Context, state []byte) error
 }
 
+// Resetter is implemented by a stateful Scorer that can lose what it has learned
+// since its last snapshot, with the instance or the process that held it.
+type Resetter interface {
+	// Resets is how many times that has happened.
+	Resets() uint64
+}
+
 // HealthChecker is implemented by a Scorer that can be unwell while loaded.
 type HealthChecker interface {
 	Health(ctx context.Context) error

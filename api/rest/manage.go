@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -56,6 +57,9 @@ func describe(st runtime.Status) api.ModelVersion {
 	}
 	m := st.Model.Manifest
 	v.Warnings = append(v.Warnings, st.Model.Warnings...)
+	if n := st.Model.Resets(); n > 0 {
+		v.Warnings = append(v.Warnings, fmt.Sprintf("what it had learned since its last snapshot was lost %d times since it was loaded: the log says why", n))
+	}
 	v.Description, v.Algorithm, v.Backend, v.Digest = m.Description, m.Algorithm, m.Backend, st.Model.Digest
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
 	if st.State == runtime.StateLoaded {

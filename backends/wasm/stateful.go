@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -16,7 +17,11 @@ type stateful struct {
 	*scorer
 	log      *slog.Logger
 	snapshot []byte // nil: none; calls come one at a time
+	resets   atomic.Uint64
 }
+
+// Resets implements sdk.Resetter.
+func (s *stateful) Resets() uint64 { return s.resets.Load() }
 
 // statefulExplainer is a stateful scorer whose module explains itself.
 type statefulExplainer struct {
@@ -41,6 +46,7 @@ func newStateful(s *scorer, log *slog.Logger, m *manifest.Manifest) *stateful {
 // revive gives a new instance the state that the lost one had at its last
 // snapshot.
 func (s *stateful) revive(ctx context.Context, i *instance) error {
+	s.resets.Add(1)
 	if s.snapshot == nil {
 		s.log.Warn("the instance of a stateful plugin was lost; there is no snapshot, so the new one starts empty")
 		return nil
@@ -154,6 +160,7 @@ func (s *stateful) restore(ctx context.Context, i *instance, state []byte) error
 var (
 	_ sdk.Learner     = (*stateful)(nil)
 	_ sdk.Snapshotter = (*stateful)(nil)
+	_ sdk.Resetter    = (*stateful)(nil)
 	_ sdk.MemoryUser  = (*stateful)(nil)
 	_ sdk.Explainer   = (*statefulExplainer)(nil)
 )

@@ -231,7 +231,10 @@ func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.
 	if err != nil {
 		return nil, nil, err
 	}
-	with, closeBackends := openBackends(cfg, log)
+	with, closeBackends, err := openBackends(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
 	model, err := places[0].Open(ctx, with, host.NewCalls(1))
 	if err != nil {
 		closeBackends()

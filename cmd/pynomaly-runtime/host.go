@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -38,42 +40,68 @@ func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 }
 
 // stateDir is where the host remembers things: the configured directory, else
-// the user's; empty where neither can be written.
-func stateDir(cfg *config.Config) string {
-	dir := cfg.StateDir
-	if dir == "" {
-		base := os.Getenv("XDG_STATE_HOME")
-		if base == "" {
-			home, err := os.UserHomeDir()
-			if err != nil {
-				return ""
-			}
-			base = filepath.Join(home, ".local", "state")
+// the user's; empty where that cannot be written.
+func stateDir(cfg *config.Config, log *slog.Logger) (string, error) {
+	if cfg.StateDir != "" {
+		if err := writable(cfg.StateDir); err != nil {
+			return "", fmt.Errorf("state_dir: %w", err)
 		}
-		dir = filepath.Join(base, "pynomaly-runtime")
+		return cfg.StateDir, nil
 	}
-	if os.MkdirAll(dir, 0o700) != nil {
-		return ""
+	base := os.Getenv("XDG_STATE_HOME")
+	if base == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			log.Warn("there is no state directory: nothing outlives this host", "error", err)
+			return "", nil
+		}
+		base = filepath.Join(home, ".local", "state")
 	}
-	return dir
+	dir := filepath.Join(base, "pynomaly-runtime")
+	if err := writable(dir); err != nil {
+		log.Warn("the state directory cannot be written: nothing outlives this host; state_dir names another", "directory", dir, "error", err)
+		return "", nil
+	}
+	return dir, nil
+}
+
+// writable makes a directory, and a file in it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".write-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // snapshotDir is where the states of stateful models are kept.
-func snapshotDir(cfg *config.Config) string {
-	dir := stateDir(cfg)
-	if dir == "" {
+func snapshotDir(state string) string {
+	if state == "" {
 		return ""
 	}
-	return filepath.Join(dir, "snapshots")
+	return filepath.Join(state, "snapshots")
 }
 
 // openBackends makes the backends that are switched on; the returned function
 // gives back what they hold when no model is open any more.
-func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func()) {
+func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), error) {
+	state, err := stateDir(cfg, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	all, done := openBackendsWith(cfg, state, log)
+	return all, done, nil
+}
+
+// openBackendsWith is openBackends with a state directory that is known.
+func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
 	all := host.Backends{}
 	if cfg.Backends.ONNX.Enabled {
 		b := onnx.New(onnx.Config{
-			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: stateDir(cfg), Log: logs.Named(log, "onnx"),
+			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: state, Log: logs.Named(log, "onnx"),
 		})
 		if err := b.Err(); err != nil {
 			log.Warn("ONNX Runtime is not available", "error", err)

@@ -92,7 +92,10 @@ func initModel(ctx context.Context, s streams, cfg *config.Config, file string, 
 	if err != nil {
 		return err
 	}
-	with, done := openBackends(cfg, log)
+	with, done, err := openBackends(cfg, log)
+	if err != nil {
+		return err
+	}
 	defer done()
 	model, err := at.OpenWith(ctx, with, host.NewCalls(1), func(m *manifest.Manifest) {
 		m.Output.Name = o.output

@@ -100,7 +100,10 @@ func modelInspect(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			with, done := openBackends(cfg, log)
+			with, done, err := openBackends(cfg, log)
+			if err != nil {
+				return err
+			}
 			defer done()
 			m, digest, err := at.Inspect(with)
 			if err != nil {
@@ -144,7 +147,10 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			if err != nil {
 				return err
 			}
-			with, done := openBackends(cfg, log)
+			with, done, err := openBackends(cfg, log)
+			if err != nil {
+				return err
+			}
 			defer done()
 			calls := host.NewCalls(1)
 			good, bad := 0, 0

@@ -153,7 +153,10 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}
-	with, done := openBackends(cfg, log)
+	with, done, err := openBackends(cfg, log)
+	if err != nil {
+		return host.Place{}, nil, nil, err
+	}
 	return at, with, done, nil
 }
 

@@ -111,7 +111,10 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 			return err
 		}
 	}
-	with, closeBackends := openBackends(cfg, log)
+	with, closeBackends, err := openBackends(cfg, log)
+	if err != nil {
+		return err
+	}
 	defer closeBackends()
 	model, err := at.Open(ctx, with, host.NewCalls(1))
 	if err != nil {

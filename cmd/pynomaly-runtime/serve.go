@@ -66,12 +66,16 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	if err != nil {
 		return err
 	}
-	with, closeBackends := openBackends(cfg, base)
+	state, err := stateDir(cfg, log)
+	if err != nil {
+		return err
+	}
+	with, closeBackends := openBackendsWith(cfg, state, base)
 	defer closeBackends()
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		StateDir: snapshotDir(cfg),
+		StateDir: snapshotDir(state),
 		Now:      time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
 	}, with, calls)
 	if err != nil {
