@@ -24,6 +24,6 @@ done
 "${as_root[@]}" apt-get update --quiet=2
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}" >/dev/null || {
-  echo 'toolchains.sh: the pinned versions are not all to be had; taking those that are' >&2
-  "${as_root[@]}" apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]%%=*}" >/dev/null
+  echo 'toolchains.sh: the pinned versions are not all to be had here: pin those that are (apt-cache policy clang rustc), and `make guests-update`' >&2
+  exit 1
 }

@@ -17,6 +17,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -83,6 +84,9 @@ func checkPrivate(dir string) error {
 	}
 	if mode := info.Mode().Perm(); !info.IsDir() || mode&0o077 != 0 {
 		return fmt.Errorf("%s has mode %v, not 0700", dir, mode)
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); ok && int64(s.Uid) != int64(os.Geteuid()) {
+		return fmt.Errorf("%s belongs to user %d, not to this host's, %d", dir, s.Uid, os.Geteuid())
 	}
 	probe, err := os.CreateTemp(dir, ".probe-*")
 	if err != nil {
@@ -196,7 +200,7 @@ func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]b
 		return nil, err
 	}
 	file := filepath.Join(dir, meteredFile)
-	if metered, err := readSealed(file); err == nil {
+	if metered, err := readSealed(file); err == nil && hasCode(dir) {
 		return metered, nil
 	}
 	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
@@ -222,13 +226,20 @@ func (b *Backend) prepare(ctx context.Context, dir string, artifact []byte) ([]b
 	if err := writeSealed(filepath.Join(tmp, meteredFile), metered); err != nil {
 		return nil, err
 	}
-	if _, err := readSealed(file); err == nil { // another host was faster
+	if _, err := readSealed(file); err == nil && hasCode(dir) { // another host was faster
 		return metered, nil
 	}
 	if err := errors.Join(os.RemoveAll(dir), os.Rename(tmp, dir)); err != nil {
 		return nil, fmt.Errorf("writing to the cache: %w", err)
 	}
 	return metered, nil
+}
+
+// hasCode reports whether the code of a module is there. Where it is not, the
+// compiler must not run in this process.
+func hasCode(dir string) bool {
+	files, err := filepath.Glob(filepath.Join(dir, codeDir, "*", "*"))
+	return err == nil && len(files) > 0
 }
 
 // What a module's directory in the cache holds, and how those begin that a host

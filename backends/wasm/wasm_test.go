@@ -291,6 +291,15 @@ func TestPrivateCache(t *testing.T) {
 	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "not 0700") {
 		t.Errorf("a cache that others can read: %v", err)
 	}
+	if os.Geteuid() != 0 {
+		return // only root can give a directory away
+	}
+	if err := errors.Join(os.Chmod(open, 0o700), os.Chown(open, 12345, 12345)); err != nil {
+		t.Fatal(err)
+	}
+	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+		t.Errorf("a cache of another user: %v", err)
+	}
 }
 
 // TestDamagedCache: files that are cut short are made anew.
@@ -326,6 +335,27 @@ func TestDamagedCache(t *testing.T) {
 	}
 	if cut < 4 {
 		t.Errorf("only %d files were cut", cut)
+	}
+	// Without its code a module is compiled anew, and not in this process.
+	codes := func() []string {
+		names, err := filepath.Glob(filepath.Join(dir, "*", "code", "*", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	for _, name := range codes() {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := wasm.New(wasm.Config{CacheDir: dir, Instances: 1, Compiler: "/none", Log: slog.New(slog.DiscardHandler)})
+	if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); err == nil || !strings.Contains(err.Error(), "/none") {
+		t.Errorf("without code, and without a compiler: %v", err)
+	}
+	score()
+	if len(codes()) == 0 {
+		t.Error("there is no code")
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
@@ -78,7 +79,7 @@ func fitModel(ctx context.Context, s streams, cfg *config.Config, r plugins.Refe
 	if !manifest.ValidID(o.id) || !manifest.ValidVersion(o.version) {
 		return fmt.Errorf("%s@%s is no valid model id and version", o.id, o.version)
 	}
-	if o.contamination <= 0 || o.contamination > 0.5 {
+	if !(o.contamination > 0 && o.contamination <= 0.5) { // NaN, too
 		return errors.New("--contamination must be above 0 and at most 0.5")
 	}
 	module, err := detectorModule(o.detectors, r.Name)
@@ -164,12 +165,14 @@ func csvHeader(file string) ([]string, error) {
 		return nil, fmt.Errorf("opening the training rows: %w", err)
 	}
 	defer f.Close()
-	header, err := csv.NewReader(f).Read()
+	header, err := csv.NewReader(table.WithoutBOM(f)).Read()
 	if err != nil {
 		return nil, fmt.Errorf("reading the header of %s: %w", file, err)
 	}
-	header[0] = strings.TrimPrefix(header[0], "\ufeff")
 	for j, name := range header {
+		if strings.TrimSpace(name) != name {
+			return nil, fmt.Errorf("%s: the name of column %d is %q: take the spaces around it away", file, j+1, name)
+		}
 		if name == "" || !utf8.ValidString(name) {
 			return nil, fmt.Errorf("%s: the name of column %d is %q: give it one, in UTF-8 (pandas writes its index as a column without a name: index=False leaves it out)", file, j+1, name)
 		}

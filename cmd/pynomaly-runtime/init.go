@@ -85,7 +85,7 @@ func initModel(ctx context.Context, s streams, cfg *config.Config, file string, 
 	if !manifest.ValidID(o.id) || !manifest.ValidVersion(o.version) {
 		return fmt.Errorf("%s@%s is no valid model id and version", o.id, o.version)
 	}
-	if o.contamination <= 0 || o.contamination > 0.5 {
+	if !(o.contamination > 0 && o.contamination <= 0.5) { // NaN, too
 		return errors.New("--contamination must be above 0 and at most 0.5")
 	}
 	log, err := quietLog(s)

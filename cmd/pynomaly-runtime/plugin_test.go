@@ -202,14 +202,19 @@ func TestFitRefusals(t *testing.T) {
 		return file
 	}
 	good := "a,b,label\n" + strings.Repeat("1,2,0\n3,1,1\n", 10)
-	if err := os.WriteFile(filepath.Join(dir, "ecod.wasm"), []byte("nonsense"), 0o600); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"ecod.wasm", "hbos.wasm"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("nonsense"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for want, args := range map[string][]string{
 		"run `make build`":           {"ecod", "--data", write(good), "--id", "x", "--detectors", t.TempDir()},
 		"no such file":               {"ecod", "--data", filepath.Join(dir, "none.csv"), "--id", "x", "--detectors", dir},
 		"no valid model id":          {"ecod", "--data", write(good), "--id", "x y", "--detectors", dir},
 		"--contamination":            {"ecod", "--data", write(good), "--id", "x", "--contamination", "0.6", "--detectors", dir},
+		"above 0 and at most":        {"ecod", "--data", write(good), "--id", "x", "--contamination", "nan", "--detectors", dir},
+		"the spaces around":          {"ecod", "--data", write("a, b\n" + strings.Repeat("1,2\n", 14)), "--id", "x", "--detectors", dir},
+		"cannot be told apart":       {"hbos", "--data", write("a\n" + strings.Repeat("1e308\n-1e308\n", 12)), "--id", "x", "--detectors", dir},
 		`--exclude names "c"`:        {"ecod", "--data", write(good), "--id", "x", "--exclude", "c", "--detectors", dir},
 		"no column that is":          {"ecod", "--data", write(good), "--id", "x", "--exclude", "a,b,label", "--detectors", dir},
 		"at least 10 are needed":     {"ecod", "--data", write("a\n1\n2\n"), "--id", "x", "--detectors", dir},

@@ -215,7 +215,7 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 		cmd.Env = append(os.Environ(), c.env...)
 		if err := cmd.Run(); err != nil {
-			return "", fmt.Errorf("running %s: %w", strings.Join(c.args, " "), err)
+			return "", fmt.Errorf("running %s: %w (what it said stands above; the tools for %s: %s)", strings.Join(c.args, " "), err, l.Name, l.install)
 		}
 	}
 	module := filepath.Join(dir, ModelDir, Module)

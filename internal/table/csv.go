@@ -1,13 +1,13 @@
 package table
 
 import (
+	"bufio"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
@@ -20,12 +20,9 @@ type csvTable struct {
 }
 
 func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
-	t := &csvTable{in: csv.NewReader(in), out: csv.NewWriter(out)}
+	t := &csvTable{in: csv.NewReader(WithoutBOM(in)), out: csv.NewWriter(out)}
 	t.in.FieldsPerRecord = -1
 	header, err := t.in.Read()
-	if len(header) > 0 {
-		header[0] = strings.TrimPrefix(header[0], "\uFEFF") // as spreadsheets write
-	}
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty: the first line must name the columns")
 	}
@@ -44,6 +41,15 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 		return nil, fmt.Errorf("writing the header: %w", err)
 	}
 	return t, nil
+}
+
+// WithoutBOM drops the byte order mark that spreadsheets begin a file with.
+func WithoutBOM(in io.Reader) io.Reader {
+	r := bufio.NewReader(in)
+	if mark, _ := r.Peek(3); string(mark) == "\uFEFF" {
+		_, _ = r.Discard(3)
+	}
+	return r
 }
 
 // Read implements Table.

@@ -108,6 +108,7 @@ func TestColumns(t *testing.T) {
 		{"", false, "the file is empty"},
 		{"x\n\"1\n", false, "reading the file"},
 		{"\ufeffx\n1\n", false, ""},
+		{"\ufeff\"x\"\n1\n", false, ""},
 		{"x,score\n1,2\n", true, `has a column "score" already`},
 	} {
 		_, err := pass(table.CSV, strings.NewReader(c.in), s, table.Options{Extra: c.extra}, 10)

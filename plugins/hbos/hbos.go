@@ -145,7 +145,11 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	}
 	m := model{Smoothing: Smoothing, Tolerance: Tolerance}
 	for j := range d.Cols {
-		m.Features = append(m.Features, bins(d.Column(j), o.Bins))
+		h, err := bins(d.Column(j), o.Bins)
+		if err != nil {
+			return fit.Result{}, fmt.Errorf("column %d: %w", j+1, err)
+		}
+		m.Features = append(m.Features, h)
 	}
 	text, err := json.Marshal(m)
 	if err != nil {
@@ -155,7 +159,7 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 }
 
 // bins counts as NumPy's histogram does: the last bin is closed on both sides.
-func bins(values []float64, n int) histogram {
+func bins(values []float64, n int) (histogram, error) {
 	low, high := values[0], values[0]
 	for _, v := range values {
 		low, high = min(low, v), max(high, v)
@@ -165,6 +169,9 @@ func bins(values []float64, n int) histogram {
 	}
 	h := histogram{Edges: make([]float64, n+1), Density: make([]float64, n)}
 	step := (high - low) / float64(n)
+	if math.IsInf(step, 0) || math.IsInf(1/step, 0) || low+step == low || high-step == high {
+		return histogram{}, fmt.Errorf("%d bins cannot be told apart between %v and %v: scale the column", n, low, high)
+	}
 	for i := range h.Edges {
 		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine has the same edges
 	}
@@ -178,5 +185,5 @@ func bins(values []float64, n int) histogram {
 		h.Density[i] /= h.Edges[i+1] - h.Edges[i]
 		h.Density[i] /= float64(len(values))
 	}
-	return h
+	return h, nil
 }

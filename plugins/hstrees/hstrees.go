@@ -104,7 +104,7 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 		return fit.Result{}, err
 	}
 	if d.Rows < 2*o.Window {
-		return fit.Result{}, fmt.Errorf("%d rows are too few for a window of %d rows: two windows are needed", d.Rows, o.Window)
+		return fit.Result{}, fmt.Errorf("%d rows are too few for a window of %d rows: two windows are needed (--window says how many rows one has)", d.Rows, o.Window)
 	}
 	c := config{Trees: o.Trees, Height: o.Height, Window: o.Window, Seed: o.Seed}
 	for j := range d.Cols {

@@ -51,8 +51,8 @@ func isNaN(v any) bool {
 	return false
 }
 
-// cancelled: a call whose context has ended does not succeed for long: it may be
-// over before it looks, but what it says is the context's error.
+// cancelled: a call whose context has ended may be over before it looks, but an
+// error that it ends with is the context's, and the next call is as good as ever.
 func cancelled(k *kit) error {
 	s, in, err := k.freshWith(someRows)
 	if err != nil {
@@ -129,18 +129,19 @@ func explains(k *kit) error {
 	}
 	width := 1 + len(features)
 	out := make([]float64, in.Rows()*width)
+	for i := range out {
+		out[i] = math.NaN() // what is left so was not written
+	}
 	if err := e.Explain(k.ctx, in, out); errors.Is(err, errors.ErrUnsupported) {
 		return skip("it does not explain itself")
 	} else if err != nil {
 		return fmt.Errorf("explaining %d rows: %w", in.Rows(), err)
 	}
 	for i, want := range scores {
-		sum := 0.0
-		for _, v := range out[i*width : (i+1)*width] {
-			sum += v
-		}
-		if !math.IsNaN(want) && math.IsNaN(sum) {
-			return fmt.Errorf("the explanation of row %d is not a number", i)
+		for j, v := range out[i*width : (i+1)*width] {
+			if !math.IsNaN(want) && !math.IsInf(want, 0) && (math.IsNaN(v) || math.IsInf(v, 0)) {
+				return fmt.Errorf("part %d of the explanation of row %d is %v", j, i, v)
+			}
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ func checks() []check {
 		{"takes concurrent calls", concurrent},
 		{"opens again as it was", again},
 		{"leaves its input alone", leavesInput},
-		{"stops when it is told to", cancelled},
+		{"bears a cancelled call", cancelled},
 		{"says what is wrong", errorText},
 		{"explains its scores", explains},
 		{"keeps its state", state},
@@ -79,7 +79,28 @@ func repeats(k *kit) error {
 	if err != nil {
 		return err
 	}
-	return same(first, second)
+	if err := same(first, second); err != nil {
+		return err
+	}
+	return scoresSomething(first, k.options.Rows != nil)
+}
+
+// scoresSomething: a detector that writes no score, or none that is finite, has
+// repeated nothing.
+func scoresSomething(scores []float64, given bool) error {
+	finite := 0
+	for i, v := range scores {
+		switch {
+		case !math.IsNaN(v) && !math.IsInf(v, 0):
+			finite++
+		case given:
+			return fmt.Errorf("row %d of those that it was given scored %v", i, v)
+		}
+	}
+	if finite == 0 {
+		return fmt.Errorf("none of %d rows has a finite score: give rows of the kind that it is for (Options.Rows, golden rows)", len(scores))
+	}
+	return nil
 }
 
 func aloneAndTogether(k *kit) error {

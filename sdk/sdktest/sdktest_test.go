@@ -187,6 +187,10 @@ func TestBadDetectors(t *testing.T) {
 		}), sdktest.Options{}},
 		"bad text":     {"says what is wrong", opens(func(*detector) {}), sdktest.Options{Broken: map[string]sdktest.Open{"broken": broken("\x00")}}},
 		"opens anyway": {"says what is wrong", opens(func(*detector) {}), sdktest.Options{Broken: map[string]sdktest.Open{"broken": opens(func(*detector) {})}}},
+		"does nothing": {"repeats itself", opens(func(d *detector) { d.score = func(*sdk.Batch, []float64) error { return nil } }), sdktest.Options{}},
+		"explains nothing": {"explains its scores", opens(func(d *detector) {
+			d.explain = func(*sdk.Batch, []float64) error { return nil }
+		}), sdktest.Options{}},
 		"explains NaN": {"explains its scores", opens(func(d *detector) {
 			d.explain = func(_ *sdk.Batch, out []float64) error { fill(out, math.NaN()); return nil }
 		}), sdktest.Options{}},

@@ -8,7 +8,7 @@ import (
 )
 
 // state: a stateful detector that is given the state of another goes on as that one
-// does, and refuses what is no state without losing its own.
+// does, also after it was given what is no state, and refused it.
 func state(k *kit) error {
 	s, err := k.fresh()
 	if err != nil {
@@ -78,12 +78,20 @@ func state(k *kit) error {
 			return err
 		}
 	}
-	for name, bad := range map[string][]byte{"a cut state": saved[:len(saved)/2], "nonsense": []byte("no state of any detector")} {
-		if err := loader.Load(k.ctx, bad); err == nil {
-			return fmt.Errorf("it takes %s for a state", name)
-		} else if err := readable(err.Error()); err != nil {
-			return fmt.Errorf("the error of %s: %w", name, err)
-		}
+	const nonsense = "no state of any detector"
+	if err := loader.Load(k.ctx, []byte(nonsense)); err == nil {
+		return fmt.Errorf("it takes %q for a state", nonsense)
+	} else if err := readable(err.Error()); err != nil {
+		return fmt.Errorf("the error of what is no state: %w", err)
 	}
-	return nil
+	if err := loader.Load(k.ctx, saved); err != nil { // a refused state may cost the detector its own
+		return fmt.Errorf("loading the state after one that was refused: %w", err)
+	}
+	if saved, err = saver.Save(k.ctx); err != nil {
+		return fmt.Errorf("saving the state again: %w", err)
+	}
+	if err := loader.Load(k.ctx, saved); err != nil {
+		return fmt.Errorf("loading the state again: %w", err)
+	}
+	return compare("after loading the state again")
 }

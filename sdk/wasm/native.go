@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -26,11 +28,20 @@ func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
 		Name: description.Name, Version: description.Version, Algorithm: description.Algorithm,
 		Concurrency: 1, Stateful: description.Stateful,
 	}}
+	if description.Features != nil && !slices.EqualFunc(description.Features, s.Features, func(name string, f Feature) bool { return name == f.Name }) {
+		return nil, fmt.Errorf("the features are not %v, which the detector describes", description.Features)
+	}
 	for _, f := range s.Features {
+		if f.DType != "" && f.DType != description.DType {
+			return nil, fmt.Errorf("feature %q is %s, and the detector takes %s", f.Name, f.DType, description.DType)
+		}
 		n.info.Features = append(n.info.Features, sdk.Feature{Name: f.Name, DType: dtype})
 	}
 	if s.DType == "" {
 		s.DType = description.DType
+	}
+	if s.DType != description.DType {
+		return nil, fmt.Errorf("dtype %s is not %s, which the detector takes", s.DType, description.DType)
 	}
 	if d.Init != nil {
 		if err := d.Init(s); err != nil {
@@ -61,21 +72,30 @@ func (n *native) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	if err := ctx.Err(); err != nil || in.Rows() == 0 {
 		return err
 	}
+	for i := range out {
+		out[i] = math.NaN() // as the host does: what is left so was not scored
+	}
 	return n.detector.Score(n.matrix(in), out)
 }
 
 // Explain implements sdk.Explainer.
-func (n *native) Explain(_ context.Context, in *sdk.Batch, out []float64) error {
+func (n *native) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if n.detector.Explain == nil {
 		return errNoExplain
+	}
+	if err := ctx.Err(); err != nil || in.Rows() == 0 {
+		return err
 	}
 	return n.detector.Explain(n.matrix(in), out)
 }
 
 // Learn implements sdk.Learner.
-func (n *native) Learn(_ context.Context, in *sdk.Batch) error {
+func (n *native) Learn(ctx context.Context, in *sdk.Batch) error {
 	if n.detector.Learn == nil {
 		return errNoLearn
+	}
+	if err := ctx.Err(); err != nil || in.Rows() == 0 {
+		return err
 	}
 	return n.detector.Learn(n.matrix(in))
 }

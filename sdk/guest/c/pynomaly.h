@@ -286,9 +286,16 @@ uint64_t PYNOMALY_EXPORT(pynomaly_describe)(void) {
 	return pynomaly_pack(text, strlen(text));
 }
 
-int PYNOMALY_EXPORT(pynomaly_init)(const char *block, uint32_t size) { return pynomaly_start(block, size); }
+/* Begins a call: what an earlier one said was wrong is not this one's. */
+#define PYNOMALY_BEGIN (pynomaly_error[0] = 0)
+
+int PYNOMALY_EXPORT(pynomaly_init)(const char *block, uint32_t size) {
+	PYNOMALY_BEGIN;
+	return pynomaly_start(block, size);
+}
 
 int PYNOMALY_EXPORT(pynomaly_score)(const double *in, uint32_t rows, uint32_t cols, double *out) {
+	PYNOMALY_BEGIN;
 	return score(PYNOMALY_MATRIX(in, rows, cols), out);
 }
 
@@ -296,11 +303,13 @@ uint64_t PYNOMALY_EXPORT(pynomaly_last_error)(void) { return pynomaly_pack(pynom
 
 #ifdef PYNOMALY_EXPLAIN
 int PYNOMALY_EXPORT(pynomaly_explain)(const double *in, uint32_t rows, uint32_t cols, double *out) {
+	PYNOMALY_BEGIN;
 	return explain(PYNOMALY_MATRIX(in, rows, cols), out);
 }
 #endif
 #ifdef PYNOMALY_LEARN
 int PYNOMALY_EXPORT(pynomaly_learn)(const double *in, uint32_t rows, uint32_t cols) {
+	PYNOMALY_BEGIN;
 	return learn(PYNOMALY_MATRIX(in, rows, cols));
 }
 #endif
@@ -310,7 +319,10 @@ uint64_t PYNOMALY_EXPORT(pynomaly_save)(void) {
 	const void *data = save(&size);
 	return pynomaly_pack(data, size);
 }
-int PYNOMALY_EXPORT(pynomaly_load)(const void *data, uint32_t size) { return load(data, size); }
+int PYNOMALY_EXPORT(pynomaly_load)(const void *data, uint32_t size) {
+	PYNOMALY_BEGIN;
+	return load(data, size);
+}
 #endif
 
 #else
@@ -319,14 +331,20 @@ int PYNOMALY_EXPORT(pynomaly_load)(const void *data, uint32_t size) { return loa
    text), columns f0, f1 and so on, and the files, then scores. Use it in unit
    tests; pynomaly_error has the message where it does not answer 0. */
 PYNOMALY_HELPER int pynomaly_run(const char *config, const pynomaly_file *files, size_t file_count, pynomaly_matrix in, double *out) {
-	size_t room = strlen(config) + 64 * in.cols + 256, total = 0;
-	for (size_t i = 0; i < file_count; i++) room += strlen(files[i].name) + 96, total += files[i].size + 16;
-	size_t at = (4 + room + 15) / 16 * 16, used = 0;
 	const char *described = describe();
 	char *dtype = pynomaly_string((pynomaly_json){described, described + strlen(described)}, "dtype");
+	if (!dtype) return pynomaly_fail("describe gives no dtype");
+	size_t column = 64 + strlen(dtype), room = strlen(config) + column * (in.cols + 1) + 256, total = 0;
+	for (size_t i = 0; i < file_count; i++) {
+		if (strpbrk(files[i].name, "\"\\")) return free(dtype), pynomaly_fail("file %zu: its name has a quote or a backslash", i);
+		room += strlen(files[i].name) + 96, total += files[i].size + 16;
+	}
+	size_t at = (4 + room + 15) / 16 * 16, used = 0;
 	char *block = calloc(1, at + total);
+	if (!block) return free(dtype), pynomaly_fail("out of memory");
 	char *json = block + 4;
-#define PYNOMALY_ADD(...) (used += (size_t)snprintf(json + used, room - used, __VA_ARGS__))
+	/* room suffices for all of it; what did not fit would be left out, and found. */
+#define PYNOMALY_ADD(...) (used += used < room ? (size_t)snprintf(json + used, room - used, __VA_ARGS__) : 0)
 	PYNOMALY_ADD("{\"config\":%s,\"dtype\":\"%s\",\"features\":[", config, dtype);
 	for (size_t i = 0; i < in.cols; i++) PYNOMALY_ADD("%s{\"name\":\"f%zu\",\"dtype\":\"%s\"}", i ? "," : "", i, dtype);
 	PYNOMALY_ADD("],\"files\":[");
@@ -339,7 +357,7 @@ PYNOMALY_HELPER int pynomaly_run(const char *config, const pynomaly_file *files,
 #undef PYNOMALY_ADD
 	uint32_t length = (uint32_t)used;
 	memcpy(block, &length, 4);
-	int status = pynomaly_start(block, at);
+	int status = used < room ? pynomaly_start(block, at) : pynomaly_fail("config, dtype and names of files do not fit");
 	free(block), free(dtype);
 	return status ? status : score(in, out);
 }
