@@ -69,7 +69,7 @@ func artifact(m *manifest.Manifest, module []byte, files map[string][]byte) back
 
 func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, files map[string][]byte) (sdk.Scorer, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
 	s, err := b.Open(ctx, backends.Artifact{Manifest: m, Bytes: module, Files: files})
 	if err == nil {
@@ -223,7 +223,7 @@ func TestRefusedPlugins(t *testing.T) {
 	if err := b.Complete(strings1, distance(t)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
 		t.Errorf("a string feature: %v", err)
 	}
-	if err := b.Complete(model(t, ""), distance(t)); err != nil {
+	if err := b.Complete(model(t, "limits: {load_timeout: 3m}\n"), distance(t)); err != nil {
 		t.Errorf("features from the module: %v", err)
 	}
 }
