@@ -25,6 +25,7 @@ type Artifact struct {
 	Bytes    []byte // the very bytes whose digest was checked
 	Digest   string // "sha256:..." of Bytes
 	Files    map[string][]byte
+	Dir      string // the model's directory, where its links lead; for trust, not for reading
 	// ProbeRows are rows the model should be able to score.
 	ProbeRows *sdk.Batch
 }
@@ -33,7 +34,7 @@ type Artifact struct {
 type Backend interface {
 	// Complete fills in what the manifest leaves to the artifact, such as the
 	// features and the output of an ONNX graph.
-	Complete(m *manifest.Manifest, artifact []byte) error
+	Complete(a Artifact) error
 	// Open checks the artifact and returns a Scorer for it. It returns by the
 	// deadline of ctx at the latest.
 	Open(ctx context.Context, a Artifact) (sdk.Scorer, error)

@@ -45,6 +45,7 @@ func Decode(data []byte) (*Manifest, error) {
 		"digest":           y.String(&m.Digest),
 		"files":            y.StringMap(&m.Files),
 		"command":          y.Strings(&m.Command),
+		"processes":        y.Int(&m.Processes),
 		"config":           y.AnyMap(&m.Config),
 		"features":         y.List(m.feature),
 		"unknown_features": y.String(&m.unknown),

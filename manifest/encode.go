@@ -22,6 +22,7 @@ type document struct {
 	Digest      string            `yaml:"digest,omitempty"`
 	Files       map[string]string `yaml:"files,omitempty"`
 	Command     []string          `yaml:"command,omitempty,flow"`
+	Processes   int               `yaml:"processes,omitempty"`
 	Config      map[string]any    `yaml:"config,omitempty"`
 	Features    []docFeature      `yaml:"features,omitempty"`
 	Unknown     string            `yaml:"unknown_features,omitempty"`
@@ -100,7 +101,7 @@ type docBatching struct {
 func Encode(m *Manifest) ([]byte, error) {
 	d := document{
 		APIVersion: APIVersion, Kind: Kind, ID: m.ID, Version: m.Version, Description: m.Description, Algorithm: m.Algorithm,
-		Backend: m.Backend, Artifact: m.Artifact, Digest: m.Digest, Files: m.Files, Command: m.Command, Config: m.Config,
+		Backend: m.Backend, Artifact: m.Artifact, Digest: m.Digest, Files: m.Files, Command: m.Command, Processes: m.Processes, Config: m.Config,
 		Input: m.Input, Output: docOutput{m.Output.Name, orientations[0]}, Threshold: m.Threshold, Stateful: m.Stateful,
 		Dependent: m.BatchDependent, Trusted: m.Trusted, Metadata: m.Metadata,
 		Limits: docLimits{m.Limits.Timeout.String(), m.Limits.LoadTimeout.String(), m.Limits.MaxBatchRows, y.FormatBytes(m.Limits.Memory)},

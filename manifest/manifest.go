@@ -32,6 +32,7 @@ type Manifest struct {
 	Digest      string // "sha256:" and 64 hex digits, or empty
 	Files       map[string]string
 	Command     []string
+	Processes   int // of a process plugin; 0: 1
 	Config      map[string]any
 
 	Features        []Feature // in column order; empty: as the artifact says
@@ -62,6 +63,9 @@ const (
 	BackendWASM    = "wasm"
 	BackendProcess = "process"
 )
+
+// MaxProcesses bounds Processes.
+const MaxProcesses = 64
 
 // Feature is one input column and what to do where it is missing.
 type Feature struct {

@@ -54,6 +54,12 @@ func (m *draft) resolveIdentity(d *y.Decoder) {
 	if len(m.Command) > 0 && m.Backend != BackendProcess {
 		d.Problemf("command", "is for backend process only")
 	}
+	if m.Processes < 0 || m.Processes > MaxProcesses {
+		d.Problemf("processes", "is %d; must be 1 to %d", m.Processes, MaxProcesses)
+	}
+	if m.Processes != 0 && m.Backend != BackendProcess {
+		d.Problemf("processes", "is for backend process only")
+	}
 	if m.Digest != "" && !digestPattern.MatchString(m.Digest) {
 		d.Problemf("digest", "must be sha256: and 64 lower-case hex digits")
 	}

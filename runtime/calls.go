@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -46,26 +47,31 @@ func (c *Calls) Wait(ctx context.Context) error {
 
 // slots are the calls that one model may have at once.
 type slots struct {
-	calls  *Calls
-	model  *Model
-	free   chan struct{}
-	stuck  atomic.Int64
-	retain func() (release func()) // keeps the model loaded; set by the registry
-	jobs   sync.Pool
+	calls   *Calls
+	model   *Model
+	free    chan struct{}
+	workers chan struct{} // the host's, or the model's own
+	stuck   atomic.Int64
+	retain  func() (release func()) // keeps the model loaded; set by the registry
+	jobs    sync.Pool
 	// running are the calls and runners that use the detector: it is closed after them.
 	running sync.WaitGroup
 }
 
 func newSlots(calls *Calls, m *Model) *slots {
-	n := cap(calls.workers)
+	n, workers := cap(calls.workers), calls.workers
 	info := m.scorer.Info()
+	if r, ok := m.scorer.(backends.Remote); ok && r.Remote() {
+		n = max(1, info.Concurrency)
+		workers = make(chan struct{}, n) // others need not wait while it waits
+	}
 	if info.Concurrency > 0 {
 		n = min(n, info.Concurrency)
 	}
 	if info.Stateful || m.Manifest.Stateful {
 		n = 1
 	}
-	return &slots{calls: calls, model: m, free: make(chan struct{}, n), retain: func() func() { return func() {} }}
+	return &slots{calls: calls, model: m, free: make(chan struct{}, n), workers: workers, retain: func() func() { return func() {} }}
 }
 
 // job is one call on its way; it is reused unless it came late.
@@ -97,7 +103,7 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	defer cancel()
 	go func() {
 		defer s.calls.wg.Done()
-		err := call(ctx)
+		err := s.model.down(call(ctx))
 		s.running.Done()
 		if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
@@ -112,7 +118,7 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	}()
 	select {
 	case err := <-j.done:
-		<-s.calls.workers
+		<-s.workers
 		s.jobs.Put(j)
 		return err
 	case <-ctx.Done():
@@ -121,7 +127,7 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	defer grace.Stop()
 	select {
 	case err := <-j.done:
-		<-s.calls.workers
+		<-s.workers
 		s.jobs.Put(j)
 		return err
 	case <-grace.C:
@@ -130,12 +136,21 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	if !j.decided.CompareAndSwap(false, true) { // it ended just now
 		s.stuck.Add(-1)
 		err := <-j.done
-		<-s.calls.workers
+		<-s.workers
 		s.jobs.Put(j)
 		return err
 	}
-	<-s.calls.workers
+	<-s.workers
 	return fmt.Errorf("%w: %w", ErrLate, ctx.Err())
+}
+
+// down makes an UnavailableError of a backend's word that a plugin is down.
+func (m *Model) down(err error) error {
+	var d *backends.DownError
+	if errors.As(err, &d) {
+		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, RetryAfter: d.RetryAfter}
+	}
+	return err
 }
 
 // enter takes a slot of the model and a worker of the host.
@@ -151,11 +166,11 @@ func (s *slots) enter(ctx context.Context) error {
 		}
 	}
 	select {
-	case s.calls.workers <- struct{}{}:
+	case s.workers <- struct{}{}:
 		return nil
 	default:
 	}
-	if err := s.wait(ctx, s.calls.workers); err != nil {
+	if err := s.wait(ctx, s.workers); err != nil {
 		<-s.free
 		return err
 	}

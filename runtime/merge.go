@@ -132,19 +132,19 @@ func (g *merger) work() {
 	for {
 		goruntime.Gosched() // requests that can run now join the next call
 		g.slots.free <- struct{}{}
-		g.slots.calls.workers <- struct{}{}
+		g.slots.workers <- struct{}{}
 		g.mu.Lock()
 		r.take()
 		if len(r.tickets) == 0 {
 			g.runners--
 			g.mu.Unlock()
-			<-g.slots.calls.workers
+			<-g.slots.workers
 			<-g.slots.free
 			return
 		}
 		g.mu.Unlock()
 		if r.call() {
-			<-g.slots.calls.workers
+			<-g.slots.workers
 			if r.spent {
 				r = newRun(g)
 			}
@@ -251,7 +251,7 @@ func (r *run) late() {
 		g.slots.stuck.Add(-1)
 		return
 	}
-	<-g.slots.calls.workers
+	<-g.slots.workers
 	if len(r.tickets) > 1 {
 		r.separate()
 	} else {
@@ -301,14 +301,14 @@ func (m *Model) mergedRows() int {
 // callDirectly calls the detector in a slot that the caller holds. Where it fails
 // as a whole, the batch is halved until the rows at fault are found.
 func (m *Model) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
-	err := m.scorer.Score(ctx, in, out)
+	err := m.down(m.scorer.Score(ctx, in, out))
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
 		return nil, nil
 	case errors.As(err, &rowErrors):
 		return rowErrors.Rows, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, isHostError(err):
 		return nil, err
 	case in.Rows() == 1:
 		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil

@@ -63,7 +63,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrUnavailable, m.Backend, names)
 	}
-	if err := backend.Complete(m, c.artifact); err != nil {
+	if err := backend.Complete(c.handed()); err != nil {
 		return nil, err
 	}
 	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.DerivedWarnings}
@@ -76,7 +76,8 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 	}
 	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout+loadGrace)
 	defer cancel()
-	artifact := backends.Artifact{Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows}
+	artifact := c.handed()
+	artifact.ProbeRows = probe.rows
 	if err := model.start(ctx, backend, artifact, calls); err != nil {
 		return nil, err
 	}

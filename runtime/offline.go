@@ -145,7 +145,7 @@ func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
 	if !ok {
 		return c.manifest, c.digest, nil
 	}
-	return c.manifest, c.digest, backend.Complete(c.manifest, c.artifact)
+	return c.manifest, c.digest, backend.Complete(c.handed())
 }
 
 // closeGrace is how long Close waits for a call that came late.
@@ -185,7 +185,7 @@ func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, err
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := backend.Complete(m, c.artifact); err != nil {
+	if err := backend.Complete(c.handed()); err != nil {
 		return nil, none, err
 	}
 	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}
@@ -196,6 +196,7 @@ func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, err
 	if err != nil {
 		return nil, none, err
 	}
-	a := backends.Artifact{Manifest: m, Bytes: c.artifact, Digest: c.digest, Files: c.files, ProbeRows: probe.rows}
+	a := c.handed()
+	a.ProbeRows = probe.rows
 	return backend, a, nil
 }

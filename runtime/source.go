@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"syscall"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
@@ -42,6 +44,12 @@ type contents struct {
 	digest   string // of the artifact
 	files    map[string][]byte
 	identity string // of everything that was read
+	dir      string // of the model, where its links lead
+}
+
+// handed is what a backend is given.
+func (c *contents) handed() backends.Artifact {
+	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir}
 }
 
 // bareBackends maps the extensions of bare artifacts.
@@ -49,7 +57,13 @@ var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": man
 
 // read reads a model through root, which refuses links that lead outside.
 func read(root *os.Root, at Location) (*contents, error) {
-	c := &contents{files: map[string][]byte{}}
+	c := &contents{files: map[string][]byte{}, dir: filepath.Join(root.Name(), filepath.FromSlash(at.Dir))}
+	if dir, err := filepath.EvalSymlinks(c.dir); err == nil {
+		c.dir = dir
+	}
+	if dir, err := filepath.Abs(c.dir); err == nil {
+		c.dir = dir
+	}
 	if at.File != "" {
 		c.manifest = derive(at)
 	} else {
@@ -69,8 +83,15 @@ func read(root *os.Root, at Location) (*contents, error) {
 	if base := path.Base(at.Dir); at.ID == "" && manifest.ValidVersion(base) && m.Version != base {
 		return nil, fmt.Errorf("%s says version %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.Version, base)
 	}
-	if m.Artifact == "" {
+	if m.Artifact == "" && len(m.Command) == 0 {
 		return nil, errors.New("the manifest names no artifact")
+	}
+	if m.Artifact == "" { // a command is made of files alone
+		if err := c.readFiles(root, at); err != nil {
+			return nil, err
+		}
+		c.digest = c.filesDigest()
+		return c, nil
 	}
 	var err error
 	if c.artifact, err = readFile(root, path.Join(at.Dir, m.Artifact), maxArtifactBytes); err != nil {
@@ -108,6 +129,16 @@ func (c *contents) readFiles(root *os.Root, at Location) error {
 	}
 	c.identity = hex.EncodeToString(identity.Sum(nil))
 	return nil
+}
+
+// filesDigest is that of a model without an artifact: of its files' names and
+// digests.
+func (c *contents) filesDigest() string {
+	var list []byte
+	for _, name := range sortedKeys(c.files) {
+		list = fmt.Appendf(list, "%s  %s\n", digest(c.files[name]), name)
+	}
+	return digest(list)
 }
 
 // namedFiles are the files that keys of a manifest name.

@@ -70,8 +70,9 @@ func (b *Backend) Err() error { return b.unavailable }
 func (b *Backend) Library() (file, version string) { return b.library, b.version }
 
 // Complete fills in features, input and output from the graph.
-func (b *Backend) Complete(m *manifest.Manifest, artifact []byte) error {
-	g, err := graph.Check(artifact, m.Trusted)
+func (b *Backend) Complete(a backends.Artifact) error {
+	m := a.Manifest
+	g, err := graph.Check(a.Bytes, m.Trusted)
 	if err != nil {
 		return fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
 	}

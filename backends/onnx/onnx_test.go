@@ -34,7 +34,7 @@ func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.
 	if change != nil {
 		change(m)
 	}
-	if err := b.Complete(m, data); err != nil {
+	if err := b.Complete(backends.Artifact{Manifest: m, Bytes: data}); err != nil {
 		return backends.Artifact{}, err
 	}
 	rows := sdk.NewBatch(m.SDKFeatures())

@@ -11,28 +11,15 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// description is what a module says of itself.
-type description struct {
-	Name        string   `json:"name"`
-	Version     string   `json:"version"`
-	Algorithm   string   `json:"algorithm"`
-	DType       string   `json:"dtype"`
-	Features    []string `json:"features"`
-	Orientation string   `json:"orientation"`
-	Threshold   *float64 `json:"threshold"`
-	Stateful    bool     `json:"stateful"`
-
-	dtype sdk.DType
-}
-
 const maxDescription = 1 << 20
 
 // describe asks an instance, once, before init.
-func (i *instance) describe(ctx context.Context) (*description, error) {
+func (i *instance) describe(ctx context.Context) (*backends.Description, error) {
 	text, err := i.packed(ctx, exportDescribe, maxDescription)
 	if err != nil {
 		return nil, err
@@ -40,86 +27,45 @@ func (i *instance) describe(ctx context.Context) (*description, error) {
 	if text == nil {
 		return nil, fmt.Errorf("%w: %s answers nothing", errBroke, exportDescribe)
 	}
-	d := &description{}
+	var said struct {
+		Name        string   `json:"name"`
+		Version     string   `json:"version"`
+		Algorithm   string   `json:"algorithm"`
+		DType       string   `json:"dtype"`
+		Features    []string `json:"features"`
+		Orientation string   `json:"orientation"`
+		Threshold   *float64 `json:"threshold"`
+		Stateful    bool     `json:"stateful"`
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
-	if err := dec.Decode(d); err != nil {
+	if err := dec.Decode(&said); err != nil {
 		return nil, fmt.Errorf("%w: %s answers with bad JSON: %w", errBroke, exportDescribe, err)
 	}
 	if dec.More() {
 		return nil, fmt.Errorf("%w: %s answers with more than one JSON value", errBroke, exportDescribe)
 	}
-	if d.dtype, err = sdk.ParseDType(d.DType); err != nil || !d.dtype.Numeric() {
-		return nil, fmt.Errorf("%w: its dtype is %.40q, not float32, float64 or int64", errBroke, d.DType)
+	dtype, err := sdk.ParseDType(said.DType)
+	if err != nil || !dtype.Numeric() {
+		return nil, fmt.Errorf("%w: its dtype is %.40q, not float32, float64 or int64", errBroke, said.DType)
 	}
-	if d.Orientation != "" && d.Orientation != "higher_is_anomalous" && d.Orientation != "higher_is_normal" {
-		return nil, fmt.Errorf("%w: its orientation is %.40q, not higher_is_anomalous or higher_is_normal", errBroke, d.Orientation)
+	d := &backends.Description{
+		Name: said.Name, Version: said.Version, Algorithm: said.Algorithm, DType: dtype, Features: said.Features,
+		Orientation: said.Orientation, Threshold: said.Threshold, Stateful: said.Stateful,
 	}
-	if len(d.Features) > manifest.MaxFeatures {
-		return nil, fmt.Errorf("%w: it has %d features; at most %d are served", errBroke, len(d.Features), manifest.MaxFeatures)
+	if err := d.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBroke, err)
 	}
 	return d, nil
 }
 
 // ask starts an instance for its description alone.
-func (p *plugin) ask(ctx context.Context) (*description, error) {
+func (p *plugin) ask(ctx context.Context) (*backends.Description, error) {
 	i, err := p.instantiate(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d, err := i.describe(ctx)
 	return d, errors.Join(err, i.close())
-}
-
-// complete fills in what a manifest leaves out.
-func (d *description) complete(m *manifest.Manifest) error {
-	if len(m.Features) == 0 {
-		if len(d.Features) == 0 {
-			return errors.New("neither the manifest nor the module names the features: list them under features")
-		}
-		for _, name := range d.Features {
-			if name == "" || len(name) > manifest.MaxNameLength || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.Name == name }) {
-				return fmt.Errorf("%w: it names a feature %.60q that is empty, too long or there already", errBroke, name)
-			}
-			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: d.dtype}})
-		}
-	}
-	if m.Derived {
-		m.Output.HigherIsNormal = d.Orientation == "higher_is_normal"
-		m.Threshold = d.Threshold
-		m.Algorithm = d.Algorithm
-		m.Stateful = m.Stateful || d.Stateful
-	}
-	return nil
-}
-
-// matrixType is the type of the matrix that a module is given: that of all
-// features, or float64 where they differ.
-func matrixType(features []sdk.Feature) sdk.DType {
-	for _, f := range features {
-		if f.DType != features[0].DType || !f.DType.Numeric() {
-			return sdk.Float64
-		}
-	}
-	return features[0].DType
-}
-
-// agrees compares a description with the features of the manifest.
-func (d *description) agrees(features []sdk.Feature) error {
-	if want := matrixType(features); want != d.dtype {
-		return fmt.Errorf("the manifest's features make a matrix of %s; the module takes %s", want, d.dtype)
-	}
-	if d.Features == nil {
-		return nil
-	}
-	if len(d.Features) != len(features) {
-		return fmt.Errorf("the manifest lists %d features; the module has %d", len(features), len(d.Features))
-	}
-	for j, f := range features {
-		if f.Name != d.Features[j] {
-			return fmt.Errorf("feature %d is %q in the manifest and %.60q in the module", j, f.Name, d.Features[j])
-		}
-	}
-	return nil
 }
 
 // initBlock is what init is given: a length, a JSON, padding, files.
@@ -138,7 +84,7 @@ func initBlock(m *manifest.Manifest, features []sdk.Feature, files map[string][]
 		DType    string         `json:"dtype"`
 		Features []feature      `json:"features"`
 		Files    []file         `json:"files"`
-	}{Config: m.Config, DType: matrixType(features).String(), Files: []file{}}
+	}{Config: m.Config, DType: backends.MatrixType(features).String(), Files: []file{}}
 	if head.Config == nil {
 		head.Config = map[string]any{}
 	}

@@ -42,7 +42,7 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 	if len(features) == 0 {
 		return nil, errors.New("the model has no features")
 	}
-	s := &scorer{plugin: p, dtype: matrixType(features)}
+	s := &scorer{plugin: p, dtype: backends.MatrixType(features)}
 	var err error
 	if s.start, err = initBlock(a.Manifest, features, a.Files); err != nil {
 		return nil, err
@@ -53,7 +53,7 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 	}
 	d, err := i.describe(ctx)
 	if err == nil {
-		err = d.agrees(features)
+		err = d.Agrees(features)
 	}
 	stateful := err == nil && (d.Stateful || a.Manifest.Stateful)
 	if _, learns := i.functions[exportLearn]; stateful && a.Manifest.LearnOnline && !learns {
@@ -256,36 +256,17 @@ func (s *scorer) write(view []byte, in *sdk.Batch) []sdk.RowError {
 	for r := range in.Rows() {
 		bad := -1
 		for j := range cols {
-			v, exact := widen(in.Column(j), r)
+			v, exact := backends.Widen(in.Column(j), r)
 			if !exact && bad < 0 {
 				bad = j
 			}
 			binary.LittleEndian.PutUint64(view[8*(r*cols+j):], math.Float64bits(v))
 		}
 		if bad >= 0 {
-			failed = append(failed, sdk.RowError{Row: r, Field: s.info.Features[bad].Name, Reason: "is beyond 2^53, which float64 does not hold exactly"})
+			failed = append(failed, sdk.RowError{Row: r, Field: s.info.Features[bad].Name, Reason: backends.Inexact})
 		}
 	}
 	return failed
-}
-
-// widen makes a float64 of a number or truth value.
-func widen(c *sdk.Column, r int) (float64, bool) {
-	const exact = 1 << 53
-	switch c.DType {
-	case sdk.Float32:
-		return float64(c.Float32s[r]), true
-	case sdk.Float64:
-		return c.Float64s[r], true
-	case sdk.Int64:
-		v := c.Int64s[r]
-		return float64(v), v >= -exact && v <= exact
-	default:
-		if c.Bools[r] {
-			return 1, true
-		}
-		return 0, true
-	}
 }
 
 // asBytes views numbers as bytes: the platforms that are built for are

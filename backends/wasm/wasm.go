@@ -111,7 +111,8 @@ func (b *Backend) Close() error {
 
 // Complete takes the features, the threshold and the texts that the manifest
 // leaves to the module from what it says of itself.
-func (b *Backend) Complete(m *manifest.Manifest, artifact []byte) error {
+func (b *Backend) Complete(a backends.Artifact) error {
+	m := a.Manifest
 	if err := checkFeatures(m); err != nil {
 		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
@@ -120,7 +121,7 @@ func (b *Backend) Complete(m *manifest.Manifest, artifact []byte) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), m.Limits.LoadTimeout)
 	defer cancel()
-	p, err := b.load(ctx, m, artifact)
+	p, err := b.load(ctx, m, a.Bytes)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (b *Backend) Complete(m *manifest.Manifest, artifact []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	if err := d.complete(m); err != nil {
+	if err := d.Complete(m); err != nil {
 		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	return nil

@@ -87,7 +87,7 @@ func TestGoPlugin(t *testing.T) {
 	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	m := model(t, xy+"config: {centre: [3, 4]}\n")
-	if err := b.Complete(m, distance(t)); err != nil {
+	if err := b.Complete(artifact(m, distance(t), nil)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := open(t, b, m, distance(t), nil)
@@ -204,9 +204,9 @@ func TestRefusedPlugins(t *testing.T) {
 		module   []byte
 		want     string
 	}{
-		"other names":  {"features: [{name: x, dtype: float64}, {name: z, dtype: float64}]\n", distance(t), `feature 1 is "z" in the manifest and "y" in the module`},
-		"other number": {"features: [{name: x, dtype: float64}]\n", distance(t), "lists 1 features; the module has 2"},
-		"other dtype":  {"features: [{name: x, dtype: float32}, {name: y, dtype: float32}]\n", distance(t), "matrix of float32; the module takes float64"},
+		"other names":  {"features: [{name: x, dtype: float64}, {name: z, dtype: float64}]\n", distance(t), `feature 1 is "z" in the manifest and "y" in the plugin`},
+		"other number": {"features: [{name: x, dtype: float64}]\n", distance(t), "lists 1 features; the plugin has 2"},
+		"other dtype":  {"features: [{name: x, dtype: float32}, {name: y, dtype: float32}]\n", distance(t), "matrix of float32; the plugin takes float64"},
 		"init fails":   {xy + "config: {centre: [1]}\n", distance(t), "the centre has 1 values for 2 features"},
 		"too little":   {xy + "limits: {memory: 1MiB}\nconfig: {centre: [1, 1]}\n", distance(t), "memory"},
 		"no module":    {xy, []byte("nonsense"), "does not begin"},
@@ -220,10 +220,10 @@ func TestRefusedPlugins(t *testing.T) {
 		})
 	}
 	strings1 := model(t, "features: [{name: x, dtype: string}]\n")
-	if err := b.Complete(strings1, distance(t)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
+	if err := b.Complete(artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
 		t.Errorf("a string feature: %v", err)
 	}
-	if err := b.Complete(model(t, "limits: {load_timeout: 3m}\n"), distance(t)); err != nil {
+	if err := b.Complete(artifact(model(t, "limits: {load_timeout: 3m}\n"), distance(t), nil)); err != nil {
 		t.Errorf("features from the module: %v", err)
 	}
 }

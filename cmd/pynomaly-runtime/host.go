@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
@@ -123,6 +125,25 @@ func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.
 		done = func() {
 			if err := b.Close(); err != nil {
 				log.Warn("compiled code is left behind", "error", err)
+			}
+		}
+	}
+	if cfg.Backends.Process.Enabled {
+		p := cfg.Backends.Process
+		c := process.Config{User: p.User, Env: p.Env, Random: rand.Float64, Log: logs.Named(log, "process")}
+		for _, a := range p.Allow {
+			c.Allow = append(c.Allow, process.Allowed{Path: a.Path, Digests: a.Digests})
+		}
+		b := process.New(c)
+		if err := b.Err(); err != nil {
+			log.Warn("process plugins cannot be served", "error", err)
+		}
+		all[manifest.BackendProcess] = b
+		before := done
+		done = func() {
+			before()
+			if err := b.Close(); err != nil {
+				log.Warn("something of process plugins is left behind", "error", err)
 			}
 		}
 	}

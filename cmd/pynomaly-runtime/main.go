@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 )
 
@@ -26,6 +27,13 @@ func main() {
 	}
 	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
 		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 3 && (os.Args[1] == process.LimitsRole || os.Args[1] == process.KeeperRole) {
+		if err := process.Main(os.Args[1], os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

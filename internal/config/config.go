@@ -8,12 +8,15 @@ package config
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
+
+var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Config is plugins.yaml with its defaults filled in.
 type Config struct {
@@ -95,6 +98,7 @@ type Process struct {
 	Enabled bool
 	Allow   []Allowed
 	User    string
+	Env     map[string]string
 }
 
 // Allowed is a directory that plugins may come from, and their digests.
@@ -160,7 +164,7 @@ func Decode(data []byte) (*Config, error) {
 		"backends": y.Object(y.Fields{
 			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe)}),
 			"wasm": y.Object(y.Fields{"enabled": y.Bool(&b.WASM.Enabled), "cache_dir": y.String(&b.WASM.CacheDir), "max_memory": y.Bytes(&b.WASM.MaxMemory)}),
-			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "allow": y.List(func(int) y.Field {
+			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "env": y.StringMap(&b.Process.Env), "allow": y.List(func(int) y.Field {
 				b.Process.Allow = append(b.Process.Allow, Allowed{})
 				a := &b.Process.Allow[len(b.Process.Allow)-1]
 				return y.Object(y.Fields{"path": y.String(&a.Path), "digests": y.Strings(&a.Digests)})
@@ -238,6 +242,19 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 		}
 	}
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
+	for i, a := range c.Backends.Process.Allow {
+		if a.Path == "" {
+			problem(fmt.Sprintf("backends.process.allow[%d].path", i), "is missing: name the directory whose models may run programs")
+		}
+		for _, digest := range a.Digests {
+			if !digestPattern.MatchString(digest) {
+				problem(fmt.Sprintf("backends.process.allow[%d].digests", i), "has %q; must be sha256: and 64 lower-case hex digits", digest)
+			}
+		}
+	}
+	if p := c.Backends.Process; p.Enabled && len(p.Allow) == 0 {
+		problem("backends.process.allow", "is empty: name the directories whose models may run programs, such as {path: models/trusted}, or switch the backend off")
+	}
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
 }

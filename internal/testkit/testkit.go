@@ -22,6 +22,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
@@ -39,6 +40,13 @@ func Main(m *testing.M, cleanup ...func()) {
 	}
 	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
 		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 3 && (os.Args[1] == process.LimitsRole || os.Args[1] == process.KeeperRole) {
+		if err := process.Main(os.Args[1], os.Args[2]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

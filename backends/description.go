@@ -1,0 +1,127 @@
+package backends
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Description is what a plugin says of itself.
+type Description struct {
+	Name        string
+	Version     string
+	Algorithm   string
+	DType       sdk.DType // of the matrix that it takes; 0: batches as the features make them
+	Features    []string  // nil: as the manifest says
+	Orientation string
+	Threshold   *float64
+	Stateful    bool
+}
+
+// Check refuses what no plugin may say.
+func (d *Description) Check() error {
+	if d.Orientation != "" && d.Orientation != "higher_is_anomalous" && d.Orientation != "higher_is_normal" {
+		return fmt.Errorf("its orientation is %.40q, not higher_is_anomalous or higher_is_normal", d.Orientation)
+	}
+	if len(d.Features) > manifest.MaxFeatures {
+		return fmt.Errorf("it has %d features; at most %d are served", len(d.Features), manifest.MaxFeatures)
+	}
+	return nil
+}
+
+// Complete fills in what a manifest leaves out.
+func (d *Description) Complete(m *manifest.Manifest) error {
+	if len(m.Features) == 0 {
+		if len(d.Features) == 0 {
+			return errors.New("neither the manifest nor the plugin names the features: list them under features")
+		}
+		dtype := d.DType
+		if dtype == 0 {
+			dtype = sdk.Float64
+		}
+		for _, name := range d.Features {
+			if name == "" || len(name) > manifest.MaxNameLength || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.Name == name }) {
+				return fmt.Errorf("the plugin names a feature %.60q that is empty, too long or there already", name)
+			}
+			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: dtype}})
+		}
+	}
+	if m.Derived {
+		m.Output.HigherIsNormal = d.Orientation == "higher_is_normal"
+		m.Threshold = d.Threshold
+		m.Algorithm = d.Algorithm
+		m.Stateful = m.Stateful || d.Stateful
+	}
+	return nil
+}
+
+// Agrees compares a description with the features of the manifest.
+func (d *Description) Agrees(features []sdk.Feature) error {
+	if want := MatrixType(features); d.DType != 0 && want != d.DType {
+		return fmt.Errorf("the manifest's features make a matrix of %s; the plugin takes %s", want, d.DType)
+	}
+	if d.Features == nil {
+		return nil
+	}
+	if len(d.Features) != len(features) {
+		return fmt.Errorf("the manifest lists %d features; the plugin has %d", len(features), len(d.Features))
+	}
+	for j, f := range features {
+		if f.Name != d.Features[j] {
+			return fmt.Errorf("feature %d is %q in the manifest and %.60q in the plugin", j, f.Name, d.Features[j])
+		}
+	}
+	return nil
+}
+
+// MatrixType is the type of the matrix that a plugin is given: that of all
+// features, or float64 where they differ.
+func MatrixType(features []sdk.Feature) sdk.DType {
+	for _, f := range features {
+		if f.DType != features[0].DType || !f.DType.Numeric() {
+			return sdk.Float64
+		}
+	}
+	return features[0].DType
+}
+
+// Inexact is the reason of a row whose value Widen cannot hold.
+const Inexact = "is beyond 2^53, which float64 does not hold exactly"
+
+// Widen makes a float64 of a number or truth value; false: not exactly.
+func Widen(c *sdk.Column, row int) (float64, bool) {
+	const exact = 1 << 53
+	switch c.DType {
+	case sdk.Float32:
+		return float64(c.Float32s[row]), true
+	case sdk.Float64:
+		return c.Float64s[row], true
+	case sdk.Int64:
+		v := c.Int64s[row]
+		return float64(v), v >= -exact && v <= exact
+	default:
+		if c.Bools[row] {
+			return 1, true
+		}
+		return 0, true
+	}
+}
+
+// DownError says that a plugin cannot be called for now: what runs it is down.
+type DownError struct {
+	Reason     string
+	RetryAfter time.Duration
+}
+
+// Error is the reason.
+func (e *DownError) Error() string { return e.Reason }
+
+// Remote is implemented by a Scorer whose calls use no processor of this process:
+// they wait for another one.
+type Remote interface {
+	Remote() bool
+}

@@ -1,0 +1,308 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
+)
+
+// instance is a process that serves.
+type instance struct {
+	program     *program
+	proc        *proc
+	client      plugin.ClientProtocol
+	conn        *grpc.ClientConn
+	api         pluginv1.ScorerClient
+	said        *backends.Description
+	concurrency int
+	explains    bool
+	learns      bool
+	memory      atomic.Int64 // bytes, at the last look
+
+	watching sync.WaitGroup
+	stop     context.CancelFunc // of watching
+
+	busy   int  // calls; the pool's
+	broken bool // it is not called any more; the pool's
+}
+
+// When a process is looked at, and for how long it may be unwell.
+const (
+	lookEvery    = 100 * time.Millisecond
+	familyEvery  = 10 // looks
+	stoppedLooks = 3
+	healthEvery  = 2 * time.Second
+	healthWait   = 5 * time.Second
+	endWait      = 2 * time.Second // for an orderly end
+)
+
+// connect starts a process of the program, and asks it what it is.
+func (p *program) connect(ctx context.Context) (_ *instance, err error) {
+	cfg, pem, err := certificate()
+	if err != nil {
+		return nil, err
+	}
+	i := &instance{program: p}
+	var starting atomic.Pointer[proc]
+	log := &pluginLog{log: p.backend.cfg.Log.With("model_id", p.model.ID, "version", p.model.Version)}
+	client := plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  process.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
+			if u := p.backend.user; u.other {
+				if err := os.Chown(sockets, u.uid, u.gid); err != nil {
+					return nil, fmt.Errorf("handing over the plugin's directory: %w", err)
+				}
+			}
+			i.proc = &proc{
+				name: p.model.ID, exe: p.backend.cfg.Exe, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)),
+				binary: p.binary, keeper: p.backend.keeper, log: log, sockets: sockets, done: make(chan struct{}),
+			}
+			starting.Store(i.proc)
+			return i.proc, nil
+		},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     remaining(ctx, p.model.Limits.LoadTimeout),
+		TLSConfig:        cfg, // AutoMTLS, by hand
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.dir},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+		SyncStdout:       log,
+		SyncStderr:       log,
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+		},
+	})
+	defer func() {
+		if err == nil {
+			return
+		}
+		if i.proc == nil {
+			return
+		}
+		// A process that broke off is about to say why.
+		select {
+		case <-i.proc.done:
+		case <-time.After(drainTime):
+		}
+		if ctx.Err() != nil {
+			err = fmt.Errorf("it did not start in time: %w", ctx.Err())
+		}
+		i.proc.kill(err)
+		i.end()
+		client.Kill()
+		err = i.why(err, log)
+	}()
+	stopKilling := context.AfterFunc(ctx, func() { // Client takes no context
+		if started := starting.Load(); started != nil {
+			started.kill(ctx.Err())
+		}
+	})
+	defer stopKilling()
+	if i.client, err = client.Client(); err != nil {
+		return nil, fmt.Errorf("starting the plugin: %w", err)
+	}
+	conn, err := i.client.Dispense(process.Name)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the plugin: %w", err)
+	}
+	i.conn = conn.(*grpc.ClientConn) //nolint:errcheck,forcetypeassert // dispensed returns nothing else
+	i.api = pluginv1.NewScorerClient(i.conn)
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	i.stop = stop
+	i.watching.Go(func() { i.watch(watch) })
+	if err := i.describe(ctx); err != nil {
+		return nil, err
+	}
+	// Nobody else connects, and nothing is left if everything dies at once.
+	left, _ := filepath.Glob(filepath.Join(i.proc.sockets, "plugin*"))
+	for _, path := range left {
+		_ = os.Remove(path) // it goes with the directory at the latest
+	}
+	i.watching.Go(func() { i.check(watch) })
+	return i, nil
+}
+
+// why adds what is known of a process that did not start.
+func (i *instance) why(err error, log *pluginLog) error {
+	if cause := i.proc.ended(); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%w)", cause, err)
+	}
+	if tail := log.tail(); tail != "" {
+		err = fmt.Errorf("%w; it printed: %s", err, tail)
+	}
+	return err
+}
+
+func remaining(ctx context.Context, otherwise time.Duration) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(time.Millisecond, time.Until(deadline))
+	}
+	return otherwise
+}
+
+// dispensed gives go-plugin's connection away.
+type dispensed struct{ plugin.NetRPCUnsupportedPlugin }
+
+func (dispensed) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error { return errors.ErrUnsupported }
+
+func (dispensed) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+// describe asks the plugin what it is.
+func (i *instance) describe(ctx context.Context) error {
+	d, err := i.api.Describe(ctx, &pluginv1.DescribeRequest{})
+	if err != nil {
+		return fmt.Errorf("asking the plugin what it is: %w", err)
+	}
+	i.said = &backends.Description{
+		Name: d.GetName(), Version: d.GetVersion(), Algorithm: d.GetAlgorithm(), Features: d.GetFeatures(),
+		Orientation: d.GetOrientation(), Threshold: d.Threshold, Stateful: d.GetStateful(),
+	}
+	if d.GetDtype() != "" {
+		if i.said.DType, err = sdk.ParseDType(d.GetDtype()); err != nil || !i.said.DType.Numeric() {
+			return fmt.Errorf("its dtype is %.40q, not float32, float64, int64 or empty", d.GetDtype())
+		}
+	}
+	const most = 256
+	i.concurrency = int(min(most, max(1, d.GetConcurrency())))
+	i.explains, i.learns = d.GetExplains(), d.GetLearns()
+	return i.said.Check()
+}
+
+// configure makes the plugin ready for rows of the given features.
+func (i *instance) configure(ctx context.Context, features []sdk.Feature) error {
+	config, err := configJSON(ctx, i.program.model)
+	if err != nil {
+		return err
+	}
+	in := &pluginv1.ConfigureRequest{ConfigJson: config, ModelDir: i.program.modelDir(), Files: i.program.files}
+	for _, f := range features {
+		in.Features = append(in.Features, &pluginv1.Feature{Name: f.Name, Dtype: f.DType.String()})
+	}
+	if _, err := i.api.Configure(ctx, in); err != nil {
+		if ctx.Err() != nil {
+			return fmt.Errorf("it was not configured in time: %w", ctx.Err())
+		}
+		if cause := i.proc.ended(); cause != nil {
+			return cause
+		}
+		return fmt.Errorf("configuring the plugin: %s", message(err))
+	}
+	return nil
+}
+
+// watch looks at what the process takes, until it ends.
+func (i *instance) watch(ctx context.Context) {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	stopped := 0
+	for n := 0; ; n++ {
+		select {
+		case <-t.C:
+		case <-i.proc.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+		most := i.program.model.Limits.Memory
+		memory := resident(i.proc.pid)
+		if n%familyEvery == 0 {
+			for _, pid := range family(i.proc.pid)[1:] {
+				memory += resident(pid)
+			}
+		}
+		i.memory.Store(memory)
+		if memory > most {
+			i.proc.kill(fmt.Errorf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
+		}
+		stopped++
+		if statOf(fmt.Sprint(i.proc.pid)).state != 'T' {
+			stopped = 0
+		}
+		if stopped >= stoppedLooks {
+			i.proc.kill(errors.New("it was ended: it was stopped, by SIGSTOP or the like"))
+		}
+	}
+}
+
+// check asks the process whether it is well, until it ends.
+func (i *instance) check(ctx context.Context) {
+	t := time.NewTicker(healthEvery)
+	defer t.Stop()
+	health := grpc_health_v1.NewHealthClient(i.conn)
+	for {
+		select {
+		case <-t.C:
+		case <-i.proc.done:
+			return
+		case <-ctx.Done():
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, healthWait)
+		answer, err := health.Check(limited, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			i.proc.kill(fmt.Errorf("it was ended: it did not answer a health check: %s", message(err)))
+			return
+		case answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
+			i.proc.kill(fmt.Errorf("it was ended: it says that it is %v", answer.GetStatus()))
+			return
+		}
+	}
+}
+
+// close ends the process in an orderly way, or at once where it does not care.
+func (i *instance) close() {
+	select {
+	case <-i.proc.done:
+	default:
+		ctx, cancel := context.WithTimeout(context.Background(), endWait)
+		// go-plugin's own call of it has no deadline.
+		_ = i.conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
+		select {
+		case <-i.proc.done:
+		case <-ctx.Done():
+		}
+		cancel()
+		i.proc.kill(errors.New("it was ended: it did not end when it was told to"))
+	}
+	i.end()
+}
+
+// end frees what a process leaves behind; it has ended, or is about to.
+func (i *instance) end() {
+	<-i.proc.done
+	if i.stop != nil {
+		i.stop()
+	}
+	i.watching.Wait()
+	if i.client != nil {
+		_ = i.client.Close() // the other side is gone
+	}
+	_ = removeAll(i.proc.sockets) // it goes with the program at the latest
+}

@@ -1,0 +1,101 @@
+package process
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+)
+
+// resident is the memory that a process has to itself, in bytes: not the pages of
+// files such as libraries. 0: it is gone.
+func resident(pid int) int64 {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0
+	}
+	return kilobytes(data, "\nRssAnon:") + kilobytes(data, "\nRssShmem:")
+}
+
+func kilobytes(status []byte, key string) int64 {
+	_, rest, ok := bytes.Cut(status, []byte(key))
+	if !ok {
+		return 0
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\n"))
+	n, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(line, []byte("kB")))), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return n << 10
+}
+
+// stat is what /proc says of a process.
+type stat struct {
+	state        byte // R, S, D, T and so on; 0: it is gone
+	parent, pgrp int
+}
+
+func statOf(pid string) stat {
+	data, err := os.ReadFile("/proc/" + pid + "/stat")
+	if err != nil {
+		return stat{}
+	}
+	return parseStat(data)
+}
+
+// parseStat reads what follows the name, which is in parentheses and may hold
+// anything.
+func parseStat(data []byte) stat {
+	at := bytes.LastIndexByte(data, ')')
+	if at < 0 {
+		return stat{}
+	}
+	fields := bytes.Fields(data[at+1:])
+	if len(fields) < 3 || len(fields[0]) != 1 {
+		return stat{}
+	}
+	parent, err1 := strconv.Atoi(string(fields[1]))
+	pgrp, err2 := strconv.Atoi(string(fields[2]))
+	if err1 != nil || err2 != nil {
+		return stat{}
+	}
+	return stat{state: fields[0][0], parent: parent, pgrp: pgrp}
+}
+
+// family is a process with what it has started, as far as that has stayed in its
+// group or is its child's child. It looks at every process there is.
+func family(pid int) []int {
+	out := []int{pid}
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return out
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	in := map[int]bool{pid: true}
+	type process struct{ pid, parent int }
+	var others []process
+	for _, name := range names {
+		id, err := strconv.Atoi(name)
+		if err != nil || id == pid {
+			continue
+		}
+		s := statOf(name)
+		if s.pgrp == pid {
+			in[id] = true
+			out = append(out, id)
+		} else {
+			others = append(others, process{id, s.parent})
+		}
+	}
+	for grown := true; grown; {
+		grown = false
+		for _, p := range others {
+			if in[p.parent] && !in[p.pid] {
+				in[p.pid], grown = true, true
+				out = append(out, p.pid)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,225 @@
+package process
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+)
+
+// pool keeps a plugin's processes up. Each has a goroutine that starts it, waits
+// for its end, and starts it again.
+type pool struct {
+	start  func(context.Context) (*instance, error)
+	random func() float64
+	ended  func(*instance, error)     // is told of each end that nobody asked for
+	failed func(error, time.Duration) // is told of each start that failed
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu       sync.Mutex
+	up       []*instance
+	starting int
+	retry    map[int]time.Time // when the workers that wait will start
+	reason   string            // of the last end or failure
+	wake     chan struct{}     // is closed when any of this changes
+}
+
+// Restarts: the first at once, the next after a time that doubles, until a process
+// has served for steadyAfter.
+const (
+	firstBackoff = 500 * time.Millisecond
+	mostBackoff  = time.Minute
+	steadyAfter  = 10 * time.Second
+	jitter       = 0.2
+)
+
+// backoff is how long to wait before a start after so many ends or failures.
+func backoff(failures int, random float64) time.Duration {
+	if failures <= 1 {
+		return 0
+	}
+	d := math.Min(float64(mostBackoff), float64(firstBackoff)*math.Pow(2, float64(failures-2)))
+	return time.Duration(d * (1 + jitter*(2*random-1)))
+}
+
+// newPool makes a pool of so many processes.
+func newPool(processes int, start func(context.Context) (*instance, error), random func() float64) *pool {
+	return &pool{start: start, random: random, starting: processes, retry: map[int]time.Time{}, wake: make(chan struct{})}
+}
+
+// run takes over an instance that serves, and starts the others; close ends them.
+func (p *pool) run(first *instance, processes int) {
+	ctx, cancel := context.WithCancel(context.Background())
+	p.cancel = cancel
+	for n := range processes {
+		inst := first
+		first = nil
+		if inst != nil {
+			p.change(func() { p.starting--; p.up = append(p.up, inst) })
+		}
+		p.wg.Go(func() { p.work(ctx, n, inst) })
+	}
+}
+
+// work keeps one process up. A worker counts as starting from the moment its
+// process has ended, unless it waits.
+func (p *pool) work(ctx context.Context, n int, inst *instance) {
+	failures := 0
+	for {
+		since := clock()
+		if inst == nil {
+			var err error
+			if inst, err = p.start(ctx); err != nil {
+				if ctx.Err() != nil {
+					return
+				}
+				failures++
+				wait := max(firstBackoff, backoff(failures, p.random()))
+				p.failed(err, wait)
+				if !p.wait(ctx, n, wait, "it does not start: "+err.Error()) {
+					return
+				}
+				continue
+			}
+			since = clock()
+			p.change(func() { p.starting--; p.up = append(p.up, inst) })
+		}
+		select {
+		case <-inst.proc.done:
+		case <-ctx.Done():
+			inst.close()
+			return
+		}
+		cause := inst.proc.ended()
+		if clock().Sub(since) >= steadyAfter {
+			failures = 0
+		}
+		failures++
+		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error() })
+		inst.end()
+		p.ended(inst, cause)
+		inst = nil
+		if wait := backoff(failures, p.random()); wait > 0 && !p.wait(ctx, n, wait, cause.Error()) {
+			return
+		}
+	}
+}
+
+// wait lets a worker wait before it starts; false: the pool ends.
+func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) bool {
+	p.change(func() { p.starting--; p.retry[n] = clock().Add(d); p.reason = reason })
+	defer p.change(func() { p.starting++; delete(p.retry, n) })
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// change changes the pool and wakes who waits for that.
+func (p *pool) change(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f()
+	close(p.wake)
+	p.wake = make(chan struct{})
+}
+
+// drop takes an instance out. p is locked.
+func (p *pool) drop(inst *instance) {
+	for i, other := range p.up {
+		if other == inst {
+			p.up = append(p.up[:i:i], p.up[i+1:]...)
+		}
+	}
+}
+
+// acquire takes a slot of a process that is up, and waits for one while one is up
+// or starting. With none it returns a *backends.DownError.
+func (p *pool) acquire(ctx context.Context) (*instance, error) {
+	for {
+		p.mu.Lock()
+		var best *instance
+		usable := false
+		for _, inst := range p.up {
+			if inst.broken {
+				continue
+			}
+			usable = true
+			if inst.busy < inst.concurrency && (best == nil || inst.busy < best.busy) {
+				best = inst
+			}
+		}
+		if best != nil {
+			best.busy++
+			p.mu.Unlock()
+			return best, nil
+		}
+		if !usable && p.starting == 0 && len(p.up) == 0 {
+			err := p.down()
+			p.mu.Unlock()
+			return nil, err
+		}
+		wake := p.wake
+		p.mu.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for a process of the plugin: %w", ctx.Err())
+		}
+	}
+}
+
+// down says when it is worth asking again. p is locked.
+func (p *pool) down() error {
+	var next time.Time
+	for _, at := range p.retry {
+		if next.IsZero() || at.Before(next) {
+			next = at
+		}
+	}
+	return &backends.DownError{Reason: "its process is down: " + p.reason, RetryAfter: max(time.Second, time.Until(next))}
+}
+
+// release gives a slot back.
+func (p *pool) release(inst *instance) { p.change(func() { inst.busy-- }) }
+
+// lose keeps an instance from being called again, and ends it.
+func (p *pool) lose(inst *instance, cause error) {
+	p.change(func() { inst.broken = true })
+	inst.proc.kill(cause)
+}
+
+// health is nil while a process is up, or about to be.
+func (p *pool) health() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.up) > 0 || p.starting > 0 {
+		return nil
+	}
+	return p.down()
+}
+
+// memory is what the processes hold, in bytes.
+func (p *pool) memory() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum := int64(0)
+	for _, inst := range p.up {
+		sum += inst.memory.Load()
+	}
+	return sum
+}
+
+// close ends the processes and waits for that.
+func (p *pool) close() {
+	p.cancel()
+	p.wg.Wait()
+}

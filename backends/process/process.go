@@ -1,0 +1,199 @@
+// Package process runs detectors that are programs: it starts them, hands them
+// rows over gRPC on a unix socket, watches them, and starts them again.
+//
+// What a plugin's author needs is in sdk/process. Which rows come here, and what
+// their scores mean, is the runtime's.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Config says which programs may run, and how.
+type Config struct {
+	Allow  []Allowed
+	User   string            // runs the plugins; must be given where the host is root
+	Env    map[string]string // is added to a plugin's environment
+	Random func() float64    // in [0, 1), for the jitter of restarts
+	Log    *slog.Logger
+	Exe    string // the host's binary, in its helper roles; empty: this one
+}
+
+// Backend starts plugins. Close it after all its Scorers.
+type Backend struct {
+	cfg         Config
+	user        *account
+	unavailable error
+	dir         string   // private; one directory below it for each plugin
+	lock        *os.File // of dir
+	keeper      *keeper
+	plugins     atomic.Int64
+	closing     sync.Once
+}
+
+// New checks whether plugins can be started at all; Err says why not.
+func New(cfg Config) *Backend {
+	b := &Backend{cfg: cfg}
+	if b.cfg.Exe == "" {
+		b.cfg.Exe = "/proc/self/exe"
+	}
+	var err error
+	if b.user, err = lookUp(cfg.User); err == nil {
+		err = b.makeDir()
+	}
+	if err != nil {
+		b.unavailable = fmt.Errorf("%w: process plugins cannot be served: %w", backends.ErrUnavailable, err)
+		return b
+	}
+	b.keeper = newKeeper(b.cfg.Exe, b.dir)
+	return b
+}
+
+const dirPrefix = "pynomaly-process-"
+
+// makeDir makes the private directory, and removes those of hosts that are gone.
+func (b *Backend) makeDir() error {
+	parent := os.TempDir()
+	if len(parent) > maxTemp {
+		parent = "/tmp" // the names of sockets are bounded
+	}
+	sweep(parent)
+	var err error
+	if b.dir, err = os.MkdirTemp(parent, dirPrefix); err != nil {
+		return fmt.Errorf("making a private directory: %w", err)
+	}
+	if err := os.Chmod(b.dir, 0o711); err != nil { //nolint:gosec // plugins of another user pass through it
+		return fmt.Errorf("making a private directory: %w", err)
+	}
+	if b.lock, err = os.OpenFile(filepath.Join(b.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return fmt.Errorf("making a private directory: %w", err)
+	}
+	if err := syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return fmt.Errorf("locking the private directory: %w", err)
+	}
+	return nil
+}
+
+const (
+	lockFile = "lock"
+	maxTemp  = 40
+)
+
+// sweep removes the directories of hosts that are gone, and whose keeper is, too.
+func sweep(parent string) {
+	left, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
+	for _, dir := range left {
+		info, err := os.Lstat(dir)
+		if err != nil || !info.IsDir() {
+			continue
+		}
+		if s, ok := info.Sys().(*syscall.Stat_t); !ok || int(s.Uid) != os.Geteuid() {
+			continue
+		}
+		f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
+		if err != nil {
+			continue // it is just being made, or removed
+		}
+		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			_ = removeAll(dir) // it only takes room
+		}
+		_ = f.Close()
+	}
+}
+
+// removeAll removes a directory although others below it are read-only.
+func removeAll(dir string) error {
+	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory
+		}
+		return nil
+	})
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("removing a private directory: %w", err)
+	}
+	return nil
+}
+
+// Err says why plugins cannot be started, or is nil.
+func (b *Backend) Err() error { return b.unavailable }
+
+// Close removes what the backend has made.
+func (b *Backend) Close() error {
+	var err error
+	b.closing.Do(func() {
+		if b.keeper != nil {
+			err = b.keeper.close()
+		}
+		if b.lock != nil {
+			err = errors.Join(err, removeAll(b.dir), b.lock.Close())
+		}
+	})
+	return err
+}
+
+// Complete takes the features that a manifest leaves out from what the plugin says
+// of itself.
+func (b *Backend) Complete(a backends.Artifact) error {
+	if b.unavailable != nil {
+		return b.unavailable
+	}
+	if err := b.permit(a); err != nil {
+		return err
+	}
+	if len(a.Manifest.Features) > 0 {
+		return nil
+	}
+	p, err := b.prepare(a)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	ctx, cancel := context.WithTimeout(context.Background(), a.Manifest.Limits.LoadTimeout)
+	defer cancel()
+	i, err := p.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	}
+	defer i.close()
+	if err := i.said.Complete(a.Manifest); err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	}
+	return nil
+}
+
+// Open starts a plugin.
+func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
+	if b.unavailable != nil {
+		return nil, b.unavailable
+	}
+	if err := b.permit(a); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
+	defer cancel()
+	p, err := b.prepare(a)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newScorer(ctx, p)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("%w: %w", backends.ErrRefused, err), p.close())
+	}
+	return s, nil
+}
+
+// clock is when something happens that is measured, not decided.
+func clock() time.Time { return time.Now() }

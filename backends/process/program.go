@@ -1,0 +1,223 @@
+package process
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process"
+)
+
+// program is a model's plugin, ready to be started any number of times: the bytes
+// that were checked lie where nobody else can change them.
+type program struct {
+	backend *Backend
+	model   *manifest.Manifest
+	dir     string   // private
+	files   []string // of the model, in modelDir
+	binary  *os.File // nil: command is run
+	path    string   // of command's program
+	args    []string
+}
+
+func (p *program) modelDir() string { return filepath.Join(p.dir, "model") }
+
+// prepare lays a model's files out.
+func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
+	p := &program{backend: b, model: a.Manifest, dir: filepath.Join(b.dir, strconv.FormatInt(b.plugins.Add(1), 10))}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("laying out the plugin: %w", err), p.close())
+		}
+	}()
+	if err := os.Mkdir(p.dir, 0o711); err != nil { //nolint:gosec // plugins of another user pass through it
+		return nil, err
+	}
+	if err := os.Chmod(p.dir, 0o711); err != nil { //nolint:gosec // the same, whatever umask says
+		return nil, err
+	}
+	files := map[string][]byte{}
+	for name, data := range a.Files {
+		files[name] = data
+	}
+	command := a.Manifest.Command
+	if len(command) == 0 {
+		if p.binary, err = sealed(a.Manifest.ID, a.Bytes); err != nil {
+			return nil, err
+		}
+		p.args = []string{a.Manifest.ID}
+	} else if a.Manifest.Artifact != "" {
+		files[a.Manifest.Artifact] = a.Bytes
+	}
+	if err := p.write(files); err != nil {
+		return nil, err
+	}
+	for name := range files {
+		if name != a.Manifest.Artifact {
+			p.files = append(p.files, name)
+		}
+	}
+	slices.Sort(p.files)
+	if len(command) == 0 {
+		return p, nil
+	}
+	if a.Manifest.Artifact != "" {
+		p.files = append([]string{a.Manifest.Artifact}, p.files...)
+	}
+	p.args = slices.Clone(command)
+	switch name := command[0]; {
+	case files[filepath.Clean(name)] != nil:
+		p.path = filepath.Join(p.modelDir(), name)
+	case strings.Contains(name, "/") && !filepath.IsAbs(name):
+		return nil, fmt.Errorf("command begins with %s, which is no file of the model: list it under files", name)
+	default:
+		if p.path, err = exec.LookPath(name); err != nil {
+			return nil, fmt.Errorf("command begins with %s: %w", name, err)
+		}
+	}
+	return p, nil
+}
+
+// write writes the model's files for the plugin alone, to read.
+func (p *program) write(files map[string][]byte) error {
+	if err := os.Mkdir(p.modelDir(), 0o700); err != nil {
+		return err
+	}
+	for name, data := range files {
+		file := filepath.Join(p.modelDir(), filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			return err
+		}
+	}
+	user := p.backend.user
+	return filepath.WalkDir(p.modelDir(), func(path string, _ os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		mode := os.FileMode(0o500)
+		if user.other { // it stays the host's, so that the plugin cannot change modes
+			mode = 0o550
+			if err := os.Chown(path, -1, user.gid); err != nil {
+				return err
+			}
+		}
+		return os.Chmod(path, mode)
+	})
+}
+
+// sealed puts bytes where they can be run but never changed.
+func sealed(name string, data []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // a kernel that knows no MFD_EXEC, which it means
+		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("making a file in memory: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err = f.Write(data); err == nil {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("writing a file in memory: %w", err), f.Close())
+	}
+	return f, nil
+}
+
+func (p *program) close() error {
+	var err error
+	if p.binary != nil {
+		err = p.binary.Close()
+	}
+	return errors.Join(err, removeAll(p.dir))
+}
+
+// What a plugin may take beside limits.memory: Go and gRPC reserve address space.
+const (
+	spaceBeside  = 4 << 30
+	maxProcesses = 512 // of the plugins' user, threads among them
+)
+
+// spec is how one process of the program is started.
+func (p *program) spec(sockets string, env []string) spec {
+	s := spec{
+		Parent: os.Getpid(), Path: p.path, Args: p.args, Dir: p.modelDir(), UID: -1, GID: -1,
+		AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
+		Env: append(env,
+			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, process.ParentEnv+"="+strconv.Itoa(os.Getpid()),
+			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),
+	}
+	if u := p.backend.user; u.other {
+		s.UID, s.GID, s.Processes = u.uid, u.gid, maxProcesses
+	}
+	for name, value := range p.backend.cfg.Env {
+		s.Env = append(s.Env, name+"="+value)
+	}
+	return s
+}
+
+// certificate makes one side's for one connection, as go-plugin's AutoMTLS does, but
+// on P-256: gRPC's C core, which Python uses, takes no P-521.
+func certificate() (*tls.Config, string, error) {
+	fail := func(err error) (*tls.Config, string, error) {
+		return nil, "", fmt.Errorf("making a certificate: %w", err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return fail(err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	if err != nil {
+		return fail(err)
+	}
+	const name = "localhost"
+	template := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
+		NotBefore: clock().Add(-time.Minute), NotAfter: clock().AddDate(30, 0, 0), // longer than any process
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return fail(err)
+	}
+	cfg := &tls.Config{
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS13, ServerName: name,
+	}
+	return cfg, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
+}
+
+// configJSON is the config section of the manifest, an object.
+func configJSON(ctx context.Context, m *manifest.Manifest) (string, error) {
+	if len(m.Config) == 0 || ctx.Err() != nil {
+		return "{}", ctx.Err()
+	}
+	text, err := json.Marshal(m.Config)
+	if err != nil {
+		return "", fmt.Errorf("writing the config: %w", err)
+	}
+	return string(text), nil
+}

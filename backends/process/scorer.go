@@ -1,0 +1,357 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
+)
+
+// scorer hands rows to a plugin's processes.
+type scorer struct {
+	program  *program
+	pool     *pool
+	info     sdk.Info
+	features []sdk.Feature // as the plugin is given them
+	widen    bool          // batches are made float64 matrices
+	explains bool
+	learns   bool
+	log      *slog.Logger
+	overdue  sync.WaitGroup // calls that came late and are waited for
+	closing  chan struct{}
+}
+
+// newScorer starts the first process, which says whether the others will start.
+func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
+	m := p.model
+	s := &scorer{
+		program: p, log: p.backend.cfg.Log.With("model_id", m.ID, "version", m.Version), closing: make(chan struct{}),
+		features: m.SDKFeatures(),
+	}
+	first, err := p.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.agree(first.said); err == nil {
+		err = first.configure(ctx, s.features)
+	}
+	keeps := err == nil && (first.said.Stateful || m.Stateful)
+	if keeps && m.LearnOnline && !first.learns {
+		err = errors.New("learning: online needs a plugin that learns")
+	}
+	if err != nil {
+		first.proc.kill(err)
+		first.end()
+		return nil, first.why(err, first.proc.log)
+	}
+	s.explains, s.learns = first.explains, first.learns
+	processes := max(1, m.Processes)
+	s.info = sdk.Info{
+		Name: m.ID, Version: m.Version, Algorithm: first.said.Algorithm, Features: m.SDKFeatures(),
+		Concurrency: processes * first.concurrency, Stateful: keeps,
+	}
+	if keeps {
+		processes, s.info.Concurrency, first.concurrency = 1, 1, 1 // there is one state
+	}
+	s.pool = newPool(processes, s.start, p.backend.cfg.Random)
+	s.pool.ended = func(_ *instance, cause error) {
+		s.log.Warn("a process of a plugin has ended; it is started again", "cause", cause)
+	}
+	s.pool.failed = func(err error, wait time.Duration) {
+		s.log.Error("a process of a plugin does not start", "again_in", wait.String(), "error", err)
+	}
+	var out sdk.Scorer = s
+	switch {
+	case keeps:
+		st := &stateful{scorer: s}
+		s.pool.start = st.start
+		out = st
+		if s.explains {
+			out = &statefulExplainer{st, explainer{s}}
+		}
+	case s.explains:
+		out = &explainer{s}
+	}
+	s.pool.run(first, processes)
+	return out, nil
+}
+
+// agree compares what the plugin says with the manifest, and decides how batches
+// reach it.
+func (s *scorer) agree(said *backends.Description) error {
+	if err := said.Agrees(s.features); err != nil {
+		return err
+	}
+	if said.DType == 0 {
+		return nil
+	}
+	for _, f := range s.features {
+		if f.DType == sdk.String {
+			return fmt.Errorf("feature %q is a string; the plugin takes a matrix of %s", f.Name, said.DType)
+		}
+		s.widen = s.widen || f.DType != said.DType
+	}
+	if s.widen {
+		features := make([]sdk.Feature, len(s.features))
+		for j, f := range s.features {
+			features[j] = sdk.Feature{Name: f.Name, DType: sdk.Float64}
+		}
+		s.features = features
+	}
+	return nil
+}
+
+// start starts another process.
+func (s *scorer) start(ctx context.Context) (*instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.program.model.Limits.LoadTimeout)
+	defer cancel()
+	i, err := s.program.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := i.configure(ctx, s.features); err != nil {
+		i.proc.kill(err)
+		i.end()
+		return nil, i.why(err, i.proc.log)
+	}
+	return i, nil
+}
+
+// Info implements sdk.Scorer.
+func (s *scorer) Info() sdk.Info { return s.info }
+
+// Remote implements backends.Remote.
+func (*scorer) Remote() bool { return true }
+
+// Health implements sdk.HealthChecker.
+func (s *scorer) Health(context.Context) error { return s.pool.health() }
+
+// MemoryBytes implements sdk.MemoryUser.
+func (s *scorer) MemoryBytes() int64 { return s.pool.memory() }
+
+// Close implements sdk.Scorer.
+func (s *scorer) Close() error {
+	close(s.closing)
+	s.pool.close()
+	s.overdue.Wait()
+	return s.program.close()
+}
+
+// Score implements sdk.Scorer. A batch whose process dies is scored once more, by
+// another one.
+func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if in.Rows() == 0 {
+		return nil
+	}
+	return s.again(ctx, func(i *instance) error { return s.scores(ctx, i.api.Score, in, out) })
+}
+
+// explainer is a scorer whose plugin explains itself.
+type explainer struct{ *scorer }
+
+// Explain implements sdk.Explainer.
+func (e explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if in.Rows() == 0 {
+		return nil
+	}
+	return e.again(ctx, func(i *instance) error { return e.scores(ctx, i.api.Explain, in, out) })
+}
+
+// again makes a call, and makes it once more where that may help.
+func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
+	err := s.call(ctx, call)
+	var lost *lostError
+	if s.info.Stateful || !errors.As(err, &lost) {
+		return plain(err)
+	}
+	err = s.call(ctx, call)
+	if errors.As(err, &lost) && lost.broken {
+		// Whoever sends the same again would end the next process, too.
+		return &backends.DownError{Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff}
+	}
+	return plain(err)
+}
+
+func plain(err error) error {
+	var lost *lostError
+	if errors.As(err, &lost) {
+		return lost.cause
+	}
+	return err
+}
+
+// lostError says that a call may be made again.
+type lostError struct {
+	cause  error
+	broken bool // the process, too
+}
+
+func (e *lostError) Error() string { return e.cause.Error() }
+
+// call makes a call in a slot of a process.
+func (s *scorer) call(ctx context.Context, call func(*instance) error) error {
+	i, err := s.pool.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	err = call(i)
+	var rows *sdk.RowErrors
+	switch {
+	case err == nil, errors.As(err, &rows), errors.Is(err, wire.ErrMalformed):
+		s.pool.release(i)
+		return err
+	case ctx.Err() != nil:
+		s.wait(i)
+		return ctx.Err()
+	case status.Code(err) == codes.Unavailable:
+		return s.lost(i, err)
+	}
+	s.pool.release(i)
+	return translate(err)
+}
+
+// lost finds out whether the process is, or only asks for the call to be made again.
+func (s *scorer) lost(i *instance, err error) error {
+	const settle = 100 * time.Millisecond
+	t := time.NewTimer(settle)
+	defer t.Stop()
+	select {
+	case <-i.proc.done:
+	case <-t.C:
+		if i.conn.GetState() == connectivity.Ready {
+			s.pool.release(i)
+			return &lostError{cause: errors.New("the plugin asks to be called again: " + message(err))}
+		}
+	}
+	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
+	s.pool.release(i)
+	<-i.proc.done
+	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
+}
+
+// translate gives a status the meaning that the protocol has for it.
+func translate(err error) error {
+	text := message(err)
+	switch status.Code(err) {
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%w: %s", context.DeadlineExceeded, text)
+	case codes.Canceled:
+		return fmt.Errorf("%w: %s", context.Canceled, text)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: %s", errors.ErrUnsupported, text)
+	}
+	return errors.New(text)
+}
+
+// message is the text of a status, fit for people.
+func message(err error) string {
+	const most = 1000
+	text := status.Convert(err).Message()
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return printable([]byte(text))
+}
+
+// wait sees to a call that came late: its slot is free when the plugin, which takes
+// so many calls at once, takes another one. A plugin that does not come back is
+// ended.
+func (s *scorer) wait(i *instance) {
+	s.overdue.Go(func() {
+		patience := max(time.Second, s.program.model.Limits.Timeout)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		go func() { // nobody waits any more when the model is closed
+			select {
+			case <-s.closing:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		// Whatever it answers, it was its turn.
+		_ = s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
+		}
+		s.pool.release(i)
+	})
+}
+
+// scores makes one call that answers with numbers.
+func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error), in *sdk.Batch, out []float64) error {
+	in, failed := s.convert(in)
+	stream, err := open(ctx)
+	if err != nil {
+		return err
+	}
+	if err := wire.Send(in, stream.Send); err != nil && !errors.Is(err, io.EOF) { // io.EOF: the answer says why
+		return err
+	}
+	answer, err := stream.CloseAndRecv()
+	if err != nil {
+		return err
+	}
+	if len(answer.GetScores()) != 8*len(out) {
+		return fmt.Errorf("%w: the plugin answered with %d bytes of scores, not %d, for %d rows", wire.ErrMalformed, len(answer.GetScores()), 8*len(out), in.Rows())
+	}
+	rows, err := wire.RowErrors(answer.GetErrors(), in.Rows())
+	if err != nil {
+		return err
+	}
+	wire.Float64s(out, answer.GetScores())
+	return join(failed, rows)
+}
+
+// convert makes the batch that the plugin takes, and lists the rows of it that are
+// not what they should be.
+func (s *scorer) convert(in *sdk.Batch) (*sdk.Batch, []sdk.RowError) {
+	if !s.widen {
+		return in, nil
+	}
+	out := sdk.NewBatch(s.features)
+	out.Resize(in.Rows())
+	d := len(s.features)
+	var failed []sdk.RowError
+	for r := range in.Rows() {
+		bad := -1
+		for j := range d {
+			v, exact := backends.Widen(in.Column(j), r)
+			if !exact && bad < 0 {
+				bad = j
+			}
+			out.Float64s()[r*d+j] = v
+		}
+		if bad >= 0 {
+			failed = append(failed, sdk.RowError{Row: r, Field: s.features[bad].Name, Reason: backends.Inexact})
+		}
+	}
+	return out, failed
+}
+
+// join makes one error of the rows that failed here and those that failed there.
+func join(here []sdk.RowError, there *sdk.RowErrors) error {
+	all := &sdk.RowErrors{Rows: here}
+	if there != nil {
+		all.Rows = append(all.Rows, there.Rows...)
+	}
+	if len(all.Rows) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(all.Rows, func(a, b sdk.RowError) int { return a.Row - b.Row })
+	all.Rows = slices.CompactFunc(all.Rows, func(a, b sdk.RowError) bool { return a.Row == b.Row })
+	return all
+}

@@ -1,0 +1,148 @@
+package process
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+)
+
+// Allowed is a directory whose models may run programs and, where Digests is not
+// empty, the files that may be run or handed to them.
+type Allowed struct {
+	Path    string
+	Digests []string // "sha256:..."
+}
+
+// permit refuses a model that the operator has not allowed to run a program.
+func (b *Backend) permit(a backends.Artifact) error {
+	if len(b.cfg.Allow) == 0 {
+		return fmt.Errorf("%w: no directory may run process plugins: name %s, or one above it, under backends.process.allow in plugins.yaml, if you trust what is in it as you trust this host", backends.ErrRefused, a.Dir)
+	}
+	var missing []string
+	inside := false
+	for _, allowed := range b.cfg.Allow {
+		if !within(a.Dir, allowed.Path) {
+			continue
+		}
+		inside = true
+		if missing = notIn(a, allowed.Digests); len(missing) == 0 {
+			return nil
+		}
+	}
+	if !inside {
+		var paths []string
+		for _, allowed := range b.cfg.Allow {
+			paths = append(paths, allowed.Path)
+		}
+		return fmt.Errorf("%w: %s may not run process plugins: backends.process.allow in plugins.yaml names %s", backends.ErrRefused, a.Dir, strings.Join(paths, ", "))
+	}
+	return fmt.Errorf("%w: backends.process.allow in plugins.yaml does not list %s", backends.ErrRefused, strings.Join(missing, ", "))
+}
+
+// within reports whether dir is a directory or below it, with all links followed.
+func within(dir, above string) bool {
+	resolve := func(path string) string {
+		if absolute, err := filepath.Abs(path); err == nil {
+			path = absolute
+		}
+		if followed, err := filepath.EvalSymlinks(path); err == nil {
+			path = followed
+		}
+		return path
+	}
+	way, err := filepath.Rel(resolve(above), resolve(dir))
+	return err == nil && filepath.IsLocal(way)
+}
+
+// notIn lists the files of a model that are not among the digests; an empty list
+// has them all. What is run by an interpreter counts with all its files.
+func notIn(a backends.Artifact, digests []string) []string {
+	if len(digests) == 0 {
+		return nil
+	}
+	var missing []string
+	check := func(name, digest string) {
+		if !slices.Contains(digests, digest) {
+			missing = append(missing, fmt.Sprintf("%s (%s)", digest, name))
+		}
+	}
+	if a.Manifest.Artifact != "" {
+		check(a.Manifest.Artifact, digestOf(a.Bytes))
+	}
+	if len(a.Manifest.Command) == 0 {
+		return missing
+	}
+	names := make([]string, 0, len(a.Files))
+	for name := range a.Files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		check(name, digestOf(a.Files[name]))
+	}
+	return missing
+}
+
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return "sha256:" + hex.EncodeToString(sum[:])
+}
+
+// account is who plugins run as; nil: as the host does.
+type account struct {
+	uid, gid int
+	other    bool // than the host's user
+}
+
+// lookUp finds the user that plugins run as.
+func lookUp(name string) (*account, error) {
+	own := os.Geteuid()
+	if name == "" {
+		if own == 0 {
+			return nil, errors.New("this host runs as root, and plugins must not: name a user for them with backends.process.user (root, if you mean it), or run the host as another user")
+		}
+		return &account{uid: own, gid: os.Getegid()}, nil
+	}
+	u, err := find(name)
+	if err != nil {
+		return nil, err
+	}
+	u.other = u.uid != own
+	if u.other && own != 0 {
+		return nil, fmt.Errorf("backends.process.user is %s: only root can start processes of other users; run the host as %s, or leave it empty", name, name)
+	}
+	return u, nil
+}
+
+// find takes a name, a number, or two numbers with a colon for user and group.
+func find(name string) (*account, error) {
+	id, group, both := strings.Cut(name, ":")
+	if uid, err := strconv.ParseUint(id, 10, 31); err == nil {
+		gid := uid
+		if both {
+			if gid, err = strconv.ParseUint(group, 10, 31); err != nil {
+				return nil, fmt.Errorf("backends.process.user: %q is no number of a group", group)
+			}
+		}
+		return &account{uid: int(uid), gid: int(gid)}, nil
+	}
+	u, err := user.Lookup(name)
+	if err != nil {
+		return nil, fmt.Errorf("backends.process.user: %w", err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("backends.process.user: %w", err)
+	}
+	return &account{uid: uid, gid: gid}, nil
+}

@@ -1,0 +1,251 @@
+// Command faulty is a process plugin that misbehaves as the file plugin.json of its
+// model says, for tests. Its score is the sum of a row's values; strings count as
+// long as they are.
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process"
+)
+
+// settings say how it misbehaves.
+type settings struct {
+	Fault       string   `json:"fault"`
+	DType       *string  `json:"dtype"`
+	Features    []string `json:"features"`
+	Stateful    bool     `json:"stateful"`
+	Concurrency int      `json:"concurrency"`
+	Delay       int      `json:"delay"` // milliseconds a call
+}
+
+func main() {
+	s := settings{Concurrency: 4}
+	if data, err := os.ReadFile("plugin.json"); err == nil {
+		if err := json.Unmarshal(data, &s); err != nil {
+			panic(err)
+		}
+	}
+	atStart(s.Fault)
+	d := &detector{settings: s}
+	process.Serve(process.Detector{
+		Describe: func() process.Description {
+			dtype := "float64"
+			if s.DType != nil {
+				dtype = *s.DType
+			}
+			return process.Description{
+				Name: "faulty", Version: "1.0.0", Algorithm: "sum", DType: dtype, Features: s.Features, Stateful: s.Stateful,
+				Concurrency: s.Concurrency, Explains: true, Learns: true,
+			}
+		},
+		Open: func(_ context.Context, setup process.Setup) (sdk.Scorer, error) {
+			d.features = setup.Features
+			switch s.Fault {
+			case "refuses":
+				return nil, fmt.Errorf("%w: config is %s", process.ErrInvalid, setup.Config)
+			case "panics":
+				panic("at configure")
+			case "dies":
+				os.Exit(7)
+			case "hangs":
+				time.Sleep(time.Hour)
+			}
+			return d, nil
+		},
+	})
+}
+
+// atStart are the faults before the handshake.
+func atStart(fault string) {
+	switch fault {
+	case "exit":
+		fmt.Fprintln(os.Stderr, "cannot find libfancy.so")
+		os.Exit(3)
+	case "silent":
+		time.Sleep(time.Hour)
+	case "garbage":
+		fmt.Println("Hello from a library that prints a banner")
+		time.Sleep(time.Hour)
+	case "long":
+		fmt.Print(strings.Repeat("x", 1<<20))
+		time.Sleep(time.Hour)
+	case "elsewhere":
+		fmt.Println("1|1|unix|/var/run/docker.sock|grpc|")
+		time.Sleep(time.Hour)
+	case "tcp":
+		fmt.Println("1|1|tcp|127.0.0.1:22|grpc|")
+		time.Sleep(time.Hour)
+	case "closes":
+		_ = os.Stdout.Close()
+		time.Sleep(time.Hour)
+	case "level":
+		fmt.Fprintln(os.Stderr, `{"@level":1}`)
+		fmt.Fprintln(os.Stderr, `{"@message":["x"],"@timestamp":{}}`)
+		fmt.Fprintln(os.Stderr, `{"@message":"well-formed","@level":"warn","@timestamp":7,"key":"value"}`)
+	case "gigabyte":
+		line := []byte(strings.Repeat("spam ", 200) + "\n")
+		for n := 0; n < 1<<30; n += len(line) {
+			_, _ = os.Stderr.Write(line)
+		}
+	case "children":
+		if err := exec.Command("/bin/sleep", "3600").Start(); err != nil { //nolint:noctx // it must outlive this process
+			panic(err)
+		}
+	}
+}
+
+type detector struct {
+	settings
+	features []sdk.Feature
+	calls    atomic.Int64
+
+	mu      sync.Mutex
+	learned uint64
+	hoard   [][]byte
+}
+
+func (d *detector) Info() sdk.Info {
+	return sdk.Info{Name: "faulty", Features: d.features, Concurrency: d.Concurrency, Stateful: d.Stateful}
+}
+
+func (*detector) Close() error { return nil }
+
+// Score adds a row's values up. A first value of these is not for it.
+func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	const crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
+	if d.Delay > 0 {
+		select {
+		case <-time.After(time.Duration(d.Delay) * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	failed := &sdk.RowErrors{}
+	for i := range out {
+		sum := 0.0
+		for j := range in.Features() {
+			switch v := in.Value(i, j).(type) {
+			case float64:
+				sum += v
+			case float32:
+				sum += float64(v)
+			case int64:
+				sum += float64(v)
+			case bool:
+				if v {
+					sum++
+				}
+			case string:
+				sum += float64(len(v))
+			}
+		}
+		if math.IsNaN(sum) {
+			failed.Rows = append(failed.Rows, sdk.RowError{Row: i, Field: in.Features()[0].Name, Reason: "is missing"})
+		}
+		first, _ := in.Value(i, 0).(float64)
+		switch first {
+		case crash:
+			os.Exit(9)
+		case hang:
+			time.Sleep(time.Hour)
+		case slow:
+			time.Sleep(700 * time.Millisecond) // whatever ctx says
+		case forks:
+			bomb()
+		case memory:
+			d.eat()
+		case panics:
+			panic("at a row")
+		case again:
+			if d.calls.Add(1) == 1 {
+				return process.Unavailable("warming up")
+			}
+		}
+		out[i] = sum
+		if d.Fault == "nan" {
+			out[i] = math.NaN()
+		}
+		if d.Stateful {
+			d.mu.Lock()
+			out[i] = float64(d.learned)
+			d.mu.Unlock()
+		}
+	}
+	if len(failed.Rows) > 0 {
+		return failed
+	}
+	return nil
+}
+
+// Explain gives each column its value.
+func (d *detector) Explain(_ context.Context, in *sdk.Batch, out []float64) error {
+	width := len(in.Features())
+	for i := range in.Rows() {
+		copy(out[i*(1+width)+1:(i+1)*(1+width)], in.Float64s()[i*width:])
+	}
+	return nil
+}
+
+// Learn counts rows.
+func (d *detector) Learn(_ context.Context, in *sdk.Batch) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.learned += uint64(in.Rows())
+	return nil
+}
+
+// Save returns the count.
+func (d *detector) Save(context.Context) ([]byte, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return binary.LittleEndian.AppendUint64(nil, d.learned), nil
+}
+
+// Load takes a count.
+func (d *detector) Load(_ context.Context, state []byte) error {
+	if len(state) != 8 {
+		return errors.New("a state has 8 bytes")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.learned = binary.LittleEndian.Uint64(state)
+	return nil
+}
+
+// bomb starts processes until it may not.
+func bomb() {
+	n := 0
+	for ; n < 5000; n++ {
+		if err := exec.Command("/bin/sleep", "3600").Start(); err != nil { //nolint:noctx // that is the attack
+			break
+		}
+	}
+	fmt.Fprintf(os.Stderr, "started %d processes\n", n)
+}
+
+// eat takes memory until it is stopped.
+func (d *detector) eat() {
+	for {
+		block := make([]byte, 16<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		d.mu.Lock()
+		d.hoard = append(d.hoard, block)
+		d.mu.Unlock()
+		time.Sleep(5 * time.Millisecond)
+	}
+}

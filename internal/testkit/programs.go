@@ -1,0 +1,69 @@
+package testkit
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
+)
+
+// PluginUser is who tests run process plugins as.
+func PluginUser() string {
+	if os.Geteuid() == 0 {
+		return "nobody"
+	}
+	return ""
+}
+
+// Processes opens the backend of programs for models below dir.
+func Processes(t testing.TB, dir string, log *slog.Logger) *process.Backend {
+	t.Helper()
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	b := process.New(process.Config{
+		Allow: []process.Allowed{{Path: dir}}, User: PluginUser(), Random: rand.Float64, Log: log,
+	})
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// Program builds a process plugin in Go, once a process.
+func Program(t testing.TB, pkg string) []byte {
+	t.Helper()
+	made, _ := programs.LoadOrStore(pkg, sync.OnceValues(func() ([]byte, error) {
+		dir, err := os.MkdirTemp("", "pynomaly-program-*")
+		if err != nil {
+			return nil, err
+		}
+		defer os.RemoveAll(dir)
+		file := filepath.Join(dir, "program")
+		cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:gosec // names are in the tests
+		cmd.Dir, cmd.Env = Root(), append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building %s: %w: %s", pkg, err, out)
+		}
+		return os.ReadFile(file)
+	}))
+	data, err := made.(func() ([]byte, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+var programs sync.Map // of func() ([]byte, error), by package

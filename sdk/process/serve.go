@@ -1,0 +1,67 @@
+package process
+
+import (
+	"context"
+	"os"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/go-plugin"
+	"google.golang.org/grpc"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
+)
+
+// What host and plugin agree on before they speak.
+const (
+	ProtocolVersion = 1
+	CookieKey       = "PYNOMALY_PLUGIN"
+	CookieValue     = "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa1c3e2d4b5a69788"
+	// Name is the plugin's in go-plugin's set.
+	Name = "scorer"
+	// ParentEnv has the process id of the host, without which a plugin does not run.
+	ParentEnv = "PYNOMALY_PLUGIN_PARENT"
+)
+
+// Handshake is go-plugin's form of it.
+func Handshake() plugin.HandshakeConfig {
+	return plugin.HandshakeConfig{ProtocolVersion: ProtocolVersion, MagicCookieKey: CookieKey, MagicCookieValue: CookieValue}
+}
+
+// Serve serves a detector until the host ends it. It is all that a plugin's main
+// does. Standard output belongs to the protocol; what is written to standard error
+// is in the host's log.
+func Serve(d Detector) {
+	if os.Getenv(CookieKey) == CookieValue {
+		watchParent(os.Getenv(ParentEnv))
+	}
+	s := newServer(d)
+	plugin.Serve(&plugin.ServeConfig{
+		HandshakeConfig:  Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {Name: &served{server: s}}},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr, JSONFormat: true}),
+		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
+			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)
+		},
+	})
+	s.close()
+}
+
+// served registers the service with go-plugin.
+type served struct {
+	plugin.NetRPCUnsupportedPlugin
+	server *server
+}
+
+// GRPCServer implements plugin.GRPCPlugin.
+func (p *served) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	pluginv1.RegisterScorerServer(s, p.server)
+	return nil
+}
+
+// GRPCClient implements plugin.GRPCPlugin.
+func (*served) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
+	return conn, nil
+}
+
+var _ plugin.GRPCPlugin = (*served)(nil)

@@ -1,0 +1,300 @@
+// Package wire carries batches and scores in the messages of the process plugin
+// protocol, on the host's side and on the plugin's.
+//
+// It neither dials nor serves.
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
+)
+
+// MaxData is how many bytes of a matrix one chunk has at most.
+const MaxData = 1 << 20
+
+// MaxMessage is what both sides must be able to receive in one message.
+const MaxMessage = 128 << 20
+
+// MaxRows bounds a batch.
+const MaxRows = 1 << 20
+
+// maxMatrix bounds the bytes of a matrix.
+const maxMatrix = 1 << 30
+
+// ErrMalformed is wrapped by errors about messages that the protocol does not
+// allow.
+var ErrMalformed = errors.New("malformed message")
+
+var types = map[sdk.DType]pluginv1.ValueType{
+	sdk.Float32: pluginv1.ValueType_VALUE_TYPE_FLOAT32, sdk.Float64: pluginv1.ValueType_VALUE_TYPE_FLOAT64,
+	sdk.Int64: pluginv1.ValueType_VALUE_TYPE_INT64, sdk.String: pluginv1.ValueType_VALUE_TYPE_STRING, sdk.Bool: pluginv1.ValueType_VALUE_TYPE_BOOL,
+}
+
+func width(d sdk.DType) int {
+	switch d {
+	case sdk.Float32:
+		return 4
+	case sdk.Bool:
+		return 1
+	default:
+		return 8
+	}
+}
+
+// Send sends a batch in chunks.
+func Send(in *sdk.Batch, send func(*pluginv1.ScoreChunk) error) error {
+	first := &pluginv1.ScoreChunk{Rows: uint32(in.Rows())}
+	if in.Dense() == 0 {
+		for j := range in.Features() {
+			first.Columns = append(first.Columns, column(in.Column(j)))
+		}
+		return send(first)
+	}
+	first.Matrix = &pluginv1.Matrix{Cols: uint32(len(in.Features())), Dtype: types[in.Dense()]}
+	if err := send(first); err != nil {
+		return err
+	}
+	// Whole values in each chunk: MaxData is a multiple of their size.
+	size := width(in.Dense())
+	for from, n := 0, in.Rows()*len(in.Features()); from < n; {
+		to := min(from+MaxData/size, n)
+		data := make([]byte, 0, (to-from)*size)
+		switch in.Dense() {
+		case sdk.Float32:
+			data = appendFloat32s(data, in.Float32s()[from:to])
+		case sdk.Float64:
+			data = AppendFloat64s(data, in.Float64s()[from:to])
+		default:
+			data = appendInt64s(data, in.Int64s()[from:to])
+		}
+		if err := send(&pluginv1.ScoreChunk{Data: data}); err != nil {
+			return err
+		}
+		from = to
+	}
+	return nil
+}
+
+func column(c *sdk.Column) *pluginv1.Column {
+	out := &pluginv1.Column{Dtype: types[c.DType]}
+	switch c.DType {
+	case sdk.Float32:
+		out.Values = appendFloat32s(nil, c.Float32s)
+	case sdk.Float64:
+		out.Values = AppendFloat64s(nil, c.Float64s)
+	case sdk.Int64:
+		out.Values = appendInt64s(nil, c.Int64s)
+	case sdk.Bool:
+		out.Values = make([]byte, len(c.Bools))
+		for i, v := range c.Bools {
+			if v {
+				out.Values[i] = 1
+			}
+		}
+	default:
+		out.Strings = c.Strings
+	}
+	return out
+}
+
+// Receive receives a batch of rows with the given features. recv returns io.EOF
+// after the last chunk. What it takes grows with what has arrived, not with what
+// was announced.
+func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) (*sdk.Batch, error) {
+	first, err := recv()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: there is no first chunk", ErrMalformed)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if first.GetRows() > MaxRows {
+		return nil, fmt.Errorf("%w: %d rows; at most %d are taken", ErrMalformed, first.GetRows(), MaxRows)
+	}
+	out, rows := sdk.NewBatch(features), int(first.GetRows())
+	if m := first.GetMatrix(); m != nil {
+		data, err := receiveMatrix(out, rows, m, recv)
+		if err != nil {
+			return nil, err
+		}
+		out.Resize(rows)
+		switch out.Dense() {
+		case sdk.Float32:
+			float32s(out.Float32s(), data)
+		case sdk.Float64:
+			Float64s(out.Float64s(), data)
+		default:
+			int64s(out.Int64s(), data)
+		}
+		return out, nil
+	}
+	if out.Dense() != 0 || len(first.GetColumns()) != len(features) {
+		return nil, fmt.Errorf("%w: %d columns for %d features", ErrMalformed, len(first.GetColumns()), len(features))
+	}
+	for j, c := range first.GetColumns() {
+		if err := checkColumn(features[j], c, rows); err != nil {
+			return nil, err
+		}
+	}
+	out.Resize(rows)
+	for j, c := range first.GetColumns() {
+		takeColumn(out.Column(j), c)
+	}
+	if _, err := recv(); !errors.Is(err, io.EOF) {
+		return nil, errors.Join(fmt.Errorf("%w: there is more than the columns", ErrMalformed), err)
+	}
+	return out, nil
+}
+
+// receiveMatrix collects the data of a matrix.
+func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pluginv1.ScoreChunk, error)) ([]byte, error) {
+	features := to.Features()
+	if to.Dense() == 0 || types[to.Dense()] != m.GetDtype() || int(m.GetCols()) != len(features) {
+		return nil, fmt.Errorf("%w: a matrix of %d columns of %v for %d features", ErrMalformed, m.GetCols(), m.GetDtype(), len(features))
+	}
+	want := rows * len(features) * width(to.Dense())
+	if want > maxMatrix {
+		return nil, fmt.Errorf("%w: a matrix of %d bytes; at most %d are taken", ErrMalformed, want, maxMatrix)
+	}
+	var data []byte
+	for {
+		chunk, err := recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(chunk.GetData()) > MaxData || len(data)+len(chunk.GetData()) > want {
+			return nil, fmt.Errorf("%w: a chunk of %d bytes after %d of %d", ErrMalformed, len(chunk.GetData()), len(data), want)
+		}
+		if data == nil {
+			data = chunk.GetData() // often all there is
+		} else {
+			data = append(data, chunk.GetData()...)
+		}
+	}
+	if len(data) != want {
+		return nil, fmt.Errorf("%w: %d of %d bytes have come", ErrMalformed, len(data), want)
+	}
+	return data, nil
+}
+
+func checkColumn(f sdk.Feature, c *pluginv1.Column, rows int) error {
+	values, texts := rows*width(f.DType), 0
+	if f.DType == sdk.String {
+		values, texts = 0, rows
+	}
+	if types[f.DType] != c.GetDtype() || len(c.GetValues()) != values || len(c.GetStrings()) != texts {
+		return fmt.Errorf("%w: feature %q is %s; its column is %v with %d bytes and %d strings for %d rows",
+			ErrMalformed, f.Name, f.DType, c.GetDtype(), len(c.GetValues()), len(c.GetStrings()), rows)
+	}
+	if n := len(c.GetNulls()); n != 0 && n != (rows+7)/8 {
+		return fmt.Errorf("%w: feature %q has a null bitmap of %d bytes for %d rows", ErrMalformed, f.Name, n, rows)
+	}
+	return nil
+}
+
+// takeColumn fills a column; a missing number is NaN, or 0 where there is none.
+func takeColumn(to *sdk.Column, c *pluginv1.Column) {
+	switch to.DType {
+	case sdk.Float32:
+		float32s(to.Float32s, c.GetValues())
+	case sdk.Float64:
+		Float64s(to.Float64s, c.GetValues())
+	case sdk.Int64:
+		int64s(to.Int64s, c.GetValues())
+	case sdk.Bool:
+		for i, v := range c.GetValues() {
+			to.Bools[i] = v != 0
+		}
+	default:
+		copy(to.Strings, c.GetStrings())
+	}
+	nulls := c.GetNulls()
+	for i := 0; i < 8*len(nulls); i++ {
+		if nulls[i/8]&(1<<(i%8)) == 0 {
+			continue
+		}
+		switch {
+		case to.DType == sdk.Float32 && i < len(to.Float32s):
+			to.Float32s[i] = float32(math.NaN())
+		case to.DType == sdk.Float64 && i < len(to.Float64s):
+			to.Float64s[i] = math.NaN()
+		}
+	}
+}
+
+// AppendFloat64s appends numbers as they travel.
+func AppendFloat64s(data []byte, values []float64) []byte {
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(v))
+	}
+	return data
+}
+
+// Float64s fills to from data, which has 8 bytes for each.
+func Float64s(to []float64, data []byte) {
+	for i := range to {
+		to[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
+	}
+}
+
+func appendFloat32s(data []byte, values []float32) []byte {
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint32(data, math.Float32bits(v))
+	}
+	return data
+}
+
+func float32s(to []float32, data []byte) {
+	for i := range to {
+		to[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
+	}
+}
+
+func appendInt64s(data []byte, values []int64) []byte {
+	for _, v := range values {
+		data = binary.LittleEndian.AppendUint64(data, uint64(v))
+	}
+	return data
+}
+
+func int64s(to []int64, data []byte) {
+	for i := range to {
+		to[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
+	}
+}
+
+// Failed are row errors as they travel.
+func Failed(e *sdk.RowErrors) []*pluginv1.RowError {
+	var out []*pluginv1.RowError
+	for _, r := range e.Rows {
+		out = append(out, &pluginv1.RowError{Row: uint32(r.Row), Field: r.Field, Reason: r.Reason})
+	}
+	return out
+}
+
+// RowErrors is the inverse of Failed: nil where there are none. They must be in
+// order, and name rows of the batch.
+func RowErrors(errs []*pluginv1.RowError, rows int) (*sdk.RowErrors, error) {
+	if len(errs) == 0 {
+		return nil, nil
+	}
+	out := &sdk.RowErrors{}
+	last := -1
+	for _, e := range errs {
+		if int64(e.GetRow()) <= int64(last) || int64(e.GetRow()) >= int64(rows) {
+			return nil, fmt.Errorf("%w: an error of row %d after row %d of %d", ErrMalformed, e.GetRow(), last, rows)
+		}
+		last = int(e.GetRow())
+		out.Rows = append(out.Rows, sdk.RowError{Row: last, Field: e.GetField(), Reason: e.GetReason()})
+	}
+	return out, nil
+}
