@@ -12,21 +12,23 @@ export GOWORK = off
 # The tests' binaries do not stand beside the library.
 export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
 
-MODULES  := . sdk bench tools
+MODULES  := . sdk sdk/process bench tools
 DETECTORS := copod ecod hbos hstrees
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-api toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
 
-# The reference detectors as WASM modules, which `model fit` puts into models.
+# The reference detectors as WASM modules, which `model fit` puts into models, and
+# of the same sources as process plugins.
 detectors:
 	@for name in $(DETECTORS); do \
+		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$name ./plugins/$$name/process || exit 1; \
 		GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$name.wasm ./plugins/$$name/module || exit 1; \
 	done
 
@@ -49,15 +51,17 @@ run: samples
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-api
+test: test-build test-go test-meter test-python test-api
 
 # Everything builds, without cgo, too.
 test-build:
 	CGO_ENABLED=0 $(GO) build ./...
 	cd sdk && CGO_ENABLED=0 $(GO) build ./...
+	cd sdk/process && CGO_ENABLED=0 $(GO) build ./...
 
-test-go: onnxruntime
+test-go: onnxruntime python
 	cd sdk && $(GO) test -race ./...
+	cd sdk/process && $(GO) test -race ./...
 	$(GO) test -race -timeout 9m ./...
 	cd bench && $(GO) test ./...
 
@@ -86,6 +90,22 @@ guests-update: build
 hostile: onnxruntime
 	$(GO) test ./cmd/pynomaly-runtime -run TestHostileHost -v -count 1
 
+# An interpreter with the Python SDK's dependencies and what its example needs.
+python: .python-plugin/.complete
+
+.python-plugin/.complete: scripts/requirements-python.txt
+	rm -rf .python-plugin
+	$(PYTHON) -m venv .python-plugin
+	.python-plugin/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-python.txt
+	touch $@
+
+test-python: python
+	cd sdk/python && PYTHONPATH=. ../../.python-plugin/bin/python -m pytest --quiet
+
+# The protocol of process plugins: linted, and its code generated.
+proto:
+	scripts/proto.sh
+
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete
 	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
@@ -100,6 +120,7 @@ lint:
 	@for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff >/dev/null) || { echo "go.mod of $$m is not tidy: run go mod tidy in it"; exit 1; }; done
 	$(LINT) run ./...
 	cd sdk && $(LINT) run --config ../.golangci.yml ./...
+	cd sdk/process && $(LINT) run --config ../../.golangci.yml ./...
 	cd bench && $(LINT) run --config ../.golangci.yml ./...
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 
@@ -124,7 +145,7 @@ soak: onnxruntime build
 
 # Every fuzz target for FUZZTIME; `make test` runs their seeds.
 fuzz: onnxruntime
-	@for package in $$($(GO) list ./... github.com/pynomaly/pynomaly-runtime/sdk/wasm); do \
+	@for package in $$($(GO) list ./... github.com/pynomaly/pynomaly-runtime/sdk/wasm github.com/pynomaly/pynomaly-runtime/sdk/process/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
 			echo "$$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5s $$package || exit 1; \
@@ -141,4 +162,4 @@ image-debug: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean:
-	rm -rf $(BIN) dist .python
+	rm -rf $(BIN) dist .python .python-plugin

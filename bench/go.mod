@@ -40,4 +40,5 @@ require (
 replace (
 	github.com/pynomaly/pynomaly-runtime => ../
 	github.com/pynomaly/pynomaly-runtime/sdk => ../sdk
+	github.com/pynomaly/pynomaly-runtime/sdk/process => ../sdk/process
 )

@@ -43,6 +43,7 @@ type instance struct {
 
 	busy   int  // calls; the pool's
 	broken bool // it is not called any more; the pool's
+	meant  bool // its end is no failure; the pool's
 }
 
 // When a process is looked at, and for how long it may be unwell.
@@ -100,18 +101,11 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		if i.proc == nil {
 			return
 		}
-		// A process that broke off is about to say why.
-		select {
-		case <-i.proc.done:
-		case <-time.After(drainTime):
-		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("it did not start in time: %w", ctx.Err())
 		}
-		i.proc.kill(err)
-		i.end()
+		err = i.abandon(err)
 		client.Kill()
-		err = i.why(err, log)
 	}()
 	stopKilling := context.AfterFunc(ctx, func() { // Client takes no context
 		if started := starting.Load(); started != nil {
@@ -126,7 +120,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the plugin: %w", err)
 	}
-	i.conn = conn.(*grpc.ClientConn) //nolint:errcheck,forcetypeassert // dispensed returns nothing else
+	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
 	i.api = pluginv1.NewScorerClient(i.conn)
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
@@ -143,12 +137,19 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	return i, nil
 }
 
-// why adds what is known of a process that did not start.
-func (i *instance) why(err error, log *pluginLog) error {
-	if cause := i.proc.ended(); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%w)", cause, err)
+// abandon ends a process that is of no use, because of err, and adds what is known
+// of that: a process that broke off is about to say why.
+func (i *instance) abandon(err error) error {
+	select {
+	case <-i.proc.done:
+	case <-time.After(drainTime):
 	}
-	if tail := log.tail(); tail != "" {
+	i.proc.kill(err)
+	i.end()
+	if cause := i.proc.ended(); cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w (%s)", cause, printable([]byte(err.Error())))
+	}
+	if tail := i.proc.log.tail(); tail != "" {
 		err = fmt.Errorf("%w; it printed: %s", err, tail)
 	}
 	return err

@@ -98,11 +98,15 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 		if clock().Sub(since) >= steadyAfter {
 			failures = 0
 		}
-		failures++
-		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error() })
+		meant := false
+		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error(); meant = inst.meant })
 		inst.end()
 		p.ended(inst, cause)
 		inst = nil
+		if meant {
+			continue
+		}
+		failures++
 		if wait := backoff(failures, p.random()); wait > 0 && !p.wait(ctx, n, wait, cause.Error()) {
 			return
 		}
@@ -195,6 +199,12 @@ func (p *pool) release(inst *instance) { p.change(func() { inst.busy-- }) }
 func (p *pool) lose(inst *instance, cause error) {
 	p.change(func() { inst.broken = true })
 	inst.proc.kill(cause)
+}
+
+// replace is lose, where the process is not at fault.
+func (p *pool) replace(inst *instance, cause error) {
+	p.change(func() { inst.meant = true })
+	p.lose(inst, cause)
 }
 
 // health is nil while a process is up, or about to be.

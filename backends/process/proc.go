@@ -171,6 +171,16 @@ func (p *proc) kill(cause error) {
 	}
 }
 
+// over reports whether nothing of the process is left.
+func (p *proc) over() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // ended says how the process ended, or was made to.
 func (p *proc) ended() error {
 	p.mu.Lock()
@@ -204,21 +214,26 @@ func (p *proc) Wait(ctx context.Context) error {
 	}
 }
 
-// Kill implements runner.Runner.
+// Kill implements runner.Runner: go-plugin has given up on a start. A process that
+// is ending by itself has the better reason.
 func (p *proc) Kill(context.Context) error {
-	p.kill(errors.New("it was ended"))
+	select {
+	case <-p.done:
+	case <-time.After(drainTime):
+		p.kill(errNoHandshake)
+	}
 	return nil
 }
+
+var errNoHandshake = errors.New("it did not begin as a plugin does")
 
 // ID implements runner.Runner: none when it has ended, so that go-plugin lets it
 // rest.
 func (p *proc) ID() string {
-	select {
-	case <-p.done:
+	if p.over() {
 		return ""
-	default:
-		return strconv.Itoa(p.pid)
 	}
+	return strconv.Itoa(p.pid)
 }
 
 // PluginToHost implements runner.Runner: a plugin is reached in its own directory

@@ -120,11 +120,11 @@ func (p *program) write(files map[string][]byte) error {
 		mode := os.FileMode(0o500)
 		if user.other { // it stays the host's, so that the plugin cannot change modes
 			mode = 0o550
-			if err := os.Chown(path, -1, user.gid); err != nil {
+			if err := os.Chown(path, -1, user.gid); err != nil { //nolint:gosec // nobody else can write here yet
 				return err
 			}
 		}
-		return os.Chmod(path, mode)
+		return os.Chmod(path, mode) //nolint:gosec // the same
 	})
 }
 

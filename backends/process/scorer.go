@@ -54,9 +54,7 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 		err = errors.New("learning: online needs a plugin that learns")
 	}
 	if err != nil {
-		first.proc.kill(err)
-		first.end()
-		return nil, first.why(err, first.proc.log)
+		return nil, first.abandon(err)
 	}
 	s.explains, s.learns = first.explains, first.learns
 	processes := max(1, m.Processes)
@@ -124,9 +122,7 @@ func (s *scorer) start(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	if err := i.configure(ctx, s.features); err != nil {
-		i.proc.kill(err)
-		i.end()
-		return nil, i.why(err, i.proc.log)
+		return nil, i.abandon(err)
 	}
 	return i, nil
 }
@@ -217,7 +213,7 @@ func (s *scorer) call(ctx context.Context, call func(*instance) error) error {
 	case ctx.Err() != nil:
 		s.wait(i)
 		return ctx.Err()
-	case status.Code(err) == codes.Unavailable:
+	case status.Code(err) == codes.Unavailable, i.proc.over():
 		return s.lost(i, err)
 	}
 	s.pool.release(i)

@@ -55,9 +55,7 @@ func (s *stateful) start(ctx context.Context) (*instance, error) {
 		return i, nil
 	}
 	if _, err := i.api.LoadState(ctx, &pluginv1.LoadStateRequest{State: snapshot}); err != nil {
-		i.proc.kill(err)
-		i.end()
-		return nil, fmt.Errorf("loading the last snapshot: %s", message(err))
+		return nil, i.abandon(fmt.Errorf("loading the last snapshot: %s", message(err)))
 	}
 	s.log.Warn("the process of a stateful plugin was lost; the new one starts from the last snapshot", "bytes", len(snapshot))
 	return i, nil
@@ -125,7 +123,7 @@ func (s *stateful) Load(ctx context.Context, state []byte) error {
 	err := s.again(ctx, func(i *instance) error {
 		_, err := i.api.LoadState(ctx, &pluginv1.LoadStateRequest{State: state})
 		if err != nil && ctx.Err() == nil {
-			s.pool.lose(i, errors.New("it was ended: it could not load a snapshot"))
+			s.pool.replace(i, errors.New("it was ended: it could not load a snapshot"))
 		}
 		return err
 	})

@@ -20,8 +20,8 @@ import (
 
 var serving = regexp.MustCompile(`"message":"serving".*"address":"([^"]+)"`)
 
-// process is the real command, started by a test.
-type process struct {
+// hostProcess is the real command, started by a test.
+type hostProcess struct {
 	t       *testing.T
 	cmd     *exec.Cmd
 	lines   *bufio.Scanner
@@ -30,7 +30,7 @@ type process struct {
 	drained chan struct{}
 }
 
-func startProcess(t *testing.T, args ...string) *process {
+func startProcess(t *testing.T, args ...string) *hostProcess {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
@@ -41,7 +41,7 @@ func startProcess(t *testing.T, args ...string) *process {
 }
 
 // startCommand starts a binary that is the command, or can be.
-func startCommand(t *testing.T, exe string, args ...string) *process {
+func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
@@ -54,11 +54,11 @@ func startCommand(t *testing.T, exe string, args ...string) *process {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return &process{t: t, cmd: cmd, lines: bufio.NewScanner(log), drained: make(chan struct{})}
+	return &hostProcess{t: t, cmd: cmd, lines: bufio.NewScanner(log), drained: make(chan struct{})}
 }
 
 // next reads the log until a line has the text.
-func (p *process) next(text string) {
+func (p *hostProcess) next(text string) {
 	p.t.Helper()
 	for p.lines.Scan() {
 		p.seen = append(p.seen, p.lines.Text())
@@ -77,7 +77,7 @@ func (p *process) next(text string) {
 
 // drain reads the rest of the log: a pipe that nobody reads would hold the process
 // up. It keeps only what tests may want to print.
-func (p *process) drain() {
+func (p *hostProcess) drain() {
 	defer close(p.drained)
 	for p.lines.Scan() {
 		const most = 2000
@@ -88,7 +88,7 @@ func (p *process) drain() {
 }
 
 // stop ends a process whose log is being drained.
-func (p *process) stop() {
+func (p *hostProcess) stop() {
 	p.t.Helper()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	<-p.drained
@@ -98,7 +98,7 @@ func (p *process) stop() {
 }
 
 // end waits for the process, which must have ended in order.
-func (p *process) end() {
+func (p *hostProcess) end() {
 	p.t.Helper()
 	for p.lines.Scan() { // a pipe that nobody reads would hold it up
 	}

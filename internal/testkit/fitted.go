@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 )
@@ -43,6 +44,12 @@ func Training(t testing.TB, name string) (header []string, d fit.Data) {
 // testdata/reference/data.
 func Fit(t testing.TB, dir, id string, r plugins.Reference, data string) {
 	t.Helper()
+	fitAs(t, dir, id, r, data, manifest.BackendWASM, Detector(t, r.Name))
+}
+
+// fitAs is Fit for either form of a detector.
+func fitAs(t testing.TB, dir, id string, r plugins.Reference, data, backend string, artifact []byte) {
+	t.Helper()
 	header, d := Training(t, data)
 	o := fit.DefaultOptions()
 	o.Window = 100
@@ -51,14 +58,14 @@ func Fit(t testing.TB, dir, id string, r plugins.Reference, data string) {
 		t.Fatal(err)
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: wasm\nartifact: detector.wasm\n", id)
+	fmt.Fprintf(&text, "apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: %s\nartifact: detector.bin\n", id, backend)
 	if r.Explains {
 		text.WriteString("explanation: {method: native}\n")
 	}
 	if r.Stateful {
 		text.WriteString("stateful: true\nlearning: online\n")
 	}
-	files := map[string][]byte{"detector.wasm": Detector(t, r.Name)}
+	files := map[string][]byte{"detector.bin": artifact}
 	text.WriteString("files:\n")
 	for name, data := range result.Files {
 		fmt.Fprintf(&text, "  %s: sha256:%x\n", name, sha256.Sum256(data))
@@ -86,6 +93,16 @@ func FittedModels(t testing.TB) string {
 	dir := t.TempDir()
 	for _, r := range plugins.All() {
 		Fit(t, dir, "pima-"+r.Name, r, "pima-train")
+	}
+	return dir
+}
+
+// ProcessModels is FittedModels with the detectors as process plugins.
+func ProcessModels(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, r := range plugins.All() {
+		fitAs(t, dir, "pima-"+r.Name, r, "pima-train", manifest.BackendProcess, Program(t, "./plugins/"+r.Name+"/process"))
 	}
 	return dir
 }

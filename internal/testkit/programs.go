@@ -67,3 +67,39 @@ func Program(t testing.TB, pkg string) []byte {
 }
 
 var programs sync.Map // of func() ([]byte, error), by package
+
+// Python is the interpreter that has the Python SDK and what its example needs.
+func Python(t testing.TB) string {
+	t.Helper()
+	file := filepath.Join(Root(), ".python-plugin", "bin", "python")
+	if _, err := os.Stat(file); err != nil {
+		t.Fatalf("run `make python` first: %v", err)
+	}
+	return file
+}
+
+// PythonProcesses is Processes for plugins in Python. Where the host is root they
+// stay so: an interpreter in root's own folder is not for others.
+func PythonProcesses(t testing.TB, dir string, log *slog.Logger) *process.Backend {
+	t.Helper()
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c := process.Config{
+		Allow: []process.Allowed{{Path: dir}}, Random: rand.Float64, Log: log,
+		Env: map[string]string{"PYTHONPATH": filepath.Join(Root(), "sdk", "python"), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+	}
+	if os.Geteuid() == 0 {
+		c.User = "root"
+	}
+	b := process.New(c)
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}

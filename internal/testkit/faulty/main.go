@@ -191,7 +191,10 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 }
 
 // Explain gives each column its value.
-func (d *detector) Explain(_ context.Context, in *sdk.Batch, out []float64) error {
+func (*detector) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	width := len(in.Features())
 	for i := range in.Rows() {
 		copy(out[i*(1+width)+1:(i+1)*(1+width)], in.Float64s()[i*width:])

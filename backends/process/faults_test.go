@@ -1,0 +1,442 @@
+package process_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// processes are those whose environment says that they are plugins of this host.
+func processes(t testing.TB) []int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/environ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mark := "PYNOMALY_PLUGIN_PARENT=" + strconv.Itoa(os.Getpid())
+	var out []int
+	for _, file := range all {
+		data, err := os.ReadFile(file)
+		if err != nil || !strings.Contains(string(data), mark+"\x00") {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, pid)
+	}
+	return out
+}
+
+func gone(t testing.TB) {
+	t.Helper()
+	testkit.Eventually(t, "no process is left", func() bool { return len(processes(t)) == 0 })
+}
+
+// TestFaultsAtStart: whatever a plugin does instead of starting, it is refused with
+// the cause, in time, and nothing of it is left.
+func TestFaultsAtStart(t *testing.T) {
+	for fault, want := range map[string]string{
+		"exit":      "exit status 3",
+		"silent":    "did not start in time",
+		"garbage":   "Hello from a library that prints a banner",
+		"long":      "a line without end: xxx",
+		"elsewhere": "/var/run/docker.sock, which is no socket in",
+		"tcp":       "listens at tcp 127.0.0.1:22",
+		"closes":    "Failed to read any lines",
+		"refuses":   `config is {"a":1}`,
+		"panics":    "the detector panicked: at configure",
+		"dies":      "exit status 7",
+		"hangs":     "was not configured in time",
+	} {
+		t.Run(fault, func(t *testing.T) {
+			t.Parallel()
+			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: 3s}\nconfig: {a: 1}\n")
+			b := testkit.Processes(t, a.Dir, nil)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			_, err := b.Open(ctx, a)
+			if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want %q", err, want)
+			}
+			if fault == "exit" && !strings.Contains(err.Error(), "it printed: cannot find libfancy.so") {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	t.Cleanup(func() { gone(t) })
+}
+
+// TestNoSuchProgram: what cannot be run is refused with a reason.
+func TestNoSuchProgram(t *testing.T) {
+	a := artifact(t, "", xy)
+	b := backend(t, a, nil)
+	a.Bytes = []byte("no program")
+	if _, err := b.Open(t.Context(), a); err == nil || !strings.Contains(err.Error(), "exec format error") {
+		t.Errorf("%v", err)
+	}
+	a.Manifest.Command = []string{"no-such-interpreter", "plugin"}
+	if _, err := b.Open(t.Context(), a); err == nil || !strings.Contains(err.Error(), "not found in $PATH") {
+		t.Errorf("%v", err)
+	}
+	a.Manifest.Command = []string{"./other", "x"}
+	if _, err := b.Open(t.Context(), a); err == nil || !strings.Contains(err.Error(), "no file of the model") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestStandardError: nothing that a plugin prints harms the host, which keeps what is
+// well-formed and drops what is too much.
+func TestStandardError(t *testing.T) {
+	a := artifact(t, `"fault":"level"`, xy)
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	if _, err := score(t, s, 1, 2); err != nil {
+		t.Error(err)
+	}
+	testkit.Eventually(t, "the log has all lines", func() bool {
+		return strings.Contains(log.String(), `{\"@level\":1}`) && strings.Contains(log.String(), `level=WARN msg="plugin printed" model_id=m version=1.0.0 text="well-formed {\"key\":\"value\"}"`)
+	})
+	a = artifact(t, `"fault":"gigabyte"`, xy+"limits: {load_timeout: 2m}\n")
+	log, logs = logger()
+	s = open(t, backend(t, a, logs), a)
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if size := len(log.String()); size > 10<<20 {
+		t.Errorf("the log has %d bytes", size)
+	}
+}
+
+func kill(t testing.TB, signal syscall.Signal) {
+	t.Helper()
+	for _, pid := range processes(t) {
+		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestCrashedBatch: a batch whose process is killed is scored by another; no call
+// fails while one is up.
+func TestCrashedBatch(t *testing.T) {
+	a := artifact(t, `"delay":100`, xy+"processes: 2\n")
+	s := open(t, backend(t, a, nil), a)
+	testkit.Eventually(t, "both are up", func() bool { return len(processes(t)) == 2 })
+	for range 3 {
+		var wg sync.WaitGroup
+		for n := range 4 {
+			wg.Go(func() {
+				if got, err := score(t, s, float64(n), 2); err != nil || got[0] != float64(n+2) {
+					t.Errorf("%v, %v", got, err)
+				}
+			})
+		}
+		if pids := processes(t); len(pids) > 0 {
+			_ = syscall.Kill(pids[0], syscall.SIGKILL)
+		}
+		wg.Wait()
+		testkit.Eventually(t, "both are up again", func() bool { return len(processes(t)) == 2 })
+	}
+}
+
+// TestPoison: a batch that ends each process that scores it is given up after two,
+// and the plugin serves again.
+func TestPoison(t *testing.T) {
+	a := artifact(t, "", xy)
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	var down *backends.DownError
+	if _, err := score(t, s, -1001, 0); !errors.As(err, &down) || down.RetryAfter <= 0 || !strings.Contains(down.Reason, "exit status 9") {
+		t.Errorf("%v", err)
+	}
+	testkit.Eventually(t, "it serves again", func() bool { got, err := score(t, s, 1, 2); return err == nil && got[0] == 3 })
+	if !strings.Contains(log.String(), "exit status 9") {
+		t.Error("the log does not say why")
+	}
+	if _, err := score(t, s, -1006, 0); err == nil || !strings.Contains(err.Error(), "the detector panicked: at a row") {
+		t.Errorf("%v", err)
+	}
+	if got, err := score(t, s, -1007, 1); err != nil || got[0] != -1006 {
+		t.Errorf("a plugin that asks to be called again: %v, %v", got, err)
+	}
+}
+
+// TestDown: while no process is up and none is being started, calls are refused at
+// once, with the time after which to try again.
+func TestDown(t *testing.T) {
+	a := artifact(t, "", xy)
+	s := open(t, backend(t, a, nil), a)
+	var down *backends.DownError
+	testkit.Eventually(t, "it is down", func() bool {
+		kill(t, syscall.SIGKILL)
+		_, err := score(t, s, 1, 2)
+		return errors.As(err, &down) && strings.Contains(err.Error(), "its process is down")
+	})
+	if down.RetryAfter < time.Second || !strings.Contains(down.Reason, "signal: killed") {
+		t.Errorf("%+v", down)
+	}
+	if health, ok := s.(sdk.HealthChecker); !ok || (health.Health(t.Context()) == nil && len(processes(t)) == 0) {
+		t.Error("it says that it is well")
+	}
+	testkit.Eventually(t, "it serves again", func() bool { _, err := score(t, s, 1, 2); return err == nil })
+}
+
+// TestStopped: a process that is stopped is ended, and its call made elsewhere.
+func TestStopped(t *testing.T) {
+	a := artifact(t, "", xy)
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	kill(t, syscall.SIGSTOP)
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if !strings.Contains(log.String(), "SIGSTOP") {
+		t.Errorf("the log does not say why: %s", log)
+	}
+}
+
+// TestLate: a call is answered at its deadline; a plugin that comes back goes on, one
+// that does not is ended.
+func TestLate(t *testing.T) {
+	a := artifact(t, `"concurrency":1`, xy+"limits: {timeout: 1s}\n")
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	before := processes(t)
+	call := func(x float64) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		return s.Score(ctx, rows(s.Info().Features, x, 0), make([]float64, 1))
+	}
+	if err := call(-1003); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if after := processes(t); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("processes %v, then %v", before, after)
+	}
+	if err := call(-1002); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+	testkit.Eventually(t, "the process is ended", func() bool { return strings.Contains(log.String(), "a call had not returned 1s after its deadline") })
+	testkit.Eventually(t, "another serves", func() bool { _, err := score(t, s, 1, 2); return err == nil })
+}
+
+// TestMemory: a process that holds too much is ended, with that as the cause.
+func TestMemory(t *testing.T) {
+	a := artifact(t, "", xy+"limits: {memory: 128MiB}\n")
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	var down *backends.DownError
+	if _, err := score(t, s, -1005, 0); !errors.As(err, &down) || !strings.Contains(down.Reason, "limits.memory is 128 MiB") {
+		t.Errorf("%v", err)
+	}
+	if !strings.Contains(log.String(), "limits.memory is 128 MiB") {
+		t.Error("the log does not say why")
+	}
+	if user, ok := s.(sdk.MemoryUser); !ok || user.MemoryBytes() < 0 {
+		t.Error("it does not say what it holds")
+	}
+}
+
+// TestForkBomb: the number of processes of the plugins' user is bounded, and all of
+// them end with the plugin. A host that runs plugins as itself cannot bound them.
+func TestForkBomb(t *testing.T) {
+	a := artifact(t, `"concurrency":1`, xy+"limits: {memory: 1GiB}\n")
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	if os.Geteuid() != 0 {
+		t.Log("not enforced: this host is not root, and plugins run as its user")
+		return
+	}
+	if _, err := score(t, s, -1004, 0); err != nil {
+		t.Error(err)
+	}
+	testkit.Eventually(t, "the plugin says how far it came", func() bool { return strings.Contains(log.String(), "started ") })
+	if n := len(processes(t)); n < 10 || n > 512 {
+		t.Errorf("%d processes", n)
+	}
+	for _, pid := range processes(t)[:1] { // the plugin itself is the oldest
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	testkit.Eventually(t, "its children are gone", func() bool { return len(processes(t)) <= 1 })
+}
+
+// TestNaN: scores that are no numbers arrive as such.
+func TestNaN(t *testing.T) {
+	a := artifact(t, `"fault":"nan"`, xy)
+	s := open(t, backend(t, a, nil), a)
+	if got, err := score(t, s, 1, 2); err != nil || !math.IsNaN(got[0]) {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestState: a stateful plugin has one process; a new one starts from the last
+// snapshot; a batch is not scored twice.
+func TestState(t *testing.T) {
+	a := artifact(t, `"stateful":true`, xy+"processes: 3\n")
+	s := open(t, backend(t, a, nil), a)
+	if i := s.Info(); !i.Stateful || i.Concurrency != 1 || len(processes(t)) != 1 {
+		t.Errorf("%+v", i)
+	}
+	learn := func(n int) {
+		t.Helper()
+		if err := s.(sdk.Learner).Learn(t.Context(), rows(s.Info().Features, make([]float64, 2*n)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	learned := func() float64 {
+		t.Helper()
+		got, err := score(t, s, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0]
+	}
+	learn(5)
+	keeper := s.(sdk.Snapshotter)
+	state, err := keeper.Save(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	learn(2)
+	if n := learned(); n != 7 {
+		t.Errorf("%v", n)
+	}
+	if _, err := score(t, s, -1001, 0); err == nil || errors.As(err, new(*backends.DownError)) {
+		t.Errorf("a crash: %v", err)
+	}
+	if n := learned(); n != 5 {
+		t.Errorf("after a crash %v", n)
+	}
+	if n := s.(sdk.Resetter).Resets(); n != 1 {
+		t.Errorf("%d resets", n)
+	}
+	if err := keeper.Load(t.Context(), []byte("nonsense!")); err == nil || !strings.Contains(err.Error(), "a state has 8 bytes") {
+		t.Errorf("%v", err)
+	}
+	if n := learned(); n != 5 {
+		t.Errorf("after a state that was refused %v", n)
+	}
+	learn(3)
+	if err := keeper.Load(t.Context(), state); err != nil || learned() != 5 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestNothingIsLeft: after closing there is no process, not even one that a plugin
+// has started, and no file.
+func TestNothingIsLeft(t *testing.T) {
+	before, err := filepath.Glob(filepath.Join(os.TempDir(), "pynomaly-process-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := artifact(t, `"fault":"children"`, xy+"processes: 2\n")
+	b := backend(t, a, nil)
+	s, err := b.Open(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "both are up, with a child each", func() bool { return len(processes(t)) == 4 })
+	sockets := 0
+	for _, pid := range processes(t) {
+		sockets += len(found(t, fmt.Sprintf("/proc/%d/cwd/../*/plugin*", pid)))
+	}
+	if sockets != 0 {
+		t.Errorf("%d sockets can still be connected to", sockets)
+	}
+	if err := errors.Join(s.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
+	if left := processes(t); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	after, err := filepath.Glob(filepath.Join(os.TempDir(), "pynomaly-process-*"))
+	if err != nil || len(after) > len(before) {
+		t.Errorf("left: %v, %v", after, err)
+	}
+}
+
+func found(t testing.TB, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// TestBytesThatWereChecked: what runs is what was read, whatever happens to the file
+// meanwhile; a model's files cannot be changed by the plugin.
+func TestBytesThatWereChecked(t *testing.T) {
+	a := artifact(t, "", xy)
+	script := []byte("#!/bin/sh\nif echo x 2>/dev/null >>plugin.json; then echo could write >&2; fi\nls -l >&2\nexit 5\n")
+	a.Bytes, a.Manifest.Command = script, []string{"plugin"}
+	b := backend(t, a, nil)
+	_, err := b.Open(t.Context(), a)
+	if err == nil || !strings.Contains(err.Error(), "exit status 5") || (os.Geteuid() == 0 && strings.Contains(err.Error(), "could write")) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestManyAtOnce: plugins that start and end at once do not disturb each other.
+func TestManyAtOnce(t *testing.T) {
+	a := artifact(t, "", xy)
+	b := backend(t, a, nil)
+	var scored atomic.Int64
+	var wg sync.WaitGroup
+	for n := range 6 {
+		wg.Go(func() {
+			s, err := b.Open(t.Context(), a)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, err := score(t, s, float64(n), 1); err != nil || got[0] != float64(n+1) {
+				t.Errorf("%v, %v", got, err)
+			}
+			scored.Add(1)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if scored.Load() != 6 || len(processes(t)) != 0 {
+		t.Errorf("%d scored; left: %v", scored.Load(), processes(t))
+	}
+}
+
+// TestHelperRoles: the helpers do nothing without a host.
+func TestHelperRoles(t *testing.T) {
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"__process-limits", "{}"}, {"__process-limits", "x"}, {"__process-keeper", "/tmp"}} {
+		if out, err := exec.CommandContext(t.Context(), exe, args...).CombinedOutput(); err == nil {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
+	if _, err := os.Stat("/tmp"); err != nil {
+		t.Error("the keeper has removed what is not the host's")
+	}
+}

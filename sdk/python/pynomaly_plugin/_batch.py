@@ -1,0 +1,175 @@
+"""Rows as they arrive, and what can be wrong with them."""
+
+import dataclasses
+
+import numpy as np
+
+from . import plugin_pb2 as pb
+
+MAX_DATA = 1 << 20  # bytes of a matrix in one chunk
+MAX_MESSAGE = 128 << 20
+MAX_ROWS = 1 << 20
+MAX_MATRIX = 1 << 30
+
+_DTYPES = {
+    "float32": (pb.VALUE_TYPE_FLOAT32, np.dtype("<f4")),
+    "float64": (pb.VALUE_TYPE_FLOAT64, np.dtype("<f8")),
+    "int64": (pb.VALUE_TYPE_INT64, np.dtype("<i8")),
+    "bool": (pb.VALUE_TYPE_BOOL, np.dtype("bool")),
+    "string": (pb.VALUE_TYPE_STRING, None),
+}
+_NUMERIC = ("float32", "float64", "int64")
+
+
+class Malformed(Exception):
+    """A message that the protocol does not allow."""
+
+
+class InvalidRows(Exception):
+    """Raised by a detector where the rows as a whole must be changed."""
+
+
+class Unavailable(Exception):
+    """Raised by a detector that asks to be called again."""
+
+
+class RowErrors(Exception):
+    """Raised by a detector that could score some rows only.
+
+    errors: {row: reason} or {row: (feature, reason)}; scores: those of all rows, of
+    which the failed ones do not count.
+    """
+
+    def __init__(self, errors, scores=None):
+        super().__init__(f"{len(errors)} rows failed")
+        self.errors = errors
+        self.scores = scores
+
+    def messages(self, rows):
+        out = []
+        for row, reason in sorted(self.errors.items()):
+            if not 0 <= row < rows:
+                raise ValueError(f"row {row} of {rows} is said to have failed")
+            field, reason = reason if isinstance(reason, tuple) else ("", reason)
+            out.append(pb.RowError(row=row, field=field, reason=str(reason)))
+        return out
+
+
+@dataclasses.dataclass(frozen=True)
+class Feature:
+    """One input column: its name and float32, float64, int64, string or bool."""
+
+    name: str
+    dtype: str
+
+
+class Batch:
+    """Rows of the model's features.
+
+    matrix is a read-only array of rows x features where all features have one numeric
+    dtype, else None; columns is one array a feature, by name, in order. A missing
+    number is NaN, a missing text None.
+    """
+
+    def __init__(self, rows, features, matrix=None, columns=None):
+        self.rows = rows
+        self.features = features
+        self.matrix = matrix
+        self._columns = columns
+
+    def __len__(self):
+        return self.rows
+
+    @property
+    def columns(self):
+        if self._columns is None:
+            self._columns = {f.name: self.matrix[:, j] for j, f in enumerate(self.features)}
+        return self._columns
+
+    def frame(self):
+        """The rows as a pandas DataFrame, which must be installed."""
+        import pandas
+
+        return pandas.DataFrame(self.columns)
+
+    def array(self):
+        """The rows as scikit-learn takes them: the matrix, or a DataFrame."""
+        return self.matrix if self.matrix is not None else self.frame()
+
+
+def dense(features):
+    """The one numeric dtype of all features, or None."""
+    kinds = {f.dtype for f in features}
+    return kinds.pop() if len(kinds) == 1 and kinds <= set(_NUMERIC) else None
+
+
+def receive(features, chunks):
+    """The batch that a stream of chunks carries."""
+    chunks = iter(chunks)
+    first = next(chunks, None)
+    if first is None:
+        raise Malformed("there is no first chunk")
+    if first.rows > MAX_ROWS:
+        raise Malformed(f"{first.rows} rows; at most {MAX_ROWS} are taken")
+    if first.HasField("matrix"):
+        return _matrix(features, first, chunks)
+    if dense(features) or len(first.columns) != len(features):
+        raise Malformed(f"{len(first.columns)} columns for {len(features)} features")
+    columns = {f.name: _column(f, c, first.rows) for f, c in zip(features, first.columns)}
+    if next(chunks, None) is not None:
+        raise Malformed("there is more than the columns")
+    return Batch(first.rows, features, columns=columns)
+
+
+def _matrix(features, first, chunks):
+    kind = dense(features)
+    if not kind or first.matrix.dtype != _DTYPES[kind][0] or first.matrix.cols != len(features):
+        raise Malformed(f"a matrix of {first.matrix.cols} columns for {len(features)} features")
+    dtype = _DTYPES[kind][1]
+    want = first.rows * len(features) * dtype.itemsize
+    if want > MAX_MATRIX:
+        raise Malformed(f"a matrix of {want} bytes; at most {MAX_MATRIX} are taken")
+    parts, have = [], 0
+    for chunk in chunks:
+        have += len(chunk.data)
+        if len(chunk.data) > MAX_DATA or have > want:
+            raise Malformed(f"a chunk of {len(chunk.data)} bytes, {have} of {want} together")
+        parts.append(chunk.data)
+    if have != want:
+        raise Malformed(f"{have} of {want} bytes have come")
+    matrix = np.frombuffer(b"".join(parts), dtype=dtype).reshape(first.rows, len(features))
+    return Batch(first.rows, features, matrix=matrix)
+
+
+def _column(feature, column, rows):
+    code, dtype = _DTYPES[feature.dtype]
+    values = 0 if dtype is None else rows * dtype.itemsize
+    texts = rows if dtype is None else 0
+    nulls = len(column.nulls)
+    if column.dtype != code or len(column.values) != values or len(column.strings) != texts or nulls not in (0, (rows + 7) // 8):
+        raise Malformed(f"the column of feature {feature.name!r} does not have {rows} values of type {feature.dtype}")
+    if dtype is None:
+        out = np.array(column.strings, dtype=object)
+    elif feature.dtype == "bool":
+        out = np.frombuffer(column.values, dtype=np.uint8) != 0
+    else:
+        out = np.frombuffer(column.values, dtype=dtype)
+    if not nulls:
+        return out
+    missing = np.unpackbits(np.frombuffer(column.nulls, dtype=np.uint8), bitorder="little")[:rows].astype(bool)
+    if missing.any() and dtype is None:
+        out[missing] = None
+    elif missing.any() and out.dtype.kind == "f":
+        out = out.copy()
+        out[missing] = np.nan
+    return out
+
+
+def scores(values, rows, width=1):
+    """Scores as they travel: width numbers a row."""
+    out = np.ascontiguousarray(values, dtype="<f8")
+    if out.size != rows * width:
+        raise ValueError(f"the detector gave {out.size} numbers for {rows} rows, not {rows * width}")
+    return out.tobytes()
+
+

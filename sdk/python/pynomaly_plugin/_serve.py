@@ -1,0 +1,259 @@
+"""The go-plugin server that the host speaks to."""
+
+import base64
+import concurrent.futures
+import datetime
+import json
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from . import _batch
+from . import plugin_pb2 as pb
+from ._detector import Setup
+
+_COOKIE = ("PYNOMALY_PLUGIN", "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa1c3e2d4b5a69788")
+_PARENT = "PYNOMALY_PLUGIN_PARENT"
+_PROTOCOL = 1
+
+
+def serve(load, *, name, version, algorithm="", dtype="", features=None, orientation="", threshold=None, stateful=False, concurrency=1, explains=False, learns=False):
+    """Serves a detector until the host ends it: the last call of a plugin's script.
+
+    load(setup) returns the detector, or raises: its words are what the operator reads.
+    dtype is float32, float64 or int64 for a matrix of it; empty: as the manifest's
+    features are, strings among them. concurrency is how many calls the detector takes
+    at once, in threads of this process; more processes are the manifest's to ask for.
+    """
+    if os.environ.get(_COOKIE[0]) != _COOKIE[1]:
+        sys.exit("This is a plugin of pynomaly-runtime: put it into a model's directory, and the host starts it.")
+    out = sys.stdout
+    sys.stdout = sys.stderr  # print() must not disturb the handshake
+    _watch_parent()
+    description = pb.DescribeResponse(
+        name=name, version=version, algorithm=algorithm, dtype=dtype, features=features or [], orientation=orientation, threshold=threshold,
+        stateful=stateful, concurrency=1 if stateful else concurrency, explains=explains, learns=learns,
+    )
+    scorer = _Scorer(load, description)
+    certificate, credentials = _credentials(os.environ.get("PLUGIN_CLIENT_CERT", ""))
+    # Beside the calls: health checks and the streams that stay open.
+    server = grpc.server(
+        concurrent.futures.ThreadPoolExecutor(max_workers=description.concurrency + 8),
+        options=[("grpc.max_receive_message_length", _batch.MAX_MESSAGE), ("grpc.max_send_message_length", _batch.MAX_MESSAGE)],
+    )
+    stopped = threading.Event()
+    server.add_generic_rpc_handlers(tuple(_services(scorer, stopped)))
+    directory = os.environ.get("PLUGIN_UNIX_SOCKET_DIR") or tempfile.mkdtemp()
+    path = os.path.join(directory, f"plugin{os.getpid()}")
+    if credentials:
+        server.add_secure_port("unix:" + path, credentials)
+    else:
+        server.add_insecure_port("unix:" + path)
+    server.start()
+    print(f"1|{_PROTOCOL}|unix|{path}|grpc|{certificate}", file=out, flush=True)
+    stopped.wait()
+    server.stop(0.5).wait()
+    scorer.close()
+
+
+def _watch_parent():
+    """Ends this process, and those that it started, when the host is gone."""
+    parent = os.environ.get(_PARENT, "")
+    if not parent.isdigit():
+        return
+
+    def watch():
+        while os.getppid() == int(parent):
+            time.sleep(0.2)
+        if os.getpgrp() == os.getpid():
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _credentials(client):
+    """This side's certificate, for the handshake line, and the server's credentials."""
+    if not client:
+        return "", None
+    key = ec.generate_private_key(ec.SECP256R1())  # the C core takes no P-521
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(minutes=1))
+        .not_valid_after(now + datetime.timedelta(days=30 * 365))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    chain = certificate.public_bytes(serialization.Encoding.PEM)
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    credentials = grpc.ssl_server_credentials([(private, chain)], root_certificates=client.encode(), require_client_auth=True)
+    return base64.b64encode(der).decode().rstrip("="), credentials
+
+
+class _Scorer:
+    """The service of the protocol."""
+
+    def __init__(self, load, description):
+        self.load = load
+        self.description = description
+        self.slots = threading.Semaphore(description.concurrency)
+        self.lock = threading.Lock()
+        self.configuring = False
+        self.detector = None
+        self.features = []
+
+    def close(self):
+        if self.detector is not None and hasattr(self.detector, "close"):
+            self.detector.close()
+
+    def describe(self, _request, _context):
+        return self.description
+
+    def configure(self, request, context):
+        with self.lock:
+            again, self.configuring = self.configuring, True
+        if again:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure was called before")
+        features = [_batch.Feature(f.name, f.dtype) for f in request.features]
+        setup = Setup(json.loads(request.config_json or "{}"), request.model_dir, list(request.files), features)
+        detector = _guarded(context, lambda: self.load(setup))
+        if not callable(getattr(detector, "score", None)):
+            context.abort(grpc.StatusCode.INTERNAL, f"load returned {type(detector).__name__}, which has no score method; wrap an estimator with pynomaly_plugin.sklearn")
+        self.features, self.detector = features, detector
+        return pb.ConfigureResponse()
+
+    def ready(self, context, ability=None):
+        if self.detector is None:
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure comes first")
+        if ability is None:
+            return None
+        method = getattr(self.detector, ability, None)
+        if not callable(method):
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"the detector has no method {ability}")
+        return method
+
+    def batch(self, chunks, context):
+        try:
+            return _batch.receive(self.features, chunks)
+        except _batch.Malformed as e:
+            context.abort(grpc.StatusCode.INTERNAL, f"malformed message: {e}")
+
+    def in_slot(self, context, call):
+        """Makes a call of the detector, when one may be made."""
+        while not self.slots.acquire(timeout=0.1):
+            if not context.is_active():
+                context.abort(grpc.StatusCode.CANCELLED, "the host does not wait any more")
+        try:
+            return _guarded(context, call)
+        finally:
+            self.slots.release()
+
+    def scores(self, chunks, context, ability, width):
+        method = self.ready(context, ability)
+        batch = self.batch(chunks, context)
+
+        def call():
+            if batch.rows == 0:  # the host asks whether a slot is free
+                return pb.ScoreResult()
+            try:
+                return pb.ScoreResult(scores=_batch.scores(method(batch), batch.rows, width))
+            except _batch.RowErrors as e:
+                found = e.scores if e.scores is not None else [float("nan")] * (batch.rows * width)
+                return pb.ScoreResult(scores=_batch.scores(found, batch.rows, width), errors=e.messages(batch.rows))
+
+        return self.in_slot(context, call)
+
+    def score(self, chunks, context):
+        return self.scores(chunks, context, "score", 1)
+
+    def explain(self, chunks, context):
+        return self.scores(chunks, context, "explain", 1 + len(self.features))
+
+    def learn(self, chunks, context):
+        method = self.ready(context, "learn")
+        batch = self.batch(chunks, context)
+
+        def call():
+            try:
+                if batch.rows > 0:
+                    method(batch)
+                return pb.LearnResponse()
+            except _batch.RowErrors as e:
+                return pb.LearnResponse(errors=e.messages(batch.rows))
+
+        return self.in_slot(context, call)
+
+    def save_state(self, _request, context):
+        method = self.ready(context, "save")
+        return self.in_slot(context, lambda: pb.SaveStateResponse(state=bytes(method())))
+
+    def load_state(self, request, context):
+        method = self.ready(context, "load")
+        self.in_slot(context, lambda: method(request.state))
+        return pb.LoadStateResponse()
+
+
+def _guarded(context, call):
+    """Gives what a detector raises the status that the protocol has for it."""
+    try:
+        return call()
+    except _batch.InvalidRows as e:
+        context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(e) or "invalid rows")
+    except _batch.Unavailable as e:
+        context.abort(grpc.StatusCode.UNAVAILABLE, str(e) or "unavailable")
+    except Exception as e:  # the process goes on
+        traceback.print_exc()
+        context.abort(grpc.StatusCode.INTERNAL, f"{type(e).__name__}: {e}")
+
+
+def _services(scorer, stopped):
+    """The protocol's service, and those that go-plugin asks for."""
+    unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_unary_rpc_method_handler
+
+    def made(make, method, request, response):
+        return make(method, request_deserializer=request.FromString, response_serializer=response.SerializeToString)
+
+    yield grpc.method_handlers_generic_handler("pynomaly.plugin.v1.Scorer", {
+        "Describe": made(unary, scorer.describe, pb.DescribeRequest, pb.DescribeResponse),
+        "Configure": made(unary, scorer.configure, pb.ConfigureRequest, pb.ConfigureResponse),
+        "Score": made(stream, scorer.score, pb.ScoreChunk, pb.ScoreResult),
+        "Explain": made(stream, scorer.explain, pb.ScoreChunk, pb.ScoreResult),
+        "Learn": made(stream, scorer.learn, pb.ScoreChunk, pb.LearnResponse),
+        "SaveState": made(unary, scorer.save_state, pb.SaveStateRequest, pb.SaveStateResponse),
+        "LoadState": made(unary, scorer.load_state, pb.LoadStateRequest, pb.LoadStateResponse),
+    })
+
+    # Their messages are empty, or one number: SERVING.
+    def shutdown(_request, _context):
+        stopped.set()
+        return b""
+
+    def until_end(_request, context):
+        ended = threading.Event()
+        if context.add_callback(ended.set):
+            ended.wait()
+        return iter(())
+
+    yield grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": unary(lambda _request, _context: b"\x08\x01")})
+    yield grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": unary(shutdown)})
+    # What is printed goes to standard error, which the host reads: nothing comes here.
+    yield grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": grpc.unary_stream_rpc_method_handler(until_end)})
+    yield grpc.method_handlers_generic_handler("plugin.GRPCBroker", {"StartStream": grpc.stream_stream_rpc_method_handler(until_end)})
