@@ -53,17 +53,20 @@ func gone(t testing.TB) {
 // the cause, in time, and nothing of it is left.
 func TestFaultsAtStart(t *testing.T) {
 	for fault, want := range map[string]string{
-		"exit":      "exit status 3",
-		"silent":    "did not start in time",
-		"garbage":   "Hello from a library that prints a banner",
-		"long":      "a line without end: xxx",
-		"elsewhere": "/var/run/docker.sock, which is no socket in",
-		"tcp":       "listens at tcp 127.0.0.1:22",
-		"closes":    "Failed to read any lines",
-		"refuses":   `config is {"a":1}`,
-		"panics":    "the detector panicked: at configure",
-		"dies":      "exit status 7",
-		"hangs":     "was not configured in time",
+		"exit":            "exit status 3",
+		"silent":          "did not start in time",
+		"garbage":         "Hello from a library that prints a banner",
+		"long":            "a line without end: xxx",
+		"elsewhere":       "/var/run/docker.sock, which is no socket in",
+		"tcp":             "listens at tcp 127.0.0.1:22",
+		"closes":          "Failed to read any lines",
+		"refuses":         `config is {"a":1}`,
+		"panics":          "the detector panicked: at configure",
+		"dies":            "exit status 7",
+		"hangs":           "was not configured in time",
+		"bad-dtype":       `its dtype is "complex128"`,
+		"bad-orientation": `its orientation is "upside_down"`,
+		"many-features":   "it has 1048576 features",
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
@@ -278,6 +281,23 @@ func TestForkBomb(t *testing.T) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	testkit.Eventually(t, "its children are gone", func() bool { return len(processes(t)) <= 1 })
+}
+
+// TestAnswers: an answer that is not one score a row is refused by name.
+func TestAnswers(t *testing.T) {
+	for fault, want := range map[string]string{
+		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "an error of row 2 after row -1 of 2", "huge-reply": "larger than max",
+	} {
+		a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {memory: 1GiB}\n")
+		s := open(t, backend(t, a, nil), a)
+		if _, err := score(t, s, 1, 2, 3, 4); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	a := artifact(t, `"fault":"greedy"`, xy)
+	if n := open(t, backend(t, a, nil), a).Info().Concurrency; n != 256 {
+		t.Errorf("it takes %d calls at once", n)
+	}
 }
 
 // TestNaN: scores that are no numbers arrive as such.

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
+	processsdk "github.com/pynomaly/pynomaly-runtime/sdk/process"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
@@ -28,22 +29,24 @@ func pluginCommand(s streams) *cobra.Command {
 
 func pluginNew(s streams) *cobra.Command {
 	var language, dir string
+	var process bool
 	cmd := &cobra.Command{
 		Use: "new NAME", Short: "Write a project that builds, with a test and a model to try", Args: cobra.ExactArgs(1),
-		Example: "  pynomaly-runtime plugin new --lang rust my-detector",
+		Example: "  pynomaly-runtime plugin new --lang rust my-detector\n  pynomaly-runtime plugin new --lang python --process my-detector",
 		RunE: func(_ *cobra.Command, args []string) error {
 			to := dir
 			if to == "" {
 				to = args[0]
 			}
-			if err := plugindev.New(sdk.Source, language, args[0], to); err != nil {
+			if err := plugindev.New(plugindev.Sources{SDK: sdk.Source, Process: processsdk.Source}, language, process, args[0], to); err != nil {
 				return err
 			}
 			_, err := fmt.Fprintf(s.out, "wrote %s: read %s, then\n  pynomaly-runtime plugin build %[1]s && pynomaly-runtime plugin test %[1]s\n", to, filepath.Join(to, "README.md"))
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&language, "lang", "go", "language: "+strings.Join(plugindev.Names(), ", "))
+	cmd.Flags().StringVar(&language, "lang", "go", "language: "+strings.Join(plugindev.Names(false), ", ")+"; with --process: "+strings.Join(plugindev.Names(true), ", "))
+	cmd.Flags().BoolVar(&process, "process", false, "a program of its own, for what a sandbox cannot give, in place of a WASM module")
 	cmd.Flags().StringVar(&dir, "dir", "", "folder to make (default: the name)")
 	return cmd
 }
@@ -76,10 +79,10 @@ func folder(args []string) string {
 
 // pluginPlace finds the model of a project, a model's directory or a bare file.
 func pluginPlace(path string) (host.Place, error) {
-	if _, err := plugindev.Detect(path); err == nil {
+	if l, err := plugindev.Detect(path); err == nil {
 		path = filepath.Join(path, plugindev.ModelDir)
-		if _, err := os.Stat(filepath.Join(path, plugindev.Module)); err != nil {
-			return host.Place{}, fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, plugindev.Module))
+		if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
+			return host.Place{}, fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
 		}
 	}
 	all, err := host.Find(path)
@@ -139,6 +142,18 @@ Exit codes: 0 every check passed, 1 one did not.`,
 	return cmd
 }
 
+// trustOwn lets a program run that its author asks to be run, by name and in person.
+func trustOwn(cfg *config.Config, at host.Place) {
+	p := &cfg.Backends.Process
+	if p.Enabled {
+		return
+	}
+	p.Enabled, p.Allow = true, []config.Allowed{{Path: filepath.Join(at.Dir, at.Location.Dir)}}
+	if p.User == "" && os.Geteuid() == 0 {
+		p.User = "root"
+	}
+}
+
 // openPlugin finds a plugin's model and the backends for it.
 func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, host.Backends, func(), error) {
 	cfg, err := readConfig(cmd, file)
@@ -149,6 +164,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}
+	trustOwn(cfg, at)
 	log, err := quietLog(s)
 	if err != nil {
 		return host.Place{}, nil, nil, err
@@ -223,8 +239,14 @@ func pack(s streams, cfg *config.Config, at host.Place, with host.Backends, id, 
 	if !manifest.ValidID(m.ID) || !manifest.ValidVersion(m.Version) {
 		return fmt.Errorf("%s@%s is no valid model id and version", m.ID, m.Version)
 	}
-	m.Artifact, m.Digest, m.Files = plugindev.Module, a.Digest, map[string]string{}
-	files := map[string][]byte{m.Artifact: a.Bytes}
+	if m.Backend == manifest.BackendWASM {
+		m.Artifact = plugindev.Module // whatever a bare module was called
+	}
+	m.Files = map[string]string{}
+	files := map[string][]byte{}
+	if m.Artifact != "" {
+		m.Digest, files[m.Artifact] = a.Digest, a.Bytes
+	}
 	for name, data := range a.Files {
 		files[name], m.Files[name] = data, digestOf(data)
 	}

@@ -20,15 +20,23 @@ import (
 	"time"
 )
 
-// Where a project has its model, and in it the module.
+// Where a project has its model, and in it the module of a WASM plugin.
 const (
 	ModelDir = "model"
 	Module   = "detector.wasm"
 )
 
-// Language is one that plugins are written in.
+// Sources are the SDKs that projects are given.
+type Sources struct {
+	SDK     fs.FS // sdk.Source
+	Process fs.FS // of sdk/process
+}
+
+// Language is one that plugins are written in, in one of two forms.
 type Language struct {
 	Name     string
+	Process  bool   // a process plugin, else a WASM module
+	Artifact string // in ModelDir
 	marker   string // the file that tells a project of this language
 	sdk      string // its folder in the SDK's source
 	tools    []string
@@ -46,7 +54,27 @@ type command struct {
 func Languages() []Language {
 	return []Language{
 		{
-			Name: "go", marker: "go.mod", tools: []string{"go"}, install: "https://go.dev/dl",
+			Name: "go", Process: true, Artifact: "detector", marker: "serve.go", tools: []string{"go"}, install: "https://go.dev/dl",
+			commands: func(string) []command {
+				out := path.Join(ModelDir, "detector")
+				return []command{{
+					args: []string{"go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "."},
+					env:  []string{"GOFLAGS=-mod=mod", "GOWORK=off"},
+				}}
+			},
+		},
+		{
+			Name: "python", Process: true, Artifact: "detector.py", marker: "detector.py", tools: []string{"python3"}, install: "https://www.python.org; Debian: apt-get install python3-venv",
+			commands: func(dir string) []command {
+				install := command{args: []string{path.Join(venv, "bin", "pip"), "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"}}
+				if _, err := os.Stat(filepath.Join(dir, venv, "bin", "pip")); err == nil {
+					return []command{install}
+				}
+				return []command{{args: []string{"python3", "-m", "venv", venv}}, install}
+			},
+		},
+		{
+			Name: "go", Artifact: Module, marker: "go.mod", tools: []string{"go"}, install: "https://go.dev/dl",
 			commands: func(string) []command {
 				out := path.Join(ModelDir, Module)
 				return []command{{
@@ -56,17 +84,17 @@ func Languages() []Language {
 			},
 		},
 		{
-			Name: "rust", marker: "Cargo.toml", sdk: "guest/rust", tools: []string{cargo()}, install: "https://rustup.rs, then `rustup target add wasm32-unknown-unknown`; Debian: apt-get install cargo libstd-rust-dev-wasm32",
+			Name: "rust", Artifact: Module, marker: "Cargo.toml", sdk: "guest/rust", tools: []string{cargo()}, install: "https://rustup.rs, then `rustup target add wasm32-unknown-unknown`; Debian: apt-get install cargo libstd-rust-dev-wasm32",
 			commands: func(string) []command {
 				return []command{{args: []string{cargo(), "build", "--release", "--target", "wasm32-unknown-unknown", "--target-dir", "target"}}}
 			},
 		},
 		{
-			Name: "c", marker: "detector.c", sdk: "guest/c", tools: []string{"make", "clang", "wasm-ld"}, install: "Debian: apt-get install make clang lld wasi-libc libclang-rt-14-dev-wasm32",
+			Name: "c", Artifact: Module, marker: "detector.c", sdk: "guest/c", tools: []string{"make", "clang", "wasm-ld"}, install: "Debian: apt-get install make clang lld wasi-libc libclang-rt-14-dev-wasm32",
 			commands: func(string) []command { return []command{{args: []string{"make"}}} },
 		},
 		{
-			Name: "assemblyscript", marker: "asconfig.json", sdk: "guest/assemblyscript", tools: []string{"npm"}, install: "https://nodejs.org",
+			Name: "assemblyscript", Artifact: Module, marker: "asconfig.json", sdk: "guest/assemblyscript", tools: []string{"npm"}, install: "https://nodejs.org",
 			commands: func(dir string) []command {
 				build := command{args: []string{"npm", "run", "--silent", "build"}}
 				if _, err := os.Stat(filepath.Join(dir, "node_modules")); err == nil {
@@ -86,11 +114,16 @@ func cargo() string {
 	return "cargo"
 }
 
-// Names lists the languages.
-func Names() []string {
+// venv is the folder of a Python project's own interpreter.
+const venv = ".venv"
+
+// Names lists the languages of WASM modules, or of process plugins.
+func Names(process bool) []string {
 	var out []string
 	for _, l := range Languages() {
-		out = append(out, l.Name)
+		if l.Process == process {
+			out = append(out, l.Name)
+		}
 	}
 	return out
 }
@@ -103,12 +136,16 @@ const (
 	maxName      = 64
 )
 
-// New writes a project into dir, which must not be there yet. The name becomes the
-// model's id; source is sdk.Source.
-func New(source fs.FS, language, name, dir string) (err error) {
-	at := slices.IndexFunc(Languages(), func(l Language) bool { return l.Name == language })
+// New writes a project into dir, which must not be there yet, of a WASM module or of
+// a process plugin. The name becomes the model's id.
+func New(from Sources, language string, process bool, name, dir string) (err error) {
+	source := from.SDK
+	at := slices.IndexFunc(Languages(), func(l Language) bool { return l.Name == language && l.Process == process })
 	if at < 0 {
-		return fmt.Errorf("--lang is %q: choose one of %s", language, strings.Join(Names(), ", "))
+		if slices.Contains(Names(!process), language) {
+			return fmt.Errorf("--lang %s is for plugins of the other kind: with --process there are %s, without it %s", language, strings.Join(Names(true), ", "), strings.Join(Names(false), ", "))
+		}
+		return fmt.Errorf("--lang is %q: choose one of %s, or with --process of %s", language, strings.Join(Names(false), ", "), strings.Join(Names(true), ", "))
 	}
 	if !namePattern.MatchString(name) || len(name) > maxName {
 		return fmt.Errorf("%q is no name of a plugin: use small letters, digits and -, beginning with a letter, at most %d", name, maxName)
@@ -131,10 +168,58 @@ func New(source fs.FS, language, name, dir string) (err error) {
 	if err := copyTree(source, path.Join(templates, "model"), filepath.Join(dir, ModelDir), name); err != nil {
 		return err
 	}
-	if l.sdk != "" {
-		return copyTree(source, l.sdk, filepath.Join(dir, "pynomaly"), name)
+	to := filepath.Join(dir, "pynomaly")
+	switch {
+	case l.Process:
+		return l.process(from, dir, to, name)
+	case l.sdk != "":
+		return copyTree(source, l.sdk, to, name)
 	}
-	return copyGoSDK(source, filepath.Join(dir, "pynomaly"))
+	return copyGoSDK(source, to)
+}
+
+// process adds what a process plugin has beside its language's template.
+func (l Language) process(from Sources, dir, to, name string) error {
+	edits := []string{"backend: wasm", "backend: process", "artifact: " + Module, "artifact: " + l.Artifact}
+	if l.Name == "python" {
+		edits[3] += "\ncommand: [python3, " + l.Artifact + "]\nlimits: {memory: 1GiB}"
+	}
+	if err := edit(filepath.Join(dir, ModelDir, "model.yaml"), edits...); err != nil {
+		return err
+	}
+	if l.Name == "python" {
+		return copyTree(from.SDK, "python", to, "")
+	}
+	// The detector is the same; how it is served is not.
+	if err := copyTree(from.SDK, templates+"/go-process", dir, name); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(dir, "main.go")); err != nil {
+		return err
+	}
+	sums, err := fs.ReadFile(from.Process, "go.sum")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644); err != nil { //nolint:gosec // source code is no secret
+		return err
+	}
+	return errors.Join(copyGoSDK(from.SDK, to), copyTree(from.Process, ".", filepath.Join(to, "process"), ""))
+}
+
+// edit replaces texts in a file, each of which must be there.
+func edit(file string, pairs ...string) error {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	for i := 0; i < len(pairs); i += 2 {
+		if !bytes.Contains(data, []byte(pairs[i])) {
+			return fmt.Errorf("%s does not have %q", file, pairs[i])
+		}
+		data = bytes.Replace(data, []byte(pairs[i]), []byte(pairs[i+1]), 1)
+	}
+	return os.WriteFile(file, data, 0o644) //nolint:gosec // a model is no secret
 }
 
 // copyTree copies a folder; names lose ".tmpl", and what an embedded file cannot be
@@ -158,7 +243,7 @@ func copyGoSDK(source fs.FS, to string) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && p == "guest":
+		case d.IsDir() && (p == "guest" || p == "python"):
 			return fs.SkipDir
 		case d.IsDir(), strings.HasSuffix(p, "_test.go"), p == "source.go": // which embeds what is left out
 			return nil
@@ -218,7 +303,12 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 			return "", fmt.Errorf("running %s: %w (what it said stands above; the tools for %s: %s)", strings.Join(c.args, " "), err, l.Name, l.install)
 		}
 	}
-	module := filepath.Join(dir, ModelDir, Module)
+	module := filepath.Join(dir, ModelDir, l.Artifact)
+	if l.Name == "python" {
+		if err := pythonModel(dir, module); err != nil {
+			return "", err
+		}
+	}
 	if l.Name == "rust" {
 		if err := newestModule(filepath.Join(dir, "target", "wasm32-unknown-unknown", "release"), module); err != nil {
 			return "", err
@@ -228,6 +318,35 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 		return "", fmt.Errorf("the build wrote no %s", module)
 	}
 	return module, nil
+}
+
+// command is the line of a manifest that says what is run.
+var commandLine = regexp.MustCompile(`(?m)^command: \[[^,\]]*`)
+
+// pythonModel puts the script into the model's folder, and the project's interpreter
+// into its manifest.
+func pythonModel(dir, script string) error {
+	data, err := os.ReadFile(filepath.Join(dir, filepath.Base(script)))
+	if err != nil {
+		return fmt.Errorf("reading the detector: %w", err)
+	}
+	if err := os.WriteFile(script, data, 0o644); err != nil { //nolint:gosec // source code is no secret
+		return fmt.Errorf("writing the model: %w", err)
+	}
+	exe, err := filepath.Abs(filepath.Join(dir, venv, "bin", "python"))
+	if err != nil {
+		return fmt.Errorf("finding the interpreter: %w", err)
+	}
+	file := filepath.Join(dir, ModelDir, "model.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("reading the manifest: %w", err)
+	}
+	text = commandLine.ReplaceAll(text, fmt.Appendf(nil, "command: [%q", exe))
+	if err := os.WriteFile(file, text, 0o644); err != nil { //nolint:gosec // a model is no secret
+		return fmt.Errorf("writing the manifest: %w", err)
+	}
+	return nil
 }
 
 // newestModule copies what cargo built: the module is called as the crate is.

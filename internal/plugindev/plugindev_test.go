@@ -18,7 +18,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process"
 )
+
+var sources = plugindev.Sources{SDK: sdk.Source, Process: process.Source}
 
 // digest is what scripts/guests.sh makes of a project.
 func digest(t *testing.T, dir string) string {
@@ -60,7 +63,7 @@ func TestSamples(t *testing.T) {
 	}
 	for name, s := range samples {
 		dir := filepath.Join(t.TempDir(), name)
-		if err := plugindev.New(sdk.Source, strings.TrimPrefix(name, "ecod-"), name, dir); err != nil {
+		if err := plugindev.New(sources, strings.TrimPrefix(name, "ecod-"), false, name, dir); err != nil {
 			t.Fatal(err)
 		}
 		if got := digest(t, dir); got != s.Source {
@@ -80,7 +83,7 @@ func TestSamples(t *testing.T) {
 // nothing but Go.
 func TestGoProject(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "seven")
-	if err := plugindev.New(sdk.Source, "go", "seven", dir); err != nil {
+	if err := plugindev.New(sources, "go", false, "seven", dir); err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "go", "test", ".")
@@ -103,12 +106,13 @@ func TestGoProject(t *testing.T) {
 }
 
 func TestProjects(t *testing.T) {
-	for _, l := range plugindev.Names() {
+	for _, want := range plugindev.Languages() {
+		l := want.Name
 		dir := filepath.Join(t.TempDir(), "p")
-		if err := plugindev.New(sdk.Source, l, "p", dir); err != nil {
+		if err := plugindev.New(sources, l, want.Process, "p", dir); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := plugindev.Detect(dir); err != nil || got.Name != l {
+		if got, err := plugindev.Detect(dir); err != nil || got.Name != l || got.Process != want.Process {
 			t.Errorf("%s is taken for %s, %v", l, got.Name, err)
 		}
 		for _, file := range []string{"README.md", ".gitignore", "model/model.yaml", "model/train.f64"} {
@@ -116,13 +120,13 @@ func TestProjects(t *testing.T) {
 				t.Errorf("%s: %v", l, err)
 			}
 		}
-		if err := plugindev.New(sdk.Source, l, "p", dir); err == nil || !strings.Contains(err.Error(), "is there already") {
+		if err := plugindev.New(sources, l, want.Process, "p", dir); err == nil || !strings.Contains(err.Error(), "is there already") {
 			t.Errorf("%s: written over: %v", l, err)
 		}
 	}
-	for _, bad := range [][2]string{{"cobol", "p"}, {"go", "P"}, {"go", "../p"}, {"go", ""}, {"go", strings.Repeat("p", 65)}} {
+	for _, bad := range [][2]string{{"cobol", "p"}, {"python", "p"}, {"go", "P"}, {"go", "../p"}, {"go", ""}, {"go", strings.Repeat("p", 65)}} {
 		dir := filepath.Join(t.TempDir(), "p")
-		if err := plugindev.New(sdk.Source, bad[0], bad[1], dir); err == nil {
+		if err := plugindev.New(sources, bad[0], false, bad[1], dir); err == nil {
 			t.Errorf("%v is taken", bad)
 		}
 		if _, err := os.Stat(dir); err == nil {
@@ -137,7 +141,7 @@ func TestBuildFailures(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "p")
-	if err := plugindev.New(sdk.Source, "go", "p", dir); err != nil {
+	if err := plugindev.New(sources, "go", false, "p", dir); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "detector.go"), []byte("package main\nfunc main() { nothing }\n"), 0o600); err != nil {
@@ -150,5 +154,30 @@ func TestBuildFailures(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if _, err := plugindev.Build(context.Background(), dir, &log); err == nil || !strings.Contains(err.Error(), "go is not installed") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestProcessProject: a process plugin in Go passes its own tests and builds, with
+// the dependencies that its go.mod and go.sum name and no others.
+func TestProcessProject(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "seven")
+	if err := plugindev.New(sources, "go", true, "seven", dir); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "test", "-mod=readonly", ".")
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	var log bytes.Buffer
+	program, err := plugindev.Build(t.Context(), dir, &log)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, log.String())
+	}
+	if data, err := os.ReadFile(program); err != nil || !bytes.HasPrefix(data, []byte("\x7fELF")) {
+		t.Errorf("%v", err)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "model", "model.yaml")); err != nil || !strings.Contains(string(text), "backend: process\nartifact: detector\n") {
+		t.Errorf("%s, %v", text, err)
 	}
 }

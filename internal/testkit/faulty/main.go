@@ -39,6 +39,11 @@ func main() {
 		}
 	}
 	atStart(s.Fault)
+	switch s.Fault {
+	case "short-reply", "bad-rows", "huge-reply", "bad-dtype", "bad-orientation", "many-features", "greedy":
+		serveRaw(s.Fault)
+		return
+	}
 	d := &detector{settings: s}
 	process.Serve(process.Detector{
 		Describe: func() process.Description {

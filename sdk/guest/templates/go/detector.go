@@ -16,10 +16,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-func init() { wasm.Register(newECOD()) } // a module of this kind has no main that runs
-
-func main() {}
-
 // ecod is the detector once it has its training values.
 type ecod struct {
 	columns []column
