@@ -260,8 +260,9 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestForkBomb: the number of processes of the plugins' user is bounded, and all of
-// them end with the plugin. A host that runs plugins as itself cannot bound them.
+// TestForkBomb: the number of processes of the plugins' user is bounded, and a plugin
+// that has too many is ended with all of them. A host that runs plugins as itself
+// cannot bound them in time.
 func TestForkBomb(t *testing.T) {
 	a := artifact(t, `"concurrency":1`, xy+"limits: {memory: 1GiB}\n")
 	log, logs := logger()
@@ -270,17 +271,18 @@ func TestForkBomb(t *testing.T) {
 		t.Log("not enforced: this host is not root, and plugins run as its user")
 		return
 	}
-	if _, err := score(t, s, -1004, 0); err != nil {
-		t.Error(err)
+	var down *backends.DownError
+	if _, err := score(t, s, -1004, 0); !errors.As(err, &down) {
+		t.Errorf("%v", err)
 	}
-	testkit.Eventually(t, "the plugin says how far it came", func() bool { return strings.Contains(log.String(), "started ") })
-	if n := len(processes(t)); n < 10 || n > 512 {
-		t.Errorf("%d processes", n)
-	}
-	for _, pid := range processes(t)[:1] { // the plugin itself is the oldest
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-	}
-	testkit.Eventually(t, "its children are gone", func() bool { return len(processes(t)) <= 1 })
+	// It may also be the first to find no room for a thread of its own.
+	testkit.Eventually(t, "the plugin is ended for that", func() bool {
+		return strings.Contains(log.String(), "at most 256 may run") || strings.Contains(log.String(), "exit status 2")
+	})
+	testkit.Eventually(t, "its children are gone, and it serves again", func() bool {
+		got, err := score(t, s, 1, 2)
+		return err == nil && got[0] == 3 && len(processes(t)) == 1
+	})
 }
 
 // TestAnswers: an answer that is not one score a row is refused by name.

@@ -49,7 +49,8 @@ type instance struct {
 // When a process is looked at, and for how long it may be unwell.
 const (
 	lookEvery    = 100 * time.Millisecond
-	familyEvery  = 10 // looks
+	familyEvery  = 10  // looks
+	maxFamily    = 256 // processes of one plugin's process, itself among them
 	stoppedLooks = 3
 	healthEvery  = 2 * time.Second
 	healthWait   = 5 * time.Second
@@ -122,6 +123,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	}
 	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
 	i.api = pluginv1.NewScorerClient(i.conn)
+	i.memory.Store(resident(i.proc.pid))
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
 	i.watching.Go(func() { i.watch(watch) })
@@ -230,8 +232,12 @@ func (i *instance) watch(ctx context.Context) {
 		most := i.program.model.Limits.Memory
 		memory := resident(i.proc.pid)
 		if n%familyEvery == 0 {
-			for _, pid := range family(i.proc.pid)[1:] {
+			all := family(i.proc.pid)
+			for _, pid := range all[1:] {
 				memory += resident(pid)
+			}
+			if len(all) > maxFamily {
+				i.proc.kill(fmt.Errorf("it was ended: it had started %d processes; at most %d may run", len(all)-1, maxFamily))
 			}
 		}
 		i.memory.Store(memory)

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -61,12 +62,16 @@ func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 		files[name] = data
 	}
 	command := a.Manifest.Command
-	if len(command) == 0 {
+	switch {
+	case len(command) == 0 && bytes.HasPrefix(a.Bytes, []byte("#!")): // its interpreter opens it by name
+		command = []string{a.Manifest.Artifact}
+		files[a.Manifest.Artifact] = a.Bytes
+	case len(command) == 0:
 		if p.binary, err = sealed(a.Manifest.ID, a.Bytes); err != nil {
 			return nil, err
 		}
 		p.args = []string{a.Manifest.ID}
-	} else if a.Manifest.Artifact != "" {
+	case a.Manifest.Artifact != "":
 		files[a.Manifest.Artifact] = a.Bytes
 	}
 	if err := p.write(files); err != nil {

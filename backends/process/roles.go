@@ -102,10 +102,14 @@ func become(argument string) error {
 		unix.CloseOnExec(binaryFD)
 		path = "/proc/self/fd/" + strconv.Itoa(binaryFD)
 	}
-	if err := syscall.Exec(path, s.Args, s.Env); err != nil { //nolint:gosec // what the operator has allowed
-		return fmt.Errorf("running %s as user %d: %w", s.Args[0], os.Geteuid(), err)
+	err := syscall.Exec(path, s.Args, s.Env) //nolint:gosec // what the operator has allowed
+	// Another plugin of this user may have started too many processes; it is about to
+	// be ended for that.
+	for n := 0; errors.Is(err, syscall.EAGAIN) && n < 60; n++ {
+		time.Sleep(50 * time.Millisecond)
+		err = syscall.Exec(path, s.Args, s.Env) //nolint:gosec // the same
 	}
-	return nil
+	return fmt.Errorf("running %s as user %d: %w", s.Args[0], os.Geteuid(), err)
 }
 
 // keep reads which process groups there are, and ends them when the host is gone:
