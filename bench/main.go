@@ -84,6 +84,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"reload", reload},
 		{"metering", metering},
 		{"plugins", plugins},
+		{"processes", programs},
 		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
 	}
 	for _, p := range parts {

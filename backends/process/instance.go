@@ -92,6 +92,9 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		SyncStderr:       log,
 		GRPCDialOptions: []grpc.DialOption{
 			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
+			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
+			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
+			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
 		},
 	})

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
@@ -153,6 +154,8 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	if in.Rows() == 0 {
 		return nil
 	}
+	ctx, cancel := standard(ctx)
+	defer cancel()
 	return s.again(ctx, func(i *instance) error { return s.scores(ctx, i.api.Score, in, out) })
 }
 
@@ -165,6 +168,15 @@ func (e explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) er
 		return nil
 	}
 	return e.again(ctx, func(i *instance) error { return e.scores(ctx, i.api.Explain, in, out) })
+}
+
+// standard makes the standard library's context of one that only has a deadline: of
+// others gRPC makes a goroutine a call.
+func standard(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := until.Only(ctx); ok {
+		return context.WithDeadline(context.Background(), deadline)
+	}
+	return ctx, func() {}
 }
 
 // again makes a call, and makes it once more where that may help.

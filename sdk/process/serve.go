@@ -41,7 +41,12 @@ func Serve(d Detector) {
 		VersionedPlugins: map[int]plugin.PluginSet{ProtocolVersion: {Name: &served{server: s}}},
 		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr, JSONFormat: true}),
 		GRPCServer: func(opts []grpc.ServerOption) *grpc.Server {
-			return grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage))...)
+			return grpc.NewServer(append(opts,
+				grpc.MaxRecvMsgSize(wire.MaxMessage), grpc.MaxSendMsgSize(wire.MaxMessage),
+				grpc.InitialWindowSize(wire.Window), grpc.InitialConnWindowSize(wire.Window),
+				grpc.ReadBufferSize(wire.Buffer), grpc.WriteBufferSize(wire.Buffer),
+				grpc.NumStreamWorkers(uint32(cap(s.slots))),
+			)...)
 		},
 	})
 	s.close()

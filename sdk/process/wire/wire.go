@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"unsafe"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
@@ -20,6 +21,14 @@ const MaxData = 1 << 20
 
 // MaxMessage is what both sides must be able to receive in one message.
 const MaxMessage = 128 << 20
+
+// Window is how many bytes either side may send before the other has taken them, and
+// Buffer how many it writes or reads at once. A fixed window spares the messages that
+// gRPC measures a connection with.
+const (
+	Window = 8 << 20
+	Buffer = 256 << 10
+)
 
 // MaxRows bounds a batch.
 const MaxRows = 1 << 20
@@ -60,25 +69,52 @@ func Send(in *sdk.Batch, send func(*pluginv1.ScoreChunk) error) error {
 	if err := send(first); err != nil {
 		return err
 	}
-	// Whole values in each chunk: MaxData is a multiple of their size.
-	size := width(in.Dense())
-	for from, n := 0, in.Rows()*len(in.Features()); from < n; {
-		to := min(from+MaxData/size, n)
-		data := make([]byte, 0, (to-from)*size)
-		switch in.Dense() {
-		case sdk.Float32:
-			data = appendFloat32s(data, in.Float32s()[from:to])
-		case sdk.Float64:
-			data = AppendFloat64s(data, in.Float64s()[from:to])
-		default:
-			data = appendInt64s(data, in.Int64s()[from:to])
-		}
-		if err := send(&pluginv1.ScoreChunk{Data: data}); err != nil {
+	data := matrixBytes(in)
+	for len(data) > 0 {
+		n := min(chunk, len(data))
+		// Sending copies: nothing of the batch is kept.
+		if err := send(&pluginv1.ScoreChunk{Data: data[:n:n]}); err != nil {
 			return err
 		}
-		from = to
+		data = data[n:]
 	}
 	return nil
+}
+
+// chunk is how many bytes are sent at once: the other side takes the first ones while
+// the next ones are on their way.
+const chunk = MaxData
+
+// matrixBytes are a dense batch's numbers as they travel, or a view of them.
+func matrixBytes(in *sdk.Batch) []byte {
+	n := in.Rows() * len(in.Features())
+	switch in.Dense() {
+	case sdk.Float32:
+		if v := in.Float32s()[:n]; littleEndian() {
+			return view(v)
+		}
+		return appendFloat32s(nil, in.Float32s()[:n])
+	case sdk.Float64:
+		if v := in.Float64s()[:n]; littleEndian() {
+			return view(v)
+		}
+		return AppendFloat64s(nil, in.Float64s()[:n])
+	default:
+		if v := in.Int64s()[:n]; littleEndian() {
+			return view(v)
+		}
+		return appendInt64s(nil, in.Int64s()[:n])
+	}
+}
+
+func littleEndian() bool { return binary.NativeEndian.Uint16([]byte{1, 0}) == 1 }
+
+// view is the memory of numbers.
+func view[T float32 | float64 | int64](v []T) []byte {
+	if len(v) == 0 {
+		return nil
+	}
+	return unsafe.Slice((*byte)(unsafe.Pointer(&v[0])), len(v)*int(unsafe.Sizeof(v[0])))
 }
 
 func column(c *sdk.Column) *pluginv1.Column {
@@ -119,20 +155,7 @@ func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) 
 	}
 	out, rows := sdk.NewBatch(features), int(first.GetRows())
 	if m := first.GetMatrix(); m != nil {
-		data, err := receiveMatrix(out, rows, m, recv)
-		if err != nil {
-			return nil, err
-		}
-		out.Resize(rows)
-		switch out.Dense() {
-		case sdk.Float32:
-			float32s(out.Float32s(), data)
-		case sdk.Float64:
-			Float64s(out.Float64s(), data)
-		default:
-			int64s(out.Int64s(), data)
-		}
-		return out, nil
+		return out, receiveMatrix(out, rows, m, recv)
 	}
 	if out.Dense() != 0 || len(first.GetColumns()) != len(features) {
 		return nil, fmt.Errorf("%w: %d columns for %d features", ErrMalformed, len(first.GetColumns()), len(features))
@@ -152,38 +175,52 @@ func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) 
 	return out, nil
 }
 
-// receiveMatrix collects the data of a matrix.
-func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pluginv1.ScoreChunk, error)) ([]byte, error) {
-	features := to.Features()
-	if to.Dense() == 0 || types[to.Dense()] != m.GetDtype() || int(m.GetCols()) != len(features) {
-		return nil, fmt.Errorf("%w: a matrix of %d columns of %v for %d features", ErrMalformed, m.GetCols(), m.GetDtype(), len(features))
+// receiveMatrix fills a batch with the data of a matrix as it comes.
+func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pluginv1.ScoreChunk, error)) error {
+	cols := len(to.Features())
+	if to.Dense() == 0 || types[to.Dense()] != m.GetDtype() || int(m.GetCols()) != cols {
+		return fmt.Errorf("%w: a matrix of %d columns of %v for %d features", ErrMalformed, m.GetCols(), m.GetDtype(), cols)
 	}
-	want := rows * len(features) * width(to.Dense())
+	size := width(to.Dense())
+	want := rows * cols * size
 	if want > maxMatrix {
-		return nil, fmt.Errorf("%w: a matrix of %d bytes; at most %d are taken", ErrMalformed, want, maxMatrix)
+		return fmt.Errorf("%w: a matrix of %d bytes; at most %d are taken", ErrMalformed, want, maxMatrix)
 	}
-	var data []byte
+	have, values := 0, 0 // bytes that came; values that were taken
+	var part []byte      // of a value that two chunks share
 	for {
-		chunk, err := recv()
+		next, err := recv()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if len(chunk.GetData()) > MaxData || len(data)+len(chunk.GetData()) > want {
-			return nil, fmt.Errorf("%w: a chunk of %d bytes after %d of %d", ErrMalformed, len(chunk.GetData()), len(data), want)
+		data := next.GetData()
+		if have += len(data); len(data) > MaxData || have > want {
+			return fmt.Errorf("%w: a chunk of %d bytes, %d of %d together", ErrMalformed, len(data), have, want)
 		}
-		if data == nil {
-			data = chunk.GetData() // often all there is
-		} else {
-			data = append(data, chunk.GetData()...)
+		if len(part) > 0 {
+			data = append(part, data...)
 		}
+		whole := len(data) / size
+		to.Resize((values + whole + cols - 1) / cols)
+		switch to.Dense() {
+		case sdk.Float32:
+			float32s(to.Float32s()[values:values+whole], data)
+		case sdk.Float64:
+			Float64s(to.Float64s()[values:values+whole], data)
+		default:
+			int64s(to.Int64s()[values:values+whole], data)
+		}
+		values += whole
+		part = append([]byte(nil), data[whole*size:]...)
 	}
-	if len(data) != want {
-		return nil, fmt.Errorf("%w: %d of %d bytes have come", ErrMalformed, len(data), want)
+	if have != want {
+		return fmt.Errorf("%w: %d of %d bytes have come", ErrMalformed, have, want)
 	}
-	return data, nil
+	to.Resize(rows)
+	return nil
 }
 
 func checkColumn(f sdk.Feature, c *pluginv1.Column, rows int) error {
@@ -233,6 +270,9 @@ func takeColumn(to *sdk.Column, c *pluginv1.Column) {
 
 // AppendFloat64s appends numbers as they travel.
 func AppendFloat64s(data []byte, values []float64) []byte {
+	if littleEndian() {
+		return append(data, view(values)...)
+	}
 	for _, v := range values {
 		data = binary.LittleEndian.AppendUint64(data, math.Float64bits(v))
 	}
@@ -241,6 +281,10 @@ func AppendFloat64s(data []byte, values []float64) []byte {
 
 // Float64s fills to from data, which has 8 bytes for each.
 func Float64s(to []float64, data []byte) {
+	if littleEndian() {
+		copy(view(to), data)
+		return
+	}
 	for i := range to {
 		to[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
 	}
@@ -254,6 +298,10 @@ func appendFloat32s(data []byte, values []float32) []byte {
 }
 
 func float32s(to []float32, data []byte) {
+	if littleEndian() {
+		copy(view(to), data)
+		return
+	}
 	for i := range to {
 		to[i] = math.Float32frombits(binary.LittleEndian.Uint32(data[4*i:]))
 	}
@@ -267,6 +315,10 @@ func appendInt64s(data []byte, values []int64) []byte {
 }
 
 func int64s(to []int64, data []byte) {
+	if littleEndian() {
+		copy(view(to), data)
+		return
+	}
 	for i := range to {
 		to[i] = int64(binary.LittleEndian.Uint64(data[8*i:]))
 	}

@@ -1,0 +1,148 @@
+package process
+
+import (
+	"io"
+	"log/slog"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// FuzzLog: whatever a plugin prints is taken, and what is kept is text.
+func FuzzLog(f *testing.F) {
+	for _, seed := range []string{`{"@level":1}`, `{"@message":"x","@level":"error","@timestamp":{}}`, "{", "a\xffb\nc", "\n\n", strings.Repeat("x", 9000), `{"@message":"` + strings.Repeat(`\u0000`, 100) + `"}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		l := &pluginLog{log: slog.New(slog.NewJSONHandler(io.Discard, nil))}
+		for _, part := range [][]byte{data, data} {
+			if n, err := l.Write(part); n != len(part) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		l.flush()
+		if tail := l.tail(); !utf8.ValidString(tail) || len(tail) > 1100 || strings.ContainsAny(tail, "\n\x00") {
+			t.Errorf("%q", tail)
+		}
+	})
+}
+
+// FuzzStat: what follows a process's name is found whatever the name is.
+func FuzzStat(f *testing.F) {
+	f.Add("1 (x) S 2 3 4")
+	f.Add("1 (a) R (b)) T 7 8 9")
+	f.Add("")
+	f.Add(")")
+	f.Fuzz(func(t *testing.T, text string) {
+		parseStat([]byte(text))
+		got := parseStat([]byte("12 (" + strings.ReplaceAll(text, ")", "") + ") T 5 6 7"))
+		if got.state != 'T' || got.parent != 5 || got.pgrp != 6 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// FuzzKeeper: whatever a keeper is told, it ends nothing that it was not told of, and
+// removes nothing but a private directory.
+func FuzzKeeper(f *testing.F) {
+	f.Add("+0\n")
+	f.Add("-1\n+1\n")
+	f.Add("done\n")
+	f.Add("+x\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, line := range strings.Split(text, "\n") {
+			if pid, err := strconv.Atoi(strings.TrimLeft(line, "+-")); err == nil && pid > 1 {
+				return // it would be a real process
+			}
+		}
+		dir := t.TempDir()
+		_ = keep(strings.NewReader(text), dir)
+		if _, err := os.Stat(dir); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestLog(t *testing.T) {
+	var out strings.Builder
+	l := &pluginLog{log: slog.New(slog.NewTextHandler(&out, nil))}
+	_, _ = l.Write([]byte("one\ntw"))
+	_, _ = l.Write([]byte("o\n" + strings.Repeat("y", 5000) + "\nthree"))
+	l.flush()
+	for _, want := range []string{"text=one cut=false", "text=two cut=false", "cut=true", "text=three cut=false"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is not in %s", want, out.String())
+		}
+	}
+	out.Reset()
+	for range 1000 {
+		_, _ = l.Write([]byte("spam\n"))
+	}
+	l.flush()
+	if n := strings.Count(out.String(), "text=spam"); n > 2*linesPerSecond || !strings.Contains(out.String(), "dropped=") {
+		t.Errorf("%d lines: %s", n, out.String())
+	}
+}
+
+// TestBackoff: the first restart is at once, the others wait ever longer, with jitter,
+// up to a minute.
+func TestBackoff(t *testing.T) {
+	if d := backoff(1, 0.9); d != 0 {
+		t.Errorf("%v", d)
+	}
+	last := time.Duration(0)
+	for n := 2; n < 40; n++ {
+		d := backoff(n, 0.5)
+		if d < last || d > mostBackoff {
+			t.Errorf("%d: %v after %v", n, d, last)
+		}
+		if low, high := backoff(n, 0), backoff(n, math.Nextafter(1, 0)); low >= d || high <= d {
+			t.Errorf("%d: no jitter: %v, %v, %v", n, low, d, high)
+		}
+		last = d
+	}
+	if last != mostBackoff || backoff(2, 0.5) != firstBackoff {
+		t.Errorf("%v", last)
+	}
+}
+
+// TestSweep: what a host has left that was killed together with its keeper is removed
+// by the next one; what a host has that lives is not.
+func TestSweep(t *testing.T) {
+	tmp, err := os.MkdirTemp("/tmp", "p") // short: the names of sockets are bounded
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(tmp)
+	t.Setenv("TMPDIR", tmp)
+	one := &Backend{}
+	if err := one.makeDir(); err != nil {
+		t.Fatal(err)
+	}
+	two := &Backend{}
+	if err := two.makeDir(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(one.dir); err != nil {
+		t.Errorf("a living host's is gone: %v", err)
+	}
+	if err := one.lock.Close(); err != nil { // as when it was killed
+		t.Fatal(err)
+	}
+	three := &Backend{}
+	if err := three.makeDir(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(one.dir); !os.IsNotExist(err) {
+		t.Errorf("a dead host's is still there: %v", err)
+	}
+	for _, b := range []*Backend{two, three} {
+		if err := b.lock.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
