@@ -65,6 +65,53 @@ func TestPluginCommands(t *testing.T) {
 	}
 }
 
+// TestProcessPluginCommands: from nothing to served, for a program in Go and one in
+// Python, whose interpreter is made with its requirements.
+func TestProcessPluginCommands(t *testing.T) {
+	for language, want := range map[string]string{"go": "model/detector", "python": "model/detector.py"} {
+		t.Run(language, func(t *testing.T) {
+			dir := t.TempDir()
+			project, models := filepath.Join(dir, "mine"), filepath.Join(dir, "models")
+			run := func(want string, args ...string) {
+				t.Helper()
+				out, errs, err := command(t, nil, args...)
+				if err != nil || !strings.Contains(out, want) {
+					t.Fatalf("%v: %v\n%s%s", args, err, out, errs)
+				}
+			}
+			run("wrote "+project, "plugin", "new", "--process", "--lang", language, "--dir", project, "mine")
+			if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
+				t.Errorf("%v", err)
+			}
+			run("built "+filepath.Join(project, want), "plugin", "build", project)
+			run("the plugin conforms", "plugin", "test", project, "--calls", "200")
+			run("rows/s", "plugin", "bench", project, "--duration", "1ms")
+			run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models)
+			// A host runs it when it is allowed to, and not before.
+			out, _, err := command(t, nil, "model", "verify", models)
+			if err == nil || !strings.Contains(out, "switch it on under backends in plugins.yaml") {
+				t.Errorf("%v: %s", err, out)
+			}
+			user := ""
+			if os.Geteuid() == 0 {
+				user = "root" // the interpreter may be in root's own folder
+			}
+			file := filepath.Join(dir, "plugins.yaml")
+			text := fmt.Sprintf("backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", user, models)
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run("1 of 1 models can be served", "model", "verify", models, "--config", file)
+			address, stop := startServe(t, "--config", file, "--models", models, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir())
+			defer stop()
+			answer := fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id": "mine", "data": [8, 155, 62, 26, 495, 34, 0.543, 46], "return_explanation": true}`)
+			if !strings.Contains(answer, `"is_anomaly":true`) || !strings.Contains(answer, `"contributions"`) {
+				t.Error(answer)
+			}
+		})
+	}
+}
+
 // TestFit: each reference detector is fitted to a CSV file and served; ECOD, COPOD
 // and HBOS give PyOD's scores.
 func TestFit(t *testing.T) {

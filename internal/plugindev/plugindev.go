@@ -180,11 +180,11 @@ func New(from Sources, language string, process bool, name, dir string) (err err
 
 // process adds what a process plugin has beside its language's template.
 func (l Language) process(from Sources, dir, to, name string) error {
-	edits := []string{"backend: wasm", "backend: process", "artifact: " + Module, "artifact: " + l.Artifact}
+	artifact := "artifact: " + l.Artifact
 	if l.Name == "python" {
-		edits[3] += "\ncommand: [python3, " + l.Artifact + "]\nlimits: {memory: 1GiB}"
+		artifact += "\ncommand: [python3, " + l.Artifact + "]\nlimits: {memory: 1GiB}"
 	}
-	if err := edit(filepath.Join(dir, ModelDir, "model.yaml"), edits...); err != nil {
+	if err := edit(filepath.Join(dir, ModelDir, "model.yaml"), [2]string{"backend: wasm", "backend: process"}, [2]string{"artifact: " + Module, artifact}); err != nil {
 		return err
 	}
 	if l.Name == "python" {
@@ -208,16 +208,16 @@ func (l Language) process(from Sources, dir, to, name string) error {
 }
 
 // edit replaces texts in a file, each of which must be there.
-func edit(file string, pairs ...string) error {
+func edit(file string, pairs ...[2]string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	for i := 0; i < len(pairs); i += 2 {
-		if !bytes.Contains(data, []byte(pairs[i])) {
-			return fmt.Errorf("%s does not have %q", file, pairs[i])
+	for _, p := range pairs {
+		if !bytes.Contains(data, []byte(p[0])) {
+			return fmt.Errorf("%s does not have %q", file, p[0])
 		}
-		data = bytes.Replace(data, []byte(pairs[i]), []byte(pairs[i+1]), 1)
+		data = bytes.Replace(data, []byte(p[0]), []byte(p[1]), 1)
 	}
 	return os.WriteFile(file, data, 0o644) //nolint:gosec // a model is no secret
 }

@@ -30,7 +30,7 @@ func serveRaw(fault string) {
 }
 
 // GRPCServer implements plugin.GRPCPlugin.
-func (r *raw) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+func (r *raw) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // the interface's
 	pluginv1.RegisterScorerServer(s, r)
 	return nil
 }
