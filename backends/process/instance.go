@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -208,8 +209,8 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 		in.Features = append(in.Features, &pluginv1.Feature{Name: f.Name, Dtype: f.DType.String()})
 	}
 	if _, err := i.api.Configure(ctx, in); err != nil {
-		if ctx.Err() != nil {
-			return fmt.Errorf("it was not configured in time: %w", ctx.Err())
+		if ctx.Err() != nil || overdue(ctx, err) {
+			return fmt.Errorf("it was not configured in time: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded))
 		}
 		if cause := i.proc.ended(); cause != nil {
 			return cause

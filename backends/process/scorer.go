@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,14 +223,23 @@ func (s *scorer) call(ctx context.Context, call func(*instance) error) error {
 	case err == nil, errors.As(err, &rows), errors.Is(err, wire.ErrMalformed):
 		s.pool.release(i)
 		return err
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, overdue(ctx, err):
 		s.wait(i)
-		return ctx.Err()
+		return cmp.Or(ctx.Err(), context.DeadlineExceeded)
 	case status.Code(err) == codes.Unavailable, i.proc.over():
 		return s.lost(i, err)
 	}
 	s.pool.release(i)
 	return translate(err)
+}
+
+// overdue reports whether a call ended with its deadline, which the other side may
+// notice first.
+func overdue(ctx context.Context, err error) bool {
+	const skew = 20 * time.Millisecond
+	code := status.Code(err)
+	deadline, ok := ctx.Deadline()
+	return ok && (code == codes.Canceled || code == codes.DeadlineExceeded) && time.Until(deadline) < skew
 }
 
 // lost finds out whether the process is, or only asks for the call to be made again.
