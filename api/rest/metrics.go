@@ -77,9 +77,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(m.rows, s.Rows, st.ID, st.Version)
 		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
 		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
-		if st.Model.Manifest.Stateful {
-			counter(m.resets, st.Model.Resets(), st.ID, st.Version)
-		}
+		counter(m.resets, st.Model.Resets(), st.ID, st.Version)
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)
 		}
