@@ -271,7 +271,8 @@ func (i *instance) check(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		limited, cancel := context.WithTimeout(ctx, healthWait)
+		// A call may hold up a plugin that has one thread, such as Python's.
+		limited, cancel := context.WithTimeout(ctx, max(healthWait, i.program.model.Limits.Timeout+healthEvery))
 		answer, err := health.Check(limited, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
 		cancel()
 		switch {

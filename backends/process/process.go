@@ -113,14 +113,18 @@ func sweep(parent string) {
 	}
 }
 
-// removeAll removes a directory although others below it are read-only.
+// removeAll removes a directory although others below it are read-only. That does
+// not hinder root, who must change no modes where a plugin's user could have put a
+// link.
 func removeAll(dir string) error {
-	_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o700) //nolint:gosec // a directory
-		}
-		return nil
-	})
+	if os.Geteuid() != 0 {
+		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+			if err == nil && d.IsDir() {
+				_ = os.Chmod(path, 0o700) //nolint:gosec // a directory
+			}
+			return nil
+		})
+	}
 	if err := os.RemoveAll(dir); err != nil {
 		return fmt.Errorf("removing a private directory: %w", err)
 	}

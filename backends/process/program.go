@@ -168,18 +168,19 @@ const (
 
 // spec is how one process of the program is started.
 func (p *program) spec(sockets string, env []string) spec {
+	var own []string // first: where a name is there twice, the first one counts
+	for name, value := range p.backend.cfg.Env {
+		own = append(own, name+"="+value)
+	}
 	s := spec{
 		Parent: os.Getpid(), Path: p.path, Args: p.args, Dir: p.modelDir(), UID: -1, GID: -1,
 		AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
-		Env: append(env,
+		Env: append(append(own, env...),
 			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, process.ParentEnv+"="+strconv.Itoa(os.Getpid()),
 			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),
 	}
 	if u := p.backend.user; u.other {
 		s.UID, s.GID, s.Processes = u.uid, u.gid, maxProcesses
-	}
-	for name, value := range p.backend.cfg.Env {
-		s.Env = append(s.Env, name+"="+value)
 	}
 	return s
 }

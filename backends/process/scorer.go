@@ -257,7 +257,10 @@ func (s *scorer) lost(i *instance, err error) error {
 	}
 	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
 	s.pool.release(i)
-	<-i.proc.done
+	select {
+	case <-i.proc.done:
+	case <-time.After(endWait): // it cannot be killed, such as in a driver
+	}
 	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
 }
 

@@ -1,0 +1,152 @@
+package process_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// TestState: a stateful plugin has one process; a new one starts from the last
+// snapshot; a batch is not scored twice.
+func TestState(t *testing.T) {
+	a := artifact(t, `"stateful":true`, xy+"processes: 3\n")
+	s := open(t, backend(t, a, nil), a)
+	if i := s.Info(); !i.Stateful || i.Concurrency != 1 || len(processes(t)) != 1 {
+		t.Errorf("%+v", i)
+	}
+	learn := func(n int) {
+		t.Helper()
+		if err := s.(sdk.Learner).Learn(t.Context(), rows(s.Info().Features, make([]float64, 2*n)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	learned := func() float64 {
+		t.Helper()
+		got, err := score(t, s, 1, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got[0]
+	}
+	learn(5)
+	keeper := s.(sdk.Snapshotter)
+	state, err := keeper.Save(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	learn(2)
+	if n := learned(); n != 7 {
+		t.Errorf("%v", n)
+	}
+	if _, err := score(t, s, -1001, 0); err == nil || errors.As(err, new(*backends.DownError)) {
+		t.Errorf("a crash: %v", err)
+	}
+	if n := learned(); n != 5 {
+		t.Errorf("after a crash %v", n)
+	}
+	if n := s.(sdk.Resetter).Resets(); n != 1 {
+		t.Errorf("%d resets", n)
+	}
+	if err := keeper.Load(t.Context(), []byte("nonsense!")); err == nil || !strings.Contains(err.Error(), "a state has 8 bytes") {
+		t.Errorf("%v", err)
+	}
+	if n := learned(); n != 5 {
+		t.Errorf("after a state that was refused %v", n)
+	}
+	learn(3)
+	if err := keeper.Load(t.Context(), state); err != nil || learned() != 5 {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestNothingIsLeft: after closing there is no process, not even one that a plugin
+// has started, and no file.
+func TestNothingIsLeft(t *testing.T) {
+	before, err := filepath.Glob(filepath.Join(os.TempDir(), "pynomaly-process-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := artifact(t, `"fault":"children"`, xy+"processes: 2\n")
+	b := backend(t, a, nil)
+	s, err := b.Open(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "both are up, with a child each", func() bool { return len(processes(t)) == 4 })
+	sockets := 0
+	for _, pid := range processes(t) {
+		sockets += len(found(t, fmt.Sprintf("/proc/%d/cwd/../*/plugin*", pid)))
+	}
+	if sockets != 0 {
+		t.Errorf("%d sockets can still be connected to", sockets)
+	}
+	if err := errors.Join(s.Close(), b.Close()); err != nil {
+		t.Error(err)
+	}
+	if left := processes(t); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	after, err := filepath.Glob(filepath.Join(os.TempDir(), "pynomaly-process-*"))
+	if err != nil || len(after) > len(before) {
+		t.Errorf("left: %v, %v", after, err)
+	}
+}
+
+func found(t testing.TB, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// TestBytesThatWereChecked: what runs is what was read, whatever happens to the file
+// meanwhile; a model's files cannot be changed by the plugin.
+func TestBytesThatWereChecked(t *testing.T) {
+	a := artifact(t, "", xy)
+	script := []byte("#!/bin/sh\nif echo x 2>/dev/null >>plugin.json; then echo could write >&2; fi\nls -l >&2\nexit 5\n")
+	a.Bytes, a.Manifest.Command = script, []string{"plugin"}
+	b := backend(t, a, nil)
+	_, err := b.Open(t.Context(), a)
+	if err == nil || !strings.Contains(err.Error(), "exit status 5") || (os.Geteuid() == 0 && strings.Contains(err.Error(), "could write")) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestManyAtOnce: plugins that start and end at once do not disturb each other.
+func TestManyAtOnce(t *testing.T) {
+	a := artifact(t, "", xy)
+	b := backend(t, a, nil)
+	var scored atomic.Int64
+	var wg sync.WaitGroup
+	for n := range 6 {
+		wg.Go(func() {
+			s, err := b.Open(t.Context(), a)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got, err := score(t, s, float64(n), 1); err != nil || got[0] != float64(n+1) {
+				t.Errorf("%v, %v", got, err)
+			}
+			scored.Add(1)
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if scored.Load() != 6 || len(processes(t)) != 0 {
+		t.Errorf("%d scored; left: %v", scored.Load(), processes(t))
+	}
+}
