@@ -79,6 +79,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 			i.proc = &proc{
 				name: p.model.ID, exe: p.backend.cfg.Exe, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)),
 				binary: p.binary, keeper: p.backend.keeper, log: log, sockets: sockets, done: make(chan struct{}),
+				cgroups: p.backend.cgroups, memory: p.model.Limits.Memory,
 			}
 			starting.Store(i.proc)
 			return i.proc, nil

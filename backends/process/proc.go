@@ -30,6 +30,8 @@ type proc struct {
 	keeper  *keeper
 	log     *pluginLog
 	sockets string // where its sockets may lie
+	cgroups *cgroups
+	memory  int64 // for its group
 
 	first *io.PipeReader // the first line of its standard output
 	pid   int
@@ -82,6 +84,10 @@ func (p *proc) live(started chan<- error) {
 	early := p.cause // it was ended before it began
 	p.mu.Unlock()
 	err = errors.Join(early, p.keeper.add(p.pid))
+	var limited *group
+	if err == nil && p.cgroups != nil {
+		limited, err = p.cgroups.make(p.pid, p.memory)
+	}
 	if err == nil {
 		_, err = gate.w.Write([]byte{1})
 	}
@@ -97,6 +103,9 @@ func (p *proc) live(started chan<- error) {
 	waitFor(p.pid)
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // what it started; its own number is not free yet
 	_ = p.keeper.remove(p.pid)                // which only means that the keeper tries in vain
+	if limited != nil {
+		limited.end()
+	}
 	p.mu.Lock()
 	p.reaped = true
 	ended := cmd.Wait()

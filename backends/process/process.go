@@ -26,6 +26,7 @@ type Config struct {
 	Allow  []Allowed
 	User   string            // runs the plugins; must be given where the host is root
 	Env    map[string]string // is added to a plugin's environment
+	Cgroup string            // directory of a cgroup whose children may be limited; empty: the host's own, if it may
 	Random func() float64    // in [0, 1), for the jitter of restarts
 	Log    *slog.Logger
 	Exe    string // the host's binary, in its helper roles; empty: this one
@@ -39,6 +40,7 @@ type Backend struct {
 	dir         string   // private; one directory below it for each plugin
 	lock        *os.File // of dir
 	keeper      *keeper
+	cgroups     *cgroups // nil: there are none
 	plugins     atomic.Int64
 	closing     sync.Once
 }
@@ -51,6 +53,9 @@ func New(cfg Config) *Backend {
 	}
 	var err error
 	if b.user, err = lookUp(cfg.User); err == nil {
+		b.cgroups, err = openCgroups(cfg.Cgroup)
+	}
+	if err == nil {
 		err = b.makeDir()
 	}
 	if err != nil {
@@ -83,13 +88,28 @@ func (b *Backend) makeDir() error {
 	if err := syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		return fmt.Errorf("locking the private directory: %w", err)
 	}
+	if b.cgroups == nil {
+		return nil
+	}
+	// For the keeper, and for the host that finds this directory left behind.
+	if err := os.WriteFile(filepath.Join(b.dir, cgroupFile), []byte(b.cgroups.prefix()), 0o600); err != nil {
+		return fmt.Errorf("making a private directory: %w", err)
+	}
 	return nil
 }
 
 const (
-	lockFile = "lock"
-	maxTemp  = 40
+	lockFile   = "lock"
+	cgroupFile = "cgroup"
+	maxTemp    = 40
 )
+
+// endGroupsOf ends the groups of the host whose private directory this is.
+func endGroupsOf(dir string) {
+	if prefix, err := os.ReadFile(filepath.Join(dir, cgroupFile)); err == nil {
+		endGroups(string(prefix))
+	}
+}
 
 // sweep removes the directories of hosts that are gone, and whose keeper is, too.
 func sweep(parent string) {
@@ -107,6 +127,7 @@ func sweep(parent string) {
 			continue // it is just being made, or removed
 		}
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			endGroupsOf(dir)
 			_ = removeAll(dir) // it only takes room
 		}
 		_ = f.Close()

@@ -98,6 +98,8 @@ func (l *text) String() string {
 	return l.buf.String()
 }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 func logger() (*text, *slog.Logger) {
 	l := &text{}
 	return l, slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))

@@ -179,6 +179,9 @@ func (p *program) spec(sockets string, env []string) spec {
 			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, process.ParentEnv+"="+strconv.Itoa(os.Getpid()),
 			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),
 	}
+	if p.backend.cgroups != nil {
+		s.AddressSpace = 0 // the group counts what is used, not what is reserved
+	}
 	if u := p.backend.user; u.other {
 		s.UID, s.GID, s.Processes = u.uid, u.gid, maxProcesses
 	}

@@ -42,8 +42,8 @@ type spec struct {
 	Dir          string   `json:"dir"`
 	UID          int      `json:"uid"` // -1: stays
 	GID          int      `json:"gid"`
-	AddressSpace uint64   `json:"address_space"`
-	Processes    uint64   `json:"processes"` // of the user, together; 0: no limit
+	AddressSpace uint64   `json:"address_space"` // 0: no limit
+	Processes    uint64   `json:"processes"`     // of the user, together; 0: no limit
 }
 
 // The file descriptors that the host hands over beside the standard ones.
@@ -69,7 +69,10 @@ func become(argument string) error {
 	if err := gate.Close(); err != nil {
 		return fmt.Errorf("waiting for the host: %w", err)
 	}
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles, unix.RLIMIT_AS: s.AddressSpace}
+	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles}
+	if s.AddressSpace > 0 {
+		limits[unix.RLIMIT_AS] = s.AddressSpace
+	}
 	if s.Processes > 0 {
 		limits[unix.RLIMIT_NPROC] = s.Processes
 	}
@@ -139,6 +142,7 @@ func keep(in io.Reader, dir string) error {
 	if !strings.HasPrefix(filepath.Base(dir), dirPrefix) {
 		return fmt.Errorf("%s is no private directory", dir)
 	}
+	endGroupsOf(dir)
 	var err error
 	for range 20 { // the last of them may be writing yet
 		if err = removeAll(dir); err == nil {

@@ -130,7 +130,7 @@ func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.
 	}
 	if cfg.Backends.Process.Enabled {
 		p := cfg.Backends.Process
-		c := process.Config{User: p.User, Env: p.Env, Random: rand.Float64, Log: logs.Named(log, "process")}
+		c := process.Config{User: p.User, Env: p.Env, Cgroup: p.Cgroup, Random: rand.Float64, Log: logs.Named(log, "process")}
 		for _, a := range p.Allow {
 			c.Allow = append(c.Allow, process.Allowed{Path: a.Path, Digests: a.Digests})
 		}

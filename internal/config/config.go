@@ -99,6 +99,7 @@ type Process struct {
 	Allow   []Allowed
 	User    string
 	Env     map[string]string
+	Cgroup  string
 }
 
 // Allowed is a directory that plugins may come from, and their digests.
@@ -164,7 +165,7 @@ func Decode(data []byte) (*Config, error) {
 		"backends": y.Object(y.Fields{
 			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe)}),
 			"wasm": y.Object(y.Fields{"enabled": y.Bool(&b.WASM.Enabled), "cache_dir": y.String(&b.WASM.CacheDir), "max_memory": y.Bytes(&b.WASM.MaxMemory)}),
-			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "env": y.StringMap(&b.Process.Env), "allow": y.List(func(int) y.Field {
+			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "env": y.StringMap(&b.Process.Env), "cgroup": y.String(&b.Process.Cgroup), "allow": y.List(func(int) y.Field {
 				b.Process.Allow = append(b.Process.Allow, Allowed{})
 				a := &b.Process.Allow[len(b.Process.Allow)-1]
 				return y.Object(y.Fields{"path": y.String(&a.Path), "digests": y.Strings(&a.Digests)})

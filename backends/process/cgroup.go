@@ -1,0 +1,107 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// cgroups makes a group (version 2) for each process of a plugin, below a directory
+// that the host may write to; nil: there is none, and limits are set otherwise.
+type cgroups struct {
+	dir  string
+	made atomic.Int64
+}
+
+// openCgroups takes the configured directory, which must do, or else the host's own
+// group, if it is one that may have groups below it.
+func openCgroups(configured string) (*cgroups, error) {
+	if configured != "" {
+		if err := usable(configured); err != nil {
+			return nil, fmt.Errorf("backends.process.cgroup: %w", err)
+		}
+		return &cgroups{dir: configured}, nil
+	}
+	text, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return nil, nil // no groups here
+	}
+	for line := range strings.Lines(string(text)) {
+		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
+		if dir := filepath.Join("/sys/fs/cgroup", own); ok && usable(dir) == nil {
+			return &cgroups{dir: dir}, nil
+		}
+	}
+	return nil, nil
+}
+
+// usable says why groups below a directory cannot be made, or would limit nothing.
+func usable(dir string) error {
+	have, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
+	if err != nil {
+		return fmt.Errorf("%s is no cgroup (version 2): %w", dir, err)
+	}
+	for _, controller := range []string{"memory", "pids"} {
+		if !strings.Contains(" "+strings.TrimSpace(string(have))+" ", " "+controller+" ") {
+			return fmt.Errorf("%s does not hand on the controller %s: write +%s to its cgroup.subtree_control", dir, controller, controller)
+		}
+	}
+	probe, err := os.MkdirTemp(dir, "pynomaly-probe-")
+	if err != nil {
+		return fmt.Errorf("making a cgroup: %w", err)
+	}
+	return os.Remove(probe)
+}
+
+// prefix begins the names of this host's groups.
+func (c *cgroups) prefix() string {
+	return filepath.Join(c.dir, "pynomaly-"+strconv.Itoa(os.Getpid())+"-")
+}
+
+// group is a process's.
+type group struct{ dir string }
+
+// make makes a group with limits, and puts a process into it.
+func (c *cgroups) make(pid int, memory int64) (*group, error) {
+	g := &group{dir: c.prefix() + strconv.FormatInt(c.made.Add(1), 10)}
+	if err := os.Mkdir(g.dir, 0o755); err != nil { //nolint:gosec // as the kernel makes them
+		return nil, fmt.Errorf("making a cgroup: %w", err)
+	}
+	_ = g.write("memory.swap.max", "0") // there may be no swap
+	for _, setting := range [][2]string{
+		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.Itoa(maxProcesses)}, {"cgroup.procs", strconv.Itoa(pid)},
+	} {
+		if err := g.write(setting[0], setting[1]); err != nil {
+			return nil, errors.Join(fmt.Errorf("limiting a cgroup: %w", err), os.Remove(g.dir))
+		}
+	}
+	return g, nil
+}
+
+func (g *group) write(name, value string) error {
+	return os.WriteFile(filepath.Join(g.dir, name), []byte(value), 0o644) //nolint:gosec // as the kernel makes them
+}
+
+// end ends what is left in a group, wherever it went, and removes it.
+func (g *group) end() {
+	_ = g.write("cgroup.kill", "1")
+	for range 50 { // the last of them may be ending yet
+		if err := os.Remove(g.dir); err == nil || errors.Is(err, os.ErrNotExist) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// endGroups ends the groups of a host that is gone.
+func endGroups(prefix string) {
+	left, _ := filepath.Glob(prefix + "*")
+	for _, dir := range left {
+		(&group{dir: dir}).end()
+	}
+}
