@@ -24,6 +24,7 @@ type server struct {
 	pluginv1.UnimplementedScorerServer
 	detector Detector
 	slots    chan struct{} // calls that the detector takes at once
+	batches  sync.Pool     // of *sdk.Batch
 
 	mu       sync.Mutex
 	opening  bool
@@ -154,7 +155,12 @@ func (s *server) call(ctx context.Context, recv func() (*pluginv1.ScoreChunk, er
 	if err != nil {
 		return nil, err
 	}
-	in, err := wire.Receive(features, recv)
+	in, ok := s.batches.Get().(*sdk.Batch)
+	if !ok {
+		in = sdk.NewBatch(features)
+	}
+	defer s.batches.Put(in) // the detector keeps nothing of it
+	err = wire.ReceiveInto(in, recv)
 	if errors.Is(err, wire.ErrMalformed) {
 		return nil, status.Error(codes.Internal, err.Error())
 	}

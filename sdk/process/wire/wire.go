@@ -143,26 +143,37 @@ func column(c *sdk.Column) *pluginv1.Column {
 // after the last chunk. What it takes grows with what has arrived, not with what
 // was announced.
 func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) (*sdk.Batch, error) {
-	first, err := recv()
-	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: there is no first chunk", ErrMalformed)
-	}
-	if err != nil {
+	out := sdk.NewBatch(features)
+	if err := ReceiveInto(out, recv); err != nil {
 		return nil, err
 	}
-	if first.GetRows() > MaxRows {
-		return nil, fmt.Errorf("%w: %d rows; at most %d are taken", ErrMalformed, first.GetRows(), MaxRows)
+	return out, nil
+}
+
+// ReceiveInto is Receive with a batch that is used again. After an error its rows are
+// undefined.
+func ReceiveInto(out *sdk.Batch, recv func() (*pluginv1.ScoreChunk, error)) error {
+	features := out.Features()
+	first, err := recv()
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: there is no first chunk", ErrMalformed)
 	}
-	out, rows := sdk.NewBatch(features), int(first.GetRows())
+	if err != nil {
+		return err
+	}
+	if first.GetRows() > MaxRows {
+		return fmt.Errorf("%w: %d rows; at most %d are taken", ErrMalformed, first.GetRows(), MaxRows)
+	}
+	rows := int(first.GetRows())
 	if m := first.GetMatrix(); m != nil {
-		return out, receiveMatrix(out, rows, m, recv)
+		return receiveMatrix(out, rows, m, recv)
 	}
 	if out.Dense() != 0 || len(first.GetColumns()) != len(features) {
-		return nil, fmt.Errorf("%w: %d columns for %d features", ErrMalformed, len(first.GetColumns()), len(features))
+		return fmt.Errorf("%w: %d columns for %d features", ErrMalformed, len(first.GetColumns()), len(features))
 	}
 	for j, c := range first.GetColumns() {
 		if err := checkColumn(features[j], c, rows); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	out.Resize(rows)
@@ -170,9 +181,9 @@ func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) 
 		takeColumn(out.Column(j), c)
 	}
 	if _, err := recv(); !errors.Is(err, io.EOF) {
-		return nil, errors.Join(fmt.Errorf("%w: there is more than the columns", ErrMalformed), err)
+		return errors.Join(fmt.Errorf("%w: there is more than the columns", ErrMalformed), err)
 	}
-	return out, nil
+	return nil
 }
 
 // receiveMatrix fills a batch with the data of a matrix as it comes.
@@ -186,6 +197,7 @@ func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pl
 	if want > maxMatrix {
 		return fmt.Errorf("%w: a matrix of %d bytes; at most %d are taken", ErrMalformed, want, maxMatrix)
 	}
+	to.Resize(0)
 	have, values := 0, 0 // bytes that came; values that were taken
 	var part []byte      // of a value that two chunks share
 	for {
