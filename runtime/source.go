@@ -45,6 +45,7 @@ type contents struct {
 	files    map[string][]byte
 	identity string // of everything that was read
 	dir      string // of the model, where its links lead
+	below    string // the same, relative to the models directory: what is read is what dir names
 }
 
 // handed is what a backend is given.
@@ -61,13 +62,19 @@ func read(root *os.Root, at Location) (*contents, error) {
 	if dir, err := filepath.EvalSymlinks(c.dir); err == nil {
 		c.dir = dir
 	}
+	c.below = at.Dir
+	if base, err := filepath.EvalSymlinks(root.Name()); err == nil {
+		if way, err := filepath.Rel(base, c.dir); err == nil && filepath.IsLocal(way) {
+			c.below = filepath.ToSlash(way)
+		}
+	}
 	if dir, err := filepath.Abs(c.dir); err == nil {
 		c.dir = dir
 	}
 	if at.File != "" {
 		c.manifest = derive(at)
 	} else {
-		raw, err := readFile(root, path.Join(at.Dir, manifest.FileName), 1<<20)
+		raw, err := readFile(root, path.Join(c.below, manifest.FileName), 1<<20)
 		if err != nil {
 			return nil, err
 		}
@@ -87,25 +94,25 @@ func read(root *os.Root, at Location) (*contents, error) {
 		return nil, errors.New("the manifest names no artifact")
 	}
 	if m.Artifact == "" { // a command is made of files alone
-		if err := c.readFiles(root, at); err != nil {
+		if err := c.readFiles(root); err != nil {
 			return nil, err
 		}
 		c.digest = c.filesDigest()
 		return c, nil
 	}
 	var err error
-	if c.artifact, err = readFile(root, path.Join(at.Dir, m.Artifact), maxArtifactBytes); err != nil {
+	if c.artifact, err = readFile(root, path.Join(c.below, m.Artifact), maxArtifactBytes); err != nil {
 		return nil, fmt.Errorf("reading the artifact: %w", err)
 	}
 	c.digest = digest(c.artifact)
 	if m.Digest != "" && m.Digest != c.digest {
 		return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.digest, m.Digest)
 	}
-	return c, c.readFiles(root, at)
+	return c, c.readFiles(root)
 }
 
 // readFiles reads what the manifest names beside the artifact.
-func (c *contents) readFiles(root *os.Root, at Location) error {
+func (c *contents) readFiles(root *os.Root) error {
 	names := map[string]bool{}
 	for name := range c.manifest.Files {
 		names[name] = true
@@ -116,7 +123,7 @@ func (c *contents) readFiles(root *os.Root, at Location) error {
 	identity := sha256.New()
 	fmt.Fprintf(identity, "%s %x", c.digest, sha256.Sum256(c.raw))
 	for _, name := range sortedKeys(names) {
-		data, err := readFile(root, path.Join(at.Dir, name), maxSideFileBytes)
+		data, err := readFile(root, path.Join(c.below, name), maxSideFileBytes)
 		if err != nil {
 			return err
 		}

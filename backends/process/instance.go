@@ -16,7 +16,9 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -41,6 +43,7 @@ type instance struct {
 
 	watching sync.WaitGroup
 	stop     context.CancelFunc // of watching
+	checked  context.Context    //nolint:containedctx // of check, which begins when the plugin serves
 
 	busy   int  // calls; the pool's
 	broken bool // it is not called any more; the pool's
@@ -96,6 +99,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
 			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
 			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
+			grpc.WithChainStreamInterceptor(withoutBroker),
 			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
 			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
 		},
@@ -140,7 +144,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	for _, path := range left {
 		_ = os.Remove(path) // it goes with the directory at the latest
 	}
-	i.watching.Go(func() { i.check(watch) })
+	i.checked = watch
 	return i, nil
 }
 
@@ -178,9 +182,18 @@ func (dispensed) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 	return conn, nil
 }
 
+// withoutBroker keeps go-plugin from its broker, which nothing here needs, and which
+// keeps whatever a plugin sends.
+func withoutBroker(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	if method == "/plugin.GRPCBroker/StartStream" {
+		return nil, status.Error(codes.Unimplemented, "the broker is not used")
+	}
+	return open(ctx, d, conn, method, opts...)
+}
+
 // describe asks the plugin what it is.
 func (i *instance) describe(ctx context.Context) error {
-	d, err := i.api.Describe(ctx, &pluginv1.DescribeRequest{})
+	d, err := i.api.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(smallAnswer))
 	if err != nil {
 		return fmt.Errorf("asking the plugin what it is: %w", err)
 	}
@@ -209,7 +222,7 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 	for _, f := range features {
 		in.Features = append(in.Features, &pluginv1.Feature{Name: f.Name, Dtype: f.DType.String()})
 	}
-	if _, err := i.api.Configure(ctx, in); err != nil {
+	if _, err := i.api.Configure(ctx, in, grpc.MaxCallRecvMsgSize(smallAnswer)); err != nil {
 		if ctx.Err() != nil || overdue(ctx, err) {
 			return fmt.Errorf("it was not configured in time: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded))
 		}
@@ -258,6 +271,10 @@ func (i *instance) watch(ctx context.Context) {
 		}
 	}
 }
+
+// serves begins to ask the process whether it is well: while it is configured, which
+// may take all that it has, load_timeout bounds it.
+func (i *instance) serves() { i.watching.Go(func() { i.check(i.checked) }) }
 
 // check asks the process whether it is well, until it ends.
 func (i *instance) check(ctx context.Context) {

@@ -59,6 +59,7 @@ func (p *pool) run(first *instance, processes int) {
 		inst := first
 		first = nil
 		if inst != nil {
+			inst.serves()
 			p.change(func() { p.starting--; p.up = append(p.up, inst) })
 		}
 		p.wg.Go(func() { p.work(ctx, n, inst) })
@@ -86,6 +87,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 				continue
 			}
 			since = clock()
+			inst.serves()
 			p.change(func() { p.starting--; p.up = append(p.up, inst) })
 		}
 		select {

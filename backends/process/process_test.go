@@ -3,7 +3,9 @@ package process_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"os"
@@ -222,6 +224,36 @@ func TestTrust(t *testing.T) {
 	b := testkit.Processes(t, link, nil)
 	a.Dir = inside
 	open(t, b, a)
+}
+
+// TestDigestsCoverTheCommand: where digests are listed, nothing runs that they do not
+// cover: no program of the command's own, and no file beside a script.
+func TestDigestsCoverTheCommand(t *testing.T) {
+	dir := t.TempDir()
+	script := []byte("#!/bin/sh\nexit 3\n")
+	b := process.New(process.Config{
+		Allow: []process.Allowed{{Path: dir, Digests: []string{fmt.Sprintf("sha256:%x", sha256.Sum256(script))}}},
+		User:  testkit.PluginUser(), Random: func() float64 { return 0.5 }, Log: discard(),
+	})
+	defer b.Close()
+	for name, c := range map[string]struct {
+		manifest string
+		bytes    []byte
+		files    map[string][]byte
+		want     string
+	}{
+		"no artifact":          {"command: [/bin/sh, -c, 'exit 3']\n", nil, nil, "followed by the artifact"},
+		"an option first":      {"artifact: s\ncommand: [sh, -c, 'exit 3', s]\n", script, nil, "followed by the artifact"},
+		"a program elsewhere":  {"artifact: s\ncommand: [/bin/sh, s]\n", script, nil, "followed by the artifact"},
+		"a file beside it":     {"artifact: s\n", script, map[string][]byte{"json.py": []byte("evil")}, "json.py"},
+		"all of it is listed":  {"artifact: s\n", script, nil, "exit status 3"},
+		"with its interpreter": {"artifact: s\ncommand: [sh, s]\n", script, nil, "exit status 3"},
+	} {
+		a := backends.Artifact{Manifest: decode(t, c.manifest+xy), Bytes: c.bytes, Files: c.files, Dir: dir}
+		if _, err := b.Open(t.Context(), a); !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
 }
 
 func TestUsers(t *testing.T) {

@@ -1,7 +1,6 @@
 package process
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -63,7 +62,7 @@ func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 	}
 	command := a.Manifest.Command
 	switch {
-	case len(command) == 0 && bytes.HasPrefix(a.Bytes, []byte("#!")): // its interpreter opens it by name
+	case len(command) == 0 && isScript(a.Bytes): // its interpreter opens it by name
 		command = []string{a.Manifest.Artifact}
 		files[a.Manifest.Artifact] = a.Bytes
 	case len(command) == 0:

@@ -315,7 +315,7 @@ func (s *scorer) wait(i *instance) {
 // scores makes one call that answers with numbers.
 func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error), in *sdk.Batch, out []float64) error {
 	in, failed := s.convert(in)
-	stream, err := open(ctx)
+	stream, err := open(ctx, grpc.MaxCallRecvMsgSize(answerSize(in.Rows(), len(out))))
 	if err != nil {
 		return err
 	}
@@ -336,6 +336,15 @@ func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.
 	wire.Float64s(out, answer.GetScores())
 	return join(failed, rows)
 }
+
+// Decoded, an answer of many empty errors takes forty times its size: no call may
+// answer with more than it needs.
+const (
+	smallAnswer = 1 << 20
+	rowAnswer   = 256 // bytes for what is wrong with a row
+)
+
+func answerSize(rows, numbers int) int { return 64<<10 + rows*rowAnswer + 8*numbers }
 
 // convert makes the batch that the plugin takes, and lists the rows of it that are
 // not what they should be.

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"google.golang.org/grpc"
+
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
@@ -71,7 +73,7 @@ func (s *stateful) Learn(ctx context.Context, in *sdk.Batch) error {
 		return &sdk.RowErrors{Rows: failed}
 	}
 	return s.again(ctx, func(i *instance) error {
-		stream, err := i.api.Learn(ctx)
+		stream, err := i.api.Learn(ctx, grpc.MaxCallRecvMsgSize(answerSize(in.Rows(), 0)))
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -34,6 +35,11 @@ func (b *Backend) permit(a backends.Artifact) error {
 			continue
 		}
 		inside = true
+		if len(allowed.Digests) > 0 {
+			if err := commandIsCovered(a); err != nil {
+				return err
+			}
+		}
 		if missing = notIn(a, allowed.Digests); len(missing) == 0 {
 			return nil
 		}
@@ -78,7 +84,7 @@ func notIn(a backends.Artifact, digests []string) []string {
 	if a.Manifest.Artifact != "" {
 		check(a.Manifest.Artifact, digestOf(a.Bytes))
 	}
-	if len(a.Manifest.Command) == 0 {
+	if len(a.Manifest.Command) == 0 && !isScript(a.Bytes) {
 		return missing
 	}
 	names := make([]string, 0, len(a.Files))
@@ -90,6 +96,29 @@ func notIn(a backends.Artifact, digests []string) []string {
 		check(name, digestOf(a.Files[name]))
 	}
 	return missing
+}
+
+// isScript reports whether a program is run by an interpreter that it names.
+func isScript(program []byte) bool { return bytes.HasPrefix(program, []byte("#!")) }
+
+// commandIsCovered refuses a command of which digests of files say nothing: one that
+// runs what is no file of the model, or hands the interpreter anything before it.
+func commandIsCovered(a backends.Artifact) error {
+	m := a.Manifest
+	if len(m.Command) == 0 {
+		return nil
+	}
+	own := func(name string) bool {
+		_, listed := a.Files[name]
+		return listed || (m.Artifact != "" && name == m.Artifact)
+	}
+	if own(m.Command[0]) {
+		return nil
+	}
+	if strings.Contains(m.Command[0], "/") || len(m.Command) < 2 || m.Artifact == "" || m.Command[1] != m.Artifact {
+		return fmt.Errorf("%w: where backends.process.allow lists digests, command must be a file of the model, or an interpreter of the host's PATH, by its name, followed by the artifact", backends.ErrRefused)
+	}
+	return nil
 }
 
 func digestOf(data []byte) string {
