@@ -222,7 +222,7 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 	case err != nil:
 		m.Warnings = append(m.Warnings, fmt.Sprintf("it started without its state: the snapshot cannot be used: %v%s", err, r.states.putAside(m)))
 	case state == nil:
-		r.cfg.Log.Info("no state to restore", "model_id", m.ID(), "version", m.Version())
+		m.Warnings = append(m.Warnings, "it started as its files leave it: there is no snapshot of the state of this version's artifact")
 	default:
 		r.cfg.Log.Info("state restored", "model_id", m.ID(), "version", m.Version(), "bytes", len(state))
 	}

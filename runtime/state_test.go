@@ -184,6 +184,9 @@ func TestSnapshots(t *testing.T) {
 	}
 	t.Run("first host", func(t *testing.T) {
 		r := follow(t, dir, f, with)
+		if w := warnings(r, ""); !strings.Contains(w, "there is no snapshot") {
+			t.Errorf("warnings %q", w)
+		}
 		predict(t, r, "m", "", 10)
 		if _, err := r.Unload("m", ""); err != nil {
 			t.Fatal(err)
@@ -206,8 +209,8 @@ func TestSnapshots(t *testing.T) {
 		}
 		writeModel(t, dir, "m", "1.1.0", simple("m", "1.1.0")+online)
 		testkit.Eventually(t, "the new version is loaded", func() bool { _, err := r.Peek("m", "1.1.0"); return err == nil })
-		if out := predict(t, r, "m", "1.1.0", 1); out[0] != 0 {
-			t.Errorf("a new version %v", out)
+		if out := predict(t, r, "m", "1.1.0", 1); out[0] != 0 || !strings.Contains(warnings(r, "1.1.0"), "there is no snapshot") {
+			t.Errorf("a new version %v, %q", out, warnings(r, "1.1.0"))
 		}
 	})
 	t.Run("second host", func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 // that the host may write to; nil: there is none, and limits are set otherwise.
 type cgroups struct {
 	dir  string
+	host string // names this host, and no other one ever
 	made atomic.Int64
 }
 
@@ -60,7 +61,7 @@ func usable(dir string) error {
 
 // prefix begins the names of this host's groups.
 func (c *cgroups) prefix() string {
-	return filepath.Join(c.dir, "pynomaly-"+strconv.Itoa(os.Getpid())+"-")
+	return filepath.Join(c.dir, "pynomaly-"+c.host+"-")
 }
 
 // group is a process's.

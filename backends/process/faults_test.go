@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -177,6 +178,37 @@ func TestPoison(t *testing.T) {
 	}
 	if got, err := score(t, s, -1007, 1); err != nil || got[0] != -1006 {
 		t.Errorf("a plugin that asks to be called again: %v, %v", got, err)
+	}
+}
+
+// TestUnavailable: a plugin that goes on asking to be called again is not: the caller
+// is, later.
+func TestUnavailable(t *testing.T) {
+	a := artifact(t, `"fault":"never"`, xy)
+	s := open(t, backend(t, a, nil), a)
+	var down *backends.DownError
+	if _, err := score(t, s, -1007, 1); !errors.As(err, &down) || !strings.Contains(down.Reason, "warming up") {
+		t.Errorf("%v", err)
+	}
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// TestLongEnvironment: what a plugin is given may be longer than one argument.
+func TestLongEnvironment(t *testing.T) {
+	a := artifact(t, "", xy)
+	b := process.New(process.Config{
+		Allow: []process.Allowed{{Path: a.Dir}}, User: testkit.PluginUser(), Random: func() float64 { return 0.5 }, Log: discard(),
+		Env: map[string]string{"A": strings.Repeat("x", 100_000), "B": strings.Repeat("y", 100_000)},
+	})
+	defer b.Close()
+	s, err := b.Open(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -85,7 +85,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 				cgroups: p.backend.cgroups, memory: p.model.Limits.Memory,
 			}
 			starting.Store(i.proc)
-			return i.proc, nil
+			return i.proc, ctx.Err() // from here on the end of ctx ends the process
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		SkipHostEnv:      true,
@@ -214,7 +214,7 @@ func (i *instance) describe(ctx context.Context) error {
 
 // configure makes the plugin ready for rows of the given features.
 func (i *instance) configure(ctx context.Context, features []sdk.Feature) error {
-	config, err := configJSON(ctx, i.program.model)
+	config, err := configJSON(i.program.model)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // keeper is a process beside the host that ends the plugins' process groups when
@@ -86,6 +87,8 @@ func (k *keeper) close() error {
 	if k.cmd == nil {
 		return nil
 	}
+	patience := time.AfterFunc(endWait, func() { _ = k.cmd.Process.Kill() }) // it may have been stopped
+	defer patience.Stop()
 	_, err := io.WriteString(k.in, keeperDone+"\n")
 	err = errors.Join(err, k.in.Close(), k.cmd.Wait())
 	k.cmd = nil

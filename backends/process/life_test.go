@@ -68,6 +68,27 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestSnapshotThatWillNotLoad: it costs the state, not the model, and counts once.
+func TestSnapshotThatWillNotLoad(t *testing.T) {
+	a := artifact(t, `"stateful":true,"fault":"forgets"`, xy)
+	log, logs := logger()
+	s := open(t, backend(t, a, logs), a)
+	if err := s.(sdk.Learner).Learn(t.Context(), rows(s.Info().Features, 1, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.(sdk.Snapshotter).Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	kill(t, 9)
+	testkit.Eventually(t, "it serves again", func() bool { got, err := score(t, s, 1, 2); return err == nil && got[0] == 0 })
+	if n := s.(sdk.Resetter).Resets(); n != 1 {
+		t.Errorf("%d resets", n)
+	}
+	if !strings.Contains(log.String(), "the last snapshot cannot be loaded") {
+		t.Error("the log does not say so")
+	}
+}
+
 // TestNothingIsLeft: after closing there is no process, not even one that a plugin
 // has started, and no file.
 func TestNothingIsLeft(t *testing.T) {

@@ -70,7 +70,7 @@ func (l *pluginLog) flush() {
 func (l *pluginLog) end() {
 	line, cut := l.line, l.cut
 	l.line, l.cut = l.line[:0], false
-	if now := clock(); now.Sub(l.window) >= time.Second {
+	if now := time.Now(); now.Sub(l.window) >= time.Second {
 		l.told()
 		l.window, l.lines = now, 0
 	}

@@ -15,7 +15,7 @@ import (
 type pool struct {
 	start  func(context.Context) (*instance, error)
 	random func() float64
-	ended  func(*instance, error)     // is told of each end that nobody asked for
+	ended  func(error)                // is told of each end that nobody asked for
 	failed func(error, time.Duration) // is told of each start that failed
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -71,7 +71,7 @@ func (p *pool) run(first *instance, processes int) {
 func (p *pool) work(ctx context.Context, n int, inst *instance) {
 	failures := 0
 	for {
-		since := clock()
+		since := time.Now()
 		if inst == nil {
 			var err error
 			if inst, err = p.start(ctx); err != nil {
@@ -86,7 +86,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 				}
 				continue
 			}
-			since = clock()
+			since = time.Now()
 			inst.serves()
 			p.change(func() { p.starting--; p.up = append(p.up, inst) })
 		}
@@ -97,13 +97,13 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			return
 		}
 		cause := inst.proc.ended()
-		if clock().Sub(since) >= steadyAfter {
+		if time.Since(since) >= steadyAfter {
 			failures = 0
 		}
 		meant := false
 		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error(); meant = inst.meant })
 		inst.end()
-		p.ended(inst, cause)
+		p.ended(cause)
 		inst = nil
 		if meant {
 			continue
@@ -117,7 +117,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 
 // wait lets a worker wait before it starts; false: the pool ends.
 func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) bool {
-	p.change(func() { p.starting--; p.retry[n] = clock().Add(d); p.reason = reason })
+	p.change(func() { p.starting--; p.retry[n] = time.Now().Add(d); p.reason = reason })
 	defer p.change(func() { p.starting++; delete(p.retry, n) })
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -57,28 +57,28 @@ func (p *proc) live(started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(p.done)
-	argument, err := json.Marshal(p.spec)
+	text, err := json.Marshal(p.spec)
 	if err != nil {
 		started <- fmt.Errorf("writing what to start: %w", err)
 		return
 	}
-	var gate, out, text pipe
-	if err := errors.Join(gate.open(), out.open(), text.open()); err != nil {
-		started <- fmt.Errorf("making pipes: %w", errors.Join(err, gate.close(), out.close(), text.close()))
+	var gate, out, said pipe
+	if err := errors.Join(gate.open(), out.open(), said.open()); err != nil {
+		started <- fmt.Errorf("making pipes: %w", errors.Join(err, gate.close(), out.close(), said.close()))
 		return
 	}
-	cmd := exec.Command(p.exe, LimitsRole, string(argument)) //nolint:gosec,noctx // the host's binary, in a role that is a constant
+	cmd := exec.Command(p.exe, LimitsRole, p.name) //nolint:gosec,noctx // the host's binary, in a role that is a constant
 	cmd.Env = []string{"GOTRACEBACK=none"}
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out.w, text.w, []*os.File{gate.r}
+	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out.w, said.w, []*os.File{gate.r}
 	if p.binary != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, p.binary)
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		started <- fmt.Errorf("starting the process: %w", errors.Join(err, gate.close(), out.close(), text.close()))
+		started <- fmt.Errorf("starting the process: %w", errors.Join(err, gate.close(), out.close(), said.close()))
 		return
 	}
-	_ = errors.Join(gate.r.Close(), out.w.Close(), text.w.Close()) // they are the child's now
+	_ = errors.Join(gate.r.Close(), out.w.Close(), said.w.Close()) // they are the child's now
 	p.mu.Lock()
 	p.pid = cmd.Process.Pid
 	early := p.cause // it was ended before it began
@@ -89,7 +89,7 @@ func (p *proc) live(started chan<- error) {
 		limited, err = p.cgroups.make(p.pid, p.memory)
 	}
 	if err == nil {
-		_, err = gate.w.Write([]byte{1})
+		_, err = gate.w.Write(text)
 	}
 	if err = errors.Join(err, gate.w.Close()); err != nil {
 		p.kill(err)
@@ -98,7 +98,7 @@ func (p *proc) live(started chan<- error) {
 	p.first = line
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readOutput(out.r, w) })
-	readers.Go(func() { _, _ = io.Copy(p.log, text.r) })
+	readers.Go(func() { _, _ = io.Copy(p.log, said.r) })
 	started <- nil
 	waitFor(p.pid)
 	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // what it started; its own number is not free yet
@@ -118,9 +118,9 @@ func (p *proc) live(started chan<- error) {
 	p.mu.Unlock()
 	// What has left the group may hold the other ends.
 	soon := time.Now().Add(drainTime)
-	_ = errors.Join(out.r.SetReadDeadline(soon), text.r.SetReadDeadline(soon))
+	_ = errors.Join(out.r.SetReadDeadline(soon), said.r.SetReadDeadline(soon))
 	readers.Wait()
-	_ = errors.Join(out.r.Close(), text.r.Close())
+	_ = errors.Join(out.r.Close(), said.r.Close())
 	p.log.flush()
 }
 

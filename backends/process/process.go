@@ -12,10 +12,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -91,6 +91,7 @@ func (b *Backend) makeDir() error {
 	if b.cgroups == nil {
 		return nil
 	}
+	b.cgroups.host = strings.TrimPrefix(filepath.Base(b.dir), dirPrefix)
 	// For the keeper, and for the host that finds this directory left behind.
 	if err := os.WriteFile(filepath.Join(b.dir, cgroupFile), []byte(b.cgroups.prefix()), 0o600); err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
@@ -219,6 +220,3 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	}
 	return s, nil
 }
-
-// clock is when something happens that is measured, not decided.
-func clock() time.Time { return time.Now() }

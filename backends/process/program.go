@@ -1,7 +1,6 @@
 package process
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -182,7 +181,7 @@ func (p *program) spec(sockets string, env []string) spec {
 		s.AddressSpace = 0 // the group counts what is used, not what is reserved
 	}
 	if u := p.backend.user; u.other {
-		s.UID, s.GID, s.Processes = u.uid, u.gid, maxProcesses
+		s.UID, s.GID, s.Groups, s.Processes = u.uid, u.gid, u.groups, maxProcesses
 	}
 	return s
 }
@@ -204,7 +203,7 @@ func certificate() (*tls.Config, string, error) {
 	const name = "localhost"
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: clock().Add(-time.Minute), NotAfter: clock().AddDate(30, 0, 0), // longer than any process
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(30, 0, 0), // longer than any process
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
@@ -219,9 +218,9 @@ func certificate() (*tls.Config, string, error) {
 }
 
 // configJSON is the config section of the manifest, an object.
-func configJSON(ctx context.Context, m *manifest.Manifest) (string, error) {
-	if len(m.Config) == 0 || ctx.Err() != nil {
-		return "{}", ctx.Err()
+func configJSON(m *manifest.Manifest) (string, error) {
+	if len(m.Config) == 0 {
+		return "{}", nil
 	}
 	text, err := json.Marshal(m.Config)
 	if err != nil {

@@ -25,12 +25,13 @@ const (
 	KeeperRole = "__process-keeper"
 )
 
-// Main plays a role. The first ends by becoming the plugin.
+// Main plays a role. The first ends by becoming the plugin, which its argument only
+// names; the second's is the host's private directory.
 func Main(role, argument string) error {
 	if role == KeeperRole {
 		return keep(os.Stdin, argument)
 	}
-	return become(argument)
+	return become(os.NewFile(gateFD, "gate"))
 }
 
 // spec says what a process becomes, and with what limits.
@@ -42,13 +43,14 @@ type spec struct {
 	Dir          string   `json:"dir"`
 	UID          int      `json:"uid"` // -1: stays
 	GID          int      `json:"gid"`
+	Groups       []int    `json:"groups"`
 	AddressSpace uint64   `json:"address_space"` // 0: no limit
 	Processes    uint64   `json:"processes"`     // of the user, together; 0: no limit
 }
 
 // The file descriptors that the host hands over beside the standard ones.
 const (
-	gateFD   = 3 // a byte comes when the host knows the process
+	gateFD   = 3 // the spec comes when the host knows the process
 	binaryFD = 4
 )
 
@@ -56,18 +58,15 @@ const (
 const maxFiles = 1024
 
 // become sets the limits of this process and turns it into the plugin.
-func become(argument string) error {
+func become(gate io.ReadCloser) error {
 	runtime.LockOSThread() // what prctl sets is the thread's
 	var s spec
-	if err := json.Unmarshal([]byte(argument), &s); err != nil {
+	text, err := io.ReadAll(gate)
+	if err = errors.Join(err, gate.Close()); err != nil {
+		return fmt.Errorf("waiting for the host: %w", err)
+	}
+	if err := json.Unmarshal(text, &s); err != nil {
 		return fmt.Errorf("reading what to start: %w", err)
-	}
-	gate := os.NewFile(gateFD, "gate")
-	if _, err := io.ReadFull(gate, make([]byte, 1)); err != nil {
-		return fmt.Errorf("waiting for the host: %w", err)
-	}
-	if err := gate.Close(); err != nil {
-		return fmt.Errorf("waiting for the host: %w", err)
 	}
 	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles}
 	if s.AddressSpace > 0 {
@@ -85,7 +84,7 @@ func become(argument string) error {
 		return fmt.Errorf("giving privileges up: %w", err)
 	}
 	if s.UID >= 0 {
-		if err := errors.Join(syscall.Setgroups([]int{s.GID}), syscall.Setgid(s.GID), syscall.Setuid(s.UID)); err != nil {
+		if err := errors.Join(syscall.Setgroups(s.Groups), syscall.Setgid(s.GID), syscall.Setuid(s.UID)); err != nil {
 			return fmt.Errorf("becoming user %d: %w", s.UID, err)
 		}
 	}
@@ -105,7 +104,7 @@ func become(argument string) error {
 		unix.CloseOnExec(binaryFD)
 		path = "/proc/self/fd/" + strconv.Itoa(binaryFD)
 	}
-	err := syscall.Exec(path, s.Args, s.Env) //nolint:gosec // what the operator has allowed
+	err = syscall.Exec(path, s.Args, s.Env) //nolint:gosec // what the operator has allowed
 	// Another plugin of this user may have started too many processes; it is about to
 	// be ended for that.
 	for n := 0; errors.Is(err, syscall.EAGAIN) && n < 60; n++ {

@@ -30,8 +30,6 @@ type scorer struct {
 	info     sdk.Info
 	features []sdk.Feature // as the plugin is given them
 	widen    bool          // batches are made float64 matrices
-	explains bool
-	learns   bool
 	log      *slog.Logger
 	overdue  sync.WaitGroup // calls that came late and are waited for
 	closing  chan struct{}
@@ -58,7 +56,6 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 	if err != nil {
 		return nil, first.abandon(err)
 	}
-	s.explains, s.learns = first.explains, first.learns
 	processes := max(1, m.Processes)
 	s.info = sdk.Info{
 		Name: m.ID, Version: m.Version, Algorithm: first.said.Algorithm, Features: m.SDKFeatures(),
@@ -68,7 +65,7 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 		processes, s.info.Concurrency, first.concurrency = 1, 1, 1 // there is one state
 	}
 	s.pool = newPool(processes, s.start, p.backend.cfg.Random)
-	s.pool.ended = func(_ *instance, cause error) {
+	s.pool.ended = func(cause error) {
 		s.log.Warn("a process of a plugin has ended; it is started again", "cause", cause)
 	}
 	s.pool.failed = func(err error, wait time.Duration) {
@@ -80,10 +77,10 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 		st := &stateful{scorer: s}
 		s.pool.start = st.start
 		out = st
-		if s.explains {
+		if first.explains {
 			out = &statefulExplainer{st, explainer{s}}
 		}
-	case s.explains:
+	case first.explains:
 		out = &explainer{s}
 	}
 	s.pool.run(first, processes)
@@ -184,23 +181,19 @@ func standard(ctx context.Context) (context.Context, context.CancelFunc) {
 func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 	err := s.call(ctx, call)
 	var lost *lostError
-	if s.info.Stateful || !errors.As(err, &lost) {
-		return plain(err)
+	if errors.As(err, &lost) && !s.info.Stateful {
+		err = s.call(ctx, call)
 	}
-	err = s.call(ctx, call)
-	if errors.As(err, &lost) && lost.broken {
-		// Whoever sends the same again would end the next process, too.
-		return &backends.DownError{Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff}
-	}
-	return plain(err)
-}
-
-func plain(err error) error {
-	var lost *lostError
-	if errors.As(err, &lost) {
+	switch {
+	case !errors.As(err, &lost):
+		return err
+	case !lost.broken:
+		return &backends.DownError{Reason: lost.cause.Error(), RetryAfter: time.Second}
+	case s.info.Stateful:
 		return lost.cause
 	}
-	return err
+	// Whoever sends the same again would end the next process, too.
+	return &backends.DownError{Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff}
 }
 
 // lostError says that a call may be made again.

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
@@ -48,17 +50,22 @@ func (s *stateful) start(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	i.concurrency = 1
-	s.resets.Add(1)
 	s.mu.Lock()
 	snapshot := s.snapshot
 	s.mu.Unlock()
 	if snapshot == nil {
+		s.resets.Add(1)
 		s.log.Warn("the process of a stateful plugin was lost; there is no snapshot, so the new one starts as its files leave it")
 		return i, nil
 	}
 	if _, err := i.api.LoadState(ctx, &pluginv1.LoadStateRequest{State: snapshot}); err != nil {
+		if ctx.Err() == nil && status.Code(err) != codes.Unavailable {
+			s.keep(nil)
+			s.log.Warn("the last snapshot cannot be loaded; the next process starts as its files leave it", "error", message(err))
+		}
 		return nil, i.abandon(fmt.Errorf("loading the last snapshot: %s", message(err)))
 	}
+	s.resets.Add(1)
 	s.log.Warn("the process of a stateful plugin was lost; the new one starts from the last snapshot", "bytes", len(snapshot))
 	return i, nil
 }

@@ -56,16 +56,19 @@ func (b *Backend) permit(a backends.Artifact) error {
 
 // within reports whether dir is a directory or below it, with all links followed.
 func within(dir, above string) bool {
-	resolve := func(path string) string {
-		if absolute, err := filepath.Abs(path); err == nil {
-			path = absolute
+	resolve := func(path string) (string, error) {
+		absolute, err := filepath.Abs(path)
+		if err != nil {
+			return "", err
 		}
-		if followed, err := filepath.EvalSymlinks(path); err == nil {
-			path = followed
-		}
-		return path
+		return filepath.EvalSymlinks(absolute)
 	}
-	way, err := filepath.Rel(resolve(above), resolve(dir))
+	from, err1 := resolve(above)
+	to, err2 := resolve(dir)
+	if err1 != nil || err2 != nil {
+		return false // what cannot be followed is not allowed
+	}
+	way, err := filepath.Rel(from, to)
 	return err == nil && filepath.IsLocal(way)
 }
 
@@ -129,7 +132,8 @@ func digestOf(data []byte) string {
 // account is who plugins run as; nil: as the host does.
 type account struct {
 	uid, gid int
-	other    bool // than the host's user
+	groups   []int // gid, and those that a user who is named has beside
+	other    bool  // than the host's user
 }
 
 // lookUp finds the user that plugins run as.
@@ -162,7 +166,7 @@ func find(name string) (*account, error) {
 				return nil, fmt.Errorf("backends.process.user: %q is no number of a group", group)
 			}
 		}
-		return &account{uid: int(uid), gid: int(gid)}, nil
+		return &account{uid: int(uid), gid: int(gid), groups: []int{int(gid)}}, nil
 	}
 	u, err := user.Lookup(name)
 	if err != nil {
@@ -173,5 +177,15 @@ func find(name string) (*account, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, fmt.Errorf("backends.process.user: %w", err)
 	}
-	return &account{uid: uid, gid: gid}, nil
+	out := &account{uid: uid, gid: gid, groups: []int{gid}}
+	ids, err := u.GroupIds() // such as those that may use a GPU
+	if err != nil {
+		return nil, fmt.Errorf("backends.process.user: %w", err)
+	}
+	for _, id := range ids {
+		if n, err := strconv.Atoi(id); err == nil && n != gid {
+			out.groups = append(out.groups, n)
+		}
+	}
+	return out, nil
 }

@@ -160,7 +160,7 @@ func (s *server) call(ctx context.Context, recv func() (*pluginv1.ScoreChunk, er
 		in = sdk.NewBatch(features)
 	}
 	defer s.batches.Put(in) // the detector keeps nothing of it
-	err = wire.ReceiveInto(in, recv)
+	err = wire.Receive(in, recv)
 	if errors.Is(err, wire.ErrMalformed) {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
@@ -193,6 +193,9 @@ func (s *server) inSlot(ctx context.Context, do func() error) error {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		return guarded(do)
 	case <-ctx.Done():
 		return ctx.Err()

@@ -9,6 +9,9 @@ import numpy as np
 import pynomaly_plugin
 
 
+print("before serve")
+
+
 class Odd(pynomaly_plugin.Detector):
     def __init__(self, fault):
         self.fault = fault

@@ -175,7 +175,7 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 		case panics:
 			panic("at a row")
 		case again:
-			if d.calls.Add(1) == 1 {
+			if d.calls.Add(1) == 1 || d.Fault == "never" {
 				return process.Unavailable("warming up")
 			}
 		}
@@ -224,7 +224,7 @@ func (d *detector) Save(context.Context) ([]byte, error) {
 
 // Load takes a count.
 func (d *detector) Load(_ context.Context, state []byte) error {
-	if len(state) != 8 {
+	if len(state) != 8 || d.Fault == "forgets" {
 		return errors.New("a state has 8 bytes")
 	}
 	d.mu.Lock()

@@ -139,20 +139,10 @@ func column(c *sdk.Column) *pluginv1.Column {
 	return out
 }
 
-// Receive receives a batch of rows with the given features. recv returns io.EOF
-// after the last chunk. What it takes grows with what has arrived, not with what
-// was announced.
-func Receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) (*sdk.Batch, error) {
-	out := sdk.NewBatch(features)
-	if err := ReceiveInto(out, recv); err != nil {
-		return nil, err
-	}
-	return out, nil
-}
-
-// ReceiveInto is Receive with a batch that is used again. After an error its rows are
-// undefined.
-func ReceiveInto(out *sdk.Batch, recv func() (*pluginv1.ScoreChunk, error)) error {
+// Receive receives a batch of rows into out, which may have been used before. recv
+// returns io.EOF after the last chunk. What it takes grows with what has arrived, not
+// with what was announced. After an error the rows of out are undefined.
+func Receive(out *sdk.Batch, recv func() (*pluginv1.ScoreChunk, error)) error {
 	features := out.Features()
 	first, err := recv()
 	if errors.Is(err, io.EOF) {

@@ -35,6 +35,12 @@ func send(t testing.TB, in *sdk.Batch) []*pluginv1.ScoreChunk {
 	return out
 }
 
+func receive(features []sdk.Feature, recv func() (*pluginv1.ScoreChunk, error)) (*sdk.Batch, error) {
+	out := sdk.NewBatch(features)
+	out.Resize(5) // as if it had been used before
+	return out, wire.Receive(out, recv)
+}
+
 func from(chunks []*pluginv1.ScoreChunk) func() (*pluginv1.ScoreChunk, error) {
 	return func() (*pluginv1.ScoreChunk, error) {
 		if len(chunks) == 0 {
@@ -81,7 +87,7 @@ func TestThereAndBack(t *testing.T) {
 					t.Errorf("a chunk of %d bytes", len(c.GetData()))
 				}
 			}
-			got, err := wire.Receive(features, from(chunks))
+			got, err := receive(features, from(chunks))
 			if err != nil || got.Rows() != rows {
 				t.Fatalf("%d rows of %v: %v", rows, features, err)
 			}
@@ -105,7 +111,7 @@ func TestOddChunks(t *testing.T) {
 		chunks = append(chunks, &pluginv1.ScoreChunk{Data: data[:n]})
 		data = data[n:]
 	}
-	got, err := wire.Receive(xy, from(chunks))
+	got, err := receive(xy, from(chunks))
 	if err != nil || got.Float64s()[3] != 4 || got.Float64s()[0] != 1 {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -118,7 +124,7 @@ func TestMissing(t *testing.T) {
 	for _, c := range chunks[0].Columns {
 		c.Nulls = []byte{2}
 	}
-	got, err := wire.Receive(mixed, from(chunks))
+	got, err := receive(mixed, from(chunks))
 	if err != nil || !math.IsNaN(got.Column(4).Float64s[1]) || got.Column(4).Float64s[0] != 0 || !math.IsNaN(float64(got.Column(3).Float32s[1])) {
 		t.Errorf("%v", err)
 	}
@@ -160,12 +166,12 @@ func TestMalformed(t *testing.T) {
 		"another type":       {mixed, columns(func(c []*pluginv1.Column) { c[4].Dtype = pluginv1.ValueType_VALUE_TYPE_INT64 })},
 		"a long bitmap":      {mixed, columns(func(c []*pluginv1.Column) { c[4].Nulls = []byte{1, 1} })},
 	} {
-		if _, err := wire.Receive(c.features, from(c.chunks)); !errors.Is(err, wire.ErrMalformed) {
+		if _, err := receive(c.features, from(c.chunks)); !errors.Is(err, wire.ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	broken := errors.New("broken")
-	if _, err := wire.Receive(xy, func() (*pluginv1.ScoreChunk, error) { return nil, broken }); !errors.Is(err, broken) {
+	if _, err := receive(xy, func() (*pluginv1.ScoreChunk, error) { return nil, broken }); !errors.Is(err, broken) {
 		t.Errorf("%v", err)
 	}
 }
@@ -205,7 +211,7 @@ func FuzzReceive(f *testing.F) {
 			features = mixed
 		}
 		r := bytes.NewReader(data)
-		got, err := wire.Receive(features, func() (*pluginv1.ScoreChunk, error) {
+		got, err := receive(features, func() (*pluginv1.ScoreChunk, error) {
 			c := &pluginv1.ScoreChunk{}
 			return c, protodelim.UnmarshalFrom(r, c)
 		})

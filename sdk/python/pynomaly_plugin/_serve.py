@@ -26,6 +26,11 @@ _COOKIE = ("PYNOMALY_PLUGIN", "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa
 _PARENT = "PYNOMALY_PLUGIN_PARENT"
 _PROTOCOL = 1
 
+# print() must not disturb the handshake, also before serve() is called.
+_handshake = sys.stdout
+if os.environ.get(_COOKIE[0]) == _COOKIE[1]:
+    sys.stdout = sys.stderr
+
 
 def serve(load, *, name, version, algorithm="", dtype="", features=None, orientation="", threshold=None, stateful=False, concurrency=1, explains=False, learns=False):
     """Serves a detector until the host ends it: the last call of a plugin's script.
@@ -37,8 +42,7 @@ def serve(load, *, name, version, algorithm="", dtype="", features=None, orienta
     """
     if os.environ.get(_COOKIE[0]) != _COOKIE[1]:
         sys.exit("This is a plugin of pynomaly-runtime: put it into a model's directory, and the host starts it.")
-    out = sys.stdout
-    sys.stdout = sys.stderr  # print() must not disturb the handshake
+    out = _handshake
     _watch_parent()
     description = pb.DescribeResponse(
         name=name, version=version, algorithm=algorithm, dtype=dtype, features=features or [], orientation=orientation, threshold=threshold,
@@ -162,6 +166,8 @@ class _Scorer:
             if not context.is_active():
                 context.abort(grpc.StatusCode.CANCELLED, "the host does not wait any more")
         try:
+            if not context.is_active():
+                context.abort(grpc.StatusCode.CANCELLED, "the host does not wait any more")
             return _guarded(context, call)
         finally:
             self.slots.release()
