@@ -115,6 +115,7 @@ func Widen(c *sdk.Column, row int) (float64, bool) {
 type DownError struct {
 	Reason     string
 	RetryAfter time.Duration
+	Suspect    bool // the rows of this call are what ended it
 }
 
 // Error is the reason.

@@ -148,9 +148,15 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 func (m *Model) down(err error) error {
 	var d *backends.DownError
 	if errors.As(err, &d) {
-		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, RetryAfter: d.RetryAfter}
+		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, RetryAfter: d.RetryAfter, suspect: d.Suspect}
 	}
 	return err
+}
+
+// isSuspect reports whether a call's own rows made the detector unavailable.
+func isSuspect(err error) bool {
+	var u *UnavailableError
+	return errors.As(err, &u) && u.suspect
 }
 
 // enter takes a slot of the model and a worker of the host.

@@ -30,6 +30,8 @@ type UnavailableError struct {
 	ID, Version string
 	Reason      string
 	RetryAfter  time.Duration
+
+	suspect bool // this call's rows are what ended the detector
 }
 
 // Error names the model and the reason.

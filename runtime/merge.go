@@ -227,9 +227,15 @@ func (r *run) call() bool {
 		return false
 	}
 	r.spent = !r.watch.Stop()
-	if err != nil && len(r.tickets) > 1 && r.ctx.Err() != nil {
-		r.separate()
-		return true
+	if err != nil && len(r.tickets) > 1 {
+		switch {
+		case r.ctx.Err() != nil:
+			r.separate(aloneTimeouts * timeout)
+			return true
+		case isSuspect(err):
+			r.separate(aloneAfterEnd)
+			return true
+		}
 	}
 	for i, t := range r.tickets {
 		o := outcome{score: r.out[i], err: err}
@@ -253,7 +259,7 @@ func (r *run) late() {
 	}
 	<-g.slots.workers
 	if len(r.tickets) > 1 {
-		r.separate()
+		r.separate(aloneTimeouts * g.model.Manifest.Limits.Timeout)
 	} else {
 		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
 	}
@@ -269,13 +275,14 @@ func (r *run) late() {
 	g.queue = g.queue[:0]
 }
 
-// separate scores each row of a call that ran out of time alone: one row must
-// not cost the others their answer. For a while nothing is merged.
-func (r *run) separate() {
+// separate scores each row of a call that ran out of time, or ended the detector's
+// process, alone: one row must not cost the others their answer. For a while nothing
+// is merged.
+func (r *run) separate(pause time.Duration) {
 	g := r.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.aloneUntil = time.Now().Add(aloneTimeouts * g.model.Manifest.Limits.Timeout)
+	g.aloneUntil = time.Now().Add(pause)
 	for i, t := range r.tickets {
 		if t.abandoned {
 			continue
@@ -289,9 +296,12 @@ func (r *run) separate() {
 	g.ensureRunner()
 }
 
-// aloneTimeouts is how long nothing is merged after a merged call that ran out
-// of time, in multiples of limits.timeout.
-const aloneTimeouts = 10
+// How long nothing is merged after a merged call that ran out of time, in multiples
+// of limits.timeout, or that ended processes.
+const (
+	aloneTimeouts = 10
+	aloneAfterEnd = 10 * time.Second
+)
 
 // mergedRows is the most rows of different requests in one call.
 func (m *Model) mergedRows() int {

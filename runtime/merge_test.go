@@ -10,6 +10,7 @@ import (
 
 	stdcontext "context"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
@@ -30,6 +31,7 @@ const (
 	takesLong  = -2 // the call ends at its deadline
 	noScore    = -3 // the row's score is NaN
 	hangs      = -4 // the call ignores its deadline
+	endsIt     = -5 // the detector's processes end
 )
 
 func (g *gated) shut() (open func()) {
@@ -70,6 +72,8 @@ func (g *gated) Score(ctx context, in *sdk.Batch, out []float64) error {
 		case hangs:
 			<-ctx.Done()
 			time.Sleep(200 * time.Millisecond)
+		case endsIt:
+			return &backends.DownError{Reason: "two processes ended", RetryAfter: time.Second, Suspect: true}
 		case noScore:
 			out[i] = math.NaN()
 			continue
@@ -177,6 +181,30 @@ func TestSlowRowCostsOthersNothing(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// TestDeadlyRowCostsOthersNothing: a merged call that ended the detector's processes
+// is made again row by row.
+func TestDeadlyRowCostsOthersNothing(t *testing.T) {
+	m, g, _ := openGated(t, "", 1)
+	open := g.shut()
+	first := submit(t, m, 100)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+	values := []float64{1, 2, endsIt, 4}
+	rest := submit(t, m, values...)
+	testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == len(values) })
+	open()
+	first()
+	var down *runtime.UnavailableError
+	for i, r := range rest() {
+		if values[i] == endsIt {
+			if !errors.As(r.err, &down) {
+				t.Errorf("the deadly row ended with %v", r.err)
+			}
+		} else if r.err != nil || r.score != 2*values[i] {
+			t.Errorf("row %d: %v, %v, %v", i, r.score, r.failed, r.err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -181,6 +182,32 @@ func TestPoison(t *testing.T) {
 	}
 }
 
+// TestPoisonAmongOthers: calls that share a process with one that ends it are not
+// lost with that.
+func TestPoisonAmongOthers(t *testing.T) {
+	a := artifact(t, `"delay":50,"concurrency":8`, xy+"processes: 2\n")
+	s := open(t, backend(t, a, nil), a)
+	testkit.Eventually(t, "both are up", func() bool { return len(processes(t)) == 2 })
+	var wg sync.WaitGroup
+	for n := range 16 {
+		wg.Go(func() {
+			x := float64(n)
+			if n == 7 {
+				x = -1001
+			}
+			got, err := score(t, s, x, 2)
+			var down *backends.DownError
+			switch {
+			case n == 7 && (!errors.As(err, &down) || !down.Suspect):
+				t.Errorf("the row at fault: %v", err)
+			case n != 7 && (err != nil || got[0] != x+2):
+				t.Errorf("row %d: %v, %v", n, got, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestUnavailable: a plugin that goes on asking to be called again is not: the caller
 // is, later.
 func TestUnavailable(t *testing.T) {
@@ -210,6 +237,54 @@ func TestLongEnvironment(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestKeeperKilled: without it a host that is killed would leave processes behind, so
+// another takes its place.
+func TestKeeperKilled(t *testing.T) {
+	a := artifact(t, "", xy)
+	s := open(t, backend(t, a, nil), a)
+	keepers := func() (pids []int) {
+		t.Helper()
+		for _, pid := range children(t) {
+			args, err := os.ReadFile("/proc/" + pid + "/cmdline")
+			if n, bad := strconv.Atoi(pid); err == nil && bad == nil && strings.Contains(string(args), process.KeeperRole) && !slices.Contains(pids, n) {
+				pids = append(pids, n)
+			}
+		}
+		return pids
+	}
+	before := keepers()
+	if len(before) != 1 {
+		t.Fatalf("%d keepers", len(before))
+	}
+	time.Sleep(600 * time.Millisecond)
+	if err := syscall.Kill(before[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "there is another", func() bool {
+		now := keepers()
+		return len(now) == 1 && now[0] != before[0]
+	})
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// children are those of every thread of this process.
+func children(t testing.TB) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		out, err := os.ReadFile(file)
+		if err == nil { // threads end
+			pids = append(pids, strings.Fields(string(out))...)
+		}
+	}
+	return pids
 }
 
 // TestDown: while no process is up and none is being started, calls are refused at

@@ -46,6 +46,8 @@ type instance struct {
 	checked  context.Context    //nolint:containedctx // of check, which begins when the plugin serves
 
 	busy   int  // calls; the pool's
+	alone  bool // the one call has it for itself; the pool's
+	kept   bool // for a call that will have it for itself; the pool's
 	broken bool // it is not called any more; the pool's
 	meant  bool // its end is no failure; the pool's
 }
@@ -84,8 +86,12 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 				binary: p.binary, keeper: p.backend.keeper, log: log, sockets: sockets, done: make(chan struct{}),
 				cgroups: p.backend.cgroups, memory: p.model.Limits.Memory,
 			}
-			starting.Store(i.proc)
-			return i.proc, ctx.Err() // from here on the end of ctx ends the process
+			starting.Store(i.proc) // from here on the end of ctx ends the process
+			if err := ctx.Err(); err != nil {
+				i.proc = nil // it will not be started, and so never end
+				return nil, err
+			}
+			return i.proc, nil
 		},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		SkipHostEnv:      true,
@@ -108,11 +114,11 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		if err == nil {
 			return
 		}
-		if i.proc == nil {
-			return
-		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("it did not start in time: %w", ctx.Err())
+		}
+		if i.proc == nil {
+			return
 		}
 		err = i.abandon(err)
 		client.Kill()

@@ -19,6 +19,7 @@ type keeper struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	in     io.WriteCloser
+	ended  chan struct{} // is closed when cmd has been waited for
 	groups map[int]bool
 }
 
@@ -36,7 +37,8 @@ func (k *keeper) start() error {
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting the keeper: %w", err)
 	}
-	k.cmd, k.in = cmd, in
+	k.cmd, k.in, k.ended = cmd, in, make(chan struct{})
+	go k.watch(cmd, k.ended)
 	for pid := range k.groups {
 		if _, err := fmt.Fprintf(in, "+%d\n", pid); err != nil {
 			return fmt.Errorf("telling the keeper: %w", err)
@@ -45,17 +47,32 @@ func (k *keeper) start() error {
 	return nil
 }
 
-// tell sends a line, to another keeper where the last one was killed. k is locked.
-func (k *keeper) tell(line string) error {
-	if k.cmd != nil {
-		if _, err := io.WriteString(k.in, line); err == nil {
-			return nil
-		}
-		_ = k.in.Close()
-		_ = k.cmd.Wait()
-		k.cmd = nil
+// watch waits for a keeper's end, and starts another where there is work for it; close
+// waits for watch.
+func (k *keeper) watch(cmd *exec.Cmd, ended chan struct{}) {
+	defer close(ended)
+	began := time.Now()
+	_ = cmd.Wait() // what counts is that it is gone
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cmd != cmd {
+		return
 	}
-	return k.start()
+	_ = k.in.Close()
+	k.cmd = nil
+	if len(k.groups) > 0 && time.Since(began) > firstBackoff { // one that ends at once is tried with the next group
+		_ = k.start()
+	}
+}
+
+// tell sends a line. k is locked.
+func (k *keeper) tell(line string) error {
+	if _, err := io.WriteString(k.in, line); err != nil { // it was killed just now
+		k.cmd = nil
+		_ = k.in.Close()
+		return k.start()
+	}
+	return nil
 }
 
 // add makes the keeper know a process group.
@@ -83,15 +100,17 @@ func (k *keeper) remove(pid int) error {
 // close ends the keeper; there are no groups any more.
 func (k *keeper) close() error {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.cmd == nil {
+	cmd := k.cmd
+	k.cmd = nil
+	k.mu.Unlock()
+	if cmd == nil {
 		return nil
 	}
-	patience := time.AfterFunc(endWait, func() { _ = k.cmd.Process.Kill() }) // it may have been stopped
+	patience := time.AfterFunc(endWait, func() { _ = cmd.Process.Kill() }) // it may have been stopped
 	defer patience.Stop()
 	_, err := io.WriteString(k.in, keeperDone+"\n")
-	err = errors.Join(err, k.in.Close(), k.cmd.Wait())
-	k.cmd = nil
+	err = errors.Join(err, k.in.Close())
+	<-k.ended
 	if err != nil {
 		return fmt.Errorf("ending the keeper: %w", err)
 	}

@@ -148,23 +148,47 @@ func (p *pool) drop(inst *instance) {
 }
 
 // acquire takes a slot of a process that is up, and waits for one while one is up
-// or starting. With none it returns a *backends.DownError.
-func (p *pool) acquire(ctx context.Context) (*instance, error) {
+// or starting. With none it returns a *backends.DownError. A call that is alone has
+// its process for itself.
+func (p *pool) acquire(ctx context.Context, alone bool) (*instance, error) {
+	var kept *instance // takes no other calls until it is idle
+	defer func() {
+		if kept != nil {
+			p.change(func() { kept.kept = false })
+		}
+	}()
 	for {
 		p.mu.Lock()
 		var best *instance
-		usable := false
+		usable, there := false, false
 		for _, inst := range p.up {
 			if inst.broken {
 				continue
 			}
 			usable = true
-			if inst.busy < inst.concurrency && (best == nil || inst.busy < best.busy) {
+			there = there || inst == kept
+			if inst.kept != (inst == kept) || inst.busy >= inst.concurrency && !alone {
+				continue
+			}
+			if best == nil || inst.busy < best.busy {
 				best = inst
 			}
 		}
+		if !there {
+			kept = nil
+		}
+		if alone && best != nil && best.busy > 0 {
+			if kept == nil && !best.alone {
+				kept = best
+				kept.kept = true
+			}
+			best = nil
+		}
 		if best != nil {
 			best.busy++
+			if best.alone = alone; alone {
+				best.busy = best.concurrency
+			}
 			p.mu.Unlock()
 			return best, nil
 		}
@@ -195,7 +219,13 @@ func (p *pool) down() error {
 }
 
 // release gives a slot back.
-func (p *pool) release(inst *instance) { p.change(func() { inst.busy-- }) }
+func (p *pool) release(inst *instance) {
+	p.change(func() {
+		if inst.busy--; inst.alone {
+			inst.busy, inst.alone = 0, false
+		}
+	})
+}
 
 // lose keeps an instance from being called again, and ends it.
 func (p *pool) lose(inst *instance, cause error) {

@@ -76,17 +76,13 @@ func (b *Backend) makeDir() error {
 	}
 	sweep(parent)
 	var err error
-	if b.dir, err = os.MkdirTemp(parent, dirPrefix); err != nil {
-		return fmt.Errorf("making a private directory: %w", err)
+	for range 10 {
+		if err = b.claimDir(parent); err == nil {
+			break
+		}
 	}
-	if err := os.Chmod(b.dir, 0o711); err != nil { //nolint:gosec // plugins of another user pass through it
+	if err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
-	}
-	if b.lock, err = os.OpenFile(filepath.Join(b.dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
-		return fmt.Errorf("making a private directory: %w", err)
-	}
-	if err := syscall.Flock(int(b.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("locking the private directory: %w", err)
 	}
 	if b.cgroups == nil {
 		return nil
@@ -96,6 +92,31 @@ func (b *Backend) makeDir() error {
 	if err := os.WriteFile(filepath.Join(b.dir, cgroupFile), []byte(b.cgroups.prefix()), 0o600); err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
 	}
+	return nil
+}
+
+// claimDir makes a directory and locks it. Another host that starts may take it for
+// one that was left behind, before it is locked.
+func (b *Backend) claimDir(parent string) error {
+	dir, err := os.MkdirTemp(parent, dirPrefix)
+	if err != nil {
+		return err
+	}
+	if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // plugins of another user pass through it
+		return err
+	}
+	name := filepath.Join(dir, lockFile)
+	lock, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	if err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
+		_, err = os.Stat(name)
+	}
+	if err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	b.dir, b.lock = dir, lock
 	return nil
 }
 

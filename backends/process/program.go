@@ -142,12 +142,27 @@ func sealed(name string, data []byte) (*os.File, error) {
 	}
 	f := os.NewFile(uintptr(fd), name)
 	if _, err = f.Write(data); err == nil {
-		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+		err = seal(f)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("writing a file in memory: %w", err), f.Close())
 	}
 	return f, nil
+}
+
+// seal lets nobody change a file any more. Pages that the kernel happens to work on
+// hinder it, each time for a moment, of which it waits out the first 150 ms itself.
+func seal(f *os.File) error {
+	const tries = 40
+	var err error
+	for range tries {
+		_, err = unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SEAL|unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_WRITE)
+		if !errors.Is(err, unix.EBUSY) {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return err
 }
 
 func (p *program) close() error {

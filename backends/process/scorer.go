@@ -177,12 +177,13 @@ func standard(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// again makes a call, and makes it once more where that may help.
+// again makes a call, and makes it once more where that may help: in a process of
+// its own, since another call may have ended the first one.
 func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
-	err := s.call(ctx, call)
+	err := s.call(ctx, false, call)
 	var lost *lostError
 	if errors.As(err, &lost) && !s.info.Stateful {
-		err = s.call(ctx, call)
+		err = s.call(ctx, lost.broken, call)
 	}
 	switch {
 	case !errors.As(err, &lost):
@@ -193,7 +194,9 @@ func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 		return lost.cause
 	}
 	// Whoever sends the same again would end the next process, too.
-	return &backends.DownError{Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff}
+	return &backends.DownError{
+		Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff, Suspect: true,
+	}
 }
 
 // lostError says that a call may be made again.
@@ -205,8 +208,8 @@ type lostError struct {
 func (e *lostError) Error() string { return e.cause.Error() }
 
 // call makes a call in a slot of a process.
-func (s *scorer) call(ctx context.Context, call func(*instance) error) error {
-	i, err := s.pool.acquire(ctx)
+func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) error) error {
+	i, err := s.pool.acquire(ctx, alone)
 	if err != nil {
 		return err
 	}

@@ -213,7 +213,9 @@ func TestRefusedPlugins(t *testing.T) {
 		"empty module": {xy, []byte("\x00asm\x01\x00\x00\x00"), "it does not export its memory"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := open(t, b, model(t, c.manifest), c.module, nil)
+			m := model(t, c.manifest)
+			m.Limits.LoadTimeout = 3 * time.Minute // the race detector's compiler on a busy machine
+			_, err := open(t, b, m, c.module, nil)
 			if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
