@@ -111,7 +111,8 @@ type ModelVersion struct {
 	Description string         `json:"description,omitempty"`
 	Algorithm   string         `json:"algorithm,omitempty"`
 	Backend     string         `json:"backend,omitempty"`
-	Digest      string         `json:"digest,omitempty"`
+	Digest      string         `json:"digest,omitempty"`         // of the artifact
+	Content     string         `json:"content_digest,omitempty"` // of manifest, artifact and files
 	Features    []Feature      `json:"features,omitempty"`
 	Threshold   *float64       `json:"threshold,omitempty"`
 	Calibration string         `json:"calibration,omitempty"`
@@ -163,6 +164,7 @@ type Stats struct {
 	Nonfinite        uint64            `json:"nonfinite"`
 	ScoreSum         float64           `json:"score_sum"`
 	Histogram        Histogram         `json:"score_histogram"`
+	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 }
 
 // Histogram counts oriented scores: bin i holds those in (edges[i-1], edges[i]],

@@ -201,5 +201,8 @@ var (
 // MaxIDLength bounds model ids.
 const MaxIDLength = 128
 
+// ValidDigest reports whether s is "sha256:" and 64 hex digits.
+func ValidDigest(s string) bool { return digestPattern.MatchString(s) }
+
 // ValidID reports whether s may be a model's id.
 func ValidID(s string) bool { return len(s) <= MaxIDLength && idPattern.MatchString(s) }

@@ -36,6 +36,9 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 			if err != nil {
 				return nil, err
 			}
+			if o := r.only(at.ID, at.Version); o != nil && o.Digest != "" && o.Digest != c.content() {
+				return nil, fmt.Errorf("%w: its contents have digest %s; models.only asks for %s", ErrConflict, c.content(), o.Digest)
+			}
 			if same, err := r.unchanged(e, c); same || err != nil {
 				return nil, err
 			}
@@ -110,6 +113,7 @@ func (r *Registry) load(e *entry, l *loading, at Location, open func() (*Model, 
 		l.err = &UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: retryAfter}
 	default:
 		r.install(e, model)
+		r.readyIfComplete()
 		took := r.cfg.Now().Sub(start)
 		r.cfg.Observe.Loaded(model, took)
 		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", model.Digest,

@@ -167,6 +167,10 @@ func (m *Model) Version() string { return m.Manifest.Version }
 // Schema says what the model's rows look like.
 func (m *Model) Schema() *rows.Schema { return m.schema }
 
+// ContentDigest is that of all that the model was read from: manifest, artifact and
+// files, "sha256:" and 64 hex digits.
+func (m *Model) ContentDigest() string { return "sha256:" + m.identity }
+
 // Bytes estimates the memory that the model holds.
 func (m *Model) Bytes() int64 { return m.bytes }
 

@@ -148,6 +148,23 @@ func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
 	return c.manifest, c.digest, backend.Complete(c.handed())
 }
 
+// ContentDigest is that of all the model is made of, as Model.ContentDigest.
+func (p Place) ContentDigest() (string, error) {
+	if p.Err != nil {
+		return "", p.Err
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return "", fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	c, err := read(root, p.Location)
+	if err != nil {
+		return "", err
+	}
+	return c.content(), nil
+}
+
 // closeGrace is how long Close waits for a call that came late.
 const closeGrace = 5 * time.Second
 

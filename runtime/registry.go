@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type Config struct {
 	Default    string   // model that answers where none is named
 	Preload    []string // models loaded before the host is ready; "*" is every one
 	Pinned     []string // models that are never evicted
+	Only       []Only   // what is served; empty: all that is found. The host is ready when each has loaded
 	Lazy       bool     // load on first use only
 	Immutable  bool     // refuse a changed artifact under the same version
 	StateDir   string   // where states of stateful models are kept; empty: in memory
@@ -30,6 +32,23 @@ type Config struct {
 	Random     func() float64 // in [0, 1)
 	Log        *slog.Logger
 	Observe    Observer
+}
+
+// Only names a version that is to be served and, where Digest is not empty, the
+// contents it must have ("sha256:" and hex digits, as Model.ContentDigest).
+type Only struct{ ID, Version, Digest string }
+
+// ParseOnly reads id@version, or id@version=sha256:..., as written in models.only.
+func ParseOnly(text string) (Only, error) {
+	name, digest, pinned := strings.Cut(text, "=")
+	id, version, ok := strings.Cut(name, "@")
+	switch {
+	case !ok || !manifest.ValidID(id) || !manifest.ValidVersion(version):
+		return Only{}, fmt.Errorf("models.only: %q is not <model>@<version>, or <model>@<version>=sha256:<digest>", text)
+	case pinned && !manifest.ValidDigest(digest):
+		return Only{}, fmt.Errorf("models.only: the digest of %q is not \"sha256:\" and 64 hex digits", text)
+	}
+	return Only{ID: id, Version: version, Digest: digest}, nil
 }
 
 // Observer is told what happens to models.
@@ -158,6 +177,9 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 	kept := map[string]bool{}
 	settled := true
 	for i := range all {
+		if r.only(all[i].ID, all[i].Version) == nil {
+			continue
+		}
 		kept[all[i].Key()] = true
 		settled = settled && !errors.Is(all[i].Err, errUnsettled)
 		if e := r.take(&all[i]); e != nil {
@@ -180,6 +202,9 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 		if l := r.startLoad(e, e.current == nil); l != nil {
 			r.starting = append(r.starting, l)
 		}
+	}
+	if len(r.cfg.Only) > 0 {
+		return // installing the last of them makes the host ready
 	}
 	if r.looks++; r.ready || (!settled && r.looks < maxUnsettledLooks) {
 		return
@@ -237,7 +262,7 @@ func (r *Registry) take(f *Found) *entry {
 	switch {
 	case e.unloaded:
 		return nil
-	case e.current != nil, r.matches(r.cfg.Preload, f.ID), !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize:
+	case e.current != nil, r.matches(r.cfg.Preload, f.ID), len(r.cfg.Only) > 0, !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize:
 		return e
 	}
 	return nil
@@ -245,6 +270,34 @@ func (r *Registry) take(f *Found) *entry {
 
 func (r *Registry) matches(names []string, id string) bool {
 	return slices.Contains(names, id) || slices.Contains(names, "*")
+}
+
+// only returns what is asked of a version, or nil where it is not to be served.
+func (r *Registry) only(id, version string) *Only {
+	if len(r.cfg.Only) == 0 {
+		return &Only{}
+	}
+	for i := range r.cfg.Only {
+		if o := &r.cfg.Only[i]; o.ID == id && o.Version == version {
+			return o
+		}
+	}
+	return nil
+}
+
+// readyIfComplete makes the host ready where all that it is to serve has loaded. The
+// registry is locked.
+func (r *Registry) readyIfComplete() {
+	if len(r.cfg.Only) == 0 || r.ready {
+		return
+	}
+	for _, o := range r.cfg.Only {
+		if !slices.ContainsFunc(r.byID[o.ID], func(e *entry) bool { return e.Version == o.Version && e.current != nil }) {
+			return
+		}
+	}
+	r.ready = true
+	close(r.first)
 }
 
 // remove forgets a version whose files are gone.

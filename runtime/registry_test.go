@@ -3,12 +3,17 @@ package runtime_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	stdcontext "context"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -293,5 +298,65 @@ func TestImmutable(t *testing.T) {
 	testkit.Eventually(t, "the changed artifact is refused", func() bool { return state(t, r, "m", "1.0.0").Error != nil })
 	if s := state(t, r, "m", "1.0.0"); !errors.Is(s.Error, runtime.ErrConflict) || s.State != runtime.StateLoaded {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestOnly: the host serves what it is told to alone, and is ready when that has
+// loaded with the contents that were asked for.
+func TestOnly(t *testing.T) {
+	dir := t.TempDir()
+	for _, v := range []string{"1.0.0", "1.1.0"} {
+		writeModel(t, dir, "m", v, simple("m", v))
+	}
+	all, err := runtime.Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := all[slices.IndexFunc(all, func(p runtime.Place) bool { return p.Version == "1.0.0" })].ContentDigest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	only := func(text string) *runtime.Registry {
+		t.Helper()
+		o, err := runtime.ParseOnly(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return follow(t, dir, newFake(), func(c *runtime.Config) { c.Only = []runtime.Only{o} })
+	}
+	r := only("m@1.0.0=" + digest)
+	list, err := r.List("m")
+	if err != nil || len(list) != 1 || list[0].Version != "1.0.0" || list[0].State != runtime.StateLoaded || list[0].Model.ContentDigest() != digest {
+		t.Errorf("%+v, %v", list, err)
+	}
+	only("m@1.1.0")
+	o := runtime.Only{ID: "m", Version: "1.1.0", Digest: digest}
+	cfg := runtime.Config{Dir: dir, CacheSize: 1, Only: []runtime.Only{o}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{}}
+	refused, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: newFake()}, runtime.NewCalls(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := stdcontext.WithCancel(t.Context())
+	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: refused.Apply}
+	var wg sync.WaitGroup
+	wg.Go(func() { _ = c.Follow(ctx) })
+	testkit.Eventually(t, "it is refused", func() bool {
+		list, err := refused.List("m")
+		return err == nil && len(list) == 1 && list[0].Error != nil && strings.Contains(list[0].Error.Error(), "models.only asks for "+digest)
+	})
+	select {
+	case <-refused.Ready():
+		t.Error("it is ready without its model")
+	default:
+	}
+	cancel()
+	wg.Wait()
+	if err := refused.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, bad := range []string{"", "m", "m@", "@1.0.0", "m@x", "m@1.0.0=", "m@1.0.0=sha256:ab"} {
+		if _, err := runtime.ParseOnly(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
 	}
 }

@@ -138,6 +138,9 @@ func (c *contents) readFiles(root *os.Root) error {
 	return nil
 }
 
+// content is the digest of all that was read: manifest, artifact and files.
+func (c *contents) content() string { return "sha256:" + c.identity }
+
 // filesDigest is that of a model without an artifact: of its files' names and
 // digests.
 func (c *contents) filesDigest() string {

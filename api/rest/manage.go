@@ -60,7 +60,7 @@ func describe(st runtime.Status) api.ModelVersion {
 	if n := st.Model.Resets(); n > 0 {
 		v.Warnings = append(v.Warnings, fmt.Sprintf("what it had learned since its last snapshot was lost %d times since it was loaded: the log says why", n))
 	}
-	v.Description, v.Algorithm, v.Backend, v.Digest = m.Description, m.Algorithm, m.Backend, st.Model.Digest
+	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
 	if st.State == runtime.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
@@ -197,6 +197,7 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
 		Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
 		Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
+		Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
 	})
 }
 

@@ -3,6 +3,7 @@ package rest
 import (
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
@@ -81,10 +82,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)
 		}
-		seconds := make([]float64, len(s.LatencyEdges))
-		for i, e := range s.LatencyEdges {
-			seconds[i] = e.Seconds()
-		}
+		seconds := inSeconds(s.LatencyEdges)
 		ch <- histogram(m.duration, seconds, s.Latency, s.LatencySum.Seconds(), st)
 		ch <- histogram(m.score, s.Edges, s.Bins, s.Sum, st)
 	}
@@ -114,4 +112,12 @@ func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, 
 
 func metricsHandler(reg *prometheus.Registry) fiber.Handler {
 	return adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+}
+
+func inSeconds(all []time.Duration) []float64 {
+	out := make([]float64, len(all))
+	for i, d := range all {
+		out[i] = d.Seconds()
+	}
+	return out
 }

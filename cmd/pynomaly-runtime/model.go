@@ -57,6 +57,9 @@ func modelList(s streams) *cobra.Command {
 				if err != nil {
 					v.Status, v.Error = string(host.StateFailed), err.Error()
 				} else {
+					if v.Content, err = p.ContentDigest(); err != nil {
+						v.Warnings = append(v.Warnings, err.Error())
+					}
 					v.Digest, v.Backend, v.Algorithm, v.Description = digest, m.Backend, m.Algorithm, m.Description
 				}
 				out.Models = append(out.Models, v)

@@ -72,11 +72,15 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	}
 	with, closeBackends := openBackendsWith(cfg, state, base)
 	defer closeBackends()
+	only, err := readOnly(cfg.Models.Only)
+	if err != nil {
+		return err
+	}
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		StateDir: snapshotDir(state),
-		Now:      time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
+		Only: only, StateDir: snapshotDir(state),
+		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
 	}, with, calls)
 	if err != nil {
 		return err
@@ -133,6 +137,18 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	err = errors.Join(err, registry.Close(end))
 	log.Info("stopped")
 	return err
+}
+
+func readOnly(names []string) ([]host.Only, error) {
+	out := make([]host.Only, 0, len(names))
+	for _, name := range names {
+		o, err := host.ParseOnly(name)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }
 
 // wait waits for a time, or until the server fails.

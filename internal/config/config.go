@@ -59,6 +59,7 @@ type Models struct {
 	CacheBytes int64
 	Default    string
 	Preload    []string
+	Only       []string
 	Pinned     []string
 	Rescan     time.Duration
 	Immutable  bool
@@ -158,7 +159,7 @@ func Decode(data []byte) (*Config, error) {
 		}),
 		"models": y.Object(y.Fields{
 			"dir": y.String(&m.Dir), "cache_size": y.Int(&m.CacheSize), "cache_bytes": y.Bytes(&m.CacheBytes),
-			"default": y.String(&m.Default), "preload": y.Strings(&m.Preload), "pinned": y.Strings(&m.Pinned),
+			"default": y.String(&m.Default), "preload": y.Strings(&m.Preload), "only": y.Strings(&m.Only), "pinned": y.Strings(&m.Pinned),
 			"rescan": y.Duration(&m.Rescan), "immutable": y.Bool(&m.Immutable), "lazy": y.Bool(&m.Lazy),
 			"aliases": y.Map(m.alias),
 		}),

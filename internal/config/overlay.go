@@ -63,6 +63,7 @@ func settings() []setting {
 		{key: "models.cache_size", flag: "model-cache-size", older: "MODEL_CACHE_SIZE", help: "most models loaded at once", set: number(func(c *Config) *int { return &c.Models.CacheSize })},
 		{key: "models.cache_bytes", flag: "model-cache-bytes", help: "most memory of loaded models (estimated); 0: no limit", set: size(func(c *Config) *int64 { return &c.Models.CacheBytes })},
 		{key: "models.default", flag: "default-model", help: "model that answers where a request names none", set: text(func(c *Config) *string { return &c.Models.Default })},
+		{key: "models.only", flag: "only", help: "serve <model>@<version>[=sha256:<content digest>] only, several with commas between; ready when they have loaded", set: func(c *Config, v string) error { c.Models.Only = splitList(v); return nil }},
 		{key: "models.rescan", flag: "rescan", help: "how often to look at the models directory where nothing is notified", set: duration(func(c *Config) *time.Duration { return &c.Models.Rescan })},
 		{key: "models.immutable", flag: "immutable", bool: true, help: "refuse a changed artifact under the same version", set: truth(func(c *Config) *bool { return &c.Models.Immutable })},
 		{key: "models.lazy", flag: "lazy", bool: true, help: "load models on first use only", set: truth(func(c *Config) *bool { return &c.Models.Lazy })},
@@ -76,6 +77,17 @@ func settings() []setting {
 		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", set: func(c *Config, v string) error { c.Log.Level = strings.ToLower(v); return nil }},
 		{key: "log.format", flag: "log-format", help: "json or text", set: text(func(c *Config) *string { return &c.Log.Format })},
 	}
+}
+
+// splitList reads names with commas between.
+func splitList(v string) []string {
+	var out []string
+	for name := range strings.SplitSeq(v, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func parse[T any](at func(*Config) *T, read func(string) (T, error)) func(*Config, string) error {
