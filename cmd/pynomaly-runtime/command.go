@@ -32,7 +32,9 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	root.SetErr(errs)
 	deploy := &cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}
 	deploy.AddCommand(serveCommand(s))
+	deploy.AddCommand(deployCommands(s)...)
 	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), versionCommand(s))
+	root.AddCommand(controllerCommands(s)...)
 	return root
 }
 

@@ -1,0 +1,46 @@
+//go:build !nodeployer
+
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+)
+
+// controllerCommand runs the controller of rollouts.
+func controllerCommand(s streams) *cobra.Command {
+	o := controller.Options{Now: time.Now}
+	var level string
+	cmd := &cobra.Command{
+		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			out := logs.NewBuffered(s.err)
+			defer out.Close()
+			base, err := logs.New(out, new(slog.LevelVar), level, "json")
+			if err != nil {
+				return err
+			}
+			if o.Config, err = ctrl.GetConfig(); err != nil {
+				return err
+			}
+			o.Config.UserAgent = "pynomaly-controller/" + version
+			o.Log, o.Audit = logs.Named(base, "controller"), logs.Named(base, "audit")
+			o.Figures = controller.Hosts{Client: controller.HostClient()}
+			return controller.Run(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.LeaderElection, "leader-elect", true, "let one of several controllers act")
+	f.StringVar(&o.Namespace, "leader-elect-namespace", "", "namespace of the leader's lease (default: the pod's)")
+	f.StringVar(&o.Metrics, "metrics-bind-address", ":8081", "address of Prometheus metrics; 0: none")
+	f.StringVar(&o.Health, "health-probe-bind-address", ":8082", "address of /healthz and /readyz; 0: none")
+	f.IntVar(&o.Workers, "workers", 4, "deployments that are worked on at once")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}

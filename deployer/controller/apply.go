@@ -1,0 +1,186 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"maps"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// apply brings the objects to what is planned: first what takes traffic, then the
+// traffic, then what goes.
+func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
+	templates := map[string]v1alpha1.RevisionTemplate{}
+	for i := range all {
+		templates[all[i].Spec.Hash] = all[i].Spec.Template
+	}
+	less := map[string]int32{}
+	for hash, n := range plan.Replicas {
+		if d := seen.deployments[hash]; d != nil && d.Spec.Replicas != nil && *d.Spec.Replicas > n {
+			less[hash] = n
+			n = *d.Spec.Replicas
+		}
+		if err := r.serve(ctx, md, seen, hash, templates, n, plan); err != nil {
+			return err
+		}
+	}
+	if err := r.traffic(ctx, md, seen, plan); err != nil {
+		return err
+	}
+	for hash, n := range less {
+		if err := r.serve(ctx, md, seen, hash, templates, n, plan); err != nil {
+			return err
+		}
+	}
+	for hash, d := range seen.deployments {
+		if _, ok := plan.Replicas[hash]; ok || plan.Weights[hash] > 0 || seen.world.Weights[hash] > 0 {
+			continue
+		}
+		if err := r.delete(ctx, d); err != nil {
+			return err
+		}
+		if s := seen.services[render.RevisionName(md, hash)]; s != nil {
+			if err := r.delete(ctx, s); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) delete(ctx context.Context, o client.Object) error {
+	uid, version := o.GetUID(), o.GetResourceVersion()
+	err := r.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version})
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting %s: %w", o.GetName(), err)
+	}
+	return nil
+}
+
+// serve makes a revision's Deployment and Service what they should be.
+func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, hash string, templates map[string]v1alpha1.RevisionTemplate, replicas int32, plan *strategy.Plan) error {
+	d := seen.deployments[hash]
+	autoscaled := md.Spec.Autoscaling != nil && hash == md.Status.Stable && hash == plan.Status.Stable
+	if d == nil {
+		t, ok := templates[hash]
+		if !ok {
+			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
+		}
+		if err := r.create(ctx, md, render.Deployment(md, hash, t, replicas)); err != nil {
+			return err
+		}
+	} else if !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {
+		changed := d.DeepCopy()
+		changed.Spec.Replicas = &replicas
+		if err := r.Update(ctx, changed); err != nil {
+			return fmt.Errorf("scaling %s: %w", d.Name, err)
+		}
+		seen.deployments[hash] = changed
+	}
+	want := render.RevisionService(md, hash)
+	if s := seen.services[want.Name]; s == nil {
+		if err := r.create(ctx, md, want); err != nil {
+			return err
+		}
+		seen.services[want.Name] = want
+	} else if !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) {
+		changed := s.DeepCopy()
+		changed.Spec.Selector = want.Spec.Selector
+		if err := r.Update(ctx, changed); err != nil {
+			return fmt.Errorf("writing Service %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, o client.Object) error {
+	if err := ctrl.SetControllerReference(md, o, r.Scheme()); err != nil {
+		return fmt.Errorf("owning %s: %w", o.GetName(), err)
+	}
+	if err := r.Create(ctx, o); err != nil {
+		return fmt.Errorf("making %s: %w", o.GetName(), err)
+	}
+	return nil
+}
+
+// traffic brings the Service, the HTTPRoute, the autoscaler and the budget to what is
+// planned.
+func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
+	if len(plan.Weights) > 0 {
+		want := render.Service(md, plan.Weights)
+		s := seen.services[md.Name]
+		switch {
+		case s == nil:
+			if err := r.create(ctx, md, want); err != nil {
+				return err
+			}
+		case !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) || s.Annotations[render.AnnotationSpec] != want.Annotations[render.AnnotationSpec]:
+			changed := s.DeepCopy()
+			changed.Spec.Selector = want.Spec.Selector
+			if changed.Annotations == nil {
+				changed.Annotations = map[string]string{}
+			}
+			changed.Annotations[render.AnnotationSpec] = want.Annotations[render.AnnotationSpec]
+			if err := r.Update(ctx, changed); err != nil {
+				return fmt.Errorf("writing Service %s: %w", s.Name, err)
+			}
+		}
+		if md.Spec.Traffic.Gateway != nil {
+			if err := r.routeTo(ctx, md, seen, plan.Weights); err != nil {
+				return err
+			}
+		}
+	}
+	if seen.budget == nil {
+		if err := r.create(ctx, md, render.Budget(md)); err != nil {
+			return err
+		}
+	}
+	return r.autoscale(ctx, md, seen, plan)
+}
+
+func (r *Reconciler) routeTo(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, weights map[string]int32) error {
+	want := render.Route(md, weights)
+	if seen.route == nil {
+		return r.create(ctx, md, want)
+	}
+	if maps.Equal(render.WeightsOf(md, seen.route), weights) && equality.Semantic.DeepDerivative(want.Spec, seen.route.Spec) {
+		return nil
+	}
+	changed := seen.route.DeepCopy()
+	changed.Spec = want.Spec
+	if err := r.Update(ctx, changed); err != nil {
+		return fmt.Errorf("writing HTTPRoute %s: %w", want.Name, err)
+	}
+	return nil
+}
+
+func (r *Reconciler) autoscale(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
+	a := seen.autoscaler
+	switch {
+	case md.Spec.Autoscaling == nil && a != nil:
+		return r.delete(ctx, a)
+	case md.Spec.Autoscaling == nil || plan.Status.Stable == "":
+		return nil
+	}
+	want := render.Autoscaler(md, plan.Status.Stable)
+	if a == nil {
+		return r.create(ctx, md, want)
+	}
+	if equality.Semantic.DeepDerivative(want.Spec, a.Spec) {
+		return nil
+	}
+	changed := a.DeepCopy()
+	changed.Spec = want.Spec
+	if err := r.Update(ctx, changed); err != nil {
+		return fmt.Errorf("writing HorizontalPodAutoscaler %s: %w", want.Name, err)
+	}
+	return nil
+}

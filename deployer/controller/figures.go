@@ -1,0 +1,255 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Figures are what hosts have counted.
+type Figures interface {
+	// Stats asks the host at an address for a model's counters.
+	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
+}
+
+// Hosts asks hosts over HTTP.
+type Hosts struct{ Client *http.Client }
+
+const maxStats = 1 << 20
+
+// Stats implements Figures.
+func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.Stats, error) {
+	u := url.URL{Scheme: "http", Host: address, Path: "/api/v1/models/" + model + "/stats", RawQuery: url.Values{"version": {version}}.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", address, err)
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking a host for its counters: %w", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxStats))
+	if err != nil {
+		return nil, fmt.Errorf("reading the counters of %s: %w", address, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("asking %s for its counters: %s: %.200s", address, resp.Status, text)
+	}
+	var s api.Stats
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("reading the counters of %s: %w", address, err)
+	}
+	return &s, nil
+}
+
+// Comparisons remembers, for each rollout under way, what both sides had counted when it
+// began. A controller that is started anew begins to count anew, too.
+type Comparisons struct {
+	mu  sync.Mutex
+	all map[types.UID]*comparison
+}
+
+type comparison struct {
+	update, stable string
+	sides          map[string]*gate.Tracker
+	look           gate.Look
+	verdicts       []gate.Verdict
+	step           int32
+	held           time.Time // when the weight began that split counts for
+	split          map[string]*gate.Tracker
+}
+
+// NewComparisons remembers nothing yet.
+func NewComparisons() *Comparisons { return &Comparisons{all: map[types.UID]*comparison{}} }
+
+func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *comparison {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := &md.Status
+	if k := c.all[md.UID]; k != nil && k.update == s.Update && k.stable == s.Stable {
+		return k
+	}
+	k := &comparison{update: s.Update, stable: s.Stable, sides: map[string]*gate.Tracker{
+		s.Update: gate.NewTracker(now), s.Stable: gate.NewTracker(now),
+	}}
+	c.all[md.UID] = k
+	return k
+}
+
+// forget drops what is remembered of a deployment that is gone or done.
+func (c *Comparisons) forget(uid types.UID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.all, uid)
+}
+
+const (
+	askTimeout = 3 * time.Second
+	askAtOnce  = 16
+)
+
+// figures asks the hosts of both revisions, and evaluates the gates.
+func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision) error {
+	k := r.Comparisons.of(md, r.Now())
+	versions := map[string]string{}
+	for i := range all {
+		versions[all[i].Spec.Hash] = all[i].Spec.Template.Model.Version
+	}
+	w := &seen.world
+	w.GateStep = md.Status.Rollout.Step
+	var failed error
+	for hash, side := range k.sides {
+		pods, err := r.ask(ctx, md.Spec.Template.Model.ID, versions[hash], seen.pods[hash])
+		if err != nil {
+			failed = errors.Join(failed, err)
+		}
+		side.Update(pods)
+		if k.split[hash] != nil {
+			k.split[hash].Update(pods)
+		}
+	}
+	if failed != nil {
+		w.Gate, w.GateSays = strategy.Broken, failed.Error()
+		r.tell(md, seen, []gate.Verdict{{Gate: "figures", Result: gate.Error, Message: failed.Error()}})
+		return nil
+	}
+	r.ratio(md, seen, k)
+	update, stable := k.sides[k.update].Sum(), k.sides[k.stable].Sum()
+	n := update.Rows + update.Errors
+	limits := limitsOf(md.Spec.Strategy.Gates)
+	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
+		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step
+		k.verdicts = gate.Evaluate(limits, stable, update, k.look.K)
+	}
+	result, says := gate.Together(k.verdicts)
+	w.Gate, w.GateSays = map[gate.Result]strategy.Gate{
+		gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.Error: strategy.Broken,
+	}[result], says
+	r.tell(md, seen, k.verdicts)
+	return nil
+}
+
+// ratio compares how requests were split since the weight holds.
+func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *comparison) {
+	w := &seen.world
+	held := md.Status.Rollout.HeldSince
+	if held == nil || w.Ratio {
+		k.split = nil
+		return
+	}
+	if k.split == nil || !k.held.Equal(held.Time) {
+		k.held = held.Time
+		k.split = map[string]*gate.Tracker{k.update: gate.NewTracker(r.Now()), k.stable: gate.NewTracker(r.Now())}
+		return
+	}
+	u, s := k.split[k.update].Sum(), k.split[k.stable].Sum()
+	got, other := u.Requests+u.Errors, s.Requests+s.Errors
+	if got+other < minSplit {
+		return
+	}
+	const alpha = 1e-6 // it is looked at often, and says that something is broken
+	differ, _ := gate.Ratio(got, other, w.Weights[k.update], alpha)
+	w.Observed = strategy.Matches
+	share := 100 * float64(got) / float64(got+other)
+	if off := share - float64(w.Weights[k.update]); differ && (off > maxOff || off < -maxOff) {
+		w.Observed = strategy.Differs
+	}
+}
+
+const (
+	minSplit = 200
+	maxOff   = 3 // percentage points
+)
+
+// tell puts the verdicts where people see them; those that say the same as before are
+// not told again.
+func (r *Reconciler) tell(md *v1alpha1.ModelDeployment, seen *sight, verdicts []gate.Verdict) {
+	before := map[string]v1alpha1.Verdict{}
+	for _, v := range md.Status.Verdicts {
+		before[v.Gate] = v
+	}
+	for _, v := range verdicts {
+		out := v1alpha1.Verdict{
+			Gate: v.Gate, Result: string(v.Result), N: v.N, Statistic: strconv.FormatFloat(v.Statistic, 'g', 4, 64),
+			Limit: strconv.FormatFloat(v.Limit, 'g', 4, 64), Message: v.Message, Time: metav1.NewTime(r.Now()),
+		}
+		b, known := before[v.Gate]
+		if known && b.Result == out.Result && b.N == out.N && b.Statistic == out.Statistic {
+			out = b
+		}
+		seen.verdicts = append(seen.verdicts, out)
+		if !known || b.Result != out.Result {
+			seen.told = append(seen.told, out)
+		}
+	}
+}
+
+// ask gets the counters of pods, of some at a time.
+func (r *Reconciler) ask(ctx context.Context, model, version string, pods []corev1.Pod) ([]gate.Pod, error) {
+	var mu sync.Mutex
+	var out []gate.Pod
+	var errs error
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, askAtOnce)
+	for i := range pods {
+		p := &pods[i]
+		if !isReady(p) || p.Status.PodIP == "" {
+			continue
+		}
+		wg.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			s, err := r.Figures.Stats(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port)), model, version)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				errs = errors.Join(errs, err)
+				return
+			}
+			out = append(out, gate.Pod{UID: string(p.UID), Start: s.ProcessStartTime, Stats: gate.FromStats(s)})
+		})
+	}
+	wg.Wait()
+	return out, errs
+}
+
+func limitsOf(g *v1alpha1.Gates) gate.Limits {
+	l := gate.Defaults()
+	if g == nil {
+		return l
+	}
+	if g.MinSamples > 0 {
+		l.MinSamples = g.MinSamples
+	}
+	for _, p := range []struct {
+		from *int32
+		to   *float64
+		unit float64
+	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.PSIThousandths, &l.PSI, 1000}} {
+		if p.from != nil {
+			*p.to = float64(*p.from) / p.unit
+		}
+	}
+	return l
+}

@@ -1,0 +1,215 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// sight is what was seen of one ModelDeployment's objects.
+type sight struct {
+	world       strategy.World
+	deployments map[string]*appsv1.Deployment // by revision
+	services    map[string]*corev1.Service    // by name
+	route       *gatewayv1.HTTPRoute
+	autoscaler  *autoscalingv2.HorizontalPodAutoscaler
+	budget      *policyv1.PodDisruptionBudget
+	pods        map[string][]corev1.Pod // by revision, without terminating ones
+	verdicts    []v1alpha1.Verdict
+	told        []v1alpha1.Verdict // those that have changed
+}
+
+// look gathers what strategy needs to know.
+func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision) (*sight, error) {
+	s := &sight{
+		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{},
+		world: strategy.World{Now: r.Now(), Spec: md.Spec, Status: md.Status, Update: revision.Spec.Hash, Revisions: map[string]strategy.Revision{}},
+	}
+	own := []client.ListOption{client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}}
+	var deployments appsv1.DeploymentList
+	var pods corev1.PodList
+	var slicesOf discoveryv1.EndpointSliceList
+	var services corev1.ServiceList
+	for what, list := range map[string]client.ObjectList{"Deployments": &deployments, "Pods": &pods, "EndpointSlices": &slicesOf, "Services": &services} {
+		if err := r.List(ctx, list, own...); err != nil {
+			return nil, fmt.Errorf("listing %s: %w", what, err)
+		}
+	}
+	revisions := map[string]*strategy.Revision{}
+	of := func(hash string) *strategy.Revision {
+		if revisions[hash] == nil {
+			revisions[hash] = &strategy.Revision{}
+		}
+		return revisions[hash]
+	}
+	for i := range deployments.Items {
+		d := &deployments.Items[i]
+		hash := d.Labels[render.LabelRevision]
+		if d.Name != render.RevisionName(md, hash) || !d.DeletionTimestamp.IsZero() {
+			continue
+		}
+		s.deployments[hash] = d
+		if d.Spec.Replicas != nil {
+			of(hash).Desired = *d.Spec.Replicas
+		}
+	}
+	for i := range services.Items {
+		s.services[services.Items[i].Name] = &services.Items[i]
+	}
+	ready := map[string]bool{}
+	for i := range pods.Items {
+		p := &pods.Items[i]
+		hash := p.Labels[render.LabelRevision]
+		rev := of(hash)
+		rev.Pods++
+		if !p.DeletionTimestamp.IsZero() {
+			continue
+		}
+		s.pods[hash] = append(s.pods[hash], *p)
+		if isReady(p) {
+			rev.Ready++
+			ready[p.Name] = true
+		} else if problem := problemOf(p); problem != "" {
+			rev.Problem = problem
+		}
+	}
+	s.endpoints(md, slicesOf.Items, ready, of)
+	for hash, rev := range revisions {
+		s.world.Revisions[hash] = *rev
+	}
+	if err := r.lookAtTraffic(ctx, md, s); err != nil {
+		return nil, err
+	}
+	s.world.Stable = md.Spec.Replicas
+	if a := md.Spec.Autoscaling; a != nil {
+		s.world.Stable = max(a.MinReplicas, min(a.MaxReplicas, of(md.Status.Stable).Desired))
+	}
+	var err error
+	s.world.Blocked, err = r.blocked(ctx, md, revision)
+	return s, err
+}
+
+// endpoints counts the pods that the Services of the revisions list as serving.
+func (s *sight) endpoints(md *v1alpha1.ModelDeployment, all []discoveryv1.EndpointSlice, ready map[string]bool, of func(string) *strategy.Revision) {
+	counted := map[string]bool{}
+	for i := range all {
+		e := &all[i]
+		hash := e.Labels[render.LabelRevision]
+		if hash == "" || e.Labels[discoveryv1.LabelServiceName] != render.RevisionName(md, hash) {
+			continue
+		}
+		for _, p := range e.Endpoints {
+			if p.TargetRef == nil || counted[p.TargetRef.Name] || !ready[p.TargetRef.Name] {
+				continue
+			}
+			if p.Conditions.Ready == nil || *p.Conditions.Ready {
+				counted[p.TargetRef.Name] = true
+				of(hash).Endpoints++
+			}
+		}
+	}
+}
+
+func isReady(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}
+
+// problemOf says what a pod waits for.
+func problemOf(p *corev1.Pod) string {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	for i := range p.Status.ContainerStatuses {
+		c := &p.Status.ContainerStatuses[i]
+		if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" {
+			return "OOMKilled: the container needs more memory than its limit"
+		}
+		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
+			return w.Reason + ": " + w.Message
+		}
+	}
+	return ""
+}
+
+// lookAtTraffic finds out who gets which share.
+func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeployment, s *sight) error {
+	key := client.ObjectKeyFromObject(md)
+	var a autoscalingv2.HorizontalPodAutoscaler
+	var b policyv1.PodDisruptionBudget
+	for what, get := range map[string]func() error{
+		"the HorizontalPodAutoscaler": func() error {
+			err := r.Get(ctx, key, &a)
+			if err == nil {
+				s.autoscaler = &a
+			}
+			return err
+		},
+		"the PodDisruptionBudget": func() error {
+			err := r.Get(ctx, key, &b)
+			if err == nil {
+				s.budget = &b
+			}
+			return err
+		},
+	} {
+		if err := get(); client.IgnoreNotFound(err) != nil {
+			return fmt.Errorf("reading %s: %w", what, err)
+		}
+	}
+	main := s.services[md.Name]
+	selected := map[string]int32(nil)
+	if main != nil {
+		selected = render.ParseWeights(main.Annotations[render.AnnotationSpec])
+	}
+	if md.Spec.Traffic.Gateway == nil {
+		s.world.Ratio, s.world.Acked, s.world.Weights = true, true, selected
+		return nil
+	}
+	var route gatewayv1.HTTPRoute
+	err := r.Get(ctx, key, &route)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case meta.IsNoMatchError(err):
+		return fmt.Errorf("traffic.gateway is set and this cluster has no Gateway API: install its CRDs, or leave the gateway out: %w", err)
+	case err != nil:
+		return fmt.Errorf("reading the HTTPRoute: %w", err)
+	}
+	s.route = &route
+	s.world.Weights = render.WeightsOf(md, &route)
+	s.world.Acked = acked(&route, md.Spec.Traffic.Gateway)
+	return nil
+}
+
+// acked reports whether the gateway has taken the route as it is now.
+func acked(r *gatewayv1.HTTPRoute, g *v1alpha1.GatewayReference) bool {
+	for _, p := range r.Status.Parents {
+		if string(p.ParentRef.Name) != g.Name {
+			continue
+		}
+		accepted, resolved := meta.FindStatusCondition(p.Conditions, string(gatewayv1.RouteConditionAccepted)), meta.FindStatusCondition(p.Conditions, string(gatewayv1.RouteConditionResolvedRefs))
+		if accepted != nil && accepted.Status == "True" && accepted.ObservedGeneration == r.Generation &&
+			resolved != nil && resolved.Status == "True" && resolved.ObservedGeneration == r.Generation {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,276 @@
+// Package controller brings the cluster to what ModelDeployments ask for: it gathers
+// what strategy needs to know, and does what strategy plans.
+//
+// It decides nothing itself. Every write is of an object as it was read, so that the
+// API server refuses it where somebody else was faster; then it looks again.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/record"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Reconciler follows ModelDeployments.
+type Reconciler struct {
+	client.Client
+	Events      record.EventRecorder
+	Figures     Figures
+	Comparisons *Comparisons
+	Now         func() time.Time
+	Log         *slog.Logger
+	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict
+}
+
+// Reconcile takes one ModelDeployment a step further.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	md := &v1alpha1.ModelDeployment{}
+	if err := r.Get(ctx, req.NamespacedName, md); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err) // its objects go with it: it owns them
+	}
+	if !md.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	after, err := r.reconcile(ctx, md)
+	if apierrors.IsConflict(err) { // somebody was faster, or the cache is behind
+		r.Log.Debug("looking again", "deployment", req.String(), "error", err)
+		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
+	}
+	if apierrors.IsAlreadyExists(err) { // the cache is behind, or it is somebody else's
+		r.Log.Warn("what is to be made is there", "deployment", req.String(), "error", err)
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	}
+	return ctrl.Result{RequeueAfter: after}, err
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment) (time.Duration, error) {
+	if want := render.BaseName(md.Spec.Template.Model.ID); md.Name != want {
+		return 0, r.refuse(ctx, md, "InvalidName", fmt.Sprintf("the ModelDeployment of model %q must be named %q", md.Spec.Template.Model.ID, want))
+	}
+	revision, all, err := r.revision(ctx, md)
+	if err != nil {
+		return 0, err
+	}
+	seen, err := r.look(ctx, md, revision)
+	if err != nil {
+		return 0, err
+	}
+	plan := strategy.Next(seen.world)
+	if plan.Status.Update == plan.Status.Stable {
+		r.Comparisons.forget(md.UID)
+	}
+	if plan.Gates || plan.Status.Rollout.State == strategy.StateVerifying {
+		// The figures are fetched only where they count, and then it is planned with them.
+		if err := r.figures(ctx, md, seen, all); err != nil {
+			return 0, err
+		}
+		plan = strategy.Next(seen.world)
+	}
+	// What was decided is written first: the objects follow from it, whoever makes them.
+	if err := r.record(ctx, md, revision, seen, &plan); err != nil {
+		return 0, err
+	}
+	if err := r.outcomes(ctx, md, all, plan.Outcomes); err != nil {
+		return 0, err
+	}
+	if err := r.apply(ctx, md, seen, all, &plan); err != nil {
+		return 0, err
+	}
+	return plan.After, r.prune(ctx, md, all, &plan)
+}
+
+// refuse says why nothing is done.
+func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
+	status := md.Status.DeepCopy()
+	status.ObservedGeneration, status.Phase, status.Message = md.Generation, v1alpha1.Failed, message
+	setCondition(status, md.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
+	setCondition(status, md.Generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
+	setCondition(status, md.Generation, v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, message)
+	return r.writeStatus(ctx, md, status)
+}
+
+func (r *Reconciler) writeStatus(ctx context.Context, md *v1alpha1.ModelDeployment, status *v1alpha1.ModelDeploymentStatus) error {
+	if equality.Semantic.DeepEqual(&md.Status, status) {
+		return nil
+	}
+	md.Status = *status
+	if err := r.Status().Update(ctx, md); err != nil {
+		return fmt.Errorf("writing the status: %w", err)
+	}
+	return nil
+}
+
+func setCondition(s *v1alpha1.ModelDeploymentStatus, generation int64, kind string, value metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&s.Conditions, metav1.Condition{
+		Type: kind, Status: value, ObservedGeneration: generation, Reason: reason, Message: message,
+	})
+}
+
+// record writes what was decided, and tells about it.
+func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, seen *sight, plan *strategy.Plan) error {
+	before := md.Status.DeepCopy()
+	s := &plan.Status
+	s.ObservedGeneration, s.Number = md.Generation, max(s.Number, revision.Spec.Number)
+	if len(seen.verdicts) > 0 {
+		s.Verdicts = seen.verdicts
+	}
+	conditions(md, s)
+	if err := r.writeStatus(ctx, md, s); err != nil {
+		return err
+	}
+	if before.Phase != s.Phase || before.Rollout.State != s.Rollout.State || before.Rollout.Step != s.Rollout.Step || before.Update != s.Update || before.Stable != s.Stable {
+		kind := corev1.EventTypeNormal
+		if s.Phase == v1alpha1.Failed || s.Phase == v1alpha1.RollingBack {
+			kind = corev1.EventTypeWarning
+		}
+		r.Events.Event(md, kind, s.Rollout.State, revision.Spec.DeploymentID+": "+s.Message)
+		r.Audit.Info("rollout", "namespace", md.Namespace, "deployment", revision.Spec.DeploymentID, "phase", s.Phase, "state", s.Rollout.State,
+			"step", s.Rollout.Step, "weight", s.Rollout.Weight, "detail", s.Message, "requested_by", md.Spec.RequestedBy)
+	}
+	for _, v := range seen.told {
+		r.Events.Event(md, eventOf(v.Result), "Gate", fmt.Sprintf("%s: %s: %s (n %d, %s against %s) %s", revision.Spec.DeploymentID, v.Gate, v.Result, v.N, v.Statistic, v.Limit, v.Message))
+		r.Audit.Info("gate", "namespace", md.Namespace, "deployment", revision.Spec.DeploymentID, "gate", v.Gate, "result", v.Result,
+			"n", v.N, "statistic", v.Statistic, "limit", v.Limit, "detail", v.Message)
+	}
+	return nil
+}
+
+func eventOf(result string) string {
+	if result == "Fail" || result == "Error" {
+		return corev1.EventTypeWarning
+	}
+	return corev1.EventTypeNormal
+}
+
+// conditions follow the kstatus conventions: Reconciling while something goes on,
+// Stalled where only a change of the spec helps, Ready when all is as asked.
+func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus) {
+	ready, reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse, metav1.ConditionFalse
+	switch s.Phase {
+	case v1alpha1.Deployed:
+		ready = metav1.ConditionTrue
+	case v1alpha1.Failed, v1alpha1.RolledBack:
+		stalled = metav1.ConditionTrue
+	default:
+		reconciling = metav1.ConditionTrue
+	}
+	for kind, value := range map[string]metav1.ConditionStatus{
+		v1alpha1.ConditionReady: ready, v1alpha1.ConditionReconciling: reconciling, v1alpha1.ConditionStalled: stalled,
+	} {
+		setCondition(s, md.Generation, kind, value, s.Rollout.State, s.Message)
+	}
+}
+
+// outcomes tells the revisions what became of them.
+func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment, all []v1alpha1.ModelRevision, outcomes map[string]string) error {
+	var errs error
+	for i := range all {
+		rev := &all[i]
+		phase, ok := outcomes[rev.Spec.Hash]
+		if !ok || (rev.Status.Phase == phase && rev.Status.Message == md.Status.Message) {
+			continue
+		}
+		changed := rev.Status.Phase != phase
+		rev.Status.Phase = phase
+		if rev.Spec.Hash == md.Status.Update || changed {
+			rev.Status.Message = md.Status.Message
+		}
+		now := metav1.NewTime(r.Now())
+		switch phase {
+		case v1alpha1.Deployed:
+			if changed {
+				rev.Status.DeployedAt, rev.Status.FinishedAt = &now, nil
+			}
+		case v1alpha1.RolledBack, v1alpha1.Failed, v1alpha1.Superseded:
+			if changed {
+				rev.Status.FinishedAt = &now
+			}
+		}
+		if err := r.Status().Update(ctx, rev); err != nil {
+			errs = errors.Join(errs, fmt.Errorf("writing the status of revision %s: %w", rev.Name, err))
+		}
+	}
+	return errs
+}
+
+// revision finds the record of what the template asks for, and makes it where there is
+// none.
+func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment) (*v1alpha1.ModelRevision, []v1alpha1.ModelRevision, error) {
+	var list v1alpha1.ModelRevisionList
+	if err := r.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}); err != nil {
+		return nil, nil, fmt.Errorf("listing revisions: %w", err)
+	}
+	hash, err := render.Hash(md.Spec.Template)
+	if err != nil {
+		return nil, nil, err
+	}
+	newest := md.Status.Number
+	for i := range list.Items {
+		if list.Items[i].Spec.Hash == hash {
+			return &list.Items[i], list.Items, nil
+		}
+		newest = max(newest, list.Items[i].Spec.Number)
+	}
+	number := newest + 1
+	rev := &v1alpha1.ModelRevision{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: fmt.Sprintf("%s-%d", md.Name, number), Namespace: md.Namespace, Labels: render.Labels(md, hash),
+			Annotations: map[string]string{render.AnnotationModel: md.Spec.Template.Model.ID},
+		},
+		Spec: v1alpha1.ModelRevisionSpec{
+			DeploymentID: render.DeploymentID(md.Spec.Template.Model.ID, md.Spec.Environment, number), Number: number, Hash: hash,
+			Environment: md.Spec.Environment, Template: *md.Spec.Template.DeepCopy(), RequestedBy: md.Spec.RequestedBy, Reason: md.Spec.Reason,
+		},
+	}
+	if err := ctrl.SetControllerReference(md, rev, r.Scheme()); err != nil {
+		return nil, nil, fmt.Errorf("owning the revision: %w", err)
+	}
+	if err := r.Create(ctx, rev); err != nil {
+		return nil, nil, fmt.Errorf("recording the revision: %w", err)
+	}
+	return rev, append(list.Items, *rev), nil
+}
+
+// prune deletes the oldest records that nothing refers to.
+func (r *Reconciler) prune(ctx context.Context, md *v1alpha1.ModelDeployment, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
+	limit := int(md.Spec.HistoryLimit)
+	if limit == 0 {
+		limit = 10
+	}
+	for len(all) > limit {
+		oldest := -1
+		for i := range all {
+			hash := all[i].Spec.Hash
+			_, used := plan.Replicas[hash]
+			if used || hash == plan.Status.Stable || hash == plan.Status.Update {
+				continue
+			}
+			if oldest < 0 || all[i].Spec.Number < all[oldest].Spec.Number {
+				oldest = i
+			}
+		}
+		if oldest < 0 {
+			return nil
+		}
+		if err := client.IgnoreNotFound(r.Delete(ctx, &all[oldest])); err != nil {
+			return fmt.Errorf("deleting an old revision: %w", err)
+		}
+		all = append(all[:oldest:oldest], all[oldest+1:]...)
+	}
+	return nil
+}

@@ -1,0 +1,269 @@
+package gate
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+)
+
+// Result is what a gate says.
+type Result string
+
+// The results.
+const (
+	Pass         Result = "Pass"
+	Fail         Result = "Fail"
+	Inconclusive Result = "Inconclusive" // too few samples
+	Error        Result = "Error"        // the figures cannot be had
+)
+
+// Limits bound how a new revision may differ. A difference fails a gate only where it
+// is beyond the limit and is no chance.
+type Limits struct {
+	MinSamples int64   // rows of each side before a comparison passes
+	Errors     float64 // difference of the shares of failed requests
+	Anomalies  float64 // difference of the shares of anomalies
+	Nonfinite  float64 // difference of the shares of scores that are not finite
+	Latency    float64 // how much longer the 95th percentile may be, relative
+	PSI        float64 // population stability index of the scores
+	Alpha      float64 // of all gates and looks together
+}
+
+// Defaults are limits for models that should do about the same.
+func Defaults() Limits {
+	return Limits{MinSamples: 200, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Alpha: 0.01}
+}
+
+// Verdict is one gate's word and what it rests on.
+type Verdict struct {
+	Gate      string
+	Result    Result
+	N         int64 // samples of the new revision
+	Statistic float64
+	Limit     float64
+	Message   string
+}
+
+// The gates.
+const (
+	Errors    = "error-rate"
+	Nonfinite = "nonfinite-scores"
+	Constant  = "constant-scores"
+	Anomalies = "anomaly-rate"
+	Scores    = "score-distribution"
+	Latency   = "latency"
+)
+
+const gates = 6
+
+// earliest is how many rows the new revision must have scored before anything fails.
+const earliest = 50
+
+// Look is a time at which gates are evaluated. Many looks find differences by chance;
+// the k-th may therefore err with probability alpha*6/(pi*k)^2 only, which adds up to
+// alpha however many there are. It holds without any assumption on how the looks depend
+// on each other.
+type Look struct {
+	K int   // 1 for the first one
+	N int64 // rows of the new revision at the last look
+}
+
+// Due reports whether there is enough new to look again: looks are spaced by a fifth.
+func (l Look) Due(n int64) bool { return n >= earliest && (l.N == 0 || n*5 >= l.N*6) }
+
+// Next is the following look, at n rows.
+func (l Look) Next(n int64) Look { return Look{K: l.K + 1, N: n} }
+
+// Evaluate compares a new revision with the stable one at look k.
+func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
+	alpha := l.Alpha / gates * 6 / math.Pow(math.Pi*float64(max(1, k)), 2)
+	all := []Verdict{
+		proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, l.Errors, alpha, false),
+		proportion(Nonfinite, update.Nonfinite, update.Rows, stable.Nonfinite, stable.Rows, l.Nonfinite, alpha, false),
+		constant(stable, update),
+		proportion(Anomalies, update.Anomalies, update.Rows, stable.Anomalies, stable.Rows, l.Anomalies, alpha, true),
+		distribution(stable, update, l.PSI, alpha),
+		latency(stable.Durations, update.Durations, l.Latency, alpha),
+	}
+	for i := range all {
+		v := &all[i]
+		few := min(update.Rows+update.Errors, stable.Rows+stable.Errors)
+		if v.Result == Fail && update.Rows+update.Errors < earliest {
+			v.Result = Inconclusive
+		}
+		if v.Result == Pass && few < l.MinSamples {
+			v.Result, v.Message = Inconclusive, fmt.Sprintf("%d of %d samples", few, l.MinSamples)
+		}
+	}
+	return all
+}
+
+// Together is the result of all verdicts.
+func Together(all []Verdict) (Result, string) {
+	for _, r := range []Result{Fail, Error, Inconclusive} {
+		for _, v := range all {
+			if v.Result == r {
+				return r, fmt.Sprintf("%s: %s", v.Gate, v.Message)
+			}
+		}
+	}
+	return Pass, ""
+}
+
+// proportion compares shares. The difference's standard error is that of Agresti and
+// Caffo, The American Statistician 54 (2000): one success and one failure are added to
+// each side, which keeps it honest near 0 and 1.
+func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) Verdict {
+	v := Verdict{Gate: name, Result: Pass, N: n, Limit: limit}
+	if n == 0 || m == 0 {
+		v.Result, v.Message = Inconclusive, "one side has counted nothing"
+		return v
+	}
+	v.Statistic = float64(x)/float64(n) - float64(y)/float64(m)
+	p, q := float64(x+1)/float64(n+2), float64(y+1)/float64(m+2)
+	se := math.Sqrt(p*(1-p)/float64(n+2) + q*(1-q)/float64(m+2))
+	d, a := p-q, alpha
+	if both {
+		d, a = math.Abs(d), alpha/2
+	}
+	v.Message = fmt.Sprintf("%.4g against %.4g", float64(x)/float64(n), float64(y)/float64(m))
+	if effect := v.Statistic; (effect > limit || (both && -effect > limit)) && d > quantile(1-a)*se {
+		v.Result = Fail
+	}
+	return v
+}
+
+// constant fails where all of many scores lie in one bin, and the stable one's do not.
+func constant(stable, update Sample) Verdict {
+	v := Verdict{Gate: Constant, Result: Pass, N: update.Rows, Limit: 1, Statistic: topShare(update.Scores)}
+	v.Message = fmt.Sprintf("%.3g of the scores in one bin, %.3g of stable's", v.Statistic, topShare(stable.Scores))
+	if v.Statistic == 1 && total(update.Scores) >= earliest && total(stable.Scores) >= earliest && topShare(stable.Scores) < 0.9 {
+		v.Result = Fail
+	}
+	return v
+}
+
+// distribution compares the scores: by the population stability index as the effect,
+// and by the two-sample Kolmogorov-Smirnov test on the bins, which is conservative, for
+// chance (critical values by Smirnov's limit, as in Conover, Practical Nonparametric
+// Statistics, 6.3).
+func distribution(stable, update Sample, limit, alpha float64) Verdict {
+	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
+	a, b := stable.Scores, update.Scores
+	n, m := total(a), total(b)
+	same, _ := plus(a, b, 1)
+	switch {
+	case stable.Mixed || update.Mixed || (n > 0 && m > 0 && len(same.Counts) != len(b.Counts)) || !sameEdges(a, b):
+		v.Message = "not compared: the revisions count scores in different bins"
+		return v
+	case n == 0 || m == 0:
+		v.Result, v.Message = Inconclusive, "one side has counted nothing"
+		return v
+	}
+	psi, ks, left, right := 0.0, 0.0, 0.0, 0.0
+	bins := float64(len(a.Counts))
+	for i := range a.Counts {
+		// Half a count in each bin, so that empty ones say little.
+		p := (float64(a.Counts[i]) + 0.5) / (n + 0.5*bins)
+		q := (float64(b.Counts[i]) + 0.5) / (m + 0.5*bins)
+		psi += (q - p) * math.Log(q/p)
+		left += float64(a.Counts[i]) / n
+		right += float64(b.Counts[i]) / m
+		ks = math.Max(ks, math.Abs(left-right))
+	}
+	v.Statistic = psi
+	v.Message = fmt.Sprintf("PSI %.3f, Kolmogorov-Smirnov distance %.3f", psi, ks)
+	if critical := math.Sqrt(-math.Log(alpha/2)/2) * math.Sqrt((n+m)/(n*m)); psi > limit && ks > critical {
+		v.Result = Fail
+	}
+	return v
+}
+
+// latency asks whether more than a twentieth of the new revision's answers took longer
+// than the stable one's 95th percentile and what is allowed beyond it.
+func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
+	n, m := total(stable), total(update)
+	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: limit}
+	if n == 0 || m == 0 || !sameEdges(stable, update) {
+		v.Result, v.Message = Inconclusive, "one side has counted nothing"
+		return v
+	}
+	p95, u95 := percentile(stable, 0.95), percentile(update, 0.95)
+	v.Statistic = u95/p95 - 1
+	v.Message = fmt.Sprintf("95th percentile %.4g s against %.4g s", u95, p95)
+	slow := 0.0
+	for i, c := range update.Counts { // bins wholly above what is allowed
+		if i > 0 && update.Edges[i-1] >= p95*(1+limit) {
+			slow += float64(c)
+		}
+	}
+	if v.Statistic > limit && (slow-0.05*m)/math.Sqrt(0.05*0.95*m) > quantile(1-alpha) && n >= earliest {
+		v.Result = Fail
+	}
+	return v
+}
+
+// percentile interpolates within the bin.
+func percentile(h api.Histogram, p float64) float64 {
+	want, seen := p*total(h), 0.0
+	for i, c := range h.Counts {
+		if seen+float64(c) < want || c == 0 {
+			seen += float64(c)
+			continue
+		}
+		low := 0.0
+		if i > 0 {
+			low = h.Edges[i-1]
+		}
+		if i == len(h.Edges) {
+			return low
+		}
+		return low + (h.Edges[i]-low)*(want-seen)/float64(c)
+	}
+	return 0
+}
+
+func total(h api.Histogram) float64 {
+	sum := 0.0
+	for _, c := range h.Counts {
+		sum += float64(c)
+	}
+	return sum
+}
+
+func topShare(h api.Histogram) float64 {
+	top := 0.0
+	for _, c := range h.Counts {
+		top = math.Max(top, float64(c))
+	}
+	if n := total(h); n > 0 {
+		return top / n
+	}
+	return 0
+}
+
+func sameEdges(a, b api.Histogram) bool {
+	if len(a.Counts) == 0 || len(b.Counts) == 0 {
+		return true
+	}
+	_, same := plus(a, b, 1)
+	return same
+}
+
+// quantile is that of the standard normal distribution.
+func quantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
+
+// Ratio compares how requests were split with how they should have been: a chi-square
+// test of one degree of freedom at alpha. It reports whether they differ, and the
+// statistic.
+func Ratio(update, stable int64, weight int32, alpha float64) (differ bool, chi2 float64) {
+	n := float64(update + stable)
+	want := n * float64(weight) / 100
+	if want == 0 || want == n {
+		return false, 0
+	}
+	chi2 = math.Pow(float64(update)-want, 2)/want + math.Pow(float64(stable)-(n-want), 2)/(n-want)
+	z := quantile(1 - alpha/2)
+	return chi2 > z*z, chi2
+}

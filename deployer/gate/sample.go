@@ -1,0 +1,126 @@
+// Package gate says whether a new revision of a model may have more traffic: from what
+// its hosts and the stable revision's have counted.
+//
+// It fetches nothing and decides nothing else; deployer/controller hands it figures,
+// and deployer/strategy takes its word.
+package gate
+
+import (
+	"slices"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+)
+
+// Sample is what one side of a comparison has counted.
+type Sample struct {
+	Requests  int64 // answered
+	Errors    int64 // requests that failed, whoever was at fault
+	Rows      int64
+	Anomalies int64
+	Nonfinite int64
+	Scores    api.Histogram
+	Durations api.Histogram
+	Mixed     bool // its hosts count scores in different bins
+}
+
+// FromStats takes a host's counters.
+func FromStats(s *api.Stats) Sample {
+	out := Sample{
+		Requests: int64(s.Requests), Rows: int64(s.Rows), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite), //nolint:gosec // counters of events
+		Scores: s.Histogram, Durations: s.Durations,
+	}
+	for _, n := range s.Errors {
+		out.Errors += int64(n) //nolint:gosec // the same
+	}
+	return out
+}
+
+// plus adds sign times another sample.
+func (s Sample) plus(o Sample, sign int64) Sample {
+	s.Requests += sign * o.Requests
+	s.Errors += sign * o.Errors
+	s.Rows += sign * o.Rows
+	s.Anomalies += sign * o.Anomalies
+	s.Nonfinite += sign * o.Nonfinite
+	s.Mixed = s.Mixed || o.Mixed
+	var same bool
+	if s.Scores, same = plus(s.Scores, o.Scores, sign); !same {
+		s.Mixed = true
+	}
+	s.Durations, _ = plus(s.Durations, o.Durations, sign) // the edges are the host's own
+	return s
+}
+
+// plus adds histograms of the same bins; false: they have others, and a stays as it is.
+func plus(a, b api.Histogram, sign int64) (api.Histogram, bool) {
+	switch {
+	case len(b.Counts) == 0:
+		return a, true
+	case len(a.Counts) == 0:
+		a = api.Histogram{Edges: b.Edges, Counts: make([]uint64, len(b.Counts))}
+	case !slices.Equal(a.Edges, b.Edges) || len(a.Counts) != len(b.Counts):
+		return a, false
+	}
+	counts := slices.Clone(a.Counts)
+	for i, n := range b.Counts {
+		if sign < 0 {
+			counts[i] -= min(n, counts[i])
+		} else {
+			counts[i] += n
+		}
+	}
+	return api.Histogram{Edges: a.Edges, Counts: counts}, true
+}
+
+// Pod is what one host said.
+type Pod struct {
+	UID   string
+	Start time.Time // of its process: counters begin there
+	Stats Sample
+}
+
+// Tracker adds up what the pods of one side count from a moment on. Pods that are
+// replaced keep what they had counted; counters that begin anew are noticed by their
+// process's start.
+type Tracker struct {
+	began time.Time
+	pods  map[string]*tracked
+}
+
+type tracked struct {
+	start      time.Time
+	base, last Sample
+	done       Sample // of the pod's earlier processes
+}
+
+// NewTracker counts from now on.
+func NewTracker(now time.Time) *Tracker { return &Tracker{began: now, pods: map[string]*tracked{}} }
+
+// Update takes what the pods say now.
+func (t *Tracker) Update(pods []Pod) {
+	for _, p := range pods {
+		known := t.pods[p.UID]
+		switch {
+		case known == nil:
+			known = &tracked{start: p.Start}
+			if p.Start.Before(t.began) {
+				known.base = p.Stats
+			}
+			t.pods[p.UID] = known
+		case !known.start.Equal(p.Start):
+			known.done = known.done.plus(known.last.plus(known.base, -1), 1)
+			known.start, known.base = p.Start, Sample{}
+		}
+		known.last = p.Stats
+	}
+}
+
+// Sum is what they have counted since the beginning.
+func (t *Tracker) Sum() Sample {
+	var sum Sample
+	for _, p := range t.pods {
+		sum = sum.plus(p.done, 1).plus(p.last.plus(p.base, -1), 1)
+	}
+	return sum
+}

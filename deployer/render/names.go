@@ -1,0 +1,65 @@
+// Package render makes the Kubernetes objects that serve a model: those that the
+// controller keeps up to date, and the plain manifests of `deploy render`.
+//
+// It writes nothing to a cluster and decides nothing about rollouts.
+package render
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Labels and annotations of the objects.
+const (
+	LabelDeployment = v1alpha1.Group + "/deployment" // of the ModelDeployment
+	LabelRevision   = v1alpha1.Group + "/revision"   // the revision's hash
+	AnnotationModel = v1alpha1.Group + "/model-id"
+	AnnotationSpec  = v1alpha1.Group + "/weights" // of a Service, as they were planned
+	ManagedBy       = "app.kubernetes.io/managed-by"
+	Manager         = "pynomaly-runtime"
+)
+
+const maxBase = 40
+
+// BaseName is the name of a model's objects: the id in lower case with - for _, at most
+// 40 characters of it. Where that is not the id itself, six hex digits of the id's
+// SHA-256 follow, so that two models never share a name.
+func BaseName(id string) string {
+	name := strings.ReplaceAll(strings.ToLower(id), "_", "-")
+	if len(name) > maxBase {
+		name = name[:maxBase]
+	}
+	name = strings.Trim(name, "-")
+	if name == "" || (name[0] >= '0' && name[0] <= '9') { // names of Services begin with a letter
+		name = "m-" + name
+		if len(name) > maxBase {
+			name = name[:maxBase]
+		}
+		name = strings.TrimRight(name, "-")
+	}
+	if name == id {
+		return name
+	}
+	sum := sha256.Sum256([]byte(id))
+	return name + "-" + hex.EncodeToString(sum[:3])
+}
+
+// Hash tells a template from others: eight hex digits.
+func Hash(t v1alpha1.RevisionTemplate) (string, error) {
+	text, err := json.Marshal(t)
+	if err != nil {
+		return "", fmt.Errorf("writing the template: %w", err)
+	}
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:4]), nil
+}
+
+// DeploymentID is <model>-<environment>-<number>.
+func DeploymentID(model, environment string, number int32) string {
+	return fmt.Sprintf("%s-%s-%d", model, environment, number)
+}

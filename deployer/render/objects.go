@@ -1,0 +1,223 @@
+package render
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv2 "k8s.io/api/autoscaling/v2"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// What a pod is like.
+const (
+	ContainerName = "model-server"
+	Port          = 8080
+	modelsDir     = "/app/models"
+	stateDir      = "/tmp/pynomaly-runtime"
+	userID        = 65532
+	// preStopSeconds lets gateways and kube-proxy forget a pod before it stops.
+	preStopSeconds = 5
+	graceSeconds   = 60
+)
+
+// Labels of a model's objects, and of one revision where hash is not empty.
+func Labels(md *v1alpha1.ModelDeployment, hash string) map[string]string {
+	l := map[string]string{"app.kubernetes.io/name": "pynomaly-model-server", ManagedBy: Manager, LabelDeployment: md.Name}
+	if hash != "" {
+		l[LabelRevision] = hash
+	}
+	return l
+}
+
+func selector(md *v1alpha1.ModelDeployment, hash string) map[string]string {
+	l := map[string]string{LabelDeployment: md.Name}
+	if hash != "" {
+		l[LabelRevision] = hash
+	}
+	return l
+}
+
+func meta(md *v1alpha1.ModelDeployment, name, hash string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{
+		Name: name, Namespace: md.Namespace, Labels: Labels(md, hash),
+		Annotations: map[string]string{AnnotationModel: md.Spec.Template.Model.ID},
+	}
+}
+
+// RevisionName is that of a revision's Deployment and Service.
+func RevisionName(md *v1alpha1.ModelDeployment, hash string) string { return md.Name + "-" + hash }
+
+// Deployment runs a revision's pods.
+func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32) *appsv1.Deployment {
+	one, zero := intstr.FromInt32(1), intstr.FromInt32(0)
+	d := &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: meta(md, RevisionName(md, hash), hash),
+		Spec: appsv1.DeploymentSpec{
+			Replicas:             &replicas,
+			Selector:             &metav1.LabelSelector{MatchLabels: selector(md, hash)},
+			Strategy:             appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &zero, MaxSurge: &one}},
+			RevisionHistoryLimit: ptr(int32(1)),
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: Labels(md, hash), Annotations: map[string]string{AnnotationModel: t.Model.ID}},
+				Spec:       pod(md, t),
+			},
+		},
+	}
+	return d
+}
+
+func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSpec {
+	only := t.Model.ID + "@" + t.Model.Version
+	if t.Model.Digest != "" {
+		only += "=" + t.Model.Digest
+	}
+	probe := func(path string) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http")}}
+	}
+	c := corev1.Container{
+		Name: ContainerName, Image: t.Image, ImagePullPolicy: t.ImagePullPolicy,
+		Args: []string{
+			"serve", "--host", "0.0.0.0", "--port", fmt.Sprint(Port), "--models", modelsDir, "--only", only,
+			"--env", md.Spec.Environment, "--state-dir", stateDir,
+		},
+		Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: Port, Protocol: corev1.ProtocolTCP}},
+		Resources: t.Resources,
+		// Loading a model is a start, however long it takes; being ready means that its
+		// golden rows were scored.
+		StartupProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 1, FailureThreshold: 60},
+		ReadinessProbe: &corev1.Probe{ProbeHandler: probe("/ready"), PeriodSeconds: 1, FailureThreshold: 2},
+		LivenessProbe:  &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
+		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
+		SecurityContext: &corev1.SecurityContext{
+			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		},
+		VolumeMounts: []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
+	}
+	for _, name := range sortedKeys(t.Config) {
+		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
+	}
+	spec := corev1.PodSpec{
+		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
+		SecurityContext: &corev1.PodSecurityContext{
+			RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), RunAsGroup: ptr(int64(userID)), FSGroup: ptr(int64(userID)),
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		Volumes: []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+	}
+	if t.Source.Type == "pvc" {
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "models", MountPath: modelsDir, ReadOnly: true})
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "models", VolumeSource: corev1.VolumeSource{
+			PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: t.Source.Claim, ReadOnly: true},
+		}})
+	}
+	spec.Containers = []corev1.Container{c}
+	return spec
+}
+
+// RevisionService reaches one revision's pods; it exists before they have traffic, so
+// that a new version can be looked at.
+func RevisionService(md *v1alpha1.ModelDeployment, hash string) *corev1.Service {
+	return service(md, RevisionName(md, hash), hash, selector(md, hash))
+}
+
+// Service reaches the pods that have traffic: of one revision, or of all where several
+// share it.
+func Service(md *v1alpha1.ModelDeployment, weights map[string]int32) *corev1.Service {
+	hash := ""
+	if len(weights) == 1 {
+		for name := range weights {
+			hash = name
+		}
+	}
+	s := service(md, md.Name, "", selector(md, hash))
+	s.Annotations[AnnotationSpec] = FormatWeights(weights)
+	return s
+}
+
+func service(md *v1alpha1.ModelDeployment, name, hash string, selected map[string]string) *corev1.Service {
+	return &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: meta(md, name, hash),
+		Spec: corev1.ServiceSpec{
+			Selector: selected,
+			Ports:    []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
+		},
+	}
+}
+
+// Route splits a Gateway's requests between revisions.
+func Route(md *v1alpha1.ModelDeployment, weights map[string]int32) *gatewayv1.HTTPRoute {
+	g := md.Spec.Traffic.Gateway
+	parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(g.Name)}
+	if g.Namespace != "" {
+		parent.Namespace = ptr(gatewayv1.Namespace(g.Namespace))
+	}
+	rule := gatewayv1.HTTPRouteRule{Matches: []gatewayv1.HTTPRouteMatch{{Path: &gatewayv1.HTTPPathMatch{
+		Type: ptr(gatewayv1.PathMatchPathPrefix), Value: ptr(cmp.Or(md.Spec.Traffic.PathPrefix, "/")),
+	}}}}
+	for _, hash := range sortedKeys(weights) {
+		rule.BackendRefs = append(rule.BackendRefs, gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
+			BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(RevisionName(md, hash)), Port: ptr(gatewayv1.PortNumber(80))},
+			Weight:                 ptr(weights[hash]),
+		}})
+	}
+	r := &gatewayv1.HTTPRoute{
+		TypeMeta:   metav1.TypeMeta{APIVersion: gatewayv1.GroupVersion.String(), Kind: "HTTPRoute"},
+		ObjectMeta: meta(md, md.Name, ""),
+		Spec: gatewayv1.HTTPRouteSpec{
+			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}},
+			Rules:           []gatewayv1.HTTPRouteRule{rule},
+		},
+	}
+	for _, h := range md.Spec.Traffic.Hostnames {
+		r.Spec.Hostnames = append(r.Spec.Hostnames, gatewayv1.Hostname(h))
+	}
+	return r
+}
+
+// Autoscaler scales the stable revision, and nothing else.
+func Autoscaler(md *v1alpha1.ModelDeployment, stable string) *autoscalingv2.HorizontalPodAutoscaler {
+	a := md.Spec.Autoscaling
+	return &autoscalingv2.HorizontalPodAutoscaler{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "autoscaling/v2", Kind: "HorizontalPodAutoscaler"},
+		ObjectMeta: meta(md, md.Name, ""),
+		Spec: autoscalingv2.HorizontalPodAutoscalerSpec{
+			ScaleTargetRef: autoscalingv2.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: RevisionName(md, stable)},
+			MinReplicas:    ptr(a.MinReplicas), MaxReplicas: a.MaxReplicas,
+			Metrics: []autoscalingv2.MetricSpec{{Type: autoscalingv2.ResourceMetricSourceType, Resource: &autoscalingv2.ResourceMetricSource{
+				Name:   corev1.ResourceCPU,
+				Target: autoscalingv2.MetricTarget{Type: autoscalingv2.UtilizationMetricType, AverageUtilization: ptr(cmp.Or(a.CPUPercent, 70))},
+			}}},
+		},
+	}
+}
+
+// Budget keeps evictions from taking more than one pod at a time.
+func Budget(md *v1alpha1.ModelDeployment) *policyv1.PodDisruptionBudget {
+	one := intstr.FromInt32(1)
+	return &policyv1.PodDisruptionBudget{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "policy/v1", Kind: "PodDisruptionBudget"},
+		ObjectMeta: meta(md, md.Name, ""),
+		Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: &metav1.LabelSelector{MatchLabels: selector(md, "")}},
+	}
+}
+
+func ptr[T any](v T) *T { return &v }
+
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}

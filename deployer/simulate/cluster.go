@@ -1,0 +1,148 @@
+// Package simulate runs rollouts of deployer/strategy without a cluster: pods that take
+// their time or never get ready, a gateway that is slow, clocks that jump, people who
+// change their minds, and models that are worse than the ones before.
+//
+// It is for tests and for `make simulate`; nothing that is served depends on it.
+package simulate
+
+import (
+	"maps"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Cluster is what a controller would see and change.
+type Cluster struct {
+	Now      time.Time
+	Spec     v1alpha1.ModelDeploymentSpec
+	Status   v1alpha1.ModelDeploymentStatus
+	Update   string
+	Ratio    bool
+	Blocked  string
+	Start    time.Duration   // from a pod's creation to its readiness
+	Stop     time.Duration   // from a pod's end to its disappearance
+	Ack      time.Duration   // from a change of weights to the gateway's answer
+	Broken   map[string]bool // revisions whose pods never get ready
+	Gate     strategy.Gate
+	GateSays string
+	Observed strategy.Observed
+
+	Outcomes map[string]string
+	Weights  map[string]int32
+	ackAt    time.Time
+	pods     map[string][]pod
+	desired  map[string]int32
+}
+
+type pod struct {
+	readyAt time.Time
+	endsAt  time.Time // zero: it lives
+}
+
+// NewCluster is empty.
+func NewCluster(now time.Time) *Cluster {
+	return &Cluster{
+		Now: now, Start: 2 * time.Second, Stop: time.Second, Ack: 200 * time.Millisecond, Broken: map[string]bool{},
+		Outcomes: map[string]string{}, pods: map[string][]pod{}, desired: map[string]int32{},
+	}
+}
+
+// World is what can be seen now.
+func (c *Cluster) World() strategy.World {
+	w := strategy.World{
+		Now: c.Now, Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
+		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked,
+	}
+	for name, pods := range c.pods {
+		r := strategy.Revision{Desired: c.desired[name]}
+		for _, p := range pods {
+			r.Pods++
+			if p.endsAt.IsZero() && !c.Broken[name] && !c.Now.Before(p.readyAt) {
+				r.Ready++
+				r.Endpoints++
+			}
+		}
+		if len(pods) > 0 || r.Desired > 0 {
+			w.Revisions[name] = r
+		}
+	}
+	return w
+}
+
+// Step plans and does what is planned.
+func (c *Cluster) Step() strategy.Plan {
+	plan := strategy.Next(c.World())
+	c.Status = plan.Status
+	maps.Copy(c.Outcomes, plan.Outcomes)
+	if !maps.Equal(c.Weights, plan.Weights) {
+		c.Weights, c.ackAt = maps.Clone(plan.Weights), c.Now.Add(c.Ack)
+	}
+	for name := range c.desired {
+		if _, ok := plan.Replicas[name]; !ok {
+			c.scale(name, 0)
+			delete(c.desired, name)
+		}
+	}
+	for name, n := range plan.Replicas {
+		c.scale(name, n)
+	}
+	return plan
+}
+
+// scale starts and ends pods, those that are not ready first.
+func (c *Cluster) scale(name string, n int32) {
+	c.desired[name] = n
+	alive := int32(0)
+	for _, p := range c.pods[name] {
+		if p.endsAt.IsZero() {
+			alive++
+		}
+	}
+	for ; alive < n; alive++ {
+		c.pods[name] = append(c.pods[name], pod{readyAt: c.Now.Add(c.Start)})
+	}
+	for i := len(c.pods[name]) - 1; i >= 0 && alive > n; i-- {
+		if p := &c.pods[name][i]; p.endsAt.IsZero() {
+			p.endsAt = c.Now.Add(c.Stop)
+			alive--
+		}
+	}
+}
+
+// Kill ends all pods of a revision; its Deployment starts others.
+func (c *Cluster) Kill(name string) {
+	n := c.desired[name]
+	c.scale(name, 0)
+	c.scale(name, n)
+}
+
+// Advance lets time pass.
+func (c *Cluster) Advance(d time.Duration) {
+	c.Now = c.Now.Add(d)
+	for name, pods := range c.pods {
+		kept := pods[:0]
+		for _, p := range pods {
+			if p.endsAt.IsZero() || c.Now.Before(p.endsAt) {
+				kept = append(kept, p)
+			}
+		}
+		if c.pods[name] = kept; len(kept) == 0 {
+			delete(c.pods, name)
+		}
+	}
+}
+
+// Run steps until nothing is to be done any more, or for so many steps; it reports
+// whether the rollout ended.
+func (c *Cluster) Run(most int) bool {
+	for range most {
+		plan := c.Step()
+		if plan.Status.Rollout.State == strategy.StateIdle && plan.After == 0 {
+			return true
+		}
+		c.Advance(min(max(plan.After, 100*time.Millisecond), time.Second))
+	}
+	return false
+}

@@ -1,0 +1,263 @@
+package strategy
+
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// machine is one evaluation.
+type machine struct {
+	World
+	plan Plan
+	st   *v1alpha1.ModelDeploymentStatus
+	ro   *v1alpha1.Rollout
+}
+
+// Next makes the plan of what was seen. Applied to what it has planned itself, at the
+// same moment, it plans the same.
+func Next(w World) Plan {
+	m := &machine{World: w, plan: Plan{Status: *w.Status.DeepCopy(), Replicas: map[string]int32{}, Outcomes: map[string]string{}}}
+	m.st, m.ro = &m.plan.Status, &m.plan.Status.Rollout
+	m.begin()
+	switch {
+	case m.st.Stable == "":
+		m.first()
+	case m.st.Update == m.st.Stable:
+		m.idle()
+	case m.given():
+		m.recover()
+	case w.Blocked != "":
+		m.block()
+	default:
+		m.roll()
+	}
+	m.old()
+	m.ro.Weight = m.plan.Weights[m.st.Update]
+	if m.ro.State != w.Status.Rollout.State || m.ro.Since == nil {
+		m.since()
+	}
+	return m.plan
+}
+
+// since notes that a state has begun.
+func (m *machine) since() {
+	now := metav1.NewTime(m.Now)
+	m.ro.Since, m.ro.PausedFor, m.ro.PausedSince = &now, metav1.Duration{}, nil
+	if m.Spec.Paused {
+		m.ro.PausedSince = &now
+	}
+}
+
+// begin takes up a change of what is asked for.
+func (m *machine) begin() {
+	if m.st.Update == m.Update {
+		return
+	}
+	before := m.st.Update
+	if before != "" && before != m.st.Stable && m.ro.Aborted != before {
+		m.outcome(before, v1alpha1.Superseded)
+	}
+	old, keep := m.ro.Old, m.ro.KeepUntil
+	if before != "" && before != m.st.Stable && m.Revisions[before].Desired > 0 { // its requests are still under way
+		until := metav1.NewTime(m.Now.Add(drain(m.Spec.Strategy)))
+		if old != m.Update {
+			old, keep = before, &until
+		}
+	}
+	m.st.Update = m.Update
+	m.st.Verdicts = nil
+	m.GateStep = -1 // what the gates said was of another one
+	*m.ro = v1alpha1.Rollout{Old: old, KeepUntil: keep}
+	m.since()
+}
+
+func (m *machine) outcome(revision, phase string) { m.plan.Outcomes[revision] = phase }
+
+func (m *machine) say(state, phase, format string, args ...any) {
+	m.ro.State, m.st.Phase, m.st.Message = state, phase, fmt.Sprintf(format, args...)
+	if m.st.Update != "" && phase != v1alpha1.RollingBack {
+		m.outcome(m.st.Update, phase)
+	}
+}
+
+// first brings up the first revision there is, without steps.
+func (m *machine) first() {
+	if m.Blocked != "" {
+		m.block()
+		return
+	}
+	u := m.Revisions[m.Update]
+	if m.Spec.Abort == m.Update || m.ro.Aborted == m.Update {
+		m.ro.Aborted, m.ro.AbortReason = m.Update, "aborted: "+reasonOr(m.Spec.Reason, "no reason was given")
+		m.say(StateIdle, v1alpha1.RolledBack, "%s; nothing served before", m.ro.AbortReason)
+		return
+	}
+	m.plan.Replicas[m.Update] = m.Stable
+	if u.Endpoints > 0 {
+		m.plan.Weights = map[string]int32{m.Update: 100}
+	}
+	if u.Endpoints < m.Stable {
+		if m.overdue(StateScaling) {
+			m.say(StateScaling, v1alpha1.Failed, "%d of %d pods are ready after %s%s", u.Endpoints, m.Stable, deadline(m.Spec.Strategy), because(u.Problem))
+			return
+		}
+		m.say(StateScaling, v1alpha1.Deploying, "%d of %d pods are ready%s", u.Endpoints, m.Stable, because(u.Problem))
+		m.tick()
+		return
+	}
+	if m.settled() {
+		m.promote()
+	}
+}
+
+// idle keeps the stable revision as it should be.
+func (m *machine) idle() {
+	s := m.Revisions[m.st.Stable]
+	m.plan.Replicas[m.st.Stable] = m.Stable
+	m.route(0)
+	m.ro.Aborted, m.ro.AbortReason, m.ro.HeldSince, m.ro.Step = "", "", nil, 0
+	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
+	m.say(StateIdle, v1alpha1.Deployed, "%s%s", message, because(s.Problem))
+}
+
+// block waits for what has to happen before.
+func (m *machine) block() {
+	if m.st.Stable != "" {
+		m.plan.Replicas[m.st.Stable] = m.Stable
+		m.route(0)
+	}
+	m.say(StateBlocked, v1alpha1.Pending, "%s", m.Blocked)
+	m.after(10 * time.Second)
+}
+
+// given reports whether the new revision was given up. That stays so until something
+// else is asked for.
+func (m *machine) given() bool {
+	if m.ro.Aborted == m.Update {
+		return true
+	}
+	if m.Spec.Abort == m.Update && !m.rollback() {
+		m.giveUp("aborted: " + reasonOr(m.Spec.Reason, "no reason was given"))
+		m.outcome(m.Update, v1alpha1.RollingBack)
+		return true
+	}
+	return false
+}
+
+func reasonOr(reason, other string) string {
+	if reason != "" {
+		return reason
+	}
+	return other
+}
+
+func (m *machine) giveUp(reason string) {
+	m.ro.Aborted, m.ro.AbortReason, m.ro.HeldSince = m.Update, reason, nil
+	m.ro.State = StateRecovering
+	m.since()
+}
+
+// rollback reports whether the rollout goes back to an earlier revision.
+func (m *machine) rollback() bool { return m.st.Stable != "" && m.Spec.RollbackOf == m.st.Stable }
+
+// recover takes the traffic away from a revision that was given up, as fast as the
+// stable one can take it, and then its pods.
+func (m *machine) recover() {
+	s, u := m.Revisions[m.st.Stable], m.Revisions[m.Update]
+	m.plan.Replicas[m.st.Stable] = m.Stable
+	m.route(m.bounded(0))
+	final := v1alpha1.RolledBack
+	if m.Spec.Abort != m.Update {
+		final = v1alpha1.Failed
+	}
+	switch {
+	case m.plan.Weights[m.Update] > 0:
+		m.keep(m.Update, u)
+		m.say(StateRecovering, v1alpha1.RollingBack, "%s; the stable revision has %d of %d pods", m.ro.AbortReason, s.Endpoints, m.Stable)
+		m.tick()
+	case m.Weights[m.Update] != 0 || (u.Desired > 0 && !m.Acked):
+		m.keep(m.Update, u)
+		m.say(StateRecovering, v1alpha1.RollingBack, "%s; waiting for the gateway to take the traffic away", m.ro.AbortReason)
+		m.tick()
+	case u.Desired > 0 && m.sinceHeld() < drain(m.Spec.Strategy):
+		m.keep(m.Update, u)
+		m.say(StateDraining, v1alpha1.RollingBack, "%s; its last requests are running", m.ro.AbortReason)
+		m.after(drain(m.Spec.Strategy) - m.sinceHeld())
+	case u.Desired > 0 || u.Pods > 0:
+		m.say(StateDraining, v1alpha1.RollingBack, "%s; its pods are being removed", m.ro.AbortReason)
+		m.tick()
+	default:
+		m.say(StateIdle, final, "%s", m.ro.AbortReason)
+	}
+	if m.st.Phase == v1alpha1.RollingBack {
+		m.outcome(m.Update, v1alpha1.RollingBack)
+	}
+}
+
+// keep plans for the pods that are there.
+func (m *machine) keep(revision string, r Revision) {
+	if r.Desired > 0 {
+		m.plan.Replicas[revision] = r.Desired
+	}
+}
+
+// sinceHeld is how long the present weight has held, and begins to count.
+func (m *machine) sinceHeld() time.Duration {
+	if m.ro.HeldSince == nil {
+		now := metav1.NewMicroTime(m.Now)
+		m.ro.HeldSince = &now
+	}
+	return m.Now.Sub(m.ro.HeldSince.Time)
+}
+
+// bounded is the weight nearest to the one that is wanted that the pods which are
+// there can take.
+func (m *machine) bounded(want int32) int32 {
+	s, u := m.Revisions[m.st.Stable], m.Revisions[m.Update]
+	if u.Endpoints == 0 {
+		return 0
+	}
+	if need := replicasFor(want, m.Stable, m.Ratio); want > 0 && u.Endpoints < need {
+		want = want * u.Endpoints / need
+	}
+	if m.Stable > 0 && s.Endpoints < m.Stable { // what it cannot take goes to the new one
+		want = max(want, 100-100*s.Endpoints/m.Stable)
+	}
+	return min(want, 100)
+}
+
+// route plans the shares: of the new revision, of one that goes and has pods yet where
+// the stable one has too few, and the rest of the stable one.
+func (m *machine) route(update int32) {
+	w := map[string]int32{}
+	if m.Update != m.st.Stable {
+		w[m.Update] = update
+	}
+	s, old := m.Revisions[m.st.Stable], m.Revisions[m.ro.Old]
+	left := 100 - w[m.Update]
+	if able := 100 * s.Endpoints / max(1, m.Stable); m.Stable > 0 && able < left && old.Endpoints > 0 && m.ro.Old != m.Update && m.ro.Old != m.st.Stable {
+		w[m.ro.Old] = left - able
+		left = able
+	}
+	if m.Update == m.st.Stable {
+		w[m.Update] = 0
+	}
+	w[m.st.Stable] += left
+	for name, share := range w {
+		if share == 0 {
+			delete(w, name)
+		}
+	}
+	m.plan.Weights = w
+}
+
+func because(problem string) string {
+	if problem == "" {
+		return ""
+	}
+	return ": " + problem
+}

@@ -1,0 +1,248 @@
+package strategy
+
+import (
+	"fmt"
+	"maps"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// tickEvery is how often a state is looked at that waits for the cluster, in case a
+// notification is missed.
+const tickEvery = time.Second
+
+func (m *machine) tick() { m.after(tickEvery) }
+
+func (m *machine) after(d time.Duration) {
+	if d = max(d, 50*time.Millisecond); m.plan.After == 0 || d < m.plan.After {
+		m.plan.After = d
+	}
+}
+
+// roll takes the rollout from its present step on.
+func (m *machine) roll() {
+	all := steps(m.Spec.Strategy, m.Stable)
+	back := m.rollback()
+	if back {
+		all = []step{{weight: 100, full: true}}
+	}
+	skip := back || m.Spec.Promote == m.Update
+	if skip {
+		m.ro.Step = int32(len(all) - 1) //nolint:gosec // at most 1001 steps
+	}
+	if m.ro.Step >= int32(len(all)) { //nolint:gosec // the same
+		m.ro.Step = int32(len(all) - 1) //nolint:gosec // the strategy was changed
+	}
+	m.pausing()
+	at := all[m.ro.Step]
+	last := int(m.ro.Step) == len(all)-1
+	u := m.Revisions[m.Update]
+	need := m.need(at)
+	m.plan.Replicas[m.Update], m.plan.Replicas[m.st.Stable] = need, m.Stable
+	before := m.ro.Weight
+	if u.Endpoints < need {
+		m.route(m.bounded(min(before, at.weight)))
+		m.shrink()
+		m.waiting(StateScaling, fmt.Sprintf("%s: %d of %d pods are ready%s", m.where(all), u.Endpoints, need, because(u.Problem)))
+		return
+	}
+	want := m.bounded(at.weight)
+	if m.Spec.Paused {
+		want = min(want, max(before, m.bounded(0)))
+	}
+	m.route(want)
+	m.shrink()
+	if !m.settled() {
+		return
+	}
+	held := m.sinceHeld()
+	gated := at.gates && !skip
+	if m.GateStep != m.ro.Step {
+		m.Gate, m.GateSays = NotRun, ""
+	}
+	m.plan.Gates = gated
+	where := m.where(all)
+	switch {
+	case gated && m.Gate == Fail:
+		m.fail("a gate failed at " + where + ": " + m.GateSays)
+	case m.Spec.Paused:
+		m.say(StatePaused, v1alpha1.Paused, "%s: paused%s", where, because(m.Spec.Reason))
+		m.after(5 * time.Second)
+	case gated && (m.Gate == Broken || m.Gate == NotRun):
+		m.waiting(StateGating, where+": no figures for the gates"+because(m.GateSays))
+	case held < at.hold && !skip:
+		m.say(StateGating, m.phase(), "%s: holding for %s more", where, (at.hold - held).Round(time.Second))
+		m.after(min(at.hold-held, 5*time.Second))
+	case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():
+		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %s", where, m.GateSays)
+		m.after(5 * time.Second)
+	case at.pause && !skip && !m.resumed():
+		m.say(StatePaused, v1alpha1.Paused, "%s: waits for `deploy resume`", where)
+		m.after(30 * time.Second)
+	case last:
+		m.promote()
+	default:
+		m.ro.Step++
+		m.ro.HeldSince = nil
+		m.ro.Looks = 0
+		m.since()
+		m.roll()
+	}
+}
+
+// need is how many pods of the new revision a step takes.
+func (m *machine) need(at step) int32 {
+	if at.full {
+		return m.Stable
+	}
+	if s := m.Revisions[m.st.Stable]; s.Endpoints == 0 && s.Ready == 0 { // there is nobody else
+		return m.Stable
+	}
+	return replicasFor(at.weight, m.Stable, m.Ratio)
+}
+
+// shrink plans fewer pods for the stable revision of a rolling rollout: without those
+// that the new one's share, as it is and as it will be, has made idle.
+func (m *machine) shrink() {
+	if m.Spec.Strategy.Type != v1alpha1.Rolling || m.rollback() || !m.Acked || m.Stable == 0 {
+		return
+	}
+	gone := min(m.plan.Weights[m.Update], m.Weights[m.Update])
+	idle := min(m.Stable*gone/100, m.Revisions[m.Update].Endpoints)
+	m.plan.Replicas[m.st.Stable] = max(1, m.Stable-idle)
+}
+
+// where names the present step.
+func (m *machine) where(all []step) string {
+	at := all[m.ro.Step]
+	text := fmt.Sprintf("step %d of %d, %d %%", m.ro.Step+1, len(all), at.weight)
+	if m.Ratio && at.weight > 0 && at.weight < 100 {
+		n := m.need(at)
+		text += fmt.Sprintf(" (%d of %d pods: no Gateway splits the traffic)", n, n+m.Stable)
+	}
+	return text
+}
+
+func (m *machine) phase() string {
+	if m.rollback() {
+		return v1alpha1.RollingBack
+	}
+	return v1alpha1.Deploying
+}
+
+// waiting is a state with a deadline.
+func (m *machine) waiting(state, message string) {
+	if m.Spec.Paused {
+		m.say(state, v1alpha1.Paused, "%s; paused", message)
+		m.after(5 * time.Second)
+		return
+	}
+	if m.overdue(state) && !m.rollback() {
+		m.fail(fmt.Sprintf("deadline of %s exceeded in state %s: %s", deadline(m.Spec.Strategy), state, message))
+		return
+	}
+	m.say(state, m.phase(), "%s", message)
+	m.tick()
+}
+
+// overdue reports whether a state has lasted too long. Time in which the
+// rollout was paused does not count.
+func (m *machine) overdue(state string) bool {
+	if m.ro.Since == nil || m.Spec.Paused || m.ro.State != state {
+		return false
+	}
+	took := m.Now.Sub(m.ro.Since.Time) - m.ro.PausedFor.Duration
+	return took > deadline(m.Spec.Strategy)
+}
+
+// pausing keeps account of the time that a state was paused.
+func (m *machine) pausing() {
+	switch {
+	case m.Spec.Paused && m.ro.PausedSince == nil:
+		now := metav1.NewTime(m.Now)
+		m.ro.PausedSince = &now
+	case !m.Spec.Paused && m.ro.PausedSince != nil:
+		m.ro.PausedFor.Duration += m.Now.Sub(m.ro.PausedSince.Time)
+		m.ro.PausedSince = nil
+	}
+}
+
+// settled reports whether the route has the planned weights, the gateway has taken
+// them, and requests follow them.
+func (m *machine) settled() bool {
+	want := m.plan.Weights[m.Update]
+	switch {
+	case !maps.Equal(m.Weights, m.plan.Weights):
+		m.waiting(StateShifting, fmt.Sprintf("setting the weight to %d %%", want))
+	case !m.Acked:
+		m.waiting(StateShifting, fmt.Sprintf("the gateway has not taken the weight of %d %% yet", want))
+	case m.Observed == Differs:
+		m.waiting(StateVerifying, fmt.Sprintf("requests do not follow the weight of %d %%", want))
+	default:
+		return true
+	}
+	return false
+}
+
+// fail gives the rollout up for a reason of its own.
+func (m *machine) fail(reason string) {
+	m.giveUp(reason)
+	m.plan.Gates = false
+	m.recover()
+}
+
+// proceeds reports whether too few samples are no reason to wait.
+func (m *machine) proceeds() bool {
+	g := m.Spec.Strategy.Gates
+	return (g != nil && g.Inconclusive == "proceed") || m.resumed()
+}
+
+// resumed reports whether somebody let the rollout go past its present step.
+func (m *machine) resumed() bool {
+	r := m.Spec.Resume
+	return r != nil && r.Revision == m.Update && r.Step >= m.ro.Step
+}
+
+// promote makes the new revision the stable one; the one before is kept for a while.
+func (m *machine) promote() {
+	before := m.st.Stable
+	rollback := before != "" && m.rollback()
+	m.st.Stable = m.Update
+	m.ro.Old, m.ro.KeepUntil = "", nil
+	if before != "" && before != m.Update {
+		if rollback {
+			m.outcome(before, v1alpha1.RolledBack)
+		} else {
+			m.outcome(before, v1alpha1.Superseded)
+		}
+		until := metav1.NewTime(m.Now.Add(window(m.Spec.Strategy)))
+		m.ro.Old, m.ro.KeepUntil = before, &until
+	}
+	m.idle()
+}
+
+// old keeps the revision that served before for as long as it is asked to.
+func (m *machine) old() {
+	old := m.ro.Old
+	if old == "" || old == m.st.Stable || old == m.st.Update {
+		m.ro.Old, m.ro.KeepUntil = "", nil
+		return
+	}
+	if m.plan.Weights[old] > 0 || m.Weights[old] > 0 { // it may be needed for longer
+		until := metav1.NewTime(m.Now.Add(drain(m.Spec.Strategy)))
+		if m.ro.KeepUntil == nil || m.ro.KeepUntil.Before(&until) {
+			m.ro.KeepUntil = &until
+		}
+	}
+	if m.ro.KeepUntil == nil || !m.Now.Before(m.ro.KeepUntil.Time) {
+		m.ro.Old, m.ro.KeepUntil = "", nil
+		return
+	}
+	if r, ok := m.Revisions[old]; ok && r.Desired > 0 {
+		m.plan.Replicas[old] = r.Desired
+	}
+	m.after(m.ro.KeepUntil.Sub(m.Now))
+}

@@ -1,0 +1,43 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// EnvironmentSpec is what deployments to an environment begin with.
+type EnvironmentSpec struct {
+	// Namespace of its objects.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace"`
+	// Replicas where a deployment says nothing.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	Replicas int32 `json:"replicas"`
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+	// Image of the host.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Image string `json:"image,omitempty"`
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	// +optional
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// Strategy where a deployment says nothing.
+	// +optional
+	Strategy *Strategy `json:"strategy,omitempty"`
+	// +optional
+	Traffic Traffic `json:"traffic,omitempty"`
+	// PromotesFrom is the environment that a model must have run in.
+	// +optional
+	PromotesFrom string `json:"promotesFrom,omitempty"`
+	// Soak is how long it must have run there.
+	// +optional
+	Soak *metav1.Duration `json:"soak,omitempty"`
+	// ApprovalRequired: somebody else must approve a deployment.
+	// +optional
+	ApprovalRequired bool `json:"approvalRequired,omitempty"`
+}

@@ -1,0 +1,292 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ModelDeployment is one model in one environment: what should be served there, and
+// how a change of that is rolled out.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=mdep
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.spec.template.model.id`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.template.model.version`
+// +kubebuilder:printcolumn:name="Strategy",type=string,JSONPath=`.spec.strategy.type`
+// +kubebuilder:printcolumn:name="Status",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Weight",type=integer,JSONPath=`.status.rollout.weight`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type ModelDeployment struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   ModelDeploymentSpec   `json:"spec"`
+	Status ModelDeploymentStatus `json:"status,omitempty"`
+}
+
+// ModelDeploymentList is a list of ModelDeployments.
+//
+// +kubebuilder:object:root=true
+type ModelDeploymentList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []ModelDeployment `json:"items"`
+}
+
+// ModelDeploymentSpec is what is asked for.
+//
+// +kubebuilder:validation:XValidation:rule="self.template.model.id == oldSelf.template.model.id",message="template.model.id cannot change: another model is another ModelDeployment"
+// +kubebuilder:validation:XValidation:rule="self.environment == oldSelf.environment",message="environment cannot change: promote the model instead"
+type ModelDeploymentSpec struct {
+	// Environment is the name of the Environment object that this belongs to.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=40
+	Environment string `json:"environment"`
+	// Template is what a revision is made of. Changing it begins a rollout.
+	Template RevisionTemplate `json:"template"`
+	// Replicas is how many pods serve, where no autoscaling does.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +kubebuilder:default=1
+	Replicas int32 `json:"replicas"`
+	// Autoscaling makes a HorizontalPodAutoscaler for the stable revision.
+	// +optional
+	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
+	// Strategy says how traffic moves to a new revision.
+	Strategy Strategy `json:"strategy"`
+	// Traffic says what splits it.
+	// +optional
+	Traffic Traffic `json:"traffic,omitempty"`
+	// Paused holds the rollout where it is. Deadlines do not run meanwhile.
+	// +optional
+	Paused bool `json:"paused,omitempty"`
+	// Abort names a revision whose rollout is given up. It outranks Promote and stays
+	// in force until Template changes.
+	// +kubebuilder:validation:MaxLength=80
+	// +optional
+	Abort string `json:"abort,omitempty"`
+	// Resume lets the rollout go past the pause at a step of a revision.
+	// +optional
+	Resume *StepOf `json:"resume,omitempty"`
+	// Promote names a revision whose remaining steps are skipped.
+	// +kubebuilder:validation:MaxLength=80
+	// +optional
+	Promote string `json:"promote,omitempty"`
+	// RollbackOf names the revision that Template goes back from.
+	// +kubebuilder:validation:MaxLength=80
+	// +optional
+	RollbackOf string `json:"rollbackOf,omitempty"`
+	// Reason is why the last change was made, for the record.
+	// +kubebuilder:validation:MaxLength=1000
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// RequestedBy is who made the last change of Template.
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	RequestedBy string `json:"requestedBy,omitempty"`
+	// HistoryLimit is how many finished revisions are kept.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=10
+	// +optional
+	HistoryLimit int32 `json:"historyLimit,omitempty"`
+}
+
+// StepOf is a step of one revision's rollout.
+type StepOf struct {
+	// +kubebuilder:validation:MaxLength=80
+	Revision string `json:"revision"`
+	// +kubebuilder:validation:Minimum=0
+	Step int32 `json:"step"`
+}
+
+// RevisionTemplate is all that makes one revision different from another.
+type RevisionTemplate struct {
+	Model ModelReference `json:"model"`
+	// Image is the host's.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image"`
+	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
+	// +kubebuilder:default=IfNotPresent
+	// +optional
+	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
+	// Source is where the pods get the model from.
+	// +optional
+	Source Source `json:"source,omitempty"`
+	// Resources of the host's container.
+	// +optional
+	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+	// Attempt makes another revision of the same contents, to try again.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// Config is set as environment variables of the host, such as WORKERS.
+	// +kubebuilder:validation:MaxProperties=50
+	// +optional
+	Config map[string]string `json:"config,omitempty"`
+}
+
+// ModelReference names a version of a model and its contents.
+type ModelReference struct {
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9\-_]+$`
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id"`
+	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version"`
+	// Digest is of the model's contents; pods whose model has another do not get ready.
+	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+}
+
+// Source is where pods get models from.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'pvc' || has(self.claim)",message="source.type pvc needs source.claim"
+type Source struct {
+	// +kubebuilder:validation:Enum=image;pvc
+	// +kubebuilder:default=image
+	// +optional
+	Type string `json:"type,omitempty"`
+	// Claim is a PersistentVolumeClaim that holds a models directory.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	Claim string `json:"claim,omitempty"`
+}
+
+// Autoscaling bounds the stable revision's replicas.
+//
+// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
+type Autoscaling struct {
+	// +kubebuilder:validation:Minimum=1
+	MinReplicas int32 `json:"minReplicas"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	MaxReplicas int32 `json:"maxReplicas"`
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100
+	// +kubebuilder:default=70
+	// +optional
+	CPUPercent int32 `json:"cpuPercent,omitempty"`
+}
+
+// The kinds of strategies.
+const (
+	Rolling   = "rolling"
+	BlueGreen = "blue_green"
+	Canary    = "canary"
+	Direct    = "direct"
+)
+
+// Strategy says how traffic moves.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall"
+type Strategy struct {
+	// +kubebuilder:validation:Enum=rolling;blue_green;canary;direct
+	Type string `json:"type"`
+	// Steps of a canary, before all traffic moves; default: 10, 25 and 50 %.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=20
+	// +optional
+	Steps []Step `json:"steps,omitempty"`
+	// MaxSurge is how many pods a rolling rollout has beyond the replicas; default a
+	// quarter of them.
+	// +kubebuilder:validation:Minimum=1
+	// +optional
+	MaxSurge int32 `json:"maxSurge,omitempty"`
+	// Window is how long the old revision of a blue_green rollout stays up after the
+	// switch; default 5 minutes.
+	// +optional
+	Window *metav1.Duration `json:"window,omitempty"`
+	// Deadline is the longest time that one state of a rollout may take; default 10
+	// minutes.
+	// +optional
+	Deadline *metav1.Duration `json:"deadline,omitempty"`
+	// Drain is how long a pod that gets no more traffic is kept; default 10 s.
+	// +optional
+	Drain *metav1.Duration `json:"drain,omitempty"`
+	// Gates are what a new revision must pass at each step; default: all of them.
+	// +optional
+	Gates *Gates `json:"gates,omitempty"`
+}
+
+// Step is a share of traffic, held for a time.
+type Step struct {
+	// Weight is the new revision's share in percent.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	Weight int32 `json:"weight"`
+	// Hold is how long gates are watched at this weight.
+	// +optional
+	Hold *metav1.Duration `json:"hold,omitempty"`
+	// Pause waits for `deploy resume` after that.
+	// +optional
+	Pause bool `json:"pause,omitempty"`
+}
+
+// Gates bounds what a new revision may do differently from the stable one.
+type Gates struct {
+	// Disabled switches all gates off.
+	// +optional
+	Disabled bool `json:"disabled,omitempty"`
+	// MinSamples is how many rows each revision must have scored before a gate that
+	// compares them speaks.
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:default=200
+	// +optional
+	MinSamples int64 `json:"minSamples,omitempty"`
+	// ErrorPercent is by how much the share of failed requests may be above stable's.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	ErrorPercent *int32 `json:"errorPercent,omitempty"`
+	// AnomalyPercent is by how much the share of anomalies may differ from stable's.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	AnomalyPercent *int32 `json:"anomalyPercent,omitempty"`
+	// LatencyPercent is by how much the 95th percentile may be above stable's.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	LatencyPercent *int32 `json:"latencyPercent,omitempty"`
+	// PSIThousandths bounds the population stability index of the scores.
+	// +kubebuilder:validation:Minimum=0
+	// +optional
+	PSIThousandths *int32 `json:"psiThousandths,omitempty"`
+	// Inconclusive is what happens where a step's time is over and there were too few
+	// samples: pause (default) or proceed.
+	// +kubebuilder:validation:Enum=pause;proceed
+	// +optional
+	Inconclusive string `json:"inconclusive,omitempty"`
+}
+
+// Traffic says what splits requests between revisions.
+type Traffic struct {
+	// Gateway is the Gateway whose HTTPRoute weights split them; empty: the ratio of
+	// replicas does.
+	// +optional
+	Gateway *GatewayReference `json:"gateway,omitempty"`
+	// Hostnames of the HTTPRoute.
+	// +kubebuilder:validation:MaxItems=16
+	// +optional
+	Hostnames []string `json:"hostnames,omitempty"`
+	// PathPrefix that the HTTPRoute takes; default /.
+	// +kubebuilder:validation:Pattern=`^/`
+	// +kubebuilder:validation:MaxLength=256
+	// +optional
+	PathPrefix string `json:"pathPrefix,omitempty"`
+}
+
+// GatewayReference names a Gateway.
+type GatewayReference struct {
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+}
