@@ -30,6 +30,12 @@ type Figures interface {
 	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
 }
 
+// Digester tells what a host serves; Figures may implement it.
+type Digester interface {
+	// Digest is that of a model's contents.
+	Digest(ctx context.Context, address, model, version string) (string, error)
+}
+
 // Hosts asks hosts over HTTP.
 type Hosts struct{ Client *http.Client }
 
@@ -37,28 +43,72 @@ const maxStats = 1 << 20
 
 // Stats implements Figures.
 func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.Stats, error) {
-	u := url.URL{Scheme: "http", Host: address, Path: "/api/v1/models/" + model + "/stats", RawQuery: url.Values{"version": {version}}.Encode()}
+	var s api.Stats
+	err := h.get(ctx, address, "/api/v1/models/"+model+"/stats", url.Values{"version": {version}}, &s)
+	if err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// Digest implements Digester.
+func (h Hosts) Digest(ctx context.Context, address, model, version string) (string, error) {
+	var m api.Model
+	if err := h.get(ctx, address, "/api/v1/models/"+model, nil, &m); err != nil {
+		return "", err
+	}
+	for i := range m.Versions {
+		if m.Versions[i].Version == version {
+			return m.Versions[i].Content, nil
+		}
+	}
+	return "", fmt.Errorf("%s serves no %s@%s", address, model, version)
+}
+
+func (h Hosts) get(ctx context.Context, address, path string, query url.Values, into any) error {
+	u := url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", address, err)
+		return fmt.Errorf("asking %s: %w", address, err)
 	}
 	resp, err := h.Client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("asking a host for its counters: %w", err)
+		return fmt.Errorf("asking a host: %w", err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxStats))
 	if err != nil {
-		return nil, fmt.Errorf("reading the counters of %s: %w", address, err)
+		return fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("asking %s for its counters: %s: %.200s", address, resp.Status, text)
+		return fmt.Errorf("asking %s: %s: %.200s", u.String(), resp.Status, text)
 	}
-	var s api.Stats
-	if err := json.Unmarshal(text, &s); err != nil {
-		return nil, fmt.Errorf("reading the counters of %s: %w", address, err)
+	if err := json.Unmarshal(text, into); err != nil {
+		return fmt.Errorf("reading the answer of %s: %w", u.String(), err)
 	}
-	return &s, nil
+	return nil
+}
+
+// digest asks one of a revision's pods what it serves.
+func (r *Reconciler) digest(ctx context.Context, rev *v1alpha1.ModelRevision, pods []corev1.Pod) string {
+	if d := rev.Spec.Template.Model.Digest; d != "" {
+		return d // its pods would not be ready otherwise
+	}
+	f, ok := r.Figures.(Digester)
+	for i := range pods {
+		if !ok || !isReady(&pods[i]) {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		m := rev.Spec.Template.Model
+		d, err := f.Digest(ctx, net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(render.Port)), m.ID, m.Version)
+		cancel()
+		if err == nil {
+			return d
+		}
+		r.Log.Warn("a host does not say what it serves", "pod", pods[i].Name, "error", err)
+	}
+	return ""
 }
 
 // Comparisons remembers, for each rollout under way, what both sides had counted when it

@@ -85,7 +85,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	if err := r.record(ctx, md, revision, seen, &plan); err != nil {
 		return 0, err
 	}
-	if err := r.outcomes(ctx, md, all, plan.Outcomes); err != nil {
+	if err := r.outcomes(ctx, md, seen, all, plan.Outcomes); err != nil {
 		return 0, err
 	}
 	if err := r.apply(ctx, md, seen, all, &plan); err != nil {
@@ -177,12 +177,12 @@ func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus)
 }
 
 // outcomes tells the revisions what became of them.
-func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment, all []v1alpha1.ModelRevision, outcomes map[string]string) error {
+func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, outcomes map[string]string) error {
 	var errs error
 	for i := range all {
 		rev := &all[i]
 		phase, ok := outcomes[rev.Spec.Hash]
-		if !ok || (rev.Status.Phase == phase && rev.Status.Message == md.Status.Message) {
+		if !ok || (rev.Status.Phase == phase && (rev.Spec.Hash != md.Status.Update || rev.Status.Message == md.Status.Message)) {
 			continue
 		}
 		changed := rev.Status.Phase != phase
@@ -195,6 +195,9 @@ func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment,
 		case v1alpha1.Deployed:
 			if changed {
 				rev.Status.DeployedAt, rev.Status.FinishedAt = &now, nil
+			}
+			if rev.Status.Digest == "" {
+				rev.Status.Digest = r.digest(ctx, rev, seen.pods[rev.Spec.Hash])
 			}
 		case v1alpha1.RolledBack, v1alpha1.Failed, v1alpha1.Superseded:
 			if changed {

@@ -164,6 +164,11 @@ func Route(md *v1alpha1.ModelDeployment, weights map[string]int32) *gatewayv1.HT
 	rule := gatewayv1.HTTPRouteRule{Matches: []gatewayv1.HTTPRouteMatch{{Path: &gatewayv1.HTTPPathMatch{
 		Type: ptr(gatewayv1.PathMatchPathPrefix), Value: ptr(cmp.Or(md.Spec.Traffic.PathPrefix, "/")),
 	}}}}
+	if p := md.Spec.Traffic.PathPrefix; p != "" && p != "/" { // hosts serve at the root
+		rule.Filters = []gatewayv1.HTTPRouteFilter{{Type: gatewayv1.HTTPRouteFilterURLRewrite, URLRewrite: &gatewayv1.HTTPURLRewriteFilter{
+			Path: &gatewayv1.HTTPPathModifier{Type: gatewayv1.PrefixMatchHTTPPathModifier, ReplacePrefixMatch: ptr("/")},
+		}}}
+	}
 	for _, hash := range sortedKeys(weights) {
 		rule.BackendRefs = append(rule.BackendRefs, gatewayv1.HTTPBackendRef{BackendRef: gatewayv1.BackendRef{
 			BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(RevisionName(md, hash)), Port: ptr(gatewayv1.PortNumber(80))},

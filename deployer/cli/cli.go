@@ -1,0 +1,235 @@
+// Package cli holds the deploy commands: they write objects and watch what becomes of
+// them. What happens in between is the controller's; a command that is killed changes
+// nothing of it.
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Exit codes beside 0 and 1, which is for everything that went wrong at once.
+const (
+	ExitFailed     = 3 // the rollout failed or was rolled back
+	ExitConflict   = 4 // somebody else changed the deployment meanwhile
+	ExitTimeout    = 5 // --timeout is over; the rollout goes on
+	ExitSuperseded = 6 // another rollout took its place
+)
+
+// ExitError carries an exit code.
+type ExitError struct {
+	Code int
+	Err  error
+}
+
+func (e *ExitError) Error() string { return e.Err.Error() }
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Model is what is known of a model's version here.
+type Model struct {
+	Version  string
+	Digest   string
+	Stateful bool
+}
+
+// Options are what the commands need of the program around them.
+type Options struct {
+	Out, Err io.Writer
+	Now      func() time.Time
+	Image    string // of the host, where nothing else says
+	// Resolve looks a model up in a directory; an empty version is the newest.
+	Resolve func(dir, id, version string) (Model, error)
+}
+
+// app is one run of a command.
+type app struct {
+	Options
+	kubeconfig, context string
+	output              string
+	asJSON              bool
+	timeout             time.Duration
+}
+
+// Commands are the subcommands of deploy.
+func Commands(o Options) []*cobra.Command {
+	a := &app{Options: o}
+	all := []*cobra.Command{
+		a.deploy(), a.list(), a.status(), a.rollback(), a.promote(), a.approve(), a.environments(),
+		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(),
+	}
+	for _, c := range all {
+		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
+		c.Flags().StringVar(&a.context, "context", "", "context of the kubeconfig")
+	}
+	return all
+}
+
+func (a *app) outputs(c *cobra.Command) {
+	c.Flags().BoolVar(&a.asJSON, "json", false, "print JSON")
+	c.Flags().StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
+}
+
+func (a *app) waits(c *cobra.Command, wait *bool) {
+	c.Flags().BoolVar(wait, "wait", false, "follow the rollout until it ends")
+	c.Flags().DurationVar(&a.timeout, "timeout", 30*time.Minute, "how long to follow it")
+}
+
+// connect makes a client of the cluster.
+func (a *app) connect() (client.WithWatch, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = a.kubeconfig
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: a.context}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding a cluster: %w (give --kubeconfig, or set KUBECONFIG)", err)
+	}
+	cfg.QPS, cfg.Burst = 50, 100
+	scheme, err := controller.Scheme()
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.NewWithWatch(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	return c, nil
+}
+
+// explain makes errors of the API server say what to do.
+func explain(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case apierrors.IsConflict(err):
+		return &ExitError{ExitConflict, fmt.Errorf("somebody else changed it just now: look again with `deploy status`, then repeat the command: %w", err)}
+	case strings.Contains(err.Error(), "no matches for kind") && strings.Contains(err.Error(), v1alpha1.Group):
+		return fmt.Errorf("this cluster does not know the deployer's resources: run `deploy install` first: %w", err)
+	}
+	return err
+}
+
+// user is who the cluster takes the caller for.
+func user(ctx context.Context, c client.Client) (string, error) {
+	var r authenticationv1.SelfSubjectReview
+	if err := c.Create(ctx, &r); err != nil {
+		return "", fmt.Errorf("asking the cluster who you are: %w", err)
+	}
+	return r.Status.UserInfo.Username, nil
+}
+
+// print writes a value in the form that was asked for.
+func (a *app) print(v any, table func(io.Writer) error) error {
+	format := a.output
+	if a.asJSON {
+		format = "json"
+	}
+	switch format {
+	case "json":
+		enc := json.NewEncoder(a.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	case "yaml":
+		text, err := yaml.Marshal(v)
+		if err != nil {
+			return fmt.Errorf("writing YAML: %w", err)
+		}
+		_, err = a.Out.Write(text)
+		return err
+	case "table", "":
+		return table(a.Out)
+	}
+	return fmt.Errorf("--output %q is not table, json or yaml", format)
+}
+
+// target is what a deployment id names.
+type target struct {
+	id          string
+	environment v1alpha1.Environment
+	revision    v1alpha1.ModelRevision
+	deployment  v1alpha1.ModelDeployment
+}
+
+// find looks a deployment id up.
+func find(ctx context.Context, c client.Client, id string) (*target, error) {
+	var envs v1alpha1.EnvironmentList
+	if err := c.List(ctx, &envs); err != nil {
+		return nil, explain(err)
+	}
+	dash := strings.LastIndexByte(id, '-')
+	number, err := strconv.ParseInt(id[dash+1:], 10, 32)
+	if dash <= 0 || err != nil || number < 1 {
+		return nil, fmt.Errorf("%q is no deployment id, which is <model>-<environment>-<number>: `deploy list` shows them", id)
+	}
+	for i := range envs.Items {
+		env := &envs.Items[i]
+		model, ok := strings.CutSuffix(id[:dash], "-"+env.Name)
+		if !ok || model == "" {
+			continue
+		}
+		t := &target{id: id, environment: *env}
+		base := render.BaseName(model)
+		key := client.ObjectKey{Namespace: env.Spec.Namespace, Name: fmt.Sprintf("%s-%d", base, number)}
+		if err := c.Get(ctx, key, &t.revision); err != nil {
+			if apierrors.IsNotFound(err) {
+				continue
+			}
+			return nil, explain(err)
+		}
+		if t.revision.Spec.DeploymentID != id {
+			continue
+		}
+		if err := c.Get(ctx, client.ObjectKey{Namespace: env.Spec.Namespace, Name: base}, &t.deployment); err != nil {
+			return nil, explain(fmt.Errorf("reading the ModelDeployment of %s: %w", id, err))
+		}
+		return t, nil
+	}
+	return nil, fmt.Errorf("there is no deployment %q: `deploy list` shows them", id)
+}
+
+// change writes a deployment's spec, unless somebody else has changed it since it was
+// read.
+func change(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
+	if err := c.Update(ctx, md); err != nil {
+		return explain(fmt.Errorf("writing the ModelDeployment: %w", err))
+	}
+	return nil
+}
+
+var errNoController = errors.New("the controller has not taken it up yet: is it running? (`deploy install`, or `pynomaly-runtime controller`)")
+
+// taken waits until the controller has seen a change.
+func (a *app) taken(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
+	const patience = 15 * time.Second
+	generation := md.Generation
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		if err := c.Get(ctx, client.ObjectKeyFromObject(md), md); err != nil && ctx.Err() == nil {
+			return explain(err)
+		}
+		if md.Status.ObservedGeneration >= generation {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errNoController
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

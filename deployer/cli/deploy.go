@@ -1,0 +1,321 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// wish is what the flags of deploy ask for.
+type wish struct {
+	environment, strategy, models, digest, image, pullPolicy string
+	steps, gateway, prefix, claim, reason                    string
+	hostnames                                                []string
+	replicas                                                 int32
+	resources                                                [4]string // CPU request and limit, memory request and limit
+	config                                                   map[string]string
+	wait                                                     bool
+}
+
+func (w *wish) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.StringVar(&w.environment, "env", "development", "environment: development, staging or production")
+	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: the environment's)")
+	f.Int32Var(&w.replicas, "replicas", -1, "pods (default: the environment's)")
+	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {
+		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: the environment's)")
+	}
+	f.StringVar(&w.models, "models", "models", "directory of models, where versions and digests are looked up")
+	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: of the one in --models)")
+	f.StringVar(&w.image, "image", "", "image of the host (default: the environment's)")
+	f.StringVar(&w.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never")
+	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:pause,50")
+	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: the environment's)")
+	f.StringVar(&w.prefix, "path-prefix", "", "path prefix that the HTTPRoute takes")
+	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
+	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models (default: they are in the image)")
+	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4")
+	f.StringVar(&w.reason, "reason", "", "why, for the record")
+}
+
+func (a *app) deploy() *cobra.Command {
+	w := &wish{}
+	c := &cobra.Command{
+		Use: "deploy <model>[@<version>]", Short: "Roll a version of a model out", Args: cobra.ExactArgs(1),
+		Example: "  pynomaly-runtime deploy deploy pima-lof@1.0.0 --env staging --strategy canary --wait",
+		RunE:    func(cmd *cobra.Command, args []string) error { return a.runDeploy(cmd.Context(), w, args[0]) },
+	}
+	w.flags(c)
+	a.outputs(c)
+	a.waits(c, &w.wait)
+	return c
+}
+
+func (a *app) runDeploy(ctx context.Context, w *wish, name string) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	md, exists, err := a.wanted(ctx, c, w, name)
+	if err != nil {
+		return err
+	}
+	if md.Spec.RequestedBy, err = user(ctx, c); err != nil {
+		return explain(err)
+	}
+	if exists {
+		err = change(ctx, c, md)
+	} else if err = c.Create(ctx, md); apierrors.IsAlreadyExists(err) {
+		err = &ExitError{ExitConflict, fmt.Errorf("somebody else deployed it just now: look with `deploy list`, then repeat the command: %w", err)}
+	}
+	if err != nil {
+		return explain(err)
+	}
+	return a.follow(ctx, c, md, w.wait, "")
+}
+
+// wanted makes the ModelDeployment that the flags ask for, from the one that is there or
+// the environment's defaults.
+func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string) (*v1alpha1.ModelDeployment, bool, error) {
+	id, version, _ := strings.Cut(name, "@")
+	var env v1alpha1.Environment
+	if err := c.Get(ctx, client.ObjectKey{Name: w.environment}, &env); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, false, fmt.Errorf("there is no environment %q: `deploy environments` lists them, `deploy install` makes the usual ones", w.environment)
+		}
+		return nil, false, explain(err)
+	}
+	m, err := a.Resolve(w.models, id, version)
+	switch {
+	case err != nil && version == "":
+		return nil, false, fmt.Errorf("which version of %s? %w", id, err)
+	case err != nil && w.digest == "":
+		fmt.Fprintf(a.Err, "the digest of %s is not known here (%v): pods are trusted to hold the right one\n", name, err)
+	case err == nil && m.Stateful:
+		fmt.Fprintf(a.Err, "%s keeps a state: each pod learns by itself, and a new revision begins with nothing\n", id)
+	}
+	if version == "" {
+		version = m.Version
+	}
+	md := &v1alpha1.ModelDeployment{}
+	key := client.ObjectKey{Namespace: env.Spec.Namespace, Name: render.BaseName(id)}
+	err = c.Get(ctx, key, md)
+	exists := err == nil
+	if err != nil {
+		if !apierrors.IsNotFound(err) {
+			return nil, false, explain(err)
+		}
+		md.Name, md.Namespace = key.Name, key.Namespace
+		md.Annotations = map[string]string{render.AnnotationModel: id}
+		fromEnvironment(md, &env, a.Image)
+	}
+	before := md.Spec.Template.DeepCopy()
+	t := &md.Spec.Template
+	t.Model = v1alpha1.ModelReference{ID: id, Version: version, Digest: m.Digest}
+	if w.digest != "" {
+		t.Model.Digest = w.digest
+	}
+	if err := w.into(md); err != nil {
+		return nil, false, err
+	}
+	t.Attempt = 0
+	if exists && equality.Semantic.DeepEqual(withoutAttempt(*before), *t) {
+		// The same once more: another attempt where the last one was given up.
+		t.Attempt = before.Attempt
+		if p := md.Status.Phase; p == v1alpha1.Failed || p == v1alpha1.RolledBack {
+			t.Attempt++
+		}
+	} else if exists {
+		if t.Attempt, err = unused(ctx, c, md); err != nil {
+			return nil, false, err
+		}
+	}
+	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
+	md.Spec.Reason = w.reason
+	return md, exists, nil
+}
+
+func withoutAttempt(t v1alpha1.RevisionTemplate) v1alpha1.RevisionTemplate {
+	t.Attempt = 0
+	return t
+}
+
+// unused is an attempt at the template that no earlier deployment was.
+func unused(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) (int32, error) {
+	var list v1alpha1.ModelRevisionList
+	if err := c.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}); err != nil {
+		return 0, explain(err)
+	}
+	next := int32(0)
+	for i := range list.Items {
+		if t := list.Items[i].Spec.Template; equality.Semantic.DeepEqual(withoutAttempt(t), withoutAttempt(md.Spec.Template)) {
+			next = max(next, t.Attempt+1)
+		}
+	}
+	return next, nil
+}
+
+// fromEnvironment gives a new deployment the defaults of its environment.
+func fromEnvironment(md *v1alpha1.ModelDeployment, env *v1alpha1.Environment, image string) {
+	e := env.Spec.DeepCopy()
+	md.Spec.Environment, md.Spec.Replicas, md.Spec.Autoscaling, md.Spec.Traffic = env.Name, e.Replicas, e.Autoscaling, e.Traffic
+	md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Rolling}
+	if e.Strategy != nil {
+		md.Spec.Strategy = *e.Strategy
+	}
+	t := &md.Spec.Template
+	t.Image, t.ImagePullPolicy, t.Resources = image, e.ImagePullPolicy, e.Resources
+	if e.Image != "" {
+		t.Image = e.Image
+	}
+	if t.ImagePullPolicy == "" {
+		t.ImagePullPolicy = corev1.PullIfNotPresent
+	}
+	t.Source = v1alpha1.Source{Type: "image"}
+}
+
+// into lays the flags over a deployment.
+func (w *wish) into(md *v1alpha1.ModelDeployment) error {
+	t := &md.Spec.Template
+	if w.replicas >= 0 {
+		md.Spec.Replicas = w.replicas
+	}
+	if w.image != "" {
+		t.Image = w.image
+	}
+	if w.pullPolicy != "" {
+		t.ImagePullPolicy = corev1.PullPolicy(w.pullPolicy)
+	}
+	if w.claim != "" {
+		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
+	}
+	if w.config != nil {
+		t.Config = w.config
+	}
+	for i, text := range w.resources {
+		if text == "" {
+			continue
+		}
+		q, err := resource.ParseQuantity(text)
+		if err != nil {
+			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", text, err)
+		}
+		list, name := &t.Resources.Requests, corev1.ResourceCPU
+		if i%2 == 1 {
+			list = &t.Resources.Limits
+		}
+		if i >= 2 {
+			name = corev1.ResourceMemory
+		}
+		if *list == nil {
+			*list = corev1.ResourceList{}
+		}
+		(*list)[name] = q
+	}
+	if w.strategy != "" && w.strategy != md.Spec.Strategy.Type {
+		md.Spec.Strategy.Type, md.Spec.Strategy.Steps = w.strategy, nil
+	}
+	if w.steps != "" {
+		steps, err := parseSteps(w.steps)
+		if err != nil {
+			return err
+		}
+		md.Spec.Strategy.Steps = steps
+	}
+	if w.gateway != "" {
+		namespace, name, ok := strings.Cut(w.gateway, "/")
+		if !ok {
+			namespace, name = "", w.gateway
+		}
+		md.Spec.Traffic.Gateway = &v1alpha1.GatewayReference{Namespace: namespace, Name: name}
+	}
+	if w.prefix != "" {
+		md.Spec.Traffic.PathPrefix = w.prefix
+	}
+	if w.hostnames != nil {
+		md.Spec.Traffic.Hostnames = w.hostnames
+	}
+	return nil
+}
+
+// parseSteps reads weight[:hold][:pause], several with commas between.
+func parseSteps(text string) ([]v1alpha1.Step, error) {
+	var out []v1alpha1.Step
+	for part := range strings.SplitSeq(text, ",") {
+		fields := strings.Split(strings.TrimSpace(part), ":")
+		weight, err := strconv.ParseInt(strings.TrimSuffix(fields[0], "%"), 10, 32)
+		if err != nil || weight < 0 || weight > 100 {
+			return nil, fmt.Errorf("step %q does not begin with a weight of 0 to 100", part)
+		}
+		s := v1alpha1.Step{Weight: int32(weight)}
+		for _, f := range fields[1:] {
+			if f == "pause" {
+				s.Pause = true
+				continue
+			}
+			d, err := time.ParseDuration(f)
+			if err != nil || d < 0 {
+				return nil, fmt.Errorf("step %q: %q is neither a time, such as 30s, nor pause", part, f)
+			}
+			s.Hold = &metav1.Duration{Duration: d}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// follow prints the deployment's id, or its progress until it has ended.
+func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.ModelDeployment, wait bool, id string) error {
+	if err := a.taken(ctx, c, md); err != nil {
+		if errors.Is(err, errNoController) && !wait {
+			fmt.Fprintf(a.Err, "%s is recorded; %v\n", md.Name, err)
+			return nil
+		}
+		return err
+	}
+	rev, err := revisionOf(ctx, c, md)
+	if err != nil {
+		return err
+	}
+	if id == "" {
+		id = rev.Spec.DeploymentID
+	}
+	if !wait {
+		s := summary(rev, md)
+		return a.print(s, func(out fmtWriter) error {
+			_, err := fmt.Fprintf(out, "%s: %s\n", s.ID, s.Status)
+			return err
+		})
+	}
+	return a.watch(ctx, c, md, rev, id)
+}
+
+// revisionOf finds the record of what a deployment's template asks for.
+func revisionOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) (*v1alpha1.ModelRevision, error) {
+	hash, err := render.Hash(md.Spec.Template)
+	if err != nil {
+		return nil, err
+	}
+	var list v1alpha1.ModelRevisionList
+	if err := c.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name, render.LabelRevision: hash}); err != nil {
+		return nil, explain(err)
+	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("revision %s of %s is gone: somebody changed the deployment meanwhile", hash, md.Name)
+	}
+	return &list.Items[0], nil
+}

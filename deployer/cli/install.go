@@ -1,0 +1,163 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+const fieldOwner = client.FieldOwner("pynomaly-runtime")
+
+func (a *app) install() *cobra.Command {
+	s := render.System{}
+	var pull string
+	var printOnly bool
+	c := &cobra.Command{
+		Use: "install", Short: "Install the resource definitions, the controller, its roles, and the usual environments", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s.ImagePullPolicy = corev1.PullPolicy(pull)
+			if s.Image == "" {
+				s.Image = a.Image
+			}
+			crds, err := definitions()
+			if err != nil {
+				return err
+			}
+			if printOnly {
+				return a.printObjects(crds, s.Objects())
+			}
+			return a.runInstall(cmd.Context(), crds, s.Objects())
+		},
+	}
+	c.Flags().StringVar(&s.Namespace, "namespace", "pynomaly-system", "namespace of the controller")
+	c.Flags().StringVar(&s.Image, "image", "", "image of the controller and of the environments' hosts")
+	c.Flags().StringVar(&pull, "image-pull-policy", "IfNotPresent", "Always, IfNotPresent or Never")
+	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "controllers; one of them acts")
+	c.Flags().BoolVar(&s.Environments, "environments", true, "make development, staging and production where they are missing")
+	c.Flags().BoolVar(&printOnly, "print", false, "print the manifests and change nothing")
+	return c
+}
+
+func definitions() ([]*unstructured.Unstructured, error) {
+	names, err := fs.Glob(v1alpha1.CRDs, "crds/*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("finding the resource definitions: %w", err)
+	}
+	var out []*unstructured.Unstructured
+	for _, name := range names {
+		text, err := fs.ReadFile(v1alpha1.CRDs, name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the resource definitions: %w", err)
+		}
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal(text, &u.Object); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+func (a *app) printObjects(crds []*unstructured.Unstructured, objects []client.Object) error {
+	var b bytes.Buffer
+	for _, u := range crds {
+		if err := render.Manifest(&b, u); err != nil {
+			return err
+		}
+	}
+	for _, o := range objects {
+		if err := render.Manifest(&b, o); err != nil {
+			return err
+		}
+	}
+	_, err := a.Out.Write(b.Bytes())
+	return err
+}
+
+func (a *app) runInstall(ctx context.Context, crds []*unstructured.Unstructured, objects []client.Object) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	for _, u := range crds {
+		if err := a.put(ctx, c, u); err != nil {
+			return err
+		}
+	}
+	if err := established(ctx, c, crds); err != nil {
+		return err
+	}
+	for _, o := range objects {
+		if env, ok := o.(*v1alpha1.Environment); ok {
+			// What people have changed about an environment stays.
+			if err := c.Get(ctx, client.ObjectKeyFromObject(o), &v1alpha1.Environment{}); err == nil {
+				fmt.Fprintf(a.Out, "environment %s: there already\n", env.Name)
+				continue
+			}
+		}
+		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+		if err != nil {
+			return fmt.Errorf("writing %s: %w", o.GetName(), err)
+		}
+		u := &unstructured.Unstructured{Object: fields}
+		unstructured.RemoveNestedField(u.Object, "status")
+		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+		if err := a.put(ctx, c, u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) put(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {
+	if err := c.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership); err != nil {
+		return fmt.Errorf("applying %s %s: %w", u.GetKind(), u.GetName(), err)
+	}
+	_, err := fmt.Fprintf(a.Out, "%s %s: applied\n", u.GetKind(), u.GetName())
+	return err
+}
+
+// established waits until the API server serves the resources.
+func established(ctx context.Context, c client.Client, crds []*unstructured.Unstructured) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	for _, u := range crds {
+		for {
+			var got unstructured.Unstructured
+			got.SetGroupVersionKind(apiextensionsv1.SchemeGroupVersion.WithKind("CustomResourceDefinition"))
+			err := c.Get(ctx, client.ObjectKeyFromObject(u), &got)
+			if err == nil && isEstablished(&got) {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("%s is not served after a minute: %w", u.GetName(), ctx.Err())
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+func isEstablished(u *unstructured.Unstructured) bool {
+	all, _, _ := unstructured.NestedSlice(u.Object, "status", "conditions")
+	for _, c := range all {
+		if m, ok := c.(map[string]any); ok && m["type"] == "Established" && m["status"] == "True" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,340 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Deployment is what the commands show of one.
+type Deployment struct {
+	ID          string             `json:"deployment_id"`
+	Model       string             `json:"model_id"`
+	Version     string             `json:"model_version"`
+	Digest      string             `json:"digest,omitempty"`
+	Environment string             `json:"environment"`
+	Status      string             `json:"status"`
+	Message     string             `json:"message,omitempty"`
+	Strategy    string             `json:"strategy,omitempty"`
+	Replicas    *int32             `json:"replicas,omitempty"`
+	Serving     bool               `json:"serving"`
+	Weight      *int32             `json:"weight,omitempty"`
+	Step        *int32             `json:"step,omitempty"`
+	State       string             `json:"state,omitempty"`
+	Image       string             `json:"image"`
+	RequestedBy string             `json:"requested_by,omitempty"`
+	Reason      string             `json:"reason,omitempty"`
+	Created     time.Time          `json:"created_at"`
+	Deployed    *time.Time         `json:"deployed_at,omitempty"`
+	Finished    *time.Time         `json:"finished_at,omitempty"`
+	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
+}
+
+func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployment {
+	t := rev.Spec.Template
+	d := Deployment{
+		ID: rev.Spec.DeploymentID, Model: t.Model.ID, Version: t.Model.Version, Digest: cmp.Or(t.Model.Digest, rev.Status.Digest), Environment: rev.Spec.Environment,
+		Status: cmp.Or(rev.Status.Phase, v1alpha1.Pending), Message: rev.Status.Message, Image: t.Image, RequestedBy: rev.Spec.RequestedBy,
+		Reason: rev.Spec.Reason, Created: rev.CreationTimestamp.UTC(),
+	}
+	if at := rev.Status.DeployedAt; at != nil {
+		d.Deployed = &at.Time
+	}
+	if at := rev.Status.FinishedAt; at != nil {
+		d.Finished = &at.Time
+	}
+	if md == nil {
+		return d
+	}
+	s := &md.Status
+	d.Serving = s.Stable == rev.Spec.Hash
+	if s.Update == rev.Spec.Hash {
+		d.Strategy, d.Replicas = md.Spec.Strategy.Type, &md.Spec.Replicas
+		d.Weight, d.State, d.Verdicts = &s.Rollout.Weight, s.Rollout.State, s.Verdicts
+		if s.Update != s.Stable {
+			d.Step = &s.Rollout.Step
+		}
+	}
+	return d
+}
+
+// everything lists the deployments of an environment, or of all.
+func everything(ctx context.Context, c client.Client, environment string) ([]Deployment, error) {
+	var in []client.ListOption
+	if environment != "" {
+		var env v1alpha1.Environment
+		if err := c.Get(ctx, client.ObjectKey{Name: environment}, &env); err != nil {
+			return nil, explain(fmt.Errorf("reading environment %s: %w", environment, err))
+		}
+		in = append(in, client.InNamespace(env.Spec.Namespace))
+	}
+	var revisions v1alpha1.ModelRevisionList
+	var deployments v1alpha1.ModelDeploymentList
+	for _, list := range []client.ObjectList{&revisions, &deployments} {
+		if err := c.List(ctx, list, in...); err != nil {
+			return nil, explain(err)
+		}
+	}
+	by := map[string]*v1alpha1.ModelDeployment{}
+	for i := range deployments.Items {
+		by[deployments.Items[i].Namespace+"/"+deployments.Items[i].Name] = &deployments.Items[i]
+	}
+	out := []Deployment{}
+	for i := range revisions.Items {
+		rev := &revisions.Items[i]
+		out = append(out, summary(rev, by[rev.Namespace+"/"+rev.Labels[render.LabelDeployment]]))
+	}
+	slices.SortFunc(out, func(a, b Deployment) int {
+		return cmp.Or(cmp.Compare(a.Environment, b.Environment), cmp.Compare(a.Model, b.Model), b.Created.Compare(a.Created), cmp.Compare(b.ID, a.ID))
+	})
+	return out, nil
+}
+
+func table(all []Deployment) func(fmtWriter) error {
+	return func(out fmtWriter) error {
+		w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+		fmt.Fprintln(w, "DEPLOYMENT\tVERSION\tENVIRONMENT\tSTATUS\tWEIGHT\tSERVING\tREQUESTED BY\tCREATED")
+		for _, d := range all {
+			weight := "-"
+			if d.Weight != nil {
+				weight = fmt.Sprint(*d.Weight)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\t%s\t%s\n", d.ID, d.Version, d.Environment, d.Status, weight, d.Serving, d.RequestedBy, d.Created.Format(time.RFC3339))
+		}
+		return w.Flush()
+	}
+}
+
+func (a *app) list() *cobra.Command {
+	var environment, status string
+	c := &cobra.Command{
+		Use: "list", Short: "List deployments", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if status != "" && !slices.Contains([]string{
+				v1alpha1.Pending, v1alpha1.Deploying, v1alpha1.Paused, v1alpha1.Deployed, v1alpha1.RollingBack, v1alpha1.RolledBack, v1alpha1.Failed, v1alpha1.Superseded,
+			}, status) {
+				return fmt.Errorf("--status %q is none of pending, deploying, paused, deployed, rolling_back, rolled_back, failed, superseded", status)
+			}
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			all, err := everything(cmd.Context(), c, environment)
+			if err != nil {
+				return err
+			}
+			if status != "" {
+				all = slices.DeleteFunc(all, func(d Deployment) bool { return d.Status != status })
+			}
+			return a.print(all, table(all))
+		},
+	}
+	c.Flags().StringVar(&environment, "env", "", "of one environment")
+	c.Flags().StringVar(&status, "status", "", "of one status")
+	a.outputs(c)
+	return c
+}
+
+func (a *app) status() *cobra.Command {
+	c := &cobra.Command{
+		Use: "status <deployment-id>", Short: "Show a deployment", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			t, err := find(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			d := summary(&t.revision, &t.deployment)
+			return a.print(d, func(out fmtWriter) error { return describe(out, d) })
+		},
+	}
+	a.outputs(c)
+	return c
+}
+
+func describe(out fmtWriter, d Deployment) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	row := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(w, "%s:\t%s\n", name, value)
+		}
+	}
+	row("deployment", d.ID)
+	row("status", d.Status)
+	row("message", d.Message)
+	row("model", d.Model+"@"+d.Version)
+	row("digest", d.Digest)
+	row("environment", d.Environment)
+	row("serving", fmt.Sprint(d.Serving))
+	row("strategy", d.Strategy)
+	if d.Weight != nil {
+		row("weight", fmt.Sprintf("%d %%", *d.Weight))
+	}
+	row("state", d.State)
+	row("image", d.Image)
+	row("requested by", d.RequestedBy)
+	row("reason", d.Reason)
+	row("created", d.Created.Format(time.RFC3339))
+	if d.Deployed != nil {
+		row("deployed", d.Deployed.UTC().Format(time.RFC3339))
+	}
+	if d.Finished != nil {
+		row("finished", d.Finished.UTC().Format(time.RFC3339))
+	}
+	for _, v := range d.Verdicts {
+		row("gate "+v.Gate, strings.TrimSpace(fmt.Sprintf("%s (n %d, %s against a limit of %s) %s", v.Result, v.N, v.Statistic, v.Limit, v.Message)))
+	}
+	return w.Flush()
+}
+
+func (a *app) history() *cobra.Command {
+	c := &cobra.Command{
+		Use: "history <deployment-id>", Short: "List the deployments of the same model in the same environment", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			t, err := find(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			all, err := everything(cmd.Context(), c, t.environment.Name)
+			if err != nil {
+				return err
+			}
+			all = slices.DeleteFunc(all, func(d Deployment) bool { return d.Model != t.revision.Spec.Template.Model.ID })
+			return a.print(all, table(all))
+		},
+	}
+	a.outputs(c)
+	return c
+}
+
+func (a *app) events() *cobra.Command {
+	return &cobra.Command{
+		Use: "events <deployment-id>", Short: "Show what the cluster says of a deployment and its pods", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			t, err := find(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			var list corev1.EventList
+			if err := c.List(cmd.Context(), &list, client.InNamespace(t.deployment.Namespace)); err != nil {
+				return explain(err)
+			}
+			pods := render.RevisionName(&t.deployment, t.revision.Spec.Hash)
+			kept := slices.DeleteFunc(list.Items, func(e corev1.Event) bool {
+				return !strings.HasPrefix(e.InvolvedObject.Name, pods) && !strings.HasPrefix(e.Message, t.id+":")
+			})
+			slices.SortFunc(kept, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
+			w := tabwriter.NewWriter(a.Out, 0, 4, 2, ' ', 0)
+			for i := range kept {
+				e := &kept[i]
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s/%s\t%s\n", e.LastTimestamp.UTC().Format(time.RFC3339), e.Type, e.Reason, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Message)
+			}
+			return w.Flush()
+		},
+	}
+}
+
+func (a *app) environments() *cobra.Command {
+	var only string
+	c := &cobra.Command{
+		Use: "environments", Short: "List environments and their defaults", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var list v1alpha1.EnvironmentList
+			if err := c.List(cmd.Context(), &list); err != nil {
+				return explain(err)
+			}
+			items := slices.DeleteFunc(list.Items, func(e v1alpha1.Environment) bool { return only != "" && e.Name != only })
+			if only != "" && len(items) == 0 {
+				return fmt.Errorf("there is no environment %q", only)
+			}
+			shown := make([]shownEnvironment, 0, len(items))
+			for i := range items {
+				shown = append(shown, shownEnvironment{items[i].Name, items[i].Spec})
+			}
+			return a.print(shown, func(out fmtWriter) error {
+				w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+				fmt.Fprintln(w, "ENVIRONMENT\tNAMESPACE\tREPLICAS\tCPU\tMEMORY\tPROMOTES FROM\tAPPROVAL")
+				for _, e := range shown {
+					r := e.Spec.Resources
+					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%t\n", e.Name, e.Spec.Namespace, e.Spec.Replicas, between(r.Requests.Cpu().String(), r.Limits.Cpu().String()),
+						between(r.Requests.Memory().String(), r.Limits.Memory().String()), cmp.Or(e.Spec.PromotesFrom, "-"), e.Spec.ApprovalRequired)
+				}
+				return w.Flush()
+			})
+		},
+	}
+	c.Flags().StringVar(&only, "env", "", "one environment")
+	a.outputs(c)
+	return c
+}
+
+type shownEnvironment struct {
+	Name string                   `json:"name"`
+	Spec v1alpha1.EnvironmentSpec `json:"spec"`
+}
+
+func between(request, limit string) string {
+	if limit == "0" || limit == request {
+		return request
+	}
+	return request + " to " + limit
+}
+
+func (a *app) diff() *cobra.Command {
+	return &cobra.Command{
+		Use: "diff <deployment-id> <deployment-id>", Short: "Show what differs between two deployments", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var texts [2][]string
+			for i, id := range args {
+				t, err := find(cmd.Context(), c, id)
+				if err != nil {
+					return err
+				}
+				text, err := yaml.Marshal(t.revision.Spec.Template)
+				if err != nil {
+					return fmt.Errorf("writing YAML: %w", err)
+				}
+				texts[i] = strings.Split(strings.TrimSpace(string(text)), "\n")
+			}
+			for i, mark := range []string{"-", "+"} {
+				for _, line := range texts[i] {
+					if !slices.Contains(texts[1-i], line) {
+						fmt.Fprintf(a.Out, "%s %s\n", mark, line)
+					}
+				}
+			}
+			return nil
+		},
+	}
+}

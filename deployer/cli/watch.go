@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+type fmtWriter = io.Writer
+
+// watch prints what happens with a revision until its rollout has ended. It looks every
+// half a second: nothing is lost when a connection is.
+func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision, id string) error {
+	const every = 500 * time.Millisecond
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	last := ""
+	verdicts := map[string]string{}
+	failures := 0
+	for {
+		err := c.Get(ctx, client.ObjectKeyFromObject(md), md)
+		if err == nil {
+			err = c.Get(ctx, client.ObjectKeyFromObject(rev), rev)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return &ExitError{ExitTimeout, fmt.Errorf("%s: followed for %s; the rollout goes on: `deploy status %s`", id, a.timeout, id)}
+		case client.IgnoreNotFound(err) == nil && err != nil:
+			return fmt.Errorf("%s was deleted meanwhile", id)
+		case err != nil:
+			if failures++; failures > 20 {
+				return explain(err)
+			}
+		default:
+			failures = 0
+			for _, v := range md.Status.Verdicts {
+				if text := fmt.Sprintf("gate %s: %s (n %d, %s against a limit of %s) %s", v.Gate, v.Result, v.N, v.Statistic, v.Limit, v.Message); verdicts[v.Gate] != v.Result && md.Status.Update == rev.Spec.Hash {
+					verdicts[v.Gate] = v.Result
+					a.say(id, text)
+				}
+			}
+			if text := fmt.Sprintf("%s, weight %d %%: %s", rev.Status.Phase, md.Status.Rollout.Weight, rev.Status.Message); text != last {
+				last = text
+				a.say(id, text)
+			}
+			if done, err := ended(id, rev); done {
+				return err
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(every):
+		}
+	}
+}
+
+func (a *app) say(id, text string) {
+	fmt.Fprintf(a.Out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, text)
+}
+
+// ended reports whether a rollout is over, and how that went.
+func ended(id string, rev *v1alpha1.ModelRevision) (bool, error) {
+	switch rev.Status.Phase {
+	case v1alpha1.Deployed:
+		return true, nil
+	case v1alpha1.Failed, v1alpha1.RolledBack:
+		return true, &ExitError{ExitFailed, fmt.Errorf("%s: %s: %s", id, rev.Status.Phase, rev.Status.Message)}
+	case v1alpha1.Superseded:
+		return true, &ExitError{ExitSuperseded, fmt.Errorf("%s was superseded by another rollout", id)}
+	}
+	return false, nil
+}

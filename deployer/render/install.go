@@ -1,0 +1,208 @@
+package render
+
+import (
+	"fmt"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// System is what `deploy install` makes: all names are fixed, but the namespace.
+type System struct {
+	Namespace       string
+	Image           string
+	ImagePullPolicy corev1.PullPolicy
+	Replicas        int32
+	Environments    bool // the usual three, too
+}
+
+const controllerName = "pynomaly-controller"
+
+// User is the account that the controller acts as.
+func (s System) User() string {
+	return "system:serviceaccount:" + s.Namespace + ":" + controllerName
+}
+
+func typed(kind, version string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: version, Kind: kind}
+}
+
+func (s System) meta(name string, namespaced bool) metav1.ObjectMeta {
+	m := metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/name": controllerName, ManagedBy: Manager}}
+	if namespaced {
+		m.Namespace = s.Namespace
+	}
+	return m
+}
+
+// Objects are the namespace, the account and its roles, the controller, the admission
+// policies and the environments, in the order in which they are made. The resource
+// definitions come before them.
+func (s System) Objects() []client.Object {
+	all := []client.Object{s.namespace(s.Namespace)}
+	all = append(all, s.roles()...)
+	all = append(all, s.policies()...)
+	if s.Environments {
+		for _, e := range Environments(s.Image, s.ImagePullPolicy) {
+			all = append(all, s.namespace(e.Spec.Namespace), e)
+		}
+	}
+	return append(all, s.deployment())
+}
+
+func (s System) namespace(name string) *corev1.Namespace {
+	n := &corev1.Namespace{TypeMeta: typed("Namespace", "v1"), ObjectMeta: s.meta(name, false)}
+	n.Labels["pod-security.kubernetes.io/enforce"] = "restricted"
+	return n
+}
+
+func (s System) roles() []client.Object {
+	rbac := rbacv1.SchemeGroupVersion.String()
+	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
+	look := []string{"get", "list", "watch"}
+	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: controllerName, Namespace: s.Namespace}}
+	rule := func(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
+		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
+	}
+	return []client.Object{
+		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: s.meta(controllerName, true)},
+		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta(controllerName, false), Rules: []rbacv1.PolicyRule{
+			rule(v1alpha1.Group, look, "modeldeployments", "modelapprovals", "environments"),
+			rule(v1alpha1.Group, []string{"update", "patch"}, "modeldeployments/status", "modelrevisions/status", "modeldeployments/finalizers"),
+			rule(v1alpha1.Group, all, "modelrevisions"),
+			rule("apps", all, "deployments"), rule("", all, "services"), rule("autoscaling", all, "horizontalpodautoscalers"),
+			rule("policy", all, "poddisruptionbudgets"), rule("gateway.networking.k8s.io", all, "httproutes"),
+			rule("", look, "pods"), rule("discovery.k8s.io", look, "endpointslices"), rule("", []string{"create", "patch"}, "events"),
+		}},
+		&rbacv1.ClusterRoleBinding{
+			TypeMeta: typed("ClusterRoleBinding", rbac), ObjectMeta: s.meta(controllerName, false), Subjects: subject,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: controllerName},
+		},
+		&rbacv1.Role{TypeMeta: typed("Role", rbac), ObjectMeta: s.meta(controllerName, true), Rules: []rbacv1.PolicyRule{
+			rule("coordination.k8s.io", []string{"get", "create", "update"}, "leases"),
+		}},
+		&rbacv1.RoleBinding{
+			TypeMeta: typed("RoleBinding", rbac), ObjectMeta: s.meta(controllerName, true), Subjects: subject,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: controllerName},
+		},
+		// For people: bind them to these.
+		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta("pynomaly-deployer", false), Rules: []rbacv1.PolicyRule{
+			rule(v1alpha1.Group, []string{"get", "list", "watch", "create", "update", "patch"}, "modeldeployments"),
+			rule(v1alpha1.Group, look, "modelrevisions", "modelapprovals", "environments"), rule("", look, "events"),
+		}},
+		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta("pynomaly-approver", false), Rules: []rbacv1.PolicyRule{
+			rule(v1alpha1.Group, []string{"get", "list", "watch", "create", "approve"}, "modelapprovals"),
+			rule(v1alpha1.Group, look, "modeldeployments", "modelrevisions", "environments"),
+		}},
+	}
+}
+
+// policies let nobody write another's name: an approval is by who makes it and may
+// approve, a request by who makes that, and records are the controller's.
+func (s System) policies() []client.Object {
+	type rule struct{ expression, message string }
+	policy := func(name, kind string, operations []admissionv1.OperationType, rules ...rule) []client.Object {
+		version := admissionv1.SchemeGroupVersion.String()
+		p := &admissionv1.ValidatingAdmissionPolicy{
+			TypeMeta: typed("ValidatingAdmissionPolicy", version), ObjectMeta: s.meta(name, false),
+			Spec: admissionv1.ValidatingAdmissionPolicySpec{
+				FailurePolicy: ptr(admissionv1.Fail),
+				MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
+					Operations: operations,
+					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.Group}, APIVersions: []string{"*"}, Resources: []string{kind}},
+				}}}},
+			},
+		}
+		for _, r := range rules {
+			p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: r.expression, Message: r.message})
+		}
+		return []client.Object{p, &admissionv1.ValidatingAdmissionPolicyBinding{
+			TypeMeta: typed("ValidatingAdmissionPolicyBinding", version), ObjectMeta: s.meta(name, false),
+			Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{PolicyName: name, ValidationActions: []admissionv1.ValidationAction{admissionv1.Deny}},
+		}}
+	}
+	const me = "request.userInfo.username"
+	create, update := admissionv1.Create, admissionv1.Update
+	all := policy("pynomaly-approvals", "modelapprovals", []admissionv1.OperationType{create},
+		rule{"object.spec.approvedBy == " + me, "spec.approvedBy must be who makes the approval"},
+		rule{"authorizer.group('" + v1alpha1.Group + "').resource('modelapprovals').namespace(request.namespace).check('approve').allowed()", "approving needs the verb approve on modelapprovals"})
+	all = append(all, policy("pynomaly-requests", "modeldeployments", []admissionv1.OperationType{create, update},
+		rule{"!has(object.spec.requestedBy) || object.spec.requestedBy == '' || object.spec.requestedBy == " + me +
+			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && object.spec.template == oldObject.spec.template)",
+			"spec.requestedBy must be who changes spec.template"})...)
+	return append(all, policy("pynomaly-records", "modelrevisions", []admissionv1.OperationType{create, update},
+		rule{me + " == '" + s.User() + "'", "ModelRevisions are records: the controller alone writes them"})...)
+}
+
+func (s System) deployment() *appsv1.Deployment {
+	probe := func(path string) *corev1.Probe {
+		return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("health")}}}
+	}
+	labels := map[string]string{"app.kubernetes.io/name": controllerName}
+	return &appsv1.Deployment{
+		TypeMeta: typed("Deployment", "apps/v1"), ObjectMeta: s.meta(controllerName, true),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: ptr(s.Replicas), Selector: &metav1.LabelSelector{MatchLabels: labels},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: labels},
+				Spec: corev1.PodSpec{
+					ServiceAccountName: controllerName, EnableServiceLinks: ptr(false),
+					SecurityContext: &corev1.PodSecurityContext{
+						RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+					},
+					Containers: []corev1.Container{{
+						Name: "controller", Image: s.Image, ImagePullPolicy: s.ImagePullPolicy,
+						Args:  []string{"controller", "--leader-elect-namespace", s.Namespace},
+						Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 8081}, {Name: "health", ContainerPort: 8082}},
+						Resources: corev1.ResourceRequirements{
+							Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
+							Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
+						},
+						ReadinessProbe: probe("/readyz"), LivenessProbe: probe("/healthz"),
+						SecurityContext: &corev1.SecurityContext{
+							AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+						},
+					}},
+				},
+			},
+		},
+	}
+}
+
+// Environments are the usual three.
+func Environments(image string, pull corev1.PullPolicy) []*v1alpha1.Environment {
+	resources := func(cpu, cpuLimit, memory, memoryLimit string) corev1.ResourceRequirements {
+		return corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpu), corev1.ResourceMemory: resource.MustParse(memory)},
+			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse(cpuLimit), corev1.ResourceMemory: resource.MustParse(memoryLimit)},
+		}
+	}
+	environment := func(name string, spec v1alpha1.EnvironmentSpec) *v1alpha1.Environment {
+		spec.Namespace, spec.Image, spec.ImagePullPolicy = "pynomaly-"+name, image, pull
+		return &v1alpha1.Environment{
+			TypeMeta:   typed("Environment", fmt.Sprintf("%s/%s", v1alpha1.Group, "v1alpha1")),
+			ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{ManagedBy: Manager}}, Spec: spec,
+		}
+	}
+	return []*v1alpha1.Environment{
+		environment("development", v1alpha1.EnvironmentSpec{
+			Replicas: 1, Resources: resources("100m", "100m", "256Mi", "256Mi"), Strategy: &v1alpha1.Strategy{Type: v1alpha1.Direct},
+		}),
+		environment("staging", v1alpha1.EnvironmentSpec{
+			Replicas: 2, Resources: resources("500m", "500m", "1Gi", "1Gi"), Strategy: &v1alpha1.Strategy{Type: v1alpha1.Rolling},
+		}),
+		environment("production", v1alpha1.EnvironmentSpec{
+			Replicas: 5, Resources: resources("1000m", "2000m", "2Gi", "4Gi"), Strategy: &v1alpha1.Strategy{Type: v1alpha1.Canary},
+			Autoscaling:  &v1alpha1.Autoscaling{MinReplicas: 5, MaxReplicas: 10, CPUPercent: 70},
+			PromotesFrom: "staging", ApprovalRequired: true, Soak: &metav1.Duration{},
+		}),
+	}
+}
