@@ -19,7 +19,7 @@ LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -163,3 +163,21 @@ image-debug: onnxruntime build
 
 clean:
 	rm -rf $(BIN) dist .python .python-plugin
+
+# Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
+# network namespace of its own, which takes root; with it, that cluster is used: the image
+# must be there, and E2E_GATEWAY say where its Gateway answers.
+E2E_IMAGE := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
+E2E_RUN   ?= TestRollouts
+
+e2e: onnxruntime build
+	e2e/models.sh $(BIN)/e2e-models
+	$(GO) test -c -tags e2e -o $(BIN)/e2e.test ./e2e
+	@if [ -n "$$KUBECONFIG" ]; then \
+		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout 40m; \
+	else \
+		(cd tools && $(GO) run ./image $(E2E_IMAGE) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
+		e2e/cluster.sh tools && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar && \
+		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout 40m); code=$$?; \
+		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
+	fi

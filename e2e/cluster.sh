@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# A Kubernetes node for the tests, without Docker: etcd, the API server, controllers,
+# scheduler, containerd, kubelet, kube-proxy, and Traefik as the Gateway. All of it lives
+# in a network namespace that has no way out.
+#
+#   cluster.sh tools            installs Debian's packages and builds what is missing
+#   cluster.sh up | down
+#   cluster.sh exec COMMAND...  runs something in its network, with KUBECONFIG set
+#   cluster.sh load IMAGE.tar   gives the node an image
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+state=${E2E_DIR:-/var/tmp/pynomaly-e2e}
+bin=$state/bin
+net=pynomaly-e2e
+address=192.0.2.20
+services=10.97.0.0/16
+pods=10.245.0.0/24
+export KUBECONFIG=$state/admin.kubeconfig
+
+fail() { echo "cluster.sh: $*" >&2; exit 1; }
+
+tools() {
+	local packages=(etcd-server containerd runc containernetworking-plugins iptables iproute2 conntrack ipset socat zstd openssl)
+	if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
+		apt-get update -qq
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+	fi
+	mkdir -p "$bin"
+	# Archives that were built ahead may lie in a directory; building takes some minutes each.
+	local ahead=${E2E_PREBUILT:-$here/../../shared/bin}
+	for name in hyperkube traefik; do
+		[ -x "$bin/$name" ] && continue
+		if [ -f "$ahead/$name.zst" ] && (cd "$ahead" && grep " $name.zst\$" SHA256SUMS | sha256sum --quiet -c -); then
+			unzstd -q -f -o "$bin/$name" "$ahead/$name.zst"
+			chmod 755 "$bin/$name"
+		else
+			"$here/build.sh" "$name" "$bin/$name"
+		fi
+	done
+	for name in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
+		ln -sf hyperkube "$bin/$name"
+	done
+	[ -f "$state/pause.tar" ] || "$here/build.sh" pause "$state/pause.tar"
+}
+
+inside() { nsenter --net="/run/netns/$net" "$@"; }
+
+daemon() { # name command...
+	local name=$1
+	shift
+	setsid nsenter --net="/run/netns/$net" "$@" >"$state/logs/$name.log" 2>&1 &
+	echo $! >"$state/run/$name.pid"
+}
+
+await() { # what seconds command...
+	local what=$1 until=$((SECONDS + $2))
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $until ] || fail "$what is not there: see $state/logs"
+		sleep 0.3
+	done
+}
+
+network() {
+	ip netns add $net 2>/dev/null || true
+	ip -n $net link set lo up
+	# A pair of interfaces stands for the node's own: not every kernel has dummy ones.
+	ip -n $net link add node type veth peer name peer 2>/dev/null || true
+	ip -n $net addr replace $address/24 dev node
+	ip -n $net link set node up
+	ip -n $net link set peer up
+	ip -n $net route replace $services dev node # service addresses are looked up before they are rewritten
+	inside sysctl -qw net.ipv4.ip_forward=1
+}
+
+sign() { # file subject names
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$1.key" -out "$1.csr" -subj "$2" 2>/dev/null
+	openssl x509 -req -in "$1.csr" -CA ca.crt -CAkey ca.key -CAcreateserial -out "$1.crt" -days 30 \
+		-extfile <(printf 'subjectAltName=%s\n' "$3") 2>/dev/null
+}
+
+kubeconfig() { # user
+	cat >"$state/$1.kubeconfig" <<-EOF
+		apiVersion: v1
+		kind: Config
+		current-context: it
+		contexts: [{name: it, context: {cluster: it, user: $1}}]
+		clusters: [{name: it, cluster: {server: "https://127.0.0.1:6443", certificate-authority: $state/pki/ca.crt}}]
+		users: [{name: $1, user: {client-certificate: $state/pki/$1.crt, client-key: $state/pki/$1.key}}]
+	EOF
+}
+
+keys() {
+	cd "$state/pki"
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key -out ca.crt -days 30 -subj /CN=e2e 2>/dev/null
+	openssl genrsa -out accounts.key 2048 2>/dev/null
+	openssl rsa -in accounts.key -pubout -out accounts.pub 2>/dev/null
+	sign apiserver /CN=apiserver "IP:127.0.0.1,IP:$address,IP:10.97.0.1,DNS:kubernetes.default.svc"
+	sign kubelet /O=system:nodes/CN=system:node:node "DNS:node,IP:$address"
+	sign admin /O=system:masters/CN=admin DNS:admin
+	sign alice /CN=alice DNS:alice
+	sign bob /CN=bob DNS:bob
+	for user in admin kubelet alice bob; do kubeconfig $user; done
+	cd - >/dev/null
+}
+
+configure() {
+	cat >"$state/containerd.toml" <<-EOF
+		version = 2
+		root = "$state/containerd/root"
+		state = "$state/containerd/state"
+		[grpc]
+		address = "$state/containerd.sock"
+		[ttrpc]
+		address = "$state/containerd.sock.ttrpc"
+		[plugins."io.containerd.grpc.v1.cri"]
+		sandbox_image = "registry.k8s.io/pause:3.10"
+		restrict_oom_score_adj = true
+		[plugins."io.containerd.grpc.v1.cri".cni]
+		bin_dir = "/usr/lib/cni"
+		conf_dir = "$state/cni"
+		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+		runtime_type = "io.containerd.runc.v2"
+	EOF
+	cat >"$state/cni/10-pods.conflist" <<-EOF
+		{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+		 {"type": "bridge", "bridge": "pods0", "isGateway": true, "hairpinMode": true,
+		  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+	EOF
+	cat >"$state/kubelet.yaml" <<-EOF
+		apiVersion: kubelet.config.k8s.io/v1beta1
+		kind: KubeletConfiguration
+		authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/pki/ca.crt}}
+		authorization: {mode: Webhook}
+		cgroupDriver: cgroupfs
+		containerRuntimeEndpoint: unix://$state/containerd.sock
+		evictionHard: {}
+		failSwapOn: false
+		featureGates: {KubeletInUserNamespace: true}
+		localStorageCapacityIsolation: false
+		tlsCertFile: $state/pki/kubelet.crt
+		tlsPrivateKeyFile: $state/pki/kubelet.key
+	EOF
+}
+
+ready() { inside kubectl get nodes --no-headers | grep -q ' Ready '; }
+
+up() {
+	[ "$(id -u)" = 0 ] || fail "root is needed: network namespaces, containers"
+	unshare --net true 2>/dev/null || fail "network namespaces cannot be made here"
+	command -v kubectl >/dev/null || fail "kubectl is needed"
+	[ -x "$bin/hyperkube" ] || fail "run cluster.sh tools first"
+	down >/dev/null 2>&1
+	mkdir -p "$state"/{pki,logs,run,cni,containerd}
+	network
+	keys
+	configure
+	daemon etcd etcd --data-dir "$state/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
+		--advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
+	daemon apiserver "$bin/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --advertise-address=$address \
+		--tls-cert-file="$state/pki/apiserver.crt" --tls-private-key-file="$state/pki/apiserver.key" --client-ca-file="$state/pki/ca.crt" \
+		--service-account-key-file="$state/pki/accounts.pub" --service-account-signing-key-file="$state/pki/accounts.key" \
+		--service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC --service-cluster-ip-range=$services --allow-privileged=true \
+		--kubelet-client-certificate="$state/pki/admin.crt" --kubelet-client-key="$state/pki/admin.key" --kubelet-preferred-address-types=InternalIP
+	await "the API server" 60 inside kubectl get --raw /readyz
+	daemon controllers "$bin/kube-controller-manager" --kubeconfig="$KUBECONFIG" --service-account-private-key-file="$state/pki/accounts.key" \
+		--root-ca-file="$state/pki/ca.crt" --use-service-account-credentials=true --leader-elect=false
+	daemon scheduler "$bin/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
+	daemon containerd containerd -c "$state/containerd.toml"
+	await containerd 30 ctr -a "$state/containerd.sock" version
+	load "$state/pause.tar"
+	daemon kubelet "$bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$state/kubelet.kubeconfig" --hostname-override=node \
+		--node-ip=$address --root-dir="$state/kubelet"
+	daemon proxy "$bin/kube-proxy" --kubeconfig="$KUBECONFIG" --hostname-override=node --proxy-mode=iptables --cluster-cidr=$pods \
+		--conntrack-max-per-core=0 --conntrack-min=0
+	await "the node" 60 ready
+	local crds
+	crds=$(cd "$here/.." && ${GO:-go} list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
+	inside kubectl apply --server-side -f "$crds" >/dev/null
+	inside kubectl apply -f "$here/gateway.yaml" >/dev/null
+	daemon traefik "$bin/traefik" --global.sendanonymoususage=false --global.checknewversion=false --entrypoints.web.address=:8000 \
+		--providers.kubernetesgateway=true --providers.providersthrottleduration=100ms --log.level=WARN
+	inside kubectl get nodes
+}
+
+load() { ctr -a "$state/containerd.sock" -n k8s.io images import "$1" >/dev/null; }
+
+down() {
+	# Pods end before what runs them does, so that no mount or namespace is left.
+	if [ -S "$state/containerd.sock" ]; then
+		[ -f "$state/run/kubelet.pid" ] && kill "$(cat "$state/run/kubelet.pid")" 2>/dev/null || true
+		for task in $(ctr -a "$state/containerd.sock" -n k8s.io tasks ls -q 2>/dev/null); do
+			ctr -a "$state/containerd.sock" -n k8s.io tasks kill -s KILL "$task" 2>/dev/null || true
+		done
+		sleep 1
+	fi
+	local pid
+	for file in "$state"/run/*.pid; do
+		[ -f "$file" ] || continue
+		pid=$(cat "$file")
+		kill "$pid" 2>/dev/null || true
+		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+		kill -9 "$pid" 2>/dev/null || true
+		rm -f "$file"
+	done
+	# A shim is a process of its own; its command line names this containerd's socket.
+	for file in /proc/[0-9]*/cmdline; do
+		if tr '\0' ' ' <"$file" 2>/dev/null | grep -q "containerd-shim.*-address $state/containerd.sock"; then
+			kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null || true
+		fi
+	done
+	awk -v under="$state/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
+	ip netns del $net 2>/dev/null || true
+	# Each pod had a network namespace, which containerd names.
+	for mount in $(awk '$2 ~ "^/run/netns/cni-" {print $2}' /proc/mounts); do
+		ip netns pids "$(basename "$mount")" 2>/dev/null | grep -q . || ip netns del "$(basename "$mount")" 2>/dev/null || true
+	done
+	rm -rf "$state"/{etcd,pki,cni,containerd,kubelet,run,containerd.sock,containerd.sock.ttrpc}
+}
+
+command=${1:-}
+shift || true
+case $command in
+tools | up | down) "$command" ;;
+load) load "$1" ;;
+exec) inside "$@" ;;
+*)
+	grep '^#  ' "$0" >&2
+	exit 2
+	;;
+esac

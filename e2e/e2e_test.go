@@ -1,0 +1,186 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+const long = 3 * time.Minute
+
+var canary = []string{"--strategy", "canary", "--steps", "10:5s,50:5s"}
+
+// TestRollouts rolls versions out under load. The numbers are those of the scenarios in
+// docs/deployer.md.
+func TestRollouts(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+
+	w.scenario(t, "2 canary promoted", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", canary...)
+		w.follow(t, id, v1alpha1.Deployed, long)
+		w.eventually(t, time.Minute, "every answer is of 1.1.0", func() bool { return time.Since(l.last("1.0.0")) > 2*time.Second })
+	})
+	w.scenario(t, "rolling", 3, func(t *testing.T, l *load) {
+		w.follow(t, w.deploy(t, "1.1.0", "--strategy", "rolling"), v1alpha1.Deployed, long)
+		w.eventually(t, time.Minute, "every answer is of 1.1.0", func() bool { return time.Since(l.last("1.0.0")) > 2*time.Second })
+	})
+	w.scenario(t, "blue_green and back within its window", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "blue_green")
+		w.follow(t, id, v1alpha1.Deployed, long)
+		w.eventually(t, time.Minute, "every answer is of 1.1.0", func() bool { return time.Since(l.last("1.0.0")) > 2*time.Second })
+		start := time.Now()
+		w.run(t, 0, "rollback", id, "--reason", "a test")
+		w.eventually(t, time.Minute, "every answer is of 1.0.0", func() bool { return l.last("1.0.0").After(start) && time.Since(l.last("1.1.0")) > 3*time.Second })
+		took := l.last("1.1.0").Sub(start)
+		t.Logf("the last answer of 1.1.0 came %v after the command", took)
+		if took > 2*time.Second {
+			t.Errorf("switching back took %v", took)
+		}
+		w.follow(t, id, v1alpha1.RolledBack, time.Minute)
+	})
+	w.scenario(t, "3 gate failure rolls back", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "2.0.0", "--strategy", "canary", "--steps", "10:60s")
+		w.follow(t, id, v1alpha1.Failed, long)
+		if m := w.revision(t, id).Status.Message; !strings.Contains(m, "a gate failed") {
+			t.Errorf("it failed with %q", m)
+		}
+		_, _, versions := l.mark()
+		t.Logf("%s; 2.0.0 answered %d of %d", w.revision(t, id).Status.Message, versions["2.0.0"], l.sent)
+		if out := w.run(t, 3, "deploy", model+"@2.0.0", "--env", "development", "--models", w.models, "--wait"); !strings.Contains(out, "gate") {
+			t.Errorf("--wait printed %s", out)
+		}
+	})
+	w.scenario(t, "4 abort, retry, promote", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:2m")
+		w.eventually(t, long, "1.1.0 answers", func() bool { return !l.last("1.1.0").IsZero() })
+		start := time.Now()
+		w.run(t, 0, "abort", id, "--reason", "a test")
+		w.eventually(t, time.Minute, "1.1.0 has no traffic", func() bool { return time.Since(l.last("1.1.0")) > 3*time.Second })
+		took := l.last("1.1.0").Sub(start)
+		t.Logf("the last answer of 1.1.0 came %v after the command", took)
+		if took > 2*time.Second {
+			t.Errorf("an abort took %v", took)
+		}
+		w.follow(t, id, v1alpha1.RolledBack, time.Minute)
+		again := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:0s:pause")
+		if again == id {
+			t.Fatalf("%s again", id)
+		}
+		w.follow(t, again, v1alpha1.Paused, long)
+		w.run(t, 0, "resume", again, "--full", "--wait")
+		w.follow(t, again, v1alpha1.Deployed, long)
+	})
+	w.scenario(t, "9 v3 supersedes v2 mid-canary", 2, func(t *testing.T, l *load) {
+		second := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:2m")
+		w.eventually(t, long, "1.1.0 answers", func() bool { return !l.last("1.1.0").IsZero() })
+		third := w.deploy(t, "1.2.0", canary...)
+		w.follow(t, third, v1alpha1.Deployed, long)
+		w.follow(t, second, v1alpha1.Superseded, time.Minute)
+		w.eventually(t, time.Minute, "none of 1.1.0 is left", func() bool { return len(w.pods(t, w.revision(t, second).Spec.Hash)) == 0 })
+	})
+	w.scenario(t, "12 all canary pods deleted, then abort", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:2m")
+		w.eventually(t, long, "1.1.0 answers", func() bool { return !l.last("1.1.0").IsZero() })
+		hash := w.revision(t, id).Spec.Hash
+		for _, p := range w.pods(t, hash) {
+			if err := w.Delete(context.Background(), &p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.run(t, 0, "abort", id)
+		w.follow(t, id, v1alpha1.RolledBack, long)
+		w.eventually(t, time.Minute, "no pods are left", func() bool { return len(w.pods(t, hash)) == 0 })
+	})
+	w.scenario(t, "21 new pods unready mid-promotion", 2, func(t *testing.T, l *load) {
+		// The image is there; the digest that the pods must show is not the model's.
+		id := w.deploy(t, "1.1.0", "--strategy", "rolling", "--digest", "sha256:"+strings.Repeat("0", 64))
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(20 * time.Second) })
+		w.follow(t, id, v1alpha1.Failed, long)
+		if !l.last("1.1.0").IsZero() {
+			t.Error("a pod that is not ready answered")
+		}
+	})
+	w.scenario(t, "23 controller killed at every step", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "10:3s,30:3s,60:3s")
+		stop, done := make(chan struct{}), make(chan int)
+		go func() {
+			kills, last := 0, ""
+			defer func() { done <- kills }()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(50 * time.Millisecond):
+				}
+				var md v1alpha1.ModelDeployment
+				if w.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: model}, &md) != nil {
+					continue
+				}
+				now := md.Status.Rollout.State + string(rune('0'+md.Status.Rollout.Step))
+				if now == last {
+					continue
+				}
+				last = now
+				var list corev1.PodList
+				if w.List(context.Background(), &list, client.InNamespace("pynomaly-system")) != nil {
+					continue
+				}
+				for i := range list.Items {
+					if w.Delete(context.Background(), &list.Items[i], client.GracePeriodSeconds(0)) == nil {
+						kills++
+					}
+				}
+			}
+		}()
+		w.follow(t, id, v1alpha1.Deployed, 2*long)
+		close(stop)
+		if kills := <-done; kills < 6 {
+			t.Errorf("only %d controllers were killed", kills)
+		} else {
+			t.Logf("%d controllers were killed", kills)
+		}
+		w.eventually(t, time.Minute, "the controllers are back", func() bool { return len(w.controllers(t)) == 2 })
+	})
+	w.scenario(t, "25a somebody reverts the weights", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:15s")
+		w.eventually(t, long, "1.1.0 answers", func() bool { return !l.last("1.1.0").IsZero() })
+		for range 10 {
+			var r gatewayv1.HTTPRoute
+			w.get(t, client.ObjectKey{Namespace: namespace, Name: model}, &r)
+			for i := range r.Spec.Rules[0].BackendRefs {
+				weight := rand.Int32N(50) + 1
+				r.Spec.Rules[0].BackendRefs[i].Weight = &weight
+			}
+			_ = w.Update(context.Background(), &r) // the controller may be faster
+			time.Sleep(300 * time.Millisecond)
+		}
+		hash := w.revision(t, id).Spec.Hash
+		w.eventually(t, 10*time.Second, "the weight is as planned", func() bool { return w.weight(t, hash) == 30 })
+		w.follow(t, id, v1alpha1.Deployed, long)
+	})
+	w.scenario(t, "25b corrupt model", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "2.1.0", "--strategy", "canary", "--steps", "10:1s")
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(20 * time.Second) })
+		w.follow(t, id, v1alpha1.Failed, long)
+	})
+	w.scenario(t, "25c image cannot be pulled", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "10:1s", "--image", "pynomaly-runtime:no-such-tag")
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(20 * time.Second) })
+		w.follow(t, id, v1alpha1.Failed, long)
+		if m := w.revision(t, id).Status.Message; !strings.Contains(m, "Image") {
+			t.Errorf("it failed with %q", m)
+		}
+		w.run(t, 0, "deploy", model+"@1.1.0", "--env", "development", "--models", w.models, "--image", w.image, "--strategy", "direct", "--wait")
+	})
+}
