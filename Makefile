@@ -19,7 +19,7 @@ LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e simulate onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -181,3 +181,7 @@ e2e: onnxruntime build
 		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout 40m); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi
+
+# Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
+simulate:
+	$(GO) run ./deployer/simulate/report

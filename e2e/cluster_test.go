@@ -87,11 +87,21 @@ func open(t *testing.T) *world {
 		e.Spec.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}}
+		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40} // the load is a light one
+		e.Spec.Strategy.Drain = span(5 * time.Second)
 		e.Spec.Traffic = v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "web", Namespace: "gateway"}, Hostnames: []string{name + ".test"}}
 		if err := w.Update(t.Context(), &e); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := w.DeleteAllOf(context.Background(), &v1alpha1.ModelDeployment{}, client.InNamespace(namespace)); err != nil {
+		t.Fatal(err) // one of an earlier run has that run's settings
+	}
+	w.eventually(t, time.Minute, "nothing of an earlier run is left", func() bool {
+		var all v1alpha1.ModelRevisionList
+		err := w.List(context.Background(), &all, client.InNamespace(namespace))
+		return err == nil && len(all.Items) == 0
+	})
 	w.eventually(t, time.Minute, "the controller runs", func() bool { return len(w.controllers(t)) == 2 })
 	return w
 }

@@ -39,6 +39,7 @@ func TestRollouts(t *testing.T) {
 		id := w.deploy(t, "1.1.0", "--strategy", "blue_green")
 		w.follow(t, id, v1alpha1.Deployed, long)
 		w.eventually(t, time.Minute, "every answer is of 1.1.0", func() bool { return time.Since(l.last("1.0.0")) > 2*time.Second })
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Window = span(5 * time.Second) })
 		start := time.Now()
 		w.run(t, 0, "rollback", id, "--reason", "a test")
 		w.eventually(t, time.Minute, "every answer is of 1.0.0", func() bool { return l.last("1.0.0").After(start) && time.Since(l.last("1.1.0")) > 3*time.Second })

@@ -138,8 +138,12 @@ func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *compariso
 	if k := c.all[md.UID]; k != nil && k.update == s.Update && k.stable == s.Stable {
 		return k
 	}
+	began := now
+	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // both are never asked at the same time
+		began = time.Time{}
+	}
 	k := &comparison{update: s.Update, stable: s.Stable, sides: map[string]*gate.Tracker{
-		s.Update: gate.NewTracker(now), s.Stable: gate.NewTracker(now),
+		s.Update: gate.NewTracker(now), s.Stable: gate.NewTracker(began),
 	}}
 	c.all[md.UID] = k
 	return k

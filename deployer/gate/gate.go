@@ -32,7 +32,7 @@ type Limits struct {
 
 // Defaults are limits for models that should do about the same.
 func Defaults() Limits {
-	return Limits{MinSamples: 200, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Alpha: 0.01}
+	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Alpha: 0.01}
 }
 
 // Verdict is one gate's word and what it rests on.
@@ -92,6 +92,9 @@ func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 		if v.Result == Fail && update.Rows+update.Errors < earliest {
 			v.Result = Inconclusive
 		}
+		if v.Result == Inconclusive && few >= l.MinSamples && v.N > 0 {
+			v.Message += ": that may be chance; more samples will tell"
+		}
 		if v.Result == Pass && few < l.MinSamples {
 			v.Result, v.Message = Inconclusive, fmt.Sprintf("%d of %d samples", few, l.MinSamples)
 		}
@@ -113,7 +116,8 @@ func Together(all []Verdict) (Result, string) {
 
 // proportion compares shares. The difference's standard error is that of Agresti and
 // Caffo, The American Statistician 54 (2000): one success and one failure are added to
-// each side, which keeps it honest near 0 and 1.
+// each side, which keeps it honest near 0 and 1. The pooled one is taken where it is
+// larger: a side without events has next to no variance of its own.
 func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) Verdict {
 	v := Verdict{Gate: name, Result: Pass, N: n, Limit: limit}
 	if n == 0 || m == 0 {
@@ -122,16 +126,57 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 	}
 	v.Statistic = float64(x)/float64(n) - float64(y)/float64(m)
 	p, q := float64(x+1)/float64(n+2), float64(y+1)/float64(m+2)
-	se := math.Sqrt(p*(1-p)/float64(n+2) + q*(1-q)/float64(m+2))
+	pooled := float64(x+y+2) / float64(n+m+4)
+	se := math.Max(math.Sqrt(p*(1-p)/float64(n+2)+q*(1-q)/float64(m+2)), math.Sqrt(pooled*(1-pooled)*(1/float64(n+2)+1/float64(m+2))))
 	d, a := p-q, alpha
 	if both {
 		d, a = math.Abs(d), alpha/2
 	}
 	v.Message = fmt.Sprintf("%.4g against %.4g", float64(x)/float64(n), float64(y)/float64(m))
-	if effect := v.Statistic; (effect > limit || (both && -effect > limit)) && d > quantile(1-a)*se {
-		v.Result = Fail
+	effect := v.Statistic
+	switch {
+	case effect <= limit && (!both || -effect <= limit):
+	case !both && y < rare:
+		v.Result = certainty(atLeast(x, n, q+limit), a)
+	default:
+		v.Result = certainty(0.5*math.Erfc(d/se/math.Sqrt2), a)
 	}
 	return v
+}
+
+// suspicion is the probability below which a difference beyond its limit keeps a gate
+// from passing, although it may be chance yet.
+const suspicion = 0.05
+
+// certainty is what a difference beyond its limit means that chance would bring about
+// with probability p.
+func certainty(p, alpha float64) Result {
+	switch {
+	case p < alpha:
+		return Fail
+	case p < suspicion:
+		return Inconclusive
+	}
+	return Pass
+}
+
+// rare is how few events leave no room for the normal approximation.
+const rare = 5
+
+// atLeast is the probability of x or more events of probability p in n: of the binomial
+// distribution, term by term.
+func atLeast(x, n int64, p float64) float64 {
+	if p >= 1 || x <= 0 {
+		return 1
+	}
+	below := 0.0
+	ln, _ := math.Lgamma(float64(n + 1))
+	for i := range min(x, 10_000) {
+		li, _ := math.Lgamma(float64(i + 1))
+		lr, _ := math.Lgamma(float64(n - i + 1))
+		below += math.Exp(ln - li - lr + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p))
+	}
+	return max(0, 1-below)
 }
 
 // constant fails where all of many scores lie in one bin, and the stable one's do not.
@@ -146,7 +191,7 @@ func constant(stable, update Sample) Verdict {
 
 // distribution compares the scores: by the population stability index as the effect,
 // and by the two-sample Kolmogorov-Smirnov test on the bins, which is conservative, for
-// chance (critical values by Smirnov's limit, as in Conover, Practical Nonparametric
+// chance (the probability by Smirnov's limit, as in Conover, Practical Nonparametric
 // Statistics, 6.3).
 func distribution(stable, update Sample, limit, alpha float64) Verdict {
 	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
@@ -174,8 +219,8 @@ func distribution(stable, update Sample, limit, alpha float64) Verdict {
 	}
 	v.Statistic = psi
 	v.Message = fmt.Sprintf("PSI %.3f, Kolmogorov-Smirnov distance %.3f", psi, ks)
-	if critical := math.Sqrt(-math.Log(alpha/2)/2) * math.Sqrt((n+m)/(n*m)); psi > limit && ks > critical {
-		v.Result = Fail
+	if psi > limit {
+		v.Result = certainty(2*math.Exp(-2*ks*ks*n*m/(n+m)), alpha)
 	}
 	return v
 }
@@ -185,23 +230,46 @@ func distribution(stable, update Sample, limit, alpha float64) Verdict {
 func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	n, m := total(stable), total(update)
 	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: limit}
-	if n == 0 || m == 0 || !sameEdges(stable, update) {
+	if n == 0 || m == 0 || len(stable.Edges) == 0 || len(stable.Counts) != len(stable.Edges)+1 || !sameEdges(stable, update) {
 		v.Result, v.Message = Inconclusive, "one side has counted nothing"
 		return v
 	}
 	p95, u95 := percentile(stable, 0.95), percentile(update, 0.95)
 	v.Statistic = u95/p95 - 1
 	v.Message = fmt.Sprintf("95th percentile %.4g s against %.4g s", u95, p95)
-	slow := 0.0
-	for i, c := range update.Counts { // bins wholly above what is allowed
-		if i > 0 && update.Edges[i-1] >= p95*(1+limit) {
-			slow += float64(c)
-		}
-	}
-	if v.Statistic > limit && (slow-0.05*m)/math.Sqrt(0.05*0.95*m) > quantile(1-alpha) && n >= earliest {
-		v.Result = Fail
+	slow := above(update, p95*(1+limit))
+	if v.Statistic > limit && n >= earliest {
+		v.Result = certainty(0.5*math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2), alpha)
 	}
 	return v
+}
+
+// above counts what lies above x, with a share of the bin that x is in: durations are
+// spread over a bin as their logarithms are.
+func above(h api.Histogram, x float64) float64 {
+	sum := 0.0
+	for i, c := range h.Counts {
+		low, high := bounds(h, i)
+		switch {
+		case x <= low:
+			sum += float64(c)
+		case x < high:
+			sum += float64(c) * math.Log(high/x) / math.Log(high/low)
+		}
+	}
+	return sum
+}
+
+// bounds are a bin's. The first one begins at a tenth of its edge, and the last one ends
+// at ten times its own.
+func bounds(h api.Histogram, i int) (low, high float64) {
+	switch {
+	case i == 0:
+		return h.Edges[0] / 10, h.Edges[0]
+	case i == len(h.Edges):
+		return h.Edges[i-1], 10 * h.Edges[i-1]
+	}
+	return h.Edges[i-1], h.Edges[i]
 }
 
 // percentile interpolates within the bin.
@@ -212,14 +280,8 @@ func percentile(h api.Histogram, p float64) float64 {
 			seen += float64(c)
 			continue
 		}
-		low := 0.0
-		if i > 0 {
-			low = h.Edges[i-1]
-		}
-		if i == len(h.Edges) {
-			return low
-		}
-		return low + (h.Edges[i]-low)*(want-seen)/float64(c)
+		low, high := bounds(h, i)
+		return low * math.Pow(high/low, (want-seen)/float64(c))
 	}
 	return 0
 }

@@ -102,6 +102,7 @@ const (
 	DefaultWindow   = 5 * time.Minute
 	DefaultDrain    = 10 * time.Second
 	DefaultHold     = time.Minute
+	DefaultPost     = 30 * time.Second // of a blue_green rollout, after the switch
 )
 
 // steps are the shares that a strategy goes through; the last one is all.
@@ -125,7 +126,7 @@ func steps(s v1alpha1.Strategy, replicas int32) []step {
 		}
 		out = append(out, step{weight: 100, full: true})
 	case v1alpha1.BlueGreen:
-		out = []step{{weight: 0, full: true}, {weight: 100, full: true, gates: gates, optional: true}}
+		out = []step{{weight: 0, full: true}, {weight: 100, full: true, gates: gates, optional: true, hold: postHold(gates)}}
 	case v1alpha1.Rolling:
 		n := max(1, replicas)
 		surge := min(n, surgeOf(s, n))
@@ -137,6 +138,13 @@ func steps(s v1alpha1.Strategy, replicas int32) []step {
 		out = []step{{weight: 100, full: true}}
 	}
 	return out
+}
+
+func postHold(gates bool) time.Duration {
+	if gates {
+		return DefaultPost
+	}
+	return 0
 }
 
 // surgeOf is how many pods of a new revision are started at once.

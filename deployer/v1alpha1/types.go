@@ -236,7 +236,7 @@ type Gates struct {
 	// MinSamples is how many rows each revision must have scored before a gate that
 	// compares them speaks.
 	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:default=200
+	// +kubebuilder:default=1000
 	// +optional
 	MinSamples int64 `json:"minSamples,omitempty"`
 	// ErrorPercent is by how much the share of failed requests may be above stable's.

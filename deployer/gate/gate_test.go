@@ -1,0 +1,142 @@
+package gate_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
+)
+
+func histogram(edges []float64, counts ...uint64) api.Histogram {
+	return api.Histogram{Edges: edges, Counts: counts}
+}
+
+// healthy is a side of n requests, a tenth of them anomalies.
+func healthy(n int64) gate.Sample {
+	u := uint64(n)
+	return gate.Sample{
+		Requests: n, Rows: n, Anomalies: n / 10,
+		Scores:    histogram([]float64{1, 2, 3}, u/2, u/4, u/8, u-u/2-u/4-u/8),
+		Durations: histogram([]float64{0.001, 0.0025, 0.005}, u*9/10, u-u*9/10, 0, 0),
+	}
+}
+
+func result(t *testing.T, all []gate.Verdict, name string) gate.Verdict {
+	t.Helper()
+	for _, v := range all {
+		if v.Gate == name {
+			return v
+		}
+	}
+	t.Fatalf("there is no gate %s", name)
+	return gate.Verdict{}
+}
+
+func TestGates(t *testing.T) {
+	l := gate.Defaults()
+	for name, c := range map[string]struct {
+		change func(*gate.Sample)
+		gate   string
+		want   gate.Result
+	}{
+		"the same":             {func(*gate.Sample) {}, gate.Errors, gate.Pass},
+		"errors":               {func(s *gate.Sample) { s.Requests, s.Errors = 950, 50 }, gate.Errors, gate.Fail},
+		"a few errors":         {func(s *gate.Sample) { s.Requests, s.Errors = 995, 5 }, gate.Errors, gate.Pass},
+		"all errors":           {func(s *gate.Sample) { *s = gate.Sample{Errors: 60} }, gate.Errors, gate.Fail},
+		"nonfinite":            {func(s *gate.Sample) { s.Nonfinite = 30 }, gate.Nonfinite, gate.Fail},
+		"one nonfinite":        {func(s *gate.Sample) { s.Nonfinite = 1 }, gate.Nonfinite, gate.Pass},
+		"constant":             {func(s *gate.Sample) { s.Scores = histogram([]float64{1, 2, 3}, 0, 1000, 0, 0) }, gate.Constant, gate.Fail},
+		"many anomalies":       {func(s *gate.Sample) { s.Anomalies = 400 }, gate.Anomalies, gate.Fail},
+		"no anomalies":         {func(s *gate.Sample) { s.Anomalies = 0 }, gate.Anomalies, gate.Fail},
+		"some more anomalies":  {func(s *gate.Sample) { s.Anomalies = 140 }, gate.Anomalies, gate.Pass},
+		"other scores":         {func(s *gate.Sample) { s.Scores = histogram([]float64{1, 2, 3}, 125, 125, 250, 500) }, gate.Scores, gate.Fail},
+		"other bins":           {func(s *gate.Sample) { s.Scores = histogram([]float64{1}, 125, 875) }, gate.Scores, gate.Pass},
+		"slow":                 {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 0, 0, 200, 800) }, gate.Latency, gate.Fail},
+		"some slow":            {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 900, 90, 10, 0) }, gate.Latency, gate.Pass},
+		"too few to be sure":   {func(s *gate.Sample) { *s = healthy(60) }, gate.Anomalies, gate.Inconclusive},
+		"nothing":              {func(s *gate.Sample) { *s = gate.Sample{} }, gate.Scores, gate.Inconclusive},
+		"bad, but only chance": {func(s *gate.Sample) { *s = healthy(60); s.Anomalies = 9 }, gate.Anomalies, gate.Inconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := healthy(1000)
+			c.change(&s)
+			all := gate.Evaluate(l, healthy(9000), s, 1)
+			if v := result(t, all, c.gate); v.Result != c.want {
+				t.Errorf("%+v, want %s", v, c.want)
+			}
+			if together, why := gate.Together(all); c.want == gate.Fail && (together != gate.Fail || why == "") {
+				t.Errorf("together: %s, %q", together, why)
+			}
+		})
+	}
+}
+
+// TestLooks: what many looks may spend is bounded.
+func TestLooks(t *testing.T) {
+	sum := 0.0
+	for k := 1; k < 1_000_000; k++ {
+		sum += 6 / math.Pow(math.Pi*float64(k), 2)
+	}
+	if sum > 1 {
+		t.Errorf("the looks spend %v", sum)
+	}
+	l := gate.Look{}
+	if l.Due(49) || !l.Due(50) {
+		t.Error("the first look is at 50 rows")
+	}
+	if l = l.Next(100); l.Due(119) || !l.Due(120) || l.K != 1 {
+		t.Errorf("%+v", l)
+	}
+}
+
+// TestTracker: counters from before do not count, those of pods that are gone do, and a
+// process that begins anew loses nothing.
+func TestTracker(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	rows := func(n int64) gate.Sample {
+		return gate.Sample{Rows: n, Requests: n, Scores: histogram([]float64{1}, uint64(n), 0)}
+	}
+	tr := gate.NewTracker(at(100))
+	tr.Update([]gate.Pod{{"old", at(10), rows(1000)}, {"new", at(105), rows(5)}})
+	if s := tr.Sum(); s.Rows != 5 {
+		t.Errorf("%+v", s)
+	}
+	tr.Update([]gate.Pod{{"old", at(10), rows(1010)}})
+	tr.Update([]gate.Pod{{"old", at(120), rows(3)}, {"new", at(105), rows(6)}})
+	if s := tr.Sum(); s.Rows != 19 || s.Requests != 19 || s.Scores.Counts[0] != 19 || s.Mixed {
+		t.Errorf("%+v", s)
+	}
+	tr.Update([]gate.Pod{{"other", at(130), gate.Sample{Rows: 1, Scores: histogram([]float64{2}, 1, 0)}}})
+	if s := tr.Sum(); !s.Mixed {
+		t.Errorf("other bins were added up: %+v", s)
+	}
+}
+
+func TestRatio(t *testing.T) {
+	if differ, chi2 := gate.Ratio(100, 900, 10, 1e-6); differ || chi2 != 0 {
+		t.Errorf("%v %v", differ, chi2)
+	}
+	if differ, _ := gate.Ratio(500, 500, 10, 1e-6); !differ {
+		t.Error("half for a tenth is no difference")
+	}
+	if differ, _ := gate.Ratio(500, 500, 100, 1e-6); differ {
+		t.Error("all has nothing to compare with")
+	}
+}
+
+func FuzzEvaluate(f *testing.F) {
+	f.Add(int64(1000), int64(0), int64(100), int64(0), uint64(5), uint64(7), 3)
+	f.Add(int64(-1), int64(-5), int64(1<<62), int64(9), uint64(0), uint64(1)<<63, 0)
+	f.Fuzz(func(t *testing.T, rows, errs, anomalies, nonfinite int64, a, b uint64, k int) {
+		s := gate.Sample{Requests: rows, Rows: rows, Errors: errs, Anomalies: anomalies, Nonfinite: nonfinite,
+			Scores: histogram([]float64{1}, a, b), Durations: histogram([]float64{1}, b, a)}
+		for _, pair := range [][2]gate.Sample{{healthy(500), s}, {s, healthy(500)}, {s, s}} {
+			all := gate.Evaluate(gate.Defaults(), pair[0], pair[1], k)
+			if _, why := gate.Together(all); len(all) != 6 {
+				t.Errorf("%d verdicts: %s", len(all), why)
+			}
+		}
+	})
+}
