@@ -12,14 +12,14 @@ export GOWORK = off
 # The tests' binaries do not stand beside the library.
 export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
 
-MODULES  := . sdk sdk/process bench tools
+MODULES  := . sdk sdk/process bench tools tools/kubernetes
 DETECTORS := copod ecod hbos hstrees
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e simulate onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -185,3 +185,7 @@ e2e: onnxruntime build
 # Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
 simulate:
 	$(GO) run ./deployer/simulate/report
+
+# The deployer's resource definitions and deep copies, from its types.
+crds:
+	$(GO) tool -modfile=$(CURDIR)/tools/kubernetes/go.mod controller-gen object crd paths=./deployer/v1alpha1 output:crd:dir=deployer/v1alpha1/crds

@@ -99,9 +99,7 @@ keys() {
 	sign apiserver /CN=apiserver "IP:127.0.0.1,IP:$address,IP:10.97.0.1,DNS:kubernetes.default.svc"
 	sign kubelet /O=system:nodes/CN=system:node:node "DNS:node,IP:$address"
 	sign admin /O=system:masters/CN=admin DNS:admin
-	sign alice /CN=alice DNS:alice
-	sign bob /CN=bob DNS:bob
-	for user in admin kubelet alice bob; do kubeconfig $user; done
+	for user in admin kubelet; do kubeconfig $user; done
 	cd - >/dev/null
 }
 

@@ -62,6 +62,7 @@ type Options struct {
 type app struct {
 	Options
 	kubeconfig, context string
+	as                  string
 	output              string
 	asJSON              bool
 	timeout             time.Duration
@@ -72,10 +73,11 @@ func Commands(o Options) []*cobra.Command {
 	a := &app{Options: o}
 	all := []*cobra.Command{
 		a.deploy(), a.list(), a.status(), a.rollback(), a.promote(), a.approve(), a.environments(),
-		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(),
+		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(), a.render(),
 	}
 	for _, c := range all {
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
+		c.Flags().StringVar(&a.as, "as", "", "user to act as, where you may")
 		c.Flags().StringVar(&a.context, "context", "", "context of the kubeconfig")
 	}
 	return all
@@ -100,6 +102,7 @@ func (a *app) connect() (client.WithWatch, error) {
 		return nil, fmt.Errorf("finding a cluster: %w (give --kubeconfig, or set KUBECONFIG)", err)
 	}
 	cfg.QPS, cfg.Burst = 50, 100
+	cfg.Impersonate.UserName = a.as
 	scheme, err := controller.Scheme()
 	if err != nil {
 		return nil, err

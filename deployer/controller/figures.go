@@ -162,7 +162,7 @@ const (
 )
 
 // figures asks the hosts of both revisions, and evaluates the gates.
-func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision) error {
+func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision) {
 	k := r.Comparisons.of(md, r.Now())
 	versions := map[string]string{}
 	for i := range all {
@@ -184,7 +184,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	if failed != nil {
 		w.Gate, w.GateSays = strategy.Broken, failed.Error()
 		r.tell(md, seen, []gate.Verdict{{Gate: "figures", Result: gate.Error, Message: failed.Error()}})
-		return nil
+		return
 	}
 	r.ratio(md, seen, k)
 	update, stable := k.sides[k.update].Sum(), k.sides[k.stable].Sum()
@@ -199,7 +199,6 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.Error: strategy.Broken,
 	}[result], says
 	r.tell(md, seen, k.verdicts)
-	return nil
 }
 
 // ratio compares how requests were split since the weight holds.

@@ -76,9 +76,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	if plan.Gates || plan.Status.Rollout.State == strategy.StateVerifying {
 		// The figures are fetched only where they count, and then it is planned with them.
-		if err := r.figures(ctx, md, seen, all); err != nil {
-			return 0, err
-		}
+		r.figures(ctx, md, seen, all)
 		plan = strategy.Next(seen.world)
 	}
 	// What was decided is written first: the objects follow from it, whoever makes them.

@@ -27,11 +27,11 @@ type Sample struct {
 // FromStats takes a host's counters.
 func FromStats(s *api.Stats) Sample {
 	out := Sample{
-		Requests: int64(s.Requests), Rows: int64(s.Rows), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite), //nolint:gosec // counters of events
+		Requests: int64(s.Requests), Rows: int64(s.Rows), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
 		Scores: s.Histogram, Durations: s.Durations,
 	}
 	for _, n := range s.Errors {
-		out.Errors += int64(n) //nolint:gosec // the same
+		out.Errors += int64(n)
 	}
 	return out
 }

@@ -31,10 +31,10 @@ func (m *machine) roll() {
 	}
 	skip := back || m.Spec.Promote == m.Update
 	if skip {
-		m.ro.Step = int32(len(all) - 1) //nolint:gosec // at most 1001 steps
+		m.ro.Step = int32(len(all) - 1)
 	}
-	if m.ro.Step >= int32(len(all)) { //nolint:gosec // the same
-		m.ro.Step = int32(len(all) - 1) //nolint:gosec // the strategy was changed
+	if m.ro.Step >= int32(len(all)) {
+		m.ro.Step = int32(len(all) - 1)
 	}
 	m.pausing()
 	at := all[m.ro.Step]

@@ -36,7 +36,7 @@ func main() {
 				n = c.n
 			}
 			all := run(n, *workers, func(i int) simulate.Outcome {
-				return simulate.Rollout(kind, c.strategy, *rate, rand.New(rand.NewPCG(*seed, uint64(i)))) //nolint:gosec // i counts up from 0
+				return simulate.Rollout(kind, c.strategy, *rate, rand.New(rand.NewPCG(*seed, uint64(i))))
 			})
 			print1(w, c.strategy, kind, all)
 			if kind == simulate.Good && c.strategy == v1alpha1.Canary {

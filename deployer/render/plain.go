@@ -1,0 +1,276 @@
+package render
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	appsv1 "k8s.io/api/apps/v1"
+	autoscalingv1 "k8s.io/api/autoscaling/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+)
+
+// Plain is a model server without a controller, as manifests that GitOps tools apply.
+type Plain struct {
+	Name        string
+	Namespace   string
+	Environment string
+	Image       string
+	Only        string // <model>@<version>[=digest]; empty: all that the volume holds
+	Replicas    int32
+	MaxReplicas int32 // of the autoscaler; 0: none
+	CPUPercent  int32
+	Resources   corev1.ResourceRequirements
+	LogLevel    string
+	Workers     int
+	CacheSize   int
+	Storage     string // of the volume of models
+	Host        string // of the Ingress or HTTPRoute; empty: neither
+	TLSSecret   string
+	Annotations map[string]string // of the Ingress
+	Class       string            // of the Ingress
+	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
+	Admit       []string          // namespaces whose pods may connect
+	Monitor     bool              // a ServiceMonitor for the Prometheus operator
+}
+
+// GuidePlain is what the guide's manifests are.
+func GuidePlain(image string) Plain {
+	return Plain{
+		Name: "pynomaly-model-server", Namespace: "pynomaly-production", Environment: "production", Image: image,
+		Replicas: 3, MaxReplicas: 10, CPUPercent: 70, LogLevel: "info", Workers: 4, CacheSize: 16, Storage: "10Gi",
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000m"), corev1.ResourceMemory: resource.MustParse("2Gi")},
+			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2000m"), corev1.ResourceMemory: resource.MustParse("4Gi")},
+		},
+		Host: "models.example.com", TLSSecret: "pynomaly-model-server-tls", Class: "nginx",
+		Admit: []string{"ingress-nginx", "gateway", "monitoring", "pynomaly-system"}, Monitor: true,
+	}
+}
+
+// Objects are the manifests, in the order in which they are applied.
+func (p Plain) Objects() []runtime.Object {
+	out := []runtime.Object{
+		&corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: p.meta("-config"), Data: map[string]string{
+			"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
+			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize),
+		}},
+		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
+		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{p.Name + "-config"}, Verbs: []string{"get"}},
+		}},
+		&rbacv1.RoleBinding{
+			TypeMeta: typed("RoleBinding", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""),
+			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
+			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: p.Name, Namespace: p.Namespace}},
+		},
+		&corev1.PersistentVolumeClaim{TypeMeta: typed("PersistentVolumeClaim", "v1"), ObjectMeta: p.meta("-models"), Spec: corev1.PersistentVolumeClaimSpec{
+			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany},
+			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(p.Storage)}},
+		}},
+		p.deployment(),
+		&corev1.Service{TypeMeta: typed("Service", "v1"), ObjectMeta: p.meta("-service"), Spec: corev1.ServiceSpec{
+			Selector: p.selector(), Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
+		}},
+		&policyv1.PodDisruptionBudget{TypeMeta: typed("PodDisruptionBudget", "policy/v1"), ObjectMeta: p.meta("-pdb"), Spec: policyv1.PodDisruptionBudgetSpec{
+			MaxUnavailable: ptr(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: p.selector()},
+		}},
+		p.networkPolicy(),
+	}
+	if p.MaxReplicas > 0 {
+		// autoscaling/v1 is in every version of Kubernetes.
+		out = append(out, &autoscalingv1.HorizontalPodAutoscaler{
+			TypeMeta: typed("HorizontalPodAutoscaler", "autoscaling/v1"), ObjectMeta: p.meta("-hpa"),
+			Spec: autoscalingv1.HorizontalPodAutoscalerSpec{
+				ScaleTargetRef: autoscalingv1.CrossVersionObjectReference{APIVersion: "apps/v1", Kind: "Deployment", Name: p.Name},
+				MinReplicas:    ptr(p.Replicas), MaxReplicas: p.MaxReplicas, TargetCPUUtilizationPercentage: ptr(p.CPUPercent),
+			},
+		})
+	}
+	switch {
+	case p.Host == "":
+	case p.Gateway != "":
+		out = append(out, p.route())
+	default:
+		out = append(out, p.ingress())
+	}
+	if p.Monitor {
+		out = append(out, p.serviceMonitor())
+	}
+	return out
+}
+
+// YAML is the manifests as one file.
+func (p Plain) YAML() ([]byte, error) {
+	var b bytes.Buffer
+	for _, o := range p.Objects() {
+		if err := Manifest(&b, o); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+func (p Plain) selector() map[string]string {
+	return map[string]string{"app.kubernetes.io/name": "pynomaly-model-server", "app.kubernetes.io/instance": p.Name}
+}
+
+func (p Plain) meta(suffix string) metav1.ObjectMeta {
+	l := p.selector()
+	l[ManagedBy] = Manager
+	return metav1.ObjectMeta{Name: p.Name + suffix, Namespace: p.Namespace, Labels: l}
+}
+
+func (p Plain) deployment() *appsv1.Deployment {
+	zero, one := intstr.FromInt32(0), intstr.FromInt32(1)
+	probe := func(path string) corev1.ProbeHandler {
+		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http")}}
+	}
+	args := []string{"serve", "--host", "0.0.0.0", "--models", "/models", "--state-dir", stateDir}
+	if p.Only != "" {
+		args = append(args, "--only", p.Only)
+	}
+	d := &appsv1.Deployment{
+		TypeMeta: typed("Deployment", "apps/v1"), ObjectMeta: p.meta(""),
+		Spec: appsv1.DeploymentSpec{
+			Selector: &metav1.LabelSelector{MatchLabels: p.selector()},
+			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RollingUpdateDeploymentStrategyType, RollingUpdate: &appsv1.RollingUpdateDeployment{MaxUnavailable: &zero, MaxSurge: &one}},
+			Template: corev1.PodTemplateSpec{
+				ObjectMeta: metav1.ObjectMeta{Labels: p.selector(), Annotations: map[string]string{
+					"prometheus.io/scrape": "true", "prometheus.io/port": strconv.Itoa(Port), "prometheus.io/path": "/metrics",
+				}},
+				Spec: corev1.PodSpec{
+					ServiceAccountName: p.Name, AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
+					SecurityContext: &corev1.PodSecurityContext{
+						RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), RunAsGroup: ptr(int64(userID)), FSGroup: ptr(int64(userID)),
+						SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+					},
+					Containers: []corev1.Container{{
+						Name: ContainerName, Image: p.Image, Args: args, Resources: p.Resources,
+						Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: Port, Protocol: corev1.ProtocolTCP}},
+						EnvFrom: []corev1.EnvFromSource{
+							{ConfigMapRef: &corev1.ConfigMapEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: p.Name + "-config"}}},
+							{SecretRef: &corev1.SecretEnvSource{LocalObjectReference: corev1.LocalObjectReference{Name: p.Name + "-secrets"}, Optional: ptr(true)}},
+						},
+						StartupProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 1, FailureThreshold: 60},
+						ReadinessProbe: &corev1.Probe{ProbeHandler: probe("/ready"), PeriodSeconds: 2, FailureThreshold: 2},
+						LivenessProbe:  &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
+						SecurityContext: &corev1.SecurityContext{
+							AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+						},
+						VolumeMounts: []corev1.VolumeMount{{Name: "models", MountPath: "/models", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}},
+					}},
+					Volumes: []corev1.Volume{
+						{Name: "models", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: p.Name + "-models", ReadOnly: true}}},
+						{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+					},
+				},
+			},
+		},
+	}
+	if p.MaxReplicas == 0 { // an autoscaler's number is not to be written over
+		d.Spec.Replicas = ptr(p.Replicas)
+	}
+	return d
+}
+
+func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
+	rule := networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: ptr(intstr.FromInt32(Port))}}}
+	for _, name := range p.Admit {
+		rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": name}}})
+	}
+	return &networkingv1.NetworkPolicy{
+		TypeMeta: typed("NetworkPolicy", "networking.k8s.io/v1"), ObjectMeta: p.meta(""),
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: p.selector()}, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
+			Ingress: []networkingv1.NetworkPolicyIngressRule{rule},
+		},
+	}
+}
+
+func (p Plain) ingress() *networkingv1.Ingress {
+	i := &networkingv1.Ingress{
+		TypeMeta: typed("Ingress", "networking.k8s.io/v1"), ObjectMeta: p.meta("-ingress"),
+		Spec: networkingv1.IngressSpec{Rules: []networkingv1.IngressRule{{Host: p.Host, IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{
+			Paths: []networkingv1.HTTPIngressPath{{Path: "/", PathType: ptr(networkingv1.PathTypePrefix), Backend: networkingv1.IngressBackend{
+				Service: &networkingv1.IngressServiceBackend{Name: p.Name + "-service", Port: networkingv1.ServiceBackendPort{Number: 80}},
+			}}},
+		}}}}},
+	}
+	i.Annotations = p.Annotations
+	if p.Class != "" {
+		i.Spec.IngressClassName = &p.Class
+	}
+	if p.TLSSecret != "" {
+		i.Spec.TLS = []networkingv1.IngressTLS{{Hosts: []string{p.Host}, SecretName: p.TLSSecret}}
+	}
+	return i
+}
+
+func (p Plain) route() *gatewayv1.HTTPRoute {
+	namespace, name := splitName(p.Gateway)
+	parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(name)}
+	if namespace != "" {
+		parent.Namespace = ptr(gatewayv1.Namespace(namespace))
+	}
+	return &gatewayv1.HTTPRoute{
+		TypeMeta: typed("HTTPRoute", gatewayv1.GroupVersion.String()), ObjectMeta: p.meta(""),
+		Spec: gatewayv1.HTTPRouteSpec{
+			CommonRouteSpec: gatewayv1.CommonRouteSpec{ParentRefs: []gatewayv1.ParentReference{parent}},
+			Hostnames:       []gatewayv1.Hostname{gatewayv1.Hostname(p.Host)},
+			Rules: []gatewayv1.HTTPRouteRule{{BackendRefs: []gatewayv1.HTTPBackendRef{{BackendRef: gatewayv1.BackendRef{
+				BackendObjectReference: gatewayv1.BackendObjectReference{Name: gatewayv1.ObjectName(p.Name + "-service"), Port: ptr(gatewayv1.PortNumber(80))},
+			}}}}},
+		},
+	}
+}
+
+func (p Plain) serviceMonitor() runtime.Object {
+	m := p.meta("")
+	return &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "monitoring.coreos.com/v1", "kind": "ServiceMonitor",
+		"metadata": map[string]any{"name": m.Name, "namespace": m.Namespace, "labels": anyMap(m.Labels)},
+		"spec": map[string]any{
+			"selector":  map[string]any{"matchLabels": anyMap(p.selector())},
+			"endpoints": []any{map[string]any{"port": "http", "path": "/metrics", "interval": "15s"}},
+		},
+	}}
+}
+
+func anyMap(m map[string]string) map[string]any {
+	out := map[string]any{}
+	for k, v := range m {
+		out[k] = v
+	}
+	return out
+}
+
+// splitName reads [<namespace>/]<name>.
+func splitName(text string) (namespace, name string) {
+	for i := range text {
+		if text[i] == '/' {
+			return text[:i], text[i+1:]
+		}
+	}
+	return "", text
+}
+
+// Valid says what is wrong with the settings.
+func (p Plain) Valid() error {
+	if _, err := resource.ParseQuantity(p.Storage); err != nil {
+		return fmt.Errorf("storage %q is no quantity, such as 10Gi: %w", p.Storage, err)
+	}
+	if p.MaxReplicas > 0 && p.MaxReplicas < p.Replicas {
+		return fmt.Errorf("at most %d replicas are fewer than %d", p.MaxReplicas, p.Replicas)
+	}
+	return nil
+}
