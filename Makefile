@@ -168,7 +168,7 @@ clean:
 # network namespace of its own, which takes root; with it, that cluster is used: the image
 # must be there, and E2E_GATEWAY say where its Gateway answers.
 E2E_IMAGE := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
-E2E_RUN   ?= TestRollouts
+E2E_RUN   ?= Test
 
 e2e: onnxruntime build
 	e2e/models.sh $(BIN)/e2e-models

@@ -62,7 +62,7 @@ func TestDocumentation(t *testing.T) {
 		for _, m := range flagName.FindAllStringSubmatch(text, -1) {
 			name := strings.TrimPrefix(m[1], "--")
 			known := serve.Flags().Lookup(name) != nil
-			for _, path := range [][]string{{"predict"}, {"model", "init"}, {"model", "list"}, {"model", "fit"}, {"plugin", "new"}, {"plugin", "pack"}, {"plugin", "test"}, {"plugin", "bench"}} {
+			for _, path := range [][]string{{"predict"}, {"model", "init"}, {"model", "list"}, {"model", "fit"}, {"plugin", "new"}, {"plugin", "pack"}, {"plugin", "test"}, {"plugin", "bench"}, {"deploy", "deploy"}, {"deploy", "resume"}, {"deploy", "install"}, {"deploy", "render"}, {"deploy", "status"}} {
 				c, _, err := newCommand(nil, nil, nil).Find(path)
 				known = known || (err == nil && c.Flags().Lookup(name) != nil)
 			}

@@ -143,7 +143,26 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 			return err
 		}
 	}
+	if err := r.admit(ctx, md, seen); err != nil {
+		return err
+	}
 	return r.autoscale(ctx, md, seen, plan)
+}
+
+func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight) error {
+	want := render.NetworkPolicy(md, r.Namespace)
+	if seen.network == nil {
+		return r.create(ctx, md, want)
+	}
+	if equality.Semantic.DeepDerivative(want.Spec, seen.network.Spec) {
+		return nil
+	}
+	changed := seen.network.DeepCopy()
+	changed.Spec = want.Spec
+	if err := r.Update(ctx, changed); err != nil {
+		return fmt.Errorf("writing NetworkPolicy %s: %w", want.Name, err)
+	}
+	return nil
 }
 
 func (r *Reconciler) routeTo(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, weights map[string]int32) error {

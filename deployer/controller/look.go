@@ -9,6 +9,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -28,6 +29,7 @@ type sight struct {
 	route       *gatewayv1.HTTPRoute
 	autoscaler  *autoscalingv2.HorizontalPodAutoscaler
 	budget      *policyv1.PodDisruptionBudget
+	network     *networkingv1.NetworkPolicy
 	pods        map[string][]corev1.Pod // by revision, without terminating ones
 	verdicts    []v1alpha1.Verdict
 	told        []v1alpha1.Verdict // those that have changed
@@ -154,11 +156,19 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 	key := client.ObjectKeyFromObject(md)
 	var a autoscalingv2.HorizontalPodAutoscaler
 	var b policyv1.PodDisruptionBudget
+	var n networkingv1.NetworkPolicy
 	for what, get := range map[string]func() error{
 		"the HorizontalPodAutoscaler": func() error {
 			err := r.Get(ctx, key, &a)
 			if err == nil {
 				s.autoscaler = &a
+			}
+			return err
+		},
+		"the NetworkPolicy": func() error {
+			err := r.Get(ctx, key, &n)
+			if err == nil {
+				s.network = &n
 			}
 			return err
 		},

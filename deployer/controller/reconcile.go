@@ -32,6 +32,7 @@ type Reconciler struct {
 	Events      record.EventRecorder
 	Figures     Figures
 	Comparisons *Comparisons
+	Namespace   string // the controller's
 	Now         func() time.Time
 	Log         *slog.Logger
 	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -88,7 +90,7 @@ func Run(ctx context.Context, o Options) error {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.Pod{}: labelled, &corev1.Service{}: labelled, &appsv1.Deployment{}: labelled, &discoveryv1.EndpointSlice{}: labelled,
-				&autoscalingv2.HorizontalPodAutoscaler{}: labelled, &policyv1.PodDisruptionBudget{}: labelled,
+				&autoscalingv2.HorizontalPodAutoscaler{}: labelled, &policyv1.PodDisruptionBudget{}: labelled, &networkingv1.NetworkPolicy{}: labelled,
 			},
 		},
 	})
@@ -102,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	r := &Reconciler{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(),
-		Now: o.Now, Log: o.Log, Audit: o.Audit,
+		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Now: o.Now, Log: o.Log, Audit: o.Audit,
 	}
 	if err := r.setUp(mgr, o.Workers); err != nil {
 		return fmt.Errorf("setting the controller up: %w", err)
@@ -132,7 +134,7 @@ func (r *Reconciler) setUp(mgr ctrl.Manager, workers int) error {
 		Watches(&v1alpha1.ModelApproval{}, everybody).Watches(&v1alpha1.Environment{}, everybody)
 	for _, o := range []client.Object{
 		&appsv1.Deployment{}, &corev1.Service{}, &corev1.Pod{}, &discoveryv1.EndpointSlice{},
-		&autoscalingv2.HorizontalPodAutoscaler{}, &policyv1.PodDisruptionBudget{},
+		&autoscalingv2.HorizontalPodAutoscaler{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{},
 	} {
 		b = b.Watches(o, mine)
 	}

@@ -79,7 +79,7 @@ func (s System) roles() []client.Object {
 			rule(v1alpha1.Group, []string{"update", "patch"}, "modeldeployments/status", "modelrevisions/status", "modeldeployments/finalizers"),
 			rule(v1alpha1.Group, all, "modelrevisions"),
 			rule("apps", all, "deployments"), rule("", all, "services"), rule("autoscaling", all, "horizontalpodautoscalers"),
-			rule("policy", all, "poddisruptionbudgets"), rule("gateway.networking.k8s.io", all, "httproutes"),
+			rule("policy", all, "poddisruptionbudgets"), rule("networking.k8s.io", all, "networkpolicies"), rule("gateway.networking.k8s.io", all, "httproutes"),
 			rule("", look, "pods"), rule("discovery.k8s.io", look, "endpointslices"), rule("", []string{"create", "patch"}, "events"),
 		}},
 		&rbacv1.ClusterRoleBinding{

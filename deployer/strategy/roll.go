@@ -175,6 +175,8 @@ func (m *machine) pausing() {
 func (m *machine) settled() bool {
 	want := m.plan.Weights[m.Update]
 	switch {
+	case len(m.plan.Weights) == 0: // nobody is there to take anything, and nobody should be
+		return true
 	case !maps.Equal(m.Weights, m.plan.Weights):
 		m.waiting(StateShifting, fmt.Sprintf("setting the weight to %d %%", want))
 	case !m.Acked:

@@ -279,6 +279,11 @@ type Traffic struct {
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	PathPrefix string `json:"pathPrefix,omitempty"`
+	// Admit names the namespaces whose pods may connect, beside the Gateway's, that of
+	// monitoring and the controller's.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Admit []string `json:"admit,omitempty"`
 }
 
 // GatewayReference names a Gateway.

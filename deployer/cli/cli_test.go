@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+func TestParseSteps(t *testing.T) {
+	got, err := parseSteps("10:30s, 25%:1m:pause,50")
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if got[0].Weight != 10 || got[0].Hold.Duration != 30*time.Second || got[0].Pause || got[1].Weight != 25 || !got[1].Pause || got[2].Hold != nil {
+		t.Errorf("%+v", got)
+	}
+	for _, bad := range []string{"", "x", "-1", "101", "10:soon", "10:-5s", "10,,20", "10:5"} {
+		if got, err := parseSteps(bad); err == nil {
+			t.Errorf("%q: %+v", bad, got)
+		}
+	}
+}
+
+func FuzzParseSteps(f *testing.F) {
+	f.Add("10:30s,25:1m:pause,50")
+	f.Add("::,%")
+	f.Fuzz(func(t *testing.T, text string) {
+		steps, err := parseSteps(text)
+		for _, s := range steps {
+			if err == nil && (s.Weight < 0 || s.Weight > 100) {
+				t.Errorf("%q: %+v", text, s)
+			}
+		}
+	})
+}
+
+// TestFlags: what is asked for is laid over what is there, and nothing else.
+func TestFlags(t *testing.T) {
+	md := &v1alpha1.ModelDeployment{Spec: v1alpha1.ModelDeploymentSpec{
+		Replicas: 5, Strategy: v1alpha1.Strategy{Type: v1alpha1.Canary, Steps: []v1alpha1.Step{{Weight: 5}}},
+	}}
+	w := wish{replicas: -1, gateway: "infra/web", resources: [4]string{"500m", "", "1Gi", "4Gi"}}
+	if err := w.into(md); err != nil {
+		t.Fatal(err)
+	}
+	r := md.Spec.Template.Resources
+	if md.Spec.Replicas != 5 || len(md.Spec.Strategy.Steps) != 1 || md.Spec.Traffic.Gateway.Namespace != "infra" ||
+		r.Requests.Cpu().String() != "500m" || r.Limits.Memory().String() != "4Gi" || len(r.Limits) != 1 {
+		t.Errorf("%+v", md.Spec)
+	}
+	w = wish{replicas: 0, strategy: v1alpha1.Rolling}
+	if err := w.into(md); err != nil || md.Spec.Replicas != 0 || md.Spec.Strategy.Steps != nil {
+		t.Errorf("%+v, %v", md.Spec, err)
+	}
+	if err := (&wish{resources: [4]string{"much"}}).into(md); err == nil || !strings.Contains(err.Error(), "such as 500m") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestWithoutCluster: what needs a cluster says how to name one; what does not works.
+func TestWithoutCluster(t *testing.T) {
+	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
+	t.Setenv("HOME", t.TempDir())
+	run := func(args ...string) (string, error) {
+		var out bytes.Buffer
+		for _, c := range Commands(Options{Out: &out, Err: &out, Now: time.Now, Image: "pynomaly-runtime:1"}) {
+			if c.Name() == args[0] {
+				c.SetArgs(args[1:])
+				c.SetOut(&out)
+				c.SetErr(&out)
+				c.SilenceUsage, c.SilenceErrors = true, true
+				err := c.ExecuteContext(t.Context())
+				return out.String(), err
+			}
+		}
+		t.Fatalf("there is no command %s", args[0])
+		return "", nil
+	}
+	for _, args := range [][]string{{"list"}, {"status", "m-staging-1"}, {"deploy", "m@1.0.0"}, {"environments"}, {"promote", "m-staging-1"}} {
+		if _, err := run(args...); err == nil || !strings.Contains(err.Error(), "KUBECONFIG") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	if out, err := run("install", "--print"); err != nil || strings.Count(out, "kind: CustomResourceDefinition") != 4 || !strings.Contains(out, "image: pynomaly-runtime:1") {
+		t.Errorf("%v: %.300s", err, out)
+	}
+	if out, err := run("render", "--name", "x"); err != nil || !strings.Contains(out, "name: x-service") {
+		t.Errorf("%v: %.300s", err, out)
+	}
+	if _, err := run("list", "--status", "odd"); err == nil || !strings.Contains(err.Error(), "rolled_back") {
+		t.Errorf("%v", err)
+	}
+}

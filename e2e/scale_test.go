@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// TestThousand: a thousand ModelDeployments without pods. It prints the controller's
+// memory, and how long it takes to act on a change.
+func TestThousand(t *testing.T) {
+	const n, changes = 1000, 100
+	w := open(t)
+	ctx := context.Background()
+	make1 := func(i int) *v1alpha1.ModelDeployment {
+		id := fmt.Sprintf("scale-%04d", i)
+		return &v1alpha1.ModelDeployment{
+			ObjectMeta: metav1.ObjectMeta{Name: id, Namespace: namespace},
+			Spec: v1alpha1.ModelDeploymentSpec{
+				Environment: "development", Replicas: 0, Strategy: v1alpha1.Strategy{Type: v1alpha1.Direct},
+				Template: v1alpha1.RevisionTemplate{Model: v1alpha1.ModelReference{ID: id, Version: "1.0.0"}, Image: w.image},
+			},
+		}
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for k := range 8 {
+		wg.Go(func() {
+			for i := k; i < n; i += 8 {
+				if err := w.Create(ctx, make1(i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	deployed := func() int {
+		var all v1alpha1.ModelDeploymentList
+		if err := w.List(ctx, &all, client.InNamespace(namespace)); err != nil {
+			t.Fatal(err)
+		}
+		return len(slices.DeleteFunc(all.Items, func(m v1alpha1.ModelDeployment) bool {
+			return !strings.HasPrefix(m.Name, "scale-") || m.Status.Phase != v1alpha1.Deployed
+		}))
+	}
+	for until := time.Now().Add(10 * time.Minute); deployed() < n; {
+		if time.Now().After(until) {
+			t.Fatalf("%d of %d are deployed", deployed(), n)
+		}
+		time.Sleep(2 * time.Second)
+	}
+	t.Logf("%d were deployed after %v", n, time.Since(start).Round(time.Second))
+	var took []time.Duration
+	for i := range changes {
+		var md v1alpha1.ModelDeployment
+		w.get(t, client.ObjectKey{Namespace: namespace, Name: fmt.Sprintf("scale-%04d", i*n/changes)}, &md)
+		md.Spec.Template.Model.Version = "1.1.0"
+		begun := time.Now()
+		if err := w.Update(ctx, &md); err != nil {
+			t.Fatal(err)
+		}
+		generation := md.Generation
+		w.eventually(t, time.Minute, "the change is acted on", func() bool {
+			w.get(t, client.ObjectKeyFromObject(&md), &md)
+			return md.Status.ObservedGeneration == generation
+		})
+		took = append(took, time.Since(begun))
+	}
+	slices.Sort(took)
+	t.Logf("a change was acted on after %v at the median, %v at most", took[changes/2].Round(time.Millisecond), took[changes-1].Round(time.Millisecond))
+	for _, p := range w.controllers(t) {
+		t.Logf("%s holds %.0f MiB", p.Name, resident(t, p.Name)/(1<<20))
+	}
+	for i := range n {
+		if err := client.IgnoreNotFound(w.Delete(ctx, make1(i))); err != nil {
+			t.Error(err)
+		}
+	}
+	w.eventually(t, 5*time.Minute, "their objects are gone", func() bool {
+		var all v1alpha1.ModelRevisionList
+		return w.List(ctx, &all, client.InNamespace(namespace)) == nil && !slices.ContainsFunc(all.Items, func(r v1alpha1.ModelRevision) bool { return strings.HasPrefix(r.Name, "scale-") })
+	})
+}
+
+// resident is the memory of a controller, by its metrics, in bytes.
+func resident(t *testing.T, pod string) float64 {
+	t.Helper()
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := rest.HTTPClientFor(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := c.Get(cfg.Host + "/api/v1/namespaces/pynomaly-system/pods/" + pod + ":8081/proxy/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		var v float64
+		if n, _ := fmt.Sscanf(lines.Text(), "process_resident_memory_bytes %g", &v); n == 1 {
+			return v
+		}
+	}
+	t.Fatal("the controller does not say how much memory it holds")
+	return 0
+}
