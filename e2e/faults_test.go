@@ -47,9 +47,7 @@ func TestFaults(t *testing.T) {
 		w.eventually(t, time.Minute, "both revisions have more pods", func() bool {
 			return len(w.pods(t, hash)) == 2 && len(w.pods(t, w.state(t).Status.Stable)) == 4
 		})
-		if p := w.phase(t, id); p != v1alpha1.Paused {
-			t.Errorf("it is %s", p)
-		}
+		w.follow(t, id, v1alpha1.Paused, long)
 		w.run(t, 0, "resume", id, "--wait")
 	})
 	w.scenario(t, "18 rollback outside the window", 2, func(t *testing.T, l *load) {

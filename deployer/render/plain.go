@@ -45,7 +45,7 @@ type Plain struct {
 
 // GuidePlain is what the guide's manifests are.
 func GuidePlain(image string) Plain {
-	return Plain{
+	return Plain{ //nolint:gosec // the name of a Secret is none
 		Name: "pynomaly-model-server", Namespace: "pynomaly-production", Environment: "production", Image: image,
 		Replicas: 3, MaxReplicas: 10, CPUPercent: 70, LogLevel: "info", Workers: 4, CacheSize: 16, Storage: "10Gi",
 		Resources: corev1.ResourceRequirements{
