@@ -48,7 +48,7 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 				last = text
 				a.say(id, text)
 			}
-			if done, err := ended(id, rev); done {
+			if done, err := ended(id, md, rev); done {
 				return err
 			}
 		}
@@ -64,14 +64,17 @@ func (a *app) say(id, text string) {
 }
 
 // ended reports whether a rollout is over, and how that went.
-func ended(id string, rev *v1alpha1.ModelRevision) (bool, error) {
-	switch rev.Status.Phase {
-	case v1alpha1.Deployed:
-		return true, nil
-	case v1alpha1.Failed, v1alpha1.RolledBack:
-		return true, &ExitError{ExitFailed, fmt.Errorf("%s: %s: %s", id, rev.Status.Phase, rev.Status.Message)}
-	case v1alpha1.Superseded:
+// What a revision says of itself may be of an earlier rollout of it.
+func ended(id string, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision) (bool, error) {
+	s := &md.Status
+	if s.Update != rev.Spec.Hash {
 		return true, &ExitError{ExitSuperseded, fmt.Errorf("%s was superseded by another rollout", id)}
+	}
+	switch s.Phase {
+	case v1alpha1.Deployed:
+		return s.Stable == s.Update, nil
+	case v1alpha1.Failed, v1alpha1.RolledBack:
+		return true, &ExitError{ExitFailed, fmt.Errorf("%s: %s: %s", id, s.Phase, s.Message)}
 	}
 	return false, nil
 }

@@ -79,8 +79,13 @@ func (m *machine) outcome(revision, phase string) { m.plan.Outcomes[revision] = 
 
 func (m *machine) say(state, phase, format string, args ...any) {
 	m.ro.State, m.st.Phase, m.st.Message = state, phase, fmt.Sprintf(format, args...)
-	if m.st.Update != "" && phase != v1alpha1.RollingBack {
+	switch {
+	case m.st.Update == "":
+	case phase != v1alpha1.RollingBack:
 		m.outcome(m.st.Update, phase)
+	case m.rollback(): // what is rolled back is the stable one
+		m.outcome(m.st.Update, v1alpha1.Deploying)
+		m.outcome(m.st.Stable, v1alpha1.RollingBack)
 	}
 }
 

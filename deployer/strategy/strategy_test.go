@@ -231,6 +231,9 @@ func TestSwitchBack(t *testing.T) {
 	if c.Step(); !weights(c, map[string]int32{"a": 100}) {
 		t.Errorf("%v after one step: %+v", c.Weights, c.Status)
 	}
+	if c.Outcomes["b"] != v1alpha1.RollingBack || c.Outcomes["a"] != v1alpha1.Deploying {
+		t.Errorf("%v", c.Outcomes)
+	}
 	until(t, c, "a is stable", func() bool { return c.Status.Stable == "a" })
 	if c.Outcomes["b"] != v1alpha1.RolledBack || c.Outcomes["a"] != v1alpha1.Deployed {
 		t.Errorf("%v", c.Outcomes)
