@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -237,54 +236,6 @@ func TestLongEnvironment(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-}
-
-// TestKeeperKilled: without it a host that is killed would leave processes behind, so
-// another takes its place.
-func TestKeeperKilled(t *testing.T) {
-	a := artifact(t, "", xy)
-	s := open(t, backend(t, a, nil), a)
-	keepers := func() (pids []int) {
-		t.Helper()
-		for _, pid := range children(t) {
-			args, err := os.ReadFile("/proc/" + pid + "/cmdline")
-			if n, bad := strconv.Atoi(pid); err == nil && bad == nil && strings.Contains(string(args), process.KeeperRole) && !slices.Contains(pids, n) {
-				pids = append(pids, n)
-			}
-		}
-		return pids
-	}
-	before := keepers()
-	if len(before) != 1 {
-		t.Fatalf("%d keepers", len(before))
-	}
-	time.Sleep(600 * time.Millisecond)
-	if err := syscall.Kill(before[0], syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "there is another", func() bool {
-		now := keepers()
-		return len(now) == 1 && now[0] != before[0]
-	})
-	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
-		t.Errorf("%v, %v", got, err)
-	}
-}
-
-// children are those of every thread of this process.
-func children(t testing.TB) (pids []string) {
-	t.Helper()
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range files {
-		out, err := os.ReadFile(file)
-		if err == nil { // threads end
-			pids = append(pids, strings.Fields(string(out))...)
-		}
-	}
-	return pids
 }
 
 // TestDown: while no process is up and none is being started, calls are refused at

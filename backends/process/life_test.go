@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -170,4 +175,55 @@ func TestManyAtOnce(t *testing.T) {
 	if scored.Load() != 6 || len(processes(t)) != 0 {
 		t.Errorf("%d scored; left: %v", scored.Load(), processes(t))
 	}
+}
+
+// TestKeeperKilled: without it a host that is killed would leave processes behind, so
+// another takes its place.
+func TestKeeperKilled(t *testing.T) {
+	a := artifact(t, "", xy)
+	s := open(t, backend(t, a, nil), a)
+	keepers := func() (pids []int) {
+		t.Helper()
+		for _, pid := range children(t) {
+			args, err := os.ReadFile("/proc/" + pid + "/cmdline")
+			if n, bad := strconv.Atoi(pid); err == nil && bad == nil && strings.Contains(string(args), process.KeeperRole) && !slices.Contains(pids, n) {
+				pids = append(pids, n)
+			}
+		}
+		return pids
+	}
+	before := keepers()
+	if len(before) != 1 {
+		t.Fatalf("%d keepers", len(before))
+	}
+	testkit.Eventually(t, "it has run for longer than one that fails at once", func() bool {
+		info, err := os.Stat(fmt.Sprintf("/proc/%d", before[0]))
+		return err == nil && time.Since(info.ModTime()) > 600*time.Millisecond
+	})
+	if err := syscall.Kill(before[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "there is another", func() bool {
+		now := keepers()
+		return len(now) == 1 && now[0] != before[0]
+	})
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// children are those of every thread of this process.
+func children(t testing.TB) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", os.Getpid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		out, err := os.ReadFile(file)
+		if err == nil { // threads end
+			pids = append(pids, strings.Fields(string(out))...)
+		}
+	}
+	return pids
 }

@@ -237,10 +237,7 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 		md.Spec.Strategy.Steps = steps
 	}
 	if w.gateway != "" {
-		namespace, name, ok := strings.Cut(w.gateway, "/")
-		if !ok {
-			namespace, name = "", w.gateway
-		}
+		namespace, name := render.SplitName(w.gateway)
 		md.Spec.Traffic.Gateway = &v1alpha1.GatewayReference{Namespace: namespace, Name: name}
 	}
 	if w.prefix != "" {

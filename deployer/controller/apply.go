@@ -40,7 +40,8 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		}
 	}
 	for hash, d := range seen.deployments {
-		if _, ok := plan.Replicas[hash]; ok || plan.Weights[hash] > 0 || seen.world.Weights[hash] > 0 {
+		_, planned := plan.Replicas[hash]
+		if leaving := len(plan.Weights) > 0 && seen.world.Weights[hash] > 0; planned || leaving {
 			continue
 		}
 		if err := r.delete(ctx, d); err != nil {
@@ -121,13 +122,13 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 			if err := r.create(ctx, md, want); err != nil {
 				return err
 			}
-		case !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) || s.Annotations[render.AnnotationSpec] != want.Annotations[render.AnnotationSpec]:
+		case !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) || s.Annotations[render.AnnotationWeights] != want.Annotations[render.AnnotationWeights]:
 			changed := s.DeepCopy()
 			changed.Spec.Selector = want.Spec.Selector
 			if changed.Annotations == nil {
 				changed.Annotations = map[string]string{}
 			}
-			changed.Annotations[render.AnnotationSpec] = want.Annotations[render.AnnotationSpec]
+			changed.Annotations[render.AnnotationWeights] = want.Annotations[render.AnnotationWeights]
 			if err := r.Update(ctx, changed); err != nil {
 				return fmt.Errorf("writing Service %s: %w", s.Name, err)
 			}

@@ -24,15 +24,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// Figures are what hosts have counted.
+// Figures are what hosts say of themselves.
 type Figures interface {
 	// Stats asks the host at an address for a model's counters.
 	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
-}
-
-// Digester tells what a host serves; Figures may implement it.
-type Digester interface {
-	// Digest is that of a model's contents.
+	// Digest asks it for that of a model's contents.
 	Digest(ctx context.Context, address, model, version string) (string, error)
 }
 
@@ -51,7 +47,7 @@ func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.
 	return &s, nil
 }
 
-// Digest implements Digester.
+// Digest implements Figures.
 func (h Hosts) Digest(ctx context.Context, address, model, version string) (string, error) {
 	var m api.Model
 	if err := h.get(ctx, address, "/api/v1/models/"+model, nil, &m); err != nil {
@@ -94,14 +90,13 @@ func (r *Reconciler) digest(ctx context.Context, rev *v1alpha1.ModelRevision, po
 	if d := rev.Spec.Template.Model.Digest; d != "" {
 		return d // its pods would not be ready otherwise
 	}
-	f, ok := r.Figures.(Digester)
 	for i := range pods {
-		if !ok || !isReady(&pods[i]) {
+		if !isReady(&pods[i]) {
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		m := rev.Spec.Template.Model
-		d, err := f.Digest(ctx, net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(render.Port)), m.ID, m.Version)
+		d, err := r.Figures.Digest(ctx, net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(render.Port)), m.ID, m.Version)
 		cancel()
 		if err == nil {
 			return d

@@ -187,7 +187,7 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 	main := s.services[md.Name]
 	selected := map[string]int32(nil)
 	if main != nil {
-		selected = render.ParseWeights(main.Annotations[render.AnnotationSpec])
+		selected = render.ParseWeights(main.Annotations[render.AnnotationWeights])
 	}
 	if md.Spec.Traffic.Gateway == nil {
 		s.world.Ratio, s.world.Acked, s.world.Weights = true, true, selected

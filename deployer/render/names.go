@@ -16,12 +16,12 @@ import (
 
 // Labels and annotations of the objects.
 const (
-	LabelDeployment = v1alpha1.Group + "/deployment" // of the ModelDeployment
-	LabelRevision   = v1alpha1.Group + "/revision"   // the revision's hash
-	AnnotationModel = v1alpha1.Group + "/model-id"
-	AnnotationSpec  = v1alpha1.Group + "/weights" // of a Service, as they were planned
-	ManagedBy       = "app.kubernetes.io/managed-by"
-	Manager         = "pynomaly-runtime"
+	LabelDeployment   = v1alpha1.Group + "/deployment" // of the ModelDeployment
+	LabelRevision     = v1alpha1.Group + "/revision"   // the revision's hash
+	AnnotationModel   = v1alpha1.Group + "/model-id"
+	AnnotationWeights = v1alpha1.Group + "/weights" // of a Service, as they were planned
+	ManagedBy         = "app.kubernetes.io/managed-by"
+	Manager           = "pynomaly-runtime"
 )
 
 const maxBase = 40

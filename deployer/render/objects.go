@@ -140,7 +140,7 @@ func Service(md *v1alpha1.ModelDeployment, weights map[string]int32) *corev1.Ser
 		}
 	}
 	s := service(md, md.Name, "", selector(md, hash))
-	s.Annotations[AnnotationSpec] = FormatWeights(weights)
+	s.Annotations[AnnotationWeights] = FormatWeights(weights)
 	return s
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"strconv"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
@@ -217,7 +218,7 @@ func (p Plain) ingress() *networkingv1.Ingress {
 }
 
 func (p Plain) route() *gatewayv1.HTTPRoute {
-	namespace, name := splitName(p.Gateway)
+	namespace, name := SplitName(p.Gateway)
 	parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(name)}
 	if namespace != "" {
 		parent.Namespace = ptr(gatewayv1.Namespace(namespace))
@@ -254,12 +255,10 @@ func anyMap(m map[string]string) map[string]any {
 	return out
 }
 
-// splitName reads [<namespace>/]<name>.
-func splitName(text string) (namespace, name string) {
-	for i := range text {
-		if text[i] == '/' {
-			return text[:i], text[i+1:]
-		}
+// SplitName reads [<namespace>/]<name>.
+func SplitName(text string) (namespace, name string) {
+	if before, after, ok := strings.Cut(text, "/"); ok {
+		return before, after
 	}
 	return "", text
 }

@@ -1,6 +1,7 @@
 package strategy
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -97,7 +98,7 @@ func (m *machine) first() {
 	}
 	u := m.Revisions[m.Update]
 	if m.Spec.Abort == m.Update || m.ro.Aborted == m.Update {
-		m.ro.Aborted, m.ro.AbortReason = m.Update, "aborted: "+reasonOr(m.Spec.Reason, "no reason was given")
+		m.ro.Aborted, m.ro.AbortReason = m.Update, "aborted: "+cmp.Or(m.Spec.Reason, "no reason was given")
 		m.say(StateIdle, v1alpha1.RolledBack, "%s; nothing served before", m.ro.AbortReason)
 		return
 	}
@@ -146,18 +147,11 @@ func (m *machine) given() bool {
 		return true
 	}
 	if m.Spec.Abort == m.Update && !m.rollback() {
-		m.giveUp("aborted: " + reasonOr(m.Spec.Reason, "no reason was given"))
+		m.giveUp("aborted: " + cmp.Or(m.Spec.Reason, "no reason was given"))
 		m.outcome(m.Update, v1alpha1.RollingBack)
 		return true
 	}
 	return false
-}
-
-func reasonOr(reason, other string) string {
-	if reason != "" {
-		return reason
-	}
-	return other
 }
 
 func (m *machine) giveUp(reason string) {

@@ -87,7 +87,6 @@ func (m *machine) roll() {
 	default:
 		m.ro.Step++
 		m.ro.HeldSince = nil
-		m.ro.Looks = 0
 		m.since()
 		m.roll()
 	}

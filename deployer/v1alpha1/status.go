@@ -87,9 +87,6 @@ type Rollout struct {
 	Old string `json:"old,omitempty"`
 	// +optional
 	KeepUntil *metav1.Time `json:"keepUntil,omitempty"`
-	// Looks is how often the gates were evaluated with new samples.
-	// +optional
-	Looks int32 `json:"looks,omitempty"`
 }
 
 // Verdict is what a gate said.
@@ -154,9 +151,6 @@ type ModelRevisionSpec struct {
 	RequestedBy string `json:"requestedBy,omitempty"`
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// PromotedFrom is the deployment id of the environment before.
-	// +optional
-	PromotedFrom string `json:"promotedFrom,omitempty"`
 }
 
 // ModelRevisionStatus is what became of a revision.
