@@ -5,7 +5,10 @@
 // Handlers live in the packages below it.
 package api
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // PredictRequest asks for the score of one row.
 type PredictRequest struct {
@@ -150,6 +153,32 @@ type Learned struct {
 	ModelID string `json:"model_id"`
 	Version string `json:"version"`
 	Rows    int    `json:"rows"`
+}
+
+// Samples are rows that a version has scored, kept for comparing another version with
+// it. Total counts those that were kept since the process started.
+type Samples struct {
+	ModelID          string    `json:"model_id"`
+	Version          string    `json:"version"`
+	ProcessStartTime time.Time `json:"process_start_time"`
+	Threshold        *float64  `json:"threshold,omitempty"`
+	Total            uint64    `json:"total"`
+	Rows             []Sample  `json:"rows"`
+}
+
+// Sample is one row as it was sent, and the oriented score that was answered.
+type Sample struct {
+	Data  json.RawMessage `json:"data"`
+	Score float64         `json:"score"`
+}
+
+// Replayed are the oriented scores of rows that were scored without being counted; null
+// for those that failed.
+type Replayed struct {
+	ModelID   string     `json:"model_id"`
+	Version   string     `json:"version"`
+	Threshold *float64   `json:"threshold,omitempty"`
+	Scores    []*float64 `json:"scores"`
 }
 
 // Stats counts what one version has answered since the process started.

@@ -177,8 +177,10 @@ up() {
 	crds=$(cd "$here/.." && ${GO:-go} list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
 	inside kubectl apply --server-side -f "$crds" >/dev/null
 	inside kubectl apply -f "$here/gateway.yaml" >/dev/null
+	# It goes through the Services: kube-proxy goes on to pods that are terminating where a
+	# Service has no others, which a gateway that picks pods itself does not.
 	daemon traefik "$bin/traefik" --global.sendanonymoususage=false --global.checknewversion=false --entrypoints.web.address=:8000 \
-		--providers.kubernetesgateway=true --providers.providersthrottleduration=100ms --log.level=WARN
+		--providers.kubernetesgateway=true --providers.kubernetesgateway.nativelbbydefault=true --providers.providersthrottleduration=100ms --log.level=WARN
 	inside kubectl get nodes
 }
 

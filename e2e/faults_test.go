@@ -71,6 +71,19 @@ func TestFaults(t *testing.T) {
 		})
 		w.run(t, 0, "resume", id, "--wait")
 	})
+	w.scenario(t, "replayed rows keep a bad version from traffic", 2, func(t *testing.T, l *load) {
+		w.follow(t, w.deploy(t, "1.1.0", "--strategy", "direct", "--samples", "200"), v1alpha1.Deployed, long)
+		defer w.run(t, 0, "deploy", model+"@1.0.0", "--env", "development", "--models", w.models, "--strategy", "direct", "--samples", "0", "--wait")
+		bad := w.deploy(t, "2.0.0", "--strategy", "canary", "--steps", "10:3s")
+		w.follow(t, bad, v1alpha1.Failed, long)
+		if m := w.revision(t, bad).Status.Message; !strings.Contains(m, "shadow-disagreement") {
+			t.Errorf("it failed with %q", m)
+		}
+		if !l.last("2.0.0").IsZero() {
+			t.Error("2.0.0 had traffic")
+		}
+		w.follow(t, w.deploy(t, "1.2.0", "--strategy", "blue_green"), v1alpha1.Deployed, long)
+	})
 	w.scenario(t, "22 budget honoured", 2, func(t *testing.T, l *load) {
 		pods := w.pods(t, w.state(t).Status.Stable)
 		evict := func(p corev1.Pod) error {

@@ -56,15 +56,26 @@ func (m *Model) Judge(score float64, confidence bool) Prediction {
 // scores among them, come back in order; the error is for the whole request.
 // After ErrLate neither in nor out may be used again.
 func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
+	return m.predict(ctx, in, chunk, out, true)
+}
+
+// Replay is Predict of rows that count nowhere. It must not be called for stateful
+// models.
+func (m *Model) Replay(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
+	return m.predict(ctx, in, chunk, out, false)
+}
+
+func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64, counted bool) ([]sdk.RowError, error) {
 	err := m.score(ctx, in, chunk, out)
 	var failed *sdk.RowErrors
 	if err != nil && !errors.As(err, &failed) {
 		return nil, err
 	}
-	threshold, _ := m.Threshold()
-	good := scored(out, failed)
-	m.Stats.record(good, threshold)
-	m.Stats.rows.Add(uint64(len(out) - len(good)))
+	if counted {
+		good := scored(out, failed)
+		m.Count(good)
+		m.Stats.rows.Add(uint64(len(out) - len(good)))
+	}
 	if failed == nil && allFinite(out) {
 		return nil, nil
 	}

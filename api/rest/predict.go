@@ -106,6 +106,7 @@ func (s *Server) one(ctx context.Context, r *request, start time.Time, requestID
 	a := answer{model: m, now: now, latency: now.Sub(start), confidence: r.confidence, requestID: requestID, id: r.id}
 	buf = a.appendSingle(buf, score, explained)
 	m.Stats.Answered(a.latency)
+	s.sampleRow(r, m, now, score)
 	s.cfg.Predictions.Log(&logs.Prediction{Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: requestID, Latency: a.latency, Score: score})
 	return buf, nil
 }
@@ -162,6 +163,9 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	c.Response().SwapBody(b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	m.Stats.Answered(took)
+	if len(failed) == 0 {
+		s.sampleBatch(&r, m, now, *out)
+	}
 	s.cfg.Predictions.Log(&logs.Prediction{
 		Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: id, Latency: took,
 		Rows: r.rows.Total(), Anomalies: anomalies, Failed: len(failed) + len(r.rows.Failed()),

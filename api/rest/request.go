@@ -39,6 +39,7 @@ type request struct {
 	confidence       bool
 	explanation      bool
 	id               []byte // JSON, of a WebSocket message
+	data             []byte // the rows as they came, while the body lives
 
 	lease *runtime.Lease
 	rows  *rows.Decoder
@@ -218,7 +219,8 @@ func (s *Server) readData(r *request, lease *runtime.Lease, sc *jsonscan.Scanner
 		if err := r.rows.JSONRow(sc); err != nil {
 			return err
 		}
-		if isEmpty(sc.Data[start:sc.Pos]) {
+		r.data = sc.Data[start:sc.Pos]
+		if isEmpty(r.data) {
 			return api.NewProblem(api.ValidationError, "data", "is empty: give the row's features")
 		}
 		return nil
@@ -226,9 +228,11 @@ func (s *Server) readData(r *request, lease *runtime.Lease, sc *jsonscan.Scanner
 	if c != '[' {
 		return api.NewProblem(api.ValidationError, "data", "must be an array of rows")
 	}
+	start := sc.Pos
 	if err := r.rows.JSONRows(sc, s.cfg.MaxRows); err != nil {
 		return err
 	}
+	r.data = sc.Data[start:sc.Pos]
 	if r.rows.Total() == 0 {
 		return api.NewProblem(api.ValidationError, "data", "is empty: give at least one row")
 	}

@@ -39,6 +39,8 @@ type Config struct {
 	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
 	DefaultModel string
+	Samples      int    // rows kept of each version for comparing others with it; 0: none
+	SamplesToken string // of who may see them; empty: as for management routes
 	Now          func() time.Time
 	Log          *slog.Logger      // of the server
 	Predictions  *logs.Predictions // one line a request; nil: none
@@ -63,6 +65,7 @@ type Server struct {
 	started  time.Time
 	draining atomic.Bool
 	scores   scores
+	sampler  sampler
 	idPrefix string
 	idCount  atomic.Uint64
 	sockets  sockets
@@ -81,6 +84,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
+		sampler: sampler{size: cfg.Samples, rings: map[string]*ring{}},
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.app = fiber.New(fiber.Config{
@@ -130,6 +134,8 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	v1.Get("/models", s.listModels)
 	v1.Get("/models/:id", s.getModel)
 	v1.Get("/models/:id/stats", s.getStats)
+	v1.Get("/models/:id/samples", s.sampling, s.getSamples)
+	v1.Post("/models/:id/samples", s.sampling, s.replay)
 	v1.Post("/models/:id/load", s.managed, s.loadModel)
 	v1.Delete("/models/:id/unload", s.managed, s.unloadModel)
 	v1.Post("/models/:id/learn", s.managed, s.learn)

@@ -16,7 +16,7 @@ import (
 // controllerCommand runs the controller of rollouts.
 func controllerCommand(s streams) *cobra.Command {
 	o := controller.Options{Now: time.Now}
-	var level string
+	var level, prometheus string
 	cmd := &cobra.Command{
 		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,6 +32,11 @@ func controllerCommand(s streams) *cobra.Command {
 			o.Config.UserAgent = "pynomaly-controller/" + version
 			o.Log, o.Audit = logs.Named(base, "controller"), logs.Named(base, "audit")
 			o.Figures = controller.Hosts{Client: controller.HostClient()}
+			if prometheus != "" {
+				if o.Prometheus, err = controller.NewPrometheus(prometheus); err != nil {
+					return err
+				}
+			}
 			return controller.Run(cmd.Context(), o)
 		},
 	}
@@ -40,6 +45,7 @@ func controllerCommand(s streams) *cobra.Command {
 	f.StringVar(&o.Namespace, "leader-elect-namespace", "", "namespace of the leader's lease (default: the pod's)")
 	f.StringVar(&o.Metrics, "metrics-bind-address", ":8081", "address of Prometheus metrics; 0: none")
 	f.StringVar(&o.Health, "health-probe-bind-address", ":8082", "address of /healthz and /readyz; 0: none")
+	f.StringVar(&prometheus, "prometheus-url", "", "where requests, errors and latency are asked for (default: the hosts themselves)")
 	f.IntVar(&o.Workers, "workers", 4, "deployments that are worked on at once")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd

@@ -25,7 +25,7 @@ type wish struct {
 	environment, strategy, models, digest, image, pullPolicy string
 	steps, gateway, prefix, claim, reason                    string
 	hostnames                                                []string
-	replicas                                                 int32
+	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
 	config                                                   map[string]string
 	wait                                                     bool
@@ -49,6 +49,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
 	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models (default: they are in the image)")
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4")
+	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep for replaying them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "why, for the record")
 }
 
@@ -202,6 +203,9 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	}
 	if w.claim != "" {
 		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
+	}
+	if w.samples >= 0 {
+		t.Samples = w.samples
 	}
 	if w.config != nil {
 		t.Config = w.config

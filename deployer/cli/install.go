@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"time"
@@ -10,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -46,6 +49,7 @@ func (a *app) install() *cobra.Command {
 	c.Flags().StringVar(&s.Image, "image", "", "image of the controller and of the environments' hosts")
 	c.Flags().StringVar(&pull, "image-pull-policy", "IfNotPresent", "Always, IfNotPresent or Never")
 	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "controllers; one of them acts")
+	c.Flags().StringVar(&s.Prometheus, "prometheus-url", "", "where the controller asks for requests, errors and latency (default: the hosts themselves)")
 	c.Flags().BoolVar(&s.Environments, "environments", true, "make development, staging and production where they are missing")
 	c.Flags().BoolVar(&printOnly, "print", false, "print the manifests and change nothing")
 	return c
@@ -117,6 +121,25 @@ func (a *app) runInstall(ctx context.Context, crds []*unstructured.Unstructured,
 		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
 		if err := a.put(ctx, c, u); err != nil {
 			return err
+		}
+	}
+	return a.tokens(ctx, c)
+}
+
+// tokens makes the Secret that hosts show samples for, in the namespace of every
+// environment that has none.
+func (a *app) tokens(ctx context.Context, c client.Client) error {
+	var all v1alpha1.EnvironmentList
+	if err := c.List(ctx, &all); err != nil {
+		return fmt.Errorf("listing environments: %w", err)
+	}
+	for i := range all.Items {
+		s := &corev1.Secret{
+			ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: all.Items[i].Spec.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
+			StringData: map[string]string{render.SamplesKey: rand.Text()},
+		}
+		if err := c.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
+			return fmt.Errorf("making the Secret %s of namespace %s: %w", s.Name, s.Namespace, err)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -30,17 +32,24 @@ type Figures interface {
 	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
 	// Digest asks it for that of a model's contents.
 	Digest(ctx context.Context, address, model, version string) (string, error)
+	// Samples asks it for rows that it has scored.
+	Samples(ctx context.Context, address, model, version, token string) (*api.Samples, error)
+	// Replay lets it score rows without counting them.
+	Replay(ctx context.Context, address, model, version, token string, rows []api.Sample) (*api.Replayed, error)
 }
 
 // Hosts asks hosts over HTTP.
 type Hosts struct{ Client *http.Client }
 
-const maxStats = 1 << 20
+const (
+	maxStats   = 1 << 20
+	maxSamples = 32 << 20
+)
 
 // Stats implements Figures.
 func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.Stats, error) {
 	var s api.Stats
-	err := h.get(ctx, address, "/api/v1/models/"+model+"/stats", url.Values{"version": {version}}, &s)
+	err := h.get(ctx, address, "/api/v1/models/"+model+"/stats", url.Values{"version": {version}}, "", &s)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +59,7 @@ func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.
 // Digest implements Figures.
 func (h Hosts) Digest(ctx context.Context, address, model, version string) (string, error) {
 	var m api.Model
-	if err := h.get(ctx, address, "/api/v1/models/"+model, nil, &m); err != nil {
+	if err := h.get(ctx, address, "/api/v1/models/"+model, nil, "", &m); err != nil {
 		return "", err
 	}
 	for i := range m.Versions {
@@ -61,26 +70,73 @@ func (h Hosts) Digest(ctx context.Context, address, model, version string) (stri
 	return "", fmt.Errorf("%s serves no %s@%s", address, model, version)
 }
 
-func (h Hosts) get(ctx context.Context, address, path string, query url.Values, into any) error {
+// Samples implements Figures.
+func (h Hosts) Samples(ctx context.Context, address, model, version, token string) (*api.Samples, error) {
+	var s api.Samples
+	if err := h.get(ctx, address, "/api/v1/models/"+model+"/samples", url.Values{"version": {version}}, token, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// Replay implements Figures.
+func (h Hosts) Replay(ctx context.Context, address, model, version, token string, rows []api.Sample) (*api.Replayed, error) {
+	body := struct {
+		Version string            `json:"version"`
+		Data    []json.RawMessage `json:"data"`
+	}{Version: version}
+	for _, r := range rows {
+		body.Data = append(body.Data, r.Data)
+	}
+	text, err := json.Marshal(&body)
+	if err != nil {
+		return nil, fmt.Errorf("writing rows to replay: %w", err)
+	}
+	u := url.URL{Scheme: "http", Host: address, Path: "/api/v1/models/" + model + "/samples"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(text))
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", address, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	var r api.Replayed
+	if err := h.do(req, token, &r); err != nil {
+		return nil, err
+	}
+	if len(r.Scores) != len(rows) {
+		return nil, fmt.Errorf("%s answered %d scores for %d rows", address, len(r.Scores), len(rows))
+	}
+	return &r, nil
+}
+
+func (h Hosts) get(ctx context.Context, address, path string, query url.Values, token string, into any) error {
 	u := url.URL{Scheme: "http", Host: address, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", address, err)
+	}
+	return h.do(req, token, into)
+}
+
+func (h Hosts) do(req *http.Request, token string, into any) error {
+	address, most := req.URL.Host, int64(maxStats)
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+		most = maxSamples
 	}
 	resp, err := h.Client.Do(req)
 	if err != nil {
 		return fmt.Errorf("asking a host: %w", err)
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxStats))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking %s: %s: %.200s", u.String(), resp.Status, text)
+		return fmt.Errorf("asking %s: %s: %.200s", req.URL.String(), resp.Status, text)
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", u.String(), err)
+		return fmt.Errorf("reading the answer of %s: %w", req.URL.String(), err)
 	}
 	return nil
 }
@@ -117,6 +173,9 @@ type comparison struct {
 	update, stable string
 	sides          map[string]*gate.Tracker
 	look           gate.Look
+	began          time.Time
+	shadow         shadow
+	requests       map[string]gate.Sample // of Prometheus
 	verdicts       []gate.Verdict
 	step           int32
 	held           time.Time // when the weight began that split counts for
@@ -137,7 +196,7 @@ func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *compariso
 	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // both are never asked at the same time
 		began = time.Time{}
 	}
-	k := &comparison{update: s.Update, stable: s.Stable, sides: map[string]*gate.Tracker{
+	k := &comparison{update: s.Update, stable: s.Stable, began: now, sides: map[string]*gate.Tracker{
 		s.Update: gate.NewTracker(now), s.Stable: gate.NewTracker(began),
 	}}
 	c.all[md.UID] = k
@@ -166,6 +225,12 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	w := &seen.world
 	w.GateStep = md.Status.Rollout.Step
 	var failed error
+	replayed := r.shadow(ctx, md, seen, k, all)
+	if w.Weights[k.update] == 0 { // without traffic there is nothing else to compare
+		w.Gate, w.GateSays = gateOf(gate.Together(replayed))
+		r.tell(md, seen, replayed)
+		return
+	}
 	for hash, side := range k.sides {
 		pods, err := r.ask(ctx, md.Spec.Template.Model.ID, versions[hash], seen.pods[hash])
 		if err != nil {
@@ -181,19 +246,30 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		r.tell(md, seen, []gate.Verdict{{Gate: "figures", Result: gate.Error, Message: failed.Error()}})
 		return
 	}
+	if r.Prometheus != nil {
+		if err := r.observed(ctx, md, k); err != nil {
+			w.Gate, w.GateSays = strategy.Broken, err.Error()
+			r.tell(md, seen, []gate.Verdict{{Gate: "prometheus", Result: gate.Error, Message: err.Error()}})
+			return
+		}
+	}
 	r.ratio(md, seen, k)
-	update, stable := k.sides[k.update].Sum(), k.sides[k.stable].Sum()
+	update, stable := k.sum(k.update), k.sum(k.stable)
 	n := update.Rows + update.Errors
 	limits := limitsOf(md.Spec.Strategy.Gates)
 	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
 		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step
 		k.verdicts = gate.Evaluate(limits, stable, update, k.look.K)
 	}
-	result, says := gate.Together(k.verdicts)
-	w.Gate, w.GateSays = map[gate.Result]strategy.Gate{
+	verdicts := append(slices.Clone(k.verdicts), replayed...)
+	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))
+	r.tell(md, seen, verdicts)
+}
+
+func gateOf(result gate.Result, says string) (strategy.Gate, string) {
+	return map[gate.Result]strategy.Gate{
 		gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.Error: strategy.Broken,
 	}[result], says
-	r.tell(md, seen, k.verdicts)
 }
 
 // ratio compares how requests were split since the weight holds.
@@ -294,7 +370,7 @@ func limitsOf(g *v1alpha1.Gates) gate.Limits {
 		from *int32
 		to   *float64
 		unit float64
-	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.PSIThousandths, &l.PSI, 1000}} {
+	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.PSIThousandths, &l.PSI, 1000}, {g.DisagreePercent, &l.Disagree, 100}, {g.RankPercent, &l.Rank, 100}} {
 		if p.from != nil {
 			*p.to = float64(*p.from) / p.unit
 		}

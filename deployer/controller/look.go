@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
@@ -84,7 +85,7 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 		s.pods[hash] = append(s.pods[hash], *p)
 		if isReady(p) {
 			rev.Ready++
-			ready[p.Name] = true
+			ready[p.Name] = r.Now().Sub(readySince(p)) >= settle
 		} else if problem := problemOf(p); problem != "" {
 			rev.Problem = problem
 		}
@@ -124,6 +125,21 @@ func (s *sight) endpoints(md *v1alpha1.ModelDeployment, all []discoveryv1.Endpoi
 			}
 		}
 	}
+}
+
+// settle is how long a pod has been ready before it counts as an endpoint. What forwards
+// requests learns of endpoints later than the API server does: kube-proxy waits for up to
+// a second, gateways for as long as they are told to. Times in conditions are whole
+// seconds, so that it may be one less.
+const settle = 3 * time.Second
+
+func readySince(p *corev1.Pod) time.Time {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.LastTransitionTime.Time
+		}
+	}
+	return time.Time{}
 }
 
 func isReady(p *corev1.Pod) bool {

@@ -32,7 +32,9 @@ type Reconciler struct {
 	Events      record.EventRecorder
 	Figures     Figures
 	Comparisons *Comparisons
-	Namespace   string // the controller's
+	Secrets     client.Reader // not cached
+	Prometheus  Requests      // nil: hosts are asked
+	Namespace   string        // the controller's
 	Now         func() time.Time
 	Log         *slog.Logger
 	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict

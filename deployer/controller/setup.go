@@ -50,6 +50,7 @@ type Options struct {
 	Health         string // address; "0": none
 	Workers        int    // ModelDeployments at once
 	Figures        Figures
+	Prometheus     Requests // nil: hosts are asked
 	Now            func() time.Time
 	Log            *slog.Logger
 	Audit          *slog.Logger
@@ -103,7 +104,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	r := &Reconciler{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(),
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(), Secrets: mgr.GetAPIReader(), Prometheus: o.Prometheus,
 		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Now: o.Now, Log: o.Log, Audit: o.Audit,
 	}
 	if err := r.setUp(mgr, o.Workers); err != nil {

@@ -27,12 +27,14 @@ type Limits struct {
 	Nonfinite  float64 // difference of the shares of scores that are not finite
 	Latency    float64 // how much longer the 95th percentile may be, relative
 	PSI        float64 // population stability index of the scores
+	Disagree   float64 // share of replayed rows that are judged differently
+	Rank       float64 // least rank correlation of the scores of replayed rows
 	Alpha      float64 // of all gates and looks together
 }
 
 // Defaults are limits for models that should do about the same.
 func Defaults() Limits {
-	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Alpha: 0.01}
+	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Disagree: 0.05, Rank: 0.8, Alpha: 0.01}
 }
 
 // Verdict is one gate's word and what it rests on.
@@ -55,7 +57,7 @@ const (
 	Latency   = "latency"
 )
 
-const gates = 6
+const gates = 7 // with Shadow
 
 // earliest is how many rows the new revision must have scored before anything fails.
 const earliest = 50

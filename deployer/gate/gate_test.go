@@ -140,3 +140,66 @@ func FuzzEvaluate(f *testing.F) {
 		}
 	})
 }
+
+// TestPaired: the same rows by both revisions.
+func TestPaired(t *testing.T) {
+	l := gate.Defaults()
+	make := func(n int, update func(i int, p *gate.Pair)) []gate.Pair {
+		out := []gate.Pair{}
+		for i := range n {
+			x := float64(i*7919%n) / float64(n)
+			p := gate.Pair{Stable: x, Update: x, StableAnomaly: x > 0.9, UpdateAnomaly: x > 0.9}
+			update(i, &p)
+			out = append(out, p)
+		}
+		return out
+	}
+	for name, c := range map[string]struct {
+		n      int
+		update func(i int, p *gate.Pair)
+		want   gate.Result
+	}{
+		"the same":              {200, func(int, *gate.Pair) {}, gate.Pass},
+		"another scale":         {200, func(_ int, p *gate.Pair) { p.Update = math.Exp(p.Stable) }, gate.Pass},
+		"too few":               {49, func(int, *gate.Pair) {}, gate.Inconclusive},
+		"flipped":               {60, func(_ int, p *gate.Pair) { p.Update, p.UpdateAnomaly = -p.Stable, p.Stable < 0.1 }, gate.Fail},
+		"flipped, no threshold": {60, func(_ int, p *gate.Pair) { p.Update, p.StableAnomaly, p.UpdateAnomaly = -p.Stable, false, false }, gate.Fail},
+		"constant":              {60, func(_ int, p *gate.Pair) { p.Update, p.UpdateAnomaly = 0, false }, gate.Fail},
+		"fails every third row": {100, func(i int, p *gate.Pair) {
+			if i%3 == 0 {
+				p.Update, p.UpdateAnomaly = math.NaN(), false
+			}
+		}, gate.Fail},
+		"three of a hundred": {100, func(i int, p *gate.Pair) { p.UpdateAnomaly = p.UpdateAnomaly != (i%33 == 5) }, gate.Pass},
+		"a tenth, perhaps":   {60, func(i int, p *gate.Pair) { p.UpdateAnomaly = p.UpdateAnomaly != (i%8 == 0) }, gate.Inconclusive},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if v := gate.Paired(l, make(c.n, c.update), 1); v.Result != c.want || v.N != int64(c.n) || v.Message == "" {
+				t.Errorf("%+v, want %s", v, c.want)
+			}
+		})
+	}
+}
+
+// FuzzPaired: whatever scores there are, a verdict comes out, and the same scores pass.
+func FuzzPaired(f *testing.F) {
+	f.Add([]byte{1, 2, 3, 255}, uint8(3))
+	f.Fuzz(func(t *testing.T, raw []byte, k uint8) {
+		var same, other []gate.Pair
+		for i, c := range raw {
+			x := float64(c)
+			same = append(same, gate.Pair{Stable: x, Update: x, StableAnomaly: c > 200, UpdateAnomaly: c > 200})
+			y := float64(raw[len(raw)-1-i])
+			if y == 255 {
+				y = math.NaN()
+			}
+			other = append(other, gate.Pair{Stable: x, Update: y, StableAnomaly: c > 200, UpdateAnomaly: y > 100})
+		}
+		if v := gate.Paired(gate.Defaults(), same, int(k)); v.Result == gate.Fail || v.Result == gate.Error {
+			t.Errorf("the same scores: %+v", v)
+		}
+		if v := gate.Paired(gate.Defaults(), other, int(k)); v.Result == gate.Error || math.IsNaN(v.Statistic) {
+			t.Errorf("%+v", v)
+		}
+	})
+}

@@ -21,7 +21,8 @@ type System struct {
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
 	Replicas        int32
-	Environments    bool // the usual three, too
+	Prometheus      string // URL; empty: hosts are asked themselves
+	Environments    bool   // the usual three, too
 }
 
 const controllerName = "pynomaly-controller"
@@ -80,6 +81,7 @@ func (s System) roles() []client.Object {
 			rule(v1alpha1.Group, all, "modelrevisions"),
 			rule("apps", all, "deployments"), rule("", all, "services"), rule("autoscaling", all, "horizontalpodautoscalers"),
 			rule("policy", all, "poddisruptionbudgets"), rule("networking.k8s.io", all, "networkpolicies"), rule("gateway.networking.k8s.io", all, "httproutes"),
+			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{SamplesSecret}, Verbs: []string{"get"}},
 			rule("", look, "pods"), rule("discovery.k8s.io", look, "endpointslices"), rule("", []string{"create", "patch"}, "events"),
 		}},
 		&rbacv1.ClusterRoleBinding{
@@ -160,7 +162,7 @@ func (s System) deployment() *appsv1.Deployment {
 					},
 					Containers: []corev1.Container{{
 						Name: "controller", Image: s.Image, ImagePullPolicy: s.ImagePullPolicy,
-						Args:  []string{"controller", "--leader-elect-namespace", s.Namespace},
+						Args:  s.args(),
 						Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 8081}, {Name: "health", ContainerPort: 8082}},
 						Resources: corev1.ResourceRequirements{
 							Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi")},
@@ -175,6 +177,14 @@ func (s System) deployment() *appsv1.Deployment {
 			},
 		},
 	}
+}
+
+func (s System) args() []string {
+	args := []string{"controller", "--leader-elect-namespace", s.Namespace}
+	if s.Prometheus != "" {
+		args = append(args, "--prometheus-url", s.Prometheus)
+	}
+	return args
 }
 
 // Environments are the usual three.

@@ -27,6 +27,10 @@ const (
 	// preStopSeconds lets gateways and kube-proxy forget a pod before it stops.
 	preStopSeconds = 5
 	graceSeconds   = 60
+
+	// SamplesSecret holds the token that hosts show samples for, under SamplesKey.
+	SamplesSecret = "pynomaly-samples"
+	SamplesKey    = "token"
 )
 
 // Labels of a model's objects, and of one revision where hash is not empty.
@@ -105,6 +109,13 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSp
 	}
 	for _, name := range sortedKeys(t.Config) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
+	}
+	if t.Samples > 0 {
+		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)}, corev1.EnvVar{
+			Name: "PYNOMALY_SERVER_SAMPLES_TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+				LocalObjectReference: corev1.LocalObjectReference{Name: SamplesSecret}, Key: SamplesKey,
+			}},
+		})
 	}
 	spec := corev1.PodSpec{
 		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),

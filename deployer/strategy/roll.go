@@ -24,7 +24,7 @@ func (m *machine) after(d time.Duration) {
 
 // roll takes the rollout from its present step on.
 func (m *machine) roll() {
-	all := steps(m.Spec.Strategy, m.Stable)
+	all := steps(m.Spec.Strategy, m.Stable, m.Spec.Template.Samples > 0)
 	back := m.rollback()
 	if back {
 		all = []step{{weight: 100, full: true}}

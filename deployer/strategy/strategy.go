@@ -106,11 +106,16 @@ const (
 )
 
 // steps are the shares that a strategy goes through; the last one is all.
-func steps(s v1alpha1.Strategy, replicas int32) []step {
+// Where hosts keep samples, rows are replayed to the new revision before it has traffic.
+func steps(s v1alpha1.Strategy, replicas int32, samples bool) []step {
 	gates := s.Gates == nil || !s.Gates.Disabled
 	var out []step
+	replay := gates && samples
 	switch s.Type {
 	case v1alpha1.Canary:
+		if replay {
+			out = append(out, step{gates: true})
+		}
 		all := s.Steps
 		if len(all) == 0 {
 			all = []v1alpha1.Step{{Weight: 10}, {Weight: 25}, {Weight: 50}}
@@ -126,7 +131,7 @@ func steps(s v1alpha1.Strategy, replicas int32) []step {
 		}
 		out = append(out, step{weight: 100, full: true})
 	case v1alpha1.BlueGreen:
-		out = []step{{weight: 0, full: true}, {weight: 100, full: true, gates: gates, optional: true, hold: postHold(gates)}}
+		out = []step{{weight: 0, full: true, gates: replay}, {weight: 100, full: true, gates: gates, optional: true, hold: postHold(gates)}}
 	case v1alpha1.Rolling:
 		n := max(1, replicas)
 		surge := min(n, surgeOf(s, n))

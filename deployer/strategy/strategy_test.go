@@ -85,6 +85,29 @@ func TestPromotion(t *testing.T) {
 	}
 }
 
+// TestReplay: where hosts keep samples, a version that fails them never has traffic, and
+// one that cannot be compared waits.
+func TestReplay(t *testing.T) {
+	for _, kind := range []string{v1alpha1.BlueGreen, v1alpha1.Canary} {
+		t.Run(kind, func(t *testing.T) {
+			c := cluster(t, kind, 4)
+			c.Spec.Template.Samples, c.Update, c.Gate, c.GateSays = 100, "b", strategy.Inconclusive, "3 of 50 rows to replay"
+			had := int32(0)
+			until(t, c, "it waits", func() bool { had = max(had, c.Weights["b"]); return c.Status.Phase == v1alpha1.Paused })
+			if !strings.Contains(c.Status.Message, "too few samples") {
+				t.Errorf("%q", c.Status.Message)
+			}
+			c.Gate, c.GateSays = strategy.Fail, "they disagree"
+			until(t, c, "it is given up", func() bool { had = max(had, c.Weights["b"]); return c.Outcomes["b"] == v1alpha1.Failed })
+			if had != 0 {
+				t.Errorf("it had %d %% of the traffic", had)
+			}
+			c.Update, c.Gate = "c", strategy.Pass
+			until(t, c, "another one is deployed", func() bool { return c.Outcomes["c"] == v1alpha1.Deployed })
+		})
+	}
+}
+
 // TestAbort: traffic goes back at once, the pods after it, and it stays so; another
 // version can be rolled out then.
 func TestAbort(t *testing.T) {
@@ -263,6 +286,7 @@ func TestWalks(t *testing.T) {
 		kind := rapid.SampledFrom([]string{v1alpha1.Rolling, v1alpha1.BlueGreen, v1alpha1.Canary, v1alpha1.Direct}).Draw(rt, "kind")
 		c := cluster(t, kind, int32(rapid.IntRange(1, 9).Draw(rt, "replicas")))
 		c.Ratio = rapid.Bool().Draw(rt, "ratio")
+		c.Spec.Template.Samples = int32(rapid.IntRange(0, 1).Draw(rt, "samples"))
 		c.Start = time.Duration(rapid.IntRange(1, 20).Draw(rt, "start")) * time.Second
 		c.Ack = time.Duration(rapid.IntRange(0, 5).Draw(rt, "ack")) * time.Second
 		names := []string{"a", "b", "c", "d"}

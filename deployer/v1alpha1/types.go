@@ -119,6 +119,13 @@ type RevisionTemplate struct {
 	// Resources of the host's container.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
+	// Samples is how many of the rows that they score hosts keep, for comparing the next
+	// revision on them before it has traffic; 0: none. They are shown to whoever has the
+	// token in the Secret pynomaly-samples of the namespace.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	Samples int32 `json:"samples,omitempty"`
 	// Attempt makes another revision of the same contents, to try again.
 	// +kubebuilder:validation:Minimum=0
 	// +optional
@@ -257,6 +264,18 @@ type Gates struct {
 	// +kubebuilder:validation:Minimum=0
 	// +optional
 	PSIThousandths *int32 `json:"psiThousandths,omitempty"`
+	// DisagreePercent is the share of replayed rows that the revisions may judge
+	// differently; default 5.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	DisagreePercent *int32 `json:"disagreePercent,omitempty"`
+	// RankPercent is how alike the revisions must rank replayed rows, Spearman's
+	// coefficient in percent; default 80.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	// +optional
+	RankPercent *int32 `json:"rankPercent,omitempty"`
 	// Inconclusive is what happens where a step's time is over and there were too few
 	// samples: pause (default) or proceed.
 	// +kubebuilder:validation:Enum=pause;proceed

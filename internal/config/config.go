@@ -37,7 +37,14 @@ type Server struct {
 	TLS         TLS
 	Limits      Limits
 	Timeouts    Timeouts
+	Samples     Samples
 	Insecure    bool
+}
+
+// Samples says whether rows are kept for comparing versions.
+type Samples struct {
+	Size  int // of each version; 0: none
+	Token string
 }
 
 // TLS names the files of a certificate and its key; both or none.
@@ -155,6 +162,7 @@ func Decode(data []byte) (*Config, error) {
 			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure),
 			"tls":      y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
 			"limits":   y.Object(y.Fields{"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows)}),
+			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "token": y.String(&s.Samples.Token)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
 		"models": y.Object(y.Fields{
@@ -218,6 +226,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	oneOf("server.environment", s.Environment, "development", "staging", "production")
 	within("server.port", int64(s.Port), 0, 65535)
 	within("server.workers", int64(s.Workers), 0, 1024)
+	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
 	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
 	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {

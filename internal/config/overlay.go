@@ -22,7 +22,7 @@ const Prefix = "PYNOMALY_"
 // setting is a scalar that environment variables and flags may set.
 type setting struct {
 	key   string // as in the file: models.cache_size
-	flag  string
+	flag  string // empty: none
 	older string // another environment variable, of lower rank
 	short string
 	help  string
@@ -57,6 +57,8 @@ func settings() []setting {
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", set: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
 		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", set: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
+		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", set: number(func(c *Config) *int { return &c.Server.Samples.Size })},
+		{key: "server.samples.token", set: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
 		{key: "models.dir", flag: "models", help: "directory of models", set: text(func(c *Config) *string { return &c.Models.Dir })},
@@ -117,7 +119,7 @@ func AddFlags(flags *pflag.FlagSet, only ...string) {
 		wanted[o] = true
 	}
 	for _, s := range settings() {
-		if len(only) > 0 && !wanted[s.flag] {
+		if s.flag == "" || len(only) > 0 && !wanted[s.flag] {
 			continue
 		}
 		help := fmt.Sprintf("%s (%s)", s.help, s.env())
@@ -142,7 +144,7 @@ func (c *Config) Overlay(flags *pflag.FlagSet) error {
 		if err := v.BindEnv(names...); err != nil {
 			return fmt.Errorf("binding %s: %w", s.env(), err)
 		}
-		if f := flags.Lookup(s.flag); f != nil && f.Changed {
+		if f := flags.Lookup(s.flag); s.flag != "" && f != nil && f.Changed {
 			v.Set(key, f.Value.String())
 		}
 		if !v.IsSet(key) {

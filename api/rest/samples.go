@@ -1,0 +1,234 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+const (
+	sampleEvery = 10 * time.Millisecond // no more than 100 rows a second are kept
+	sampleBytes = 16 << 10              // longer rows are not kept
+	sampleAmong = 100                   // of a batch, one of so many first rows
+	sampledMost = 64                    // versions whose rows are kept
+)
+
+// sampler keeps some of the rows that were scored, with their scores, for comparing
+// another version with this one. It keeps size rows a version, the newest.
+type sampler struct {
+	size int
+	next atomic.Int64 // when the next row is kept, in nanoseconds since 1970
+	turn atomic.Uint64
+
+	mu    sync.Mutex
+	rings map[string]*ring // by id and version
+}
+
+type ring struct {
+	rows   []api.Sample
+	at     int
+	total  uint64
+	newest time.Time
+}
+
+// due reports whether a row may be kept now; of concurrent callers one is told so.
+func (s *sampler) due(now time.Time) bool {
+	if s.size == 0 {
+		return false
+	}
+	next, t := s.next.Load(), now.UnixNano()
+	return t >= next && s.next.CompareAndSwap(next, t+int64(sampleEvery))
+}
+
+// keep remembers a row, a JSON value that is copied.
+func (s *sampler) keep(m *runtime.Model, now time.Time, row []byte, score float64) {
+	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
+		return
+	}
+	key := m.ID() + "@" + m.Version()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rings[key]
+	if r == nil {
+		if len(s.rings) >= sampledMost {
+			s.drop()
+		}
+		r = &ring{}
+		s.rings[key] = r
+	}
+	sample := api.Sample{Data: bytes.Clone(row), Score: score}
+	if len(r.rows) < s.size {
+		r.rows = append(r.rows, sample)
+	} else {
+		r.rows[r.at] = sample
+	}
+	r.at = (r.at + 1) % s.size
+	r.total++
+	r.newest = now
+}
+
+// drop forgets the version that was asked least recently.
+func (s *sampler) drop() {
+	oldest := ""
+	for key, r := range s.rings {
+		if oldest == "" || r.newest.Before(s.rings[oldest].newest) {
+			oldest = key
+		}
+	}
+	delete(s.rings, oldest)
+}
+
+// of lists a version's rows, the oldest first, and how many were kept in all.
+func (s *sampler) of(m *runtime.Model) ([]api.Sample, uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rings[m.ID()+"@"+m.Version()]
+	if r == nil {
+		return []api.Sample{}, 0
+	}
+	at := r.at % len(r.rows)
+	return append(append([]api.Sample{}, r.rows[at:]...), r.rows[:at]...), r.total
+}
+
+// sampleRow keeps the row of a single request, now and then.
+func (s *Server) sampleRow(r *request, m *runtime.Model, now time.Time, score float64) {
+	if !m.Manifest.Stateful && s.sampler.due(now) {
+		s.sampler.keep(m, now, r.data, score)
+	}
+}
+
+// sampleBatch keeps one row of a batch whose rows all were scored, now and then.
+func (s *Server) sampleBatch(r *request, m *runtime.Model, now time.Time, scores []float64) {
+	if len(scores) != r.rows.Total() || m.Manifest.Stateful || !s.sampler.due(now) {
+		return
+	}
+	n := int(s.sampler.turn.Add(1) % uint64(min(len(scores), sampleAmong)))
+	if row := nth(r.data, n); row != nil {
+		s.sampler.keep(m, now, row, scores[n])
+	}
+}
+
+// nth is element n of a JSON array that is known to be well-formed.
+func nth(array []byte, n int) []byte {
+	sc := &jsonscan.Scanner{Data: array}
+	if !sc.Take('[') {
+		return nil
+	}
+	for i := 0; ; i++ {
+		if more, err := sc.More(']', i == 0); err != nil || !more {
+			return nil
+		}
+		sc.Peek()
+		start := sc.Pos
+		if sc.Skip() != nil {
+			return nil
+		}
+		if i == n {
+			return array[start:sc.Pos]
+		}
+	}
+}
+
+// sampling lets a request for samples pass: with the token where one is configured, else
+// like the routes that change the host.
+func (s *Server) sampling(c *fiber.Ctx) error {
+	if s.cfg.Samples == 0 {
+		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size"))
+	}
+	if s.cfg.SamplesToken == "" {
+		return s.managed(c)
+	}
+	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
+	want, got := sha256.Sum256([]byte(s.cfg.SamplesToken)), sha256.Sum256([]byte(given))
+	if !ok || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
+		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
+	}
+	return c.Next()
+}
+
+// getSamples answers GET /api/v1/models/{id}/samples.
+func (s *Server) getSamples(c *fiber.Ctx) error {
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	version, err := pathVersion(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	m, err := s.registry.Peek(id, version)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	rows, total := s.sampler.of(m)
+	return s.json(c, api.Samples{ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Rows: rows})
+}
+
+// replay answers POST /api/v1/models/{id}/samples: rows are scored and counted nowhere.
+func (s *Server) replay(c *fiber.Ctx) error {
+	start := s.cfg.Now()
+	id, err := s.pathID(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	if err := checkBody(c); err != nil {
+		return s.fail(c, nil, err)
+	}
+	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
+	defer cancel()
+	r := request{modelID: id}
+	if err := s.read(ctx, &r, c.Request().Body(), learn); err != nil {
+		return s.fail(c, nil, err)
+	}
+	m := r.lease.Model()
+	late := false
+	defer func() { r.release(late) }()
+	if m.Manifest.Stateful {
+		return s.fail(c, m, api.NewProblem(api.Conflict, "", "%s keeps a state, which replayed rows would change", id))
+	}
+	out := make([]float64, r.rows.Batch().Rows())
+	failed, err := m.Replay(ctx, r.rows.Batch(), defaultBatchSize, out)
+	if late = errors.Is(err, runtime.ErrLate); err != nil {
+		return s.fail(c, nil, err)
+	}
+	for _, f := range failed {
+		out[f.Row] = math.NaN()
+	}
+	a := api.Replayed{ModelID: id, Version: m.Version(), Threshold: m.Manifest.Threshold, Scores: make([]*float64, r.rows.Total())}
+	bad := map[int]bool{}
+	for _, f := range r.rows.Failed() {
+		bad[f.Row] = true
+	}
+	next := 0
+	for i := range a.Scores {
+		if bad[i] {
+			continue
+		}
+		if v := out[next]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+			a.Scores[i] = &v
+		}
+		next++
+	}
+	text, err := json.Marshal(&a)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	s.requestID(c)
+	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
+	return c.Send(text)
+}

@@ -1,0 +1,132 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	promapi "github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// Requests are where requests, errors and their durations are counted, if not at the
+// hosts.
+type Requests interface {
+	// Since counts what the pods of a revision, by the beginning of their names, have
+	// answered for a model in so long until now.
+	Since(ctx context.Context, namespace, pods, model string, span time.Duration) (gate.Sample, error)
+}
+
+// Prometheus counts by what it has scraped: series must carry the labels namespace and
+// pod, as those of a PodMonitor or ServiceMonitor do.
+type Prometheus struct{ api promv1.API }
+
+// NewPrometheus asks the one at a URL.
+func NewPrometheus(url string) (*Prometheus, error) {
+	c, err := promapi.NewClient(promapi.Config{Address: url, Client: &http.Client{Timeout: askTimeout}})
+	if err != nil {
+		return nil, fmt.Errorf("--prometheus-url: %w", err)
+	}
+	return &Prometheus{promv1.NewAPI(c)}, nil
+}
+
+// Since implements Requests.
+func (p *Prometheus) Since(ctx context.Context, namespace, pods, id string, span time.Duration) (gate.Sample, error) {
+	// Less than this Prometheus may not have scraped twice.
+	const least = time.Minute
+	window := model.Duration(max(span, least).Round(time.Second)).String()
+	series := func(name string) string {
+		return fmt.Sprintf("increase(%s{namespace=%q,pod=~%q,model_id=%q}[%s])", name, namespace, pods+"-.*", id, window)
+	}
+	var s gate.Sample
+	var err error
+	if s.Requests, err = p.number(ctx, "sum("+series("model_predictions_total")+")"); err != nil {
+		return s, err
+	}
+	if s.Errors, err = p.number(ctx, "sum("+series("model_errors_total")+")"); err != nil {
+		return s, err
+	}
+	s.Durations, err = p.histogram(ctx, "sum by (le) ("+series("model_prediction_duration_seconds_bucket")+")")
+	return s, err
+}
+
+func (p *Prometheus) query(ctx context.Context, text string) (model.Vector, error) {
+	v, _, _, err := p.api.Query(ctx, text, time.Time{})
+	if err != nil {
+		return nil, fmt.Errorf("asking Prometheus: %w", err)
+	}
+	out, ok := v.(model.Vector)
+	if !ok {
+		return nil, fmt.Errorf("asking Prometheus: %s is no vector", v.Type())
+	}
+	return out, nil
+}
+
+func (p *Prometheus) number(ctx context.Context, text string) (int64, error) {
+	v, err := p.query(ctx, text)
+	if err != nil || len(v) == 0 {
+		return 0, err
+	}
+	return int64(math.Round(float64(v[0].Value))), nil
+}
+
+// histogram turns cumulative counts into those of each bin.
+func (p *Prometheus) histogram(ctx context.Context, text string) (api.Histogram, error) {
+	v, err := p.query(ctx, text)
+	if err != nil {
+		return api.Histogram{}, err
+	}
+	type bucket struct{ edge, count float64 }
+	var all []bucket
+	for _, s := range v {
+		edge, err := strconv.ParseFloat(string(s.Metric["le"]), 64)
+		if err != nil {
+			return api.Histogram{}, fmt.Errorf("asking Prometheus: le=%q is no number", s.Metric["le"])
+		}
+		all = append(all, bucket{edge, float64(s.Value)})
+	}
+	slices.SortFunc(all, func(a, b bucket) int { return cmp.Compare(a.edge, b.edge) })
+	var h api.Histogram
+	below := 0.0
+	for _, b := range all {
+		if !math.IsInf(b.edge, 1) {
+			h.Edges = append(h.Edges, b.edge)
+		}
+		h.Counts = append(h.Counts, uint64(math.Round(max(0, b.count-below))))
+		below = max(below, b.count)
+	}
+	return h, nil
+}
+
+// observed takes requests, errors and durations of both revisions from Prometheus.
+func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment, k *comparison) error {
+	k.requests = map[string]gate.Sample{}
+	for hash := range k.sides {
+		s, err := r.Prometheus.Since(ctx, md.Namespace, render.RevisionName(md, hash), md.Spec.Template.Model.ID, r.Now().Sub(k.began))
+		if err != nil {
+			return err
+		}
+		k.requests[hash] = s
+	}
+	return nil
+}
+
+// sum is what a side has counted, its requests where Prometheus is asked for them.
+func (k *comparison) sum(hash string) gate.Sample {
+	s := k.sides[hash].Sum()
+	if p, ok := k.requests[hash]; ok {
+		s.Requests, s.Errors, s.Durations = p.Requests, p.Errors, p.Durations
+	}
+	return s
+}
