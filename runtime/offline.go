@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,6 +164,38 @@ func (p Place) ContentDigest() (string, error) {
 		return "", err
 	}
 	return c.content(), nil
+}
+
+// Contents are the files that a model is made of, by their names below its directory.
+type Contents struct {
+	ID, Version string
+	Digest      string // as Model.ContentDigest
+	Files       map[string][]byte
+}
+
+// Contents reads all that the model is made of.
+func (p Place) Contents() (*Contents, error) {
+	if p.Err != nil {
+		return nil, p.Err
+	}
+	if p.File != "" {
+		return nil, fmt.Errorf("%s has no %s: write one with `model init`", p.File, manifest.FileName)
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	c, err := read(root, p.Location)
+	if err != nil {
+		return nil, err
+	}
+	out := &Contents{ID: c.manifest.ID, Version: c.manifest.Version, Digest: c.content(), Files: map[string][]byte{manifest.FileName: c.raw}}
+	maps.Copy(out.Files, c.files)
+	if c.manifest.Artifact != "" {
+		out.Files[c.manifest.Artifact] = c.artifact
+	}
+	return out, nil
 }
 
 // closeGrace is how long Close waits for a call that came late.

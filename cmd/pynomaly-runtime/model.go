@@ -15,8 +15,8 @@ import (
 )
 
 func modelCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{Use: "model", Short: "List, inspect, verify and describe models on disk"}
-	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s))
+	cmd := &cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"}
+	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
 	return cmd
 }
 

@@ -24,6 +24,8 @@ import (
 type wish struct {
 	environment, strategy, models, digest, image, pullPolicy string
 	steps, gateway, prefix, claim, reason                    string
+	reference, pullSecret                                    string
+	plainHTTP                                                bool
 	hostnames                                                []string
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
@@ -48,6 +50,9 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringVar(&w.prefix, "path-prefix", "", "path prefix that the HTTPRoute takes")
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
 	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models (default: they are in the image)")
+	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> that pods pull the model from (`model push`)")
+	f.StringVar(&w.pullSecret, "models-oci-secret", "", "Secret of type kubernetes.io/dockerconfigjson for that registry")
+	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "speak to that registry without TLS")
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep for replaying them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "why, for the record")
@@ -203,6 +208,9 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	}
 	if w.claim != "" {
 		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
+	}
+	if w.reference != "" {
+		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP}
 	}
 	if w.samples >= 0 {
 		t.Samples = w.samples

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -155,8 +156,10 @@ func problemOf(p *corev1.Pod) string {
 			return c.Reason + ": " + c.Message
 		}
 	}
-	for i := range p.Status.ContainerStatuses {
-		c := &p.Status.ContainerStatuses[i]
+	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if t := c.LastTerminationState.Terminated; t != nil && t.ExitCode != 0 && t.Message != "" {
+			return fmt.Sprintf("%s: %.300s", c.Name, strings.TrimSpace(t.Message))
+		}
 		if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" {
 			return "OOMKilled: the container needs more memory than its limit"
 		}

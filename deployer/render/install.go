@@ -169,9 +169,7 @@ func (s System) deployment() *appsv1.Deployment {
 							Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("256Mi")},
 						},
 						ReadinessProbe: probe("/readyz"), LivenessProbe: probe("/healthz"),
-						SecurityContext: &corev1.SecurityContext{
-							AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-						},
+						SecurityContext: locked(),
 					}},
 				},
 			},

@@ -23,6 +23,7 @@ const (
 	Port          = 8080
 	modelsDir     = "/app/models"
 	stateDir      = "/tmp/pynomaly-runtime"
+	registryDir   = "/registry"
 	userID        = 65532
 	// preStopSeconds lets gateways and kube-proxy forget a pod before it stops.
 	preStopSeconds = 5
@@ -98,14 +99,12 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSp
 		Resources: t.Resources,
 		// Loading a model is a start, however long it takes; being ready means that its
 		// golden rows were scored.
-		StartupProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 1, FailureThreshold: 60},
-		ReadinessProbe: &corev1.Probe{ProbeHandler: probe("/ready"), PeriodSeconds: 1, FailureThreshold: 2},
-		LivenessProbe:  &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
-		Lifecycle:      &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
-		SecurityContext: &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
-		},
-		VolumeMounts: []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
+		StartupProbe:    &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 1, FailureThreshold: 60},
+		ReadinessProbe:  &corev1.Probe{ProbeHandler: probe("/ready"), PeriodSeconds: 1, FailureThreshold: 2},
+		LivenessProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
+		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
+		SecurityContext: locked(),
+		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
 	}
 	for _, name := range sortedKeys(t.Config) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
@@ -125,6 +124,16 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSp
 		},
 		Volumes: []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
 	}
+	if t.Source.Type == "oci" {
+		spec.InitContainers = []corev1.Container{puller(t)}
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "models", MountPath: modelsDir, ReadOnly: true})
+		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "models", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}})
+		if t.Source.PullSecret != "" {
+			spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "registry", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+				SecretName: t.Source.PullSecret, Items: []corev1.KeyToPath{{Key: corev1.DockerConfigJsonKey, Path: "config.json"}},
+			}}})
+		}
+	}
 	if t.Source.Type == "pvc" {
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "models", MountPath: modelsDir, ReadOnly: true})
 		spec.Volumes = append(spec.Volumes, corev1.Volume{Name: "models", VolumeSource: corev1.VolumeSource{
@@ -133,6 +142,36 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSp
 	}
 	spec.Containers = []corev1.Container{c}
 	return spec
+}
+
+// puller fetches the model from a registry before the host starts. It has the host's
+// image, and checks what came against what the revision is made of.
+func puller(t v1alpha1.RevisionTemplate) corev1.Container {
+	c := corev1.Container{
+		Name: "model-pull", Image: t.Image, ImagePullPolicy: t.ImagePullPolicy, Resources: t.Resources,
+		Args:            []string{"model", "pull", t.Source.Reference, "--models", modelsDir, "--expect", t.Model.ID + "@" + t.Model.Version},
+		SecurityContext: locked(),
+		VolumeMounts:    []corev1.VolumeMount{{Name: "models", MountPath: modelsDir}},
+		// What went wrong is in the pod's status.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+	if t.Model.Digest != "" {
+		c.Args = append(c.Args, "--digest", t.Model.Digest)
+	}
+	if t.Source.PlainHTTP {
+		c.Args = append(c.Args, "--plain-http")
+	}
+	if t.Source.PullSecret != "" {
+		c.Args = append(c.Args, "--registry-config", registryDir+"/config.json")
+		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "registry", MountPath: registryDir, ReadOnly: true})
+	}
+	return c
+}
+
+func locked() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
 }
 
 // RevisionService reaches one revision's pods; it exists before they have traffic, so

@@ -153,8 +153,9 @@ type ModelReference struct {
 // Source is where pods get models from.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'pvc' || has(self.claim)",message="source.type pvc needs source.claim"
+// +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'oci' || has(self.reference)",message="source.type oci needs source.reference"
 type Source struct {
-	// +kubebuilder:validation:Enum=image;pvc
+	// +kubebuilder:validation:Enum=image;pvc;oci
 	// +kubebuilder:default=image
 	// +optional
 	Type string `json:"type,omitempty"`
@@ -162,6 +163,17 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Claim string `json:"claim,omitempty"`
+	// Reference of a model in an OCI registry, <registry>/<repository>:<tag> or @<digest>.
+	// +kubebuilder:validation:MaxLength=512
+	// +optional
+	Reference string `json:"reference,omitempty"`
+	// PullSecret is a Secret of type kubernetes.io/dockerconfigjson for that registry.
+	// +kubebuilder:validation:MaxLength=253
+	// +optional
+	PullSecret string `json:"pullSecret,omitempty"`
+	// PlainHTTP speaks to the registry without TLS.
+	// +optional
+	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }
 
 // Autoscaling bounds the stable revision's replicas.

@@ -1,0 +1,275 @@
+// Package oci keeps models in OCI registries: each file of a model is a layer, named by
+// the annotation that ORAS and others use, so that any such client can fetch one, too.
+//
+// What a model is made of and whether it is sound is for the caller to say.
+package oci
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode"
+
+	specs "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/content"
+	"oras.land/oras-go/v2/content/memory"
+	"oras.land/oras-go/v2/errdef"
+	"oras.land/oras-go/v2/registry"
+	"oras.land/oras-go/v2/registry/remote"
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+	"oras.land/oras-go/v2/registry/remote/retry"
+)
+
+// The types of what is stored.
+const (
+	ArtifactType    = "application/vnd.pynomaly.model.v1"
+	FileType        = "application/vnd.pynomaly.model.file.v1"
+	AnnotationModel = "io.pynomaly.model.id"
+	// AnnotationContent is the digest of the model's contents, as hosts tell it.
+	AnnotationContent = "io.pynomaly.model.content-digest"
+)
+
+// Limits of what is pulled.
+const (
+	maxManifest = 4 << 20
+	maxFiles    = 1000
+	MaxBytes    = 4 << 30 // of all files
+)
+
+// Options say how a registry is reached.
+type Options struct {
+	PlainHTTP bool
+	UserAgent string
+	// Config is a docker configuration with credentials; empty: the usual one.
+	Config string
+}
+
+// ErrNotModel is of an artifact that is something else.
+var ErrNotModel = errors.New("it is no model")
+
+// Model is what is pushed and pulled.
+type Model struct {
+	ID, Version string
+	Digest      string // of its contents
+	Files       map[string][]byte
+}
+
+func repository(ref registry.Reference, o Options) (*remote.Repository, error) {
+	repo := &remote.Repository{Reference: ref, PlainHTTP: o.PlainHTTP}
+	var store credentials.Store
+	var err error
+	if o.Config != "" {
+		store, err = credentials.NewStore(o.Config, credentials.StoreOptions{})
+	} else {
+		store, err = credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the registry's credentials: %w", err)
+	}
+	repo.Client = &auth.Client{
+		Client: retry.DefaultClient, Cache: auth.NewCache(), Credential: credentials.Credential(store),
+		Header: map[string][]string{"User-Agent": {o.UserAgent}},
+	}
+	return repo, nil
+}
+
+func parse(reference string) (registry.Reference, error) {
+	ref, err := registry.ParseReference(reference)
+	if err != nil {
+		return ref, fmt.Errorf("%q is not <registry>/<repository>[:<tag>|@<digest>]: %w", reference, err)
+	}
+	return ref, nil
+}
+
+// Push stores a model under a reference, whose tag is the version unless it has one, and
+// returns the reference by digest. The same model has the same digest whenever it is
+// pushed.
+func Push(ctx context.Context, reference string, m *Model, o Options) (string, error) {
+	ref, err := parse(reference)
+	if err != nil {
+		return "", err
+	}
+	if ref.ValidateReferenceAsDigest() == nil {
+		return "", fmt.Errorf("%s is a digest: push to a tag", reference)
+	}
+	tag := ref.Reference
+	if tag == "" {
+		tag = strings.ReplaceAll(m.Version, "+", "_") // tags have no +
+	}
+	store := memory.New()
+	var layers []specs.Descriptor
+	for _, name := range sorted(m.Files) {
+		d, err := oras.PushBytes(ctx, store, FileType, m.Files[name])
+		if err != nil && !errors.Is(err, errdef.ErrAlreadyExists) { // two files may be the same
+			return "", fmt.Errorf("packing %s: %w", name, err)
+		}
+		d = content.NewDescriptorFromBytes(FileType, m.Files[name])
+		d.Annotations = map[string]string{specs.AnnotationTitle: name}
+		layers = append(layers, d)
+	}
+	d, err := oras.PackManifest(ctx, store, oras.PackManifestVersion1_1, ArtifactType, oras.PackManifestOptions{
+		Layers: layers, ManifestAnnotations: map[string]string{
+			specs.AnnotationCreated: "1970-01-01T00:00:00Z", // or each push would be another artifact
+			specs.AnnotationVersion: m.Version, AnnotationModel: m.ID, AnnotationContent: m.Digest,
+		},
+	})
+	if err != nil {
+		return "", fmt.Errorf("packing the model: %w", err)
+	}
+	if err := store.Tag(ctx, d, tag); err != nil {
+		return "", fmt.Errorf("packing the model: %w", err)
+	}
+	repo, err := repository(ref, o)
+	if err != nil {
+		return "", err
+	}
+	if _, err := oras.Copy(ctx, store, tag, repo, tag, oras.DefaultCopyOptions); err != nil {
+		return "", fmt.Errorf("pushing to %s: %w", reference, explain(err, o))
+	}
+	return fmt.Sprintf("%s/%s@%s", ref.Registry, ref.Repository, d.Digest), nil
+}
+
+// Pulled says what was fetched.
+type Pulled struct {
+	ID, Version string
+	Digest      string // of its contents, as whoever pushed it said
+	Reference   string // by digest
+}
+
+// Pull writes the files of a model into an empty directory. Whatever the registry says,
+// nothing is written outside of it, and each file has the digest that its manifest names.
+func Pull(ctx context.Context, reference, dir string, o Options) (*Pulled, error) {
+	ref, err := parse(reference)
+	if err != nil {
+		return nil, err
+	}
+	if ref.Reference == "" {
+		return nil, fmt.Errorf("%s names no version: add :<tag> or @<digest>", reference)
+	}
+	repo, err := repository(ref, o)
+	if err != nil {
+		return nil, err
+	}
+	d, err := repo.Resolve(ctx, ref.Reference)
+	if err != nil {
+		return nil, fmt.Errorf("resolving %s: %w", reference, explain(err, o))
+	}
+	if d.Size > maxManifest {
+		return nil, fmt.Errorf("%s: %w: its manifest has %d bytes", reference, ErrNotModel, d.Size)
+	}
+	text, err := content.FetchAll(ctx, repo, d)
+	if err != nil {
+		return nil, fmt.Errorf("fetching the manifest of %s: %w", reference, explain(err, o))
+	}
+	m, err := readManifest(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", reference, err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", dir, err)
+	}
+	defer root.Close()
+	for _, l := range m.Layers {
+		if err := fetch(ctx, repo, l, root); err != nil {
+			return nil, fmt.Errorf("fetching %s of %s: %w", l.Annotations[specs.AnnotationTitle], reference, explain(err, o))
+		}
+	}
+	return &Pulled{
+		ID: m.Annotations[AnnotationModel], Version: m.Annotations[specs.AnnotationVersion], Digest: m.Annotations[AnnotationContent],
+		Reference: fmt.Sprintf("%s/%s@%s", ref.Registry, ref.Repository, d.Digest),
+	}, nil
+}
+
+// validName holds for paths of files below a directory, in their shortest form.
+func validName(name string) bool {
+	odd := strings.ContainsFunc(name, func(r rune) bool { return r == '\\' || !unicode.IsPrint(r) })
+	return name != "." && len(name) <= 255 && !odd && filepath.IsLocal(filepath.FromSlash(name)) && path.Clean(name) == name
+}
+
+// readManifest checks a manifest before anything that it names is fetched.
+func readManifest(text []byte) (*specs.Manifest, error) {
+	var m specs.Manifest
+	if err := json.Unmarshal(text, &m); err != nil {
+		return nil, fmt.Errorf("%w: reading its manifest: %w", ErrNotModel, err)
+	}
+	if m.ArtifactType != ArtifactType {
+		return nil, fmt.Errorf("%w: its artifact type is %.80q, not %s", ErrNotModel, m.ArtifactType, ArtifactType)
+	}
+	if len(m.Layers) == 0 || len(m.Layers) > maxFiles {
+		return nil, fmt.Errorf("%w: it has %d files, not 1 to %d", ErrNotModel, len(m.Layers), maxFiles)
+	}
+	total, seen := int64(0), map[string]bool{}
+	for _, l := range m.Layers {
+		name := l.Annotations[specs.AnnotationTitle]
+		if !validName(name) {
+			return nil, fmt.Errorf("%w: a file is named %.80q", ErrNotModel, name)
+		}
+		if seen[name] {
+			return nil, fmt.Errorf("%w: it has two files %s", ErrNotModel, name)
+		}
+		seen[name] = true
+		if l.Size < 0 || l.Size > MaxBytes {
+			return nil, fmt.Errorf("%w: %s has %d bytes", ErrNotModel, name, l.Size)
+		}
+		if total += l.Size; total > MaxBytes {
+			return nil, fmt.Errorf("it has more than %d bytes", int64(MaxBytes))
+		}
+	}
+	return &m, nil
+}
+
+// fetch writes one file, and leaves none that is not what its digest says.
+func fetch(ctx context.Context, repo *remote.Repository, l specs.Descriptor, root *os.Root) (err error) {
+	name := filepath.FromSlash(l.Annotations[specs.AnnotationTitle])
+	body, err := repo.Fetch(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if err := root.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	v := content.NewVerifyReader(body, l)
+	if _, err := io.Copy(f, v); err != nil {
+		return err
+	}
+	if err := v.Verify(); err != nil {
+		return err
+	}
+	return f.Sync()
+}
+
+// explain adds what usually helps.
+func explain(err error, o Options) error {
+	switch {
+	case !o.PlainHTTP && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return fmt.Errorf("%w: the registry speaks plain HTTP: --plain-http allows that", err)
+	case errors.Is(err, auth.ErrBasicCredentialNotFound), strings.Contains(err.Error(), "credential required"), strings.Contains(err.Error(), "401"):
+		return fmt.Errorf("%w: log in with any tool that writes docker's config.json", err)
+	}
+	return err
+}
+
+func sorted(files map[string][]byte) []string {
+	out := make([]string, 0, len(files))
+	for name := range files {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
