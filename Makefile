@@ -19,7 +19,7 @@ LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -51,7 +51,7 @@ run: samples
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api
+test: test-build test-go test-meter test-python test-api test-chart
 
 # Everything builds, without cgo, too.
 test-build:
@@ -101,6 +101,13 @@ python: .python-plugin/.complete
 
 test-python: python
 	cd sdk/python && PYTHONPATH=. ../../.python-plugin/bin/python -m pytest --quiet
+
+# The Helm chart: linted, rendered, and the same as what the commands print.
+test-chart: $(BIN)/helm
+	$(GO) test -tags chart ./deployer/render
+
+$(BIN)/helm: tools/helm/go.mod
+	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
 # The protocol of process plugins: linted, and its code generated.
 proto:
@@ -168,19 +175,31 @@ clean:
 # network namespace of its own, which takes root; with it, that cluster is used: the image
 # must be there, and E2E_GATEWAY say where its Gateway answers.
 E2E_IMAGE := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
-E2E_RUN   ?= Test
+# The scenarios that every change must pass; the others are e2e-full's.
+E2E_RUN   ?= TestRollouts
+E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build
 	e2e/models.sh $(BIN)/e2e-models
 	$(GO) test -c -tags e2e -o $(BIN)/e2e.test ./e2e
 	@if [ -n "$$KUBECONFIG" ]; then \
-		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout 40m; \
+		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT); \
 	else \
 		(cd tools && $(GO) run ./image $(E2E_IMAGE) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
 		e2e/cluster.sh tools && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar && \
-		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout 40m); code=$$?; \
+		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT)); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi
+
+# Everything that a cluster of one node can show, and the table that is checked in.
+E2E_TABLE := $(CURDIR)/e2e/RESULTS.md
+
+e2e-full:
+	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(E2E_TABLE).new
+	E2E_TABLE=$(E2E_TABLE).new $(MAKE) e2e E2E_RUN=Test E2E_TIMEOUT=90m
+	printf '```\n' >> $(E2E_TABLE).new
+	cat e2e/notes.md >> $(E2E_TABLE).new
+	mv $(E2E_TABLE).new $(E2E_TABLE)
 
 # Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
 simulate:

@@ -36,6 +36,7 @@ type world struct {
 	binary, models, image, pull string
 	rate                        int
 	rows                        []row
+	notes                       []string // below the table
 }
 
 // row is one line of the table.
@@ -294,9 +295,17 @@ func (w *world) table(t *testing.T) {
 		fmt.Fprintf(tw, "%s\t%d\t%d\t%.0f\t%s\n", r.scenario, r.sent, r.lost, r.took.Seconds(), r.verdict)
 	}
 	_ = tw.Flush()
+	for _, n := range w.notes {
+		fmt.Fprintln(&b, n)
+	}
 	t.Log("\n" + b.String())
 	if file := os.Getenv("E2E_TABLE"); file != "" {
-		if err := os.WriteFile(file, b.Bytes(), 0o644); err != nil {
+		f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.Write(b.Bytes()); err != nil {
 			t.Error(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"slices"
@@ -94,7 +95,7 @@ func (l *load) run(ctx context.Context, rate int) {
 	slots := make(chan struct{}, maxPending)
 	var pending sync.WaitGroup
 	defer pending.Wait()
-	for n := 0; ; n++ {
+	for {
 		select {
 		case <-ctx.Done():
 			return
@@ -102,7 +103,9 @@ func (l *load) run(ctx context.Context, rate int) {
 		}
 		slots <- struct{}{}
 		pending.Go(func() {
-			l.ask(n % len(l.rows))
+			// In any order: a gateway that deals requests out in turn would else give each
+			// revision rows of its own.
+			l.ask(rand.IntN(len(l.rows)))
 			<-slots
 		})
 	}

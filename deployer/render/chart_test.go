@@ -1,0 +1,176 @@
+//go:build chart
+
+package render_test
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
+	"sigs.k8s.io/yaml"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+)
+
+const chart = "../../charts/pynomaly-runtime"
+
+// helm runs the one that make builds from its Go module.
+func helm(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	program, err := filepath.Abs("../../bin/helm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(program); err != nil {
+		t.Fatalf("there is no helm: run make test-chart: %v", err)
+	}
+	var out, errs bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+t.TempDir(), "HELM_CONFIG_HOME="+t.TempDir(), "HELM_DATA_HOME="+t.TempDir())
+	if err := cmd.Run(); err != nil {
+		return out.String(), fmt.Errorf("helm %s: %w: %s", strings.Join(args, " "), err, errs.String())
+	}
+	return out.String(), nil
+}
+
+// objects are documents by kind and name, without the label that says who manages them.
+func objects(t *testing.T, text string) map[string]map[string]any {
+	t.Helper()
+	out := map[string]map[string]any{}
+	d := k8syaml.NewYAMLReader(bufio.NewReader(strings.NewReader(text)))
+	for {
+		doc, err := d.Read()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var o map[string]any
+		if err := yaml.Unmarshal(doc, &o); err != nil {
+			t.Fatalf("%v in\n%s", err, doc)
+		}
+		if o == nil {
+			continue
+		}
+		m := o["metadata"].(map[string]any)
+		if l, ok := m["labels"].(map[string]any); ok {
+			delete(l, render.ManagedBy)
+		}
+		out[fmt.Sprint(o["kind"], " ", m["name"])] = o
+	}
+}
+
+func manifests[T runtime.Object](t *testing.T, all []T) string {
+	t.Helper()
+	var b bytes.Buffer
+	for _, o := range all {
+		if err := render.Manifest(&b, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+func same(t *testing.T, got, want string) {
+	t.Helper()
+	g, w := objects(t, got), objects(t, want)
+	for name, o := range w {
+		if !reflect.DeepEqual(o, g[name]) {
+			a, _ := yaml.Marshal(g[name])
+			b, _ := yaml.Marshal(o)
+			t.Errorf("%s is\n%s\nwant\n%s", name, a, b)
+		}
+	}
+	for name := range g {
+		if w[name] == nil {
+			t.Errorf("%s is not wanted", name)
+		}
+	}
+}
+
+// TestChart: the chart renders what `deploy render` and `deploy install` print.
+func TestChart(t *testing.T) {
+	system := render.System{Namespace: "sentinel-namespace", Image: "sentinel-image", ImagePullPolicy: "sentinel-pull", Replicas: 987654, Prometheus: "sentinel-prometheus"}
+	text := manifests(t, system.Objects()[1:]) // Helm makes the namespace
+	for _, r := range []struct{ from, to string }{
+		{"sentinel-namespace", "{{ .Release.Namespace }}"}, {"sentinel-image", "{{ .Values.image }}"}, {"sentinel-pull", "{{ .Values.imagePullPolicy }}"},
+		{"987654", "{{ .Values.controller.replicas }}"}, {render.ManagedBy + ": " + render.Manager, render.ManagedBy + ": {{ .Release.Service }}"},
+		{"        - --prometheus-url\n        - sentinel-prometheus\n", "        {{- with .Values.controller.prometheusURL }}\n        - --prometheus-url\n        - {{ . }}\n        {{- end }}\n"},
+	} {
+		if !strings.Contains(text, r.from) {
+			t.Fatalf("there is no %q in\n%s", r.from, text)
+		}
+		text = strings.ReplaceAll(text, r.from, r.to)
+	}
+	text = "{{- if .Values.controller.enabled }}\n" + text + "{{- end }}\n"
+	golden := map[string]string{chart + "/templates/controller.yaml": text}
+	crds, err := filepath.Glob("../v1alpha1/crds/*.yaml")
+	if err != nil || len(crds) == 0 {
+		t.Fatalf("%v, %v", crds, err)
+	}
+	for _, file := range crds {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden[chart+"/crds/"+filepath.Base(file)] = string(text)
+	}
+	for file, text := range golden {
+		if *update {
+			if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != text {
+			t.Errorf("%s is not up to date: run go test -tags chart ./deployer/render -update (%v)", file, err)
+		}
+	}
+	if out, err := helm(t, "lint", "--strict", chart); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+	render1 := func(namespace string, args ...string) string {
+		t.Helper()
+		out, err := helm(t, append([]string{"template", "x", chart, "--namespace", namespace}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	p := render.GuidePlain("pynomaly-runtime:0.1.0")
+	same(t, render1("pynomaly-production"), manifests(t, p.Objects()))
+	p.Name, p.Namespace, p.Environment, p.Image, p.Only, p.Replicas, p.MaxReplicas = "other", "models", "staging", "r.example.com/x:2", "cardio@1.0.0", 2, 0
+	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Storage, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", false
+	p.Gateway, p.Admit, p.Host = "infra/web", []string{"gateway"}, "x.example.com"
+	other := []string{
+		"--set", "server.name=other,server.environment=staging,image=r.example.com/x:2,server.only=cardio@1.0.0,server.replicas=2,server.autoscaling.enabled=false",
+		"--set", "server.resources.requests=null,server.resources.limits=null,server.logLevel=debug,server.workers=2,server.modelCacheSize=3,server.storage=1Gi,server.serviceMonitor=false",
+		"--set", "server.gateway.name=web,server.gateway.namespace=infra,server.admit={gateway},server.host=x.example.com",
+	}
+	same(t, render1("models", other...), manifests(t, p.Objects()))
+	p.Gateway, p.TLSSecret, p.Class, p.Annotations = "", "", "", map[string]string{"a.example.com/b": "c"}
+	other = append(other, "--set", "server.gateway.name=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
+	same(t, render1("models", other...), manifests(t, p.Objects()))
+	s := render.System{Namespace: "ops", Image: "r.example.com/x:2", ImagePullPolicy: corev1.PullAlways, Replicas: 3}
+	only := []string{"--set", "server.enabled=false,controller.enabled=true,controller.replicas=3,image=r.example.com/x:2,imagePullPolicy=Always"}
+	same(t, render1("ops", only...), manifests(t, s.Objects()[1:]))
+	s.Prometheus = "http://prometheus.monitoring:9090"
+	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090")...), manifests(t, s.Objects()[1:]))
+	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.storage=big"} {
+		if _, err := helm(t, "template", "x", chart, "--set", bad); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
+	}
+}
