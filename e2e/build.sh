@@ -1,11 +1,13 @@
 #!/bin/sh
-# Builds what a test cluster is made of, from Go modules alone: hyperkube, traefik or
-# pause into FILE. The first two take some minutes each the first time.
+# Builds what a test cluster is made of, from Go modules alone: hyperkube, traefik,
+# registry or pause into FILE. The first two take some minutes each the first time.
+# prometheus is Debian's, taken out of its package.
 set -eu
-what=${1:?usage: build.sh hyperkube|traefik|pause FILE}
-file=${2:?usage: build.sh hyperkube|traefik|pause FILE}
+what=${1:?usage: build.sh hyperkube|traefik|registry|prometheus|pause FILE}
+file=${2:?usage: build.sh hyperkube|traefik|registry|prometheus|pause FILE}
 kubernetes=1.34.2
 traefik=v3.6.12
+here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir -p "$(dirname "$file")"
@@ -69,6 +71,15 @@ traefik)
 	go mod tidy -e >/dev/null 2>&1 || true
 	go build -trimpath -ldflags '-s -w' -o "$file" github.com/traefik/traefik/v3/cmd/traefik
 	;;
+registry)
+	cd "$here/../tools/registry"
+	GOFLAGS= go build -trimpath -ldflags '-s -w' -o "$file" github.com/distribution/distribution/v3/cmd/registry
+	;;
+prometheus)
+	apt-get download prometheus >/dev/null 2>&1 || { apt-get update -qq && apt-get download prometheus >/dev/null 2>&1; }
+	dpkg-deb -x prometheus_*.deb .
+	install usr/bin/prometheus "$file"
+	;;
 pause)
 	cat >main.go <<-'EOF'
 		// Command pause holds a pod's namespaces until it is told to end.
@@ -97,7 +108,7 @@ pause)
 	tar -cf "$file" manifest.json config.json layer.tar
 	;;
 *)
-	echo "build.sh: $what is none of hyperkube, traefik, pause" >&2
+	echo "build.sh: $what is none of hyperkube, traefik, registry, prometheus, pause" >&2
 	exit 2
 	;;
 esac

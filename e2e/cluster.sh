@@ -41,10 +41,12 @@ tools() {
 	for name in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
 		ln -sf hyperkube "$bin/$name"
 	done
+	[ -x "$bin/registry" ] || "$here/build.sh" registry "$bin/registry"
+	[ -x "$bin/prometheus" ] || "$here/build.sh" prometheus "$bin/prometheus"
 	[ -f "$state/pause.tar" ] || "$here/build.sh" pause "$state/pause.tar"
 }
 
-inside() { nsenter --net="/run/netns/$net" "$@"; }
+inside() { E2E_BIN=$bin nsenter --net="/run/netns/$net" "$@"; }
 
 daemon() { # name command...
 	local name=$1

@@ -54,7 +54,7 @@ func TestMore(t *testing.T) {
 		good := w.deploy(t, "1.1.0", "--strategy", "rolling")
 		w.follow(t, good, v1alpha1.Deployed, long)
 		w.follow(t, again, v1alpha1.Superseded, long)
-		if n := most(); n > 4+2 { // a surge of one, and one that is being drained
+		if n := most(); n > 4+2 { // a surge of one, and one that is just being deleted
 			t.Errorf("there were up to %d pods; 4 are asked for, and a surge of one", n)
 		} else {
 			t.Logf("up to %d pods at once", n)

@@ -220,6 +220,14 @@ func (s *Server) ready(c *fiber.Ctx) error {
 		out.Ready = true
 	default:
 		out.Reason = "the models found at start are still being loaded"
+		if all, err := s.registry.List(""); err == nil {
+			for _, st := range all {
+				if st.State == runtime.StateFailed && st.Error != nil {
+					out.Reason = fmt.Sprintf("%s@%s was not loaded: %v", st.ID, st.Version, st.Error)
+					break
+				}
+			}
+		}
 	}
 	if s.draining.Load() {
 		out = api.Ready{Reason: "the host is shutting down"}

@@ -30,6 +30,7 @@ func controllerCommand(s streams) *cobra.Command {
 				return err
 			}
 			o.Config.UserAgent = "pynomaly-controller/" + version
+			o.Library = base
 			o.Log, o.Audit = logs.Named(base, "controller"), logs.Named(base, "audit")
 			o.Figures = controller.Hosts{Client: controller.HostClient()}
 			if prometheus != "" {

@@ -73,7 +73,7 @@ func Commands(o Options) []*cobra.Command {
 	a := &app{Options: o}
 	all := []*cobra.Command{
 		a.deploy(), a.list(), a.status(), a.rollback(), a.promote(), a.approve(), a.environments(),
-		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(), a.render(),
+		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(), a.render(), a.backup(), a.restore(),
 	}
 	for _, c := range all {
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")

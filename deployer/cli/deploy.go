@@ -160,7 +160,8 @@ func withoutAttempt(t v1alpha1.RevisionTemplate) v1alpha1.RevisionTemplate {
 	return t
 }
 
-// unused is an attempt at the template that no earlier deployment was.
+// unused is an attempt at the template that no earlier deployment was; what serves is
+// not tried again: asking for it undoes a rollout that is going on.
 func unused(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) (int32, error) {
 	var list v1alpha1.ModelRevisionList
 	if err := c.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}); err != nil {
@@ -169,6 +170,9 @@ func unused(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) 
 	next := int32(0)
 	for i := range list.Items {
 		if t := list.Items[i].Spec.Template; equality.Semantic.DeepEqual(withoutAttempt(t), withoutAttempt(md.Spec.Template)) {
+			if list.Items[i].Spec.Hash == md.Status.Stable {
+				return t.Attempt, nil
+			}
 			next = max(next, t.Attempt+1)
 		}
 	}

@@ -32,6 +32,8 @@ type Figures interface {
 	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
 	// Digest asks it for that of a model's contents.
 	Digest(ctx context.Context, address, model, version string) (string, error)
+	// Waits asks it what it waits for; empty: it is ready.
+	Waits(ctx context.Context, address string) (string, error)
 	// Samples asks it for rows that it has scored.
 	Samples(ctx context.Context, address, model, version, token string) (*api.Samples, error)
 	// Replay lets it score rows without counting them.
@@ -68,6 +70,25 @@ func (h Hosts) Digest(ctx context.Context, address, model, version string) (stri
 		}
 	}
 	return "", fmt.Errorf("%s serves no %s@%s", address, model, version)
+}
+
+// Waits implements Figures.
+func (h Hosts) Waits(ctx context.Context, address string) (string, error) {
+	u := url.URL{Scheme: "http", Host: address, Path: "/ready"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", fmt.Errorf("asking %s: %w", address, err)
+	}
+	resp, err := h.Client.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("asking a host: %w", err)
+	}
+	defer resp.Body.Close()
+	var r api.Ready
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxStats)).Decode(&r); err != nil {
+		return "", fmt.Errorf("reading the answer of %s: %w", address, err)
+	}
+	return r.Reason, nil
 }
 
 // Samples implements Figures.

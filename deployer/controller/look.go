@@ -149,6 +149,36 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
+// slow is how long a container runs before it is asked why it is not ready.
+const slow = 3 * time.Second
+
+// explain asks a pod that runs and does not get ready for the reason.
+func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
+	rev, ok := s.world.Revisions[hash]
+	if !ok || rev.Problem != "" || rev.Ready == rev.Pods {
+		return
+	}
+	for i := range s.pods[hash] {
+		p := &s.pods[hash][i]
+		if isReady(p) || p.Status.PodIP == "" || len(p.Status.ContainerStatuses) == 0 {
+			continue
+		}
+		if c := p.Status.ContainerStatuses[0].State.Running; c == nil || r.Now().Sub(c.StartedAt.Time) < slow {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		reason, err := r.Figures.Waits(ctx, hostOf(p))
+		cancel()
+		if err != nil {
+			r.Log.Debug("a host does not say what it waits for", "pod", p.Name, "error", err)
+			continue
+		}
+		rev.Problem = reason
+		s.world.Revisions[hash] = rev
+		return
+	}
+}
+
 // problemOf says what a pod waits for.
 func problemOf(p *corev1.Pod) string {
 	for _, c := range p.Status.Conditions {

@@ -73,6 +73,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	if err != nil {
 		return 0, err
 	}
+	r.explain(ctx, seen, revision.Spec.Hash)
 	plan := strategy.Next(seen.world)
 	if plan.Status.Update == plan.Status.Stable {
 		r.Comparisons.forget(md.UID)

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -53,6 +54,7 @@ type Options struct {
 	Prometheus     Requests // nil: hosts are asked
 	Now            func() time.Time
 	Log            *slog.Logger
+	Library        *slog.Logger // of controller-runtime and client-go
 	Audit          *slog.Logger
 }
 
@@ -73,8 +75,9 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	log := logr.FromSlogHandler(o.Log.Handler())
+	log := logr.FromSlogHandler(o.Library.Handler())
 	ctrl.SetLogger(log)
+	klog.SetLogger(log)
 	grace := 10 * time.Second
 	// Only what carries the deployer's label is kept in memory, and of pods no more than
 	// is looked at.

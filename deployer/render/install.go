@@ -25,11 +25,12 @@ type System struct {
 	Environments    bool   // the usual three, too
 }
 
-const controllerName = "pynomaly-controller"
+// ControllerName is that of the controller's objects.
+const ControllerName = "pynomaly-controller"
 
 // User is the account that the controller acts as.
 func (s System) User() string {
-	return "system:serviceaccount:" + s.Namespace + ":" + controllerName
+	return "system:serviceaccount:" + s.Namespace + ":" + ControllerName
 }
 
 func typed(kind, version string) metav1.TypeMeta {
@@ -37,7 +38,7 @@ func typed(kind, version string) metav1.TypeMeta {
 }
 
 func (s System) meta(name string, namespaced bool) metav1.ObjectMeta {
-	m := metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/name": controllerName, ManagedBy: Manager}}
+	m := metav1.ObjectMeta{Name: name, Labels: map[string]string{"app.kubernetes.io/name": ControllerName, ManagedBy: Manager}}
 	if namespaced {
 		m.Namespace = s.Namespace
 	}
@@ -69,13 +70,13 @@ func (s System) roles() []client.Object {
 	rbac := rbacv1.SchemeGroupVersion.String()
 	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
 	look := []string{"get", "list", "watch"}
-	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: controllerName, Namespace: s.Namespace}}
+	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: ControllerName, Namespace: s.Namespace}}
 	rule := func(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
 		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
 	}
 	return []client.Object{
-		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: s.meta(controllerName, true)},
-		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta(controllerName, false), Rules: []rbacv1.PolicyRule{
+		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: s.meta(ControllerName, true)},
+		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta(ControllerName, false), Rules: []rbacv1.PolicyRule{
 			rule(v1alpha1.Group, look, "modeldeployments", "modelapprovals", "environments"),
 			rule(v1alpha1.Group, []string{"update", "patch"}, "modeldeployments/status", "modelrevisions/status", "modeldeployments/finalizers"),
 			rule(v1alpha1.Group, all, "modelrevisions"),
@@ -85,15 +86,15 @@ func (s System) roles() []client.Object {
 			rule("", look, "pods"), rule("discovery.k8s.io", look, "endpointslices"), rule("", []string{"create", "patch"}, "events"),
 		}},
 		&rbacv1.ClusterRoleBinding{
-			TypeMeta: typed("ClusterRoleBinding", rbac), ObjectMeta: s.meta(controllerName, false), Subjects: subject,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: controllerName},
+			TypeMeta: typed("ClusterRoleBinding", rbac), ObjectMeta: s.meta(ControllerName, false), Subjects: subject,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: ControllerName},
 		},
-		&rbacv1.Role{TypeMeta: typed("Role", rbac), ObjectMeta: s.meta(controllerName, true), Rules: []rbacv1.PolicyRule{
+		&rbacv1.Role{TypeMeta: typed("Role", rbac), ObjectMeta: s.meta(ControllerName, true), Rules: []rbacv1.PolicyRule{
 			rule("coordination.k8s.io", []string{"get", "create", "update"}, "leases"),
 		}},
 		&rbacv1.RoleBinding{
-			TypeMeta: typed("RoleBinding", rbac), ObjectMeta: s.meta(controllerName, true), Subjects: subject,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: controllerName},
+			TypeMeta: typed("RoleBinding", rbac), ObjectMeta: s.meta(ControllerName, true), Subjects: subject,
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: ControllerName},
 		},
 		// For people: bind them to these.
 		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta("pynomaly-deployer", false), Rules: []rbacv1.PolicyRule{
@@ -144,19 +145,30 @@ func (s System) policies() []client.Object {
 		rule{me + " == '" + s.User() + "'", "ModelRevisions are records: the controller alone writes them"})...)
 }
 
+// PolicyBindings put the policies of requests, approvals and records into force.
+func (s System) PolicyBindings() []client.Object {
+	var out []client.Object
+	for _, o := range s.policies() {
+		if b, ok := o.(*admissionv1.ValidatingAdmissionPolicyBinding); ok {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
 func (s System) deployment() *appsv1.Deployment {
 	probe := func(path string) *corev1.Probe {
 		return &corev1.Probe{ProbeHandler: corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("health")}}}
 	}
-	labels := map[string]string{"app.kubernetes.io/name": controllerName}
+	labels := map[string]string{"app.kubernetes.io/name": ControllerName}
 	return &appsv1.Deployment{
-		TypeMeta: typed("Deployment", "apps/v1"), ObjectMeta: s.meta(controllerName, true),
+		TypeMeta: typed("Deployment", "apps/v1"), ObjectMeta: s.meta(ControllerName, true),
 		Spec: appsv1.DeploymentSpec{
 			Replicas: ptr(s.Replicas), Selector: &metav1.LabelSelector{MatchLabels: labels},
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{
-					ServiceAccountName: controllerName, EnableServiceLinks: ptr(false),
+					ServiceAccountName: ControllerName, EnableServiceLinks: ptr(false),
 					SecurityContext: &corev1.PodSecurityContext{
 						RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 					},

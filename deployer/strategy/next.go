@@ -63,7 +63,8 @@ func (m *machine) begin() {
 		m.outcome(before, v1alpha1.Superseded)
 	}
 	old, keep := m.ro.Old, m.ro.KeepUntil
-	if before != "" && before != m.st.Stable && m.Revisions[before].Desired > 0 { // its requests are still under way
+	had := m.Weights[before] > 0 || m.ro.Aborted == before
+	if before != "" && before != m.st.Stable && m.Revisions[before].Desired > 0 && had { // its requests are still under way
 		until := metav1.NewTime(m.Now.Add(drain(m.Spec.Strategy)))
 		if old != m.Update {
 			old, keep = before, &until

@@ -1,0 +1,170 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// node is this machine as pods see it.
+func node() string { return env("E2E_NODE", "192.0.2.20") }
+
+// start runs a program of the cluster's until the test ends, or stop is called.
+func start(t *testing.T, url, name string, args ...string) (stop func()) {
+	t.Helper()
+	program := filepath.Join(env("E2E_BIN", "/var/tmp/pynomaly-e2e/bin"), name)
+	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(program, args...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = append(os.Environ(), "OTEL_TRACES_EXPORTER=none"), log, log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := false
+	stop = func() {
+		if !ended {
+			ended = true
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+			_ = cmd.Wait()
+		}
+	}
+	t.Cleanup(func() {
+		stop()
+		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
+			t.Logf("%s said: %.3000s", name, text)
+		}
+	})
+	for range 300 {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			return stop
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	t.Fatalf("%s does not answer at %s", name, url)
+	return nil
+}
+
+// TestDelivery: pods pull the model from a registry, and do not start with another one.
+func TestDelivery(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "registry.yml")
+	text := fmt.Sprintf("version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %q}}\nhttp: {addr: \"0.0.0.0:5000\"}\n", filepath.Join(dir, "stored"))
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := start(t, "http://127.0.0.1:5000/v2/", "registry", "serve", config)
+	references := map[string]string{}
+	for _, version := range []string{"1.0.0", "1.1.0", "2.1.0"} {
+		// 2.1.0 is stored as it is: what is wrong with it shows when it is loaded.
+		out, err := exec.Command(w.binary, "model", "push", filepath.Join(w.models, model, version), node()+":5000/models/ecod", "--plain-http").Output()
+		if err != nil && version != "2.1.0" {
+			t.Fatalf("pushing %s: %v: %s", version, err, out)
+		}
+		references[version] = strings.TrimSpace(string(out))
+	}
+	oci := func(reference string) []string {
+		return []string{"--models-oci", reference, "--models-oci-plain-http"}
+	}
+	w.scenario(t, "models from an OCI registry", 2, func(t *testing.T, l *load) {
+		w.follow(t, w.deploy(t, "1.1.0", append(oci(references["1.1.0"]), "--strategy", "canary", "--steps", "20:2s")...), v1alpha1.Deployed, long)
+		wrong := w.deploy(t, "1.2.0", append(oci(references["1.1.0"]), "--strategy", "rolling")...)
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(15 * time.Second) })
+		w.follow(t, wrong, v1alpha1.Failed, long)
+		if m := w.revision(t, wrong).Status.Message; !strings.Contains(m, "is ecod-c@1.1.0, not ecod-c@1.2.0") {
+			t.Errorf("it failed with %q", m)
+		}
+		stop()
+		gone := w.deploy(t, "1.0.0", append(oci(references["1.0.0"]), "--strategy", "rolling")...)
+		w.follow(t, gone, v1alpha1.Failed, long)
+		if m := w.revision(t, gone).Status.Message; !strings.Contains(m, "model-pull") {
+			t.Errorf("it failed with %q", m)
+		}
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = nil })
+	})
+	// What comes after has its models in the image again.
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Template.Source = v1alpha1.Source{Type: "image"} })
+}
+
+// TestPrometheus: the gates take requests and latency from a Prometheus, and hold a
+// rollout up when that is gone.
+func TestPrometheus(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+	dir := t.TempDir()
+	config := filepath.Join(dir, "prometheus.yml")
+	text := fmt.Sprintf(`
+global: {scrape_interval: 2s}
+scrape_configs:
+  - job_name: pods
+    kubernetes_sd_configs: [{role: pod, kubeconfig_file: %q, namespaces: {names: [%s]}}]
+    relabel_configs:
+      - {source_labels: [__meta_kubernetes_pod_container_port_name], regex: http, action: keep}
+      - {source_labels: [__meta_kubernetes_namespace], target_label: namespace}
+      - {source_labels: [__meta_kubernetes_pod_name], target_label: pod}
+`, os.Getenv("KUBECONFIG"), namespace)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stop := start(t, "http://127.0.0.1:9091/-/ready", "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=0.0.0.0:9091")
+	install := func(args ...string) {
+		w.run(t, 0, append([]string{"install", "--image", w.image, "--image-pull-policy", w.pull}, args...)...)
+		w.eventually(t, 2*time.Minute, "the controllers are the new ones", func() bool {
+			var d appsv1.Deployment
+			w.get(t, client.ObjectKey{Namespace: "pynomaly-system", Name: "pynomaly-controller"}, &d)
+			return d.Status.ObservedGeneration == d.Generation && d.Status.UpdatedReplicas == 2 && d.Status.Replicas == 2 && d.Status.ReadyReplicas == 2
+		})
+	}
+	install("--prometheus-url", "http://"+node()+":9091")
+	defer install()
+	w.scenario(t, "gates ask Prometheus", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "20:5s")
+		w.follow(t, id, v1alpha1.Deployed, long)
+		var ok bool
+		for _, e := range w.events(t) {
+			ok = ok || strings.Contains(e, "latency: Pass")
+		}
+		if !ok {
+			t.Error("latency was not judged")
+		}
+	})
+	w.scenario(t, "19 Prometheus is down: no pass", 2, func(t *testing.T, l *load) {
+		stop()
+		id := w.deploy(t, "1.2.0", "--strategy", "canary", "--steps", "20:1s")
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(20 * time.Second) })
+		defer w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = nil })
+		w.follow(t, id, v1alpha1.Failed, long)
+		if m := w.revision(t, id).Status.Message; !strings.Contains(m, "asking Prometheus") {
+			t.Errorf("it failed with %q", m)
+		}
+	})
+}
+
+// events are the messages of the deployment's.
+func (w *world) events(t *testing.T) []string {
+	t.Helper()
+	out, err := exec.CommandContext(context.Background(), "kubectl", "-n", namespace, "get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Split(string(out), "\n")
+}
