@@ -186,7 +186,7 @@ e2e: onnxruntime build
 		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT); \
 	else \
 		(cd tools && $(GO) run ./image $(E2E_IMAGE) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
-		e2e/cluster.sh tools && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar && \
+		e2e/cluster.sh tools && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar pynomaly-runtime:e2e registry.example.com/pynomaly-runtime:0.1.0 && \
 		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT)); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi

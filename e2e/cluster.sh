@@ -6,7 +6,8 @@
 #   cluster.sh tools            installs Debian's packages and builds what is missing
 #   cluster.sh up | down
 #   cluster.sh exec COMMAND...  runs something in its network, with KUBECONFIG set
-#   cluster.sh load IMAGE.tar   gives the node an image
+#   cluster.sh load IMAGE.tar [NAME OTHER-NAME]
+#                               gives the node an image, under another name, too
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -186,7 +187,10 @@ up() {
 	inside kubectl get nodes
 }
 
-load() { ctr -a "$state/containerd.sock" -n k8s.io images import "$1" >/dev/null; }
+load() { # archive [name other-name]
+	ctr -a "$state/containerd.sock" -n k8s.io images import "$1" >/dev/null
+	[ $# -lt 3 ] || ctr -a "$state/containerd.sock" -n k8s.io images tag --force "docker.io/library/$2" "$3" >/dev/null
+}
 
 down() {
 	# Pods end before what runs them does, so that no mount or namespace is left.
@@ -225,7 +229,7 @@ command=${1:-}
 shift || true
 case $command in
 tools | up | down) "$command" ;;
-load) load "$1" ;;
+load) load "$@" ;;
 exec) inside "$@" ;;
 *)
 	grep '^#  ' "$0" >&2

@@ -55,8 +55,8 @@ func env(name, other string) string {
 	return other
 }
 
-// open connects to the cluster and installs the deployer.
-func open(t *testing.T) *world {
+// connect finds the cluster.
+func connect(t *testing.T) *world {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
 	if err != nil {
@@ -80,6 +80,13 @@ func open(t *testing.T) *world {
 			t.Fatalf("E2E_RATE: %v", err)
 		}
 	}
+	return w
+}
+
+// open connects to the cluster and installs the deployer.
+func open(t *testing.T) *world {
+	t.Helper()
+	w := connect(t)
 	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
 	for _, name := range []string{"development", "staging", "production"} {
 		var e v1alpha1.Environment
