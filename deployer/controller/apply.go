@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,6 +39,9 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		if err := r.serve(ctx, md, seen, hash, templates, n, plan); err != nil {
 			return err
 		}
+	}
+	if err := r.preview(ctx, md, seen, plan); err != nil {
+		return err
 	}
 	for hash, d := range seen.deployments {
 		_, planned := plan.Replicas[hash]
@@ -85,18 +89,38 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		}
 		seen.deployments[hash] = changed
 	}
-	want := render.RevisionService(md, hash)
-	if s := seen.services[want.Name]; s == nil {
+	return r.reach(ctx, md, seen, render.RevisionService(md, hash))
+}
+
+// reach makes a Service select what it should.
+func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, want *corev1.Service) error {
+	s := seen.services[want.Name]
+	if s == nil {
 		if err := r.create(ctx, md, want); err != nil {
 			return err
 		}
 		seen.services[want.Name] = want
-	} else if !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) {
-		changed := s.DeepCopy()
-		changed.Spec.Selector = want.Spec.Selector
-		if err := r.Update(ctx, changed); err != nil {
-			return fmt.Errorf("writing Service %s: %w", s.Name, err)
-		}
+		return nil
+	}
+	if equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) {
+		return nil
+	}
+	changed := s.DeepCopy()
+	changed.Spec.Selector = want.Spec.Selector
+	if err := r.Update(ctx, changed); err != nil {
+		return fmt.Errorf("writing Service %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// preview keeps the Service that reaches what is being rolled out.
+func (r *Reconciler) preview(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
+	s := &plan.Status
+	if _, planned := plan.Replicas[s.Update]; planned && s.Stable != "" && s.Update != s.Stable {
+		return r.reach(ctx, md, seen, render.PreviewService(md, s.Update))
+	}
+	if old := seen.services[render.PreviewName(md)]; old != nil {
+		return r.delete(ctx, old)
 	}
 	return nil
 }

@@ -205,7 +205,17 @@ func TestReconcile(t *testing.T) {
 	if err := b.Update(t.Context(), md); err != nil {
 		t.Fatal(err)
 	}
+	if err := b.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	var preview corev1.Service
+	if b.get("cardio-preview", &preview); preview.Spec.Selector[render.LabelRevision] == first || preview.Spec.Selector[render.LabelRevision] == "" {
+		t.Errorf("the preview selects %v", preview.Spec.Selector)
+	}
 	md = b.settle()
+	if err := b.Get(t.Context(), client.ObjectKey{Namespace: ns, Name: "cardio-preview"}, &preview); client.IgnoreNotFound(err) != nil || err == nil {
+		t.Errorf("the preview is there yet: %v", err)
+	}
 	var ds appsv1.DeploymentList
 	if err := b.List(t.Context(), &ds); err != nil || len(ds.Items) != 1 || md.Status.Stable == first || md.Status.Number != 2 {
 		t.Errorf("%d Deployments, %+v, %v", len(ds.Items), md.Status, err)

@@ -180,6 +180,15 @@ func RevisionService(md *v1alpha1.ModelDeployment, hash string) *corev1.Service 
 	return service(md, RevisionName(md, hash), hash, selector(md, hash))
 }
 
+// PreviewName is that of the Service which reaches the revision that is being rolled
+// out, whatever its name.
+func PreviewName(md *v1alpha1.ModelDeployment) string { return md.Name + "-preview" }
+
+// PreviewService is there while a rollout is under way.
+func PreviewService(md *v1alpha1.ModelDeployment, hash string) *corev1.Service {
+	return service(md, PreviewName(md), "", selector(md, hash))
+}
+
 // Service reaches the pods that have traffic: of one revision, or of all where several
 // share it.
 func Service(md *v1alpha1.ModelDeployment, weights map[string]int32) *corev1.Service {
