@@ -5,7 +5,6 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,10 +53,10 @@ func TestMore(t *testing.T) {
 		good := w.deploy(t, "1.1.0", "--strategy", "rolling")
 		w.follow(t, good, v1alpha1.Deployed, long)
 		w.follow(t, again, v1alpha1.Superseded, long)
-		if n := most(); n > 4+2 { // a surge of one, and one that is just being deleted
-			t.Errorf("there were up to %d pods; 4 are asked for, and a surge of one", n)
-		} else {
-			t.Logf("up to %d pods at once", n)
+		n, which := most()
+		t.Logf("up to %d pods at once: %s", n, which)
+		if n > 4+2 { // a surge of one, and one that is just being deleted
+			t.Error("4 are asked for, and a surge of one")
 		}
 	})
 	w.scenario(t, "10 undone in the middle of a canary", 2, func(t *testing.T, l *load) {
@@ -199,23 +198,31 @@ func (w *world) desired(t *testing.T, hash string) int32 {
 	return *d.Spec.Replicas
 }
 
-// watchPods notes the most pods there are that are not ending.
-func (w *world) watchPods(t *testing.T) func() int {
+// watchPods notes the most pods there are that are not ending, and of which revisions.
+func (w *world) watchPods(t *testing.T) func() (int, string) {
 	ctx, cancel := context.WithCancel(context.Background())
-	var most atomic.Int64
+	most, which := 0, ""
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			var all corev1.PodList
 			if w.List(ctx, &all, client.InNamespace(namespace)) == nil {
-				n := len(slices.DeleteFunc(all.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil }))
-				most.Store(max(most.Load(), int64(n)))
+				n, of := 0, map[string]int{}
+				for _, p := range all.Items {
+					if p.DeletionTimestamp == nil {
+						n++
+						of[p.Labels[v1alpha1.Group+"/revision"]]++
+					}
+				}
+				if n > most {
+					most, which = n, fmt.Sprint(time.Now().Format("15:04:05.0"), " ", of)
+				}
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
 	t.Cleanup(func() { cancel(); wg.Wait() })
-	return func() int { cancel(); wg.Wait(); return int(most.Load()) }
+	return func() (int, string) { cancel(); wg.Wait(); return most, which }
 }
 
 // TestLoad rolls out and back again under a heavier load until enough requests were sent

@@ -161,7 +161,7 @@ func (b *bench) cluster() {
 		}}}
 		for n := range *d.Spec.Replicas {
 			p := &corev1.Pod{
-				ObjectMeta: metav1.ObjectMeta{Name: d.Name + "-" + string(rune('a'+n)), Namespace: ns, Labels: d.Spec.Template.Labels},
+				ObjectMeta: metav1.ObjectMeta{Name: d.Name + "-" + string('a'+n), Namespace: ns, Labels: d.Spec.Template.Labels},
 				Status:     corev1.PodStatus{PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(b.now)}}},
 			}
 			must(b.Create(ctx, p))

@@ -108,11 +108,10 @@ func Push(ctx context.Context, reference string, m *Model, o Options) (string, e
 	store := memory.New()
 	var layers []specs.Descriptor
 	for _, name := range sorted(m.Files) {
-		d, err := oras.PushBytes(ctx, store, FileType, m.Files[name])
-		if err != nil && !errors.Is(err, errdef.ErrAlreadyExists) { // two files may be the same
+		if _, err := oras.PushBytes(ctx, store, FileType, m.Files[name]); err != nil && !errors.Is(err, errdef.ErrAlreadyExists) { // two files may be the same
 			return "", fmt.Errorf("packing %s: %w", name, err)
 		}
-		d = content.NewDescriptorFromBytes(FileType, m.Files[name])
+		d := content.NewDescriptorFromBytes(FileType, m.Files[name])
 		d.Annotations = map[string]string{specs.AnnotationTitle: name}
 		layers = append(layers, d)
 	}

@@ -22,7 +22,7 @@ var registry = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "registry")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", file, "github.com/distribution/distribution/v3/cmd/registry")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", file, "github.com/distribution/distribution/v3/cmd/registry") //nolint:gosec // file is a temporary one
 	cmd.Dir, cmd.Env = filepath.Join(Root(), "tools", "registry"), append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the registry: %w: %s", err, out)
@@ -72,7 +72,7 @@ func Registry(t testing.TB, dir, htpasswd string) string {
 		}
 	})
 	for range 600 {
-		resp, err := http.Get("http://" + address + "/v2/") //nolint:noctx,gosec // it is on this machine
+		resp, err := http.Get("http://" + address + "/v2/") //nolint:noctx // it is on this machine
 		if err == nil {
 			_ = resp.Body.Close()
 			return address
