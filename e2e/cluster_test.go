@@ -155,7 +155,14 @@ func (w *world) deploy(t *testing.T, version string, args ...string) string {
 // follow waits for the end of a deployment, and wants it to end so.
 func (w *world) follow(t *testing.T, id, phase string, within time.Duration) {
 	t.Helper()
-	w.eventually(t, within, id+" is "+phase, func() bool { return w.phase(t, id) == phase })
+	w.eventually(t, within, id+" is "+phase, func() bool {
+		r := w.revision(t, id)
+		ended := r.Status.Phase == v1alpha1.Failed || r.Status.Phase == v1alpha1.RolledBack
+		if ended && (phase == v1alpha1.Deployed || phase == v1alpha1.Paused) {
+			t.Fatalf("%s is %s: %s", id, r.Status.Phase, r.Status.Message)
+		}
+		return r.Status.Phase == phase
+	})
 }
 
 func (w *world) phase(t *testing.T, id string) string {

@@ -83,11 +83,11 @@ func TestMore(t *testing.T) {
 	})
 	w.scenario(t, "15 a deadline passes while it is paused", 2, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "20:1s:pause")
-		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(5 * time.Second) })
+		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(15 * time.Second) })
 		defer w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = nil })
 		w.follow(t, id, v1alpha1.Paused, long)
 		paused := time.Now()
-		w.eventually(t, time.Minute, "twice the deadline has passed", func() bool { return time.Since(paused) > 10*time.Second })
+		w.eventually(t, time.Minute, "twice the deadline has passed", func() bool { return time.Since(paused) > 30*time.Second })
 		if p := w.phase(t, id); p != v1alpha1.Paused {
 			t.Errorf("%s is %s", id, p)
 		}
