@@ -3,6 +3,7 @@ package strategy
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -72,7 +73,11 @@ func (m *machine) roll() {
 		m.say(StatePaused, v1alpha1.Paused, "%s: paused%s", where, because(m.Spec.Reason))
 		m.after(5 * time.Second)
 	case gated && (m.Gate == Broken || m.Gate == NotRun):
-		m.waiting(StateGating, where+": no figures for the gates"+because(m.GateSays))
+		text := where + ": no figures for the gates" + because(m.GateSays)
+		if m.Gate == NotRun && strings.HasPrefix(m.World.Status.Message, text) {
+			text = m.World.Status.Message // which says why there were none the last time
+		}
+		m.waiting(StateGating, text)
 	case held < at.hold && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more", where, (at.hold - held).Round(time.Second))
 		m.after(min(at.hold-held, 5*time.Second))
