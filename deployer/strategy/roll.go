@@ -109,14 +109,19 @@ func (m *machine) need(at step) int32 {
 }
 
 // shrink plans fewer pods for the stable revision of a rolling rollout: without those
-// that the new one's share, as it is and as it will be, has made idle.
+// that the new one's share, as it is and as it will be, has made idle. Until the gateway
+// has taken the share there are no fewer than before.
 func (m *machine) shrink() {
-	if m.Spec.Strategy.Type != v1alpha1.Rolling || m.rollback() || !m.Acked || m.Stable == 0 {
+	if m.Spec.Strategy.Type != v1alpha1.Rolling || m.rollback() || m.Stable == 0 {
 		return
 	}
 	gone := min(m.plan.Weights[m.Update], m.Weights[m.Update])
 	idle := min(m.Stable*gone/100, m.Revisions[m.Update].Endpoints)
-	m.plan.Replicas[m.st.Stable] = max(1, m.Stable-idle)
+	n := max(1, m.Stable-idle)
+	if !m.Acked {
+		n = max(n, min(m.Stable, m.Revisions[m.st.Stable].Desired))
+	}
+	m.plan.Replicas[m.st.Stable] = n
 }
 
 // where names the present step.

@@ -11,7 +11,7 @@ import (
 // than a rolling rollout may.
 func TestSurge(t *testing.T) {
 	c := cluster(t, v1alpha1.Rolling, 4)
-	c.Start = 5 * time.Second
+	c.Start, c.Ack = 5*time.Second, 3*time.Second
 	c.Broken["b"], c.Broken["c"], c.Broken["d"] = true, true, true
 	most := 0
 	count := func() {
