@@ -163,7 +163,12 @@ type Samples struct {
 	ProcessStartTime time.Time `json:"process_start_time"`
 	Threshold        *float64  `json:"threshold,omitempty"`
 	Total            uint64    `json:"total"`
-	Rows             []Sample  `json:"rows"`
+	// Next is what to ask for the rows after these with, as after.
+	Next uint64   `json:"next"`
+	Rows []Sample `json:"rows"`
+	// NotKept says why there never are any, of a model whose rows are not scored by
+	// themselves.
+	NotKept string `json:"not_kept,omitempty"`
 }
 
 // Sample is one row as it was sent, and the oriented score that was answered.

@@ -6,10 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -138,10 +141,13 @@ func TestPrometheus(t *testing.T) {
 		w.follow(t, id, v1alpha1.Deployed, long)
 		var ok bool
 		for _, e := range w.events(t) {
-			ok = ok || strings.Contains(e, "latency: Pass")
+			ok = ok || strings.Contains(e, id+": latency: Pass")
 		}
 		if !ok {
 			t.Error("latency was not judged")
+		}
+		if n := asked(t); n < 3 {
+			t.Errorf("Prometheus answered %d queries", n)
 		}
 	})
 	w.scenario(t, "19 Prometheus is down: no pass", 2, func(t *testing.T, l *load) {
@@ -154,6 +160,29 @@ func TestPrometheus(t *testing.T) {
 			t.Errorf("it failed with %q", m)
 		}
 	})
+}
+
+// asked is how many queries Prometheus has answered.
+func asked(t *testing.T) int {
+	t.Helper()
+	resp, err := http.Get("http://127.0.0.1:9091/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`prometheus_http_requests_total\{code="200",handler="/api/v1/query"\} (\d+)`).FindSubmatch(text)
+	if m == nil {
+		return 0
+	}
+	n, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // discover writes a file of the pods there are, again and again until the test ends.

@@ -77,10 +77,13 @@ func TestQuickStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := w.sh(t, dir, block(t, "deployer.md", "quick"), nil)
-	for _, want := range []string{"ecod-c-staging-1", "ecod-c-staging-2", "ecod-c-production-1", `"status": "deployed"`, "rolled_back"} {
+	for _, want := range []string{"ecod-c-staging-1", "ecod-c-staging-2", "ecod-c-production-1", `"status": "deployed"`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("there is no %q", want)
 		}
+	}
+	if s := w.run(t, 0, "status", "ecod-c-staging-2"); !strings.Contains(s, v1alpha1.RolledBack) {
+		t.Errorf("after the rollback: %s", s)
 	}
 	t.Log(out)
 	w.wipe(t)
@@ -190,9 +193,12 @@ func (w *world) lost(t *testing.T) {
 	// What went before can come back, and the policies are in force again.
 	id := fmt.Sprintf("%s-development-%d", model, was.Status.Number)
 	w.run(t, 0, "rollback", id, "--wait")
-	r := w.revision(t, id)
-	r.Status.Phase, r.Annotations = v1alpha1.Deployed, map[string]string{"a": "b"}
-	w.eventually(t, time.Minute, "records are the controller's again", func() bool { return w.Update(context.Background(), r) != nil })
+	w.eventually(t, time.Minute, "records are the controller's again", func() bool {
+		r := w.revision(t, id)
+		r.Annotations = map[string]string{"a": "b"}
+		err := w.Update(context.Background(), r)
+		return err != nil && strings.Contains(err.Error(), "the controller alone writes them")
+	})
 }
 
 func (w *world) revisions(t *testing.T) []v1alpha1.ModelRevision {

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,8 @@ func (s *sampler) due(now time.Time) bool {
 
 // keep remembers a row, a JSON value that is copied.
 func (s *sampler) keep(m *runtime.Model, now time.Time, row []byte, score float64) {
-	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
+	// A row may have members that were passed over unread, NaN among them.
+	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) || !json.Valid(row) {
 		return
 	}
 	key := m.ID() + "@" + m.Version()
@@ -92,28 +94,45 @@ func (s *sampler) drop() {
 	delete(s.rings, oldest)
 }
 
-// of lists a version's rows, the oldest first, and how many were kept in all.
-func (s *sampler) of(m *runtime.Model) ([]api.Sample, uint64) {
+// of lists a version's rows, the oldest first and at most so many, without the first
+// that were kept; how many were kept in all; and how many of them lie before the next.
+func (s *sampler) of(m *runtime.Model, after uint64, most int) (rows []api.Sample, total, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.rings[m.ID()+"@"+m.Version()]
 	if r == nil {
-		return []api.Sample{}, 0
+		return []api.Sample{}, 0, 0
 	}
-	at := r.at % len(r.rows)
-	return append(append([]api.Sample{}, r.rows[at:]...), r.rows[:at]...), r.total
+	first := r.total - uint64(len(r.rows)) // of those that are there yet
+	from := min(max(after, first), r.total)
+	rows = make([]api.Sample, min(r.total-from, uint64(most)))
+	for i := range rows {
+		rows[i] = r.rows[(uint64(r.at%len(r.rows))+from-first+uint64(i))%uint64(len(r.rows))]
+	}
+	return rows, r.total, from + uint64(len(rows))
+}
+
+// notKept says why no rows of a model are kept, or replayed to it.
+func notKept(m *runtime.Model) string {
+	switch {
+	case m.Manifest.Stateful:
+		return "it keeps a state, which replayed rows would change"
+	case m.Manifest.BatchDependent:
+		return "its scores depend on the other rows of a call"
+	}
+	return ""
 }
 
 // sampleRow keeps the row of a single request, now and then.
 func (s *Server) sampleRow(r *request, m *runtime.Model, now time.Time, score float64) {
-	if !m.Manifest.Stateful && s.sampler.due(now) {
+	if s.sampler.size > 0 && notKept(m) == "" && s.sampler.due(now) {
 		s.sampler.keep(m, now, r.data, score)
 	}
 }
 
 // sampleBatch keeps one row of a batch whose rows all were scored, now and then.
 func (s *Server) sampleBatch(r *request, m *runtime.Model, now time.Time, scores []float64) {
-	if len(scores) != r.rows.Total() || m.Manifest.Stateful || !s.sampler.due(now) {
+	if s.sampler.size == 0 || len(scores) != r.rows.Total() || notKept(m) != "" || !s.sampler.due(now) {
 		return
 	}
 	n := int(s.sampler.turn.Add(1) % uint64(min(len(scores), sampleAmong)))
@@ -175,8 +194,31 @@ func (s *Server) getSamples(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	rows, total := s.sampler.of(m)
-	return s.json(c, api.Samples{ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Rows: rows})
+	after, err := queryNumber(c, "after", 0)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	limit, err := queryNumber(c, "limit", maxBatchSize)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	rows, total, next := s.sampler.of(m, after, int(min(limit, maxBatchSize)))
+	return s.json(c, api.Samples{
+		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: notKept(m),
+	})
+}
+
+// queryNumber reads a whole number from the query.
+func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
+	text := c.Context().QueryArgs().Peek(name)
+	if text == nil {
+		return other, nil
+	}
+	n, err := strconv.ParseUint(string(text), 10, 63)
+	if err != nil {
+		return 0, api.NewProblem(api.ValidationError, name, "must be a whole number, 0 or more")
+	}
+	return n, nil
 }
 
 // replay answers POST /api/v1/models/{id}/samples: rows are scored and counted nowhere.
@@ -198,8 +240,8 @@ func (s *Server) replay(c *fiber.Ctx) error {
 	m := r.lease.Model()
 	late := false
 	defer func() { r.release(late) }()
-	if m.Manifest.Stateful {
-		return s.fail(c, m, api.NewProblem(api.Conflict, "", "%s keeps a state, which replayed rows would change", id))
+	if why := notKept(m); why != "" {
+		return s.fail(c, nil, api.NewProblem(api.Conflict, "", "rows are not replayed to %s: %s", id, why))
 	}
 	out := make([]float64, r.rows.Batch().Rows())
 	failed, err := m.Replay(ctx, r.rows.Batch(), defaultBatchSize, out)

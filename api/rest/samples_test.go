@@ -81,6 +81,16 @@ func TestSamples(t *testing.T) {
 	if got.Total != 7 || len(got.Rows) != 4 || got.Version != "1.0.0" || got.Threshold == nil {
 		t.Fatalf("%+v", got)
 	}
+	var page api.Samples
+	asked(t, http.MethodGet, samples+"?after=4&limit=2", "secret", nil, 200, &page)
+	if len(page.Rows) != 2 || page.Next != 6 || string(page.Rows[0].Data) != string(got.Rows[1].Data) || got.Next != 7 {
+		t.Errorf("after the fourth: %+v", page)
+	}
+	asked(t, http.MethodGet, samples+"?after=7", "secret", nil, 200, &page)
+	if len(page.Rows) != 0 || page.Next != 7 {
+		t.Errorf("after the last: %+v", page)
+	}
+	asked(t, http.MethodGet, samples+"?after=-1", "secret", nil, 400, nil)
 	var rows []json.RawMessage
 	for i, r := range got.Rows {
 		if s, ok := scores[string(r.Data)]; !ok || s != r.Score {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -109,11 +110,11 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 	if err := os.MkdirAll(models, 0o755); err != nil { //nolint:gosec // what serves models may be another user
 		return "", nil, fmt.Errorf("making the models directory: %w", err)
 	}
-	temp, err := os.MkdirTemp(models, ".pull-") // no id begins so: hosts pass it over
+	temp, done, err := pullDir(models)
 	if err != nil {
 		return "", nil, fmt.Errorf("making a directory to pull into: %w", err)
 	}
-	defer os.RemoveAll(temp)
+	defer done()
 	dir := filepath.Join(temp, "model")
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // what serves models may be another user
 		return "", nil, fmt.Errorf("making a directory to pull into: %w", err)
@@ -121,6 +122,9 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 	pulled, err := oci.Pull(ctx, reference, dir, o)
 	if err != nil {
 		return "", nil, err
+	}
+	if _, err := os.Stat(filepath.Join(dir, manifest.FileName)); err != nil {
+		return "", nil, fmt.Errorf("%s has no %s at its top", reference, manifest.FileName)
 	}
 	all, err := host.Find(dir)
 	if err != nil {
@@ -150,4 +154,37 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
 	}
 	return place, c, nil
+}
+
+const pullPrefix = ".pull-" // no id begins so: hosts pass it over
+
+// pullDir makes a directory to pull into, and removes those of pulls that were killed:
+// one that goes on holds a lock on its own.
+func pullDir(models string) (dir string, done func(), err error) {
+	old, err := filepath.Glob(filepath.Join(models, pullPrefix+"*"))
+	if err != nil {
+		return "", nil, err
+	}
+	for _, name := range old {
+		if f, err := os.Open(name); err == nil {
+			if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+				_ = os.RemoveAll(name) // it is tidied up the next time, else
+			}
+			_ = f.Close()
+		}
+	}
+	if dir, err = os.MkdirTemp(models, pullPrefix); err != nil {
+		return "", nil, err
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return "", nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return "", nil, errors.Join(err, f.Close(), os.RemoveAll(dir))
+	}
+	return dir, func() {
+		_ = os.RemoveAll(dir) // it is tidied up the next time, else
+		_ = f.Close()
+	}, nil
 }

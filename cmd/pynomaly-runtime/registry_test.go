@@ -37,6 +37,9 @@ func TestRegistry(t *testing.T) {
 	}
 	for _, tag := range []string{repo + ":1.0.0", repo + ":stable", reference} {
 		dir := t.TempDir()
+		if err := os.MkdirAll(filepath.Join(dir, ".pull-killed", "model"), 0o750); err != nil { // goes
+			t.Fatal(err)
+		}
 		out, err := pull(dir, tag, "--expect", "ecod-c@1.0.0")
 		if err != nil {
 			t.Fatal(err)

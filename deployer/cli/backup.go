@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -140,22 +142,8 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 	if err != nil {
 		return err
 	}
-	replicas, err := a.scaleController(ctx, c, s.Namespace, 0)
-	if err != nil {
-		return err
-	}
-	// Whatever happens, the controller and the policies come back.
+	// The policies come back whatever happens.
 	back := context.WithoutCancel(ctx)
-	defer func() {
-		_, scaled := a.scaleController(back, c, s.Namespace, replicas)
-		err = errors.Join(err, scaled)
-	}()
-	bindings := s.PolicyBindings()
-	for _, b := range bindings {
-		if err := c.Delete(ctx, b); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("suspending the policy %s: %w", b.GetName(), err)
-		}
-	}
 	defer func() {
 		for _, b := range s.PolicyBindings() {
 			if e := c.Create(back, b); e != nil && !apierrors.IsAlreadyExists(e) {
@@ -163,7 +151,23 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 			}
 		}
 	}()
-	return a.putBack(ctx, c, objects)
+	if err := a.stopController(ctx, c, s.Namespace); err != nil {
+		return stopped(err)
+	}
+	for _, b := range s.PolicyBindings() {
+		if err := c.Delete(ctx, b); client.IgnoreNotFound(err) != nil {
+			return stopped(fmt.Errorf("suspending the policy %s: %w", b.GetName(), err))
+		}
+	}
+	// A controller that finds half of what there was would roll it out as if it were new.
+	if err := a.putBack(ctx, c, objects); err != nil {
+		return stopped(err)
+	}
+	return a.startController(ctx, c, s.Namespace)
+}
+
+func stopped(err error) error {
+	return fmt.Errorf("%w: the controller is stopped until all is there: repeat the command, which goes on where it ended; `deploy install` starts the controller as it is", err)
 }
 
 // putBack makes what is missing.
@@ -178,8 +182,13 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[strin
 	for _, kind := range backedUp() {
 		for _, u := range objects[kind] {
 			if kind == "ModelRevision" {
-				if err := own(ctx, c, u); err != nil {
+				owned, err := own(ctx, c, u)
+				if err != nil {
 					return err
+				}
+				if !owned { // it was made while the backup was
+					fmt.Fprintf(a.Out, "ModelRevision %s/%s: left out, since its ModelDeployment is not in the backup\n", u.GetNamespace(), u.GetName())
+					continue
 				}
 			}
 			if err := a.putOne(ctx, c, u); err != nil {
@@ -190,14 +199,20 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[strin
 	return a.tokens(ctx, c)
 }
 
-// own makes a record that of the deployment which has its name.
-func own(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {
+// own makes a record that of the deployment which has its name; false: there is none.
+func own(ctx context.Context, c client.Client, u *unstructured.Unstructured) (bool, error) {
 	var md v1alpha1.ModelDeployment
 	key := client.ObjectKey{Namespace: u.GetNamespace(), Name: u.GetLabels()[render.LabelDeployment]}
 	if err := c.Get(ctx, key, &md); err != nil {
-		return fmt.Errorf("reading the ModelDeployment that owns %s: %w", u.GetName(), err)
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("reading the ModelDeployment that owns %s: %w", u.GetName(), err)
 	}
-	return ctrlutil.SetControllerReference(&md, u, c.Scheme())
+	if err := ctrlutil.SetControllerReference(&md, u, c.Scheme()); err != nil {
+		return false, fmt.Errorf("owning %s: %w", u.GetName(), err)
+	}
+	return true, nil
 }
 
 // patience is how long the API server may take to notice that policies are suspended.
@@ -205,14 +220,22 @@ const patience = 30 * time.Second
 
 func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {
 	what := u.GetKind() + " " + u.GetNamespace() + "/" + u.GetName()
-	status, has := u.Object["status"]
+	status, has := u.Object["status"].(map[string]any)
 	delete(u.Object, "status")
+	said := "restored"
 	until := a.Now().Add(patience)
 	for {
 		err := c.Create(ctx, u)
 		if apierrors.IsAlreadyExists(err) {
-			fmt.Fprintf(a.Out, "%s: there already\n", what)
-			return nil
+			there := u.DeepCopy()
+			if err := c.Get(ctx, client.ObjectKeyFromObject(u), there); err != nil {
+				return fmt.Errorf("reading %s: %w", what, err)
+			}
+			u, said = there, "there already"
+			if s, ok := u.Object["status"].(map[string]any); ok && len(s) > 0 {
+				has = false // it has one of its own
+			}
+			break
 		}
 		if err == nil {
 			break
@@ -226,46 +249,81 @@ func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstr
 		case <-time.After(500 * time.Millisecond):
 		}
 	}
-	if has && u.GetKind() != "Environment" {
+	if has && (u.GetKind() == "ModelDeployment" || u.GetKind() == "ModelRevision") {
+		if rollout, ok := status["rollout"].(map[string]any); ok {
+			// What was under way begins its present state anew: the time between does not count.
+			for _, since := range []string{"since", "heldSince", "pausedSince", "pausedFor"} {
+				delete(rollout, since)
+			}
+		}
 		u.Object["status"] = status
-		if err := c.Status().Update(ctx, u); err != nil && !apierrors.IsNotFound(err) { // approvals have none
+		if err := c.Status().Update(ctx, u); err != nil {
 			return fmt.Errorf("restoring the status of %s: %w", what, err)
 		}
 	}
-	_, err := fmt.Fprintf(a.Out, "%s: restored\n", what)
+	_, err := fmt.Fprintf(a.Out, "%s: %s\n", what, said)
 	return err
 }
 
-// scaleController sets how many controllers there should be, waits until that many are,
-// and returns how many there were.
-func (a *app) scaleController(ctx context.Context, c client.WithWatch, namespace string, replicas int32) (before int32, err error) {
+// annotationReplicas remembers how many controllers there were before a restore.
+const annotationReplicas = v1alpha1.Group + "/replicas"
+
+// stopController ends all controllers and waits until they have.
+func (a *app) stopController(ctx context.Context, c client.WithWatch, namespace string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: render.ControllerName}
 	var d appsv1.Deployment
 	if err := c.Get(ctx, key, &d); err != nil {
-		return 0, fmt.Errorf("reading the controller's Deployment: run `deploy install` first: %w", err)
+		return fmt.Errorf("reading the controller's Deployment: run `deploy install` first: %w", err)
 	}
-	before = 1
-	if d.Spec.Replicas != nil {
-		before = *d.Spec.Replicas
-	}
-	d.Spec.Replicas = &replicas
-	if err := c.Update(ctx, &d); err != nil {
-		return before, fmt.Errorf("scaling the controller: %w", err)
+	if n := d.Spec.Replicas; n != nil && *n > 0 {
+		if d.Annotations == nil {
+			d.Annotations = map[string]string{}
+		}
+		d.Annotations[annotationReplicas] = strconv.Itoa(int(*n))
+		*n = 0
+		if err := c.Update(ctx, &d); err != nil {
+			return fmt.Errorf("stopping the controller: %w", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for {
 		var pods corev1.PodList
 		if err := c.List(ctx, &pods, client.InNamespace(namespace), client.MatchingLabels{"app.kubernetes.io/name": render.ControllerName}); err != nil {
-			return before, fmt.Errorf("listing the controllers: %w", err)
+			return fmt.Errorf("listing the controllers: %w", err)
 		}
-		if replicas > 0 || len(pods.Items) == 0 {
-			return before, nil
+		if !slices.ContainsFunc(pods.Items, func(p corev1.Pod) bool {
+			return p.Status.Phase != corev1.PodFailed && p.Status.Phase != corev1.PodSucceeded
+		}) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return before, fmt.Errorf("waiting for the controllers to end: %w", ctx.Err())
+			return fmt.Errorf("waiting for the controllers to end: %w", ctx.Err())
 		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// startController brings back as many as there were.
+func (a *app) startController(ctx context.Context, c client.WithWatch, namespace string) error {
+	key := client.ObjectKey{Namespace: namespace, Name: render.ControllerName}
+	for {
+		var d appsv1.Deployment
+		if err := c.Get(ctx, key, &d); err != nil {
+			return fmt.Errorf("reading the controller's Deployment: %w", err)
+		}
+		n, err := strconv.ParseInt(d.Annotations[annotationReplicas], 10, 32)
+		if err != nil || n < 1 {
+			n = 1
+		}
+		replicas := int32(n)
+		d.Spec.Replicas = &replicas
+		delete(d.Annotations, annotationReplicas)
+		if err := c.Update(ctx, &d); err == nil {
+			return nil
+		} else if !apierrors.IsConflict(err) {
+			return fmt.Errorf("starting the controller: `deploy install` does that, too: %w", err)
 		}
 	}
 }

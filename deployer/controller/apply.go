@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -40,9 +41,6 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 			return err
 		}
 	}
-	if err := r.preview(ctx, md, seen, plan); err != nil {
-		return err
-	}
 	for hash, d := range seen.deployments {
 		_, planned := plan.Replicas[hash]
 		if leaving := len(plan.Weights) > 0 && seen.world.Weights[hash] > 0; planned || leaving {
@@ -57,7 +55,7 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 			}
 		}
 	}
-	return nil
+	return r.preview(ctx, md, seen, plan)
 }
 
 func (r *Reconciler) delete(ctx context.Context, o client.Object) error {
@@ -117,7 +115,12 @@ func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, se
 func (r *Reconciler) preview(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
 	s := &plan.Status
 	if _, planned := plan.Replicas[s.Update]; planned && s.Stable != "" && s.Update != s.Stable {
-		return r.reach(ctx, md, seen, render.PreviewService(md, s.Update))
+		err := r.reach(ctx, md, seen, render.PreviewService(md, s.Update))
+		if apierrors.IsAlreadyExists(err) { // a model may have that very name
+			r.Log.Warn("there is no preview: its name is taken", "service", render.PreviewName(md), "namespace", md.Namespace)
+			return nil
+		}
+		return err
 	}
 	if old := seen.services[render.PreviewName(md)]; old != nil {
 		return r.delete(ctx, old)

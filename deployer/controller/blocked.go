@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -27,6 +28,9 @@ func (r *Reconciler) blocked(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		return "", fmt.Errorf("reading the Environment: %w", err)
 	case env.Spec.Namespace != md.Namespace:
 		return fmt.Sprintf("deployments to %s belong in namespace %s, not %s", env.Name, env.Spec.Namespace, md.Namespace), nil
+	}
+	if s := revision.Spec.Template.Source.PullSecret; s != "" && !slices.Contains(env.Spec.PullSecrets, s) {
+		return fmt.Sprintf("deployments to %s may not use the Secret %s: its Environment names those that they may in pullSecrets", env.Name, s), nil
 	}
 	m := revision.Spec.Template.Model
 	if env.Spec.PromotesFrom != "" {

@@ -34,9 +34,10 @@ type Figures interface {
 	Digest(ctx context.Context, address, model, version string) (string, error)
 	// Waits asks it what it waits for; empty: it is ready.
 	Waits(ctx context.Context, address string) (string, error)
-	// Samples asks it for rows that it has scored.
-	Samples(ctx context.Context, address, model, version, token string) (*api.Samples, error)
-	// Replay lets it score rows without counting them.
+	// Samples asks it for at most so many rows that it has scored, after others.
+	Samples(ctx context.Context, address, model, version, token string, after uint64, most int) (*api.Samples, error)
+	// Replay lets it score rows without counting them; errNotReplayed: it is no model for
+	// that.
 	Replay(ctx context.Context, address, model, version, token string, rows []api.Sample) (*api.Replayed, error)
 }
 
@@ -45,7 +46,7 @@ type Hosts struct{ Client *http.Client }
 
 const (
 	maxStats   = 1 << 20
-	maxSamples = 32 << 20
+	maxSamples = 4 << 20 // of one page
 )
 
 // Stats implements Figures.
@@ -92,9 +93,10 @@ func (h Hosts) Waits(ctx context.Context, address string) (string, error) {
 }
 
 // Samples implements Figures.
-func (h Hosts) Samples(ctx context.Context, address, model, version, token string) (*api.Samples, error) {
+func (h Hosts) Samples(ctx context.Context, address, model, version, token string, after uint64, most int) (*api.Samples, error) {
 	var s api.Samples
-	if err := h.get(ctx, address, "/api/v1/models/"+model+"/samples", url.Values{"version": {version}}, token, &s); err != nil {
+	query := url.Values{"version": {version}, "after": {strconv.FormatUint(after, 10)}, "limit": {strconv.Itoa(most)}}
+	if err := h.get(ctx, address, "/api/v1/models/"+model+"/samples", query, token, &s); err != nil {
 		return nil, err
 	}
 	return &s, nil
@@ -153,6 +155,9 @@ func (h Hosts) do(req *http.Request, token string, into any) error {
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
+	if resp.StatusCode == http.StatusConflict && req.Method == http.MethodPost {
+		return fmt.Errorf("%w: %.200s", errNotReplayed, text)
+	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("asking %s: %s: %.200s", req.URL.String(), resp.Status, text)
 	}
@@ -195,6 +200,7 @@ type comparison struct {
 	sides          map[string]*gate.Tracker
 	look           gate.Look
 	began          time.Time
+	waits          bool // the new revision has had no traffic yet
 	shadow         shadow
 	requests       map[string]gate.Sample // of Prometheus
 	verdicts       []gate.Verdict
@@ -213,15 +219,20 @@ func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *compariso
 	if k := c.all[md.UID]; k != nil && k.update == s.Update && k.stable == s.Stable {
 		return k
 	}
-	began := now
-	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // both are never asked at the same time
-		began = time.Time{}
-	}
-	k := &comparison{update: s.Update, stable: s.Stable, began: now, sides: map[string]*gate.Tracker{
-		s.Update: gate.NewTracker(now), s.Stable: gate.NewTracker(began),
-	}}
+	k := &comparison{update: s.Update, stable: s.Stable}
+	k.restart(md, now)
 	c.all[md.UID] = k
 	return k
+}
+
+// restart begins to count now.
+func (k *comparison) restart(md *v1alpha1.ModelDeployment, now time.Time) {
+	before := now
+	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // both are never asked at the same time
+		before = time.Time{}
+	}
+	k.began, k.waits = now, false
+	k.sides = map[string]*gate.Tracker{k.update: gate.NewTracker(now), k.stable: gate.NewTracker(before)}
 }
 
 // forget drops what is remembered of a deployment that is gone or done.
@@ -248,9 +259,13 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	var failed error
 	replayed := r.shadow(ctx, md, seen, k, all)
 	if w.Weights[k.update] == 0 { // without traffic there is nothing else to compare
+		k.waits = true
 		w.Gate, w.GateSays = gateOf(gate.Together(replayed))
 		r.tell(md, seen, replayed)
 		return
+	}
+	if k.waits {
+		k.restart(md, r.Now())
 	}
 	for hash, side := range k.sides {
 		pods, err := r.ask(ctx, md.Spec.Template.Model.ID, versions[hash], seen.pods[hash])
@@ -263,14 +278,12 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		}
 	}
 	if failed != nil {
-		w.Gate, w.GateSays = strategy.Broken, failed.Error()
-		r.tell(md, seen, []gate.Verdict{{Gate: "figures", Result: gate.Error, Message: failed.Error()}})
+		r.without(md, seen, replayed, "figures", failed)
 		return
 	}
 	if r.Prometheus != nil {
 		if err := r.observed(ctx, md, k); err != nil {
-			w.Gate, w.GateSays = strategy.Broken, err.Error()
-			r.tell(md, seen, []gate.Verdict{{Gate: "prometheus", Result: gate.Error, Message: err.Error()}})
+			r.without(md, seen, replayed, "prometheus", err)
 			return
 		}
 	}
@@ -284,6 +297,13 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	verdicts := append(slices.Clone(k.verdicts), replayed...)
 	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))
+	r.tell(md, seen, verdicts)
+}
+
+// without is said where there are no figures; what replayed rows have shown holds.
+func (r *Reconciler) without(md *v1alpha1.ModelDeployment, seen *sight, replayed []gate.Verdict, what string, err error) {
+	verdicts := append(slices.Clone(replayed), gate.Verdict{Gate: what, Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())})
+	seen.world.Gate, seen.world.GateSays = gateOf(gate.Together(verdicts))
 	r.tell(md, seen, verdicts)
 }
 

@@ -38,7 +38,7 @@ func TestHosts(t *testing.T) {
 	if why, err := hosts.Waits(ctx, address); err != nil || why != "" {
 		t.Errorf("%q, %v", why, err)
 	}
-	samples, err := hosts.Samples(ctx, address, "pima", "1.0.0", "secret")
+	samples, err := hosts.Samples(ctx, address, "pima", "1.0.0", "secret", 0, 10)
 	if err != nil || len(samples.Rows) != 1 {
 		t.Fatalf("%+v, %v", samples, err)
 	}
@@ -49,7 +49,7 @@ func TestHosts(t *testing.T) {
 	for name, ask := range map[string]func() error{
 		"no such model":   func() error { _, err := hosts.Stats(ctx, address, "none", "1.0.0"); return err },
 		"no such version": func() error { _, err := hosts.Digest(ctx, address, "pima", "2.0.0"); return err },
-		"the wrong token": func() error { _, err := hosts.Samples(ctx, address, "pima", "1.0.0", "other"); return err },
+		"the wrong token": func() error { _, err := hosts.Samples(ctx, address, "pima", "1.0.0", "other", 0, 10); return err },
 		"no rows": func() error {
 			_, err := hosts.Replay(ctx, address, "pima", "1.0.0", "secret", []api.Sample{})
 			return err

@@ -150,22 +150,28 @@ func isReady(p *corev1.Pod) bool {
 }
 
 // slow is how long a container runs before it is asked why it is not ready.
-const slow = 3 * time.Second
+const (
+	slow      = 3 * time.Second
+	mostAsked = 2
+)
 
-// explain asks a pod that runs and does not get ready for the reason.
+// explain asks a pod that runs and does not get ready for the reason; of a lost node's
+// pods not all, since none of them answers.
 func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 	rev, ok := s.world.Revisions[hash]
 	if !ok || rev.Problem != "" || rev.Ready == rev.Pods {
 		return
 	}
+	asked := 0
 	for i := range s.pods[hash] {
 		p := &s.pods[hash][i]
-		if isReady(p) || p.Status.PodIP == "" || len(p.Status.ContainerStatuses) == 0 {
+		if asked == mostAsked || isReady(p) || p.Status.PodIP == "" || len(p.Status.ContainerStatuses) == 0 {
 			continue
 		}
 		if c := p.Status.ContainerStatuses[0].State.Running; c == nil || r.Now().Sub(c.StartedAt.Time) < slow {
 			continue
 		}
+		asked++
 		ctx, cancel := context.WithTimeout(ctx, time.Second)
 		reason, err := r.Figures.Waits(ctx, hostOf(p))
 		cancel()
@@ -173,7 +179,7 @@ func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 			r.Log.Debug("a host does not say what it waits for", "pod", p.Name, "error", err)
 			continue
 		}
-		rev.Problem = reason
+		rev.Problem = fmt.Sprintf("%.300s", reason)
 		s.world.Revisions[hash] = rev
 		return
 	}
@@ -187,6 +193,9 @@ func problemOf(p *corev1.Pod) string {
 		}
 	}
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
+		if t := c.State.Terminated; t != nil && t.ExitCode == 0 {
+			continue // it has done what it is for
+		}
 		if t := c.LastTerminationState.Terminated; t != nil && t.ExitCode != 0 && t.Message != "" {
 			return fmt.Sprintf("%s: %.300s", c.Name, strings.TrimSpace(t.Message))
 		}

@@ -51,13 +51,18 @@ func (p *Prometheus) Since(ctx context.Context, namespace, pods, id string, span
 	}
 	var s gate.Sample
 	var err error
-	if s.Requests, err = p.number(ctx, "sum("+series("model_predictions_total")+")"); err != nil {
+	// A pod may be scraped through several Services.
+	var known bool
+	if s.Requests, known, err = p.number(ctx, "sum(max by (pod, version) ("+series("model_predictions_total")+"))"); err != nil {
 		return s, err
 	}
-	if s.Errors, err = p.number(ctx, "sum("+series("model_errors_total")+")"); err != nil {
+	if !known {
+		return s, fmt.Errorf("asking Prometheus: it has no model_predictions_total of pods %s-.* in namespace %s: do its series have the labels namespace and pod?", pods, namespace)
+	}
+	if s.Errors, _, err = p.number(ctx, "sum(max by (pod, version, error_type) ("+series("model_errors_total")+"))"); err != nil {
 		return s, err
 	}
-	s.Durations, err = p.histogram(ctx, "sum by (le) ("+series("model_prediction_duration_seconds_bucket")+")")
+	s.Durations, err = p.histogram(ctx, "sum by (le) (max by (pod, version, le) ("+series("model_prediction_duration_seconds_bucket")+"))")
 	return s, err
 }
 
@@ -73,12 +78,12 @@ func (p *Prometheus) query(ctx context.Context, text string) (model.Vector, erro
 	return out, nil
 }
 
-func (p *Prometheus) number(ctx context.Context, text string) (int64, error) {
+func (p *Prometheus) number(ctx context.Context, text string) (n int64, known bool, err error) {
 	v, err := p.query(ctx, text)
 	if err != nil || len(v) == 0 {
-		return 0, err
+		return 0, false, err
 	}
-	return int64(math.Round(float64(v[0].Value))), nil
+	return int64(math.Round(float64(v[0].Value))), true, nil
 }
 
 // histogram turns cumulative counts into those of each bin.
@@ -122,11 +127,20 @@ func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment,
 	return nil
 }
 
-// sum is what a side has counted, its requests where Prometheus is asked for them.
+// sum is what a side has counted. Of requests, errors and durations it is what Prometheus
+// knows of, where that is more: it remembers pods that are gone, and hosts know what was
+// not scraped twice yet.
 func (k *comparison) sum(hash string) gate.Sample {
 	s := k.sides[hash].Sum()
-	if p, ok := k.requests[hash]; ok {
-		s.Requests, s.Errors, s.Durations = p.Requests, p.Errors, p.Durations
+	p, ok := k.requests[hash]
+	if !ok {
+		return s
+	}
+	if p.Requests+p.Errors > s.Requests+s.Errors {
+		s.Requests, s.Errors = p.Requests, p.Errors
+	}
+	if gate.Total(p.Durations) > gate.Total(s.Durations) {
+		s.Durations = p.Durations
 	}
 	return s
 }

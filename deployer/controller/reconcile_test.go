@@ -38,7 +38,7 @@ func (silent) Stats(context.Context, string, string, string) (*api.Stats, error)
 }
 func (silent) Digest(context.Context, string, string, string) (string, error) { return "", errSilent }
 func (s silent) Waits(context.Context, string) (string, error)                { return s.waits, nil }
-func (silent) Samples(context.Context, string, string, string, string) (*api.Samples, error) {
+func (silent) Samples(context.Context, string, string, string, string, uint64, int) (*api.Samples, error) {
 	return nil, errSilent
 }
 func (silent) Replay(context.Context, string, string, string, string, []api.Sample) (*api.Replayed, error) {
@@ -264,9 +264,12 @@ func TestRefused(t *testing.T) {
 		change func(*v1alpha1.ModelDeployment)
 		says   string
 	}{
-		"another name":           {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.ID = "thyroid" }, "must be named \"thyroid\""},
-		"no such environment":    {func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "qa" }, "there is no Environment \"qa\""},
-		"another's namespace":    {func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "elsewhere" }, "belong in namespace"},
+		"another name":        {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.ID = "thyroid" }, "must be named \"thyroid\""},
+		"no such environment": {func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "qa" }, "there is no Environment \"qa\""},
+		"another's namespace": {func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "elsewhere" }, "belong in namespace"},
+		"a Secret of others": {func(md *v1alpha1.ModelDeployment) {
+			md.Spec.Template.Source = v1alpha1.Source{Type: "oci", Reference: "r/x:1", PullSecret: "others"}
+		}, "may not use the Secret others"},
 		"production without one": {func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "strict" }, "deploy promote"},
 	} {
 		t.Run(what, func(t *testing.T) {

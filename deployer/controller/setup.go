@@ -120,9 +120,9 @@ func Run(ctx context.Context, o Options) error {
 }
 
 // HostClient is the client that hosts are asked with: no connection outlives a pod for
-// long.
+// long, and no pod sends it elsewhere.
 func HostClient() *http.Client {
-	return &http.Client{Timeout: askTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second}}
+	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: askTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second}}
 }
 
 func (r *Reconciler) setUp(mgr ctrl.Manager, workers int) error {

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -23,19 +24,24 @@ type shadow struct {
 	pairs   []gate.Pair
 	look    gate.Look
 	verdict gate.Verdict
+	broken  bool // the verdict is that there is none
 	next    time.Time
 }
 
 // position is how far a pod's samples have been replayed.
 type position struct {
 	start time.Time
-	total uint64
+	after uint64
 }
 
 const (
 	replayEvery = 2 * time.Second
-	replayMost  = 5000 // pairs are enough for any difference that matters
+	replayFor   = 5 * time.Second // at a time
+	replayPage  = 50              // rows in one request
+	replayMost  = 5000            // pairs are enough for any difference that matters
 )
+
+var errNotReplayed = errors.New("rows are not replayed to it")
 
 // shadow replays rows that the stable revision has scored to the new one, and compares
 // the scores. Nothing is said where hosts keep no samples.
@@ -48,17 +54,20 @@ func (r *Reconciler) shadow(ctx context.Context, md *v1alpha1.ModelDeployment, s
 		return []gate.Verdict{{Gate: gate.Shadow, Result: gate.Pass, Message: "not compared: the stable revision keeps no samples"}}
 	}
 	s := &k.shadow
-	if now := r.Now(); s.verdict.Gate == "" || !now.Before(s.next) && len(s.pairs) < replayMost {
-		s.next = now.Add(replayEvery)
-		pairs, err := r.replay(ctx, md, seen, k, old)
-		if err != nil {
-			return []gate.Verdict{{Gate: gate.Shadow, Result: gate.Error, Message: err.Error()}}
-		}
-		s.pairs = append(s.pairs, pairs...)
-		if n := int64(len(s.pairs)); s.verdict.Gate == "" || s.look.Due(n) {
-			s.look = s.look.Next(n)
-			s.verdict = gate.Paired(limitsOf(md.Spec.Strategy.Gates), s.pairs, s.look.K)
-		}
+	now := r.Now()
+	if s.verdict.Gate != "" && now.Before(s.next) || len(s.pairs) >= replayMost && !s.broken {
+		return []gate.Verdict{s.verdict}
+	}
+	s.next = now.Add(replayEvery)
+	err := r.replay(ctx, md, seen, k, old)
+	switch n := int64(len(s.pairs)); {
+	case errors.Is(err, errNotReplayed):
+		s.broken, s.verdict = false, gate.Verdict{Gate: gate.Shadow, Result: gate.Pass, Message: fmt.Sprintf("not compared: %.300s", err.Error())}
+	case err != nil:
+		s.broken, s.verdict = true, gate.Verdict{Gate: gate.Shadow, Result: gate.Error, N: n, Message: fmt.Sprintf("%.300s", err.Error())}
+	case s.verdict.Gate == "" || s.broken || s.look.Due(n):
+		s.look, s.broken = s.look.Next(n), false
+		s.verdict = gate.Paired(limitsOf(md.Spec.Strategy.Gates), s.pairs, s.look.K)
 	}
 	return []gate.Verdict{s.verdict}
 }
@@ -72,14 +81,14 @@ func revisionWith(all []v1alpha1.ModelRevision, hash string) (*v1alpha1.ModelRev
 	return nil, false
 }
 
-// replay takes the rows that are new and has them scored.
-func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) ([]gate.Pair, error) {
+// replay takes the rows that are new and has them scored. What was scored before an error
+// counts.
+func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) error {
 	var secret corev1.Secret
 	if err := r.Secrets.Get(ctx, client.ObjectKey{Namespace: md.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
-		return nil, fmt.Errorf("reading the token for samples: `deploy install` makes it for the namespaces of environments: %w", err)
+		return fmt.Errorf("reading the token for samples: `deploy install` makes it for the namespaces of environments: %w", err)
 	}
 	token := string(secret.Data[render.SamplesKey])
-	m := md.Spec.Template.Model
 	target := ""
 	for i := range seen.pods[k.update] {
 		if p := &seen.pods[k.update][i]; isReady(p) {
@@ -88,59 +97,54 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 		}
 	}
 	if target == "" {
-		return nil, nil
+		return nil
 	}
 	if k.shadow.seen == nil {
 		k.shadow.seen = map[string]position{}
 	}
-	var out []gate.Pair
+	ctx, cancel := context.WithTimeout(ctx, replayFor)
+	defer cancel()
+	var errs error
 	for i := range seen.pods[k.stable] {
 		p := &seen.pods[k.stable][i]
-		if !isReady(p) {
+		if !isReady(p) || ctx.Err() != nil || len(k.shadow.pairs) >= replayMost {
 			continue
 		}
-		pairs, err := r.replayFrom(ctx, p, target, token, m, old.Spec.Template.Model.Version, k)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, pairs...)
+		errs = errors.Join(errs, r.replayFrom(ctx, p, target, token, md.Spec.Template.Model, old.Spec.Template.Model.Version, &k.shadow))
 	}
-	return out, nil
+	return errs
 }
 
 func hostOf(p *corev1.Pod) string {
 	return net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port))
 }
 
-func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, token string, m v1alpha1.ModelReference, version string, k *comparison) ([]gate.Pair, error) {
-	ctx, cancel := context.WithTimeout(ctx, 2*askTimeout)
-	defer cancel()
-	samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, token)
-	if err != nil {
-		return nil, err
+// replayFrom takes one pod's rows, a page at a time, until there are no more or the time
+// is over.
+func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, token string, m v1alpha1.ModelReference, version string, s *shadow) error {
+	for ctx.Err() == nil && len(s.pairs) < replayMost {
+		at := s.seen[string(from.UID)]
+		samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, token, at.after, replayPage)
+		switch {
+		case err != nil:
+			return err
+		case samples.NotKept != "":
+			return fmt.Errorf("%w: %s", errNotReplayed, samples.NotKept)
+		case !at.start.IsZero() && !at.start.Equal(samples.ProcessStartTime): // it counts anew
+			s.seen[string(from.UID)] = position{start: samples.ProcessStartTime}
+			continue
+		case len(samples.Rows) == 0:
+			s.seen[string(from.UID)] = position{samples.ProcessStartTime, samples.Next}
+			return nil
+		}
+		answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, token, samples.Rows)
+		if err != nil {
+			return err
+		}
+		s.pairs = append(s.pairs, pairsOf(samples.Rows, samples.Threshold, answer)...)
+		s.seen[string(from.UID)] = position{samples.ProcessStartTime, samples.Next}
 	}
-	at := k.shadow.seen[string(from.UID)]
-	if !at.start.Equal(samples.ProcessStartTime) {
-		at = position{start: samples.ProcessStartTime}
-	}
-	rows := fresh(samples, at.total)
-	at.total = samples.Total
-	if len(rows) == 0 {
-		k.shadow.seen[string(from.UID)] = at
-		return nil, nil
-	}
-	answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, token, rows)
-	if err != nil {
-		return nil, err
-	}
-	k.shadow.seen[string(from.UID)] = at
-	return pairsOf(rows, samples.Threshold, answer), nil
-}
-
-// fresh are the rows that were kept after the first so many.
-func fresh(s *api.Samples, before uint64) []api.Sample {
-	n := min(s.Total-min(before, s.Total), uint64(len(s.Rows)))
-	return s.Rows[uint64(len(s.Rows))-n:]
+	return nil
 }
 
 func pairsOf(rows []api.Sample, threshold *float64, answer *api.Replayed) []gate.Pair {

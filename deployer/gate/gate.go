@@ -168,8 +168,11 @@ const rare = 5
 // atLeast is the probability of x or more events of probability p in n: of the binomial
 // distribution, term by term.
 func atLeast(x, n int64, p float64) float64 {
-	if p >= 1 || x <= 0 {
+	switch {
+	case p >= 1 || x <= 0:
 		return 1
+	case p <= 0:
+		return 0
 	}
 	below := 0.0
 	ln, _ := math.Lgamma(float64(n + 1))
@@ -185,7 +188,7 @@ func atLeast(x, n int64, p float64) float64 {
 func constant(stable, update Sample) Verdict {
 	v := Verdict{Gate: Constant, Result: Pass, N: update.Rows, Limit: 1, Statistic: topShare(update.Scores)}
 	v.Message = fmt.Sprintf("%.3g of the scores in one bin, %.3g of stable's", v.Statistic, topShare(stable.Scores))
-	if v.Statistic == 1 && total(update.Scores) >= earliest && total(stable.Scores) >= earliest && topShare(stable.Scores) < 0.9 {
+	if v.Statistic == 1 && Total(update.Scores) >= earliest && Total(stable.Scores) >= earliest && topShare(stable.Scores) < 0.9 {
 		v.Result = Fail
 	}
 	return v
@@ -198,7 +201,7 @@ func constant(stable, update Sample) Verdict {
 func distribution(stable, update Sample, limit, alpha float64) Verdict {
 	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
 	a, b := stable.Scores, update.Scores
-	n, m := total(a), total(b)
+	n, m := Total(a), Total(b)
 	same, _ := plus(a, b, 1)
 	switch {
 	case stable.Mixed || update.Mixed || (n > 0 && m > 0 && len(same.Counts) != len(b.Counts)) || !sameEdges(a, b):
@@ -230,7 +233,7 @@ func distribution(stable, update Sample, limit, alpha float64) Verdict {
 // latency asks whether more than a twentieth of the new revision's answers took longer
 // than the stable one's 95th percentile and what is allowed beyond it.
 func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
-	n, m := total(stable), total(update)
+	n, m := Total(stable), Total(update)
 	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: limit}
 	if n == 0 || m == 0 || len(stable.Edges) == 0 || len(stable.Counts) != len(stable.Edges)+1 || !sameEdges(stable, update) {
 		v.Result, v.Message = Inconclusive, "one side has counted nothing"
@@ -276,7 +279,7 @@ func bounds(h api.Histogram, i int) (low, high float64) {
 
 // percentile interpolates within the bin.
 func percentile(h api.Histogram, p float64) float64 {
-	want, seen := p*total(h), 0.0
+	want, seen := p*Total(h), 0.0
 	for i, c := range h.Counts {
 		if seen+float64(c) < want || c == 0 {
 			seen += float64(c)
@@ -288,7 +291,8 @@ func percentile(h api.Histogram, p float64) float64 {
 	return 0
 }
 
-func total(h api.Histogram) float64 {
+// Total is how many a histogram has counted.
+func Total(h api.Histogram) float64 {
 	sum := 0.0
 	for _, c := range h.Counts {
 		sum += float64(c)
@@ -301,7 +305,7 @@ func topShare(h api.Histogram) float64 {
 	for _, c := range h.Counts {
 		top = math.Max(top, float64(c))
 	}
-	if n := total(h); n > 0 {
+	if n := Total(h); n > 0 {
 		return top / n
 	}
 	return 0

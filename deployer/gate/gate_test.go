@@ -165,6 +165,9 @@ func TestPaired(t *testing.T) {
 		"flipped":               {60, func(_ int, p *gate.Pair) { p.Update, p.UpdateAnomaly = -p.Stable, p.Stable < 0.1 }, gate.Fail},
 		"flipped, no threshold": {60, func(_ int, p *gate.Pair) { p.Update, p.StableAnomaly, p.UpdateAnomaly = -p.Stable, false, false }, gate.Fail},
 		"constant":              {60, func(_ int, p *gate.Pair) { p.Update, p.UpdateAnomaly = 0, false }, gate.Fail},
+		"stable is constant": {60, func(i int, p *gate.Pair) {
+			p.Stable, p.StableAnomaly, p.UpdateAnomaly, p.Update = 0, false, false, float64(i%3)*1e-15
+		}, gate.Pass},
 		"fails every third row": {100, func(i int, p *gate.Pair) {
 			if i%3 == 0 {
 				p.Update, p.UpdateAnomaly = math.NaN(), false
@@ -178,6 +181,19 @@ func TestPaired(t *testing.T) {
 				t.Errorf("%+v, want %s", v, c.want)
 			}
 		})
+	}
+}
+
+// TestPairedLimits: none at all may differ where that is the limit.
+func TestPairedLimits(t *testing.T) {
+	l := gate.Defaults()
+	l.Disagree, l.Rank = 0, 0
+	var pairs []gate.Pair
+	for i := range 60 {
+		pairs = append(pairs, gate.Pair{Stable: float64(i), Update: float64(i), UpdateAnomaly: i == 59})
+	}
+	if v := gate.Paired(l, pairs, 1); v.Result != gate.Fail {
+		t.Errorf("%+v", v)
 	}
 }
 

@@ -67,8 +67,8 @@ func Paired(l Limits, pairs []Pair, k int) Verdict {
 	return v
 }
 
-// spearman is the coefficient of correlation of ranks; ties have their mean rank. Scores
-// that are all the same say nothing: 0, unless both sides are so.
+// spearman is the coefficient of correlation of ranks; ties have their mean rank. Where
+// all of a's are the same there is nothing to agree with: 1. Where b's alone are, it is 0.
 func spearman(a, b []float64) float64 {
 	x, y := ranks(a), ranks(b)
 	mean := float64(len(a)+1) / 2
@@ -80,9 +80,9 @@ func spearman(a, b []float64) float64 {
 		yy += dy * dy
 	}
 	switch {
-	case xx == 0 && yy == 0:
+	case xx == 0:
 		return 1
-	case xx == 0 || yy == 0:
+	case yy == 0:
 		return 0
 	}
 	return xy / math.Sqrt(xx*yy)

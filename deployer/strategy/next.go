@@ -110,6 +110,7 @@ func (m *machine) first() {
 	if u.Endpoints < m.Stable {
 		if m.overdue(StateScaling) {
 			m.say(StateScaling, v1alpha1.Failed, "%d of %d pods are ready after %s%s", u.Endpoints, m.Stable, deadline(m.Spec.Strategy), because(u.Problem))
+			m.tick() // they may come yet
 			return
 		}
 		m.say(StateScaling, v1alpha1.Deploying, "%d of %d pods are ready%s", u.Endpoints, m.Stable, because(u.Problem))
@@ -129,6 +130,9 @@ func (m *machine) idle() {
 	m.ro.Aborted, m.ro.AbortReason, m.ro.HeldSince, m.ro.Step = "", "", nil, 0
 	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
 	m.say(StateIdle, v1alpha1.Deployed, "%s%s", message, because(s.Problem))
+	if s.Endpoints < m.Stable {
+		m.tick()
+	}
 }
 
 // block waits for what has to happen before.

@@ -74,8 +74,8 @@ func (m *machine) roll() {
 		m.after(5 * time.Second)
 	case gated && (m.Gate == Broken || m.Gate == NotRun):
 		text := where + ": no figures for the gates" + because(m.GateSays)
-		if m.Gate == NotRun && strings.HasPrefix(m.World.Status.Message, text) {
-			text = m.World.Status.Message // which says why there were none the last time
+		if m.Gate == NotRun && strings.HasPrefix(m.Status.Message, text) {
+			text = m.Status.Message // which says why there were none the last time
 		}
 		m.waiting(StateGating, text)
 	case held < at.hold && !skip:

@@ -31,6 +31,11 @@ type EnvironmentSpec struct {
 	Strategy *Strategy `json:"strategy,omitempty"`
 	// +optional
 	Traffic Traffic `json:"traffic,omitempty"`
+	// PullSecrets are the Secrets that deployments may take as source.pullSecret: whoever
+	// deploys chooses the image that is given them.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	PullSecrets []string `json:"pullSecrets,omitempty"`
 	// PromotesFrom is the environment that a model must have run in.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`
