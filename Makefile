@@ -192,14 +192,14 @@ e2e: onnxruntime build
 	fi
 
 # Everything that a cluster of one node can show, and the table that is checked in.
-E2E_TABLE := $(CURDIR)/e2e/RESULTS.md
+RESULTS := $(CURDIR)/e2e/RESULTS.md
 
 e2e-full:
-	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(E2E_TABLE).new
-	E2E_TABLE=$(E2E_TABLE).new $(MAKE) e2e E2E_RUN=Test E2E_TIMEOUT=90m
-	printf '```\n' >> $(E2E_TABLE).new
-	cat e2e/notes.md >> $(E2E_TABLE).new
-	mv $(E2E_TABLE).new $(E2E_TABLE)
+	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
+	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TIMEOUT=90m
+	printf '```\n' >> $(RESULTS).new
+	cat e2e/notes.md >> $(RESULTS).new
+	mv $(RESULTS).new $(RESULTS)
 
 # Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
 simulate:
