@@ -186,7 +186,7 @@ e2e: onnxruntime build
 		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT); \
 	else \
 		(cd tools && $(GO) run ./image $(E2E_IMAGE) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
-		e2e/cluster.sh tools && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar pynomaly-runtime:e2e registry.example.com/pynomaly-runtime:0.1.0 && \
+		e2e/cluster.sh tools $(E2E_TOOLS) && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar pynomaly-runtime:e2e registry.example.com/pynomaly-runtime:0.1.0 && \
 		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT)); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi
@@ -196,7 +196,7 @@ RESULTS := $(CURDIR)/e2e/RESULTS.md
 
 e2e-full:
 	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
-	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TIMEOUT=90m
+	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m
 	printf '```\n' >> $(RESULTS).new
 	cat e2e/notes.md >> $(RESULTS).new
 	mv $(RESULTS).new $(RESULTS)

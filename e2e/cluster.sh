@@ -3,7 +3,8 @@
 # scheduler, containerd, kubelet, kube-proxy, and Traefik as the Gateway. All of it lives
 # in a network namespace that has no way out.
 #
-#   cluster.sh tools            installs Debian's packages and builds what is missing
+#   cluster.sh tools [NAME...]  installs Debian's packages and builds what is missing, and
+#                               what build.sh knows by these names
 #   cluster.sh up | down
 #   cluster.sh exec COMMAND...  runs something in its network, with KUBECONFIG set
 #   cluster.sh load IMAGE.tar [NAME OTHER-NAME]
@@ -42,8 +43,9 @@ tools() {
 	for name in kube-apiserver kube-controller-manager kube-scheduler kubelet kube-proxy; do
 		ln -sf hyperkube "$bin/$name"
 	done
-	[ -x "$bin/registry" ] || "$here/build.sh" registry "$bin/registry"
-	[ -x "$bin/prometheus" ] || "$here/build.sh" prometheus "$bin/prometheus"
+	for name in "$@"; do
+		[ -x "$bin/$name" ] || "$here/build.sh" "$name" "$bin/$name"
+	done
 	[ -f "$state/pause.tar" ] || "$here/build.sh" pause "$state/pause.tar"
 }
 
@@ -228,7 +230,7 @@ down() {
 command=${1:-}
 shift || true
 case $command in
-tools | up | down) "$command" ;;
+tools | up | down) "$command" "$@" ;;
 load) load "$@" ;;
 exec) inside "$@" ;;
 *)
