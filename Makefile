@@ -174,7 +174,7 @@ clean:
 # Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
 # network namespace of its own, which takes root; with it, that cluster is used: the image
 # must be there, and E2E_GATEWAY say where its Gateway answers.
-E2E_IMAGE := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
+IMAGE_E2E := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass; the others are e2e-full's.
 E2E_RUN   ?= TestRollouts
 E2E_TIMEOUT ?= 40m
@@ -185,7 +185,7 @@ e2e: onnxruntime build
 	@if [ -n "$$KUBECONFIG" ]; then \
 		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT); \
 	else \
-		(cd tools && $(GO) run ./image $(E2E_IMAGE) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
+		(cd tools && $(GO) run ./image $(IMAGE_E2E) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
 		e2e/cluster.sh tools $(E2E_TOOLS) && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar pynomaly-runtime:e2e registry.example.com/pynomaly-runtime:0.1.0 && \
 		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT)); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \

@@ -32,10 +32,29 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	root.SetErr(errs)
 	deploy := &cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}
 	deploy.AddCommand(serveCommand(s))
-	deploy.AddCommand(deployCommands(s)...)
+	commands := deployCommands(s)
+	deploy.AddCommand(commands...)
+	shorten(deploy, commands)
 	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), versionCommand(s))
 	root.AddCommand(controllerCommands(s)...)
 	return root
+}
+
+// shorten lets `deploy <model>` stand for `deploy deploy <model>`.
+func shorten(deploy *cobra.Command, commands []*cobra.Command) {
+	for _, c := range commands {
+		if c.Name() != deploy.Name() {
+			continue
+		}
+		deploy.Flags().AddFlagSet(c.Flags())
+		deploy.Args = cobra.MaximumNArgs(1)
+		deploy.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return c.RunE(cmd, args)
+		}
+	}
 }
 
 func versionCommand(s streams) *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -158,7 +159,11 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 
 const pullPrefix = ".pull-" // no id begins so: hosts pass it over
 
-// pullDir makes a directory to pull into, and removes those of pulls that were killed:
+// staleAfter is how old a directory is at least whose pull was killed: locks are not
+// seen from other machines.
+const staleAfter = time.Hour
+
+// pullDir makes a directory to pull into, and removes old ones of pulls that were killed:
 // one that goes on holds a lock on its own.
 func pullDir(models string) (dir string, done func(), err error) {
 	old, err := filepath.Glob(filepath.Join(models, pullPrefix+"*"))
@@ -167,7 +172,7 @@ func pullDir(models string) (dir string, done func(), err error) {
 	}
 	for _, name := range old {
 		if f, err := os.Open(name); err == nil {
-			if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
+			if info, err := f.Stat(); err == nil && time.Since(info.ModTime()) > staleAfter && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 				_ = os.RemoveAll(name) // it is tidied up the next time, else
 			}
 			_ = f.Close()

@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
@@ -37,7 +39,8 @@ func TestRegistry(t *testing.T) {
 	}
 	for _, tag := range []string{repo + ":1.0.0", repo + ":stable", reference} {
 		dir := t.TempDir()
-		if err := os.MkdirAll(filepath.Join(dir, ".pull-killed", "model"), 0o750); err != nil { // goes
+		killed, long := filepath.Join(dir, ".pull-killed"), time.Now().Add(-2*time.Hour)
+		if err := errors.Join(os.MkdirAll(filepath.Join(killed, "model"), 0o750), os.Chtimes(killed, long, long)); err != nil { // goes
 			t.Fatal(err)
 		}
 		out, err := pull(dir, tag, "--expect", "ecod-c@1.0.0")

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -131,7 +132,7 @@ func (a *app) runAbort(ctx context.Context, c client.WithWatch, t *target, reaso
 		switch {
 		case err == nil:
 			err = a.follow(ctx, c, md, wait, t.id)
-			if exit, ok := err.(*ExitError); ok && exit.Code == ExitFailed { //nolint:errorlint // as follow returns it
+			if exit := (*ExitError)(nil); errors.As(err, &exit) && exit.Code == ExitFailed {
 				return nil // which is what was asked for
 			}
 			return err

@@ -142,6 +142,9 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 	if err != nil {
 		return err
 	}
+	if err := a.stopController(ctx, c, s.Namespace); err != nil {
+		return err
+	}
 	// The policies come back whatever happens.
 	back := context.WithoutCancel(ctx)
 	defer func() {
@@ -151,9 +154,6 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 			}
 		}
 	}()
-	if err := a.stopController(ctx, c, s.Namespace); err != nil {
-		return stopped(err)
-	}
 	for _, b := range s.PolicyBindings() {
 		if err := c.Delete(ctx, b); client.IgnoreNotFound(err) != nil {
 			return stopped(fmt.Errorf("suspending the policy %s: %w", b.GetName(), err))
@@ -271,17 +271,23 @@ const annotationReplicas = v1alpha1.Group + "/replicas"
 // stopController ends all controllers and waits until they have.
 func (a *app) stopController(ctx context.Context, c client.WithWatch, namespace string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: render.ControllerName}
-	var d appsv1.Deployment
-	if err := c.Get(ctx, key, &d); err != nil {
-		return fmt.Errorf("reading the controller's Deployment: run `deploy install` first: %w", err)
-	}
-	if n := d.Spec.Replicas; n != nil && *n > 0 {
+	for {
+		var d appsv1.Deployment
+		if err := c.Get(ctx, key, &d); err != nil {
+			return fmt.Errorf("reading the controller's Deployment: run `deploy install` first: %w", err)
+		}
+		n := d.Spec.Replicas
+		if n == nil || *n == 0 {
+			break
+		}
 		if d.Annotations == nil {
 			d.Annotations = map[string]string{}
 		}
 		d.Annotations[annotationReplicas] = strconv.Itoa(int(*n))
 		*n = 0
-		if err := c.Update(ctx, &d); err != nil {
+		if err := c.Update(ctx, &d); err == nil {
+			break
+		} else if !apierrors.IsConflict(err) {
 			return fmt.Errorf("stopping the controller: %w", err)
 		}
 	}
@@ -299,7 +305,7 @@ func (a *app) stopController(ctx context.Context, c client.WithWatch, namespace 
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for the controllers to end: %w", ctx.Err())
+			return stopped(fmt.Errorf("waiting for the controllers to end: %w", ctx.Err()))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

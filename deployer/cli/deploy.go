@@ -25,7 +25,7 @@ type wish struct {
 	environment, strategy, models, digest, image, pullPolicy string
 	steps, gateway, prefix, claim, reason                    string
 	reference, pullSecret                                    string
-	plainHTTP                                                bool
+	plainHTTP, baked                                         bool
 	hostnames                                                []string
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
@@ -36,24 +36,25 @@ type wish struct {
 func (w *wish) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&w.environment, "env", "development", "environment: development, staging or production")
-	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: the environment's)")
-	f.Int32Var(&w.replicas, "replicas", -1, "pods (default: the environment's)")
+	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: as before, or the environment's)")
+	f.Int32Var(&w.replicas, "replicas", -1, "pods; the fewest, where the number is an autoscaler's (default: as before, or the environment's)")
 	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {
-		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: the environment's)")
+		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: as before, or the environment's)")
 	}
 	f.StringVar(&w.models, "models", "models", "directory of models, where versions and digests are looked up")
 	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: of the one in --models)")
-	f.StringVar(&w.image, "image", "", "image of the host (default: the environment's)")
+	f.StringVar(&w.image, "image", "", "image of the host (default: as before, or the environment's)")
 	f.StringVar(&w.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never")
 	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:pause,50")
-	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: the environment's)")
+	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: as before, or the environment's)")
 	f.StringVar(&w.prefix, "path-prefix", "", "path prefix that the HTTPRoute takes")
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
-	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models (default: they are in the image)")
-	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> that pods pull the model from (`model push`)")
+	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models")
+	f.BoolVar(&w.baked, "models-image", false, "the models are in the image, as at first")
+	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> that pods pull the model from")
 	f.StringVar(&w.pullSecret, "models-oci-secret", "", "Secret of type kubernetes.io/dockerconfigjson for that registry")
 	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "speak to that registry without TLS")
-	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4")
+	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay as they are, and one without a value goes")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep for replaying them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "why, for the record")
 }
@@ -203,6 +204,10 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	t := &md.Spec.Template
 	if w.replicas >= 0 {
 		md.Spec.Replicas = w.replicas
+		if s := md.Spec.Autoscaling; s != nil { // the fewest, then
+			s.MinReplicas = max(1, w.replicas)
+			s.MaxReplicas = max(s.MaxReplicas, s.MinReplicas)
+		}
 	}
 	if w.image != "" {
 		t.Image = w.image
@@ -213,14 +218,22 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	if w.claim != "" {
 		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
 	}
+	if w.baked {
+		t.Source = v1alpha1.Source{Type: "image"}
+	}
 	if w.reference != "" {
 		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP}
 	}
 	if w.samples >= 0 {
 		t.Samples = w.samples
 	}
-	if w.config != nil {
-		t.Config = w.config
+	for name, value := range w.config {
+		if t.Config == nil {
+			t.Config = map[string]string{}
+		}
+		if t.Config[name] = value; value == "" {
+			delete(t.Config, name)
+		}
 	}
 	for i, text := range w.resources {
 		if text == "" {

@@ -226,8 +226,17 @@ func (a *app) history() *cobra.Command {
 	return c
 }
 
+// shownEvent is one line of deploy events.
+type shownEvent struct {
+	Time    time.Time `json:"time"`
+	Type    string    `json:"type"`
+	Reason  string    `json:"reason"`
+	Object  string    `json:"object"`
+	Message string    `json:"message"`
+}
+
 func (a *app) events() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "events <deployment-id>", Short: "Show what the cluster says of a deployment and its pods", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
@@ -247,14 +256,22 @@ func (a *app) events() *cobra.Command {
 				return !strings.HasPrefix(e.InvolvedObject.Name, pods) && !strings.HasPrefix(e.Message, t.id+":")
 			})
 			slices.SortFunc(kept, func(a, b corev1.Event) int { return a.LastTimestamp.Compare(b.LastTimestamp.Time) })
-			w := tabwriter.NewWriter(a.Out, 0, 4, 2, ' ', 0)
+			shown := make([]shownEvent, 0, len(kept))
 			for i := range kept {
 				e := &kept[i]
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s/%s\t%s\n", e.LastTimestamp.UTC().Format(time.RFC3339), e.Type, e.Reason, e.InvolvedObject.Kind, e.InvolvedObject.Name, e.Message)
+				shown = append(shown, shownEvent{e.LastTimestamp.UTC(), e.Type, e.Reason, e.InvolvedObject.Kind + "/" + e.InvolvedObject.Name, e.Message})
 			}
-			return w.Flush()
+			return a.print(shown, func(out fmtWriter) error {
+				w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+				for _, e := range shown {
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", e.Time.Format(time.RFC3339), e.Type, e.Reason, e.Object, e.Message)
+				}
+				return w.Flush()
+			})
 		},
 	}
+	a.outputs(c)
+	return c
 }
 
 func (a *app) environments() *cobra.Command {
@@ -307,8 +324,14 @@ func between(request, limit string) string {
 	return request + " to " + limit
 }
 
+// shownDiff is what two templates do not share, line by line.
+type shownDiff struct {
+	Removed []string `json:"removed"`
+	Added   []string `json:"added"`
+}
+
 func (a *app) diff() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "diff <deployment-id> <deployment-id>", Short: "Show what differs between two deployments", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
@@ -327,14 +350,21 @@ func (a *app) diff() *cobra.Command {
 				}
 				texts[i] = strings.Split(strings.TrimSpace(string(text)), "\n")
 			}
-			for i, mark := range []string{"-", "+"} {
-				for _, line := range texts[i] {
-					if !slices.Contains(texts[1-i], line) {
-						fmt.Fprintf(a.Out, "%s %s\n", mark, line)
-					}
-				}
+			only := func(of, other []string) []string {
+				return slices.DeleteFunc(slices.Clone(of), func(line string) bool { return slices.Contains(other, line) })
 			}
-			return nil
+			d := shownDiff{only(texts[0], texts[1]), only(texts[1], texts[0])}
+			return a.print(d, func(out fmtWriter) error {
+				for _, line := range d.Removed {
+					fmt.Fprintf(out, "- %s\n", line)
+				}
+				for _, line := range d.Added {
+					fmt.Fprintf(out, "+ %s\n", line)
+				}
+				return nil
+			})
 		},
 	}
+	a.outputs(c)
+	return c
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -49,6 +50,9 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 				a.say(id, text)
 			}
 			if done, err := ended(id, md, rev); done {
+				if a.machine() {
+					return errors.Join(a.print(summary(rev, md), nil), err)
+				}
 				return err
 			}
 		}
@@ -59,8 +63,16 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 	}
 }
 
+// machine reports whether standard output is for a program: progress goes to the other
+// one then.
+func (a *app) machine() bool { return a.asJSON || (a.output != "" && a.output != "table") }
+
 func (a *app) say(id, text string) {
-	fmt.Fprintf(a.Out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, text)
+	out := a.Out
+	if a.machine() {
+		out = a.Err
+	}
+	fmt.Fprintf(out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, text)
 }
 
 // ended reports whether a rollout is over, and how that went.

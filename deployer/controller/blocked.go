@@ -7,6 +7,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
@@ -72,6 +73,13 @@ func (r *Reconciler) soaked(ctx context.Context, env *v1alpha1.Environment, m v1
 		}
 		if left := soak - r.Now().Sub(rev.Status.DeployedAt.Time); left > 0 {
 			return fmt.Sprintf("%s has to run in %s for %s more", rev.Spec.DeploymentID, from.Name, left.Round(time.Second)), nil
+		}
+		var md v1alpha1.ModelDeployment
+		if err := r.Get(ctx, client.ObjectKey{Namespace: from.Spec.Namespace, Name: render.BaseName(m.ID)}, &md); err != nil {
+			return "", fmt.Errorf("reading the ModelDeployment in %s: %w", from.Name, err)
+		}
+		if !meta.IsStatusConditionTrue(md.Status.Conditions, v1alpha1.ConditionReady) {
+			return fmt.Sprintf("%s is not healthy in %s: %s", rev.Spec.DeploymentID, from.Name, md.Status.Message), nil
 		}
 		return "", nil
 	}

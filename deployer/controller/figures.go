@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -282,12 +283,10 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		return
 	}
 	if r.Prometheus != nil {
-		if err := r.observed(ctx, md, k); err != nil {
-			r.without(md, seen, replayed, "prometheus", err)
-			return
-		}
+		// What the hosts say is judged all the same.
+		replayed = append(replayed, r.observed(ctx, md, k)...)
 	}
-	r.ratio(md, seen, k)
+	split := r.ratio(md, seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
 	n := update.Rows + update.Errors
 	limits := limitsOf(md.Spec.Strategy.Gates)
@@ -297,7 +296,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	verdicts := append(slices.Clone(k.verdicts), replayed...)
 	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))
-	r.tell(md, seen, verdicts)
+	r.tell(md, seen, append(verdicts, split...))
 }
 
 // without is said where there are no figures; what replayed rows have shown holds.
@@ -313,31 +312,37 @@ func gateOf(result gate.Result, says string) (strategy.Gate, string) {
 	}[result], says
 }
 
-// ratio compares how requests were split since the weight holds.
-func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *comparison) {
+// ratio compares how requests were split since the weight holds. Its verdict is for
+// people: where the split is off, the rollout waits until its deadline.
+func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *comparison) []gate.Verdict {
 	w := &seen.world
 	held := md.Status.Rollout.HeldSince
 	if held == nil || w.Ratio {
 		k.split = nil
-		return
+		return nil
 	}
 	if k.split == nil || !k.held.Equal(held.Time) {
 		k.held = held.Time
 		k.split = map[string]*gate.Tracker{k.update: gate.NewTracker(r.Now()), k.stable: gate.NewTracker(r.Now())}
-		return
+		return nil
 	}
 	u, s := k.split[k.update].Sum(), k.split[k.stable].Sum()
 	got, other := u.Requests+u.Errors, s.Requests+s.Errors
 	if got+other < minSplit {
-		return
+		return nil
 	}
 	const alpha = 1e-6 // it is looked at often, and says that something is broken
-	differ, _ := gate.Ratio(got, other, w.Weights[k.update], alpha)
+	differ, chi2 := gate.Ratio(got, other, w.Weights[k.update], alpha)
 	w.Observed = strategy.Matches
 	share := 100 * float64(got) / float64(got+other)
-	if off := share - float64(w.Weights[k.update]); differ && (off > maxOff || off < -maxOff) {
-		w.Observed = strategy.Differs
+	v := gate.Verdict{
+		Gate: "sample-ratio", Result: gate.Pass, N: got + other, Statistic: share - float64(w.Weights[k.update]), Limit: maxOff,
+		Message: fmt.Sprintf("%.1f %% of the requests, %d %% were planned (chi-square %.1f)", share, w.Weights[k.update], chi2),
 	}
+	if differ && math.Abs(v.Statistic) > maxOff {
+		w.Observed, v.Result = strategy.Differs, gate.Fail
+	}
+	return []gate.Verdict{v}
 }
 
 const (

@@ -172,7 +172,7 @@ func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 			continue
 		}
 		asked++
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
 		reason, err := r.Figures.Waits(ctx, hostOf(p))
 		cancel()
 		if err != nil {

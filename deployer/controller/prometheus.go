@@ -3,6 +3,7 @@ package controller
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -57,7 +58,7 @@ func (p *Prometheus) Since(ctx context.Context, namespace, pods, id string, span
 		return s, err
 	}
 	if !known {
-		return s, fmt.Errorf("asking Prometheus: it has no model_predictions_total of pods %s-.* in namespace %s: do its series have the labels namespace and pod?", pods, namespace)
+		return s, fmt.Errorf("asking Prometheus for pods %s-.* in namespace %s: %w", pods, namespace, ErrNotScraped)
 	}
 	if s.Errors, _, err = p.number(ctx, "sum(max by (pod, version, error_type) ("+series("model_errors_total")+"))"); err != nil {
 		return s, err
@@ -114,17 +115,28 @@ func (p *Prometheus) histogram(ctx context.Context, text string) (api.Histogram,
 	return h, nil
 }
 
-// observed takes requests, errors and durations of both revisions from Prometheus.
-func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment, k *comparison) error {
+// ErrNotScraped is where there are no series of a revision's pods.
+var ErrNotScraped = errors.New("it has no model_predictions_total of them: do its series have the labels namespace and pod?")
+
+// scrapedWithin is how long new pods may take to be found and scraped twice.
+const scrapedWithin = 3 * time.Minute
+
+// observed takes requests, errors and durations of both revisions from Prometheus. There
+// is a verdict where they cannot be had.
+func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment, k *comparison) []gate.Verdict {
 	k.requests = map[string]gate.Sample{}
 	for hash := range k.sides {
 		s, err := r.Prometheus.Since(ctx, md.Namespace, render.RevisionName(md, hash), md.Spec.Template.Model.ID, r.Now().Sub(k.began))
 		if err != nil {
-			return err
+			v := gate.Verdict{Gate: "prometheus", Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())}
+			if errors.Is(err, ErrNotScraped) && r.Now().Sub(k.began) < scrapedWithin {
+				v.Result = gate.Inconclusive
+			}
+			return []gate.Verdict{v}
 		}
 		k.requests[hash] = s
 	}
-	return nil
+	return []gate.Verdict{{Gate: "prometheus", Result: gate.Pass, Message: "it answers"}}
 }
 
 // sum is what a side has counted. Of requests, errors and durations it is what Prometheus

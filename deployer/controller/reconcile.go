@@ -131,7 +131,8 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	if len(seen.verdicts) > 0 {
 		s.Verdicts = seen.verdicts
 	}
-	conditions(md, s)
+	stable := seen.world.Revisions[s.Stable]
+	conditions(md, s, stable.Endpoints >= seen.world.Stable)
 	if err := r.writeStatus(ctx, md, s); err != nil {
 		return err
 	}
@@ -161,11 +162,15 @@ func eventOf(result string) string {
 
 // conditions follow the kstatus conventions: Reconciling while something goes on,
 // Stalled where only a change of the spec helps, Ready when all is as asked.
-func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus) {
+func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus, healthy bool) {
 	ready, reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse, metav1.ConditionFalse
 	switch s.Phase {
 	case v1alpha1.Deployed:
-		ready = metav1.ConditionTrue
+		if healthy {
+			ready = metav1.ConditionTrue
+		} else {
+			reconciling = metav1.ConditionTrue
+		}
 	case v1alpha1.Failed, v1alpha1.RolledBack:
 		stalled = metav1.ConditionTrue
 	default:

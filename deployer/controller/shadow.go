@@ -26,6 +26,7 @@ type shadow struct {
 	verdict gate.Verdict
 	broken  bool // the verdict is that there is none
 	next    time.Time
+	page    int // rows in one request: fewer where they take long
 }
 
 // position is how far a pod's samples have been replayed.
@@ -36,9 +37,9 @@ type position struct {
 
 const (
 	replayEvery = 2 * time.Second
-	replayFor   = 5 * time.Second // at a time
-	replayPage  = 50              // rows in one request
-	replayMost  = 5000            // pairs are enough for any difference that matters
+	replayFor   = time.Second // at a time: an abort does not wait for longer
+	replayPage  = 50          // rows in one request
+	replayMost  = 5000        // pairs are enough for any difference that matters
 )
 
 var errNotReplayed = errors.New("rows are not replayed to it")
@@ -58,8 +59,8 @@ func (r *Reconciler) shadow(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	if s.verdict.Gate != "" && now.Before(s.next) || len(s.pairs) >= replayMost && !s.broken {
 		return []gate.Verdict{s.verdict}
 	}
-	s.next = now.Add(replayEvery)
 	err := r.replay(ctx, md, seen, k, old)
+	s.next = r.Now().Add(replayEvery)
 	switch n := int64(len(s.pairs)); {
 	case errors.Is(err, errNotReplayed):
 		s.broken, s.verdict = false, gate.Verdict{Gate: gate.Shadow, Result: gate.Pass, Message: fmt.Sprintf("not compared: %.300s", err.Error())}
@@ -104,6 +105,7 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	}
 	ctx, cancel := context.WithTimeout(ctx, replayFor)
 	defer cancel()
+	before := len(k.shadow.pairs)
 	var errs error
 	for i := range seen.pods[k.stable] {
 		p := &seen.pods[k.stable][i]
@@ -112,6 +114,9 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 		}
 		errs = errors.Join(errs, r.replayFrom(ctx, p, target, token, md.Spec.Template.Model, old.Spec.Template.Model.Version, &k.shadow))
 	}
+	if ctx.Err() != nil && len(k.shadow.pairs) > before { // the time is over, and it was of use
+		return nil
+	}
 	return errs
 }
 
@@ -119,12 +124,16 @@ func hostOf(p *corev1.Pod) string {
 	return net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port))
 }
 
-// replayFrom takes one pod's rows, a page at a time, until there are no more or the time
-// is over.
+// replayFrom takes the rows that one pod has now, a page at a time, until the time is
+// over.
 func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, token string, m v1alpha1.ModelReference, version string, s *shadow) error {
-	for ctx.Err() == nil && len(s.pairs) < replayMost {
+	if s.page == 0 {
+		s.page = replayPage
+	}
+	end := uint64(math.MaxUint64)
+	for ctx.Err() == nil && len(s.pairs) < replayMost && s.seen[string(from.UID)].after < end {
 		at := s.seen[string(from.UID)]
-		samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, token, at.after, replayPage)
+		samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, token, at.after, s.page)
 		switch {
 		case err != nil:
 			return err
@@ -137,8 +146,14 @@ func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, t
 			s.seen[string(from.UID)] = position{samples.ProcessStartTime, samples.Next}
 			return nil
 		}
+		if end == math.MaxUint64 {
+			end = samples.Total // rows go on coming
+		}
 		answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, token, samples.Rows)
 		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) {
+				s.page = max(1, s.page/2)
+			}
 			return err
 		}
 		s.pairs = append(s.pairs, pairsOf(samples.Rows, samples.Threshold, answer)...)

@@ -131,7 +131,7 @@ func (m *machine) idle() {
 	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
 	m.say(StateIdle, v1alpha1.Deployed, "%s%s", message, because(s.Problem))
 	if s.Endpoints < m.Stable {
-		m.tick()
+		m.after(5 * time.Second)
 	}
 }
 
@@ -151,7 +151,7 @@ func (m *machine) given() bool {
 	if m.ro.Aborted == m.Update {
 		return true
 	}
-	if m.Spec.Abort == m.Update && !m.rollback() {
+	if m.Spec.Abort == m.Update {
 		m.giveUp("aborted: " + cmp.Or(m.Spec.Reason, "no reason was given"))
 		m.outcome(m.Update, v1alpha1.RollingBack)
 		return true
@@ -200,6 +200,9 @@ func (m *machine) recover() {
 	if m.st.Phase == v1alpha1.RollingBack {
 		m.outcome(m.Update, v1alpha1.RollingBack)
 	}
+	if m.rollback() { // what was to be rolled back serves on
+		m.outcome(m.st.Stable, v1alpha1.Deployed)
+	}
 }
 
 // keep plans for the pods that are there.
@@ -225,11 +228,11 @@ func (m *machine) bounded(want int32) int32 {
 	if u.Endpoints == 0 {
 		return 0
 	}
-	if need := replicasFor(want, m.Stable, m.Ratio); want > 0 && u.Endpoints < need {
+	if need := replicasFor(want, m.Stable, m.beside()); want > 0 && u.Endpoints < need {
 		want = want * u.Endpoints / need
 	}
 	if m.Stable > 0 && s.Endpoints < m.Stable { // what it cannot take goes to the new one
-		want = max(want, 100-100*s.Endpoints/m.Stable)
+		want = max(want, 100-able(s.Endpoints, m.Stable))
 	}
 	return min(want, 100)
 }
@@ -243,7 +246,7 @@ func (m *machine) route(update int32) {
 	}
 	s, old := m.Revisions[m.st.Stable], m.Revisions[m.ro.Old]
 	left := 100 - w[m.Update]
-	if able := 100 * s.Endpoints / max(1, m.Stable); m.Stable > 0 && able < left && old.Endpoints > 0 && m.ro.Old != m.Update && m.ro.Old != m.st.Stable {
+	if able := able(s.Endpoints, m.Stable); m.Stable > 0 && able < left && old.Endpoints > 0 && m.ro.Old != m.Update && m.ro.Old != m.st.Stable {
 		w[m.ro.Old] = left - able
 		left = able
 	}
@@ -257,6 +260,12 @@ func (m *machine) route(update int32) {
 		}
 	}
 	m.plan.Weights = w
+}
+
+// able is the share in percent that so many pods of all can take, rounded up.
+func able(pods, all int32) int32 {
+	all = max(1, all)
+	return min(100, (100*pods+all-1)/all)
 }
 
 func because(problem string) string {

@@ -105,8 +105,12 @@ func (m *machine) need(at step) int32 {
 	if s := m.Revisions[m.st.Stable]; s.Endpoints == 0 && s.Ready == 0 { // there is nobody else
 		return m.Stable
 	}
-	return replicasFor(at.weight, m.Stable, m.Ratio)
+	return replicasFor(at.weight, m.Stable, m.beside())
 }
+
+// beside reports whether a share is made of pods beside all of the stable ones, since
+// nothing else splits the traffic. In a rolling rollout they take their places.
+func (m *machine) beside() bool { return m.Ratio && m.Spec.Strategy.Type != v1alpha1.Rolling }
 
 // shrink plans fewer pods for the stable revision of a rolling rollout: without those
 // that the new one's share, as it is and as it will be, has made idle. Until the gateway
@@ -116,7 +120,7 @@ func (m *machine) shrink() {
 		return
 	}
 	gone := min(m.plan.Weights[m.Update], m.Weights[m.Update])
-	idle := min(m.Stable*gone/100, m.Revisions[m.Update].Endpoints)
+	idle := min((m.Stable*gone+50)/100, m.Revisions[m.Update].Endpoints)
 	n := max(1, m.Stable-idle)
 	if !m.Acked {
 		n = max(n, min(m.Stable, m.Revisions[m.st.Stable].Desired))
@@ -128,7 +132,7 @@ func (m *machine) shrink() {
 func (m *machine) where(all []step) string {
 	at := all[m.ro.Step]
 	text := fmt.Sprintf("step %d of %d, %d %%", m.ro.Step+1, len(all), at.weight)
-	if m.Ratio && at.weight > 0 && at.weight < 100 {
+	if m.beside() && at.weight > 0 && at.weight < 100 {
 		n := m.need(at)
 		text += fmt.Sprintf(" (%d of %d pods: no Gateway splits the traffic)", n, n+m.Stable)
 	}
@@ -149,7 +153,7 @@ func (m *machine) waiting(state, message string) {
 		m.after(5 * time.Second)
 		return
 	}
-	if m.overdue(state) && !m.rollback() {
+	if m.overdue(state) {
 		m.fail(fmt.Sprintf("deadline of %s exceeded in state %s: %s", deadline(m.Spec.Strategy), state, message))
 		return
 	}
