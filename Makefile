@@ -160,7 +160,8 @@ fuzz: onnxruntime
 	done
 
 # Archives for docker load, podman load or ctr images import; no daemon is needed.
-IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(CURDIR)/testdata/models -detectors $(CURDIR)/$(BIN)/plugins -config $(CURDIR)/plugins.yaml -version $(VERSION)
+MODELS ?= $(CURDIR)/testdata/models
+IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(abspath $(MODELS)) -detectors $(CURDIR)/$(BIN)/plugins -config $(CURDIR)/plugins.yaml -version $(VERSION)
 
 image: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar
@@ -174,7 +175,7 @@ clean:
 # Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
 # network namespace of its own, which takes root; with it, that cluster is used: the image
 # must be there, and E2E_GATEWAY say where its Gateway answers.
-IMAGE_E2E := $(subst /testdata/models,/$(BIN)/e2e-models,$(IMAGE)) -version e2e
+IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass; the others are e2e-full's.
 E2E_RUN   ?= TestRollouts
 E2E_TIMEOUT ?= 40m

@@ -82,6 +82,13 @@ func TestQuickStart(t *testing.T) {
 			t.Errorf("there is no %q", want)
 		}
 	}
+	manifests, err := filepath.Abs("../docker/kubernetes/model-server-deployment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out := w.sh(t, dir, "kubectl apply -f "+manifests+"; kubectl delete --wait=false -f "+manifests, nil); !strings.Contains(out, "deployment.apps/pynomaly-model-server created") {
+		t.Errorf("%s", out)
+	}
 	if s := w.run(t, 0, "status", "ecod-c-staging-2"); !strings.Contains(s, v1alpha1.RolledBack) {
 		t.Errorf("after the rollback: %s", s)
 	}

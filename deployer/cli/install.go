@@ -27,7 +27,7 @@ const fieldOwner = client.FieldOwner("pynomaly-runtime")
 func (a *app) install() *cobra.Command {
 	s := render.System{}
 	var pull string
-	var printOnly bool
+	var printOnly, controller bool
 	c := &cobra.Command{
 		Use: "install", Short: "Install the resource definitions, the controller, its roles, and the usual environments", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,10 +39,14 @@ func (a *app) install() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if printOnly {
-				return a.printObjects(crds, s.Objects())
+			objects := s.Objects()
+			if !controller {
+				crds, objects = nil, s.Surroundings()
 			}
-			return a.runInstall(cmd.Context(), crds, s.Objects())
+			if printOnly {
+				return a.printObjects(crds, objects)
+			}
+			return a.runInstall(cmd.Context(), crds, objects)
 		},
 	}
 	c.Flags().StringVar(&s.Namespace, "namespace", "pynomaly-system", "namespace of the controller")
@@ -51,6 +55,7 @@ func (a *app) install() *cobra.Command {
 	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "controllers; one of them acts")
 	c.Flags().StringVar(&s.Prometheus, "prometheus-url", "", "where the controller asks for requests, errors and latency (default: the hosts themselves)")
 	c.Flags().BoolVar(&s.Environments, "environments", true, "make development, staging and production where they are missing")
+	c.Flags().BoolVar(&controller, "controller", true, "install the resource definitions, the controller, roles and policies, too; false: Helm does")
 	c.Flags().BoolVar(&printOnly, "print", false, "print the manifests and change nothing")
 	return c
 }

@@ -152,11 +152,11 @@ func TestChart(t *testing.T) {
 	p := render.GuidePlain("pynomaly-runtime:0.1.0")
 	same(t, render1("pynomaly-production"), manifests(t, p.Objects()))
 	p.Name, p.Namespace, p.Environment, p.Image, p.Only, p.Replicas, p.MaxReplicas = "other", "models", "staging", "r.example.com/x:2", "cardio@1.0.0", 2, 0
-	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Storage, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", false
+	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Storage, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", true
 	p.Gateway, p.Admit, p.Host = "infra/web", []string{"gateway"}, "x.example.com"
 	other := []string{
 		"--set", "server.name=other,server.environment=staging,image=r.example.com/x:2,server.only=cardio@1.0.0,server.replicas=2,server.autoscaling.enabled=false",
-		"--set", "server.resources.requests=null,server.resources.limits=null,server.logLevel=debug,server.workers=2,server.modelCacheSize=3,server.storage=1Gi,server.serviceMonitor=false",
+		"--set", "server.resources.requests=null,server.resources.limits=null,server.logLevel=debug,server.workers=2,server.modelCacheSize=3,server.storage=1Gi,server.serviceMonitor=true",
 		"--set", "server.gateway.name=web,server.gateway.namespace=infra,server.admit={gateway},server.host=x.example.com",
 	}
 	same(t, render1("models", other...), manifests(t, p.Objects()))

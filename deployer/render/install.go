@@ -53,11 +53,18 @@ func (s System) Objects() []client.Object {
 	all = append(all, s.roles()...)
 	all = append(all, s.policies()...)
 	if s.Environments {
-		for _, e := range Environments(s.Image, s.ImagePullPolicy) {
-			all = append(all, s.namespace(e.Spec.Namespace), e)
-		}
+		all = append(all, s.Surroundings()...)
 	}
 	return append(all, s.deployment())
+}
+
+// Surroundings are the usual environments and their namespaces.
+func (s System) Surroundings() []client.Object {
+	var all []client.Object
+	for _, e := range Environments(s.Image, s.ImagePullPolicy) {
+		all = append(all, s.namespace(e.Spec.Namespace), e)
+	}
+	return all
 }
 
 func (s System) namespace(name string) *corev1.Namespace {

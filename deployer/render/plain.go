@@ -54,7 +54,7 @@ func GuidePlain(image string) Plain {
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2000m"), corev1.ResourceMemory: resource.MustParse("4Gi")},
 		},
 		Host: "models.example.com", TLSSecret: "pynomaly-model-server-tls", Class: "nginx",
-		Admit: []string{"ingress-nginx", "gateway", "monitoring", "pynomaly-system"}, Monitor: true,
+		Admit: []string{"ingress-nginx", "gateway", "monitoring", "pynomaly-system"},
 	}
 }
 

@@ -35,7 +35,7 @@ func TestGuide(t *testing.T) {
 	}
 	for _, name := range []string{
 		"name: pynomaly-model-server-config", "name: pynomaly-model-server-secrets", "name: pynomaly-model-server-service", "name: pynomaly-model-server-models",
-		"kind: HorizontalPodAutoscaler", "kind: PodDisruptionBudget", "kind: NetworkPolicy", "kind: Ingress", "kind: RoleBinding", "kind: ServiceMonitor",
+		"kind: HorizontalPodAutoscaler", "kind: PodDisruptionBudget", "kind: NetworkPolicy", "kind: Ingress", "kind: RoleBinding",
 		"MODEL_CACHE_SIZE", "kubernetes.io/metadata.name: monitoring", "enableServiceLinks: false", "runAsNonRoot: true",
 	} {
 		if !strings.Contains(string(got), name) {
@@ -50,13 +50,13 @@ func TestGuide(t *testing.T) {
 // TestVariants: what is left out is, and a Gateway takes the Ingress's place.
 func TestVariants(t *testing.T) {
 	p := render.GuidePlain("x:1")
-	p.MaxReplicas, p.Monitor, p.Gateway = 0, false, "infra/web"
+	p.MaxReplicas, p.Monitor, p.Gateway = 0, true, "infra/web"
 	text, err := p.YAML()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for word, want := range map[string]bool{
-		"HorizontalPodAutoscaler": false, "ServiceMonitor": false, "kind: Ingress": false, "kind: HTTPRoute": true, "namespace: infra": true, "replicas: 3": true,
+		"HorizontalPodAutoscaler": false, "kind: ServiceMonitor": true, "kind: Ingress": false, "kind: HTTPRoute": true, "namespace: infra": true, "replicas: 3": true,
 	} {
 		if strings.Contains(string(text), word) != want {
 			t.Errorf("%s: %v", word, !want)
