@@ -197,10 +197,8 @@ RESULTS := $(CURDIR)/e2e/RESULTS.md
 
 e2e-full:
 	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
-	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m
-	printf '```\n' >> $(RESULTS).new
-	cat e2e/notes.md >> $(RESULTS).new
-	mv $(RESULTS).new $(RESULTS)
+	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m; code=$$?; \
+	printf '```\n' >> $(RESULTS).new; cat e2e/notes.md >> $(RESULTS).new; mv $(RESULTS).new $(RESULTS); exit $$code
 
 # Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
 simulate:

@@ -117,8 +117,8 @@ func (a *app) connect() (client.WithWatch, error) {
 // explain makes errors of the API server say what to do.
 func explain(err error) error {
 	switch {
-	case err == nil:
-		return nil
+	case err == nil, errors.As(err, new(*ExitError)):
+		return err
 	case apierrors.IsConflict(err):
 		return &ExitError{ExitConflict, fmt.Errorf("somebody else changed it just now: look again with `deploy status`, then repeat the command: %w", err)}
 	case strings.Contains(err.Error(), "no matches for kind") && strings.Contains(err.Error(), v1alpha1.Group):
@@ -206,12 +206,23 @@ func find(ctx context.Context, c client.Client, id string) (*target, error) {
 }
 
 // change writes a deployment's spec, unless somebody else has changed it since it was
-// read.
+// read. What the controller writes to the status meanwhile is no such change.
 func change(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
-	if err := c.Update(ctx, md); err != nil {
-		return explain(fmt.Errorf("writing the ModelDeployment: %w", err))
+	const tries = 20
+	read := md.Generation
+	for n := 1; ; n++ {
+		wanted := md.DeepCopy()
+		err := c.Update(ctx, md)
+		if err == nil {
+			return nil
+		}
+		var now v1alpha1.ModelDeployment
+		if !apierrors.IsConflict(err) || n == tries || c.Get(ctx, client.ObjectKeyFromObject(md), &now) != nil || now.Generation != read || now.UID != md.UID {
+			return explain(fmt.Errorf("writing the ModelDeployment: %w", err))
+		}
+		wanted.ResourceVersion, wanted.Status = now.ResourceVersion, now.Status
+		*md = *wanted
 	}
-	return nil
 }
 
 var errNoController = errors.New("the controller has not taken it up yet: is it running? (`deploy install`, or `pynomaly-runtime controller`)")
