@@ -300,11 +300,23 @@ func answers(host string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
+// told prints how a test went that is no scenario.
+func (w *world) told(t *testing.T, name string) {
+	verdict := "passed"
+	if t.Failed() {
+		verdict = "failed"
+	}
+	w.notes = append(w.notes, name+": "+verdict)
+	w.table(t)
+}
+
 // table prints what happened.
 func (w *world) table(t *testing.T) {
 	var b bytes.Buffer
 	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(tw, "SCENARIO\tREQUESTS\tNON-2XX\tSECONDS\tVERDICT")
+	if len(w.rows) > 0 {
+		fmt.Fprintln(tw, "SCENARIO\tREQUESTS\tNON-2XX\tSECONDS\tVERDICT")
+	}
 	for _, r := range w.rows {
 		fmt.Fprintf(tw, "%s\t%d\t%d\t%.0f\t%s\n", r.scenario, r.sent, r.lost, r.took.Seconds(), r.verdict)
 	}

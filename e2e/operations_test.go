@@ -67,6 +67,7 @@ func (w *world) sh(t *testing.T, dir, script string, environment map[string]stri
 // the deployer.
 func TestQuickStart(t *testing.T) {
 	w := connect(t)
+	defer w.told(t, "TestQuickStart")
 	w.wipe(t)
 	models, err := filepath.Abs(w.models)
 	if err != nil {
@@ -123,6 +124,7 @@ func (w *world) wipe(t *testing.T) {
 // problem.
 func TestOperations(t *testing.T) {
 	w := open(t)
+	defer w.told(t, "TestOperations")
 	w.follow(t, w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "1"), v1alpha1.Deployed, long)
 	w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
 	l := startLoad(t, "development.test", 20)

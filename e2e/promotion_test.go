@@ -36,6 +36,7 @@ func (w *world) as(t *testing.T, user string) client.Client {
 // there, once somebody else has approved it; nobody can write another's name.
 func TestPromotion(t *testing.T) {
 	w := open(t)
+	defer w.told(t, "TestPromotion")
 	ctx := context.Background()
 	for user, role := range map[string]string{"alice": "pynomaly-deployer", "bob": "pynomaly-approver"} {
 		b := &rbacv1.ClusterRoleBinding{

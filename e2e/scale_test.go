@@ -26,6 +26,7 @@ import (
 func TestThousand(t *testing.T) {
 	const n, changes = 1000, 100
 	w := open(t)
+	defer w.table(t)
 	ctx := context.Background()
 	make1 := func(i int) *v1alpha1.ModelDeployment {
 		id := fmt.Sprintf("scale-%04d", i)
@@ -82,10 +83,12 @@ func TestThousand(t *testing.T) {
 		took = append(took, time.Since(begun))
 	}
 	slices.Sort(took)
-	t.Logf("a change was acted on after %v at the median, %v at most", took[changes/2].Round(time.Millisecond), took[changes-1].Round(time.Millisecond))
+	w.notes = append(w.notes, fmt.Sprintf("%d deployments without pods: a change is acted on after %v at the median, %v at most.", n, took[changes/2].Round(time.Millisecond), took[changes-1].Round(time.Millisecond)))
+	most := 0.0
 	for _, p := range w.controllers(t) {
-		t.Logf("%s holds %.0f MiB", p.Name, resident(t, p.Name)/(1<<20))
+		most = max(most, resident(t, p.Name)/(1<<20))
 	}
+	w.notes = append(w.notes, fmt.Sprintf("The controller holds %.0f MiB then.", most))
 	for i := range n {
 		if err := client.IgnoreNotFound(w.Delete(ctx, make1(i))); err != nil {
 			t.Error(err)
