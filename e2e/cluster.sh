@@ -24,6 +24,7 @@ fail() { echo "cluster.sh: $*" >&2; exit 1; }
 
 tools() {
 	local packages=(etcd-server containerd runc containernetworking-plugins iptables iproute2 conntrack ipset socat zstd openssl)
+	command -v kubectl >/dev/null || packages+=(kubernetes-client)
 	if ! dpkg -s "${packages[@]}" >/dev/null 2>&1; then
 		apt-get update -qq
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
