@@ -2,12 +2,35 @@ package cli
 
 import (
 	"bytes"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"sigs.k8s.io/yaml"
+
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
+
+// TestDocumentedSpec: the settings that the guide shows are those of a ModelDeployment.
+func TestDocumentedSpec(t *testing.T) {
+	text, err := os.ReadFile("../../docs/deployer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```yaml\n(spec:.*?)```").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("the guide shows none")
+	}
+	var md v1alpha1.ModelDeployment
+	if err := yaml.UnmarshalStrict(m[1], &md); err != nil {
+		t.Fatal(err)
+	}
+	if g := md.Spec.Strategy.Gates; g == nil || *g.RankPercent != 80 || len(md.Spec.Strategy.Steps) != 2 || md.Spec.Autoscaling == nil {
+		t.Errorf("%+v", md.Spec)
+	}
+}
 
 func TestParseSteps(t *testing.T) {
 	got, err := parseSteps("10:30s, 25%:1m:pause,50")
