@@ -139,12 +139,19 @@ func TestPrometheus(t *testing.T) {
 	w.scenario(t, "gates ask Prometheus", 2, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "20:5s")
 		w.follow(t, id, v1alpha1.Deployed, long)
-		var ok bool
-		for _, e := range w.events(t) {
-			ok = ok || strings.Contains(e, id+": latency: Pass")
+		judged := map[string]string{}
+		for _, v := range w.state(t).Status.Verdicts {
+			judged[v.Gate] = v.Result
 		}
-		if !ok {
-			t.Error("latency was not judged")
+		if judged["latency"] != "Pass" || judged["prometheus"] != "Pass" {
+			t.Errorf("it was judged so: %v", judged)
+		}
+		var told bool
+		for _, e := range w.events(t) {
+			told = told || strings.Contains(e, id+": latency: Pass")
+		}
+		if !told {
+			t.Error("there is no Event of latency's verdict")
 		}
 		if n := asked(t); n < 3 {
 			t.Errorf("Prometheus answered %d queries", n)

@@ -24,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/record"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
@@ -86,9 +87,13 @@ func Run(ctx context.Context, o Options) error {
 		return fmt.Errorf("selecting by label: %w", err)
 	}
 	labelled := cache.ByObject{Label: labels.NewSelector().Add(*mine)}
+	// Verdicts of several gates are no repetitions of one event.
+	events := record.NewBroadcasterWithCorrelatorOptions(record.CorrelatorOptions{MaxEvents: 200, BurstSize: 100})
+	defer events.Shutdown()
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
 		Scheme: scheme, Logger: log,
-		LeaderElection: o.LeaderElection, LeaderElectionID: "controller." + v1alpha1.Group, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
+		EventBroadcaster: events, //nolint:staticcheck // it outlives the manager, and is shut down here
+		LeaderElection:   o.LeaderElection, LeaderElectionID: "controller." + v1alpha1.Group, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
 		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, GracefulShutdownTimeout: &grace,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
