@@ -243,12 +243,15 @@ func TestLoad(t *testing.T) {
 		w.scenario(t, "50,000 requests: "+s[1], 2, func(t *testing.T, l *load) {
 			rollouts := 0
 			for sent := 0; sent < enough || rollouts%2 == 1; sent, _, _ = l.mark() {
-				version := []string{"1.1.0", "1.0.0"}[rollouts%2]
+				version, before := "1.1.0", "1.0.0"
+				if rollouts%2 == 1 {
+					version, before = before, version
+				}
 				w.follow(t, w.deploy(t, version, s...), v1alpha1.Deployed, long)
 				rollouts++
 				since := time.Now()
 				w.eventually(t, time.Minute, "every answer is of "+version, func() bool {
-					return l.last(version).After(since) && time.Since(l.last([]string{"1.0.0", "1.1.0"}[rollouts%2])) > 2*time.Second
+					return l.last(version).After(since) && time.Since(l.last(before)) > 2*time.Second
 				})
 			}
 			t.Logf("%d rollouts", rollouts)
