@@ -94,7 +94,7 @@ func TestThousand(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w.eventually(t, 5*time.Minute, "their objects are gone", func() bool {
+	w.eventually(t, 10*time.Minute, "their objects are gone", func() bool {
 		var all v1alpha1.ModelRevisionList
 		return w.List(ctx, &all, client.InNamespace(namespace)) == nil && !slices.ContainsFunc(all.Items, func(r v1alpha1.ModelRevision) bool { return strings.HasPrefix(r.Name, "scale-") })
 	})
