@@ -241,6 +241,7 @@ func TestLoad(t *testing.T) {
 		{"--strategy", "rolling"}, {"--strategy", "blue_green"}, {"--strategy", "canary", "--steps", "10:10s,25:10s,50:10s"},
 	} {
 		w.scenario(t, "50,000 requests: "+s[1], 2, func(t *testing.T, l *load) {
+			w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Window = span(5 * time.Second) })
 			rollouts := 0
 			for sent := 0; sent < enough || rollouts%2 == 1; sent, _, _ = l.mark() {
 				version, before := "1.1.0", "1.0.0"
