@@ -98,6 +98,19 @@ func Newest(all []Place, id, version string) (Place, error) {
 	}), nil
 }
 
+// read reads all that the model is made of.
+func (p Place) read() (*contents, error) {
+	if p.Err != nil {
+		return nil, p.Err
+	}
+	root, err := os.OpenRoot(p.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("opening the models directory: %w", err)
+	}
+	defer root.Close()
+	return read(root, p.Location)
+}
+
 // Open opens a model outside a registry. Close it when no call runs.
 func (p Place) Open(ctx context.Context, with Backends, calls *Calls) (*Model, error) {
 	return p.open(ctx, with, calls, nil)
@@ -109,15 +122,7 @@ func (p Place) OpenWith(ctx context.Context, with Backends, calls *Calls, change
 }
 
 func (p Place) open(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
-	if p.Err != nil {
-		return nil, p.Err
-	}
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the models directory: %w", err)
-	}
-	defer root.Close()
-	c, err := read(root, p.Location)
+	c, err := p.read()
 	if err != nil {
 		return nil, err
 	}
@@ -130,15 +135,7 @@ func (p Place) open(ctx context.Context, with Backends, calls *Calls, change fun
 // Inspect reads a model's manifest and lets its backend complete it, without
 // loading the model.
 func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
-	if p.Err != nil {
-		return nil, "", p.Err
-	}
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return nil, "", fmt.Errorf("opening the models directory: %w", err)
-	}
-	defer root.Close()
-	c, err := read(root, p.Location)
+	c, err := p.read()
 	if err != nil {
 		return nil, "", err
 	}
@@ -151,15 +148,7 @@ func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
 func (p Place) ContentDigest() (string, error) {
-	if p.Err != nil {
-		return "", p.Err
-	}
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return "", fmt.Errorf("opening the models directory: %w", err)
-	}
-	defer root.Close()
-	c, err := read(root, p.Location)
+	c, err := p.read()
 	if err != nil {
 		return "", err
 	}
@@ -175,18 +164,10 @@ type Contents struct {
 
 // Contents reads all that the model is made of.
 func (p Place) Contents() (*Contents, error) {
-	if p.Err != nil {
-		return nil, p.Err
-	}
-	if p.File != "" {
+	if p.Err == nil && p.File != "" {
 		return nil, fmt.Errorf("%s has no %s: write one with `model init`", p.File, manifest.FileName)
 	}
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return nil, fmt.Errorf("opening the models directory: %w", err)
-	}
-	defer root.Close()
-	c, err := read(root, p.Location)
+	c, err := p.read()
 	if err != nil {
 		return nil, err
 	}
@@ -218,15 +199,7 @@ func (m *Model) Close() error {
 // host makes of its scores.
 func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
-	if p.Err != nil {
-		return nil, none, p.Err
-	}
-	root, err := os.OpenRoot(p.Dir)
-	if err != nil {
-		return nil, none, fmt.Errorf("opening the models directory: %w", err)
-	}
-	defer root.Close()
-	c, err := read(root, p.Location)
+	c, err := p.read()
 	if err != nil {
 		return nil, none, err
 	}

@@ -145,8 +145,9 @@ func (s *Server) unloadModel(c *fiber.Ctx) error {
 	return s.json(c, api.Unloaded{ModelID: id, Unloaded: unloaded})
 }
 
-// learn answers POST /api/v1/models/{id}/learn.
-func (s *Server) learn(c *fiber.Ctx) error {
+// onRows reads rows for the model of the path, and answers with what do makes of them.
+// Where counted, a failure is one of the model's.
+func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *request) (any, error)) error {
 	start := s.cfg.Now()
 	id, err := s.pathID(c)
 	if err != nil {
@@ -161,17 +162,28 @@ func (s *Server) learn(c *fiber.Ctx) error {
 	if err := s.read(ctx, &r, c.Request().Body(), learn); err != nil {
 		return s.fail(c, nil, err)
 	}
-	m := r.lease.Model()
 	late := false
 	defer func() { r.release(late) }()
-	if failed := r.rows.Failed(); len(failed) > 0 {
-		return s.fail(c, m, rowProblem(failed[0]))
-	}
-	err = m.Learn(ctx, r.rows.Batch())
+	answer, err := do(ctx, &r)
 	if late = errors.Is(err, runtime.ErrLate); err != nil {
+		var m *runtime.Model
+		if counted {
+			m = r.lease.Model()
+		}
 		return s.fail(c, m, err)
 	}
-	return s.json(c, api.Learned{ModelID: id, Version: m.Version(), Rows: r.rows.Total()})
+	return s.json(c, answer)
+}
+
+// learn answers POST /api/v1/models/{id}/learn.
+func (s *Server) learn(c *fiber.Ctx) error {
+	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
+		if failed := r.rows.Failed(); len(failed) > 0 {
+			return nil, rowProblem(failed[0])
+		}
+		m := r.lease.Model()
+		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.rows.Total()}, m.Learn(ctx, r.rows.Batch())
+	})
 }
 
 // getStats answers GET /api/v1/models/{id}/stats.

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -223,54 +222,31 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 
 // replay answers POST /api/v1/models/{id}/samples: rows are scored and counted nowhere.
 func (s *Server) replay(c *fiber.Ctx) error {
-	start := s.cfg.Now()
-	id, err := s.pathID(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	if err := checkBody(c); err != nil {
-		return s.fail(c, nil, err)
-	}
-	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
-	defer cancel()
-	r := request{modelID: id}
-	if err := s.read(ctx, &r, c.Request().Body(), learn); err != nil {
-		return s.fail(c, nil, err)
-	}
-	m := r.lease.Model()
-	late := false
-	defer func() { r.release(late) }()
-	if why := notKept(m); why != "" {
-		return s.fail(c, nil, api.NewProblem(api.Conflict, "", "rows are not replayed to %s: %s", id, why))
-	}
-	out := make([]float64, r.rows.Batch().Rows())
-	failed, err := m.Replay(ctx, r.rows.Batch(), defaultBatchSize, out)
-	if late = errors.Is(err, runtime.ErrLate); err != nil {
-		return s.fail(c, nil, err)
-	}
-	for _, f := range failed {
-		out[f.Row] = math.NaN()
-	}
-	a := api.Replayed{ModelID: id, Version: m.Version(), Threshold: m.Manifest.Threshold, Scores: make([]*float64, r.rows.Total())}
-	bad := map[int]bool{}
-	for _, f := range r.rows.Failed() {
-		bad[f.Row] = true
-	}
-	next := 0
-	for i := range a.Scores {
-		if bad[i] {
-			continue
+	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
+		m := r.lease.Model()
+		if why := notKept(m); why != "" {
+			return nil, api.NewProblem(api.Conflict, "", "rows are not replayed to %s: %s", m.ID(), why)
 		}
-		if v := out[next]; !math.IsNaN(v) && !math.IsInf(v, 0) {
-			a.Scores[i] = &v
+		out := make([]float64, r.rows.Batch().Rows())
+		failed, err := m.Replay(ctx, r.rows.Batch(), defaultBatchSize, out)
+		if err != nil {
+			return nil, err
 		}
-		next++
-	}
-	text, err := json.Marshal(&a)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	s.requestID(c)
-	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-	return c.Send(text)
+		for _, f := range failed {
+			out[f.Row] = math.NaN()
+		}
+		a := api.Replayed{ModelID: m.ID(), Version: m.Version(), Threshold: m.Manifest.Threshold, Scores: make([]*float64, r.rows.Total())}
+		unread, next := r.rows.Failed(), 0
+		for i := range a.Scores {
+			if len(unread) > 0 && unread[0].Row == i {
+				unread = unread[1:]
+				continue
+			}
+			if v := out[next]; !math.IsNaN(v) && !math.IsInf(v, 0) {
+				a.Scores[i] = &v
+			}
+			next++
+		}
+		return a, nil
+	})
 }
