@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -36,6 +37,9 @@ type Config struct {
 	Timeout      time.Duration // of one request
 	BodyLimit    int           // bytes
 	MaxRows      int           // in one request
+	Inflight     int64         // bytes of all requests and their answers together; 0: no bound
+	Connections  int           // open at once; 0: no bound
+	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
 	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
 	DefaultModel string
@@ -69,7 +73,9 @@ type Server struct {
 	idPrefix string
 	idCount  atomic.Uint64
 	sockets  sockets
-	fresh    atomic.Pointer[freshConns]
+	conns    atomic.Pointer[connections]
+	budget   budget
+	buffers  buffers
 	metrics  *metrics
 	mu       sync.Mutex
 	failures map[api.ErrorType]uint64 // of requests that named no model that exists
@@ -86,18 +92,28 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		sampler: sampler{size: cfg.Samples, rings: map[string]*ring{}},
 	}
+	if s.cfg.Connections <= 0 {
+		s.cfg.Connections = math.MaxInt
+	}
+	if s.budget.most = cfg.Inflight; s.budget.most > 0 { // one body must fit, with a larger buffer beside it
+		s.cfg.BodyLimit = int(min(int64(cfg.BodyLimit), s.budget.most/3))
+	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pynomaly-runtime",
 		DisableStartupMessage: true,
-		BodyLimit:             cfg.BodyLimit,
+		BodyLimit:             s.cfg.BodyLimit,
+		StreamRequestBody:     true, // so that memory is taken for what has arrived, not for what is announced
 		ReadBufferSize:        headerBytes,
 		ReadTimeout:           readTimeout,
 		IdleTimeout:           idleTimeout,
 		WriteTimeout:          cfg.Timeout + readTimeout,
 		ErrorHandler:          s.handleError,
 		StrictRouting:         false,
+
+		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
+	s.app.Server().ConnState = s.changed
 	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
@@ -166,13 +182,17 @@ func (s *Server) Routes() []string {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	fresh := &freshConns{Listener: ln, fresh: map[*freshConn]struct{}{}}
-	s.fresh.Store(fresh)
-	ln = fresh
+	conns := newConnections(ln, s.cfg.Connections, s.cfg.Log, s.settle)
+	s.conns.Store(conns)
+	ln = conns
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
 	}
+	var calming sync.WaitGroup
+	calming.Go(func() { s.giveBack(s.base) })
+	defer calming.Wait()
 	if err := s.app.Listener(ln); err != nil {
+		s.stop()
 		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -182,16 +202,32 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 // traffic goes elsewhere while the server goes on.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Shutdown ends WebSockets after their last answer, closes the listener and
-// waits for running requests until ctx ends.
+// OpenConnections is how many connections of clients there are.
+func (s *Server) OpenConnections() int {
+	if l := s.conns.Load(); l != nil {
+		return l.count()
+	}
+	return 0
+}
+
+// Shutdown ends WebSockets after their last answer, closes the listener, gives up
+// requests that have not arrived as a whole, and waits for running ones until ctx
+// ends. Then it closes what is left, and says so.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	errs := []error{s.sockets.shutdown(ctx)}
-	if l := s.fresh.Load(); l != nil {
-		l.closeFresh()
+	conns := s.conns.Load()
+	if conns != nil {
+		_ = conns.Close() // fasthttp closes it again
+		conns.finish()
 	}
-	if err := s.app.ShutdownWithContext(ctx); err != nil {
+	if err := s.app.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("waiting for requests to end: %w", err))
+	}
+	if conns != nil {
+		if n := conns.cut(ctx); n > 0 {
+			errs = append(errs, fmt.Errorf("%d connections were cut off", n))
+		}
 	}
 	s.stop()
 	return errors.Join(errs...)
@@ -203,6 +239,7 @@ func (s *Server) closing(c *fiber.Ctx) error {
 	if s.draining.Load() {
 		c.Response().SetConnectionClose()
 	}
+	s.lend(c)
 	return err
 }
 
@@ -234,7 +271,7 @@ func printable(b []byte) bool {
 func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 	p := *asProblem(err)
 	s.count(m, p.ErrorType)
-	if p.Status >= fiber.StatusInternalServerError {
+	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
 		s.cfg.Log.Warn("request failed", "path", c.Path(), "error_type", string(p.ErrorType), "detail", p.Detail)
 	}
 	p.RequestID = s.requestID(c)
@@ -248,6 +285,9 @@ func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 }
 
 func (s *Server) count(m *runtime.Model, t api.ErrorType) {
+	if t == api.ClientGone { // which is no failure of the model's
+		m = nil
+	}
 	if m != nil {
 		m.Stats.Failed(string(t))
 		return
