@@ -50,10 +50,14 @@ type Samples struct {
 // TLS names the files of a certificate and its key; both or none.
 type TLS struct{ Cert, Key string }
 
-// Limits bound a request.
+// Limits bound a request, and all of them together. Where Inflight, Waiting or
+// Connections is 0, Fit chooses it.
 type Limits struct {
-	Body int64 // bytes
-	Rows int
+	Body        int64 // bytes of a request
+	Rows        int   // of a request
+	Inflight    int64 // bytes of all requests and their answers that are held at once
+	Waiting     int   // rows of all requests that wait or are scored at once
+	Connections int   // open at once
 }
 
 // Timeouts bound how long things take.
@@ -160,8 +164,11 @@ func Decode(data []byte) (*Config, error) {
 		"server": y.Object(y.Fields{
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
 			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure),
-			"tls":      y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
-			"limits":   y.Object(y.Fields{"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows)}),
+			"tls": y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
+			"limits": y.Object(y.Fields{
+				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
+				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
+			}),
 			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "token": y.String(&s.Samples.Token)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
@@ -229,6 +236,11 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
 	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
 	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)
+	within("server.limits.waiting_rows", int64(s.Limits.Waiting), 0, 1<<30)
+	within("server.limits.connections", int64(s.Limits.Connections), 0, 1<<20)
+	if n := s.Limits.Inflight; n != 0 {
+		within("server.limits.inflight_bytes", n, 1<<20, 1<<50)
+	}
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
 		problem("server.tls", "needs both cert and key")
 	}

@@ -57,6 +57,9 @@ func settings() []setting {
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", set: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
 		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", set: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
+		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", set: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
+		{key: "server.limits.waiting_rows", flag: "waiting-rows", help: "rows of all requests that wait or are scored at once; 0: as memory allows", set: number(func(c *Config) *int { return &c.Server.Limits.Waiting })},
+		{key: "server.limits.connections", flag: "connections", help: "connections open at once; 0: as descriptors allow", set: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
 		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", set: number(func(c *Config) *int { return &c.Server.Samples.Size })},
 		{key: "server.samples.token", set: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
