@@ -76,7 +76,7 @@ func TestContract(t *testing.T) {
 			var child context.Context
 			ran := make(chan struct{})
 			if name != "End before Done" {
-				if err := c.Err(); err != nil && want == context.Canceled {
+				if err := c.Err(); err != nil && errors.Is(want, context.Canceled) {
 					t.Errorf("before its end: %v", err)
 				}
 				var cancel context.CancelFunc
