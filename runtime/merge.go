@@ -24,6 +24,7 @@ type merger struct {
 	mu         sync.Mutex
 	queue      []*ticket
 	runners    int
+	spare      []*run // of runners that have ended
 	aloneUntil time.Time // after a merged call that ran out of time
 }
 
@@ -131,7 +132,7 @@ func (g *merger) ensureRunner() {
 
 // work makes calls until the queue is empty.
 func (g *merger) work() {
-	r := newRun(g)
+	r := g.takeRun()
 	for {
 		goruntime.Gosched() // requests that can run now join the next call
 		g.slots.free <- struct{}{}
@@ -141,6 +142,7 @@ func (g *merger) work() {
 		r.take(now)
 		if len(r.tickets) == 0 {
 			g.runners--
+			g.spare = append(g.spare, r)
 			g.mu.Unlock()
 			<-g.slots.workers
 			<-g.slots.free
@@ -170,6 +172,19 @@ type run struct {
 	watch   *time.Timer
 	decided atomic.Bool // by whoever is first: the call's end or the watch
 	spent   bool        // the watch went off just then, and must not meet another call
+}
+
+// takeRun returns a run for a runner that begins.
+func (g *merger) takeRun() *run {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.spare) - 1
+	if n < 0 {
+		return newRun(g)
+	}
+	r := g.spare[n]
+	g.spare = g.spare[:n]
+	return r
 }
 
 func newRun(g *merger) *run {

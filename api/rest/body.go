@@ -43,36 +43,45 @@ const (
 	poolBytes  = 16 << 20 // larger buffers are not kept for others
 )
 
+// buffer holds a body or an answer.
+type buffer struct{ b []byte }
+
 // buffers are reused between requests. Large ones are kept apart, so that small
 // requests do not hold them. The garbage collector empties both.
 type buffers struct{ small, large sync.Pool }
 
-// get returns an empty buffer, of at least a capacity.
-func (p *buffers) get(capacity int) []byte {
+// get returns an empty buffer of at least a capacity.
+func (p *buffers) get(capacity int) *buffer {
 	pool := &p.small
 	if capacity > freeBytes {
 		pool = &p.large
 	}
-	if b, _ := pool.Get().(*[]byte); b != nil && cap(*b) >= capacity {
-		return (*b)[:0]
+	b, _ := pool.Get().(*buffer)
+	if b == nil {
+		b = new(buffer)
 	}
-	return make([]byte, 0, capacity)
+	if cap(b.b) < capacity {
+		b.b = make([]byte, 0, capacity)
+	}
+	b.b = b.b[:0]
+	return b
 }
 
-func (p *buffers) put(b []byte) {
+// put takes a buffer back, which nobody may use any more; nil is none.
+func (p *buffers) put(b *buffer) {
 	switch {
-	case cap(b) == 0, cap(b) > poolBytes:
-	case cap(b) > freeBytes:
-		p.large.Put(&b)
+	case b == nil, cap(b.b) > poolBytes:
+	case cap(b.b) > freeBytes:
+		p.large.Put(b)
 	default:
-		p.small.Put(&b)
+		p.small.Put(b)
 	}
 }
 
 // account is what one request at a time takes of the server.
 type account struct {
-	charged int64  // bytes of the budget
-	lent    []byte // an answer's buffer
+	charged int64   // bytes of the budget
+	lent    *buffer // of an answer
 }
 
 // charge counts bytes that a request or its answer takes, until settle.
@@ -106,20 +115,21 @@ func accountOf(c *fiber.Ctx) *account {
 
 // body reads the request's body. It grows with what arrives, whatever the client
 // has announced. The buffer goes back with s.buffers.put.
-func (s *Server) body(c *fiber.Ctx) ([]byte, error) {
+func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	announced := c.Request().Header.ContentLength()
 	if announced > s.cfg.BodyLimit {
 		return nil, s.tooLarge()
 	}
 	stream := c.Context().RequestBodyStream()
 	if stream == nil {
-		return nil, nil
+		return s.buffers.get(0), nil
 	}
-	b, err := s.readAll(accountOf(c), stream, announced)
+	body := s.buffers.get(firstBytes)
+	err := s.readAll(accountOf(c), body, stream, announced)
 	if err == nil {
-		return b, nil
+		return body, nil
 	}
-	s.buffers.put(b)
+	defer s.buffers.put(body)
 	var problem *api.Problem
 	switch {
 	case errors.As(err, &problem):
@@ -127,9 +137,9 @@ func (s *Server) body(c *fiber.Ctx) ([]byte, error) {
 	case s.draining.Load():
 		return nil, retry(api.NewProblem(api.ShuttingDown, "", "the host stopped before the whole body had arrived: send the request to another one"))
 	case isTimeout(err):
-		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(b), readTimeout)
+		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(body.b), readTimeout)
 	}
-	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(b), err)
+	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
 }
 
 func (s *Server) tooLarge() error {
@@ -138,46 +148,46 @@ func (s *Server) tooLarge() error {
 
 // readAll reads a body of a length, or of any where that is negative. The error is
 // an *api.Problem where the body may not be read, else what the reader said.
-func (s *Server) readAll(a *account, from io.Reader, length int) ([]byte, error) {
-	b := s.buffers.get(firstBytes)
+func (s *Server) readAll(a *account, to *buffer, from io.Reader, length int) error {
 	for {
-		if len(b) == cap(b) {
-			var err error
-			if b, err = s.grow(a, b, length); err != nil {
-				return b, err
+		if len(to.b) == cap(to.b) {
+			if err := s.grow(a, to, length); err != nil {
+				return err
 			}
 		}
-		n, err := from.Read(b[len(b):cap(b)])
-		b = b[:len(b)+n]
+		n, err := from.Read(to.b[len(to.b):cap(to.b)])
+		to.b = to.b[:len(to.b)+n]
 		switch {
-		case len(b) > s.cfg.BodyLimit:
-			return b, s.tooLarge()
-		case errors.Is(err, io.EOF) && len(b) < length:
-			return b, io.ErrUnexpectedEOF
+		case len(to.b) > s.cfg.BodyLimit:
+			return s.tooLarge()
+		case errors.Is(err, io.EOF) && len(to.b) < length:
+			return io.ErrUnexpectedEOF
 		case errors.Is(err, io.EOF):
-			return b, nil
+			return nil
 		case err != nil:
-			return b, err //nolint:wrapcheck // it is the caller's reader
+			return err //nolint:wrapcheck // it is the caller's reader
 		}
 	}
 }
 
-// grow returns a larger buffer with the same bytes: twice as large, but not larger
-// than a body of the length, or than any may be.
-func (s *Server) grow(a *account, b []byte, length int) ([]byte, error) {
+// grow makes a buffer twice as large, but not larger than a body of the length, or
+// than any may be.
+func (s *Server) grow(a *account, to *buffer, length int) error {
 	most := s.cfg.BodyLimit + 1
 	if length >= 0 {
 		most = min(most, length+1)
 	}
-	want := max(min(2*cap(b), most), cap(b)+1)
+	want := max(min(2*cap(to.b), most), cap(to.b)+1)
 	if more := int64(want-freeBytes) - a.charged; more > 0 {
 		if err := s.charge(a, more); err != nil {
-			return b, err
+			return err
 		}
 	}
-	larger := append(s.buffers.get(want), b...)
-	s.buffers.put(b)
-	return larger, nil
+	larger := s.buffers.get(want)
+	larger.b = append(larger.b, to.b...)
+	to.b, larger.b = larger.b, to.b
+	s.buffers.put(larger)
+	return nil
 }
 
 // lend keeps large answers out of the buffer that fasthttp leaves with an idle
@@ -187,6 +197,6 @@ func (s *Server) lend(c *fiber.Ctx) {
 	if a.lent != nil || len(resp.Body()) <= freeBytes {
 		return
 	}
-	a.lent = resp.SwapBody(nil)
-	resp.SetBodyRaw(a.lent)
+	a.lent = &buffer{resp.SwapBody(nil)}
+	resp.SetBodyRaw(a.lent.b)
 }

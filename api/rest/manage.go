@@ -167,7 +167,7 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
 	defer cancel()
 	r := request{modelID: id}
-	if err := s.read(ctx, &r, body, learn); err != nil {
+	if err := s.read(ctx, &r, body.b, learn); err != nil {
 		return s.fail(c, nil, err)
 	}
 	late := false

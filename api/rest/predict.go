@@ -49,7 +49,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	ctx := until.New(start.Add(s.cfg.Timeout), callerOf(c))
 	defer ctx.End()
 	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, body, single); err != nil {
+	if err := s.read(ctx, &r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
 	m := r.lease.Model()
@@ -142,7 +142,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), start.Add(s.cfg.Timeout))
 	defer cancel()
 	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, body, batch); err != nil {
+	if err := s.read(ctx, &r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
 	m := r.lease.Model()
@@ -162,7 +162,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	now := s.cfg.Now()
 	took := now.Sub(start)
 	a := answer{model: m, now: now, latency: took, confidence: r.confidence}
-	b := append(s.buffers.get(size), `{"predictions":[`...)
+	account.lent = s.buffers.get(size)
+	b := append(account.lent.b, `{"predictions":[`...)
 	b, anomalies := a.appendRows(b, *out, failed, r.rows.Failed(), r.rows.Total())
 	b = append(b, `],"total_processed":`...)
 	b = strconv.AppendInt(b, int64(r.rows.Total()), 10)
@@ -176,8 +177,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	b = strconv.AppendFloat(b, float64(r.rows.Total())/max(took.Seconds(), 1e-6), 'f', 1, 64)
 	b = append(b, `,"request_id":`...)
 	b = append(appendString(b, id), '}')
+	account.lent.b = b
 	c.Response().SetBodyRaw(b)
-	account.lent = b
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	m.Stats.Answered(took)
 	if len(failed) == 0 {
@@ -222,11 +223,10 @@ func checkBody(c *fiber.Ctx) error {
 // isJSON holds for application/json and application/*+json, with or without
 // parameters.
 func isJSON(contentType []byte) bool {
-	t := string(contentType)
-	if t == fiber.MIMEApplicationJSON {
+	if string(contentType) == fiber.MIMEApplicationJSON {
 		return true
 	}
-	media, _, err := mime.ParseMediaType(t)
+	media, _, err := mime.ParseMediaType(string(contentType))
 	return err == nil && (media == fiber.MIMEApplicationJSON ||
 		(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")))
 }

@@ -147,7 +147,7 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		if refused != nil {
 			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
 		} else {
-			answer = s.message(caller, kind, message, key)
+			answer = s.message(caller, kind, message.b, key)
 		}
 		s.buffers.put(message)
 		s.settle(&account)
@@ -163,13 +163,13 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 
 // receive reads a message into a buffer that goes back with s.buffers.put. An
 // *api.Problem is for the client, who may send another message.
-func (s *Server) receive(c *websocket.Conn, a *account) (kind int, message []byte, err error) {
+func (s *Server) receive(c *websocket.Conn, a *account) (kind int, message *buffer, err error) {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // the caller looks at its type
 	}
-	message, err = s.readAll(a, r, -1)
-	if err != nil {
+	message = s.buffers.get(firstBytes)
+	if err := s.readAll(a, message, r, -1); err != nil {
 		s.buffers.put(message)
 		s.settle(a)
 		return kind, nil, err
