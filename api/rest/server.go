@@ -218,8 +218,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	errs := []error{s.sockets.shutdown(ctx)}
 	conns := s.conns.Load()
 	if conns != nil {
-		_ = conns.Close() // fasthttp closes it again
-		conns.finish()
+		conns.finish(ctx)
 	}
 	if err := s.app.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("waiting for requests to end: %w", err))

@@ -3,9 +3,7 @@ package rest_test
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -342,72 +340,6 @@ func TestWaitingRowsAreBounded(t *testing.T) {
 	send() // there is room again
 	<-g.begun
 	g.passes <- struct{}{}
-}
-
-// TestStopWhateverClientsDo: half requests, half bodies, silent connections and
-// readers that do not read do not keep a host from stopping.
-func TestStopWhateverClientsDo(t *testing.T) {
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
-	silent := dial(t, h)
-	half := dial(t, h)
-	write(t, half, "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\n")
-	body := dial(t, h)
-	write(t, body, head("/api/v1/predict/batch", 1<<20)+strings.Repeat(" ", 100<<10))
-	short := dial(t, h)
-	write(t, short, head("/api/v1/predict", 100)+"{")
-	kept := dial(t, h)
-	one := `{"model_id":"pima","data":` + goodRow + `}`
-	write(t, kept, head("/api/v1/predict", len(one))+one)
-	if resp, _ := answerOn(t, kept); resp.StatusCode != http.StatusOK {
-		t.Fatalf("status %d", resp.StatusCode)
-	}
-	testkit.Eventually(t, "all are connected", func() bool { return h.Server.OpenConnections() >= 5 })
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Second) // below readTimeout
-	defer cancel()
-	if err := h.Server.Shutdown(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if n := h.Server.OpenConnections(); n != 0 {
-		t.Errorf("%d connections are open", n)
-	}
-	for name, c := range map[string]net.Conn{"silent": silent, "half": half, "short": short, "kept": kept} {
-		if _, err := io.ReadAll(c); err != nil && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	resp, p := answerOn(t, body)
-	if resp.StatusCode != http.StatusServiceUnavailable || p.ErrorType != api.ShuttingDown {
-		t.Errorf("half a body: %d %+v", resp.StatusCode, p)
-	}
-}
-
-// TestRunningRequestsEnd: what was received as a whole before the stop is answered.
-func TestRunningRequestsEnd(t *testing.T) {
-	h, g := serveGated(t, testkit.Options{})
-	c := dial(t, h)
-	body := `{"model_id":"slow","data":[5]}`
-	write(t, c, head("/api/v1/predict", len(body))+body)
-	<-g.begun
-	ended := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		ended <- h.Server.Shutdown(ctx)
-	}()
-	testkit.Eventually(t, "the port is closed", func() bool {
-		other, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
-		if err == nil {
-			_ = other.Close()
-		}
-		return err != nil
-	})
-	g.passes <- struct{}{}
-	if resp, _ := answerOn(t, c); resp.StatusCode != http.StatusOK || !resp.Close {
-		t.Errorf("status %d, closing %v", resp.StatusCode, resp.Close)
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
 }
 
 // TestLargeSocketMessages: a WebSocket's messages are bounded as bodies are.
