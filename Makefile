@@ -18,8 +18,10 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
+# Far off: it only ends what hangs.
+TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-slow test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -53,6 +55,10 @@ run: samples
 
 test: test-build test-go test-meter test-python test-api test-chart
 
+# The same on a machine that does something else, too: a load of 10 beside it.
+test-slow:
+	scripts/beside-load.sh 10 $(MAKE) test
+
 # Everything builds, without cgo, too.
 test-build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -60,10 +66,10 @@ test-build:
 	cd sdk/process && CGO_ENABLED=0 $(GO) build ./...
 
 test-go: onnxruntime python
-	cd sdk && $(GO) test -race ./...
-	cd sdk/process && $(GO) test -race ./...
-	$(GO) test -race -timeout 9m ./...
-	cd bench && $(GO) test ./...
+	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
+	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
+	$(GO) test -race -timeout $(TIMEOUT) ./...
+	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 
 # Rewritten modules in a second engine: they validate and do the same, and no
 # invalid module has become valid.
