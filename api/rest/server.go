@@ -42,6 +42,9 @@ type Config struct {
 	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
 	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
+	Remote       bool          // callers on this machine may be others' proxies: they are nobody special
+	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
+	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
 	Samples      int    // rows kept of each version for comparing others with it; 0: none
 	SamplesToken string // of who may see them; empty: as for management routes
@@ -56,7 +59,7 @@ const (
 	readTimeout    = 30 * time.Second
 	idleTimeout    = 60 * time.Second
 	maxRequestID   = 128
-	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself, or start with --insecure"
+	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
 )
 
 // Server answers requests.
@@ -110,6 +113,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		WriteTimeout:          cfg.Timeout + readTimeout,
 		ErrorHandler:          s.handleError,
 		StrictRouting:         false,
+		CaseSensitive:         true, // so that a proxy's rules for paths see what is routed
 
 		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
@@ -143,6 +147,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
 	}}))
 	s.app.Use(s.closing)
+	s.app.Use(s.fromPage)
 	v1 := s.app.Group("/api/v1")
 	v1.Post("/predict", s.predict)
 	v1.Post("/predict/batch", s.predictBatch)
@@ -346,19 +351,32 @@ func (s *Server) noRoute(c *fiber.Ctx) error {
 	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
 }
 
-// managed lets a request for a route that changes the host pass: everybody on a
-// loopback listener or with Insecure, else only callers on this very machine
-// that no proxy forwarded.
+// managed lets a request for a route that changes the host pass: everybody with
+// Insecure, else callers that are known to be on this very machine.
 func (s *Server) managed(c *fiber.Ctx) error {
-	if s.cfg.Insecure || s.cfg.Loopback {
-		return c.Next()
+	if isForm(c.Request().Header.ContentType()) {
+		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
 	}
-	forwarded := false
-	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
-		forwarded = forwarded || len(c.Request().Header.Peek(h)) > 0
-	}
-	if ip := c.Context().RemoteIP(); !forwarded && ip != nil && ip.IsLoopback() {
+	if s.cfg.Insecure || s.isLocal(c) {
 		return c.Next()
 	}
 	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
+}
+
+// isLocal reports whether a request comes from this machine, by no proxy that says
+// so, and under a name of this host.
+func (s *Server) isLocal(c *fiber.Ctx) bool {
+	if s.cfg.Remote {
+		return false
+	}
+	if s.cfg.Loopback { // fromPage has seen the name
+		return true
+	}
+	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
+		if len(c.Request().Header.Peek(h)) > 0 {
+			return false
+		}
+	}
+	ip := c.Context().RemoteIP()
+	return ip != nil && ip.IsLoopback() && s.isOwn(c.Request().Header.Host())
 }

@@ -103,7 +103,8 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	server, err := rest.New(rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: calls.Full,
-		Insecure: cfg.Server.Insecure, Loopback: local, DefaultModel: cfg.Models.Default, Now: time.Now,
+		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
+		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SamplesToken: cfg.Server.Samples.Token,
 		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, level, cfg.Log.Format, base),
 	}, registry, reg)

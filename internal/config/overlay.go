@@ -53,6 +53,8 @@ func settings() []setting {
 		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", set: text(func(c *Config) *string { return &c.Server.Environment })},
 		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM", set: duration(func(c *Config) *time.Duration { return &c.Server.Drain })},
 		{key: "server.insecure", flag: "insecure", bool: true, help: "let everybody load and unload models", set: truth(func(c *Config) *bool { return &c.Server.Insecure })},
+		{key: "server.hosts", flag: "hosts", help: "names under which the host is asked, beside addresses and localhost, with commas between", set: func(c *Config, v string) error { c.Server.Hosts = splitList(v); return nil }},
+		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", set: func(c *Config, v string) error { c.Server.Origins = splitList(v); return nil }},
 		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", set: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", set: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
