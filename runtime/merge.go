@@ -24,7 +24,7 @@ type merger struct {
 	mu         sync.Mutex
 	queue      []*ticket
 	runners    int
-	spare      []*run // of runners that have ended
+	spare      []*run    // of runners that have ended
 	aloneUntil time.Time // after a merged call that ran out of time
 }
 

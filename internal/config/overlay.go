@@ -110,7 +110,7 @@ func parse[T any](at func(*Config) *T, read func(string) (T, error)) func(*Confi
 
 // into lets take fill one key of a map.
 func into[T any](m map[string]T, key string, take func(*T) y.Field) y.Field {
-	return func(d *y.Decoder, n *yaml.Node, path string) {
+	return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
 		var v T
 		take(&v)(d, n, path)
 		m[key] = v
