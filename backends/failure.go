@@ -11,19 +11,33 @@ import (
 // artifact: the same load may succeed later.
 var ErrSurroundings = errors.New("it cannot be loaded for now")
 
+// LateError is the end of a context that came while an artifact was at work and had
+// the processor for much of its time: the artifact is slow, and not the machine.
+type LateError struct{ Err error }
+
+// Error is that of the context.
+func (e *LateError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error of the context.
+func (e *LateError) Unwrap() error { return e.Err }
+
 // Surroundings reports whether a load failed because of the machine's state. All
 // other failures are verdicts on the artifact, which hold until its files change.
 //
 // A wrapped errno that only the machine's state explains decides, even below
-// ErrRefused. So does the end of a context: the time that passed is no measure of
-// an artifact. A backend that has measured the artifact's processor time says so
-// with ErrRefused and does not wrap the context's error.
+// ErrRefused. So does the end of a context, unless it is a LateError: the time that
+// passed is no measure of an artifact.
 func Surroundings(err error) bool {
-	if errors.Is(err, ErrSurroundings) || errors.Is(err, ErrUnavailable) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	var late *LateError
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, ErrSurroundings), errors.Is(err, ErrUnavailable):
+		return true
+	case errors.As(err, &late):
+		return false
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return true
 	}
-	var errno syscall.Errno
 	return errors.As(err, &errno) && surroundings(errno)
 }
 

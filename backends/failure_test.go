@@ -30,6 +30,7 @@ func TestSurroundings(t *testing.T) {
 		{fmt.Errorf("%w: ONNX models cannot be served", backends.ErrUnavailable), true},
 		{fmt.Errorf("%w: it did not start in time: %w", backends.ErrRefused, context.DeadlineExceeded), true},
 		{context.Canceled, true},
+		{fmt.Errorf("%w: describe: %w", backends.ErrRefused, &backends.LateError{Err: context.DeadlineExceeded}), false},
 	} {
 		if got := backends.Surroundings(c.err); got != c.want {
 			t.Errorf("%v: %v, want %v", c.err, got, c.want)

@@ -28,7 +28,7 @@ type fake struct {
 	closed int
 }
 
-func (*fake) Complete(backends.Artifact) error { return nil }
+func (*fake) Complete(context, backends.Artifact) error { return nil }
 
 func (f *fake) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
 	f.mu.Lock()
@@ -117,7 +117,7 @@ type bare struct {
 	open func(*manifest.Manifest) sdk.Scorer
 }
 
-func (bare) Complete(backends.Artifact) error { return nil }
+func (bare) Complete(context, backends.Artifact) error { return nil }
 func (b bare) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
 	return b.open(a.Manifest), nil
 }

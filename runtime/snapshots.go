@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // snapshots keeps the states of stateful models, by artifact, in a directory; or
@@ -208,7 +210,14 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 		defer r.release(before)
 		if err == nil && before.model.Digest == m.Digest {
 			m.taken = newHandover()
-			r.keep(before.model, m.taken)
+			// Without the host's help now the state would be lost, so that the old
+			// model goes on.
+			if err = r.keep(before.model, m.taken); isHostError(err) {
+				m.taken.end(nil)
+				m.taken = nil
+				return fmt.Errorf("%w: taking over the state of the running model: %w", backends.ErrSurroundings, err)
+			}
+			err = nil
 		}
 	}
 	if err != nil {
@@ -230,12 +239,12 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 }
 
 // keepState takes a snapshot of a stateful model.
-func (r *Registry) keepState(m *Model) { r.keep(m, nil) }
+func (r *Registry) keepState(m *Model) error { return r.keep(m, nil) }
 
 // keep takes a snapshot; with a handover, the last one of this model.
-func (r *Registry) keep(m *Model, to *handover) {
+func (r *Registry) keep(m *Model, to *handover) error {
 	if !m.Manifest.Stateful {
-		return
+		return nil
 	}
 	// Independent of the host's own end, which is when it matters most.
 	ctx, cancel := context.WithTimeout(context.Background(), m.Manifest.Limits.LoadTimeout)
@@ -245,8 +254,10 @@ func (r *Registry) keep(m *Model, to *handover) {
 		err = r.states.write(m, state)
 	}
 	if err != nil {
+		err = fmt.Errorf("keeping the state of %s %s: %w", m.ID(), m.Version(), err)
 		r.cfg.Log.Warn("the state of a model was not kept", "model_id", m.ID(), "version", m.Version(), "error", err)
 	}
+	return err
 }
 
 // keepStates takes a snapshot every snapshot_interval until the model is retired.
@@ -265,7 +276,7 @@ func (r *Registry) keepStates(h *handle) {
 			}
 			h.refs++
 			r.mu.Unlock()
-			r.keepState(h.model)
+			_ = r.keepState(h.model) // logged; the next one may do
 			r.release(h)
 		}
 	}

@@ -53,7 +53,7 @@ func modelList(s streams) *cobra.Command {
 			out := api.ModelList{Total: len(all)}
 			for _, p := range all {
 				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(host.StateAvailable)}
-				m, digest, err := p.Inspect(nil)
+				m, digest, err := p.Inspect(cmd.Context(), nil)
 				if err != nil {
 					v.Status, v.Error = string(host.StateFailed), err.Error()
 				} else {
@@ -108,7 +108,7 @@ func modelInspect(s streams) *cobra.Command {
 				return err
 			}
 			defer done()
-			m, digest, err := at.Inspect(with)
+			m, digest, err := at.Inspect(cmd.Context(), with)
 			if err != nil {
 				return err
 			}

@@ -258,3 +258,41 @@ func TestWaitingCostsNoTime(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeys: callers of one key come one after another, those of others are free.
+func TestKeys(t *testing.T) {
+	var keys child.Keys
+	counts := map[string]*int{"a": new(int), "b": new(int)} // for the race detector
+	var wg sync.WaitGroup
+	for range 50 {
+		for name, n := range counts {
+			wg.Go(func() {
+				unlock, err := keys.Lock(t.Context(), name)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer unlock()
+				*n++
+			})
+		}
+	}
+	wg.Wait()
+	if *counts["a"] != 50 || *counts["b"] != 50 {
+		t.Error(*counts["a"], *counts["b"])
+	}
+	unlock, err := keys.Lock(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := keys.Lock(ended, "a"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	unlock()
+	if unlock, err = keys.Lock(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
