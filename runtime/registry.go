@@ -206,7 +206,6 @@ func (r *Registry) closeIfIdle(h *handle) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if lost != nil && r.closed {
-			r.cfg.Log.Error("what a model has learned is lost with this process", "model_id", h.model.ID(), "version", h.model.Version(), "error", lost)
 			r.lost = append(r.lost, lost)
 		}
 		maps.DeleteFunc(r.closing, func(_ string, c *handle) bool { return c == h })
@@ -233,5 +232,15 @@ func (r *Registry) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("waiting for requests and loads to end: %w", ctx.Err())
 	}
-	return errors.Join(append(r.lost, r.states.close(), r.calls.Wait(ctx))...)
+	lost := r.states.close()
+	for _, err := range r.lost {
+		// What was written to memory only has had another chance.
+		if !errors.Is(err, errInMemory) {
+			lost = errors.Join(lost, err)
+		}
+	}
+	if lost != nil {
+		r.cfg.Log.Error("what models have learned is lost with this process", "error", lost)
+	}
+	return errors.Join(lost, r.calls.Wait(ctx))
 }

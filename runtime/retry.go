@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -19,8 +20,9 @@ const (
 	FailureSurroundings FailureKind = "surroundings"
 )
 
-func kindOf(err error) FailureKind {
-	if backends.Surroundings(err) {
+// KindOf returns the kind of a failure to load, or to read, a model.
+func KindOf(err error) FailureKind {
+	if backends.Surroundings(err) || errors.Is(err, ErrOverloaded) {
 		return FailureSurroundings
 	}
 	return FailureFile
@@ -55,7 +57,7 @@ func retryAfterAttempts(attempts int, random float64) time.Duration {
 // fail notes that a load of an entry failed, and when to try again. The registry
 // is locked.
 func (r *Registry) fail(e *entry, err error) {
-	f := &failure{err: err, kind: kindOf(err)}
+	f := &failure{err: err, kind: KindOf(err)}
 	log := r.cfg.Log.With("model_id", e.ID, "version", e.Version, "path", e.Path(), "still_serving", e.current != nil, "failure", string(f.kind), "error", err)
 	if f.kind == FailureSurroundings {
 		f.attempts = 1

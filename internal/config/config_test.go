@@ -44,6 +44,7 @@ func TestProblems(t *testing.T) {
 		{"server: {timeouts: {request: 1ms}}", "10ms to 24h"},
 		{"server: {limits: {body: 1TB}}", "server.limits.body"},
 		{"models: {cache_size: 0}", "models.cache_size"},
+		{"models: {loads: -1}", "models.loads: is -1; must be 0 to 1024"},
 		{"models: {cache_bytes: lots}", "a size such as"},
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
 		{"backends: {onnx: {probe: never}}", "child, in_process"},
