@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	stdcontext "context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -66,6 +67,8 @@ func (c *closing) Close() error {
 	return c.Scorer.Close()
 }
 
+// writeModel replaces the files of a model one by one, each as a whole: one that is
+// cut short for longer than two looks are apart counts as a change.
 func writeModel(t *testing.T, dir, id, version, text string) {
 	t.Helper()
 	at := filepath.Join(dir, id, version)
@@ -73,7 +76,8 @@ func writeModel(t *testing.T, dir, id, version, text string) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string]string{"a": id + version, manifest.FileName: text} {
-		if err := os.WriteFile(filepath.Join(at, name), []byte(data), 0o644); err != nil {
+		tmp := filepath.Join(at, ".new")
+		if err := errors.Join(os.WriteFile(tmp, []byte(data), 0o644), os.Rename(tmp, filepath.Join(at, name))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -154,7 +158,7 @@ func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *ru
 		t.Fatal(err)
 	}
 	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
-	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply}
+	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply, Trouble: r.Trouble, AllowEmpty: true}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Follow(ctx) })
 	t.Cleanup(func() {

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -39,14 +40,21 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 }
 
 // open reads and opens the model of an entry; nil: the files are those that are
-// loaded.
+// loaded. The files must be those that the last look found settled: one that is
+// being written again must not be taken for a change.
 func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, error) {
+	r.mu.Lock()
+	settled := e.fingerprint
+	r.mu.Unlock()
 	root, err := os.OpenRoot(r.cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err)
 	}
 	defer root.Close()
 	c, err := read(root, at)
+	if now, lookErr := look(root, at); lookErr == nil && now != settled {
+		return nil, fmt.Errorf("%s %w", at.Path(), errUnsettled)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -98,6 +106,13 @@ func (r *Registry) finish(e *entry, l *loading, at Location, model *Model, took 
 	defer r.mu.Unlock()
 	e.loading, l.err, e.changed = nil, err, r.cfg.Now()
 	switch {
+	case errors.Is(err, errUnsettled): // the next look will find it changed
+		if !e.pending {
+			e.fingerprint = ""
+		}
+		if e.current == nil && e.failed == nil {
+			e.unread = err
+		}
 	case err != nil:
 		if !e.gone && !r.closed {
 			r.fail(e, err)

@@ -121,6 +121,20 @@ func scanVersions(root *os.Root, id string) []Found {
 	return all
 }
 
+// look returns the fingerprint of one version as it is now.
+func look(root *os.Root, at Location) (string, error) {
+	if at.File != "" {
+		info, err := root.Stat(at.File)
+		if err != nil {
+			return "", cause(err)
+		}
+		return fingerprint(at.File, info), nil
+	}
+	var f Found
+	err := f.scanFiles(root, at.Dir)
+	return f.Fingerprint, err
+}
+
 // scanFiles makes the fingerprint of a version's directory.
 func (f *Found) scanFiles(root *os.Root, dir string) error {
 	var b strings.Builder
