@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -57,6 +58,7 @@ func Scan(root *os.Root) ([]Found, error) {
 	for _, e := range entries {
 		info, err := root.Stat(e)
 		switch {
+		case err != nil && vanished(root, e):
 		case err != nil:
 			if id, version, ok := bareName(e); ok {
 				add(Found{Location: Location{ID: id, Version: version, File: e}, Err: cause(err)})
@@ -94,6 +96,9 @@ func scanVersions(root *os.Root, id string) []Found {
 		return nil
 	}
 	entries, err := list(root, id)
+	if err != nil && vanished(root, id) {
+		return nil
+	}
 	if err != nil {
 		return []Found{{Location: Location{ID: id, Version: "0.0.0", Dir: id}, Err: err, all: true}}
 	}
@@ -101,7 +106,7 @@ func scanVersions(root *os.Root, id string) []Found {
 	for _, e := range entries {
 		dir := path.Join(id, e)
 		info, err := root.Stat(dir)
-		if err == nil && !info.IsDir() {
+		if (err == nil && !info.IsDir()) || (err != nil && vanished(root, dir)) {
 			continue
 		}
 		f := Found{Location: Location{ID: id, Version: strings.ToValidUTF8(e, "\uFFFD"), Dir: dir}} // it becomes a label
@@ -153,6 +158,7 @@ func (f *Found) scanFiles(root *os.Root, dir string) error {
 			name := path.Join(dir, e)
 			info, err := root.Stat(name)
 			switch {
+			case err != nil && vanished(root, name):
 			case err != nil:
 				return cause(err)
 			case info.IsDir() && depth < 3:
@@ -175,6 +181,13 @@ func (f *Found) scanFiles(root *os.Root, dir string) error {
 		return fmt.Errorf("%s has no %s: write one with `pynomaly-runtime model init`", dir, manifest.FileName)
 	}
 	return err
+}
+
+// vanished reports whether a name that was listed is gone by now; a link that leads
+// nowhere is not.
+func vanished(root *os.Root, name string) bool {
+	_, err := root.Lstat(name)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 func fingerprint(name string, info fs.FileInfo) string {
