@@ -26,7 +26,7 @@ type Job struct {
 	Input   []byte        // its standard input
 	Env     []string      // its whole environment
 	Wall    time.Duration // most time, from the process's start
-	CPU     time.Duration // most processor time, which the role sets with LimitSelf; 0: not known
+	CPU     time.Duration // what the role hands to LimitSelf before it works on Input; 0: it does not limit itself
 	Limiter *Limiter      // the process waits for its turn; nil: it does not
 	Memory  int64         // bytes that the process is expected to need
 }
@@ -68,7 +68,7 @@ func (e *DiedError) Error() string {
 	case Killed:
 		return "its process was killed (SIGKILL), as the kernel does when memory runs out"
 	case NotBegun:
-		return fmt.Sprintf("starting its process: %v", e.Err)
+		return strings.TrimSuffix(fmt.Sprintf("starting its process: %v: %.300s", e.Err, e.Stderr), ": ")
 	case Cut:
 		return fmt.Sprintf("reading the answer of its process: %v", e.Err)
 	case Failed, Late, Busy, Large, Crashed, Cramped:
@@ -151,10 +151,16 @@ func (e *DiedError) judge(job Job, late bool) {
 	says := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(e.Stderr, w) })
 	}
+	// Nothing of the job has been at work before the process limited itself.
+	begun := job.CPU == 0 || says(limited)
+	cramped := says(inherited)
+	for _, line := range []string{limited, inherited} {
+		e.Stderr = strings.Replace(e.Stderr, line, "", 1)
+	}
 	// The kernel counts in ticks, and sends SIGKILL a second after SIGXCPU.
 	spent := job.CPU > 0 && e.CPU >= job.CPU-job.CPU/10
 	switch {
-	case late && e.CPU < job.Wall/starvedShare:
+	case late && (!begun || e.CPU < job.Wall/starvedShare):
 		e.Cause = Starved
 	case late:
 		e.Cause = Late
@@ -162,10 +168,12 @@ func (e *DiedError) judge(job Job, late bool) {
 		e.Cause = Busy
 	case signal == syscall.SIGKILL:
 		e.Cause = Killed
+	case !begun:
+		e.Cause = NotBegun
 	case says("out of memory", "bad_alloc", "cannot allocate memory", "address space collisions"): // the last with -race
 		e.Cause = Large
-		if says(inherited) {
-			e.Cause = Cramped
+		if cramped {
+			e.Cause, e.Err = Cramped, fmt.Errorf("%w: %w", ErrCramped, e.Err)
 		}
 	case says("failed to create new OS thread", "pthread_create failed", "newosproc"):
 		e.Cause = Cramped

@@ -64,7 +64,7 @@ var roles = map[string]func() error{
 		if err := narrow(space); err != nil {
 			return err
 		}
-		_, err := child.Run(context.Background(), child.Job{Role: "hog", Wall: time.Minute})
+		_, err := child.Run(context.Background(), child.Job{Role: "hog", Wall: time.Minute, CPU: time.Minute})
 		var died *child.DiedError
 		if !errors.As(err, &died) {
 			return fmt.Errorf("hog ended with %w", err)
@@ -132,10 +132,11 @@ func TestCauses(t *testing.T) {
 	}{
 		{"fail", child.Job{Wall: time.Hour}, child.Failed, "of its own"},
 		{"spin", child.Job{Wall: time.Hour, CPU: time.Second}, child.Busy, ""},
-		{"hog", child.Job{Wall: time.Hour}, child.Large, ""},
+		{"hog", child.Job{Wall: time.Hour, CPU: time.Minute}, child.Large, ""},
 		{"trap", child.Job{Wall: time.Hour}, child.Crashed, "terminated"},
 		{"wait", child.Job{Wall: time.Second}, child.Starved, "the machine is busy"},
 		{"kill", child.Job{Wall: time.Hour, CPU: time.Minute}, child.Killed, "killed"},
+		{"fail", child.Job{Wall: time.Hour, CPU: time.Minute}, child.NotBegun, "of its own"}, // before it has set its limits
 		{"echo", child.Job{Wall: time.Hour, Exe: "/none"}, child.NotBegun, "/none"},
 	} {
 		t.Run(c.role, func(t *testing.T) {

@@ -15,9 +15,12 @@ import (
 // than its job may need.
 var ErrCramped = errors.New("a limit of this host's process (ulimit -v) leaves too little address space")
 
-// inherited begins the line that LimitSelf writes to standard error where an
-// inherited limit is the lower one.
-const inherited = "address space is limited by the inherited limit"
+// What LimitSelf writes to standard error, for Run: that the inherited limit on
+// memory is the lower one, and that all limits are set.
+const (
+	limited   = "limits set\n"
+	inherited = "the inherited limit of address space stays\n"
+)
 
 // LimitSelf bounds, for good, how much more memory than now this process may map
 // and how much processor time it may use, and switches core dumps off. Limits that
@@ -32,7 +35,7 @@ func LimitSelf(memory int64, cpu time.Duration) (cramped bool, err error) {
 		return cramped, fmt.Errorf("limiting memory: %w", err)
 	}
 	if cramped {
-		fmt.Fprintf(os.Stderr, "%s: the job may use %d MiB\n", inherited, memory>>20)
+		fmt.Fprint(os.Stderr, inherited)
 	}
 	seconds := uint64((cpu + time.Second - 1) / time.Second)
 	if _, err := lower(unix.RLIMIT_CPU, seconds, seconds+1); err != nil {
@@ -41,6 +44,7 @@ func LimitSelf(memory int64, cpu time.Duration) (cramped bool, err error) {
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return cramped, fmt.Errorf("switching core dumps off: %w", err)
 	}
+	fmt.Fprint(os.Stderr, limited)
 	return cramped, nil
 }
 
