@@ -207,10 +207,10 @@ func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (findin
 	return answer.Finding, nil
 }
 
-// What a proof takes beside the graph, and of the graph, as measured; it may take up
-// to job.Memory.
+// What a proof is likely to take: the sample graphs take 92 to 129 MiB, and the
+// library ten times a large graph's bytes. It may take job.Memory.
 const (
-	proofBase  = 80 << 20
+	proofBase  = 96 << 20
 	proofTimes = 12 // the bytes of the graph
 )
 

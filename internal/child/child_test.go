@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -47,17 +48,20 @@ var roles = map[string]func() error{
 		if _, err := child.LimitSelf(most, time.Second); err != nil {
 			return err
 		}
-		for {
+		for n := uint64(1); n != 0; n++ {
+			runtime.KeepAlive(n)
 		}
+		return nil
 	},
 	"hog": func() error {
 		if _, err := child.LimitSelf(most, time.Minute); err != nil {
 			return err
 		}
 		var all [][]byte
-		for {
+		for len(all) < 1<<20 {
 			all = append(all, make([]byte, 1<<20))
 		}
+		return fmt.Errorf("it got %d MiB", len(all))
 	},
 	// cramped runs hog with less address space than that asks for, and says why it ended.
 	"cramped": func() error {
