@@ -110,6 +110,8 @@ type ModelVersion struct {
 	Version     string         `json:"version"`
 	Status      string         `json:"status"` // available, loading, loaded, failed or unloaded
 	Error       string         `json:"error,omitempty"`
+	Failure     string         `json:"failure,omitempty"`  // of error: file or surroundings
+	RetryAt     *time.Time     `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
 	Warnings    []string       `json:"warnings,omitempty"`
 	Description string         `json:"description,omitempty"`
 	Algorithm   string         `json:"algorithm,omitempty"`

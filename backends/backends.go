@@ -34,8 +34,9 @@ type Artifact struct {
 type Backend interface {
 	// Complete fills in what the manifest leaves to the artifact, such as the
 	// features and the output of an ONNX graph.
-	Complete(a Artifact) error
-	// Open checks the artifact and returns a Scorer for it. It returns by the
-	// deadline of ctx at the latest.
+	Complete(ctx context.Context, a Artifact) error
+	// Open checks the artifact and returns a Scorer for it. It takes no longer than
+	// a few times limits.load_timeout, not counting the time that it waits for its
+	// turn, and returns when ctx ends.
 	Open(ctx context.Context, a Artifact) (sdk.Scorer, error)
 }

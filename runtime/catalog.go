@@ -9,201 +9,33 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"sort"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 
-	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
-
-// Found is one version of a model in the models directory.
-type Found struct {
-	Location
-	Fingerprint string    // changes when any of its files does
-	Changed     time.Time // when a file of it was last written
-	Warning     string
-	Err         error // why it cannot even be read
-}
-
-// maxEntries bounds how many files of one model are looked at.
-const maxEntries = 1000
-
-// Scan looks at the models directory, once: <id>/<version>/model.yaml, and bare
-// name.onnx, name.wasm and name@1.2.0.onnx. Entries that begin with a dot are
-// passed over; links are followed as long as they stay inside root.
-func Scan(root *os.Root) ([]Found, error) {
-	entries, err := list(root, ".")
-	if err != nil {
-		return nil, fmt.Errorf("reading the models directory: %w", err)
-	}
-	seen := map[string]int{}
-	var all []Found
-	add := func(f Found) {
-		at, twice := seen[f.Key()]
-		switch {
-		case !twice:
-			seen[f.Key()] = len(all)
-			all = append(all, f)
-		case all[at].Err == nil && f.Err != nil && f.Fingerprint == "": // what cannot be read hides nothing
-			all[at].Warning = fmt.Sprintf("%s is passed over: %v", f.Path(), f.Err)
-		case f.Err == nil && all[at].Err != nil && all[at].Fingerprint == "":
-			f.Warning = fmt.Sprintf("%s is passed over: %v", all[at].Path(), all[at].Err)
-			all[at] = f
-		case f.File == "": // a directory wins over a bare file
-			f.Warning = fmt.Sprintf("%s is passed over: the directory %s has the same id and version", all[at].Path(), f.Path())
-			all[at] = f
-		default:
-			all[at].Warning = fmt.Sprintf("%s is passed over: %s has the same id and version", f.Path(), all[at].Path())
-		}
-	}
-	for _, e := range entries {
-		info, err := root.Stat(e)
-		switch {
-		case err != nil:
-			if id, version, ok := bareName(e); ok {
-				add(Found{Location: Location{ID: id, Version: version, File: e}, Err: cause(err)})
-			} else if manifest.ValidID(e) {
-				add(Found{Location: Location{ID: e, Version: "0.0.0", Dir: e}, Err: cause(err)})
-			}
-		case info.IsDir():
-			for _, f := range scanVersions(root, e) {
-				add(f)
-			}
-		case info.Mode().IsRegular():
-			if id, version, ok := bareName(e); ok {
-				add(Found{Location: Location{ID: id, Version: version, File: e}, Fingerprint: fingerprint(e, info), Changed: changed(info)})
-			}
-		}
-	}
-	return all, nil
-}
-
-// bareName splits name.onnx and name@1.2.0.onnx.
-func bareName(file string) (id, version string, ok bool) {
-	ext := path.Ext(file)
-	if _, known := bareBackends[ext]; !known {
-		return "", "", false
-	}
-	id, version, found := strings.Cut(strings.TrimSuffix(file, ext), "@")
-	if !found {
-		version = "0.0.0"
-	}
-	return id, version, manifest.ValidID(id) && manifest.ValidVersion(version)
-}
-
-func scanVersions(root *os.Root, id string) []Found {
-	if !manifest.ValidID(id) {
-		return nil
-	}
-	entries, err := list(root, id)
-	if err != nil {
-		return []Found{{Location: Location{ID: id, Version: "0.0.0", Dir: id}, Err: err}}
-	}
-	var all []Found
-	for _, e := range entries {
-		dir := path.Join(id, e)
-		info, err := root.Stat(dir)
-		if err == nil && !info.IsDir() {
-			continue
-		}
-		f := Found{Location: Location{ID: id, Version: strings.ToValidUTF8(e, "\uFFFD"), Dir: dir}} // it becomes a label
-		if err == nil {
-			f.Changed = changed(info)
-		}
-		switch {
-		case err != nil:
-			f.Err = cause(err)
-		case !manifest.ValidVersion(e):
-			f.Err = fmt.Errorf("the directory %s is not named by a semantic version such as 1.0.0", dir)
-		default:
-			f.Err = f.scanFiles(root, dir)
-		}
-		all = append(all, f)
-	}
-	return all
-}
-
-// scanFiles makes the fingerprint of a version's directory.
-func (f *Found) scanFiles(root *os.Root, dir string) error {
-	var b strings.Builder
-	hasManifest := false
-	var walk func(dir string, depth int) error
-	count := 0
-	walk = func(dir string, depth int) error {
-		entries, err := list(root, dir)
-		if err != nil {
-			return err
-		}
-		for _, e := range entries {
-			if count++; count > maxEntries {
-				return fmt.Errorf("%s holds more than %d files", dir, maxEntries)
-			}
-			name := path.Join(dir, e)
-			info, err := root.Stat(name)
-			switch {
-			case err != nil:
-				return cause(err)
-			case info.IsDir() && depth < 3:
-				if err := walk(name, depth+1); err != nil {
-					return err
-				}
-			case info.Mode().IsRegular():
-				hasManifest = hasManifest || (depth == 0 && e == manifest.FileName)
-				b.WriteString(fingerprint(name, info))
-				if t := changed(info); t.After(f.Changed) {
-					f.Changed = t
-				}
-			}
-		}
-		return nil
-	}
-	err := walk(dir, 0)
-	f.Fingerprint = b.String()
-	if err == nil && !hasManifest {
-		return fmt.Errorf("%s has no %s: write one with `pynomaly-runtime model init`", dir, manifest.FileName)
-	}
-	return err
-}
-
-func fingerprint(name string, info fs.FileInfo) string {
-	return fmt.Sprintf("%s|%d|%d|%s\n", name, info.Size(), info.ModTime().UnixNano(), inode(info))
-}
-
-// list returns the names in a directory, sorted, without those that begin with a
-// dot.
-func list(root *os.Root, dir string) ([]string, error) {
-	f, err := root.Open(dir)
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	names, err := f.Readdirnames(-1)
-	if err != nil {
-		return nil, cause(err)
-	}
-	kept := names[:0]
-	for _, n := range names {
-		if !strings.HasPrefix(n, ".") {
-			kept = append(kept, n)
-		}
-	}
-	sort.Strings(kept)
-	return kept, nil
-}
 
 // Catalog follows the models directory.
 type Catalog struct {
 	Dir    string
 	Rescan time.Duration // looks even where nothing is notified
 	Settle time.Duration // two looks this far apart must agree
-	Log    *slog.Logger
-	Now    func() time.Time
-	Apply  func(ctx context.Context, all []Found) // told of every look
+	// ConfirmAfter is how long the whole directory must look emptied or replaced
+	// before that is believed; 0: three times Rescan.
+	ConfirmAfter time.Duration
+	AllowEmpty   bool // an emptied directory removes all models
+	Log          *slog.Logger
+	Now          func() time.Time
+	Apply        func(ctx context.Context, all []Found) // told of every look
+	Trouble      func(error)                            // told why there was none; nil: nobody is
 
-	last []Found
+	last    []Found
+	root    fs.FileInfo // the directory that last is of
+	doubted error       // what doubt has logged
+	since   time.Time   // of doubted
+	trouble string      // why the last look failed, as logged
 }
 
 // Follow looks at the directory now and then on every change, until ctx ends.
@@ -223,11 +55,7 @@ func (c *Catalog) Follow(ctx context.Context) error {
 	tick := time.NewTicker(c.Rescan)
 	defer tick.Stop()
 	for {
-		if err := c.once(ctx, watcher); err != nil {
-			// The directory may come back (a volume that is mounted late): what
-			// is loaded goes on serving.
-			c.Log.Error("reading the models directory failed", "dir", c.Dir, "error", err)
-		}
+		c.report(c.once(ctx, watcher))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -237,10 +65,32 @@ func (c *Catalog) Follow(ctx context.Context) error {
 	}
 }
 
+// report tells of a look that failed, and logs that once. The directory may come back,
+// as a volume does that is mounted late: what is loaded goes on serving.
+func (c *Catalog) report(err error) {
+	if err == nil {
+		if c.trouble != "" {
+			c.trouble = ""
+			c.Log.Info("the models directory can be read again", "dir", c.Dir)
+		}
+		return
+	}
+	if c.Trouble != nil {
+		c.Trouble(err)
+	}
+	if c.trouble != err.Error() {
+		c.trouble = err.Error()
+		c.Log.Error("reading the models directory failed", "dir", c.Dir, "error", err)
+	}
+}
+
 func (c *Catalog) once(ctx context.Context, watcher *fsnotify.Watcher) error {
 	root, err := os.OpenRoot(c.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the models directory %s is not there: make it, or name another with --models", c.Dir)
+	}
 	if err != nil {
-		return cause(err)
+		return fmt.Errorf("the models directory cannot be opened: %w", cause(err))
 	}
 	defer root.Close()
 	return c.look(ctx, root, watcher)
@@ -255,6 +105,10 @@ func (c *Catalog) look(ctx context.Context, root *os.Root, watcher *fsnotify.Wat
 	const most = 50 // a model that is copied for longer is taken up by the next look
 	for range most {
 		now, err := Scan(root)
+		if err != nil {
+			return err
+		}
+		now, err = c.doubt(root, carry(c.last, now))
 		if err != nil {
 			return err
 		}
@@ -273,6 +127,107 @@ func (c *Catalog) look(ctx context.Context, root *os.Root, watcher *fsnotify.Wat
 		}
 	}
 	return nil
+}
+
+// carry adds to a look what it could not read and an earlier one could: a directory
+// that cannot be listed for a moment says nothing about what is in it.
+func carry(before, now []Found) []Found {
+	known := map[string][]Found{}
+	for _, f := range before {
+		if !f.all {
+			known[f.ID] = append(known[f.ID], f)
+		}
+	}
+	var out []Found
+	for _, f := range now {
+		if f.Err == nil || !backends.Surroundings(f.Err) {
+			out = append(out, f)
+			continue
+		}
+		carried := false
+		for _, was := range known[f.ID] {
+			if f.all || was.Version == f.Version {
+				was.Err = f.Err
+				out, carried = append(out, was), true
+			}
+		}
+		if !carried {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// doubt keeps versions that a look does not show where the whole directory is
+// another one than before, or is empty: that is how an unmounted volume looks. They
+// are let go when that is still so ConfirmAfter later, and, where the directory is
+// empty, AllowEmpty says that it may be.
+func (c *Catalog) doubt(root *os.Root, now []Found) ([]Found, error) {
+	info, err := root.Stat(".")
+	if err != nil {
+		return nil, cause(err)
+	}
+	empty := false
+	if len(now) == 0 {
+		names, err := list(root, ".")
+		if err != nil {
+			return nil, err
+		}
+		empty = len(names) == 0
+	}
+	seen := map[string]bool{}
+	for _, f := range now {
+		seen[f.Key()] = true
+	}
+	var missing []Found
+	for _, f := range c.last {
+		if !seen[f.Key()] {
+			missing = append(missing, f)
+		}
+	}
+	moved := c.root != nil && !os.SameFile(c.root, info)
+	if len(missing) == 0 || !moved && !empty {
+		if c.doubted != nil {
+			c.Log.Info("the models directory is whole again", "dir", c.Dir)
+		}
+		c.root, c.doubted, c.since = info, nil, time.Time{}
+		return now, nil
+	}
+	var reason error
+	switch {
+	case empty && !c.AllowEmpty:
+		reason = fmt.Errorf("%w: the models directory %s has turned empty, as an unmounted volume is; models.allow_empty says that it may be", backends.ErrSurroundings, c.Dir)
+	case empty:
+		reason = fmt.Errorf("%w: the models directory %s has turned empty, as an unmounted volume is", backends.ErrSurroundings, c.Dir)
+	default:
+		reason = fmt.Errorf("%w: the models directory %s is another one than before, and lacks this version", backends.ErrSurroundings, c.Dir)
+	}
+	if c.since.IsZero() {
+		c.since = c.Now()
+	}
+	if c.Now().Sub(c.since) >= c.confirmAfter() && (!empty || c.AllowEmpty) {
+		c.Log.Warn("the models directory has changed for good; the versions that it lacks are removed", "dir", c.Dir, "versions", len(missing))
+		c.root, c.doubted, c.since = info, nil, time.Time{}
+		return now, nil
+	}
+	if errText(c.doubted) != reason.Error() {
+		c.doubted = reason
+		c.Log.Error("the models directory has lost versions, which are kept for now", "dir", c.Dir, "versions", len(missing), "error", reason)
+	}
+	for _, f := range missing {
+		f.Err = reason
+		now = append(now, f)
+	}
+	return now, nil
+}
+
+// confirmAfter is how long a directory must look emptied or moved before that is
+// believed.
+func (c *Catalog) confirmAfter() time.Duration {
+	if c.ConfirmAfter > 0 {
+		return c.ConfirmAfter
+	}
+	return 3 * c.Rescan
 }
 
 // agree marks what is not settled: models that look other than before, unless

@@ -2,12 +2,17 @@ package runtime_test
 
 import (
 	stdcontext "context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
@@ -21,16 +26,29 @@ type context = stdcontext.Context
 // fake is a backend whose detectors are written in Go, for behaviour that no
 // ONNX graph has.
 type fake struct {
-	open func(*manifest.Manifest) sdk.Scorer
+	open   func(*manifest.Manifest) sdk.Scorer
+	before func(context, *manifest.Manifest) error // why Open fails; nil: it does not
 
 	mu     sync.Mutex
+	tried  map[string]int // calls of Open, by version
 	opened int
 	closed int
 }
 
-func (*fake) Complete(backends.Artifact) error { return nil }
+func (*fake) Complete(context, backends.Artifact) error { return nil }
 
-func (f *fake) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
+func (f *fake) Open(ctx context, a backends.Artifact) (sdk.Scorer, error) {
+	f.mu.Lock()
+	if f.tried == nil {
+		f.tried = map[string]int{}
+	}
+	f.tried[a.Manifest.ID+"@"+a.Manifest.Version]++
+	f.mu.Unlock()
+	if f.before != nil {
+		if err := f.before(ctx, a.Manifest); err != nil {
+			return nil, err
+		}
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.opened++
@@ -39,6 +57,12 @@ func (f *fake) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
 		return &closingCounter{c, counts, counts}, nil
 	}
 	return c, nil
+}
+
+func (f *fake) tries(key string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.tried[key]
 }
 
 // closingCounter keeps the abilities of a counter.
@@ -66,6 +90,8 @@ func (c *closing) Close() error {
 	return c.Scorer.Close()
 }
 
+// writeModel replaces the files of a model one by one, each as a whole: one that is
+// cut short for longer than two looks are apart counts as a change.
 func writeModel(t *testing.T, dir, id, version, text string) {
 	t.Helper()
 	at := filepath.Join(dir, id, version)
@@ -73,7 +99,8 @@ func writeModel(t *testing.T, dir, id, version, text string) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string]string{"a": id + version, manifest.FileName: text} {
-		if err := os.WriteFile(filepath.Join(at, name), []byte(data), 0o644); err != nil {
+		tmp := filepath.Join(at, ".new")
+		if err := errors.Join(os.WriteFile(tmp, []byte(data), 0o644), os.Rename(tmp, filepath.Join(at, name))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,7 +144,7 @@ type bare struct {
 	open func(*manifest.Manifest) sdk.Scorer
 }
 
-func (bare) Complete(backends.Artifact) error { return nil }
+func (bare) Complete(context, backends.Artifact) error { return nil }
 func (b bare) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
 	return b.open(a.Manifest), nil
 }
@@ -142,6 +169,19 @@ func (s sums) Score(_ context, in *sdk.Batch, out []float64) error {
 // follow starts a registry over a directory with a fake backend.
 func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *runtime.Registry {
 	t.Helper()
+	r := start(t, dir, f, change, nil)
+	select {
+	case <-r.Ready():
+	case <-time.After(time.Minute):
+		t.Fatal("never ready")
+	}
+	return r
+}
+
+// start is follow without waiting, and with a catalog that may be changed. The
+// catalog is no superuser.
+func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look func(*runtime.Catalog)) *runtime.Registry {
+	t.Helper()
 	cfg := runtime.Config{
 		Dir: dir, CacheSize: 16, Now: time.Now, Random: func() float64 { return 0 },
 		Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{},
@@ -154,9 +194,17 @@ func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *ru
 		t.Fatal(err)
 	}
 	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
-	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply}
+	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply, Trouble: r.Trouble, AllowEmpty: true}
+	if look != nil {
+		look(&c)
+	}
 	var wg sync.WaitGroup
-	wg.Go(func() { _ = c.Follow(ctx) })
+	wg.Go(func() {
+		if look != nil {
+			unprivileged(t)
+		}
+		_ = c.Follow(ctx)
+	})
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
@@ -169,10 +217,77 @@ func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *ru
 			t.Errorf("%d models opened, %d closed", opened, closed)
 		}
 	})
-	select {
-	case <-r.Ready():
-	case <-time.After(time.Minute):
-		t.Fatal("never ready")
-	}
 	return r
+}
+
+// unprivileged makes the file system take this goroutine for nobody's, where it is
+// root's: root may read everything. Its thread ends with it.
+func unprivileged(t *testing.T) {
+	goruntime.LockOSThread()
+	if os.Geteuid() != 0 {
+		return
+	}
+	const nobody = 65534
+	if _, err := unix.SetfsuidRetUid(nobody); err != nil {
+		t.Error(err)
+	}
+}
+
+// openDir is a temporary directory that every user may pass through.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pynomaly-test-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// clock is a time that tests set.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Now()} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// logged collects lines of a log.
+type logged struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	return len(p), nil
+}
+
+func (l *logged) count(part string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, line := range l.lines {
+		if strings.Contains(line, part) {
+			n++
+		}
+	}
+	return n
 }

@@ -14,7 +14,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
@@ -56,14 +55,16 @@ func OpenModel(ctx context.Context, root *os.Root, at Location, with Backends, c
 	return open(ctx, c, with, calls)
 }
 
+// open opens and probes a model. The backend bounds its own part, so that what it
+// waits for takes nothing from limits.load_timeout; the probe has as much again.
 func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model, error) {
 	m := c.manifest
 	backend, ok := with[m.Backend]
 	if !ok {
 		names := slices.Sorted(maps.Keys(with))
-		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrUnavailable, m.Backend, names)
+		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
-	if err := backend.Complete(c.handed()); err != nil {
+	if err := backend.Complete(ctx, c.handed()); err != nil {
 		return nil, err
 	}
 	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.DerivedWarnings}
@@ -74,14 +75,15 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout+loadGrace)
-	defer cancel()
 	artifact := c.handed()
 	artifact.ProbeRows = probe.rows
 	if err := model.start(ctx, backend, artifact, calls); err != nil {
 		return nil, err
 	}
-	if err := probe.run(ctx, model); err != nil {
+	probing, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout)
+	err = probe.run(probing, model)
+	cancel()
+	if err != nil {
 		model.abandon()
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
@@ -108,9 +110,6 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 	}
 	return nil
 }
-
-// loadGrace lets a backend report its own deadline first.
-const loadGrace = 2 * time.Second
 
 // prepare reads the side files and makes what every answer needs.
 func (m *Model) prepare(c *contents) error {

@@ -134,7 +134,7 @@ func (p Place) open(ctx context.Context, with Backends, calls *Calls, change fun
 
 // Inspect reads a model's manifest and lets its backend complete it, without
 // loading the model.
-func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
+func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, "", err
@@ -143,7 +143,7 @@ func (p Place) Inspect(with Backends) (*manifest.Manifest, string, error) {
 	if !ok {
 		return c.manifest, c.digest, nil
 	}
-	return c.manifest, c.digest, backend.Complete(c.handed())
+	return c.manifest, c.digest, backend.Complete(ctx, c.handed())
 }
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
@@ -197,7 +197,7 @@ func (m *Model) Close() error {
 
 // Artifact reads a model for opening it by its backend alone, without what the
 // host makes of its scores.
-func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, error) {
+func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
 	c, err := p.read()
 	if err != nil {
@@ -208,7 +208,7 @@ func (p Place) Artifact(with Backends) (backends.Backend, backends.Artifact, err
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := backend.Complete(c.handed()); err != nil {
+	if err := backend.Complete(ctx, c.handed()); err != nil {
 		return nil, none, err
 	}
 	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}

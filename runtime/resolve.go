@@ -167,7 +167,7 @@ func (r *Registry) newestFirst(id string) []*entry {
 		switch {
 		case e.current != nil:
 			return 0
-		case e.err != nil, e.unloaded:
+		case e.problem() != nil, e.unloaded:
 			return 2
 		case e.loading != nil && e.last == nil:
 			return 1
@@ -277,8 +277,14 @@ func (r *Registry) AliasesOf(id string) Aliases {
 
 func (r *Registry) status(e *entry) Status {
 	s := Status{
-		Location: e.Location, State: StateAvailable, Error: e.err, Warning: e.warning, Model: e.last,
+		Location: e.Location, State: StateAvailable, Error: e.problem(), Warning: e.warning, Model: e.last,
 		Pinned: r.matches(r.cfg.Pinned, e.ID), Changed: e.changed,
+	}
+	if s.Error != nil {
+		s.Failure = e.failure()
+	}
+	if e.failed != nil {
+		s.RetryAt = e.failed.retryAt
 	}
 	switch {
 	case e.current != nil:
@@ -287,7 +293,7 @@ func (r *Registry) status(e *entry) Status {
 		s.State = StateLoading
 	case e.unloaded:
 		s.State = StateUnloaded
-	case e.err != nil:
+	case e.down():
 		s.State = StateFailed
 	}
 	return s

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // snapshots keeps the states of stateful models, by artifact, in a directory; or
@@ -24,11 +26,12 @@ type snapshots struct {
 	dir string
 	log *slog.Logger
 
-	mu     sync.Mutex
-	memory map[string][]byte // what is not in the directory
-	tried  bool              // to lock the directory
-	lock   *os.File          // nil: not ours
-	closed bool
+	mu      sync.Mutex
+	memory  map[string][]byte // what is not in the directory
+	lock    *os.File          // nil: not ours
+	busy    bool              // another host has it; that stays so
+	trouble string            // why it cannot be had, as logged
+	closed  bool
 }
 
 func newSnapshots(dir string, log *slog.Logger) *snapshots {
@@ -55,24 +58,57 @@ const (
 	setAside       = ".unusable"  // follows the name of a snapshot that could not be loaded
 )
 
-// own reports whether snapshots can be written to the directory, which the first
-// call decides. s is locked.
-func (s *snapshots) own() bool {
-	if s.tried || s.dir == "" || s.closed {
-		return s.lock != nil
+// The reasons why a state stays in memory that are no failures: they were said at
+// the start.
+var (
+	errNoDirectory = errors.New("there is no state directory")
+	errBusy        = errors.New("another host keeps its states there: give this one a state_dir of its own")
+)
+
+// errInMemory means that a snapshot could not be written, and is kept in memory
+// until that succeeds.
+var errInMemory = errors.New("writing a snapshot, which is kept in memory")
+
+// own makes sure that snapshots can be written to the directory, which it makes
+// anew where somebody has removed it. s is locked.
+func (s *snapshots) own() error {
+	switch {
+	case s.dir == "" || s.closed:
+		return errNoDirectory
+	case s.busy:
+		return errBusy
+	case s.lock != nil && s.holds(s.lock):
+		return nil
+	case s.lock != nil:
+		s.log.Warn("the directory of snapshots was removed; it is made anew", "directory", s.dir)
+		_ = s.lock.Close() // of a file that is gone
+		s.lock = nil
 	}
-	s.tried = true
 	f, err := s.take()
 	if err != nil {
-		s.log.Warn("what stateful models learn is kept in memory only", "directory", s.dir, "error", err)
-		return false
+		s.busy = errors.Is(err, errBusy)
+		if s.trouble != err.Error() {
+			s.trouble = err.Error()
+			s.log.Warn("what stateful models learn is kept in memory only", "directory", s.dir, "error", err)
+		}
+		return err
 	}
-	s.lock = f
+	s.lock, s.trouble = f, ""
 	left, _ := filepath.Glob(filepath.Join(s.dir, snapshotPrefix+"*"))
 	for _, name := range left { // of a host that was killed
 		_ = os.Remove(name)
 	}
-	return true
+	return nil
+}
+
+// holds reports whether an open lock file is the one in the directory.
+func (s *snapshots) holds(f *os.File) bool {
+	open, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Stat(filepath.Join(s.dir, snapshotLock))
+	return err == nil && os.SameFile(open, named)
 }
 
 func (s *snapshots) take() (*os.File, error) {
@@ -83,29 +119,42 @@ func (s *snapshots) take() (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("locking the directory of snapshots: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			err = errors.New("another host keeps its states there: give this one a state_dir of its own")
-		}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	switch {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		err = errBusy
+	case err == nil && !s.holds(f):
+		err = errors.New("locking the directory of snapshots: the lock was removed")
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
 
-// close lets another host have the directory.
+// close writes what could not be written before, and lets another host have the
+// directory. The error names the states that are lost.
 func (s *snapshots) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var errs []error
+	for _, name := range sortedKeys(s.memory) {
+		err := s.own()
+		if err == nil {
+			err = s.writeFile(name, s.memory[name])
+		}
+		if err != nil && !errors.Is(err, errNoDirectory) && !errors.Is(err, errBusy) {
+			errs = append(errs, fmt.Errorf("keeping the state %s: %w", name, err))
+		}
+	}
 	s.closed = true
-	if s.lock == nil {
-		return nil
+	if s.lock != nil {
+		if err := s.lock.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("unlocking the directory of snapshots: %w", err))
+		}
+		s.lock = nil
 	}
-	f := s.lock
-	s.lock = nil
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("unlocking the directory of snapshots: %w", err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // write replaces the snapshot of a model's artifact, unless the state has gone on
@@ -117,16 +166,19 @@ func (s *snapshots) write(m *Model, state []byte) error {
 	if m.handedOver() {
 		return nil
 	}
-	if !s.own() {
-		s.memory[s.name(m)] = data
+	err := s.own()
+	if err == nil {
+		err = s.writeFile(s.name(m), data)
+	}
+	if err == nil {
+		delete(s.memory, s.name(m))
 		return nil
 	}
-	if err := s.writeFile(s.name(m), data); err != nil {
-		s.memory[s.name(m)] = data
-		return fmt.Errorf("writing a snapshot, which is kept in memory: %w", err)
+	s.memory[s.name(m)] = data
+	if errors.Is(err, errNoDirectory) || errors.Is(err, errBusy) {
+		return nil
 	}
-	delete(s.memory, s.name(m))
-	return nil
+	return fmt.Errorf("%w: %w", errInMemory, err)
 }
 
 func (s *snapshots) writeFile(name string, data []byte) error {
@@ -151,7 +203,7 @@ func (s *snapshots) writeFile(name string, data []byte) error {
 func (s *snapshots) read(m *Model) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.own()
+	_ = s.own() // what is there can be read all the same
 	data := s.memory[s.name(m)]
 	if data == nil {
 		if s.dir == "" {
@@ -208,7 +260,14 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 		defer r.release(before)
 		if err == nil && before.model.Digest == m.Digest {
 			m.taken = newHandover()
-			r.keep(before.model, m.taken)
+			// Without the host's help now the state would be lost, so that the old
+			// model goes on.
+			if err = r.keep(before.model, m.taken); isHostError(err) {
+				m.taken.end(nil)
+				m.taken = nil
+				return fmt.Errorf("%w: taking over the state of the running model: %w", backends.ErrSurroundings, err)
+			}
+			err = nil
 		}
 	}
 	if err != nil {
@@ -230,12 +289,12 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 }
 
 // keepState takes a snapshot of a stateful model.
-func (r *Registry) keepState(m *Model) { r.keep(m, nil) }
+func (r *Registry) keepState(m *Model) error { return r.keep(m, nil) }
 
 // keep takes a snapshot; with a handover, the last one of this model.
-func (r *Registry) keep(m *Model, to *handover) {
+func (r *Registry) keep(m *Model, to *handover) error {
 	if !m.Manifest.Stateful {
-		return
+		return nil
 	}
 	// Independent of the host's own end, which is when it matters most.
 	ctx, cancel := context.WithTimeout(context.Background(), m.Manifest.Limits.LoadTimeout)
@@ -245,8 +304,10 @@ func (r *Registry) keep(m *Model, to *handover) {
 		err = r.states.write(m, state)
 	}
 	if err != nil {
+		err = fmt.Errorf("keeping the state of %s %s: %w", m.ID(), m.Version(), err)
 		r.cfg.Log.Warn("the state of a model was not kept", "model_id", m.ID(), "version", m.Version(), "error", err)
 	}
+	return err
 }
 
 // keepStates takes a snapshot every snapshot_interval until the model is retired.
@@ -265,7 +326,7 @@ func (r *Registry) keepStates(h *handle) {
 			}
 			h.refs++
 			r.mu.Unlock()
-			r.keepState(h.model)
+			_ = r.keepState(h.model) // logged; the next one may do
 			r.release(h)
 		}
 	}

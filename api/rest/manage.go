@@ -48,7 +48,11 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 func describe(st runtime.Status) api.ModelVersion {
 	v := api.ModelVersion{ModelID: st.ID, Version: st.Version, Status: string(st.State), Pinned: st.Pinned, Changed: st.Changed.UTC()}
 	if st.Error != nil {
-		v.Error = st.Error.Error()
+		v.Error, v.Failure = st.Error.Error(), string(st.Failure)
+	}
+	if !st.RetryAt.IsZero() {
+		at := st.RetryAt.UTC()
+		v.RetryAt = &at
 	}
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
@@ -234,21 +238,8 @@ func (s *Server) health(c *fiber.Ctx) error {
 
 // ready answers GET /ready.
 func (s *Server) ready(c *fiber.Ctx) error {
-	out := api.Ready{}
-	select {
-	case <-s.registry.Ready():
-		out.Ready = true
-	default:
-		out.Reason = "the models found at start are still being loaded"
-		if all, err := s.registry.List(""); err == nil {
-			for _, st := range all {
-				if st.State == runtime.StateFailed && st.Error != nil {
-					out.Reason = fmt.Sprintf("%s@%s was not loaded: %v", st.ID, st.Version, st.Error)
-					break
-				}
-			}
-		}
-	}
+	out := api.Ready{Reason: s.registry.NotReady()}
+	out.Ready = out.Reason == ""
 	if s.draining.Load() {
 		out = api.Ready{Reason: "the host is shutting down"}
 	}

@@ -18,8 +18,8 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, resets, errors, loaded, sockets, leases *prometheus.Desc
-	duration, score, connections, inflight                                           *prometheus.Desc
+	predictions, rows, anomalies, nonfinite, resets, errors, loaded, failed, sockets, leases *prometheus.Desc
+	duration, score, connections, inflight                                                   *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -38,6 +38,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		resets:      desc("model_state_resets_total", "How often a stateful model fell back to its last snapshot since it was loaded.", version...),
 		score:       desc("model_score", "Oriented scores, on the edges of the manifest's drift bins.", version...),
 		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
+		failed:      desc("model_load_failed", "1 for a version whose last load, or change, failed; failure is file, or surroundings where it is tried again.", "model_id", "version", "failure"),
 		leases:      desc("model_leases", "Requests that hold a model right now."),
 		sockets:     desc("model_websocket_connections", "Open WebSocket connections."),
 		connections: desc("host_connections", "Open connections of clients."),
@@ -51,7 +52,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.resets, m.score, m.loaded, m.sockets, m.leases, m.connections, m.inflight} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -72,6 +73,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			loaded = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, loaded, st.ID, st.Version)
+		if st.Failure != "" {
+			ch <- prometheus.MustNewConstMetric(m.failed, prometheus.GaugeValue, 1, st.ID, st.Version, string(st.Failure))
+		}
 		if st.Model == nil {
 			continue
 		}

@@ -10,10 +10,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -30,9 +32,10 @@ const (
 
 // Config says how to open graphs.
 type Config struct {
-	Library  string // file of the library; empty: found by Locate
-	Probe    string // ProbeChild or ProbeInProcess
-	StateDir string // remembers which graphs were proved; empty: forgotten at exit
+	Library  string         // file of the library; empty: found by Locate
+	Probe    string         // ProbeChild or ProbeInProcess
+	StateDir string         // remembers which graphs were proved; empty: forgotten at exit
+	Limiter  *child.Limiter // of the processes that prove graphs; nil: none
 	Log      *slog.Logger
 }
 
@@ -51,7 +54,7 @@ var _ backends.Backend = (*Backend)(nil)
 // New finds and loads ONNX Runtime. It never fails: Err says whether the library
 // could be had, and Open repeats it.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir)}
+	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter)}
 	library, err := Locate(cfg.Library)
 	if err == nil {
 		b.library = library
@@ -70,7 +73,7 @@ func (b *Backend) Err() error { return b.unavailable }
 func (b *Backend) Library() (file, version string) { return b.library, b.version }
 
 // Complete fills in features, input and output from the graph.
-func (b *Backend) Complete(a backends.Artifact) error {
+func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
 	m := a.Manifest
 	g, err := graph.Check(a.Bytes, m.Trusted)
 	if err != nil {
@@ -112,14 +115,16 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	return b.load(ctx, a.Bytes, bind, a.Manifest)
 }
 
-// load makes the session, by the deadline of ctx: the call into the library
-// cannot be cancelled, so a late one is closed when it comes.
+// load makes the session, within limits.load_timeout of its turn: the call into the
+// library cannot be cancelled, so a late one is closed when it comes.
 func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest) (sdk.Scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for another model to load: %w", ctx.Err())
 	}
+	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout)
+	defer cancel()
 	type result struct {
 		scorer *scorer
 		err    error
@@ -137,7 +142,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 	select {
 	case r := <-done:
 		if r.err != nil {
-			return nil, fmt.Errorf("%w: loading the graph: %w", backends.ErrRefused, r.err)
+			return nil, fmt.Errorf("%w: loading the graph: %w", kindOf(r.err), r.err)
 		}
 		return r.scorer, nil
 	case <-ctx.Done():
@@ -155,6 +160,8 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 // inProcess proves a graph without a child: for hosts that may not start
 // processes, and models that are trusted.
 func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) {
+	ctx, cancel := context.WithTimeout(ctx, job.Time)
+	defer cancel()
 	type result struct {
 		finding
 		err error
@@ -173,6 +180,21 @@ func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) 
 	case <-ctx.Done():
 		return finding{}, fmt.Errorf("proving the graph: %w", ctx.Err())
 	}
+}
+
+// kindOf is the kind of a failure to load a graph that its proof has loaded: a lack
+// of memory is then this process's.
+func kindOf(err error) error {
+	if outOfMemory(err) {
+		return backends.ErrSurroundings
+	}
+	return backends.ErrRefused
+}
+
+// outOfMemory reports whether the library complains of a lack of memory.
+func outOfMemory(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "bad_alloc") || strings.Contains(text, "Failed to allocate memory")
 }
 
 // finding is what a probe found out.

@@ -34,7 +34,7 @@ func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.
 	if change != nil {
 		change(m)
 	}
-	if err := b.Complete(backends.Artifact{Manifest: m, Bytes: data}); err != nil {
+	if err := b.Complete(t.Context(), backends.Artifact{Manifest: m, Bytes: data}); err != nil {
 		return backends.Artifact{}, err
 	}
 	rows := sdk.NewBatch(m.SDKFeatures())
@@ -174,7 +174,9 @@ func TestProbeLimits(t *testing.T) {
 			m.Trusted = true
 			m.Limits.LoadTimeout = 5 * time.Second
 		})
-		if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), want) {
+		// A machine that gives it little of a processor is no verdict on a graph.
+		starved := errors.Is(err, backends.ErrSurroundings) && strings.Contains(err.Error(), "the machine is busy")
+		if !starved && (!errors.Is(err, backends.ErrRefused) || backends.Surroundings(err) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: error %v, want %q", name, err, want)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,8 +38,9 @@ type probeJob struct {
 
 // probeAnswer is what it writes to its standard output.
 type probeAnswer struct {
-	Finding finding
-	Error   string
+	Finding      finding
+	Error        string
+	Surroundings bool // of Error: the machine's state and not the graph is the cause
 }
 
 // wireBatch is a sdk.Batch that gob can carry.
@@ -85,13 +87,16 @@ func tile(b *sdk.Batch, n int) *sdk.Batch {
 
 // proofs remembers which graphs passed the probe.
 type proofs struct {
-	dir string
-	mu  sync.Mutex
-	ok  map[string]finding
+	dir     string
+	limiter *child.Limiter
+	running child.Keys // one proof of the same at a time
+
+	mu sync.Mutex
+	ok map[string]finding
 }
 
-func newProofs(stateDir string) *proofs {
-	p := &proofs{ok: map[string]finding{}}
+func newProofs(stateDir string, limiter *child.Limiter) *proofs {
+	p := &proofs{ok: map[string]finding{}, limiter: limiter}
 	if stateDir != "" {
 		p.dir = filepath.Join(stateDir, "onnx-proved")
 	}
@@ -157,10 +162,15 @@ func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string
 	if err != nil {
 		return finding{}, fmt.Errorf("naming the proof: %w", err)
 	}
+	unlock, err := p.running.Lock(ctx, key)
+	if err != nil {
+		return finding{}, err
+	}
+	defer unlock()
 	if f, ok := p.recall(key); ok {
 		return f, nil
 	}
-	f, err := runChild(ctx, job)
+	f, err := runChild(ctx, job, p.limiter)
 	if err != nil {
 		return finding{}, fmt.Errorf("proving the graph in a process of its own: %w", err)
 	}
@@ -169,31 +179,48 @@ func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string
 }
 
 // runChild runs the probe in a child of this very binary.
-func runChild(ctx context.Context, job probeJob) (finding, error) {
+func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (finding, error) {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(job); err != nil {
 		return finding{}, fmt.Errorf("encoding the job: %w", err)
 	}
 	out, err := child.Run(ctx, child.Job{
-		Role: ProbeRole, Input: input.Bytes(), Wall: job.Time,
+		Role: ProbeRole, Input: input.Bytes(), Wall: job.Time, CPU: job.Time, Limiter: limiter, Memory: job.expected(),
 		Env: []string{"GOMAXPROCS=1", "MALLOC_ARENA_MAX=1", "ORT_DISABLE_TELEMETRY=1"},
 	})
 	var died *child.DiedError
 	var answer probeAnswer
 	switch {
+	case errors.As(err, &died) && died.Cause.Surroundings():
+		return finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, died)
 	case errors.As(err, &died):
 		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, reason(died, job))
 	case err != nil:
 		return finding{}, err
 	case json.Unmarshal(out, &answer) != nil:
 		return finding{}, fmt.Errorf("%w: its process answered nonsense: %.200q", backends.ErrRefused, out)
+	case answer.Surroundings:
+		return finding{}, fmt.Errorf("%w: %s", backends.ErrSurroundings, answer.Error)
 	case answer.Error != "":
 		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, answer.Error)
 	}
 	return answer.Finding, nil
 }
 
-// reason says what ended the probe's process.
+// What a proof is likely to take: the sample graphs take 92 to 129 MiB, and the
+// library ten times a large graph's bytes. It may take job.Memory.
+const (
+	proofBase  = 96 << 20
+	proofTimes = 12 // the bytes of the graph
+)
+
+// expected is the memory that the probe's process is likely to need.
+func (j *probeJob) expected() int64 {
+	rows := int64(j.MaxRows) * int64(len(j.Rows.Features)) * 16
+	return proofBase + min(j.Memory, proofTimes*int64(len(j.Graph))+rows)
+}
+
+// reason says what of the graph ended the probe's process.
 func reason(died *child.DiedError, job probeJob) string {
 	switch died.Cause {
 	case child.Late:
@@ -221,22 +248,28 @@ const ProbeRole = "__onnx-probe"
 func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	var job probeJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
-		return fmt.Errorf("reading the job: %w", err)
+		return answer(stdout, finding{}, fmt.Errorf("%w: reading the job: %w", backends.ErrSurroundings, err))
 	}
+	// The host has loaded the very library.
 	if _, err := initialise(job.Library); err != nil {
-		return answer(stdout, finding{}, err)
+		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
-	if err := child.LimitSelf(job.Memory+goSlack, job.Time); err != nil {
-		return answer(stdout, finding{}, err)
+	cramped, err := child.LimitSelf(job.Memory+goSlack, job.Time)
+	if err != nil {
+		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
 	found, err := runProbe(context.Background(), job)
+	if err != nil && cramped && outOfMemory(err) {
+		err = fmt.Errorf("%w: %w: %w", backends.ErrSurroundings, child.ErrCramped, err)
+	}
 	return answer(stdout, found, err)
 }
 
 func answer(stdout io.Writer, f finding, err error) error {
 	a := probeAnswer{Finding: f}
 	if err != nil {
-		a.Error = err.Error()
+		a.Error, a.Surroundings = err.Error(), errors.Is(err, backends.ErrSurroundings)
+		a.Error = strings.TrimPrefix(a.Error, backends.ErrSurroundings.Error()+": ")
 	}
 	return json.NewEncoder(stdout).Encode(a)
 }

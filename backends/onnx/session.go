@@ -263,8 +263,7 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 
 // explain makes the library's most common complaints readable.
 func explain(err error) error {
-	text := err.Error()
-	if strings.Contains(text, "bad_alloc") || strings.Contains(text, "Failed to allocate memory") {
+	if outOfMemory(err) {
 		return fmt.Errorf("the memory limit (limits.memory) was reached: %w", err)
 	}
 	return err

@@ -193,7 +193,7 @@ func (b *Backend) Close() error {
 
 // Complete takes the features that a manifest leaves out from what the plugin says
 // of itself.
-func (b *Backend) Complete(a backends.Artifact) error {
+func (b *Backend) Complete(ctx context.Context, a backends.Artifact) error {
 	if b.unavailable != nil {
 		return b.unavailable
 	}
@@ -208,7 +208,7 @@ func (b *Backend) Complete(a backends.Artifact) error {
 		return err
 	}
 	defer p.close()
-	ctx, cancel := context.WithTimeout(context.Background(), a.Manifest.Limits.LoadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
 	defer cancel()
 	i, err := p.connect(ctx)
 	if err != nil {

@@ -182,7 +182,7 @@ func TestWidened(t *testing.T) {
 func TestFeaturesFromThePlugin(t *testing.T) {
 	a := artifact(t, `"features":["p","q"]`, "")
 	b := backend(t, a, nil)
-	if err := b.Complete(a); err != nil || len(a.Manifest.Features) != 2 || a.Manifest.Features[1].Name != "q" {
+	if err := b.Complete(t.Context(), a); err != nil || len(a.Manifest.Features) != 2 || a.Manifest.Features[1].Name != "q" {
 		t.Fatalf("%v, %v", a.Manifest.Features, err)
 	}
 	open(t, b, a)
@@ -191,7 +191,7 @@ func TestFeaturesFromThePlugin(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	a = artifact(t, "", "")
-	if err := backend(t, a, nil).Complete(a); err == nil || !strings.Contains(err.Error(), "list them under features") {
+	if err := backend(t, a, nil).Complete(t.Context(), a); err == nil || !strings.Contains(err.Error(), "list them under features") {
 		t.Errorf("%v", err)
 	}
 }

@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/gob"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -27,58 +31,101 @@ const (
 	compileMemory = 2 << 30
 )
 
+// What compiling is likely to take: a module of 60 kB takes 82 MiB, one of 3.3 MB
+// 135 MiB.
+const (
+	compileBase  = 80 << 20
+	compileTimes = 24 // the bytes of the module
+)
+
 // compileJob is what the compiling process is told.
 type compileJob struct {
 	Module []byte
 	Cache  string
 }
 
-// compileInChild compiles a metered module into a cache, in a process of the binary
-// exe, or of this one.
-func compileInChild(ctx context.Context, exe, cache string, metered []byte) error {
+// compileAnswer is what it writes to its standard output.
+type compileAnswer struct {
+	Error        string // empty: the code is in the cache
+	Surroundings bool   // of Error: the machine's state and not the module is the cause
+}
+
+// compileInChild compiles a metered module into a cache, in a process of its own.
+func compileInChild(ctx context.Context, cfg Config, cache string, metered []byte) error {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(compileJob{metered, cache}); err != nil {
 		return fmt.Errorf("encoding the job: %w", err)
 	}
-	out, err := child.Run(ctx, child.Job{Exe: exe, Role: CompileRole, Input: input.Bytes(), Wall: compileWall})
+	out, err := child.Run(ctx, child.Job{
+		Exe: cfg.Compiler, Role: CompileRole, Input: input.Bytes(), Wall: compileWall, CPU: compileCPU,
+		Limiter: cfg.Limiter, Memory: min(compileBase+compileTimes*int64(len(metered)), compileMemory),
+	})
 	var died *child.DiedError
+	var answer compileAnswer
 	switch {
+	case errors.As(err, &died) && died.Cause.Surroundings():
+		return fmt.Errorf("%w: compiling the module: %w", backends.ErrSurroundings, died)
 	case errors.As(err, &died):
-		why := "its process ended with " + died.Error()
-		switch died.Cause {
-		case child.Late, child.Busy:
-			why = fmt.Sprintf("it takes longer than %v of processor time", compileCPU)
-		case child.Large:
-			why = fmt.Sprintf("it takes more than %d GiB of memory", compileMemory>>30)
-		case child.Crashed, child.Failed:
-		}
-		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, why)
+		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, reason(died))
 	case err != nil:
 		return fmt.Errorf("compiling the module: %w", err)
-	case len(out) > 0:
-		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, out)
+	case json.Unmarshal(out, &answer) != nil:
+		return fmt.Errorf("%w: compiling the module: its process answered nonsense: %.200q", backends.ErrRefused, out)
+	case answer.Surroundings:
+		return fmt.Errorf("%w: compiling the module: %s", backends.ErrSurroundings, answer.Error)
+	case answer.Error != "":
+		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, answer.Error)
 	}
 	return nil
 }
 
-// CompileMain is the whole life of the compiling process. It answers with nothing,
-// or with what is wrong with the module.
+// reason says what of the module ended the compiling process.
+func reason(died *child.DiedError) string {
+	switch died.Cause {
+	case child.Late, child.Busy:
+		return fmt.Sprintf("it takes longer than %v of processor time", compileCPU)
+	case child.Large:
+		return fmt.Sprintf("it takes more than %d GiB of memory", compileMemory>>30)
+	default:
+		return "its process ended with " + died.Error()
+	}
+}
+
+// CompileMain is the whole life of the compiling process: it reads one job and
+// writes one answer.
 func CompileMain(stdin io.Reader, stdout io.Writer) error {
+	var answer compileAnswer
+	if err := compile(stdin); err != nil {
+		answer.Error, answer.Surroundings = err.Error(), errors.Is(err, backends.ErrSurroundings)
+		answer.Error = strings.TrimPrefix(answer.Error, backends.ErrSurroundings.Error()+": ")
+	}
+	return json.NewEncoder(stdout).Encode(answer)
+}
+
+func compile(stdin io.Reader) error {
 	var job compileJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
-		return fmt.Errorf("reading the job: %w", err)
+		return fmt.Errorf("%w: reading the job: %w", backends.ErrSurroundings, err)
 	}
-	if err := child.LimitSelf(compileMemory, compileCPU); err != nil {
-		return err
+	cramped, err := child.LimitSelf(compileMemory, compileCPU)
+	if err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
 	}
 	ctx := context.Background()
 	cache, err := wazero.NewCompilationCacheWithDir(job.Cache)
 	if err != nil {
-		return fmt.Errorf("opening the cache: %w", err)
+		return fmt.Errorf("%w: opening the cache: %w", backends.ErrSurroundings, err)
 	}
 	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(cache, 0))
-	if _, err := compileModule(ctx, r, job.Module); err != nil {
-		_, err = io.WriteString(stdout, err.Error())
+	_, err = compileModule(ctx, r, job.Module)
+	switch {
+	case errors.Is(err, syscall.ENOMEM) && cramped:
+		return fmt.Errorf("%w: %w: %w", backends.ErrSurroundings, child.ErrCramped, err)
+	case errors.Is(err, syscall.ENOMEM): // the limit that this process has set itself
+		return err
+	case backends.Surroundings(err), errors.Is(err, fs.ErrNotExist): // from writing the code
+		return writing(err)
+	case err != nil:
 		return err
 	}
 	return r.Close(ctx)
@@ -98,12 +145,19 @@ func runtimeConfig(cache wazero.CompilationCache, memory int64) wazero.RuntimeCo
 func compileModule(ctx context.Context, r wazero.Runtime, module []byte) (m wazero.CompiledModule, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			m, err = nil, fmt.Errorf("the compiler failed: %v", p)
+			cause, ok := p.(error) // such as a lack of memory
+			if !ok {
+				cause = fmt.Errorf("%v", p)
+			}
+			m, err = nil, fmt.Errorf("the compiler failed: %w", cause)
 		}
 	}()
 	m, err = r.CompileModule(ctx, module)
-	if err != nil {
-		return nil, fmt.Errorf("the module is not valid: %w", err)
+	switch {
+	case err == nil:
+		return m, nil
+	case backends.Surroundings(err), errors.Is(err, fs.ErrNotExist): // of the cache
+		return nil, err
 	}
-	return m, nil
+	return nil, fmt.Errorf("the module is not valid: %w", err)
 }

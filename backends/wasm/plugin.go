@@ -15,6 +15,7 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 	"github.com/tetratelabs/wazero/sys"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 )
 
@@ -42,7 +43,7 @@ var errCode = errors.New("the module's code cannot be taken from the cache")
 func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
 	p := &plugin{cfg: cfg}
 	if p.cache, err = wazero.NewCompilationCacheWithDir(cfg.cache); err != nil {
-		return nil, fmt.Errorf("opening compiled code: %w", err)
+		return nil, fmt.Errorf("%w: %w", errCode, err)
 	}
 	p.runtime = wazero.NewRuntimeWithConfig(ctx, runtimeConfig(p.cache, cfg.memory))
 	defer func() {
@@ -108,7 +109,7 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 	i.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.context(ctx), memory), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
 	if err != nil {
 		memory.Free()
-		return nil, fmt.Errorf("starting the module: %w", cause(ctx, err))
+		return nil, fmt.Errorf("starting the module: %w", i.cause(ctx, err))
 	}
 	for _, e := range exports {
 		if f := i.module.ExportedFunction(e.name); f != nil {
@@ -136,16 +137,18 @@ func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint6
 	}
 	copy(i.stack[:], args)
 	if err := i.functions[name].CallWithStack(i.context(ctx), i.stack[:]); err != nil {
-		i.lost = fmt.Errorf("%s: %w", name, cause(ctx, err))
+		i.lost = fmt.Errorf("%s: %w", name, i.cause(ctx, err))
 		return 0, i.lost
 	}
 	return i.stack[0], nil
 }
 
 // cause puts a trap into words; stack traces of guests help nobody here.
-func cause(ctx context.Context, err error) error {
+func (i *instance) cause(ctx context.Context, err error) error {
 	var exit *sys.ExitError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && i.budget.Busy():
+		return &backends.LateError{Err: context.DeadlineExceeded}
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, meter.ErrBudget), errors.Is(err, errAbort):
 		return unwrapTo(err, context.DeadlineExceeded, context.Canceled, meter.ErrBudget, errAbort)
 	case errors.As(err, &exit):

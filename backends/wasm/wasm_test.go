@@ -87,7 +87,7 @@ func TestGoPlugin(t *testing.T) {
 	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	m := model(t, xy+"config: {centre: [3, 4]}\n")
-	if err := b.Complete(artifact(m, distance(t), nil)); err != nil {
+	if err := b.Complete(t.Context(), artifact(m, distance(t), nil)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := open(t, b, m, distance(t), nil)
@@ -222,10 +222,10 @@ func TestRefusedPlugins(t *testing.T) {
 		})
 	}
 	strings1 := model(t, "features: [{name: x, dtype: string}]\n")
-	if err := b.Complete(artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
+	if err := b.Complete(t.Context(), artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
 		t.Errorf("a string feature: %v", err)
 	}
-	if err := b.Complete(artifact(model(t, "limits: {load_timeout: 3m}\n"), distance(t), nil)); err != nil {
+	if err := b.Complete(t.Context(), artifact(model(t, "limits: {load_timeout: 3m}\n"), distance(t), nil)); err != nil {
 		t.Errorf("features from the module: %v", err)
 	}
 }

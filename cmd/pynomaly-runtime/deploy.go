@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -51,7 +52,7 @@ func resolve(dir, id, version string) (cli.Model, error) {
 	if err != nil {
 		return cli.Model{}, err
 	}
-	m, _, err := newest.Inspect(nil)
+	m, _, err := newest.Inspect(context.Background(), nil)
 	if err != nil {
 		return cli.Model{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -101,9 +102,10 @@ func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), 
 // openBackendsWith is openBackends with a state directory that is known.
 func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
 	all := host.Backends{}
+	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), 0) // of the processes that prove graphs and compile modules
 	if cfg.Backends.ONNX.Enabled {
 		b := onnx.New(onnx.Config{
-			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: state, Log: logs.Named(log, "onnx"),
+			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: state, Limiter: limiter, Log: logs.Named(log, "onnx"),
 		})
 		if err := b.Err(); err != nil {
 			log.Warn("ONNX Runtime is not available", "error", err)
@@ -116,7 +118,7 @@ func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.
 	done := func() {}
 	if cfg.Backends.WASM.Enabled {
 		b := wasm.New(wasm.Config{
-			CacheDir: cfg.Backends.WASM.CacheDir, MaxMemory: cfg.Backends.WASM.MaxMemory, Instances: workers(cfg), Log: logs.Named(log, "wasm"),
+			CacheDir: cfg.Backends.WASM.CacheDir, MaxMemory: cfg.Backends.WASM.MaxMemory, Instances: workers(cfg), Limiter: limiter, Log: logs.Named(log, "wasm"),
 		})
 		if err := b.Err(); err != nil {
 			log.Warn("WASM modules cannot be served", "error", err)

@@ -53,9 +53,9 @@ func modelList(s streams) *cobra.Command {
 			out := api.ModelList{Total: len(all)}
 			for _, p := range all {
 				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(host.StateAvailable)}
-				m, digest, err := p.Inspect(nil)
+				m, digest, err := p.Inspect(cmd.Context(), nil)
 				if err != nil {
-					v.Status, v.Error = string(host.StateFailed), err.Error()
+					v.Status, v.Error, v.Failure = string(host.StateFailed), err.Error(), string(host.KindOf(err))
 				} else {
 					if v.Content, err = p.ContentDigest(); err != nil {
 						v.Warnings = append(v.Warnings, err.Error())
@@ -72,11 +72,14 @@ func modelList(s streams) *cobra.Command {
 			w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 			fmt.Fprintln(w, "MODEL\tVERSION\tBACKEND\tSTATUS\tALGORITHM")
 			for _, v := range out.Models {
-				what := v.Algorithm
+				what, status := v.Algorithm, v.Status
 				if v.Error != "" {
 					what = v.Error
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, v.Version, v.Backend, v.Status, what)
+				if v.Failure == string(host.FailureSurroundings) {
+					status = "unreadable" // for now: it may be well
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, v.Version, v.Backend, status, what)
 			}
 			return w.Flush()
 		},
@@ -108,7 +111,7 @@ func modelInspect(s streams) *cobra.Command {
 				return err
 			}
 			defer done()
-			m, digest, err := at.Inspect(with)
+			m, digest, err := at.Inspect(cmd.Context(), with)
 			if err != nil {
 				return err
 			}

@@ -116,7 +116,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 			if err := verify(cmd.Context(), s, at, with); err != nil {
 				return err
 			}
-			open, o, err := conformance.Model(at, with)
+			open, o, err := conformance.Model(cmd.Context(), at, with)
 			if err != nil {
 				return err
 			}
@@ -215,7 +215,7 @@ its module and files in model.yaml, once it has loaded and answered its golden r
 			if err != nil {
 				return err
 			}
-			return pack(s, cfg, at, with, id, version)
+			return pack(cmd.Context(), s, cfg, at, with, id, version)
 		},
 	}
 	hostFlags(cmd, &file)
@@ -224,8 +224,8 @@ its module and files in model.yaml, once it has loaded and answered its golden r
 	return cmd
 }
 
-func pack(s streams, cfg *config.Config, at host.Place, with host.Backends, id, version string) error {
-	_, a, err := at.Artifact(with)
+func pack(ctx context.Context, s streams, cfg *config.Config, at host.Place, with host.Backends, id, version string) error {
+	_, a, err := at.Artifact(ctx, with)
 	if err != nil {
 		return err
 	}
@@ -272,7 +272,7 @@ func pluginBench(s streams) *cobra.Command {
 				return err
 			}
 			defer done()
-			open, o, err := conformance.Model(at, with)
+			open, o, err := conformance.Model(cmd.Context(), at, with)
 			if err != nil {
 				return err
 			}

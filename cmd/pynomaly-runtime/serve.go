@@ -82,7 +82,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, StateDir: snapshotDir(state),
+		Only: only, StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
 	}, with, calls)
 	if err != nil {
@@ -117,6 +117,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	var wg sync.WaitGroup
 	catalog := &host.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(base, "catalog"), Apply: registry.Apply,
+		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
 	wg.Go(func() { _ = catalog.Follow(following) })
 	wg.Go(func() { setAliases(following, registry, cfg, log) })
@@ -198,45 +199,4 @@ func readTLS(files config.TLS) (*tls.Config, error) {
 func isLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
-}
-
-// loadMetrics tells Prometheus about loads.
-type loadMetrics struct {
-	duration *prometheus.HistogramVec
-	failures *prometheus.CounterVec
-}
-
-func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
-	labels := []string{"model_id", "version"}
-	m := &loadMetrics{
-		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "model_load_duration_seconds", Help: "Time to load a model, its probe included.",
-			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
-		}, labels),
-		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "model_load_failures_total", Help: "Versions, or changes to versions, that were not loaded.",
-		}, labels),
-	}
-	for _, c := range []prometheus.Collector{m.duration, m.failures} {
-		if err := reg.Register(c); err != nil {
-			return nil, fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return m, nil
-}
-
-// Loaded implements host.Observer.
-func (m *loadMetrics) Loaded(model *host.Model, took time.Duration) {
-	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
-}
-
-// LoadFailed implements host.Observer.
-func (m *loadMetrics) LoadFailed(id, version string, _ error) {
-	m.failures.WithLabelValues(id, version).Inc()
-}
-
-// Removed implements host.Observer.
-func (m *loadMetrics) Removed(id, version string) {
-	m.duration.DeleteLabelValues(id, version)
-	m.failures.DeleteLabelValues(id, version)
 }

@@ -10,8 +10,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -19,34 +21,63 @@ import (
 
 // Job is one run of a role.
 type Job struct {
-	Exe   string   // the binary; empty: this one
-	Role  string   // its only argument
-	Input []byte   // its standard input
-	Env   []string // its whole environment
-	Wall  time.Duration
+	Exe     string        // the binary; empty: this one
+	Role    string        // its only argument
+	Input   []byte        // its standard input
+	Env     []string      // its whole environment
+	Wall    time.Duration // most time, from the process's start
+	CPU     time.Duration // what the role hands to LimitSelf before it works on Input; 0: it does not limit itself
+	Limiter *Limiter      // the process waits for its turn; nil: it does not
+	Memory  int64         // bytes that the process is expected to need
 }
 
 // Cause says why a process came to no orderly end.
 type Cause int
 
-// The causes.
+// The causes. The first ones say something about the job; from Starved on they
+// are the machine's state.
 const (
-	Failed  Cause = iota // it ended with an error of its own
-	Late                 // it took longer than Job.Wall
-	Busy                 // it used more processor time than it may
-	Large                // it asked for more memory than it may
-	Crashed              // a signal ended it
+	Failed   Cause = iota // it ended with an error of its own
+	Late                  // it took longer than Job.Wall, most of it on a processor
+	Busy                  // it used more processor time than it may
+	Large                 // it asked for more memory than it may
+	Crashed               // a signal ended it
+	Starved               // it took longer than Job.Wall and got little of the processors
+	Killed                // somebody else killed it, such as the kernel's OOM killer
+	Cramped               // a limit that this process has inherited, or the system's, left too little
+	NotBegun              // it could not be started
+	Cut                   // its output did not arrive
 )
+
+// Surroundings reports whether the machine's state is the cause, and not the job.
+func (c Cause) Surroundings() bool { return c >= Starved }
 
 // DiedError says that a process came to no orderly end.
 type DiedError struct {
 	Cause  Cause
 	Err    error
-	Stderr string // its beginning
+	CPU    time.Duration // what it used
+	Stderr string        // its beginning
 }
 
 // Error says what is known.
-func (e *DiedError) Error() string { return fmt.Sprintf("%v: %.300s", e.Err, e.Stderr) }
+func (e *DiedError) Error() string {
+	switch e.Cause {
+	case Starved:
+		return fmt.Sprintf("the machine is busy: its process got %v of processor time before its time was up", e.CPU.Round(time.Millisecond))
+	case Killed:
+		return "its process was killed (SIGKILL), as the kernel does when memory runs out"
+	case NotBegun:
+		return strings.TrimSuffix(fmt.Sprintf("starting its process: %v: %.300s", e.Err, e.Stderr), ": ")
+	case Cut:
+		return fmt.Sprintf("reading the answer of its process: %v", e.Err)
+	case Failed, Late, Busy, Large, Crashed, Cramped:
+	}
+	if e.Stderr == "" {
+		return e.Err.Error()
+	}
+	return fmt.Sprintf("%v: %.300s", e.Err, e.Stderr)
+}
 
 // Unwrap returns the error of the process.
 func (e *DiedError) Unwrap() error { return e.Err }
@@ -54,11 +85,22 @@ func (e *DiedError) Unwrap() error { return e.Err }
 const (
 	maxOutput = 64 << 10
 	maxStderr = 8 << 10
+	// afterExit is how long the output of a process may take to arrive once it has
+	// ended: on a busy machine the goroutines that read it wait for their turn.
+	afterExit = 10 * time.Second
+	// starvedShare is the share of Job.Wall below which a late process is Starved.
+	starvedShare = 2
 )
 
 // Run runs a role and returns what it wrote to its standard output. The error is
-// ctx's, or a *DiedError. The process and all that it started are gone afterwards.
+// ctx's, or a *DiedError. Waiting for the limiter takes nothing from Job.Wall. The
+// process and all that it started are gone afterwards.
 func Run(ctx context.Context, job Job) ([]byte, error) {
+	release, err := job.Limiter.Acquire(ctx, job.Memory)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	limited, cancel := context.WithTimeout(ctx, job.Wall)
 	defer cancel()
 	// Pdeathsig fires when the thread that started the child ends.
@@ -72,10 +114,14 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	cmd.Env = append([]string{"GOTRACEBACK=none"}, job.Env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = afterExit
 	stdout, stderr := &bounded{most: maxOutput}, &bounded{most: maxStderr}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(job.Input), stdout, stderr
-	err := cmd.Run()
+	err = cmd.Start()
+	if err == nil {
+		offerToOOMKiller(cmd.Process.Pid)
+		err = cmd.Wait()
+	}
 	switch {
 	case err == nil:
 		return stdout.Bytes(), nil
@@ -83,23 +129,66 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 		return nil, ctx.Err()
 	}
 	died := &DiedError{Err: err, Stderr: stderr.String()}
-	if limited.Err() != nil {
-		died.Cause = Late
+	if cmd.ProcessState == nil {
+		died.Cause = NotBegun
 		return nil, died
 	}
+	died.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	died.judge(job, limited.Err() != nil)
+	return nil, died
+}
+
+// judge finds the cause of the end of a process. Where late is true, Run has
+// killed it.
+func (e *DiedError) judge(job Job, late bool) {
 	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		status, _ := exit.Sys().(syscall.WaitStatus)
-		switch {
-		case status.Signaled() && (status.Signal() == syscall.SIGXCPU || status.Signal() == syscall.SIGKILL):
-			died.Cause = Busy
-		case strings.Contains(died.Stderr, "out of memory"), strings.Contains(died.Stderr, "bad_alloc"), strings.Contains(died.Stderr, "cannot allocate memory"):
-			died.Cause = Large
-		case status.Signaled():
-			died.Cause, died.Err = Crashed, fmt.Errorf("signal: %v", status.Signal())
+	var signal syscall.Signal = -1
+	if errors.As(e.Err, &exit) {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+			signal = status.Signal()
 		}
 	}
-	return nil, died
+	says := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(e.Stderr, w) })
+	}
+	// Nothing of the job has been at work before the process limited itself.
+	begun := job.CPU == 0 || says(limited)
+	cramped := says(inherited)
+	for _, line := range []string{limited, inherited} {
+		e.Stderr = strings.Replace(e.Stderr, line, "", 1)
+	}
+	// The kernel counts in ticks, and sends SIGKILL a second after SIGXCPU.
+	spent := job.CPU > 0 && e.CPU >= job.CPU-job.CPU/10
+	switch {
+	case late && (!begun || e.CPU < job.Wall/starvedShare):
+		e.Cause = Starved
+	case late:
+		e.Cause = Late
+	case signal == syscall.SIGXCPU, says("SIGXCPU"), signal == syscall.SIGKILL && spent:
+		e.Cause = Busy
+	case signal == syscall.SIGKILL:
+		e.Cause = Killed
+	case !begun:
+		e.Cause = NotBegun
+	case says("out of memory", "bad_alloc", "cannot allocate memory", "address space collisions"): // the last with -race
+		e.Cause = Large
+		if cramped {
+			e.Cause, e.Err = Cramped, fmt.Errorf("%w: %w", ErrCramped, e.Err)
+		}
+	case says("failed to create new OS thread", "pthread_create failed", "newosproc"):
+		e.Cause = Cramped
+	case signal >= 0:
+		e.Cause, e.Err = Crashed, fmt.Errorf("signal: %v", signal)
+	case exit == nil:
+		e.Cause = Cut // it ended well, but its output is not all here
+	}
+}
+
+// offerToOOMKiller makes a process the first that the kernel kills when memory
+// runs out, so that it does not kill the host. Where that is not allowed, nothing
+// is lost but the preference.
+func offerToOOMKiller(pid int) {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0)
 }
 
 // bounded keeps the first most bytes written to it.

@@ -75,8 +75,10 @@ type Models struct {
 	Only       []string
 	Pinned     []string
 	Rescan     time.Duration
+	AllowEmpty bool // an emptied directory removes all models
 	Immutable  bool
 	Lazy       bool
+	Loads      int // at once; 0: as many as processors
 	Aliases    map[string]Alias
 }
 
@@ -181,6 +183,7 @@ func Decode(data []byte) (*Config, error) {
 			"dir": y.String(&m.Dir), "cache_size": y.Int(&m.CacheSize), "cache_bytes": y.Bytes(&m.CacheBytes),
 			"default": y.String(&m.Default), "preload": y.Strings(&m.Preload), "only": y.Strings(&m.Only), "pinned": y.Strings(&m.Pinned),
 			"rescan": y.Duration(&m.Rescan), "immutable": y.Bool(&m.Immutable), "lazy": y.Bool(&m.Lazy),
+			"allow_empty": y.Bool(&m.AllowEmpty), "loads": y.Int(&m.Loads),
 			"aliases": y.Map(m.alias),
 		}),
 		"backends": y.Object(y.Fields{
@@ -271,6 +274,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 		problem("server.drain", "is %v; must be 0 to 1h", s.Drain)
 	}
 	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
+	within("models.loads", int64(c.Models.Loads), 0, 1024)
 	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
 	for id, a := range c.Models.Aliases {
 		for name, weight := range a.Default {

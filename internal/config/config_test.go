@@ -50,6 +50,7 @@ func TestProblems(t *testing.T) {
 		{"server: {hosts: [\"https://a\"]}", "without scheme or port"},
 		{"server: {origins: [a.example]}", "such as https://example.com"},
 		{"models: {cache_size: 0}", "models.cache_size"},
+		{"models: {loads: -1}", "models.loads: is -1; must be 0 to 1024"},
 		{"models: {cache_bytes: lots}", "a size such as"},
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
 		{"backends: {onnx: {probe: never}}", "child, in_process"},

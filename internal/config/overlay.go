@@ -72,6 +72,8 @@ func settings() []setting {
 		{key: "models.default", flag: "default-model", help: "model that answers where a request names none", set: text(func(c *Config) *string { return &c.Models.Default })},
 		{key: "models.only", flag: "only", help: "serve <model>@<version>[=sha256:<content digest>] only, several with commas between; ready when they have loaded", set: func(c *Config, v string) error { c.Models.Only = splitList(v); return nil }},
 		{key: "models.rescan", flag: "rescan", help: "how often to look at the models directory where nothing is notified", set: duration(func(c *Config) *time.Duration { return &c.Models.Rescan })},
+		{key: "models.allow_empty", flag: "allow-empty", bool: true, help: "remove all models where the models directory turns empty", set: truth(func(c *Config) *bool { return &c.Models.AllowEmpty })},
+		{key: "models.loads", flag: "model-loads", help: "most models that load at once; 0: one a processor", set: number(func(c *Config) *int { return &c.Models.Loads })},
 		{key: "models.immutable", flag: "immutable", bool: true, help: "refuse a changed artifact under the same version", set: truth(func(c *Config) *bool { return &c.Models.Immutable })},
 		{key: "models.lazy", flag: "lazy", bool: true, help: "load models on first use only", set: truth(func(c *Config) *bool { return &c.Models.Lazy })},
 		{key: "backends.onnx.enabled", flag: "onnx", bool: true, help: "serve ONNX models", set: truth(func(c *Config) *bool { return &c.Backends.ONNX.Enabled })},

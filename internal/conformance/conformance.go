@@ -15,8 +15,8 @@ import (
 
 // Model prepares the kit for the model at a place: a bare module or graph, or a
 // directory. The rows are its golden ones, where it has some.
-func Model(at runtime.Place, with runtime.Backends) (sdktest.Open, sdktest.Options, error) {
-	backend, a, err := at.Artifact(with)
+func Model(ctx context.Context, at runtime.Place, with runtime.Backends) (sdktest.Open, sdktest.Options, error) {
+	backend, a, err := at.Artifact(ctx, with)
 	if err != nil {
 		return nil, sdktest.Options{}, err
 	}

@@ -30,7 +30,7 @@ func TestModels(t *testing.T) {
 			continue // the same forest as cardio-iforest-fused, which opens a hundred times faster
 		}
 		t.Run(at.ID, func(t *testing.T) {
-			open, o, err := conformance.Model(at, with)
+			open, o, err := conformance.Model(t.Context(), at, with)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -53,7 +53,7 @@ func TestBareModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, o, err := conformance.Model(all[0], testkit.Backends(t, ""))
+	open, o, err := conformance.Model(t.Context(), all[0], testkit.Backends(t, ""))
 	if err != nil {
 		t.Fatal(err)
 	}

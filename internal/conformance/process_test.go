@@ -29,14 +29,14 @@ func TestProcessPlugins(t *testing.T) {
 	}
 	for n, at := range places {
 		t.Run(at.ID, func(t *testing.T) {
-			open, o, err := conformance.Model(at, with)
+			open, o, err := conformance.Model(t.Context(), at, with)
 			if err != nil {
 				t.Fatal(err)
 			}
 			o.LargeRows = 2000
 			sdktest.Run(t, open, o)
 
-			module, _, err := conformance.Model(others[n], with)
+			module, _, err := conformance.Model(t.Context(), others[n], with)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,7 +65,7 @@ func TestPythonConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, o, err := conformance.Model(all[0], runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
+	open, o, err := conformance.Model(t.Context(), all[0], runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

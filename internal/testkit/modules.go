@@ -95,7 +95,7 @@ func Precompile(t testing.TB, module []byte) {
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Backend, m.Derived = "precompiled", "1.0.0", manifest.BackendWASM, true
 	// Whatever else is wrong with it is the test's to find out.
-	if err := WASM(t).Complete(backends.Artifact{Manifest: m, Bytes: module}); err != nil {
+	if err := WASM(t).Complete(context.Background(), backends.Artifact{Manifest: m, Bytes: module}); err != nil {
 		t.Logf("compiling ahead: %v", err)
 	}
 }

@@ -164,7 +164,7 @@ func Serve(t testing.TB, o Options) *Host {
 	h.URL = "http://" + ln.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply}
+	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
 	wg.Go(func() {
 		if err := h.Server.Serve(ln, nil); err != nil {

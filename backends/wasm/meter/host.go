@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -18,8 +19,16 @@ const Slice = 1 << 16
 
 // Budget is what one call may use. It belongs to one call at a time.
 type Budget struct {
-	Units  int64 // left; may not be read while the call runs
-	Slices int64 // handed out so far
+	Units  int64     // left; may not be read while the call runs
+	Slices int64     // handed out so far
+	Since  time.Time // when the first was
+}
+
+// Busy reports whether a call that has ended was at work, and not waiting for the
+// processor, for a good part of the time since its first slice.
+func (b *Budget) Busy() bool {
+	const share = 4 // machines differ in how long a unit takes
+	return b.Slices > 0 && time.Duration(b.Slices*Slice) >= time.Since(b.Since)/share
 }
 
 type budgetKey struct{}
@@ -54,7 +63,9 @@ func refuel(ctx context.Context, stack []uint64) {
 	}
 	debt := int64(stack[0])
 	b.Units += debt
-	b.Slices++
+	if b.Slices++; b.Slices == 1 {
+		b.Since = time.Now()
+	}
 	if b.Units <= 0 {
 		panic(ErrBudget)
 	}

@@ -1,0 +1,160 @@
+package onnx_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// probes are the processes of this one that prove graphs.
+func probes(t *testing.T) []int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []int
+	for _, file := range all {
+		dir := filepath.Dir(file)
+		line, err := os.ReadFile(file)
+		if err != nil || !bytes.HasSuffix(line, []byte("\x00"+onnx.ProbeRole+"\x00")) {
+			continue
+		}
+		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
+		if err != nil {
+			continue
+		}
+		_, after, _ := strings.Cut(string(stat), ") ")
+		if fields := strings.Fields(after); len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, pid)
+	}
+	return out
+}
+
+// TestProofKilled: a proof that the kernel's OOM killer ends, or anybody else, is no
+// verdict on the graph.
+func TestProofKilled(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := open(t, b, testkit.Testdata("bad", "infinite-loop.onnx"), func(m *manifest.Manifest) {
+			m.Trusted = true
+			m.Limits.LoadTimeout = time.Hour
+		})
+		ended <- err
+	}()
+	testkit.Eventually(t, "it is being proved", func() bool { return len(probes(t)) == 1 })
+	if err := syscall.Kill(probes(t)[0], syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, backends.ErrSurroundings) || errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), "was killed") {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestProofsAreShared: graphs of the same bytes, bounds and binding are proved once,
+// however many ask at the same time, and no more proofs run than the limiter lets.
+func TestProofsAreShared(t *testing.T) {
+	state := t.TempDir()
+	b := onnx.New(onnx.Config{
+		Library: testkit.Library(), Probe: onnx.ProbeChild, StateDir: state,
+		Limiter: child.NewLimiter(1, 1<<20), Log: slog.New(slog.DiscardHandler), // each proof needs more, and runs alone
+	})
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	file := testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx")
+	all := func(kinds int) {
+		t.Helper()
+		stop, counted := make(chan struct{}), make(chan int)
+		go func() {
+			most := 0
+			for {
+				select {
+				case <-stop:
+					counted <- most
+					return
+				default:
+					most = max(most, len(probes(t)))
+				}
+			}
+		}()
+		var wg sync.WaitGroup
+		for n := range 8 {
+			wg.Go(func() {
+				if _, err := open(t, b, file, func(m *manifest.Manifest) { m.Limits.MaxBatchRows = 1000 + n%kinds }); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		close(stop)
+		if most := <-counted; most > 1 {
+			t.Errorf("%d proofs at once", most)
+		}
+	}
+	all(1)
+	proved := func() int {
+		names, err := filepath.Glob(filepath.Join(state, "onnx-proved", "*"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	if n := proved(); n != 1 {
+		t.Errorf("%d proofs are kept", n)
+	}
+	// The directory of proofs is made anew where somebody has removed it.
+	if err := os.RemoveAll(state); err != nil {
+		t.Fatal(err)
+	}
+	all(3)
+	if n := proved(); n != 2 { // the first one is known
+		t.Errorf("%d proofs are kept of 2", n)
+	}
+}
+
+// TestChildWithoutLibrary: the host has loaded the very library, so that a child
+// which cannot is in trouble of its own.
+func TestChildWithoutLibrary(t *testing.T) {
+	data, err := os.ReadFile(testkit.Library())
+	if err != nil {
+		t.Fatal(err)
+	}
+	library := filepath.Join(t.TempDir(), "libonnxruntime.so")
+	if err := os.WriteFile(library, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := onnx.New(onnx.Config{Library: library, Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
+	if err := b.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(library); err != nil {
+		t.Fatal(err)
+	}
+	_, err = open(t, b, testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx"), nil)
+	if !errors.Is(err, backends.ErrSurroundings) || !strings.Contains(fmt.Sprint(err), library) {
+		t.Errorf("%v", err)
+	}
+}

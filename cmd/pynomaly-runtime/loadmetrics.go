@@ -1,0 +1,51 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// loadMetrics tells Prometheus about loads.
+type loadMetrics struct {
+	duration *prometheus.HistogramVec
+	failures *prometheus.CounterVec
+}
+
+func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
+	labels := []string{"model_id", "version"}
+	m := &loadMetrics{
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "model_load_duration_seconds", Help: "Time to load a model, its probe included.",
+			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
+		}, labels),
+		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "model_load_failures_total", Help: "Versions, or changes to versions, that were not loaded.",
+		}, labels),
+	}
+	for _, c := range []prometheus.Collector{m.duration, m.failures} {
+		if err := reg.Register(c); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return m, nil
+}
+
+// Loaded implements host.Observer.
+func (m *loadMetrics) Loaded(model *host.Model, took time.Duration) {
+	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
+}
+
+// LoadFailed implements host.Observer.
+func (m *loadMetrics) LoadFailed(id, version string, _ error) {
+	m.failures.WithLabelValues(id, version).Inc()
+}
+
+// Removed implements host.Observer.
+func (m *loadMetrics) Removed(id, version string) {
+	m.duration.DeleteLabelValues(id, version)
+	m.failures.DeleteLabelValues(id, version)
+}
