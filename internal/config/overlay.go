@@ -51,7 +51,7 @@ func settings() []setting {
 		{key: "server.port", flag: "port", older: "MODEL_SERVER_PORT", help: "port to listen on; 0: a free one", set: number(func(c *Config) *int { return &c.Server.Port })},
 		{key: "server.workers", flag: "workers", older: "WORKERS", help: "rows are scored in so many calls at once; 0: one a processor", set: number(func(c *Config) *int { return &c.Server.Workers })},
 		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", set: text(func(c *Config) *string { return &c.Server.Environment })},
-		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM", set: duration(func(c *Config) *time.Duration { return &c.Server.Drain })},
+		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM; auto: 5s, in development only while connections are open", set: parse(func(c *Config) *time.Duration { return &c.Server.Drain }, parseDrain)},
 		{key: "server.insecure", flag: "insecure", bool: true, help: "let everybody load and unload models", set: truth(func(c *Config) *bool { return &c.Server.Insecure })},
 		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", set: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
