@@ -19,7 +19,10 @@ func controllerCommand(s streams) *cobra.Command {
 	var level, prometheus string
 	cmd := &cobra.Command{
 		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
+		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, forget := survive()
+			defer forget()
 			out := logs.NewBuffered(s.err)
 			defer closeLog(out)
 			base, err := logs.New(out, new(slog.LevelVar), level, "json")
