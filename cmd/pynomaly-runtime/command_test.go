@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	testkit.Main(m, func() { _ = os.RemoveAll(stateDirForTests()) })
+	testkit.Main(m, func() { _ = os.RemoveAll(stateDirForTests()) }, func() { _ = os.Remove(realBinaryFile()) })
 }
 
 // command runs a command line and returns what it prints.

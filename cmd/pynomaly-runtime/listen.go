@@ -25,19 +25,23 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	if err == nil {
 		return ln, nil
 	}
-	advice := "--host (server.host) and --port (server.port) say where to listen"
+	return nil, fmt.Errorf("listening on %s: %w; %s", address, err, advice(err))
+}
+
+// advice says what to change when an address cannot be listened on.
+func advice(err error) string {
 	var unknown *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		advice = "something listens there already: stop it, or choose another port with --port (server.port); 0 is a free one"
+		return "something listens there already: stop it, or choose another port with --port (server.port); 0 is a free one"
 	case errors.Is(err, syscall.EACCES):
-		advice = "the port needs privileges: choose one from 1024 on with --port (server.port), or give the binary CAP_NET_BIND_SERVICE"
+		return "the port needs privileges: choose one from 1024 on with --port (server.port), or give the binary CAP_NET_BIND_SERVICE"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		advice = "the address is none of this machine's: choose another with --host (server.host); 0.0.0.0 and :: are all of them"
+		return "the address is none of this machine's: choose another with --host (server.host); 0.0.0.0 and :: are all of them"
 	case errors.As(err, &unknown):
-		advice = "the name is not known: choose another with --host (server.host)"
+		return "the name is not known: choose another with --host (server.host)"
 	}
-	return nil, fmt.Errorf("listening on %s: %w; %s", address, err, advice)
+	return "--host (server.host) and --port (server.port) say where to listen"
 }
 
 func isLoopback(a net.Addr) bool {

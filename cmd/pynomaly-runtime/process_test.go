@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,11 +26,34 @@ var serving = regexp.MustCompile(`"message":"serving".*"address":"([^"]+)"`)
 type hostProcess struct {
 	t       *testing.T
 	cmd     *exec.Cmd
+	log     io.Closer // its end that is read
 	lines   *bufio.Scanner
 	seen    []string
 	address string
 	drained chan struct{}
 }
+
+// realBinary is the command as users have it, without the race detector, with which
+// everything takes several times as long. It is built once.
+func realBinary(t testing.TB) string {
+	t.Helper()
+	if err := builtBinary(); err != nil {
+		t.Fatal(err)
+	}
+	return realBinaryFile()
+}
+
+func realBinaryFile() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("pynomaly-runtime-real-%d", os.Getpid()))
+}
+
+var builtBinary = sync.OnceValue(func() error {
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", realBinaryFile(), ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the command: %w: %s", err, out)
+	}
+	return nil
+})
 
 func startProcess(t *testing.T, args ...string) *hostProcess {
 	t.Helper()
@@ -43,10 +68,17 @@ func startProcess(t *testing.T, args ...string) *hostProcess {
 // startCommand starts a binary that is the command, or can be.
 func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	t.Helper()
+	return startWith(t, nil, exe, args...)
+}
+
+// startWith is startCommand with more in the environment.
+func startWith(t *testing.T, env []string, exe string, args ...string) *hostProcess {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = append(os.Environ(), "BE_PYNOMALY_RUNTIME=1", "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library())
+	cmd.Env = append(cmd.Env, env...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +86,7 @@ func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return &hostProcess{t: t, cmd: cmd, lines: bufio.NewScanner(log), drained: make(chan struct{})}
+	return &hostProcess{t: t, cmd: cmd, log: log, lines: bufio.NewScanner(log), drained: make(chan struct{})}
 }
 
 // next reads the log until a line has the text.

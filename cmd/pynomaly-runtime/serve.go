@@ -98,7 +98,10 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader
 	select {
 	case err = <-h.failed:
 	case <-ctx.Done():
-		h.drain(cfg.Server.DrainTime())
+		most, whileConnected := cfg.Server.DrainTime()
+		h.server.Drain()
+		h.log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
+		drain(h.server, h.failed, most, whileConnected)
 	}
 	if err = errors.Join(err, stop()); err != nil {
 		h.log.Error("stopped, but not in order", "error", err)
@@ -231,21 +234,24 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-// drain goes on serving while traffic goes elsewhere: for a time, or while
-// connections are open.
-func (h *running) drain(most time.Duration, whileConnected bool) {
-	h.server.Drain()
-	h.log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
+// drainer is a server that knows who is connected to it.
+type drainer interface {
+	OpenConnections() int
+}
+
+// drain waits while traffic goes elsewhere: for a time, or while connections are
+// open. It ends when the server fails.
+func drain(server drainer, failed chan error, most time.Duration, whileConnected bool) {
 	over := time.NewTimer(most)
 	defer over.Stop()
 	look := time.NewTicker(drainLook)
 	defer look.Stop()
-	for !whileConnected || h.server.OpenConnections() > 0 {
+	for !whileConnected || server.OpenConnections() > 0 {
 		select {
 		case <-over.C:
 			return
-		case err := <-h.failed:
-			h.failed <- err
+		case err := <-failed:
+			failed <- err
 			return
 		case <-look.C:
 		}
