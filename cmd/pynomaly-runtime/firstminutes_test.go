@@ -282,6 +282,7 @@ func TestFirstMinutes(t *testing.T) {
 	pages := map[string]string{"README.md": "my-detector", filepath.Join("docs", "quick-start.md"): "cardio"}
 	for page, last := range pages {
 		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel() // each has a checkout and a port of its own
 			text, err := os.ReadFile(filepath.Join(testkit.Root(), page))
 			if err != nil {
 				t.Fatal(err)

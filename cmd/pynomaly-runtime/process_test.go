@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -55,14 +56,28 @@ var builtBinary = sync.OnceValue(func() error {
 	return nil
 })
 
+// installed runs the command as users have it, which is several times as fast as
+// with the race detector. The error is what it says.
+func installed(t *testing.T, args ...string) (out, errs string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), realBinary(t), args...)
+	cmd.Env = append(os.Environ(), "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library(),
+		"PYNOMALY_STATE_DIR="+stateForTests(t), "PYNOMALY_BACKENDS_WASM_CACHE_DIR="+testkit.WASMCache())
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	if err = cmd.Run(); err != nil {
+		err = fmt.Errorf("%w: %s", err, e.String())
+	}
+	return o.String(), e.String(), err
+}
+
 func startProcess(t *testing.T, args ...string) *hostProcess {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PYNOMALY_BACKENDS_WASM_CACHE_DIR", testkit.WASMCache())
-	return startCommand(t, exe, args...)
+	return startWith(t, []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}, exe, args...)
 }
 
 // startCommand starts a binary that is the command, or can be.
