@@ -102,7 +102,7 @@ func TestProcessPluginCommands(t *testing.T) {
 				t.Fatal(err)
 			}
 			run("1 of 1 models can be served", "model", "verify", models, "--config", file)
-			address, stop := startServe(t, "--config", file, "--models", models, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir())
+			address, stop := startReal(t, "--config", file, "--models", models, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir())
 			defer stop()
 			answer := fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id": "mine", "data": [8, 155, 62, 26, 495, 34, 0.543, 46], "return_explanation": true}`)
 			if !strings.Contains(answer, `"is_anomaly":true`) || !strings.Contains(answer, `"contributions"`) {
@@ -206,7 +206,7 @@ func checkServed(t *testing.T, dir string) {
 		return p.Score
 	}
 	serve := []string{"--models", dir, "--port", "0", "--drain", "0s", "--state-dir", state, "--wasm-cache-dir", testkit.WASMCache()}
-	address, stop := startServe(t, serve...)
+	address, stop := startReal(t, serve...)
 	for _, id := range []string{"pima-ecod", "pima-copod", "pima-hbos"} {
 		var p api.Prediction
 		text := fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id": "`+id+`", "data": `+row+`, "return_explanation": true}`)
@@ -228,7 +228,7 @@ func checkServed(t *testing.T, dir string) {
 		t.Errorf("a row that was learned 150 times scores %v, before %v", learned, first)
 	}
 	stop()
-	address, stop = startServe(t, serve...)
+	address, stop = startReal(t, serve...)
 	defer stop()
 	if again := score(address); math.Abs(again-learned) > 0.05 || again >= first {
 		t.Errorf("after a restart %v, before it %v", again, learned)

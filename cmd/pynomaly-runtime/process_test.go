@@ -49,7 +49,7 @@ func realBinaryFile() string {
 }
 
 var builtBinary = sync.OnceValue(func() error {
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-o", realBinaryFile(), ".")
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", realBinaryFile(), ".")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building the command: %w: %s", err, out)
 	}
@@ -157,7 +157,18 @@ func (p *hostProcess) end() {
 // startServe starts the command and returns its address when it is ready.
 func startServe(t *testing.T, args ...string) (address string, stop func()) {
 	t.Helper()
-	p := startProcess(t, append([]string{"serve"}, args...)...)
+	return untilReady(t, startProcess(t, append([]string{"serve"}, args...)...))
+}
+
+// startReal is startServe for the command as users have it.
+func startReal(t *testing.T, args ...string) (address string, stop func()) {
+	t.Helper()
+	env := []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}
+	return untilReady(t, startWith(t, env, realBinary(t), append([]string{"serve"}, args...)...))
+}
+
+func untilReady(t *testing.T, p *hostProcess) (address string, stop func()) {
+	t.Helper()
 	p.next(`"message":"serving"`)
 	testkit.Eventually(t, "ready", func() bool {
 		resp, err := http.Get("http://" + p.address + "/ready")
