@@ -135,6 +135,36 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// TestInterruptedCommand: a command that waits for its input ends when it is told to,
+// and leaves nothing.
+func TestInterruptedCommand(t *testing.T) {
+	dir := t.TempDir()
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer feed.Close()
+	cmd := exec.CommandContext(t.Context(), realBinary(t), "predict", "pima-lof", "-", "--format", "csv", "-o", filepath.Join(dir, "out.csv"),
+		"--models", testkit.Testdata("models"), "--onnxruntime", testkit.Library(), "--state-dir", stateForTests(t))
+	cmd.Stdin = in
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the output is begun", func() bool {
+		begun, err := filepath.Glob(filepath.Join(dir, ".predict-*"))
+		return err == nil && len(begun) == 1
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGINT) {
+		t.Errorf("ended with %v", err)
+	}
+	isEmpty(t, dir)
+}
+
 // TestStopWhileStarting: a signal at once, and after each of the first lines of the
 // log, when models are being proved and loaded, ends the host, and nothing is left.
 func TestStopWhileStarting(t *testing.T) {

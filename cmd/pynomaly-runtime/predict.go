@@ -122,6 +122,9 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
 	in, size := s.in, int64(-1)
+	if f, ok := in.(*os.File); ok {
+		in = &interruptibleFile{ctx, f}
+	}
 	if input != "-" {
 		f, err := os.Open(input)
 		if err != nil {

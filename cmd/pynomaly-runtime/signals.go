@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 // interruptPatience is how long a command may take to end when it is interrupted.
@@ -88,5 +91,31 @@ func survive() (<-chan os.Signal, func()) {
 	return caught, func() {
 		signal.Stop(caught)
 		signal.Stop(failed)
+	}
+}
+
+// interruptibleFile reads a file, such as a terminal or a pipe, until ctx ends.
+type interruptibleFile struct {
+	ctx  context.Context
+	file *os.File
+}
+
+// inputLook is how often a read that waits for input looks at its context.
+const inputLook = 100 * time.Millisecond
+
+// Read implements io.Reader.
+func (f *interruptibleFile) Read(p []byte) (int, error) {
+	for {
+		if err := f.ctx.Err(); err != nil {
+			return 0, err
+		}
+		ready := []unix.PollFd{{Fd: int32(f.file.Fd()), Events: unix.POLLIN}}
+		n, err := unix.Poll(ready, int(inputLook/time.Millisecond))
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return 0, fmt.Errorf("waiting for input: %w", err)
+		}
+		if n > 0 {
+			return f.file.Read(p)
+		}
 	}
 }
