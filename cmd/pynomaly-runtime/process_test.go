@@ -89,7 +89,7 @@ func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 // startWith is startCommand with more in the environment.
 func startWith(t *testing.T, env []string, exe string, args ...string) *hostProcess {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute) // only ends what hangs
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = append(os.Environ(), "BE_PYNOMALY_RUNTIME=1", "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library())

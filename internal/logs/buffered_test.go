@@ -176,11 +176,11 @@ func TestStalledReader(t *testing.T) {
 		}
 	}
 	for b.Dropped()["info"] == 0 {
-		base.Info(long)
+		base.Info("an event", "long", long)
 	}
 	base.Warn("a warning")
 	for b.Dropped()["warning"] == 0 {
-		base.Error(long)
+		base.Error("an error", "long", long)
 	}
 	gone, cancel := context.WithCancel(context.Background())
 	cancel()
