@@ -3,14 +3,16 @@
 #   docker build -t pynomaly-runtime:debug --target debug .
 FROM golang:1.26-bookworm AS build
 RUN apt-get update \
- && apt-get install --yes --no-install-recommends python3-pip unzip \
+ && apt-get install --yes --no-install-recommends python3-pip \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY go.mod go.sum ./
 COPY sdk/go.mod sdk/
+COPY sdk/process/go.mod sdk/process/go.sum sdk/process/
 RUN go mod download
 COPY . .
 RUN make onnxruntime build
+RUN mkdir -p bin/state
 
 # Glibc and libstdc++, no shell.
 FROM gcr.io/distroless/cc-debian12:nonroot AS release
@@ -18,8 +20,9 @@ WORKDIR /app
 COPY --from=build /src/bin/pynomaly-runtime /src/bin/libonnxruntime.so.1.28.0 /src/plugins.yaml ./
 COPY --from=build /src/bin/plugins ./plugins
 COPY --from=build /src/testdata/models ./models
+COPY --from=build --chown=65532:65532 /src/bin/state ./state
 USER 65532:65532
-ENV PYNOMALY_STATE_DIR=/tmp/pynomaly-runtime
+ENV PYNOMALY_STATE_DIR=/app/state
 EXPOSE 8080
 ENTRYPOINT ["/app/pynomaly-runtime"]
 CMD ["serve", "--host", "0.0.0.0", "--models", "/app/models"]
@@ -31,8 +34,9 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=release /app /app
 WORKDIR /app
+COPY --from=build --chown=65532:65532 /src/bin/state ./state
 USER 65532:65532
-ENV PYNOMALY_STATE_DIR=/tmp/pynomaly-runtime
+ENV PYNOMALY_STATE_DIR=/app/state
 EXPOSE 8080
 ENTRYPOINT ["/app/pynomaly-runtime"]
 CMD ["serve", "--host", "0.0.0.0", "--models", "/app/models"]

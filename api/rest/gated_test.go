@@ -23,7 +23,7 @@ type gated struct {
 	rows   atomic.Int64
 }
 
-func (*gated) Complete(backends.Artifact) error { return nil }
+func (*gated) Complete(context.Context, backends.Artifact) error { return nil }
 
 func (g *gated) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {
 	return &gate{g}, nil

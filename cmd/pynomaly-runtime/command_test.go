@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 		main()
 		os.Exit(0)
 	}
-	testkit.Main(m, func() { _ = os.RemoveAll(stateDirForTests()) })
+	testkit.Main(m, func() { _ = os.RemoveAll(stateDirForTests()) }, func() { _ = os.Remove(realBinaryFile()) })
 }
 
 // command runs a command line and returns what it prints.
@@ -179,7 +179,7 @@ func TestPredictCases(t *testing.T) {
 				model := testkit.CopyModel(t, dir, c.Name, c.Name, "1.0.0", testkit.WithCalibration(method))
 				in, out := filepath.Join(dir, "in."+format), filepath.Join(dir, "out."+format)
 				write(t, c, format, in)
-				_, errs, err := command(t, nil, "predict", model, in, "-o", out, "--batch-size", "37")
+				_, errs, err := installed(t, "predict", model, in, "-o", out, "--batch-size", "37")
 				if err != nil {
 					t.Fatalf("%v: %s", err, errs)
 				}
@@ -235,7 +235,7 @@ func TestModelCommands(t *testing.T) {
 	if err != nil || json.Unmarshal([]byte(out), &list) != nil || list.Total != 10 {
 		t.Errorf("list --json: %v\n%s", err, out)
 	}
-	out, errs, err := command(t, nil, "model", "verify", models)
+	out, errs, err := installed(t, "model", "verify", models)
 	if err != nil || !strings.Contains(out, "10 of 10 models can be served") {
 		t.Errorf("verify: %v\n%s%s", err, out, errs)
 	}
@@ -323,11 +323,12 @@ func TestModelInit(t *testing.T) {
 // TestServe runs the real command: it serves, follows its configuration with
 // --reload, and ends in order on SIGTERM with nothing unanswered.
 func TestServe(t *testing.T) {
-	dir := t.TempDir()
+	dir, models := t.TempDir(), t.TempDir()
+	testkit.CopyModel(t, models, "pima-lof", "pima-lof", "1.0.0", nil)
 	config := filepath.Join(dir, "plugins.yaml")
 	writeConfig := func(level string) {
 		t.Helper()
-		text := fmt.Sprintf("server: {port: 0, drain: 300ms}\nmodels:\n  dir: %q\n  rescan: 1s\n  aliases: {pima-lof: {names: {stable: 1.0.0}}}\nlog: {level: %s}\nstate_dir: %q\n", testkit.Testdata("models"), level, stateForTests(t))
+		text := fmt.Sprintf("server: {port: 0, drain: 300ms}\nmodels:\n  dir: %q\n  rescan: 1s\n  aliases: {pima-lof: {names: {stable: 1.0.0}}}\nlog: {level: %s}\nstate_dir: %q\n", models, level, stateForTests(t))
 		if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}

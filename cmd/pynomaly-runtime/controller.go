@@ -19,9 +19,12 @@ func controllerCommand(s streams) *cobra.Command {
 	var level, prometheus string
 	cmd := &cobra.Command{
 		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
+		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, forget := survive()
+			defer forget()
 			out := logs.NewBuffered(s.err)
-			defer out.Close()
+			defer closeLog(out)
 			base, err := logs.New(out, new(slog.LevelVar), level, "json")
 			if err != nil {
 				return err
@@ -31,7 +34,7 @@ func controllerCommand(s streams) *cobra.Command {
 			}
 			o.Config.UserAgent = "pynomaly-controller/" + version
 			o.Library = base
-			o.Log, o.Audit = logs.Named(base, "controller"), logs.Named(base, "audit")
+			o.Log, o.Audit = logs.Named(base, "controller"), logs.Audit(base)
 			o.Figures = controller.Hosts{Client: controller.HostClient()}
 			if prometheus != "" {
 				if o.Prometheus, err = controller.NewPrometheus(prometheus); err != nil {

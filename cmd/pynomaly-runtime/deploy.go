@@ -24,6 +24,9 @@ func deployCommands(s streams) []*cobra.Command {
 	})
 	for _, c := range all {
 		run := c.RunE
+		if c.Name() == "deploy" {
+			c.ValidArgsFunction = completeModels
+		}
 		c.RunE = func(cmd *cobra.Command, args []string) error {
 			err := run(cmd, args)
 			var exit *cli.ExitError

@@ -43,7 +43,7 @@ func modelFit(s streams) *cobra.Command {
 and a model.yaml with threshold, calibration, confidence and golden rows. All columns of
 the CSV are features, as float64, but for those that --exclude names.`,
 		Example: "  pynomaly-runtime model fit ecod --data train.csv --id pima",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := readConfig(cmd, o.file)
 			if err != nil {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -21,18 +20,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 )
-
-// realBinary builds the command as users have it: without the race detector, with
-// which compiling takes ten times as long.
-func realBinary(t *testing.T) string {
-	t.Helper()
-	exe := filepath.Join(t.TempDir(), "pynomaly-runtime")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", exe, ".")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building the command: %v\n%s", err, out)
-	}
-	return exe
-}
 
 // victim is a model that must be answered for whatever others do.
 type victim struct {

@@ -8,8 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
@@ -47,17 +46,39 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
+// errorPatience is for printing the last error: standard error may be a pipe that
+// nobody reads.
+const errorPatience = time.Second
+
 func run() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	root := newCommand(os.Stdin, os.Stdout, os.Stderr)
+	patience := patienceWith(root, os.Args[1:])
+	ctx, stop := interruptible(context.Background(), patience)
 	defer stop()
-	err := newCommand(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
+	err := root.ExecuteContext(ctx)
 	var code exitError
+	var interrupt bySignal
 	switch {
+	case err == nil:
+		return 0
+	case patience > 0 && errors.As(context.Cause(ctx), &interrupt):
+		if errors.Is(err, context.Canceled) {
+			err = interrupt
+		}
+		printError(err)
+		return interrupt.exitCode()
 	case errors.As(err, &code):
 		return int(code)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "Error:", err)
-		return 1
 	}
-	return 0
+	printError(err)
+	return 1
+}
+
+func printError(err error) {
+	printed := make(chan error, 1)
+	go func() {
+		_, err := fmt.Fprintln(os.Stderr, "Error:", err)
+		printed <- err
+	}()
+	_ = waitFor(printed, errorPatience) // there is nowhere else to tell
 }

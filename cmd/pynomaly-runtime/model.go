@@ -15,9 +15,8 @@ import (
 )
 
 func modelCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"}
-	cmd.AddCommand(modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
-	return cmd
+	return group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
+		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
 }
 
 func modelSchema(s streams) *cobra.Command {
@@ -92,7 +91,7 @@ func modelList(s streams) *cobra.Command {
 func modelInspect(s streams) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "inspect MODEL", Short: "Print a model's manifest, derived where it has none", Args: cobra.ExactArgs(1),
+		Use: "inspect MODEL", Short: "Print a model's manifest, derived where it has none", Args: cobra.ExactArgs(1), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := readConfig(cmd, file)
 			if err != nil {

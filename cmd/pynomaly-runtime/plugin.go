@@ -22,9 +22,8 @@ import (
 )
 
 func pluginCommand(s streams) *cobra.Command {
-	cmd := &cobra.Command{Use: "plugin", Short: "Write detectors of your own: new, build, test, bench, pack"}
-	cmd.AddCommand(pluginNew(s), pluginBuild(s), pluginTest(s), pluginBench(s), pluginPack(s))
-	return cmd
+	return group(&cobra.Command{Use: "plugin", Short: "Write detectors of your own: new, build, test, bench, pack"},
+		pluginNew(s), pluginBuild(s), pluginTest(s), pluginBench(s), pluginPack(s))
 }
 
 func pluginNew(s streams) *cobra.Command {

@@ -22,13 +22,13 @@ func TestPluginCommands(t *testing.T) {
 	project, models := filepath.Join(dir, "mine"), filepath.Join(dir, "models")
 	run := func(want string, args ...string) {
 		t.Helper()
-		out, errs, err := command(t, nil, args...)
+		out, errs, err := installed(t, args...)
 		if err != nil || !strings.Contains(out, want) {
 			t.Fatalf("%v: %v\n%s%s", args, err, out, errs)
 		}
 	}
 	run("wrote "+project, "plugin", "new", "--lang", "go", "--dir", project, "mine")
-	if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
+	if _, _, err := installed(t, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
 		t.Errorf("%v", err)
 	}
 	run("built", "plugin", "build", project)
@@ -52,7 +52,7 @@ func TestPluginCommands(t *testing.T) {
 		"no such file":        {"plugin", "test", filepath.Join(dir, "nothing")},
 		"there is no detecto": {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
 	} {
-		if _, _, err := command(t, nil, args...); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := installed(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)
 		}
 	}
@@ -60,7 +60,7 @@ func TestPluginCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(project, "model", "detector.wasm"), []byte("nonsense"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "does not begin") {
+	if _, _, err := installed(t, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "does not begin") {
 		t.Errorf("%v", err)
 	}
 }
@@ -70,25 +70,25 @@ func TestPluginCommands(t *testing.T) {
 func TestProcessPluginCommands(t *testing.T) {
 	for language, want := range map[string]string{"go": "model/detector", "python": "model/detector.py"} {
 		t.Run(language, func(t *testing.T) {
+			t.Parallel() // much of it is waiting
 			dir := t.TempDir()
 			project, models := filepath.Join(dir, "mine"), filepath.Join(dir, "models")
 			run := func(want string, args ...string) {
 				t.Helper()
-				out, errs, err := command(t, nil, args...)
+				out, errs, err := installed(t, args...)
 				if err != nil || !strings.Contains(out, want) {
 					t.Fatalf("%v: %v\n%s%s", args, err, out, errs)
 				}
 			}
 			run("wrote "+project, "plugin", "new", "--process", "--lang", language, "--dir", project, "mine")
-			if _, _, err := command(t, nil, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
+			if _, _, err := installed(t, "plugin", "test", project); err == nil || !strings.Contains(err.Error(), "run `plugin build` first") {
 				t.Errorf("%v", err)
 			}
 			run("built "+filepath.Join(project, want), "plugin", "build", project)
 			run("the plugin conforms", "plugin", "test", project, "--calls", "200")
-			run("rows/s", "plugin", "bench", project, "--duration", "1ms")
 			run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models)
 			// A host runs it when it is allowed to, and not before.
-			out, _, err := command(t, nil, "model", "verify", models)
+			out, _, err := installed(t, "model", "verify", models)
 			if err == nil || !strings.Contains(out, "switch it on under backends in plugins.yaml") {
 				t.Errorf("%v: %s", err, out)
 			}
@@ -102,7 +102,7 @@ func TestProcessPluginCommands(t *testing.T) {
 				t.Fatal(err)
 			}
 			run("1 of 1 models can be served", "model", "verify", models, "--config", file)
-			address, stop := startServe(t, "--config", file, "--models", models, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir())
+			address, stop := startReal(t, "--config", file, "--models", models, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir())
 			defer stop()
 			answer := fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id": "mine", "data": [8, 155, 62, 26, 495, 34, 0.543, 46], "return_explanation": true}`)
 			if !strings.Contains(answer, `"is_anomaly":true`) || !strings.Contains(answer, `"contributions"`) {
@@ -120,13 +120,13 @@ func TestFit(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(modules, r.Name+".wasm"), testkit.Detector(t, r.Name), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		out, errs, err := command(t, nil, "model", "fit", r.Name, "--data", testkit.Testdata("reference", "data", "pima-train.csv"), "--id", "pima-"+r.Name,
+		out, errs, err := installed(t, "model", "fit", r.Name, "--data", testkit.Testdata("reference", "data", "pima-train.csv"), "--id", "pima-"+r.Name,
 			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100")
 		if err != nil || !strings.Contains(out, "fitted to 460 rows of 8 features") {
 			t.Fatalf("%v\n%s%s", err, out, errs)
 		}
 	}
-	out, _, err := command(t, nil, "model", "verify", dir)
+	out, _, err := installed(t, "model", "verify", dir)
 	if err != nil || !strings.Contains(out, "4 of 4 models can be served") {
 		t.Fatalf("%v\n%s", err, out)
 	}
@@ -161,7 +161,7 @@ func TestFit(t *testing.T) {
 func predictions(t *testing.T, models, id string) []float64 {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "out.csv")
-	if _, errs, err := command(t, nil, "predict", id, testkit.Testdata("reference", "data", "pima-test.csv"), "-o", file, "--models", models); err != nil {
+	if _, errs, err := installed(t, "predict", id, testkit.Testdata("reference", "data", "pima-test.csv"), "-o", file, "--models", models); err != nil {
 		t.Fatalf("%v\n%s", err, errs)
 	}
 	f, err := os.Open(file)
@@ -206,7 +206,7 @@ func checkServed(t *testing.T, dir string) {
 		return p.Score
 	}
 	serve := []string{"--models", dir, "--port", "0", "--drain", "0s", "--state-dir", state, "--wasm-cache-dir", testkit.WASMCache()}
-	address, stop := startServe(t, serve...)
+	address, stop := startReal(t, serve...)
 	for _, id := range []string{"pima-ecod", "pima-copod", "pima-hbos"} {
 		var p api.Prediction
 		text := fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id": "`+id+`", "data": `+row+`, "return_explanation": true}`)
@@ -228,7 +228,7 @@ func checkServed(t *testing.T, dir string) {
 		t.Errorf("a row that was learned 150 times scores %v, before %v", learned, first)
 	}
 	stop()
-	address, stop = startServe(t, serve...)
+	address, stop = startReal(t, serve...)
 	defer stop()
 	if again := score(address); math.Abs(again-learned) > 0.05 || again >= first {
 		t.Errorf("after a restart %v, before it %v", again, learned)

@@ -45,7 +45,7 @@ columns and prediction, score, is_anomaly, confidence and error.
 Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 anything else.`,
 		Example: `  pynomaly-runtime predict testdata/models/pima-lof/1.0.0 rows.csv -o scored.csv
   cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson`,
-		Args: cobra.ExactArgs(2),
+		Args: cobra.ExactArgs(2), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := readConfig(cmd, o.file)
 			if err != nil {
@@ -122,6 +122,9 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
 	in, size := s.in, int64(-1)
+	if f, ok := in.(*os.File); ok {
+		in = &interruptibleFile{ctx, f}
+	}
 	if input != "-" {
 		f, err := os.Open(input)
 		if err != nil {

@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,10 +27,48 @@ var serving = regexp.MustCompile(`"message":"serving".*"address":"([^"]+)"`)
 type hostProcess struct {
 	t       *testing.T
 	cmd     *exec.Cmd
+	log     io.Closer // its end that is read
 	lines   *bufio.Scanner
 	seen    []string
 	address string
 	drained chan struct{}
+}
+
+// realBinary is the command as users have it, without the race detector, with which
+// everything takes several times as long. It is built once.
+func realBinary(t testing.TB) string {
+	t.Helper()
+	if err := builtBinary(); err != nil {
+		t.Fatal(err)
+	}
+	return realBinaryFile()
+}
+
+func realBinaryFile() string {
+	return filepath.Join(os.TempDir(), fmt.Sprintf("pynomaly-runtime-real-%d", os.Getpid()))
+}
+
+var builtBinary = sync.OnceValue(func() error {
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", realBinaryFile(), ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the command: %w: %s", err, out)
+	}
+	return nil
+})
+
+// installed runs the command as users have it, which is several times as fast as
+// with the race detector. The error is what it says.
+func installed(t *testing.T, args ...string) (out, errs string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), realBinary(t), args...)
+	cmd.Env = append(os.Environ(), "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library(),
+		"PYNOMALY_STATE_DIR="+stateForTests(t), "PYNOMALY_BACKENDS_WASM_CACHE_DIR="+testkit.WASMCache())
+	var o, e bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &o, &e
+	if err = cmd.Run(); err != nil {
+		err = fmt.Errorf("%w: %s", err, e.String())
+	}
+	return o.String(), e.String(), err
 }
 
 func startProcess(t *testing.T, args ...string) *hostProcess {
@@ -36,17 +77,23 @@ func startProcess(t *testing.T, args ...string) *hostProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("PYNOMALY_BACKENDS_WASM_CACHE_DIR", testkit.WASMCache())
-	return startCommand(t, exe, args...)
+	return startWith(t, []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}, exe, args...)
 }
 
 // startCommand starts a binary that is the command, or can be.
 func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	return startWith(t, nil, exe, args...)
+}
+
+// startWith is startCommand with more in the environment.
+func startWith(t *testing.T, env []string, exe string, args ...string) *hostProcess {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute) // only ends what hangs
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, exe, args...)
 	cmd.Env = append(os.Environ(), "BE_PYNOMALY_RUNTIME=1", "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library())
+	cmd.Env = append(cmd.Env, env...)
 	log, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +101,7 @@ func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	return &hostProcess{t: t, cmd: cmd, lines: bufio.NewScanner(log), drained: make(chan struct{})}
+	return &hostProcess{t: t, cmd: cmd, log: log, lines: bufio.NewScanner(log), drained: make(chan struct{})}
 }
 
 // next reads the log until a line has the text.
@@ -110,7 +157,18 @@ func (p *hostProcess) end() {
 // startServe starts the command and returns its address when it is ready.
 func startServe(t *testing.T, args ...string) (address string, stop func()) {
 	t.Helper()
-	p := startProcess(t, append([]string{"serve"}, args...)...)
+	return untilReady(t, startProcess(t, append([]string{"serve"}, args...)...))
+}
+
+// startReal is startServe for the command as users have it.
+func startReal(t *testing.T, args ...string) (address string, stop func()) {
+	t.Helper()
+	env := []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}
+	return untilReady(t, startWith(t, env, realBinary(t), append([]string{"serve"}, args...)...))
+}
+
+func untilReady(t *testing.T, p *hostProcess) (address string, stop func()) {
+	t.Helper()
 	p.next(`"message":"serving"`)
 	testkit.Eventually(t, "ready", func() bool {
 		resp, err := http.Get("http://" + p.address + "/ready")

@@ -29,7 +29,7 @@ func registryFlags(cmd *cobra.Command, o *oci.Options) {
 func modelPush(s streams) *cobra.Command {
 	var o oci.Options
 	cmd := &cobra.Command{
-		Use: "push <model> <registry>/<repository>[:<tag>]", Short: "Store a model in an OCI registry; the tag is its version unless one is given", Args: cobra.ExactArgs(2),
+		Use: "push <model> <registry>/<repository>[:<tag>]", Short: "Store a model in an OCI registry; the tag is its version unless one is given", Args: cobra.ExactArgs(2), ValidArgsFunction: completeModels,
 		Long: "Store a model in an OCI registry. The model is a directory, or <id>[@<version>] below --models. Prints the reference by digest.",
 		Example: "  pynomaly-runtime model push models/cardio/1.0.0 registry.example.com/models/cardio\n" +
 			"  pynomaly-runtime model push cardio@1.0.0 registry.example.com/models/cardio:stable",

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -33,7 +34,7 @@ type Server struct {
 	Port        int
 	Workers     int // calls into detectors at once; 0: as many as processors
 	Environment string
-	Drain       time.Duration
+	Drain       time.Duration // DrainAuto: see DrainTime
 	TLS         TLS
 	Limits      Limits
 	Timeouts    Timeouts
@@ -41,6 +42,34 @@ type Server struct {
 	Insecure    bool
 	Hosts       []string // names under which the host is asked, beside addresses and localhost
 	Origins     []string // of pages that may use the host, beside its own
+}
+
+// DrainAuto is the drain of a host that is not told how long to drain.
+const DrainAuto time.Duration = -1
+
+// autoDrain is how long such a host drains at most.
+const autoDrain = 5 * time.Second
+
+// DrainTime says how long the host goes on serving after it was told to stop, and
+// whether it stops earlier when no connection is open: so does a host in
+// development that is not told how long to drain.
+func (s Server) DrainTime() (most time.Duration, whileConnected bool) {
+	if s.Drain == DrainAuto {
+		return autoDrain, s.Environment == "development"
+	}
+	return s.Drain, false
+}
+
+// parseDrain reads a duration, or auto.
+func parseDrain(v string) (time.Duration, error) {
+	if v == "auto" {
+		return DrainAuto, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err == nil && d < 0 {
+		err = errors.New("it is negative")
+	}
+	return d, err
 }
 
 // Samples says whether rows are kept for comparing versions.
@@ -134,7 +163,7 @@ const Production = "production"
 func Default() *Config {
 	return &Config{
 		Server: Server{
-			Host: "127.0.0.1", Port: 8080, Environment: "development", Drain: 5 * time.Second,
+			Host: "127.0.0.1", Port: 8080, Environment: "development", Drain: DrainAuto,
 			Limits:   Limits{Body: 32 << 20, Rows: 10000},
 			Timeouts: Timeouts{Request: 30 * time.Second, Shutdown: 30 * time.Second},
 		},
@@ -170,7 +199,8 @@ func Decode(data []byte) (*Config, error) {
 	d := y.Decode(data, y.Fields{
 		"server": y.Object(y.Fields{
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
-			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure), "hosts": y.Strings(&s.Hosts), "origins": y.Strings(&s.Origins),
+			"drain": y.Parsed(&s.Drain, parseDrain, "auto or a duration such as 500ms or 10s"), "insecure": y.Bool(&s.Insecure),
+			"hosts": y.Strings(&s.Hosts), "origins": y.Strings(&s.Origins),
 			"tls": y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
 			"limits": y.Object(y.Fields{
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
@@ -270,8 +300,8 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			problem(path, "is %v; must be 10ms to 24h", v)
 		}
 	}
-	if s.Drain < 0 || s.Drain > time.Hour {
-		problem("server.drain", "is %v; must be 0 to 1h", s.Drain)
+	if s.Drain != DrainAuto && (s.Drain < 0 || s.Drain > time.Hour) {
+		problem("server.drain", "is %v; must be auto, or 0 to 1h", s.Drain)
 	}
 	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
 	within("models.loads", int64(c.Models.Loads), 0, 1024)

@@ -55,6 +55,9 @@ func TestProblems(t *testing.T) {
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
 		{"backends: {onnx: {probe: never}}", "child, in_process"},
 		{"log: {level: loud}", "log.level"},
+		{"server: {drain: soon}", "server.drain: must be auto or a duration"},
+		{"server: {drain: -1ns}", "server.drain: must be auto or a duration"},
+		{"server: {drain: 2h}", "server.drain: is 2h0m0s; must be auto, or 0 to 1h"},
 		{"log: {format: xml}\nserver: {port: -1}", "line 2: server.port"},
 		{"a: 1\na: 2", "line 2: a"},
 	} {
@@ -143,4 +146,29 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("what was accepted is not valid: %v", c.Validate())
 		}
 	})
+}
+
+// TestDrainTime: only a host in development that is not told how long to drain
+// stops as soon as nobody is connected.
+func TestDrainTime(t *testing.T) {
+	for _, c := range []struct {
+		text           string
+		most           time.Duration
+		whileConnected bool
+	}{
+		{"{}", 5 * time.Second, true},
+		{"server: {drain: auto}", 5 * time.Second, true},
+		{"server: {environment: staging}", 5 * time.Second, false},
+		{"server: {environment: production}", 5 * time.Second, false},
+		{"server: {drain: 3s}", 3 * time.Second, false},
+		{"server: {drain: 0s}", 0, false},
+	} {
+		cfg, err := config.Decode([]byte(c.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most, whileConnected := cfg.Server.DrainTime(); most != c.most || whileConnected != c.whileConnected {
+			t.Errorf("%s: %v, %v", c.text, most, whileConnected)
+		}
+	}
 }

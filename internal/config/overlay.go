@@ -24,10 +24,15 @@ type setting struct {
 	key   string // as in the file: models.cache_size
 	flag  string // empty: none
 	older string // another environment variable, of lower rank
-	short string
 	help  string
-	set   func(c *Config, v string) error
-	bool  bool
+	value
+}
+
+// value is what a setting takes.
+type value struct {
+	kind string // as help shows it
+	set  func(c *Config, v string) error
+	get  func(c *Config) string
 }
 
 // env is the name of the setting's environment variable.
@@ -37,78 +42,108 @@ func (s setting) env() string {
 
 // settings lists every scalar of the file, once.
 func settings() []setting {
-	text := func(at func(*Config) *string) func(*Config, string) error {
-		return func(c *Config, v string) error { *at(c) = v; return nil }
+	text := func(at func(*Config) *string) value { return scalar("string", at, read, show) }
+	number := func(at func(*Config) *int) value { return scalar("int", at, strconv.Atoi, strconv.Itoa) }
+	duration := func(at func(*Config) *time.Duration) value {
+		return scalar("duration", at, time.ParseDuration, time.Duration.String)
 	}
-	number := func(at func(*Config) *int) func(*Config, string) error { return parse(at, strconv.Atoi) }
-	duration := func(at func(*Config) *time.Duration) func(*Config, string) error {
-		return parse(at, time.ParseDuration)
-	}
-	size := func(at func(*Config) *int64) func(*Config, string) error { return parse(at, y.ParseBytes) }
-	truth := func(at func(*Config) *bool) func(*Config, string) error { return parse(at, strconv.ParseBool) }
+	size := func(at func(*Config) *int64) value { return scalar("bytes", at, y.ParseBytes, showBytes) }
+	truth := func(at func(*Config) *bool) value { return scalar("bool", at, strconv.ParseBool, strconv.FormatBool) }
 	return []setting{
-		{key: "server.host", flag: "host", help: "address to listen on", set: text(func(c *Config) *string { return &c.Server.Host })},
-		{key: "server.port", flag: "port", older: "MODEL_SERVER_PORT", help: "port to listen on; 0: a free one", set: number(func(c *Config) *int { return &c.Server.Port })},
-		{key: "server.workers", flag: "workers", older: "WORKERS", help: "rows are scored in so many calls at once; 0: one a processor", set: number(func(c *Config) *int { return &c.Server.Workers })},
-		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", set: text(func(c *Config) *string { return &c.Server.Environment })},
-		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM", set: duration(func(c *Config) *time.Duration { return &c.Server.Drain })},
-		{key: "server.insecure", flag: "insecure", bool: true, help: "let everybody load and unload models", set: truth(func(c *Config) *bool { return &c.Server.Insecure })},
-		{key: "server.hosts", flag: "hosts", help: "names under which the host is asked, beside addresses and localhost, with commas between", set: func(c *Config, v string) error { c.Server.Hosts = splitList(v); return nil }},
-		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", set: func(c *Config, v string) error { c.Server.Origins = splitList(v); return nil }},
-		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", set: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
-		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
-		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", set: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
-		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", set: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
-		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", set: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
-		{key: "server.limits.waiting_rows", flag: "waiting-rows", help: "rows of all requests that wait or are scored at once; 0: as memory allows", set: number(func(c *Config) *int { return &c.Server.Limits.Waiting })},
-		{key: "server.limits.connections", flag: "connections", help: "connections open at once; 0: as descriptors allow", set: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
-		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", set: number(func(c *Config) *int { return &c.Server.Samples.Size })},
-		{key: "server.samples.token", set: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
-		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
-		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
-		{key: "models.dir", flag: "models", help: "directory of models", set: text(func(c *Config) *string { return &c.Models.Dir })},
-		{key: "models.cache_size", flag: "model-cache-size", older: "MODEL_CACHE_SIZE", help: "most models loaded at once", set: number(func(c *Config) *int { return &c.Models.CacheSize })},
-		{key: "models.cache_bytes", flag: "model-cache-bytes", help: "most memory of loaded models (estimated); 0: no limit", set: size(func(c *Config) *int64 { return &c.Models.CacheBytes })},
-		{key: "models.default", flag: "default-model", help: "model that answers where a request names none", set: text(func(c *Config) *string { return &c.Models.Default })},
-		{key: "models.only", flag: "only", help: "serve <model>@<version>[=sha256:<content digest>] only, several with commas between; ready when they have loaded", set: func(c *Config, v string) error { c.Models.Only = splitList(v); return nil }},
-		{key: "models.rescan", flag: "rescan", help: "how often to look at the models directory where nothing is notified", set: duration(func(c *Config) *time.Duration { return &c.Models.Rescan })},
-		{key: "models.allow_empty", flag: "allow-empty", bool: true, help: "remove all models where the models directory turns empty", set: truth(func(c *Config) *bool { return &c.Models.AllowEmpty })},
-		{key: "models.loads", flag: "model-loads", help: "most models that load at once; 0: one a processor", set: number(func(c *Config) *int { return &c.Models.Loads })},
-		{key: "models.immutable", flag: "immutable", bool: true, help: "refuse a changed artifact under the same version", set: truth(func(c *Config) *bool { return &c.Models.Immutable })},
-		{key: "models.lazy", flag: "lazy", bool: true, help: "load models on first use only", set: truth(func(c *Config) *bool { return &c.Models.Lazy })},
-		{key: "backends.onnx.enabled", flag: "onnx", bool: true, help: "serve ONNX models", set: truth(func(c *Config) *bool { return &c.Backends.ONNX.Enabled })},
-		{key: "backends.onnx.library", flag: "onnxruntime", help: "file of ONNX Runtime's shared library", set: text(func(c *Config) *string { return &c.Backends.ONNX.Library })},
-		{key: "backends.onnx.probe", flag: "onnx-probe", help: "where ONNX models are proved before they load: child or in_process", set: text(func(c *Config) *string { return &c.Backends.ONNX.Probe })},
-		{key: "backends.wasm.enabled", flag: "wasm", bool: true, help: "serve WASM plugins", set: truth(func(c *Config) *bool { return &c.Backends.WASM.Enabled })},
-		{key: "backends.wasm.cache_dir", flag: "wasm-cache-dir", help: "directory (0700) that keeps compiled plugins; empty: a private one for this run", set: text(func(c *Config) *string { return &c.Backends.WASM.CacheDir })},
-		{key: "backends.wasm.max_memory", flag: "wasm-max-memory", help: "most memory of one instance of a plugin", set: size(func(c *Config) *int64 { return &c.Backends.WASM.MaxMemory })},
-		{key: "state_dir", flag: "state-dir", help: "directory for what the host remembers", set: text(func(c *Config) *string { return &c.StateDir })},
-		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", set: func(c *Config, v string) error { c.Log.Level = strings.ToLower(v); return nil }},
-		{key: "log.format", flag: "log-format", help: "json or text", set: text(func(c *Config) *string { return &c.Log.Format })},
+		{key: "server.host", flag: "host", help: "address to listen on", value: text(func(c *Config) *string { return &c.Server.Host })},
+		{key: "server.port", flag: "port", older: "MODEL_SERVER_PORT", help: "port to listen on; 0: a free one", value: number(func(c *Config) *int { return &c.Server.Port })},
+		{key: "server.workers", flag: "workers", older: "WORKERS", help: "rows are scored in so many calls at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Server.Workers })},
+		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", value: text(func(c *Config) *string { return &c.Server.Environment })},
+		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM; auto: 5s, in development only while connections are open", value: scalar("duration", func(c *Config) *time.Duration { return &c.Server.Drain }, parseDrain, showDrain)},
+		{key: "server.insecure", flag: "insecure", help: "let everybody load and unload models", value: truth(func(c *Config) *bool { return &c.Server.Insecure })},
+		{key: "server.hosts", flag: "hosts", help: "names under which the host is asked, beside addresses and localhost, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Hosts }, splitList, joinList)},
+		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Origins }, splitList, joinList)},
+		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", value: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
+		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", value: text(func(c *Config) *string { return &c.Server.TLS.Key })},
+		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", value: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
+		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", value: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
+		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", value: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
+		{key: "server.limits.waiting_rows", flag: "waiting-rows", help: "rows of all requests that wait or are scored at once; 0: as memory allows", value: number(func(c *Config) *int { return &c.Server.Limits.Waiting })},
+		{key: "server.limits.connections", flag: "connections", help: "connections open at once; 0: as descriptors allow", value: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
+		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", value: number(func(c *Config) *int { return &c.Server.Samples.Size })},
+		{key: "server.samples.token", value: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
+		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
+		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
+		{key: "models.dir", flag: "models", help: "directory of models", value: text(func(c *Config) *string { return &c.Models.Dir })},
+		{key: "models.cache_size", flag: "model-cache-size", older: "MODEL_CACHE_SIZE", help: "most models loaded at once", value: number(func(c *Config) *int { return &c.Models.CacheSize })},
+		{key: "models.cache_bytes", flag: "model-cache-bytes", help: "most memory of loaded models (estimated); 0: no limit", value: size(func(c *Config) *int64 { return &c.Models.CacheBytes })},
+		{key: "models.default", flag: "default-model", help: "model that answers where a request names none", value: text(func(c *Config) *string { return &c.Models.Default })},
+		{key: "models.only", flag: "only", help: "serve <model>@<version>[=sha256:<content digest>] only, several with commas between; ready when they have loaded", value: scalar("strings", func(c *Config) *[]string { return &c.Models.Only }, splitList, joinList)},
+		{key: "models.rescan", flag: "rescan", help: "how often to look at the models directory where nothing is notified", value: duration(func(c *Config) *time.Duration { return &c.Models.Rescan })},
+		{key: "models.allow_empty", flag: "allow-empty", help: "remove all models where the models directory turns empty", value: truth(func(c *Config) *bool { return &c.Models.AllowEmpty })},
+		{key: "models.loads", flag: "model-loads", help: "most models that load at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Models.Loads })},
+		{key: "models.immutable", flag: "immutable", help: "refuse a changed artifact under the same version", value: truth(func(c *Config) *bool { return &c.Models.Immutable })},
+		{key: "models.lazy", flag: "lazy", help: "load models on first use only", value: truth(func(c *Config) *bool { return &c.Models.Lazy })},
+		{key: "backends.onnx.enabled", flag: "onnx", help: "serve ONNX models", value: truth(func(c *Config) *bool { return &c.Backends.ONNX.Enabled })},
+		{key: "backends.onnx.library", flag: "onnxruntime", help: "file of ONNX Runtime's shared library; empty: found beside the binary or in the system", value: text(func(c *Config) *string { return &c.Backends.ONNX.Library })},
+		{key: "backends.onnx.probe", flag: "onnx-probe", help: "where ONNX models are proved before they load: child or in_process", value: text(func(c *Config) *string { return &c.Backends.ONNX.Probe })},
+		{key: "backends.wasm.enabled", flag: "wasm", help: "serve WASM plugins", value: truth(func(c *Config) *bool { return &c.Backends.WASM.Enabled })},
+		{key: "backends.wasm.cache_dir", flag: "wasm-cache-dir", help: "directory (0700) that keeps compiled plugins; empty: a private one for this run", value: text(func(c *Config) *string { return &c.Backends.WASM.CacheDir })},
+		{key: "backends.wasm.max_memory", flag: "wasm-max-memory", help: "most memory of one instance of a plugin", value: size(func(c *Config) *int64 { return &c.Backends.WASM.MaxMemory })},
+		{key: "state_dir", flag: "state-dir", help: "directory for what the host remembers; empty: the user's state directory", value: text(func(c *Config) *string { return &c.StateDir })},
+		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", value: scalar("string", func(c *Config) *string { return &c.Log.Level }, lower, show)},
+		{key: "log.format", flag: "log-format", help: "json or text", value: text(func(c *Config) *string { return &c.Log.Format })},
 	}
 }
 
+// scalar makes a value of what at points to.
+func scalar[T any](kind string, at func(*Config) *T, read func(string) (T, error), show func(T) string) value {
+	return value{
+		kind: kind,
+		set: func(c *Config, text string) error {
+			v, err := read(text)
+			if err != nil {
+				return fmt.Errorf("%q cannot be read: %w", text, err)
+			}
+			*at(c) = v
+			return nil
+		},
+		get: func(c *Config) string { return show(*at(c)) },
+	}
+}
+func read(v string) (string, error) { return v, nil }
+
+func lower(v string) (string, error) { return strings.ToLower(v), nil }
+
+func show(v string) string { return v }
+
+func showDrain(d time.Duration) string {
+	if d == DrainAuto {
+		return "auto"
+	}
+	return d.String()
+}
+
+// showBytes is what y.ParseBytes reads.
+func showBytes(n int64) string {
+	for _, unit := range []struct {
+		name string
+		size int64
+	}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}} {
+		if n > 0 && n%unit.size == 0 {
+			return strconv.FormatInt(n/unit.size, 10) + unit.name
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
 // splitList reads names with commas between.
-func splitList(v string) []string {
+func splitList(v string) ([]string, error) {
 	var out []string
 	for name := range strings.SplitSeq(v, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			out = append(out, name)
 		}
 	}
-	return out
+	return out, nil
 }
 
-func parse[T any](at func(*Config) *T, read func(string) (T, error)) func(*Config, string) error {
-	return func(c *Config, v string) error {
-		value, err := read(v)
-		if err != nil {
-			return fmt.Errorf("%q cannot be read: %w", v, err)
-		}
-		*at(c) = value
-		return nil
-	}
-}
+func joinList(v []string) string { return strings.Join(v, ",") }
 
 // into lets take fill one key of a map.
 func into[T any](m map[string]T, key string, take func(*T) y.Field) y.Field {
@@ -125,18 +160,34 @@ func AddFlags(flags *pflag.FlagSet, only ...string) {
 	for _, o := range only {
 		wanted[o] = true
 	}
+	defaults := Default()
 	for _, s := range settings() {
 		if s.flag == "" || len(only) > 0 && !wanted[s.flag] {
 			continue
 		}
+		f := &flagValue{kind: s.kind, text: s.get(defaults)}
 		help := fmt.Sprintf("%s (%s)", s.help, s.env())
-		if s.bool {
-			flags.Bool(s.flag, false, help)
-		} else {
-			flags.StringP(s.flag, s.short, "", help)
+		if f.text == "0" || f.text == "0s" || f.text == "false" {
+			help += " (default " + f.text + ")" // pflag passes over these
+		}
+		flag := flags.VarPF(f, s.flag, "", help)
+		if s.kind == "bool" {
+			flag.NoOptDefVal = "true"
 		}
 	}
 }
+
+// flagValue is the text that a flag was given; Overlay reads it.
+type flagValue struct{ kind, text string }
+
+// String implements pflag.Value.
+func (f *flagValue) String() string { return f.text }
+
+// Set implements pflag.Value.
+func (f *flagValue) Set(v string) error { f.text = v; return nil }
+
+// Type implements pflag.Value.
+func (f *flagValue) Type() string { return f.kind }
 
 // Overlay lays environment variables and then flags over what the file says, and
 // checks the result.

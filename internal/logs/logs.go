@@ -3,25 +3,30 @@
 package logs
 
 import (
-	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
-	"time"
 )
 
 // New returns a logger that writes to w at the given level, which to follows from
-// then on. Name it with Named before use.
+// then on. Name it with Named before use. Where w is a Buffered, the logger also
+// tells what was lost of the log.
 func New(w io.Writer, to *slog.LevelVar, level, format string) (*slog.Logger, error) {
 	if err := SetLevel(to, level); err != nil {
 		return nil, err
 	}
 	opts := &slog.HandlerOptions{Level: to, ReplaceAttr: rename}
-	if format == "text" {
-		return slog.New(slog.NewTextHandler(w, opts)), nil
+	l := slog.New(newHandler(w, func(w io.Writer) slog.Handler {
+		if format == "text" {
+			return slog.NewTextHandler(w, opts)
+		}
+		return slog.NewJSONHandler(w, opts)
+	}))
+	if b, ok := w.(*Buffered); ok {
+		b.log.Store(Named(l, "logs"))
 	}
-	return slog.New(slog.NewJSONHandler(w, opts)), nil
+	return l, nil
 }
 
 // SetLevel changes the level of running loggers: debug, info, warn or error.
@@ -50,58 +55,61 @@ func rename(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Buffered collects lines and writes them when there are many or some time has
-// passed, so that a line a request costs no system call each.
-type Buffered struct {
-	mu   sync.Mutex
-	w    *bufio.Writer
-	done chan struct{}
-	wg   sync.WaitGroup
+// Audit returns the logger of who did what. Its lines are kept as long as errors
+// while the log cannot be written.
+func Audit(l *slog.Logger) *slog.Logger { return Named(classed(l, important), "audit") }
+
+// handler sends each record to where lines of its class are written.
+type handler struct {
+	by    [classes]slog.Handler
+	below class // of records below warnings
 }
 
-const (
-	bufferBytes = 64 << 10
-	flushEvery  = 200 * time.Millisecond
-)
-
-// NewBuffered returns a writer over w; Close writes what is left.
-func NewBuffered(w io.Writer) *Buffered {
-	b := &Buffered{w: bufio.NewWriterSize(w, bufferBytes), done: make(chan struct{})}
-	b.wg.Go(func() {
-		tick := time.NewTicker(flushEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-b.done:
-				return
-			case <-tick.C:
-				_ = b.Flush()
-			}
-		}
-	})
-	return b
-}
-
-// Write implements io.Writer.
-func (b *Buffered) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.w.Write(p)
-}
-
-// Flush writes what has been collected.
-func (b *Buffered) Flush() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := b.w.Flush(); err != nil {
-		return fmt.Errorf("writing the log: %w", err)
+// newHandler makes a handler over w for each class.
+func newHandler(w io.Writer, format func(io.Writer) slog.Handler) *handler {
+	h := &handler{below: usual}
+	for c := range classes {
+		h.by[c] = format(writerFor(w, c))
 	}
-	return nil
+	return h
 }
 
-// Close writes what is left and stops.
-func (b *Buffered) Close() error {
-	close(b.done)
-	b.wg.Wait()
-	return b.Flush()
+// classed returns l with another class for records below warnings.
+func classed(l *slog.Logger, below class) *slog.Logger {
+	if h, ok := l.Handler().(*handler); ok {
+		return slog.New(&handler{h.by, below})
+	}
+	return l
+}
+
+// Enabled implements slog.Handler.
+func (h *handler) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.by[usual].Enabled(ctx, l)
+}
+
+// Handle implements slog.Handler.
+func (h *handler) Handle(ctx context.Context, r slog.Record) error {
+	c := h.below
+	if r.Level >= slog.LevelWarn {
+		c = important
+	}
+	return h.by[c].Handle(ctx, r)
+}
+
+// WithAttrs implements slog.Handler.
+func (h *handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return h.each(func(one slog.Handler) slog.Handler { return one.WithAttrs(attrs) })
+}
+
+// WithGroup implements slog.Handler.
+func (h *handler) WithGroup(name string) slog.Handler {
+	return h.each(func(one slog.Handler) slog.Handler { return one.WithGroup(name) })
+}
+
+func (h *handler) each(change func(slog.Handler) slog.Handler) *handler {
+	out := &handler{below: h.below}
+	for c, one := range h.by {
+		out.by[c] = change(one)
+	}
+	return out
 }

@@ -88,20 +88,6 @@ func TestTextFormat(t *testing.T) {
 	}
 }
 
-func TestBufferedWritesOnClose(t *testing.T) {
-	var out bytes.Buffer
-	b := logs.NewBuffered(&out)
-	if _, err := b.Write([]byte("line\n")); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != "line\n" {
-		t.Errorf("wrote %q", out.String())
-	}
-}
-
 func BenchmarkPredictionByHand(b *testing.B) {
 	p := logs.NewPredictions(io.Discard, new(slog.LevelVar), "json", nil)
 	e := &logs.Prediction{Time: time.Now(), ModelID: "forest", Version: "1.0.0", RequestID: "5f7f1ba0-192", Latency: 412 * time.Microsecond, Score: 0.1237}

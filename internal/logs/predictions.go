@@ -35,9 +35,9 @@ type Predictions struct {
 
 // NewPredictions writes to w what New's logger would.
 func NewPredictions(w io.Writer, level slog.Leveler, format string, base *slog.Logger) *Predictions {
-	p := &Predictions{w: w, level: level}
+	p := &Predictions{w: writerFor(w, predictions), level: level}
 	if format == "text" {
-		p.text = Named(base, "predictions")
+		p.text = Named(classed(base, predictions), "predictions")
 	}
 	return p
 }

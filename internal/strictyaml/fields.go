@@ -166,15 +166,16 @@ func scalar[T any](to *T, tag, want string) Field {
 
 // Duration takes a duration such as 2s or 1m30s, or 0.
 func Duration(to *time.Duration) Field {
-	return parsed(to, time.ParseDuration, "a duration such as 500ms, 2s or 1m30s")
+	return Parsed(to, time.ParseDuration, "a duration such as 500ms, 2s or 1m30s")
 }
 
 // Bytes takes a number of bytes such as 256MiB, 1GB or 1024.
 func Bytes(to *int64) Field {
-	return parsed(to, ParseBytes, "a size such as 64KiB, 256MiB or 2GiB")
+	return Parsed(to, ParseBytes, "a size such as 64KiB, 256MiB or 2GiB")
 }
 
-func parsed[T any](to *T, parse func(string) (T, error), want string) Field {
+// Parsed takes what parse can read; want says what that is, for the error.
+func Parsed[T any](to *T, parse func(string) (T, error), want string) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		var v T
 		err := errors.New("not a scalar")

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+const pimaBody = `{"model_id": "pima-lof", "data": [8, 155, 62, 26, 495, 34, 0.543, 46]}`
+
+// startHost starts the command as users have it, serving two sample models on a
+// free port, with a temporary directory of its own.
+func startHost(t *testing.T, args ...string) (p *hostProcess, temp string) {
+	t.Helper()
+	dir, temp := t.TempDir(), t.TempDir()
+	testkit.CopyModel(t, dir, "pima-lof", "pima-lof", "1.0.0", nil)
+	testkit.CopyModel(t, dir, "ecod-c", "ecod-c", "1.0.0", nil)
+	args = append([]string{"serve", "--models", dir, "--port", "0", "--state-dir", stateForTests(t)}, args...)
+	return startWith(t, []string{"TMPDIR=" + temp}, realBinary(t), args...), temp
+}
+
+// wait returns how the process has ended, once it has.
+func (p *hostProcess) wait() error {
+	for p.lines.Scan() {
+		p.seen = append(p.seen, p.lines.Text())
+	}
+	return p.cmd.Wait()
+}
+
+func signalTo(t *testing.T, p *hostProcess, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// isReady waits until the host's models are loaded.
+func isReady(t *testing.T, p *hostProcess) {
+	t.Helper()
+	testkit.Eventually(t, "ready", func() bool {
+		resp, err := http.Get("http://" + p.address + "/ready")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err == nil && resp.StatusCode == http.StatusOK
+	})
+}
+
+// TestLogIsLost: a host whose log cannot be written any more serves and stops as
+// before.
+func TestLogIsLost(t *testing.T) {
+	for name, lose := range map[string]func(log io.Closer){
+		"its reader goes away": func(log io.Closer) { _ = log.Close() },
+		"its reader sleeps":    func(io.Closer) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, temp := startHost(t)
+			p.next(`"message":"serving"`)
+			isReady(t, p)
+			lose(p.log)
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for range 250 { // more than a pipe holds
+						if text := fetch(t, "http://"+p.address+"/api/v1/predict", "POST", pimaBody); !strings.Contains(text, `"score"`) {
+							t.Error(text)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			signalTo(t, p, syscall.SIGHUP) // logs, too
+			answered(t, "http://"+p.address, pimaBody)
+			http.DefaultClient.CloseIdleConnections()
+			signalTo(t, p, syscall.SIGTERM)
+			if state, err := p.cmd.Process.Wait(); err != nil || state.ExitCode() != 0 {
+				t.Errorf("ended with %v, %v", state, err)
+			}
+			isEmpty(t, temp)
+		})
+	}
+}
+
+func isEmpty(t *testing.T, dir string) {
+	t.Helper()
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+// TestSignalsToStop: each signal stops a host in order.
+func TestSignalsToStop(t *testing.T) {
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
+		p, temp := startHost(t)
+		p.next(`"message":"serving"`)
+		signalTo(t, p, s)
+		p.next(`"message":"stopping"`)
+		p.next(`"message":"stopped"`)
+		p.end()
+		isEmpty(t, temp)
+	}
+}
+
+// TestSecondSignal: whatever the first one waits for, the second ends the host.
+func TestSecondSignal(t *testing.T) {
+	p, _ := startHost(t, "--drain", "1h")
+	p.next(`"message":"serving"`)
+	signalTo(t, p, syscall.SIGTERM)
+	p.next(`"message":"stopping"`)
+	signalTo(t, p, syscall.SIGINT)
+	var exit *exec.ExitError
+	if err := p.wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGINT) {
+		t.Errorf("ended with %v", err)
+	}
+}
+
+// TestInterruptedCommand: a command that waits for its input ends when it is told to,
+// and leaves nothing.
+func TestInterruptedCommand(t *testing.T) {
+	dir := t.TempDir()
+	in, feed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer feed.Close()
+	cmd := exec.CommandContext(t.Context(), realBinary(t), "predict", "pima-lof", "-", "--format", "csv", "-o", filepath.Join(dir, "out.csv"),
+		"--models", testkit.Testdata("models"), "--onnxruntime", testkit.Library(), "--state-dir", stateForTests(t))
+	cmd.Stdin = in
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the output is begun", func() bool {
+		begun, err := filepath.Glob(filepath.Join(dir, ".predict-*"))
+		return err == nil && len(begun) == 1
+	})
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	var exit *exec.ExitError
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGINT) {
+		t.Errorf("ended with %v", err)
+	}
+	isEmpty(t, dir)
+}
+
+// TestStopWhileStarting: a signal at once, and after each of the first lines of the
+// log, when models are being proved and loaded, ends the host, and nothing is left.
+func TestStopWhileStarting(t *testing.T) {
+	for n := range 5 {
+		p, temp := startHost(t, "--log-level", "debug", "--state-dir", t.TempDir())
+		for range n {
+			p.next("")
+		}
+		signalTo(t, p, syscall.SIGTERM)
+		err := p.wait()
+		if n == 0 && p.cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+			err = nil // it has not begun
+		}
+		if err != nil {
+			t.Errorf("after %d lines: ended with %v:\n%s", n, err, strings.Join(p.seen, "\n"))
+		}
+		isEmpty(t, temp)
+	}
+}
+
+// TestSignalsToGoOn: a host survives what else may come, and takes its configuration
+// up after SIGHUP without --reload.
+func TestSignalsToGoOn(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "plugins.yaml")
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("log: {level: info}\n")
+	p, _ := startHost(t, "--config", file)
+	p.next(`"message":"serving"`)
+	isReady(t, p)
+	write("models: {aliases: {pima-lof: {names: {stable: 1.0.0}}}}\n")
+	signalTo(t, p, syscall.SIGHUP)
+	p.next(`"message":"configuration reloaded"`)
+	answered(t, "http://"+p.address, strings.Replace(pimaBody, `"data"`, `"version": "stable", "data"`, 1))
+	write("nonsense: 1\n")
+	signalTo(t, p, syscall.SIGHUP)
+	p.next("the changed configuration is not taken up")
+	for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} {
+		signalTo(t, p, s)
+		p.next("a signal without a meaning")
+	}
+	signalTo(t, p, syscall.SIGPIPE)
+	answered(t, "http://"+p.address, pimaBody)
+	http.DefaultClient.CloseIdleConnections()
+	signalTo(t, p, syscall.SIGTERM)
+	p.end()
+}
+
+// TestDrain: a host that drains while there are connections ends with the last one.
+func TestDrain(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
+	failed := make(chan error, 1)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "the connection is open", func() bool { return h.Server.OpenConnections() == 1 })
+	done := make(chan struct{})
+	go func() { drain(h.Server, failed, time.Hour, true); close(done) }()
+	select {
+	case <-done:
+		t.Error("it did not wait for the connection")
+	case <-time.After(5 * drainLook):
+	}
+	_ = conn.Close()
+	<-done
+	drain(h.Server, failed, time.Millisecond, false) // ends with its time
+	failed <- errLeft
+	drain(h.Server, failed, time.Hour, false) // or with the server
+	if err := <-failed; !errors.Is(err, errLeft) {
+		t.Error(err)
+	}
+}
+
+// TestPartsThatHang: what hangs does not keep the rest from being closed, and is
+// named.
+func TestPartsThatHang(t *testing.T) {
+	var mu sync.Mutex
+	var closed []string
+	var p parts
+	add := func(name string, err error) {
+		p.add(name, func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			closed = append(closed, name)
+			return err
+		})
+	}
+	forever := make(chan struct{})
+	defer close(forever)
+	broken := errors.New("broken")
+	add("first", nil)
+	add("second", broken)
+	p.add("stuck", func(context.Context) error { <-forever; return nil })
+	add("last", nil)
+	p.add("late", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	err := p.close(ctx)
+	if !errors.Is(err, errLeft) || !errors.Is(err, broken) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "is left: stuck") {
+		t.Errorf("%v", err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if got := strings.Join(closed, " "); got != "last second first" {
+		t.Errorf("closed %s", got)
+	}
+}
+
+// TestCrashIsKept: what a host says when it crashes is on standard error and in its
+// state directory, and the next one tells of it once.
+func TestCrashIsKept(t *testing.T) {
+	state := t.TempDir()
+	p, _ := startHost(t, "--state-dir", state)
+	p.next(`"message":"serving"`)
+	signalTo(t, p, syscall.SIGABRT) // the Go runtime ends as after a panic
+	if err := p.wait(); err == nil || !strings.Contains(strings.Join(p.seen, "\n"), "goroutine ") {
+		t.Fatalf("%v:\n%s", err, strings.Join(p.seen, "\n"))
+	}
+	p, _ = startHost(t, "--state-dir", state)
+	p.next("a host with this state directory has crashed")
+	if line := p.seen[len(p.seen)-1]; !strings.Contains(line, "SIGABRT: abort") || !strings.Contains(line, lastCrash) {
+		t.Error(line)
+	}
+	p.next(`"message":"serving"`)
+	if err := p.cmd.Process.Kill(); err != nil { // says nothing, leaves an empty file
+		t.Fatal(err)
+	}
+	_ = p.wait()
+	p, _ = startHost(t, "--state-dir", state)
+	p.next(`"message":"serving"`)
+	signalTo(t, p, syscall.SIGTERM)
+	p.end()
+	if strings.Contains(strings.Join(p.seen, "\n"), "crashed") {
+		t.Error("the crash is told again")
+	}
+	files, err := filepath.Glob(filepath.Join(state, "*crash*"))
+	if err != nil || len(files) != 1 || filepath.Base(files[0]) != lastCrash {
+		t.Errorf("left: %v, %v", files, err)
+	}
+	if text, err := os.ReadFile(files[0]); err != nil || !strings.Contains(string(text), "goroutine ") {
+		t.Errorf("%v: %s", err, text)
+	}
+}
+
+// TestCrashesOfOthers: a host that starts leaves the file of one that runs alone.
+func TestCrashesOfOthers(t *testing.T) {
+	state := t.TempDir()
+	f, err := os.Create(filepath.Join(state, "crash-1-other.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	reportCrashes(state, slog.New(slog.DiscardHandler))
+	if _, err := os.Stat(f.Name()); err != nil {
+		t.Error(err)
+	}
+}

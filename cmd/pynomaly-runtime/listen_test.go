@@ -1,0 +1,119 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// writePair writes a certificate for 127.0.0.1 with a serial number, and its key.
+func writePair(t *testing.T, certFile, keyFile string, serial int64) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: pkcs8}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestCertificateIsReloaded: a new pair is taken up by SIGHUP, and with --reload by
+// itself; one that cannot be read changes nothing.
+func TestCertificateIsReloaded(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, cert, key, 1)
+	p, _ := startHost(t, "--tls-cert", cert, "--tls-key", key, "--reload", "--drain", "0s")
+	p.next(`"message":"serving"`)
+	serial := func() int64 {
+		t.Helper()
+		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
+		conn, err := d.DialContext(t.Context(), "tcp", p.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	if got := serial(); got != 1 {
+		t.Errorf("serial %d", got)
+	}
+	writePair(t, cert, key, 2)
+	signalTo(t, p, syscall.SIGHUP)
+	p.next(`"message":"configuration reloaded"`)
+	if got := serial(); got != 2 {
+		t.Errorf("after SIGHUP: serial %d", got)
+	}
+	writePair(t, cert, key, 3)
+	p.next(`"message":"configuration reloaded"`)
+	if got := serial(); got != 3 {
+		t.Errorf("after the files have changed: serial %d", got)
+	}
+	if err := os.WriteFile(cert, []byte("no certificate"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signalTo(t, p, syscall.SIGHUP)
+	p.next("the TLS certificate is not taken up")
+	if got := serial(); got != 3 {
+		t.Errorf("after a bad file: serial %d", got)
+	}
+	signalTo(t, p, syscall.SIGTERM)
+	p.end()
+}
+
+func TestListen(t *testing.T) {
+	for _, host := range []string{"127.0.0.1", "::1", "[::1]", "localhost", ""} {
+		ln, err := listen(t.Context(), host, 0)
+		if err != nil {
+			t.Errorf("%q: %v", host, err)
+			continue
+		}
+		_, err = listen(t.Context(), host, ln.Addr().(*net.TCPAddr).Port)
+		if err == nil || !strings.Contains(err.Error(), "--port") {
+			t.Errorf("%q, in use: %v", host, err)
+		}
+		_ = ln.Close()
+	}
+	for want, host := range map[string]string{"--host": "192.0.2.1", "the name is not known": "no-such-host.invalid"} {
+		if _, err := listen(t.Context(), host, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if got := advice(&net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}); !strings.Contains(got, "needs privileges") {
+		t.Error(got)
+	}
+}
+
+// TestLibraryThatWasNamed: a library that was asked for must be there.
+func TestLibraryThatWasNamed(t *testing.T) {
+	_, _, err := command(t, nil, "serve", "--models", t.TempDir(), "--port", "0", "--onnxruntime", "/does/not/exist.so")
+	if err == nil || !strings.Contains(err.Error(), "--onnxruntime") || !strings.Contains(err.Error(), "/does/not/exist.so") {
+		t.Errorf("%v", err)
+	}
+}
