@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -102,7 +103,8 @@ func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), 
 // openBackendsWith is openBackends with a state directory that is known.
 func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
 	all := host.Backends{}
-	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), 0) // of the processes that prove graphs and compile modules
+	limit, _ := memory.Limit("/")
+	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
 	if cfg.Backends.ONNX.Enabled {
 		b := onnx.New(onnx.Config{
 			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: state, Limiter: limiter, Log: logs.Named(log, "onnx"),

@@ -187,7 +187,7 @@ func Serve(t testing.TB, o Options) *Host {
 	})
 	select {
 	case <-h.Registry.Ready():
-	case <-time.After(2 * time.Minute):
+	case <-time.After(10 * time.Minute):
 		t.Fatal("the host did not become ready")
 	}
 	return h
@@ -196,7 +196,7 @@ func Serve(t testing.TB, o Options) *Host {
 // Eventually waits for a condition; it fails the test if that never holds.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(10 * time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
 			t.Fatalf("never happened: %s", what)
