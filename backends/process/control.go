@@ -28,16 +28,13 @@ type spec struct {
 	Memory       int64    `json:"memory"`        // bytes that all of it may hold
 }
 
-// report is a line that a supervisor sends to the host. It sets one of the fields, but
-// Over comes with what is known of the end.
+// report is a line that a supervisor sends to the host. One of the fields is set.
 type report struct {
 	Self   int    `json:"self,omitempty"`   // the supervisor's process id
 	PID    int    `json:"pid,omitempty"`    // the plugin's process id
 	Memory int64  `json:"memory,omitempty"` // bytes that the plugin and its descendants hold
-	Failed string `json:"failed,omitempty"` // why the plugin was not started
+	Cause  string `json:"cause,omitempty"`  // why the plugin ends, or was not started; the first one counts
 	Over   bool   `json:"over,omitempty"`   // nothing of the plugin is left
-	Ended  string `json:"ended,omitempty"`  // how the plugin's process ended
-	Cause  string `json:"cause,omitempty"`  // why the supervisor ended it
 }
 
 // maxReport bounds a line.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,15 +24,16 @@ import (
 // what these have started.
 func processes(t testing.TB) []int {
 	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mark := process.HostEnv + "=" + strconv.Itoa(os.Getpid())
+	return pluginsOf(t, os.Getpid())
+}
+
+func pluginsOf(t testing.TB, host int) []int {
+	t.Helper()
+	mark := fmt.Sprintf("%s=%d\x00", process.HostEnv, host)
 	var out []int
-	for _, file := range all {
+	for _, file := range found(t, "/proc/[0-9]*/environ") {
 		data, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(data), mark+"\x00") {
+		if err != nil || !strings.Contains(string(data), mark) {
 			continue
 		}
 		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
@@ -316,31 +316,6 @@ func TestMemory(t *testing.T) {
 	if user, ok := s.(sdk.MemoryUser); !ok || user.MemoryBytes() < 0 {
 		t.Error("it does not say what it holds")
 	}
-}
-
-// TestForkBomb: the number of processes of the plugins' user is bounded, and a plugin
-// that has too many is ended with all of them. A host that runs plugins as itself
-// cannot bound them in time.
-func TestForkBomb(t *testing.T) {
-	a := artifact(t, `"concurrency":1`, xy+"limits: {memory: 1GiB}\n")
-	log, logs := logger()
-	s := open(t, backend(t, a, logs), a)
-	if os.Geteuid() != 0 {
-		t.Log("not enforced: this host is not root, and plugins run as its user")
-		return
-	}
-	var down *backends.DownError
-	if _, err := score(t, s, -1004, 0); !errors.As(err, &down) {
-		t.Errorf("%v", err)
-	}
-	// It may also be the first to find no room for a thread of its own.
-	testkit.Eventually(t, "the plugin is ended for that", func() bool {
-		return strings.Contains(log.String(), "more than 512 processes") || strings.Contains(log.String(), "exit status 2")
-	})
-	testkit.Eventually(t, "its children are gone, and it serves again", func() bool {
-		got, err := score(t, s, 1, 2)
-		return err == nil && got[0] == 3 && len(processes(t)) == 1
-	})
 }
 
 // TestAnswers: an answer that is not one score a row is refused by name.

@@ -78,7 +78,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 			}
 			i.proc = &proc{
 				name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
-				keeper: p.backend.keeper, log: log, sockets: sockets, done: make(chan struct{}), cgroups: p.backend.cgroups,
+				keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
 			}
 			starting.Store(i.proc) // from here on the end of ctx ends the process
 			if err := ctx.Err(); err != nil {

@@ -93,7 +93,7 @@ func received(oob []byte) (files []*os.File) {
 func (k *keeping) start(name string, files []*os.File) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		_ = report{Failed: "starting a supervisor: " + err.Error()}.send(files[0])
+		_ = report{Cause: "starting a supervisor: " + err.Error()}.send(files[0])
 		return
 	}
 	defer null.Close()
@@ -108,7 +108,7 @@ func (k *keeping) start(name string, files []*os.File) {
 	defer k.mu.Unlock()
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"/proc/self/exe", LimitsRole, name}, attr)
 	if err != nil {
-		_ = report{Failed: "starting a supervisor: " + err.Error()}.send(files[0]) // a host that is gone need not know
+		_ = report{Cause: "starting a supervisor: " + err.Error()}.send(files[0]) // a host that is gone need not know
 		return
 	}
 	k.supervisors[pid], k.childless = true, false

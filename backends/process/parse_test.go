@@ -67,7 +67,7 @@ func FuzzRequest(f *testing.F) {
 // FuzzReports: whatever a supervisor says, it is read to its end or refused, and what
 // was sent is what is read.
 func FuzzReports(f *testing.F) {
-	f.Add([]byte(`{"self":7}`+"\n"+`{"over":true,"ended":"exit status 3"}`+"\n"), "x", 7)
+	f.Add([]byte(`{"self":7}`+"\n"+`{"cause":"exit status 3"}`+"\n"), "x", 7)
 	f.Add([]byte("\n{"), "\n", -1)
 	f.Add([]byte(strings.Repeat("x", maxReport+1)), "", 0)
 	f.Fuzz(func(t *testing.T, text []byte, cause string, pid int) {
@@ -75,7 +75,7 @@ func FuzzReports(f *testing.F) {
 		if len(cause) > maxReport/8 || !utf8.ValidString(cause) {
 			return
 		}
-		sent := report{PID: pid, Cause: cause, Over: true}
+		sent := report{PID: pid, Cause: cause}
 		var line bytes.Buffer
 		if err := sent.send(&line); err != nil {
 			t.Fatal(err)

@@ -34,7 +34,9 @@ type proc struct {
 
 	first *io.PipeReader // the first line of its standard output
 	pid   int
-	done  chan struct{} // closed when nothing of it is left
+
+	ending chan struct{} // closed when it is known why it ends
+	done   chan struct{} // closed when nothing of it is left
 
 	mu         sync.Mutex
 	control    *net.UnixConn // to the supervisor; nil: it has not begun, or is over
@@ -117,7 +119,6 @@ func (p *proc) take(control *net.UnixConn) error {
 // calls begun when the process has started, or cannot.
 func (p *proc) attend(control *net.UnixConn, begun func()) {
 	var limited *group
-	var last report
 	err := reports(control, func(r report) bool {
 		switch {
 		case r.Self > 0:
@@ -133,16 +134,15 @@ func (p *proc) attend(control *net.UnixConn, begun func()) {
 			begun()
 		case r.Memory > 0:
 			p.memory.Store(r.Memory)
-		default:
-			last = r
-			return false
+		case r.Cause != "":
+			p.because(errors.New(r.Cause))
 		}
-		return true
+		return !r.Over
 	})
 	if limited != nil {
 		limited.end()
 	}
-	p.settle(last, err)
+	p.settle(err)
 	_ = control.Close() // the supervisor is gone, or about to be
 	begun()
 }
@@ -168,26 +168,31 @@ func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, 
 	return limited, err
 }
 
-// settle says how the process ended: as whoever ended it says, or as the supervisor's
-// last report does.
-func (p *proc) settle(last report, err error) {
+// because sets why the process ends, unless that is known.
+func (p *proc) because(cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setCause(cause)
+}
+
+// setCause is because. p is locked.
+func (p *proc) setCause(cause error) {
+	if p.cause == nil {
+		p.cause = cause
+		close(p.ending)
+	}
+}
+
+// settle ends what the process has with its supervisor, which said all it had to say;
+// err is why it did not.
+func (p *proc) settle(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.control = nil
 	if p.patience != nil {
 		p.patience.Stop()
 	}
-	switch {
-	case p.cause != nil:
-	case last.Failed != "":
-		p.cause = errors.New(last.Failed)
-	case last.Cause != "":
-		p.cause = errors.New(last.Cause)
-	case last.Ended != "":
-		p.cause = errors.New("it ended by itself: " + last.Ended)
-	default:
-		p.cause = errors.Join(errors.New("its supervisor was killed"), err)
-	}
+	p.setCause(errors.Join(errors.New("its supervisor was killed"), err))
 }
 
 type pipe struct{ r, w *os.File }
@@ -226,9 +231,7 @@ func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 func (p *proc) kill(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cause == nil {
-		p.cause = cause
-	}
+	p.setCause(cause)
 	if p.killed {
 		return
 	}

@@ -222,7 +222,7 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	case ctx.Err() != nil, overdue(ctx, err):
 		s.wait(i)
 		return cmp.Or(ctx.Err(), context.DeadlineExceeded)
-	case status.Code(err) == codes.Unavailable, i.proc.over():
+	case status.Code(err) == codes.Unavailable, i.proc.ended() != nil:
 		return s.lost(i, err)
 	}
 	s.pool.release(i)
@@ -241,15 +241,17 @@ func overdue(ctx context.Context, err error) bool {
 // lost finds out whether the process is, or only asks for the call to be made again.
 func (s *scorer) lost(i *instance, err error) error {
 	const settle = 100 * time.Millisecond
-	t := time.NewTimer(settle)
-	defer t.Stop()
 	select {
-	case <-i.proc.done:
-	case <-t.C:
+	case <-i.proc.ending:
+	case <-time.After(settle):
 		if i.conn.GetState() == connectivity.Ready {
 			s.pool.release(i)
 			return &lostError{cause: errors.New("the plugin asks to be called again: " + message(err))}
 		}
+	}
+	select {
+	case <-i.proc.ending:
+	case <-time.After(settleTime):
 	}
 	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
 	s.pool.release(i)

@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pynomaly/pynomaly-runtime/sdk/process"
 )
 
 // supervisor is what the process beside each process of a plugin does: it starts the
@@ -30,8 +28,7 @@ type supervisor struct {
 	over   chan struct{} // closed when nothing is left
 	ending sync.Once
 
-	mu     sync.Mutex // guards what follows, and the order of reports
-	report report     // the last one
+	mu sync.Mutex // one report at a time
 }
 
 // The file descriptors that a supervisor is handed beside the standard ones.
@@ -61,7 +58,7 @@ func supervise(control *os.File) error {
 		return fmt.Errorf("reading what to start: %w", err) // such as when the host is gone
 	}
 	if s.pid, err = s.spec.start(); err != nil {
-		s.tell(report{Failed: err.Error()})
+		s.tell(report{Cause: err.Error()})
 		return nil
 	}
 	s.tell(report{PID: s.pid})
@@ -94,14 +91,8 @@ func (s *supervisor) tell(r report) {
 	_ = r.send(s.host)
 }
 
-// tellOver says that nothing is left, or will be in a moment, and what is known of the end.
-func (s *supervisor) tellOver() {
-	s.mu.Lock()
-	r := s.report
-	s.mu.Unlock()
-	r.Over = true
-	s.tell(r)
-}
+// tellOver says that nothing is left, or that there is no point in waiting for it.
+func (s *supervisor) tellOver() { s.tell(report{Over: true}) }
 
 const tellTime = 5 * time.Second
 
@@ -115,9 +106,7 @@ func (s *supervisor) reap() {
 		case err != nil: // there are none
 			return
 		case pid == s.pid:
-			s.mu.Lock()
-			s.report.Ended = describe(status)
-			s.mu.Unlock()
+			s.tell(report{Cause: "it ended by itself: " + describe(status)})
 			s.end("")
 		}
 	}
@@ -135,9 +124,9 @@ func describe(s syscall.WaitStatus) string {
 // it need not wait.
 func (s *supervisor) end(cause string) {
 	s.ending.Do(func() {
-		s.mu.Lock()
-		s.report.Cause = cause
-		s.mu.Unlock()
+		if cause != "" {
+			s.tell(report{Cause: cause})
+		}
 		go s.endAll()
 		time.AfterFunc(hopeless, s.tellOver)
 	})
@@ -199,7 +188,7 @@ func (s *supervisor) watch() {
 			if most := s.spec.Memory; memory > most {
 				s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
 			}
-			if told>>20 != memory>>20 {
+			if memory > 0 && told>>20 != memory>>20 { // 0: it is ending
 				s.tell(report{Memory: memory})
 				told = memory
 			}
@@ -217,91 +206,4 @@ func (s *supervisor) watch() {
 			return
 		}
 	}
-}
-
-// maxFiles is how many files a plugin may have open.
-const maxFiles = 1024
-
-// start sets the limits of this process, which its children inherit, and starts the
-// plugin. It must be called on a thread that outlives that.
-func (s *spec) start() (int, error) {
-	if err := s.limit(); err != nil {
-		return 0, err
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return 0, fmt.Errorf("giving privileges up: %w", err)
-	}
-	unix.Umask(0o077)
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return 0, fmt.Errorf("starting the plugin: %w", err)
-	}
-	defer null.Close()
-	path := s.Path
-	if path == "" {
-		path = "/proc/self/fd/" + strconv.Itoa(binaryFD)
-	}
-	attr := &syscall.ProcAttr{
-		Dir: s.Dir, Env: append(s.Env, process.ParentEnv+"="+strconv.Itoa(os.Getpid())), Files: []uintptr{null.Fd(), 1, 2},
-		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
-	}
-	user := os.Geteuid()
-	if s.UID >= 0 {
-		user = s.UID
-		groups := make([]uint32, len(s.Groups))
-		for i, g := range s.Groups {
-			groups[i] = uint32(g)
-		}
-		attr.Sys.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID), Groups: groups}
-	}
-	pid, err := forkExec(path, s.Args, attr)
-	// The user may have too many processes; some of them are about to be ended for that.
-	for n := 0; errors.Is(err, syscall.EAGAIN) && n < 60; n++ {
-		time.Sleep(50 * time.Millisecond)
-		pid, err = forkExec(path, s.Args, attr)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("running %s as user %d: %w", s.Args[0], user, err)
-	}
-	// The plugin's end of its output is its own.
-	if err := errors.Join(unix.Dup2(int(null.Fd()), 1), unix.Dup2(int(null.Fd()), 2)); err != nil {
-		return 0, fmt.Errorf("closing the plugin's output: %w", err)
-	}
-	return pid, nil
-}
-
-// forkExec starts a program that may use three quarters of what its user may have of
-// processes: the limit is on all processes of the user, and a plugin that starts as
-// many as it can must not keep the host from starting a thread before it is ended.
-func forkExec(path string, args []string, attr *syscall.ProcAttr) (int, error) {
-	var have unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &have); err != nil || have.Cur == unix.RLIM_INFINITY {
-		return syscall.ForkExec(path, args, attr)
-	}
-	less := unix.Rlimit{Cur: have.Cur / 4 * 3, Max: have.Max}
-	if err := unix.Setrlimit(unix.RLIMIT_NPROC, &less); err != nil {
-		return 0, err
-	}
-	pid, err := syscall.ForkExec(path, args, attr)
-	_ = unix.Setrlimit(unix.RLIMIT_NPROC, &have) // it was so a moment ago
-	return pid, err
-}
-
-// limit lowers limits of this process. What it was started with may be lower already.
-func (s *spec) limit() error {
-	limits := map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles}
-	if s.AddressSpace > 0 {
-		limits[unix.RLIMIT_AS] = s.AddressSpace
-	}
-	for which, most := range limits {
-		var have unix.Rlimit
-		if err := unix.Getrlimit(which, &have); err != nil {
-			return fmt.Errorf("reading a limit: %w", err)
-		}
-		have.Cur, have.Max = min(have.Cur, most), min(have.Max, most)
-		if err := unix.Setrlimit(which, &have); err != nil {
-			return fmt.Errorf("setting a limit: %w", err)
-		}
-	}
-	return nil
 }
