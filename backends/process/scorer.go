@@ -222,7 +222,7 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	case ctx.Err() != nil, overdue(ctx, err):
 		s.wait(i)
 		return cmp.Or(ctx.Err(), context.DeadlineExceeded)
-	case status.Code(err) == codes.Unavailable, i.proc.ended() != nil:
+	case status.Code(err) == codes.Unavailable, i.proc.over():
 		return s.lost(i, err)
 	}
 	s.pool.release(i)
