@@ -82,14 +82,14 @@ func (c *cgroups) prefix() string {
 type group struct{ dir, home string }
 
 // make makes a group with limits, and puts a process into it.
-func (c *cgroups) make(pid int, memory int64) (*group, error) {
+func (c *cgroups) make(pid int, memory int64, processes uint64) (*group, error) {
 	g := &group{dir: c.prefix() + strconv.FormatInt(c.made.Add(1), 10), home: c.home}
 	if err := os.Mkdir(g.dir, 0o755); err != nil { //nolint:gosec // as the kernel makes them
 		return nil, fmt.Errorf("making a cgroup: %w", err)
 	}
 	_ = g.write("memory.swap.max", "0") // there may be no swap
 	for _, setting := range [][2]string{
-		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.Itoa(maxProcesses)}, {"cgroup.procs", strconv.Itoa(pid)},
+		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.FormatUint(processes, 10)}, {"cgroup.procs", strconv.Itoa(pid)},
 	} {
 		if err := g.write(setting[0], setting[1]); err != nil {
 			return nil, errors.Join(fmt.Errorf("limiting a cgroup: %w", err), os.Remove(g.dir))

@@ -25,7 +25,8 @@ type spec struct {
 	GID          int      `json:"gid"`
 	Groups       []int    `json:"groups"`
 	AddressSpace uint64   `json:"address_space"` // bytes; 0: no limit
-	Memory       int64    `json:"memory"`        // bytes that all of it may hold
+	Memory       int64    `json:"memory"`        // bytes that it and its descendants may hold
+	Processes    uint64   `json:"processes"`     // that it and its descendants may be, threads among them
 }
 
 // report is a line that a supervisor sends to the host. One of the fields is set.

@@ -158,7 +158,7 @@ func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, 
 		return nil, fmt.Errorf("writing what to start: %w", err)
 	}
 	if p.cgroups != nil {
-		if limited, err = p.cgroups.make(supervisor, p.spec.Memory); err != nil {
+		if limited, err = p.cgroups.make(supervisor, p.spec.Memory, p.spec.Processes); err != nil {
 			return nil, err
 		}
 	}

@@ -188,7 +188,7 @@ func (p *program) spec(sockets string, env []string) spec {
 	}
 	s := spec{
 		Path: p.path, Args: p.args, Dir: p.modelDir(), UID: -1, GID: -1,
-		Memory: p.model.Limits.Memory, AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
+		Memory: p.model.Limits.Memory, Processes: processLimit(), AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
 		Env: append(append(own, env...),
 			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, HostEnv+"="+strconv.Itoa(os.Getpid()),
 			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),

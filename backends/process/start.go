@@ -119,8 +119,8 @@ func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, err error
 				if pid, err = syscall.ForkExec(path, s.Args, apart); err == nil {
 					// Set before, it would be the limit on all of the user's. Where it may
 					// not be set, the other one holds.
-					own := unix.Rlimit{Cur: maxProcesses + beyond, Max: maxProcesses + beyond}
-					_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &own, nil)
+					more := s.Processes + s.Processes/8 // so that having too many can be seen
+					_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: more, Max: more}, nil)
 					return nil
 				}
 			}
@@ -131,9 +131,16 @@ func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, err error
 	return pid, err
 }
 
-// beyond is how many more processes than it may have a plugin can start before it is
-// ended.
-const beyond = 64
+// processLimit is how many processes a plugin may have, threads among them: a quarter of
+// what its user may have, if that is less.
+func processLimit() uint64 {
+	const most = 512
+	var have unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &have); err != nil {
+		return most
+	}
+	return min(most, have.Cur/4)
+}
 
 // separated adds a user namespace to attr; nil: it would not help, or would take the
 // rights of root away.

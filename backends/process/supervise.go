@@ -157,7 +157,6 @@ const (
 	memoryEvery  = 2  // looks; of the plugin's own process
 	familyEvery  = 20 // looks; of its descendants
 	stoppedLooks = 6
-	maxProcesses = 512 // threads among them
 )
 
 // watch looks at what the plugin takes, until it is over.
@@ -172,8 +171,8 @@ func (s *supervisor) watch() {
 			family = append(family, pid)
 			return true
 		})
-		if threads > maxProcesses {
-			s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", maxProcesses))
+		if most := s.spec.Processes; threads > int(most) {
+			s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", most))
 		}
 		if n%familyEvery == 0 {
 			others = 0
