@@ -39,6 +39,7 @@ type instance struct {
 	concurrency int
 	explains    bool
 	learns      bool
+	faults      atomic.Int64 // calls of Score that failed, since one did not
 
 	watching sync.WaitGroup
 	stop     context.CancelFunc // of watching
