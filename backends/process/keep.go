@@ -20,7 +20,8 @@ import (
 type keeping struct {
 	mu          sync.Mutex // also held while a supervisor is started, until it is known
 	supervisors map[int]bool
-	childless   bool // false: there may be a child
+	doomed      map[int]bool // have been killed
+	childless   bool         // false: there may be a child
 	changed     *sync.Cond
 }
 
@@ -131,11 +132,24 @@ func (k *keeping) reap() {
 			}
 		case err == nil:
 			delete(k.supervisors, pid)
-			// It has begun to be somebody's child before its parent could be waited for.
-			endDescendants(func(pid int) bool { return k.supervisors[pid] })
+			delete(k.doomed, pid)
+			k.endOrphans()
 			k.changed.Broadcast()
 		}
 		k.mu.Unlock()
+	}
+}
+
+// endOrphans ends children of this process that are no supervisors, with what is below
+// them. They became its children before the one that left them could be waited for. k
+// is locked, so that every supervisor is known.
+func (k *keeping) endOrphans() {
+	children, _ := lister()(os.Getpid())
+	for _, pid := range children {
+		if !k.supervisors[pid] && !k.doomed[pid] {
+			k.doomed = endDescendants(func(pid int) bool { return k.supervisors[pid] })
+			return
+		}
 	}
 }
 

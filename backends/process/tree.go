@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strconv"
 	"syscall"
 )
@@ -14,16 +15,21 @@ import (
 // Processes may start others, or end and leave their children to root, while the walk
 // goes on: what it misses is found by another one.
 func descendants(root int, visit func(pid int) bool) (threads int) {
-	children := childrenOf
+	return walk(root, lister(), visit)
+}
+
+// lister returns a function that lists a process's children and counts its threads.
+func lister() func(pid int) (children []int, threads int) {
 	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
-		children = scanned() // a kernel without CONFIG_PROC_CHILDREN
+		return scanned() // a kernel without CONFIG_PROC_CHILDREN
 	}
-	return walk(root, children, visit)
+	return childrenOf
 }
 
 func walk(root int, children func(pid int) ([]int, int), visit func(pid int) bool) (threads int) {
 	seen := map[int]bool{root: true}
-	next, _ := children(root)
+	first, _ := children(root)
+	next := slices.Clone(first) // children may go on using it
 	for len(next) > 0 {
 		pid := next[len(next)-1]
 		next = next[:len(next)-1]
@@ -85,9 +91,9 @@ func readNames(path string) []string {
 const mostPasses = 200
 
 // endDescendants kills what is below this process, but what spare names and what is
-// below that, and reports whether there was anything. All are stopped before any is
-// killed: one that starts others faster than they are killed would never end.
-func endDescendants(spare func(pid int) bool) bool {
+// below that, and returns what it has killed. All are stopped before any is killed:
+// one that starts others faster than they are killed would never end.
+func endDescendants(spare func(pid int) bool) map[int]bool {
 	stopped := map[int]bool{}
 	for range mostPasses {
 		before := len(stopped)
@@ -112,5 +118,5 @@ func endDescendants(spare func(pid int) bool) bool {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 		return true
 	})
-	return len(stopped) > 0
+	return stopped
 }
