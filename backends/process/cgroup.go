@@ -28,14 +28,15 @@ func openCgroups(configured string) (*cgroups, error) {
 	if own != "" {
 		c.home = filepath.Join(own, "cgroup.procs")
 	}
-	switch {
-	case configured != "":
+	if configured != "" {
+		c.dir = configured
 		if err := usable(configured); err != nil {
 			return nil, fmt.Errorf("backends.process.cgroup: %w", err)
 		}
-		c.dir = configured
-	case own == "" || usable(own) != nil:
-		return nil, nil // plain limits
+		return c, nil
+	}
+	if own == "" || usable(own) != nil {
+		c = nil // plain limits
 	}
 	return c, nil
 }

@@ -59,8 +59,8 @@ func (k *keeping) serve(host *net.UnixConn) (done bool, err error) {
 	const most = 4 // descriptors
 	packet, oob := make([]byte, len(keeperStart)+maxName+1), make([]byte, unix.CmsgSpace(4*most))
 	for {
-		n, space, _, _, err := host.ReadMsgUnix(packet, oob)
-		if err != nil || n == 0 {
+		n, space, _, _, gone := host.ReadMsgUnix(packet, oob)
+		if gone != nil || n == 0 {
 			return false, nil
 		}
 		files := received(oob[:space])
@@ -107,7 +107,7 @@ func (k *keeping) start(name string, files []*os.File) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{"/proc/self/exe", LimitsRole, name}, attr)
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{"/proc/self/exe", LimitsRole, name}, attr) //nolint:gosec // this binary, in a role that is a constant
 	if err != nil {
 		_ = report{Cause: "starting a supervisor: " + err.Error()}.send(files[0]) // a host that is gone need not know
 		return

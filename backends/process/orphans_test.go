@@ -134,6 +134,32 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+// TestSignalsForAll: signals that a terminal or a service manager sends to all processes
+// end neither a supervisor nor the keeper, and are as usual in the plugin.
+func TestSignalsForAll(t *testing.T) {
+	a := artifact(t, "", xy)
+	s := open(t, backend(t, a, nil), a)
+	before := processes(t)
+	above := supervisor(t)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGPIPE} {
+		for _, pid := range []int{above, parent(above)} {
+			if err := syscall.Kill(pid, signal); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if after := processes(t); fmt.Sprint(after) != fmt.Sprint(before) || supervisor(t) != above {
+		t.Errorf("processes %v, then %v", before, after)
+	}
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", before[0]))
+	if err != nil || !strings.Contains(string(status), "SigIgn:\t0000000000000000\n") {
+		t.Errorf("the plugin ignores signals: %s, %v", status, err)
+	}
+}
+
 // hostEnv makes this test's process a host that serves what a variable names.
 const hostEnv = "PROCESS_TEST_HOST"
 
@@ -264,7 +290,7 @@ func shortTemp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(tmp, 0o755); err != nil { //nolint:gosec // plugins of another user pass through it
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", tmp)

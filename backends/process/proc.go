@@ -163,9 +163,9 @@ func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, 
 		}
 	}
 	if _, err := control.Write(text); err != nil {
-		err = fmt.Errorf("telling the supervisor what to start: %w", err)
+		return limited, fmt.Errorf("telling the supervisor what to start: %w", err)
 	}
-	return limited, err
+	return limited, nil
 }
 
 // because sets why the process ends, unless that is known.

@@ -18,18 +18,19 @@ import (
 const maxFiles = 1024
 
 // start sets the limits of this process, which its children inherit, and starts the
-// plugin. It must be called on a thread that outlives that.
-func (s *spec) start() (int, error) {
+// plugin; bounded: the kernel keeps it from having many more processes than it may. It
+// must be called on a thread that outlives the plugin.
+func (s *spec) start() (pid int, bounded bool, err error) {
 	if err := s.limit(); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return 0, fmt.Errorf("giving privileges up: %w", err)
+		return 0, false, fmt.Errorf("giving privileges up: %w", err)
 	}
 	unix.Umask(0o077)
 	null, err := os.Open(os.DevNull)
 	if err != nil {
-		return 0, fmt.Errorf("starting the plugin: %w", err)
+		return 0, false, fmt.Errorf("starting the plugin: %w", err)
 	}
 	defer null.Close()
 	path := s.Path
@@ -49,20 +50,20 @@ func (s *spec) start() (int, error) {
 		}
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID), Groups: groups}
 	}
-	pid, err := s.forkExec(path, attr)
+	pid, bounded, err = s.forkExec(path, attr)
 	// The user may have too many processes; some of them are about to be ended for that.
 	for n := 0; errors.Is(err, syscall.EAGAIN) && n < 60; n++ {
 		time.Sleep(50 * time.Millisecond)
-		pid, err = s.forkExec(path, attr)
+		pid, bounded, err = s.forkExec(path, attr)
 	}
 	if err != nil {
-		return 0, fmt.Errorf("running %s as user %d: %w", s.Args[0], user, err)
+		return 0, false, fmt.Errorf("running %s as user %d: %w", s.Args[0], user, err)
 	}
 	// The plugin's end of its output is its own.
 	if err := errors.Join(unix.Dup2(int(null.Fd()), 1), unix.Dup2(int(null.Fd()), 2)); err != nil {
-		return 0, fmt.Errorf("closing the plugin's output: %w", err)
+		return 0, false, fmt.Errorf("closing the plugin's output: %w", err)
 	}
-	return pid, nil
+	return pid, bounded, nil
 }
 
 // limit lowers limits of this process, which those that it starts inherit.
@@ -102,7 +103,7 @@ func whileLower(which int, lower func(have uint64) uint64, call func() error) er
 //
 // Elsewhere the limit is on all processes of the user together, and is three quarters
 // of what it was, so that there is some left for the host.
-func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, err error) {
+func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, bounded bool, err error) {
 	space := func(have uint64) uint64 { return have }
 	if s.AddressSpace > 0 {
 		space = func(uint64) uint64 { return s.AddressSpace }
@@ -116,19 +117,19 @@ func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, err error
 	err = whileLower(unix.RLIMIT_AS, space, func() error {
 		return whileLower(unix.RLIMIT_NPROC, processes, func() error {
 			if apart := separated(attr); apart != nil {
-				if pid, err = syscall.ForkExec(path, s.Args, apart); err == nil {
+				if pid, err = syscall.ForkExec(path, s.Args, apart); err == nil { //nolint:gosec // what the operator has allowed
 					// Set before, it would be the limit on all of the user's. Where it may
 					// not be set, the other one holds.
 					more := s.Processes + s.Processes/8 // so that having too many can be seen
-					_ = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: more, Max: more}, nil)
+					bounded = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: more, Max: more}, nil) == nil
 					return nil
 				}
 			}
-			pid, err = syscall.ForkExec(path, s.Args, attr)
+			pid, err = syscall.ForkExec(path, s.Args, attr) //nolint:gosec // the same
 			return err
 		})
 	})
-	return pid, err
+	return pid, bounded, err
 }
 
 // processLimit is how many processes a plugin may have, threads among them: a quarter of

@@ -22,11 +22,12 @@ import (
 // gives it the descendants whose own parents have ended, whatever sessions and groups
 // they have made for themselves, so that no child left means that nothing is left.
 type supervisor struct {
-	host   *net.UnixConn
-	spec   spec
-	pid    int           // of the plugin
-	over   chan struct{} // closed when nothing is left
-	ending sync.Once
+	host    *net.UnixConn
+	spec    spec
+	pid     int           // of the plugin
+	bounded bool          // by the kernel, in the number of its processes
+	over    chan struct{} // closed when nothing is left
+	ending  sync.Once
 
 	mu sync.Mutex // one report at a time
 }
@@ -57,7 +58,7 @@ func supervise(control *os.File) error {
 	if err := json.NewDecoder(io.LimitReader(host, maxSpec)).Decode(&s.spec); err != nil {
 		return fmt.Errorf("reading what to start: %w", err) // such as when the host is gone
 	}
-	if s.pid, err = s.spec.start(); err != nil {
+	if s.pid, s.bounded, err = s.spec.start(); err != nil {
 		s.tell(report{Cause: err.Error()})
 		return nil
 	}
@@ -151,12 +152,12 @@ const (
 	hopeless   = 10 * time.Second
 )
 
-// Limits of a plugin's process and its descendants together.
+// How often a plugin is looked at.
 const (
-	lookEvery    = 50 * time.Millisecond
-	memoryEvery  = 2  // looks; of the plugin's own process
-	familyEvery  = 20 // looks; of its descendants
-	stoppedLooks = 6
+	lookEvery    = 100 * time.Millisecond
+	countEvery   = 5  // looks, where the kernel bounds the number of processes
+	familyEvery  = 10 // looks; for the memory of descendants
+	stoppedLooks = 3
 )
 
 // watch looks at what the plugin takes, until it is over.
@@ -166,31 +167,22 @@ func (s *supervisor) watch() {
 	stopped := 0
 	var others, told int64
 	for n := 0; ; n++ {
-		var family []int
-		threads := descendants(os.Getpid(), func(pid int) bool {
-			family = append(family, pid)
-			return true
-		})
-		if most := s.spec.Processes; threads > int(most) {
-			s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", most))
-		}
-		if n%familyEvery == 0 {
-			others = 0
-			for _, pid := range family {
-				if pid != s.pid {
+		if n%familyEvery == 0 || n%countEvery == 0 || !s.bounded {
+			family := s.countProcesses()
+			if n%familyEvery == 0 {
+				others = 0
+				for _, pid := range family {
 					others += resident(pid)
 				}
 			}
 		}
-		if n%memoryEvery == 0 {
-			memory := resident(s.pid) + others
-			if most := s.spec.Memory; memory > most {
-				s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
-			}
-			if memory > 0 && told>>20 != memory>>20 { // 0: it is ending
-				s.tell(report{Memory: memory})
-				told = memory
-			}
+		memory := resident(s.pid) + others
+		if most := s.spec.Memory; memory > most {
+			s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
+		}
+		if memory > 0 && told>>20 != memory>>20 { // 0: it is ending
+			s.tell(report{Memory: memory})
+			told = memory
 		}
 		stopped++
 		if statOf(strconv.Itoa(s.pid)).state != 'T' {
@@ -205,4 +197,18 @@ func (s *supervisor) watch() {
 			return
 		}
 	}
+}
+
+// countProcesses ends a plugin that has too many, and returns those beside its first.
+func (s *supervisor) countProcesses() (others []int) {
+	threads := descendants(os.Getpid(), func(pid int) bool {
+		if pid != s.pid {
+			others = append(others, pid)
+		}
+		return true
+	})
+	if most := s.spec.Processes; threads > int(most) {
+		s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", most))
+	}
+	return others
 }
