@@ -61,7 +61,7 @@ func (k *keeping) serve(host *net.UnixConn) (done bool, err error) {
 	for {
 		n, space, _, _, gone := host.ReadMsgUnix(packet, oob)
 		if gone != nil || n == 0 {
-			return false, nil
+			return false, nil //nolint:nilerr // the host's end is no failure of this process
 		}
 		files := received(oob[:space])
 		name, done, err := parseRequest(packet[:n], len(files))
