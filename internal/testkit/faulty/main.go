@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -29,6 +30,7 @@ type settings struct {
 	Stateful    bool     `json:"stateful"`
 	Concurrency int      `json:"concurrency"`
 	Delay       int      `json:"delay"` // milliseconds a call
+	Count       int      `json:"count"` // processes that setsid starts
 }
 
 func main() {
@@ -38,7 +40,7 @@ func main() {
 			panic(err)
 		}
 	}
-	atStart(s.Fault)
+	atStart(s)
 	switch s.Fault {
 	case "short-reply", "bad-rows", "huge-reply", "bad-dtype", "bad-orientation", "many-features", "greedy":
 		serveRaw(s.Fault)
@@ -74,8 +76,8 @@ func main() {
 }
 
 // atStart are the faults before the handshake.
-func atStart(fault string) {
-	switch fault {
+func atStart(s settings) {
+	switch s.Fault {
 	case "exit":
 		fmt.Fprintln(os.Stderr, "cannot find libfancy.so")
 		os.Exit(3)
@@ -108,6 +110,20 @@ func atStart(fault string) {
 	case "children":
 		if err := exec.Command("/bin/sleep", "3600").Start(); err != nil { //nolint:noctx // it must outlive this process
 			panic(err)
+		}
+	case "setsid":
+		leave(s.Count)
+	}
+}
+
+// leave starts at most so many processes, each in a session of its own, where what
+// ends this process's group does not find them.
+func leave(count int) {
+	for range count {
+		cmd := exec.Command("/bin/sleep", "3600") //nolint:noctx // it must outlive this process
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := cmd.Start(); err != nil {
+			return // it may have no more
 		}
 	}
 }
