@@ -144,7 +144,13 @@ func (h *host) end() {
 		}
 	}
 	if h.t.Failed() {
-		h.t.Logf("the host ended with %v; the end of its log:\n%s", h.err, log[max(0, len(log)-2500):])
+		var lines []string
+		for line := range strings.Lines(log) {
+			if !strings.Contains(line, `"message":"prediction"`) {
+				lines = append(lines, line)
+			}
+		}
+		h.t.Logf("the host ended with %v; the end of its log:\n%s", h.err, strings.Join(lines[max(0, len(lines)-10):], ""))
 	}
 }
 
@@ -278,6 +284,18 @@ func (h *host) serves(id string) time.Duration {
 	begin := time.Now()
 	h.eventually(id+" is loaded", func() bool { v := h.version(id); return v != nil && v.Status == "loaded" })
 	return time.Since(begin)
+}
+
+// tried waits until a model has been loaded or has failed to, and returns what the
+// API says of it.
+func (h *host) tried(id string) *api.ModelVersion {
+	h.t.Helper()
+	var v *api.ModelVersion
+	h.eventually(id+" is loaded, or not", func() bool {
+		v = h.version(id)
+		return v != nil && (v.Status == "loaded" || (v.Error != "" && !strings.Contains(v.Error, "being written")))
+	})
+	return v
 }
 
 // loaded returns how many versions are loaded, and the reasons of those that are not.

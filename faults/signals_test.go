@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,10 +56,10 @@ func signals(t *testing.T, r *row) {
 	rounds, slowest := pick(8, 60), time.Duration(0)
 	var ended []string
 	for round := range rounds {
-		h := start(t, p, options{args: []string{"--shutdown-timeout", "5s"}})
+		h := start(t, p, options{cold: true, args: []string{"--shutdown-timeout", "5s"}})
 		// A process can be signalled before it has set anything up; what it then does with
 		// a hang-up is not its own.
-		moment := random.IntN(4)
+		moment := round % 4
 		if moment > 0 {
 			h.eventually("it has begun", func() bool { return h.logged(`"serving"`) })
 		}
@@ -79,10 +80,13 @@ func signals(t *testing.T, r *row) {
 		last := ending[(round+random.IntN(2))%len(ending)]
 		h.signal(last)
 		slowest = max(slowest, h.wait(hangs))
+		if status, ok := h.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && slices.Contains(harmless, status.Signal()) {
+			t.Errorf("%v ended it at moment %d", status.Signal(), moment)
+		}
 		ended = append(ended, fmt.Sprintf("%d %v", moment, last))
 	}
 	t.Log(strings.Join(ended, ", "))
-	h := start(t, p, options{}).ready()
+	h := start(t, p, options{cold: true}).ready()
 	h.serving(20)
 	h.stop(hangs)
 	r.note("seed %d, %d hosts, the slowest end took %s", seed(), rounds, ms(slowest))

@@ -99,7 +99,7 @@ func killed(t *testing.T, r *row) {
 	random := rand.New(rand.NewPCG(seed(), 9))
 	rounds, least, most := pick(3, 15), 0, 0
 	for round := range rounds {
-		h := start(t, p, options{plugins: true}).ready()
+		h := start(t, p, options{plugins: true, cold: true}).ready()
 		have := h.learned()
 		if have < least || have > most {
 			t.Errorf("after %d ends the model knows %d rows, want %d to %d", round, have, least, most)
@@ -113,7 +113,7 @@ func killed(t *testing.T, r *row) {
 		h.signal(syscall.SIGKILL)
 		h.wait(hangs)
 	}
-	h := start(t, p, options{plugins: true}).ready()
+	h := start(t, p, options{plugins: true, cold: true}).ready()
 	have := h.learned()
 	r.note("%d ends: the model knows %d rows, %d were kept and %d learned", rounds, have, least, most)
 	if have < least || have > most {

@@ -133,7 +133,8 @@ func (tr *traffic) end() {
 	tr.wg.Wait()
 }
 
-// burst sends n requests from a number of clients, as fast as they are answered.
+// burst sends n requests from a number of clients, as fast as they are answered. It
+// ends early if one is not answered in time.
 func burst(url string, clients, n int, body func(i int) string) *tally {
 	out := new(tally)
 	var next atomic.Int64
@@ -145,7 +146,11 @@ func burst(url string, clients, n int, body func(i int) string) *tally {
 			for i := next.Add(1); i <= int64(n); i = next.Add(1) {
 				begin := time.Now()
 				failure := ask(client, url, body(int(i)))
-				out.count(time.Since(begin), failure)
+				took := time.Since(begin)
+				out.count(took, failure)
+				if took >= patience {
+					next.Store(int64(n))
+				}
 			}
 		})
 	}
