@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -16,8 +17,12 @@ import (
 func stopScenarios() []scenario {
 	return []scenario{
 		{
-			id: "stop-unfinished", does: "SIGTERM with half a request, half a body, an idle connection and a slow reader",
-			must: "it ends at the bound of the drain, with code 0", run: stopUnfinished,
+			id: "stop-unfinished", does: "SIGTERM with half a request, half a body and idle connections",
+			must: "it ends with the drain, with code 0", run: stopUnfinished,
+		},
+		{
+			id: "stop-slow-readers", does: "SIGTERM with clients that do not read their answers",
+			must: "it ends at the bound for running requests", run: stopSlowReaders,
 		},
 		{
 			id: "stop-idle", does: "SIGTERM to an idle host in development",
@@ -33,22 +38,37 @@ func stopScenarios() []scenario {
 func stopUnfinished(t *testing.T, r *row) {
 	p := newPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--request-timeout", "10m", "--shutdown-timeout", "2s"}}).ready()
+	h := start(t, p, options{args: []string{"--request-timeout", "10m", "--shutdown-timeout", "10m"}}).ready()
 	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-	many := `{"model_id": "good", "data": [` + strings.Repeat(pima+",", 8000) + pima + `]}`
 	for _, begin := range []string{
-		"POST /api/v1/pre", head, head + "Content-Length: 100\r\n\r\n{\"model", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod", "",
-		strings.Repeat(fmt.Sprintf("POST /api/v1/predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(many), many), 3),
+		"", "POST /api/v1/pre", head, head + "Content-Length: 100\r\n\r\n{\"model", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod",
+		"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
 	} {
 		c := dial(t, h.address, 1)[0]
-		_ = c.(*net.TCPConn).SetReadBuffer(4096) // and nothing is read
 		if _, err := io.WriteString(c, begin); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h.serving(20)
-	// The bound is 3 s; unfinished requests have 10 minutes.
-	r.note("drain 1 s, shutdown 2 s: ended after %s", ms(h.stop(time.Minute)))
+	r.note("drain 1 s, requests have 10 minutes: ended after %s", ms(h.stop(hangs)))
+}
+
+func stopSlowReaders(t *testing.T, r *row) {
+	p := newPlace(t)
+	goodModels(t, p)
+	h := start(t, p, options{args: []string{"--request-timeout", "10m", "--shutdown-timeout", "2s"}}).ready()
+	many := `{"model_id": "good", "data": [` + strings.Repeat(pima+",", 8000) + pima + `]}`
+	for range 4 {
+		c := dial(t, h.address, 1)[0]
+		_ = c.(*net.TCPConn).SetReadBuffer(4096) // and nothing is read
+		if _, err := fmt.Fprintf(c, "POST /api/v1/predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(many), many); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rows := func() bool { return h.metric("model_rows_total") >= 4*8001 }
+	h.eventually("the batches have been scored", rows)
+	h.signal(syscall.SIGTERM)
+	r.note("drain 1 s, bound 2 s: ended after %s", ms(h.wait(hangs)))
 }
 
 func stopIdle(t *testing.T, r *row) {
