@@ -32,11 +32,15 @@ func causeScenarios() []scenario {
 			must: "they are loaded by themselves when there are some; what serves goes on", run: noDescriptors,
 		},
 		{
+			id: "no-processes", does: "a model comes while there can be no more processes", root: true,
+			must: "it is loaded by itself when there can; what serves goes on", run: noProcesses,
+		},
+		{
 			id: "load-by-hand", does: "a model whose load failed for want of TMPDIR is loaded over the API",
 			must: "POST …/load tries again at once", run: loadByHand,
 		},
 		{
-			id: "address-space", does: "ulimit -v of 4 GiB",
+			id: "address-space", does: "ulimit -v of 3 GiB",
 			must: "WASM models are loaded", run: addressSpace,
 		},
 	}
@@ -146,6 +150,36 @@ func noDescriptors(t *testing.T, r *row) {
 	h.stop(hangs)
 }
 
+func noProcesses(t *testing.T, r *row) {
+	p := newPlace(t)
+	goodModels(t, p)
+	g := newGroup(t, limits{pids: 1000})
+	h := start(t, p, options{cold: true, group: g}).ready()
+	tr := h.traffic()
+	tr.more(h, 100)
+	// The host gets its threads first: no Go program survives that it can have no more.
+	for i := range 6 {
+		id := fmt.Sprintf("warm-%d", i)
+		distinct(t, testkit.CopyModel(t, p.models, "thyroid-autoencoder", id, "1.0.0", nil), i)
+	}
+	for i := range 6 {
+		h.serves(fmt.Sprintf("warm-%d", i))
+	}
+	burst(h.url, 32, 1000, always(graphBody)).none(t)
+	// A helper process starts, and cannot have the threads that it needs.
+	g.limitPids(t, g.pids(t)+2)
+	testkit.CopyModel(t, p.models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
+	v := h.tried("later-graph")
+	tr.more(h, 100)
+	g.limitPids(t, 1000)
+	r.note("meanwhile %s: %s", v.Status, brief(v.Error))
+	took := h.serves("later-graph")
+	tr.end()
+	tr.none(t)
+	r.note("loaded %s after there could; %v", ms(took), &tr.tally)
+	h.stop(hangs)
+}
+
 // leaving returns the limit of descriptors that leaves a process so many more.
 func leaving(t *testing.T, pid, more int) uint64 {
 	t.Helper()
@@ -181,7 +215,7 @@ func loadByHand(t *testing.T, r *row) {
 func addressSpace(t *testing.T, r *row) {
 	p := newPlace(t)
 	goodModels(t, p)
-	o := options{cold: true, limits: map[int]uint64{unix.RLIMIT_AS: 4 << 30}}
+	o := options{cold: true, limits: map[int]uint64{unix.RLIMIT_AS: 3 << 30}}
 	if os.Geteuid() == 0 { // who may raise limits
 		o.uid = nobody
 		p.own(t, nobody)

@@ -24,6 +24,7 @@ type limits struct {
 type group struct {
 	dirs    []string
 	memory  string // the directory that counts memory
+	tasks   string // and the one that counts processes and threads
 	version int
 }
 
@@ -58,7 +59,7 @@ func newGroup(t *testing.T, l limits) *group {
 		g.memory = set("memory", map[string]string{file: strconv.FormatInt(l.memory, 10)})
 	}
 	if l.pids > 0 {
-		set("pids", map[string]string{"pids.max": strconv.Itoa(l.pids)})
+		g.tasks = set("pids", map[string]string{"pids.max": strconv.Itoa(l.pids)})
 	}
 	if l.cpuPercent > 0 {
 		quota := strconv.Itoa(1000 * l.cpuPercent)
@@ -92,6 +93,24 @@ func (g *group) make(t *testing.T, dir string) {
 			return err == nil || os.IsNotExist(err)
 		})
 	})
+}
+
+// pids returns how many processes and threads the group has.
+func (g *group) pids(t *testing.T) int {
+	t.Helper()
+	n, err := strconv.Atoi(strings.TrimSpace(readFile(t, filepath.Join(g.tasks, "pids.current"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// limitPids changes how many it may have.
+func (g *group) limitPids(t *testing.T, n int) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(g.tasks, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // peak returns the most memory that the group has used, in bytes.

@@ -20,7 +20,7 @@ func logScenarios() []scenario {
 		},
 		{
 			id: "log-stalled", does: "the reader of standard error sleeps for thousands of predictions",
-			must: "all are answered; lines that are dropped are counted; the log goes on when he reads again; a stop waits for no reader", run: logStalled,
+			must: "all are answered; lines that are dropped are counted; the log goes on when it reads again; a stop does not wait for it", run: logStalled,
 		},
 		{
 			id: "log-no-space", does: "standard error is a full device",

@@ -38,7 +38,10 @@ func stopScenarios() []scenario {
 func stopUnfinished(t *testing.T, r *row) {
 	p := newPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--request-timeout", "10m", "--shutdown-timeout", "10m"}}).ready()
+	args := []string{"--request-timeout", "10m", "--shutdown-timeout", "10m", "--env", "production"}
+	h := start(t, p, options{args: args}).ready()
+	usual := h.stop(hangs)
+	h = start(t, p, options{args: args}).ready()
 	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 	for _, begin := range []string{
 		"", "POST /api/v1/pre", head, head + "Content-Length: 100\r\n\r\n{\"model", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod",
@@ -50,7 +53,11 @@ func stopUnfinished(t *testing.T, r *row) {
 		}
 	}
 	h.serving(20)
-	r.note("drain 1 s, requests have 10 minutes: ended after %s", ms(h.stop(hangs)))
+	took := h.stop(hangs)
+	r.note("drain 1 s, requests have 10 minutes: ended after %s, without clients after %s", ms(took), ms(usual))
+	if took > 5*usual+5*time.Second {
+		t.Errorf("it waited %v for clients", took)
+	}
 }
 
 func stopSlowReaders(t *testing.T, r *row) {
