@@ -46,11 +46,7 @@ func mountFailing(t *testing.T, dir, at string) *failingDisk {
 		t.Fatal(err)
 	}
 	root := &fs.LoopbackRoot{Path: dir, Dev: uint64(st.Dev)} //nolint:unconvert // its type differs between platforms
-	node := func(r *fs.LoopbackRoot) *failingNode {
-		return &failingNode{LoopbackNode: fs.LoopbackNode{RootData: r}, disk: d}
-	}
-	root.NewNode = func(r *fs.LoopbackRoot, _ *fs.Inode, _ string, _ *syscall.Stat_t) fs.InodeEmbedder { return node(r) }
-	top := node(root)
+	top := &failingNode{LoopbackNode: &fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
 	none := time.Duration(0) // nothing is answered from the kernel's cache
 	server, err := fs.Mount(at, top, &fs.Options{
@@ -71,8 +67,17 @@ func mountFailing(t *testing.T, dir, at string) *failingDisk {
 
 // failingNode is a file or directory of a failingDisk.
 type failingNode struct {
-	fs.LoopbackNode
+	*fs.LoopbackNode
 	disk *failingDisk
+}
+
+// WrapChild implements fs.NodeWrapChilder.
+func (n *failingNode) WrapChild(_ context.Context, ops fs.InodeEmbedder) fs.InodeEmbedder {
+	child, ok := ops.(*fs.LoopbackNode)
+	if !ok {
+		return ops
+	}
+	return &failingNode{LoopbackNode: child, disk: n.disk}
 }
 
 func (n *failingNode) check(name string) syscall.Errno {

@@ -108,7 +108,7 @@ func start(t *testing.T, p place, o options) *host {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.cmd = exec.Command("/proc/self/exe") //nolint:noctx // the cleanup ends it
+	h.cmd = exec.Command("/proc/self/exe")
 	h.cmd.Dir = p.root
 	h.cmd.Env = append(os.Environ(), "PYNOMALY_BACKENDS_ONNX_LIBRARY="+testkit.Library(), "TMPDIR="+p.tmp, launchEnv+"="+string(text))
 	h.cmd.Env = append(h.cmd.Env, o.env...)
@@ -374,7 +374,7 @@ func binary(t *testing.T) string {
 // freeAddress returns a loopback address that nobody listens at.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port is looked for
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

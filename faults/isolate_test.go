@@ -38,7 +38,7 @@ func isolate() (code int, ok bool) {
 }
 
 func copyOfItself(role string) *exec.Cmd {
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...) //nolint:noctx // it ends with this process
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Env = append(os.Environ(), isolatedEnv+"="+role)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -94,7 +94,6 @@ func prepareNamespaces() error {
 		_     [22]byte
 	}{flags: unix.IFF_UP | unix.IFF_RUNNING}
 	copy(request.name[:], "lo")
-	//nolint:gosec // the kernel reads a struct ifreq
 	if _, _, code := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCSIFFLAGS, uintptr(unsafe.Pointer(&request))); code != 0 {
 		return fmt.Errorf("bringing the loopback interface up: %w", code)
 	}
