@@ -136,7 +136,7 @@ func noDescriptors(t *testing.T, r *row) {
 	}
 	testkit.CopyModel(t, p.models, "ecod-rust", "later", "1.0.0", nil)
 	testkit.CopyModel(t, p.models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
-	tr.more(h, looks)
+	tr.more(h, looks())
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,7 +67,11 @@ type options struct {
 	stderr  *os.File // instead of a file
 	plugins bool     // models may be process plugins
 	cold    bool     // compiled code of earlier hosts is not there
+	drain   string   // instead of 1s
 }
+
+// usualDrain is the drain of a host that is told nothing.
+const usualDrain = "usual"
 
 // host is a running host.
 type host struct {
@@ -87,7 +92,10 @@ func start(t *testing.T, p place, o options) *host {
 	h.url = "http://" + h.address
 	_, port, _ := net.SplitHostPort(h.address)
 	args := []string{
-		binary(t), "serve", "--port", port, "--models", p.models, "--state-dir", p.state, "--drain", "1s", "--rescan", "200ms", "--model-cache-size", "400",
+		binary(t), "serve", "--port", port, "--models", p.models, "--state-dir", p.state, "--rescan", "200ms", "--model-cache-size", "400",
+	}
+	if o.drain != usualDrain {
+		args = append(args, "--drain", cmp.Or(o.drain, "1s"))
 	}
 	if o.plugins {
 		file := filepath.Join(p.root, "plugins.yaml")
@@ -313,13 +321,14 @@ func (h *host) loaded() (n int, not []string) {
 	return n, not
 }
 
-// metric returns the sum of a metric's samples; 0 if there is none.
+// metric returns the sum of a metric's samples, or of those whose labels begin so; 0
+// if there is none.
 func (h *host) metric(name string) float64 {
 	_, text := h.send(http.MethodGet, "/metrics", "")
 	sum := 0.0
 	for line := range strings.Lines(text) {
 		rest, ok := strings.CutPrefix(line, name)
-		if !ok || (rest[0] != ' ' && rest[0] != '{') {
+		if !ok || (rest[0] != ' ' && rest[0] != '{' && !strings.Contains(name, "{")) {
 			continue
 		}
 		fields := strings.Fields(line)

@@ -35,9 +35,9 @@ func loadScenarios() []scenario {
 			must: "all are loaded", run: func(t *testing.T, r *row) { manyModels(t, r, pick(30, 100), limits{pids: pick(128, 256)}, small()) },
 		},
 		{
-			id: "slow-machine", does: "four models of both kinds with 0.15 processors (short form: 0.5)", root: true,
+			id: "slow-machine", does: "four models of both kinds with 0.15 processors (short form: 1)", root: true,
 			must: "all are loaded", run: func(t *testing.T, r *row) {
-				manyModels(t, r, 4, limits{cpuPercent: pick(50, 15)}, []string{"ecod-c", "ecod-rust", "cardio-iforest", "pima-lof"})
+				manyModels(t, r, 4, limits{cpuPercent: pick(100, 15)}, []string{"ecod-c", "ecod-rust", "cardio-iforest", "pima-lof"})
 			},
 		},
 		{

@@ -23,7 +23,7 @@ func pluginScenarios() []scenario {
 			must: "none of them is left", run: func(t *testing.T, r *row) { pluginSetsid(t, r, syscall.SIGKILL) },
 		},
 		{
-			id: "plugin-forks", does: "a plugin starts 1,000 processes beside a good one, whose process is killed meanwhile",
+			id: "plugin-forks", does: "a plugin starts 300 processes beside a good one, whose process is killed meanwhile",
 			must: "the good one is served and started again; nothing is left after a stop", run: pluginForks,
 		},
 	}
@@ -33,19 +33,19 @@ func pluginScenarios() []scenario {
 // they have started. Zombies are not among them.
 func (h *host) descendants(word string) []int {
 	all, _ := filepath.Glob("/proc/[0-9]*/environ")
-	mark := "PYNOMALY_PLUGIN_PARENT=" + strconv.Itoa(h.cmd.Process.Pid) + "\x00"
+	pid := strconv.Itoa(h.cmd.Process.Pid) + "\x00"
 	var out []int
 	for _, file := range all {
 		data, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(data), mark) {
+		if err != nil || !strings.Contains(string(data), "PYNOMALY_HOST_PID="+pid) && !strings.Contains(string(data), "PYNOMALY_PLUGIN_PARENT="+pid) {
 			continue
 		}
 		line, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
 		if err != nil || !strings.HasPrefix(string(line), word) {
 			continue
 		}
-		if pid, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil {
-			out = append(out, pid)
+		if n, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil {
+			out = append(out, n)
 		}
 	}
 	return out
@@ -86,7 +86,7 @@ func pluginSetsid(t *testing.T, r *row, s syscall.Signal) {
 func pluginForks(t *testing.T, r *row) {
 	p := newPlace(t)
 	testkit.WriteFaulty(t, p.models, "good", `"concurrency":4`, "processes: 2\n")
-	testkit.WriteFaulty(t, p.models, "forks", `"fault":"setsid","count":1000`, "limits: {load_timeout: 1m}\n")
+	testkit.WriteFaulty(t, p.models, "forks", `"fault":"setsid","count":300`, "limits: {load_timeout: 1m}\n")
 	h := start(t, p, options{plugins: true})
 	t.Cleanup(h.clear)
 	h.serves("good")

@@ -100,7 +100,7 @@ func signals(t *testing.T, r *row) {
 func secondSignal(t *testing.T, r *row) {
 	p := newPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--drain", "10m", "--env", "production"}}).ready()
+	h := start(t, p, options{drain: "10m", args: []string{"--env", "production"}}).ready()
 	dial(t, h.address, 1) // somebody is there
 	h.signal(syscall.SIGTERM)
 	h.eventually("it drains", func() bool { return h.status("/ready") == 503 })

@@ -81,7 +81,7 @@ func stopSlowReaders(t *testing.T, r *row) {
 func stopIdle(t *testing.T, r *row) {
 	p := newPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--drain", "5s"}}).ready()
+	h := start(t, p, options{drain: usualDrain}).ready()
 	took := h.stop(hangs)
 	r.note("ended after %s", ms(took))
 	if took >= 5*time.Second {

@@ -122,7 +122,7 @@ func batchStorm(t *testing.T, r *row) {
 	close(over)
 	wg.Wait()
 	beside.end()
-	computed := h.metric("model_rows_total")
+	computed := h.metric(`model_rows_total{model_id="batches"`)
 	r.note("%d answered, %d left, %d got 503; beside: %v", out.answered.Load(), out.late.Load(), out.busy.Load(), &beside.tally)
 	if out.without.Load() > 0 {
 		t.Errorf("%d answers 503 had no Retry-After", out.without.Load())
@@ -132,7 +132,7 @@ func batchStorm(t *testing.T, r *row) {
 	h.eventually("memory is within 1.5 times of before", func() bool { return float64(h.resident()) < 1.5*float64(memory) })
 	r.note("memory %s, at most %s, within 1.5 times %s after", mb(memory), mb(peak), ms(time.Since(left)))
 	h.eventually("no lease is left", func() bool { return h.metric("model_leases") == 0 })
-	late := h.metric("model_rows_total") - computed
+	late := h.metric(`model_rows_total{model_id="batches"`) - computed
 	r.note("%.0f rows computed for nobody", late)
 	if late > float64(4*rows) {
 		t.Errorf("%.0f rows were computed after all clients had left", late)
