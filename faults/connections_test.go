@@ -73,7 +73,7 @@ func descriptors(t *testing.T, r *row) {
 	tr.none(t)
 	said := 0
 	for line := range strings.Lines(h.log()[before:]) {
-		if !strings.Contains(line, `"logger":"rest"`) && strings.Contains(line, `"level":"`) && !strings.Contains(line, `"level":"INFO"`) {
+		if !strings.Contains(line, `"level":"INFO"`) && !strings.Contains(line, `"message":"request failed"`) {
 			said++
 		}
 	}
@@ -81,8 +81,8 @@ func descriptors(t *testing.T, r *row) {
 	begin := time.Now()
 	h.eventually("new clients are served again", func() bool { s, _ := h.send("POST", "/api/v1/predict", goodBody); return s == 200 })
 	r.note("limit %d, %d idle connections: of connected clients %v; %d lines of log; served again after %s", limit, len(idle), &tr.tally, said, ms(time.Since(begin)))
-	if most := 100; said > most {
-		t.Errorf("%d lines of log", said)
+	if said < 1 || said > 100 {
+		t.Errorf("%d lines of log, want one, or a few", said)
 	}
 	h.stop(hangs)
 }
