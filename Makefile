@@ -18,8 +18,10 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
+# Far off: it only ends what hangs.
+TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-full test-faults faults faults-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -56,6 +58,10 @@ test: test-build test-go test-meter test-python test-api test-chart test-faults
 # All tests, and those that take longer than a change should wait for.
 test-full: test faults
 
+# The same on a machine that does something else, too: a load of 10 beside it.
+test-slow:
+	scripts/beside-load.sh 10 $(MAKE) test
+
 # Everything builds, without cgo, too.
 test-build:
 	CGO_ENABLED=0 $(GO) build ./...
@@ -63,10 +69,10 @@ test-build:
 	cd sdk/process && CGO_ENABLED=0 $(GO) build ./...
 
 test-go: onnxruntime python
-	cd sdk && $(GO) test -race ./...
-	cd sdk/process && $(GO) test -race ./...
-	$(GO) test -race -timeout 9m $$($(GO) list ./... | grep -v /faults$$)
-	cd bench && $(GO) test ./...
+	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
+	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
+	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /faults$$)
+	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 
 # Rewritten modules in a second engine: they validate and do the same, and no
 # invalid module has become valid.
@@ -119,14 +125,14 @@ proto:
 # Harm done to the built host from outside: the short form. It runs alone, since it
 # measures.
 test-faults: onnxruntime build
-	$(GO) test ./faults -count 1 -timeout 30m
+	$(GO) test ./faults -count 1 -timeout $(TIMEOUT)
 
 # The whole, as a table: FAULTS_RUN names scenarios, FAULTS_TABLE a file for Markdown. As
 # root, all runs in namespaces of its own.
 FAULTS_RUN ?= .
 
 faults: onnxruntime build
-	FAULTS=full FAULTS_TABLE=$(if $(FAULTS_TABLE),$(abspath $(FAULTS_TABLE))) $(GO) test ./faults -count 1 -timeout 60m -v -run 'TestFaults/$(FAULTS_RUN)'
+	FAULTS=full FAULTS_TABLE=$(if $(FAULTS_TABLE),$(abspath $(FAULTS_TABLE))) $(GO) test ./faults -count 1 -timeout $(TIMEOUT) -v -run 'TestFaults/$(FAULTS_RUN)'
 
 # The table that docs/operations.md shows.
 faults-table:

@@ -23,6 +23,7 @@ const (
 	UnsupportedMediaType ErrorType = "UnsupportedMediaType"
 	HeadersTooLarge      ErrorType = "HeadersTooLarge"
 	RateLimited          ErrorType = "RateLimited"
+	ClientGone           ErrorType = "ClientGone" // nobody reads it: the client has closed its connection
 	ScoringError         ErrorType = "ScoringError"
 	InternalError        ErrorType = "InternalError"
 	Overloaded           ErrorType = "Overloaded"
@@ -56,6 +57,8 @@ func (t ErrorType) Status() int {
 		return 429
 	case HeadersTooLarge:
 		return 431
+	case ClientGone:
+		return 499
 	case Overloaded, ModelUnavailable, ShuttingDown:
 		return 503
 	case DeadlineExceeded:

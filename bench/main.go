@@ -29,6 +29,7 @@ const (
 
 type options struct {
 	binary, testdata, library string
+	other                     string // another host, measured in the same turns; empty: none
 	only                      string
 	runs                      int
 	warm, duration            time.Duration
@@ -43,6 +44,7 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
+	flag.StringVar(&o.other, "other", "", "another build of the host, for requests in the same turns")
 	flag.StringVar(&o.testdata, "testdata", "testdata", "where the benchmark's model and rows are")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
 	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, reload, metering; default all")

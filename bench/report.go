@@ -72,6 +72,10 @@ func report(w io.Writer, o options, all []scenario, contenders []contender, got 
 			r := spreadOf(ratios(each(got[s.name+"host"], micros), each(got[s.name+floor], micros)))
 			fmt.Fprintf(t, "%s\tCPU, host / %s\t%v\t%s\n", s.name, floor, r, target(s, floor, r))
 		}
+		if o.other != "" {
+			r := spreadOf(ratios(each(got[s.name+"host"], micros), each(got[s.name+hostOther], micros)))
+			fmt.Fprintf(t, "%s\tCPU, host / %s\t%v\t\n", s.name, hostOther, r)
+		}
 		if s.rows > 1 {
 			rows := each(got[s.name+"host"], func(x sample) float64 { return x.rate() * float64(s.rows) })
 			r := spreadOf(ratios(rows, limits[s.rows]))

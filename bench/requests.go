@@ -112,6 +112,9 @@ func scenarios() []scenario {
 	}
 }
 
+// hostOther is the name of the host that another one is compared with.
+const hostOther = "host (other)"
+
 // contender is a server that takes part in every scenario.
 type contender struct {
 	name string
@@ -143,6 +146,16 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 	}
 	defer func() { _ = host.stop() }()
 	contenders := []contender{{"host", host, true}}
+	if o.other != "" {
+		older := o
+		older.binary = o.other
+		p, err := startHost(ctx, older, filepath.Join(o.testdata, "bench", "models"), filepath.Join(state, "other"))
+		if err != nil {
+			return err
+		}
+		defer func() { _ = p.stop() }()
+		contenders = append(contenders, contender{hostOther, p, true})
+	}
 	for _, role := range []string{roleFloorSonic, roleFloorOwn} {
 		p, err := self(ctx, role, pathReady, modelDir(o))
 		if err != nil {

@@ -90,7 +90,7 @@ func (m *draft) feature(int) y.Field {
 	m.Features = append(m.Features, Feature{})
 	m.dtypes, m.missing = append(m.dtypes, nil), append(m.missing, nil)
 	i := len(m.Features) - 1
-	return func(d *y.Decoder, n *yaml.Node, path string) {
+	return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
 		y.Object(y.Fields{
 			"name":    y.String(&m.Features[i].Name),
 			"dtype":   y.Any(&m.dtypes[i]),
@@ -115,6 +115,7 @@ func (m *draft) resolveFeatures(d *y.Decoder) {
 	}
 	if len(m.Features) > MaxFeatures {
 		d.Problemf("features", "lists %d features; at most %d are served", len(m.Features), MaxFeatures)
+		return
 	}
 	seen := map[string]int{}
 	for i := range m.Features {
@@ -229,8 +230,12 @@ func (m *draft) resolveExplanation(d *y.Decoder) {
 		}
 		e.Reference[f.Name] = value
 	}
+	known := map[string]bool{}
+	for _, f := range m.Features {
+		known[f.Name] = true
+	}
 	for name := range m.reference {
-		if !slices.ContainsFunc(m.Features, func(f Feature) bool { return f.Name == name }) {
+		if !known[name] {
 			d.Problemf("explanation.reference."+name, "is no feature of this model")
 		}
 	}

@@ -15,6 +15,7 @@ const (
 	MaxNameLength   = 256
 	MaxPermutations = 1000
 	MaxRowsPerCall  = 1000000
+	MaxFiles        = 1000
 )
 
 var orientations = []string{"higher_is_anomalous", "higher_is_normal"}
@@ -62,6 +63,9 @@ func (m *draft) resolveIdentity(d *y.Decoder) {
 	}
 	if m.Digest != "" && !digestPattern.MatchString(m.Digest) {
 		d.Problemf("digest", "must be sha256: and 64 lower-case hex digits")
+	}
+	if len(m.Files) > MaxFiles {
+		d.Problemf("files", "names %d files; at most %d are read", len(m.Files), MaxFiles)
 	}
 	for name, digest := range m.Files {
 		local(d, "files."+name, name)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -18,10 +19,12 @@ import (
 // that hangs takes nothing from the others; it still counts against its own
 // model until it returns.
 type Calls struct {
-	workers chan struct{}
-	waiting atomic.Int64
-	most    int64
-	wg      sync.WaitGroup
+	workers  chan struct{}
+	waiting  atomic.Int64
+	most     int64
+	rows     atomic.Int64 // that requests have brought and that are not answered
+	mostRows int64        // 0: no bound
+	wg       sync.WaitGroup
 }
 
 // maxWaiting is how many calls may wait for a worker or a slot.
@@ -30,6 +33,48 @@ const maxWaiting = 4096
 // NewCalls allows the given number of calls at once.
 func NewCalls(workers int) *Calls {
 	return &Calls{workers: make(chan struct{}, max(1, workers)), most: maxWaiting}
+}
+
+// LimitRows bounds how many rows of all requests together may wait or be scored
+// at once; 0 is no bound. Call it before the first request.
+func (c *Calls) LimitRows(most int) { c.mostRows = int64(most) }
+
+// Rows is how many rows wait or are being scored.
+func (c *Calls) Rows() int64 { return c.rows.Load() }
+
+// Full returns the ErrOverloaded that another request would meet now, or nil. It
+// saves reading what would be refused.
+func (c *Calls) Full() error {
+	if c.mostRows > 0 && c.rows.Load() >= c.mostRows {
+		return c.overloaded()
+	}
+	return nil
+}
+
+func (c *Calls) overloaded() error {
+	return fmt.Errorf("%w: %d rows are waiting or being scored already (server.limits.waiting_rows)", ErrOverloaded, c.rows.Load())
+}
+
+// admit counts the rows of a request, until dismiss is called with the same
+// number. A request is refused only for the rows of others.
+func (c *Calls) admit(rows int) error {
+	if now := c.rows.Add(int64(rows)); c.mostRows > 0 && now > c.mostRows && now > int64(rows) {
+		c.rows.Add(-int64(rows))
+		return c.overloaded()
+	}
+	return nil
+}
+
+func (c *Calls) dismiss(rows int) { c.rows.Add(-int64(rows)) }
+
+// hasLeft returns ErrCallerGone where nobody waits for the answer any more. It
+// may cost a system call: it is asked before work that was put off, and between
+// the pieces of long work.
+func hasLeft(ctx context.Context) error {
+	if caller := until.CallerOf(ctx); caller != nil && caller.Gone() {
+		return ErrCallerGone
+	}
+	return nil
 }
 
 // Wait waits for the calls that have been abandoned at their deadline, at most
@@ -159,8 +204,10 @@ func isSuspect(err error) bool {
 	return errors.As(err, &u) && u.suspect
 }
 
-// enter takes a slot of the model and a worker of the host.
+// enter takes a slot of the model and a worker of the host, unless the caller has
+// left while it waited for them.
 func (s *slots) enter(ctx context.Context) error {
+	waited := false
 	select {
 	case s.free <- struct{}{}:
 	default:
@@ -170,13 +217,22 @@ func (s *slots) enter(ctx context.Context) error {
 		if err := s.wait(ctx, s.free); err != nil {
 			return err
 		}
+		waited = true
 	}
 	select {
 	case s.workers <- struct{}{}:
-		return nil
 	default:
+		if err := s.wait(ctx, s.workers); err != nil {
+			<-s.free
+			return err
+		}
+		waited = true
 	}
-	if err := s.wait(ctx, s.workers); err != nil {
+	if !waited {
+		return nil
+	}
+	if err := hasLeft(ctx); err != nil {
+		<-s.workers
 		<-s.free
 		return err
 	}
@@ -235,6 +291,11 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		return m.orient(out, bad)
 	}
 	for from := 0; from < in.Rows(); from += chunk {
+		if from > 0 {
+			if err := hasLeft(ctx); err != nil {
+				return err
+			}
+		}
 		to := min(from+chunk, in.Rows())
 		part := in
 		if from > 0 || to < in.Rows() {
@@ -288,5 +349,5 @@ func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64) ([
 // isHostError reports whether the host, not the detector, said no.
 func isHostError(err error) bool {
 	return errors.Is(err, ErrModelUnavailable) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLate) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+		errors.Is(err, ErrCallerGone) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }

@@ -14,6 +14,8 @@ var (
 	ErrShuttingDown     = errors.New("shutting down")
 	ErrAmbiguousModel   = errors.New("no model named")
 	ErrConflict         = errors.New("conflict")
+	// ErrCallerGone means that whoever asked has left: what was not done yet is not done.
+	ErrCallerGone = errors.New("the client has gone")
 	// ErrScoring wraps what a detector said when it failed on a whole batch.
 	ErrScoring = errors.New("scoring failed")
 	// ErrLate means that a call ran past its deadline and still runs: the batch

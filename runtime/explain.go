@@ -215,7 +215,11 @@ func (m *Model) reset(batch *sdk.Batch, row int) { batch.CopyRow(row, m.referenc
 
 func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, error) {
 	f := make([]float64, batch.Rows())
+	if err := m.slots.calls.admit(len(f)); err != nil {
+		return nil, err
+	}
 	err := m.score(ctx, batch, 0, f)
+	m.slots.calls.dismiss(len(f))
 	var failed *sdk.RowErrors
 	switch {
 	case errors.As(err, &failed):

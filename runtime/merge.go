@@ -24,15 +24,18 @@ type merger struct {
 	mu         sync.Mutex
 	queue      []*ticket
 	runners    int
+	spare      []*run    // of runners that have ended
 	aloneUntil time.Time // after a merged call that ran out of time
 }
 
 // ticket is a row that waits for its score.
 type ticket struct {
 	row       *sdk.Batch
-	deadline  time.Time // of its request; zero: none
-	alone     bool      // may not share a call
-	abandoned bool      // nobody waits for it any more; guarded by merger.mu
+	caller    until.Caller // of its request; nil: not known
+	since     time.Time    // when it was queued
+	deadline  time.Time    // of its request; zero: none
+	alone     bool         // may not share a call
+	abandoned bool         // nobody waits for it any more; guarded by merger.mu
 	done      chan outcome
 	timer     *time.Timer
 }
@@ -59,6 +62,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
 	}
 	t.row, t.alone = row, false
+	t.caller, t.since = until.CallerOf(ctx), time.Now()
 	t.deadline, _ = ctx.Deadline()
 	if err := g.submit(t); err != nil {
 		return 0, nil, err
@@ -67,7 +71,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 	if t.deadline.IsZero() {
 		o = <-t.done
 	} else {
-		t.timer.Reset(time.Until(t.deadline) + terminateGrace)
+		t.timer.Reset(t.deadline.Sub(t.since) + terminateGrace)
 		select {
 		case o = <-t.done:
 			t.timer.Stop()
@@ -78,7 +82,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 			o = <-t.done
 		}
 	}
-	t.row = nil
+	t.row, t.caller = nil, nil
 	g.tickets.Put(t)
 	return o.score, o.failed, o.err
 }
@@ -128,22 +132,24 @@ func (g *merger) ensureRunner() {
 
 // work makes calls until the queue is empty.
 func (g *merger) work() {
-	r := newRun(g)
+	r := g.takeRun()
 	for {
 		goruntime.Gosched() // requests that can run now join the next call
 		g.slots.free <- struct{}{}
 		g.slots.workers <- struct{}{}
 		g.mu.Lock()
-		r.take()
+		now := time.Now()
+		r.take(now)
 		if len(r.tickets) == 0 {
 			g.runners--
+			g.spare = append(g.spare, r)
 			g.mu.Unlock()
 			<-g.slots.workers
 			<-g.slots.free
 			return
 		}
 		g.mu.Unlock()
-		if r.call() {
+		if r.call(now) {
 			<-g.slots.workers
 			if r.spent {
 				r = newRun(g)
@@ -168,19 +174,47 @@ type run struct {
 	spent   bool        // the watch went off just then, and must not meet another call
 }
 
+// takeRun returns a run for a runner that begins.
+func (g *merger) takeRun() *run {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.spare) - 1
+	if n < 0 {
+		return newRun(g)
+	}
+	r := g.spare[n]
+	g.spare = g.spare[:n]
+	return r
+}
+
 func newRun(g *merger) *run {
-	r := &run{g: g, batch: sdk.NewBatch(g.model.schema.Features()), ctx: until.New(time.Time{})}
+	r := &run{g: g, batch: sdk.NewBatch(g.model.schema.Features()), ctx: until.New(time.Time{}, nil)}
 	r.watch = time.AfterFunc(time.Hour, r.late)
 	r.watch.Stop()
 	return r
 }
 
+// patience is how long a row may have waited before its caller is looked for.
+const patience = 20 * time.Millisecond
+
+// left reports whether nobody waits for a ticket any more, and if so ends it.
+func (t *ticket) left(now time.Time) bool {
+	if t.abandoned {
+		return true
+	}
+	if t.caller == nil || now.Sub(t.since) < patience || !t.caller.Gone() {
+		return false
+	}
+	t.done <- outcome{err: ErrCallerGone}
+	return true
+}
+
 // take fills the run with waiting tickets. The merger is locked.
-func (r *run) take() {
+func (r *run) take(now time.Time) {
 	g := r.g
 	most := g.model.mergedRows()
 	if !g.aloneUntil.IsZero() {
-		if time.Now().Before(g.aloneUntil) {
+		if now.Before(g.aloneUntil) {
 			most = 1
 		} else {
 			g.aloneUntil = time.Time{}
@@ -194,7 +228,7 @@ func (r *run) take() {
 			break
 		}
 		n++
-		if t.abandoned {
+		if t.left(now) {
 			continue
 		}
 		r.tickets = append(r.tickets, t)
@@ -212,10 +246,10 @@ func (r *run) take() {
 }
 
 // call makes the call and delivers the scores; false: it was late.
-func (r *run) call() bool {
+func (r *run) call(now time.Time) bool {
 	timeout := r.g.model.Manifest.Limits.Timeout
 	r.decided.Store(false)
-	r.ctx.Reset(time.Now().Add(timeout))
+	r.ctx = r.ctx.Renewed(now.Add(timeout))
 	if cap(r.out) < len(r.tickets) {
 		r.out = make([]float64, len(r.tickets), 2*len(r.tickets))
 	}

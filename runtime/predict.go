@@ -66,7 +66,11 @@ func (m *Model) Replay(ctx context.Context, in *sdk.Batch, chunk int, out []floa
 }
 
 func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64, counted bool) ([]sdk.RowError, error) {
+	if err := m.slots.calls.admit(in.Rows()); err != nil {
+		return nil, err
+	}
 	err := m.score(ctx, in, chunk, out)
+	m.slots.calls.dismiss(len(out))
 	var failed *sdk.RowErrors
 	if err != nil && !errors.As(err, &failed) {
 		return nil, err

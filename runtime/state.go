@@ -27,6 +27,11 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 			chunk = 1
 		}
 		for from := 0; from < in.Rows(); from += chunk {
+			if from > 0 {
+				if err := hasLeft(ctx); err != nil {
+					return fmt.Errorf("after %d of %d rows: %w", from, in.Rows(), err)
+				}
+			}
 			if err := ctx.Err(); err != nil {
 				return fmt.Errorf("after %d of %d rows: %w", from, in.Rows(), err)
 			}
@@ -147,12 +152,17 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	if _, ok := m.scorer.(sdk.Learner); !ok || !m.Manifest.Stateful {
 		return ErrNotLearning
 	}
+	rows := in.Rows()
+	if err := m.slots.calls.admit(rows); err != nil {
+		return err
+	}
 	err := m.inTurn(ctx, func(ctx context.Context, m *Model) error {
 		return m.unhurried(ctx, func(ctx context.Context) error { return m.learn(ctx, in) })
 	})
-	var rows *sdk.RowErrors
+	m.slots.calls.dismiss(rows)
+	var failed *sdk.RowErrors
 	switch {
-	case err == nil, errors.As(err, &rows), isHostError(err):
+	case err == nil, errors.As(err, &failed), isHostError(err):
 		return err
 	case errors.Is(err, errors.ErrUnsupported):
 		return ErrNotLearning

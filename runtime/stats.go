@@ -192,7 +192,7 @@ type bins struct {
 func (b *bins) fields() y.Field {
 	floats := func(to *[]float64) y.Field {
 		return y.List(func(i int) y.Field {
-			return func(d *y.Decoder, n *yaml.Node, path string) {
+			return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
 				*to = append(*to, 0)
 				y.Float(&(*to)[i])(d, n, path)
 			}

@@ -1,71 +1,231 @@
 package rest
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 )
 
-// freshConns is a listener that knows which connections have not sent anything
-// yet: fasthttp counts those as busy, and would wait for them when it shuts down.
-type freshConns struct {
+// connections is a listener that knows its connections. It outlives errors that
+// pass, keeps the number of connections below a bound, and can end what clients
+// have left unfinished.
+type connections struct {
 	net.Listener
-	mu      sync.Mutex
-	fresh   map[*freshConn]struct{}
-	closing bool
+	most    int
+	log     *slog.Logger
+	settled func(*account) // gives back what a connection's last request took
+
+	accepted atomic.Int64 // when, last, in nanoseconds since 1970
+	closing  atomic.Bool
+	room     chan struct{} // has an item after a connection has ended
+	done     chan struct{} // closed by Close
+	close    sync.Once
+	warned   time.Time // of a want of something, or of the bound; of Accept's caller alone
+
+	mu   sync.Mutex
+	open map[*conn]struct{}
 }
 
-// freshConn leaves its listener's list with the first byte that it reads.
-type freshConn struct {
-	net.Conn
-	list *freshConns
-	used atomic.Bool
-}
-
-// Accept implements net.Listener.
-func (l *freshConns) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
+func newConnections(ln net.Listener, most int, log *slog.Logger, settled func(*account)) *connections {
+	return &connections{
+		Listener: ln, most: most, log: log, settled: settled,
+		open: map[*conn]struct{}{}, room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+}
+
+const (
+	leastPause = 5 * time.Millisecond
+	mostPause  = time.Second
+)
+
+// Accept implements net.Listener. It returns an error only when the listener has
+// been closed, or will never work again.
+func (l *connections) Accept() (net.Conn, error) {
+	wait := leastPause
+	for {
+		if err := l.waitForRoom(); err != nil {
+			return nil, err
+		}
+		c, err := l.Listener.Accept()
+		if err == nil {
+			return l.add(c), nil
+		}
+		if !passes(err) {
+			return nil, err
+		}
+		l.warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+		l.evict()
+		select {
+		case <-l.done:
+			return nil, net.ErrClosed
+		case <-l.room:
+		case <-time.After(wait):
+			wait = min(2*wait, mostPause)
+		}
+	}
+}
+
+// warn logs, once a minute at most.
+func (l *connections) warn(message string, args ...any) {
+	const often = time.Minute
+	if now := time.Now(); now.Sub(l.warned) > often {
+		l.warned = now
+		l.log.Warn(message, args...) //nolint:sloglint // each caller's is constant
+	}
+}
+
+// passes reports whether accepting may work again later.
+func passes(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, syscall.EAGAIN} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// waitForRoom returns when there are fewer connections than may be, having closed
+// an idle one where it must.
+func (l *connections) waitForRoom() error {
+	for {
+		if l.count() < l.most {
+			return nil
+		}
+		l.warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+		if l.evict() {
+			continue
+		}
+		select {
+		case <-l.done:
+			return net.ErrClosed
+		case <-l.room:
+		case <-time.After(mostPause):
+		}
+	}
+}
+
+// evict closes a connection that waits for a request: one that has never sent
+// anything before one that has. It reports whether there was one.
+func (l *connections) evict() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh := &freshConn{Conn: c, list: l}
-	l.fresh[fresh] = struct{}{}
-	if l.closing {
-		_ = c.Close()
+	var idle *conn
+	for c := range l.open {
+		switch c.state.Load() {
+		case connFresh:
+			idle = c
+		case connIdle:
+			if idle == nil {
+				idle = c
+			}
+			continue
+		default:
+			continue
+		}
+		break
 	}
-	return fresh, nil
+	if idle == nil {
+		return false
+	}
+	delete(l.open, idle)
+	_ = idle.Conn.Close() // its reader notices, and closes it in order
+	return true
 }
 
-// closeFresh closes the connections that have sent nothing, and those that still
-// come.
-func (l *freshConns) closeFresh() {
+func (l *connections) add(c net.Conn) *conn {
+	own := &conn{Conn: c, list: l}
+	l.accepted.Store(time.Now().UnixNano())
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closing = true
-	for c := range l.fresh {
+	l.open[own] = struct{}{}
+	if l.closing.Load() {
+		own.hurry()
+	}
+	return own
+}
+
+func (l *connections) remove(c *conn) {
+	l.mu.Lock()
+	delete(l.open, c)
+	l.mu.Unlock()
+	select {
+	case l.room <- struct{}{}:
+	default:
+	}
+}
+
+func (l *connections) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.open)
+}
+
+// Close implements net.Listener.
+func (l *connections) Close() error {
+	l.close.Do(func() { close(l.done) })
+	if err := l.Listener.Close(); err != nil {
+		return fmt.Errorf("closing the listener: %w", err)
+	}
+	return nil
+}
+
+// finish closes the listener once connections that are being made are there, and
+// lets none begin another request than one that is on its way: what has been
+// received of one that is not complete is given up, answers that are on their way
+// get a bounded time, and connections that are being closed are closed at once.
+func (l *connections) finish(ctx context.Context) {
+	if err := quiet(l.Listener); err != nil {
+		l.log.Debug("connections are made until the listener is closed", "error", err)
+	} else if now := time.Now().UnixNano(); now-l.accepted.Load() < int64(time.Second) {
+		pause(ctx, connectGrace)
+	}
+	_ = l.Close() // whoever serves closes it again, and says so
+	l.closing.Store(true)
+	l.mu.Lock()
+	for c := range l.open {
+		c.hurry()
+	}
+	l.mu.Unlock()
+	grace, cancel := context.WithTimeout(ctx, requestGrace)
+	defer cancel()
+	l.wait(grace)
+}
+
+// pause waits, but not beyond ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// wait waits until all connections are closed, or ctx ends.
+func (l *connections) wait(ctx context.Context) {
+	for l.count() > 0 {
+		select {
+		case <-l.room:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// cut closes the connections that are left when ctx ends, and returns how many
+// that were.
+func (l *connections) cut(ctx context.Context) int {
+	l.wait(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
 		_ = c.Conn.Close()
 	}
-}
-
-func (l *freshConns) remove(c *freshConn) {
-	l.mu.Lock()
-	delete(l.fresh, c)
-	l.mu.Unlock()
-}
-
-// Read implements net.Conn.
-func (c *freshConn) Read(b []byte) (int, error) {
-	n, err := c.Conn.Read(b)
-	if n > 0 && !c.used.Load() && c.used.CompareAndSwap(false, true) {
-		c.list.remove(c)
-	}
-	return n, err
-}
-
-// Close implements net.Conn.
-func (c *freshConn) Close() error {
-	c.list.remove(c)
-	return c.Conn.Close()
+	return len(l.open)
 }

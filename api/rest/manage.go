@@ -10,6 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
@@ -148,7 +149,6 @@ func (s *Server) unloadModel(c *fiber.Ctx) error {
 // onRows reads rows for the model of the path, and answers with what do makes of them.
 // Where counted, a failure is one of the model's.
 func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *request) (any, error)) error {
-	start := s.cfg.Now()
 	id, err := s.pathID(c)
 	if err != nil {
 		return s.fail(c, nil, err)
@@ -156,10 +156,18 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	if err := checkBody(c); err != nil {
 		return s.fail(c, nil, err)
 	}
-	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
+	if err := s.full(); err != nil {
+		return s.fail(c, nil, err)
+	}
+	body, err := s.body(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	defer s.buffers.put(body)
+	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
 	defer cancel()
 	r := request{modelID: id}
-	if err := s.read(ctx, &r, c.Request().Body(), learn); err != nil {
+	if err := s.read(ctx, &r, body.b, learn); err != nil {
 		return s.fail(c, nil, err)
 	}
 	late := false

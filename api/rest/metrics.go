@@ -19,7 +19,7 @@ type metrics struct {
 	server *Server
 
 	predictions, rows, anomalies, nonfinite, resets, errors, loaded, sockets, leases *prometheus.Desc
-	duration, score                                                                  *prometheus.Desc
+	duration, score, connections, inflight                                           *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -40,6 +40,8 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
 		leases:      desc("model_leases", "Requests that hold a model right now."),
 		sockets:     desc("model_websocket_connections", "Open WebSocket connections."),
+		connections: desc("host_connections", "Open connections of clients."),
+		inflight:    desc("host_inflight_bytes", "Bytes of requests and answers that are held, beyond what each connection has for itself."),
 	}
 	if err := reg.Register(m); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -49,7 +51,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.resets, m.score, m.loaded, m.sockets, m.leases} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.resets, m.score, m.loaded, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -95,6 +97,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	_, leases := m.server.registry.Counts()
 	ch <- prometheus.MustNewConstMetric(m.leases, prometheus.GaugeValue, float64(leases))
 	ch <- prometheus.MustNewConstMetric(m.sockets, prometheus.GaugeValue, float64(m.server.sockets.count()))
+	ch <- prometheus.MustNewConstMetric(m.connections, prometheus.GaugeValue, float64(m.server.OpenConnections()))
+	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.server.budget.used.Load()))
 }
 
 // histogram makes Prometheus's cumulative form of counts per bin.

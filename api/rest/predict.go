@@ -37,14 +37,19 @@ func (s *scores) put(p *[]float64) { s.pool.Put(p) }
 
 // predict answers POST /api/v1/predict.
 func (s *Server) predict(c *fiber.Ctx) error {
-	start := s.cfg.Now()
 	if p := checkBody(c); p != nil {
 		return s.fail(c, nil, p)
 	}
-	ctx := until.New(start.Add(s.cfg.Timeout))
+	body, err := s.body(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	defer s.buffers.put(body)
+	start := s.cfg.Now()
+	ctx := until.New(start.Add(s.cfg.Timeout), callerOf(c))
 	defer ctx.End()
 	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, c.Request().Body(), single); err != nil {
+	if err := s.read(ctx, &r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
 	m := r.lease.Model()
@@ -122,19 +127,31 @@ func trimRow(detail string) string {
 
 // predictBatch answers POST /api/v1/predict/batch.
 func (s *Server) predictBatch(c *fiber.Ctx) error {
-	start := s.cfg.Now()
 	if p := checkBody(c); p != nil {
 		return s.fail(c, nil, p)
 	}
-	ctx, cancel := context.WithDeadline(s.base, start.Add(s.cfg.Timeout))
+	if err := s.full(); err != nil {
+		return s.fail(c, nil, err)
+	}
+	body, err := s.body(c)
+	if err != nil {
+		return s.fail(c, nil, err)
+	}
+	defer s.buffers.put(body)
+	start := s.cfg.Now()
+	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), start.Add(s.cfg.Timeout))
 	defer cancel()
 	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, c.Request().Body(), batch); err != nil {
+	if err := s.read(ctx, &r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
 	m := r.lease.Model()
 	late := false
 	defer func() { r.release(late) }()
+	account, size := accountOf(c), r.rows.Total()*answerRow
+	if err := s.charge(account, int64(size)); err != nil {
+		return s.fail(c, m, err)
+	}
 	out := s.scores.get(r.rows.Batch().Rows())
 	failed, err := m.Predict(ctx, r.rows.Batch(), r.batchSize, *out)
 	if late = errors.Is(err, runtime.ErrLate); err != nil {
@@ -145,8 +162,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	now := s.cfg.Now()
 	took := now.Sub(start)
 	a := answer{model: m, now: now, latency: took, confidence: r.confidence}
-	b := c.Response().SwapBody(nil)[:0]
-	b = append(b, `{"predictions":[`...)
+	account.lent = s.buffers.get(size)
+	b := append(account.lent.b, `{"predictions":[`...)
 	b, anomalies := a.appendRows(b, *out, failed, r.rows.Failed(), r.rows.Total())
 	b = append(b, `],"total_processed":`...)
 	b = strconv.AppendInt(b, int64(r.rows.Total()), 10)
@@ -160,7 +177,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	b = strconv.AppendFloat(b, float64(r.rows.Total())/max(took.Seconds(), 1e-6), 'f', 1, 64)
 	b = append(b, `,"request_id":`...)
 	b = append(appendString(b, id), '}')
-	c.Response().SwapBody(b)
+	account.lent.b = b
+	c.Response().SetBodyRaw(b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	m.Stats.Answered(took)
 	if len(failed) == 0 {
@@ -170,6 +188,23 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 		Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: id, Latency: took,
 		Rows: r.rows.Total(), Anomalies: anomalies, Failed: len(failed) + len(r.rows.Failed()),
 	})
+	return nil
+}
+
+// full says why no batch is taken now; nil: all are.
+func (s *Server) full() error {
+	if s.cfg.Full == nil {
+		return nil
+	}
+	return s.cfg.Full()
+}
+
+// callerOf is whoever waits for the answer on a request's connection; nil: it is
+// not known.
+func callerOf(c *fiber.Ctx) until.Caller {
+	if own := connOf(c.Context().Conn()); own != nil {
+		return own
+	}
 	return nil
 }
 
@@ -188,11 +223,10 @@ func checkBody(c *fiber.Ctx) error {
 // isJSON holds for application/json and application/*+json, with or without
 // parameters.
 func isJSON(contentType []byte) bool {
-	t := string(contentType)
-	if t == fiber.MIMEApplicationJSON {
+	if string(contentType) == fiber.MIMEApplicationJSON {
 		return true
 	}
-	media, _, err := mime.ParseMediaType(t)
+	media, _, err := mime.ParseMediaType(string(contentType))
 	return err == nil && (media == fiber.MIMEApplicationJSON ||
 		(strings.HasPrefix(media, "application/") && strings.HasSuffix(media, "+json")))
 }

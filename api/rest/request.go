@@ -374,6 +374,8 @@ func asProblem(err error) *api.Problem {
 		return retry(api.NewProblem(api.ShuttingDown, "", "the host is shutting down: send the request to another one"))
 	case errors.Is(err, runtime.ErrOverloaded):
 		return retry(api.NewProblem(api.Overloaded, "", "%s: try again later or send fewer requests at once", err.Error()))
+	case errors.Is(err, runtime.ErrCallerGone):
+		return api.NewProblem(api.ClientGone, "", "the client closed its connection before the answer was there")
 	case errors.Is(err, context.DeadlineExceeded):
 		return api.NewProblem(api.DeadlineExceeded, "", "the model did not answer in time: send fewer rows, or raise limits.timeout in its manifest")
 	case errors.Is(err, runtime.ErrNotExplained):

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"slices"
 	"strconv"
@@ -36,8 +37,14 @@ type Config struct {
 	Timeout      time.Duration // of one request
 	BodyLimit    int           // bytes
 	MaxRows      int           // in one request
+	Inflight     int64         // bytes of all requests and their answers together; 0: no bound
+	Connections  int           // open at once; 0: no bound
+	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
 	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
+	Remote       bool          // callers on this machine may be others' proxies: they are nobody special
+	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
+	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
 	Samples      int    // rows kept of each version for comparing others with it; 0: none
 	SamplesToken string // of who may see them; empty: as for management routes
@@ -52,7 +59,7 @@ const (
 	readTimeout    = 30 * time.Second
 	idleTimeout    = 60 * time.Second
 	maxRequestID   = 128
-	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself, or start with --insecure"
+	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
 )
 
 // Server answers requests.
@@ -69,7 +76,9 @@ type Server struct {
 	idPrefix string
 	idCount  atomic.Uint64
 	sockets  sockets
-	fresh    atomic.Pointer[freshConns]
+	conns    atomic.Pointer[connections]
+	budget   budget
+	buffers  buffers
 	metrics  *metrics
 	mu       sync.Mutex
 	failures map[api.ErrorType]uint64 // of requests that named no model that exists
@@ -86,18 +95,29 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		sampler: sampler{size: cfg.Samples, rings: map[string]*ring{}},
 	}
+	if s.cfg.Connections <= 0 {
+		s.cfg.Connections = math.MaxInt
+	}
+	if s.budget.most = cfg.Inflight; s.budget.most > 0 { // one body must fit, with a larger buffer beside it
+		s.cfg.BodyLimit = int(min(int64(cfg.BodyLimit), s.budget.most/3))
+	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.app = fiber.New(fiber.Config{
 		AppName:               "pynomaly-runtime",
 		DisableStartupMessage: true,
-		BodyLimit:             cfg.BodyLimit,
+		BodyLimit:             s.cfg.BodyLimit,
+		StreamRequestBody:     true, // so that memory is taken for what has arrived, not for what is announced
 		ReadBufferSize:        headerBytes,
 		ReadTimeout:           readTimeout,
 		IdleTimeout:           idleTimeout,
 		WriteTimeout:          cfg.Timeout + readTimeout,
 		ErrorHandler:          s.handleError,
 		StrictRouting:         false,
+		CaseSensitive:         true, // so that a proxy's rules for paths see what is routed
+
+		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
+	s.app.Server().ConnState = s.changed
 	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
@@ -127,6 +147,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
 	}}))
 	s.app.Use(s.closing)
+	s.app.Use(s.fromPage)
 	v1 := s.app.Group("/api/v1")
 	v1.Post("/predict", s.predict)
 	v1.Post("/predict/batch", s.predictBatch)
@@ -166,13 +187,17 @@ func (s *Server) Routes() []string {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	fresh := &freshConns{Listener: ln, fresh: map[*freshConn]struct{}{}}
-	s.fresh.Store(fresh)
-	ln = fresh
+	conns := newConnections(ln, s.cfg.Connections, s.cfg.Log, s.settle)
+	s.conns.Store(conns)
+	ln = conns
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
 	}
+	var calming sync.WaitGroup
+	calming.Go(func() { s.giveBack(s.base) })
+	defer calming.Wait()
 	if err := s.app.Listener(ln); err != nil {
+		s.stop()
 		return fmt.Errorf("serving %s: %w", ln.Addr(), err)
 	}
 	return nil
@@ -182,16 +207,31 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 // traffic goes elsewhere while the server goes on.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// Shutdown ends WebSockets after their last answer, closes the listener and
-// waits for running requests until ctx ends.
+// OpenConnections is how many connections of clients there are.
+func (s *Server) OpenConnections() int {
+	if l := s.conns.Load(); l != nil {
+		return l.count()
+	}
+	return 0
+}
+
+// Shutdown ends WebSockets after their last answer, closes the listener, gives up
+// requests that have not arrived as a whole, and waits for running ones until ctx
+// ends. Then it closes what is left, and says so.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	errs := []error{s.sockets.shutdown(ctx)}
-	if l := s.fresh.Load(); l != nil {
-		l.closeFresh()
+	conns := s.conns.Load()
+	if conns != nil {
+		conns.finish(ctx)
 	}
-	if err := s.app.ShutdownWithContext(ctx); err != nil {
+	if err := s.app.ShutdownWithContext(ctx); err != nil && !errors.Is(err, net.ErrClosed) {
 		errs = append(errs, fmt.Errorf("waiting for requests to end: %w", err))
+	}
+	if conns != nil {
+		if n := conns.cut(ctx); n > 0 {
+			errs = append(errs, fmt.Errorf("%d connections were cut off", n))
+		}
 	}
 	s.stop()
 	return errors.Join(errs...)
@@ -203,6 +243,7 @@ func (s *Server) closing(c *fiber.Ctx) error {
 	if s.draining.Load() {
 		c.Response().SetConnectionClose()
 	}
+	s.lend(c)
 	return err
 }
 
@@ -234,7 +275,7 @@ func printable(b []byte) bool {
 func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 	p := *asProblem(err)
 	s.count(m, p.ErrorType)
-	if p.Status >= fiber.StatusInternalServerError {
+	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
 		s.cfg.Log.Warn("request failed", "path", c.Path(), "error_type", string(p.ErrorType), "detail", p.Detail)
 	}
 	p.RequestID = s.requestID(c)
@@ -248,6 +289,9 @@ func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 }
 
 func (s *Server) count(m *runtime.Model, t api.ErrorType) {
+	if t == api.ClientGone { // which is no failure of the model's
+		m = nil
+	}
 	if m != nil {
 		m.Stats.Failed(string(t))
 		return
@@ -307,19 +351,32 @@ func (s *Server) noRoute(c *fiber.Ctx) error {
 	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
 }
 
-// managed lets a request for a route that changes the host pass: everybody on a
-// loopback listener or with Insecure, else only callers on this very machine
-// that no proxy forwarded.
+// managed lets a request for a route that changes the host pass: everybody with
+// Insecure, else callers that are known to be on this very machine.
 func (s *Server) managed(c *fiber.Ctx) error {
-	if s.cfg.Insecure || s.cfg.Loopback {
-		return c.Next()
+	if isForm(c.Request().Header.ContentType()) {
+		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
 	}
-	forwarded := false
-	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
-		forwarded = forwarded || len(c.Request().Header.Peek(h)) > 0
-	}
-	if ip := c.Context().RemoteIP(); !forwarded && ip != nil && ip.IsLoopback() {
+	if s.cfg.Insecure || s.isLocal(c) {
 		return c.Next()
 	}
 	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
+}
+
+// isLocal reports whether a request comes from this machine, by no proxy that says
+// so, and under a name of this host.
+func (s *Server) isLocal(c *fiber.Ctx) bool {
+	if s.cfg.Remote {
+		return false
+	}
+	if s.cfg.Loopback { // fromPage has seen the name
+		return true
+	}
+	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
+		if len(c.Request().Header.Peek(h)) > 0 {
+			return false
+		}
+	}
+	ip := c.Context().RemoteIP()
+	return ip != nil && ip.IsLoopback() && s.isOwn(c.Request().Header.Host())
 }

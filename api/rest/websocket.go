@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -99,11 +100,15 @@ func (s *Server) stream() fiber.Handler {
 			return fiber.ErrUpgradeRequired
 		}
 		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
+		c.Locals(callerLocal, callerOf(c))
 		return upgrade(c)
 	}
 }
 
-const routingKeyLocal = "routing_key"
+const (
+	routingKeyLocal = "routing_key"
+	callerLocal     = "caller"
+)
 
 func (s *Server) serveSocket(c *websocket.Conn) {
 	if !s.sockets.add(c) {
@@ -112,6 +117,8 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 	}
 	defer s.sockets.remove(c)
 	key, _ := c.Locals(routingKeyLocal).(string)
+	caller, _ := c.Locals(callerLocal).(until.Caller)
+	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
 	alive := func(string) error { return s.sockets.keepAlive(c) }
 	c.SetPongHandler(alive)
@@ -123,8 +130,9 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 	stop := s.pinging(c)
 	defer stop()
 	for {
-		kind, message, err := c.ReadMessage()
-		if err != nil {
+		kind, message, err := s.receive(c, &account)
+		var refused *api.Problem
+		if err != nil && !errors.As(err, &refused) {
 			switch {
 			case s.sockets.closing():
 				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
@@ -135,7 +143,15 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		}
 		_ = alive("")
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if err := c.WriteMessage(websocket.TextMessage, s.message(kind, message, key)); err != nil {
+		var answer []byte
+		if refused != nil {
+			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
+		} else {
+			answer = s.message(caller, kind, message.b, key)
+		}
+		s.buffers.put(message)
+		s.settle(&account)
+		if err := c.WriteMessage(websocket.TextMessage, answer); err != nil {
 			return
 		}
 		if s.sockets.closing() {
@@ -143,6 +159,22 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 			return
 		}
 	}
+}
+
+// receive reads a message into a buffer that goes back with s.buffers.put. An
+// *api.Problem is for the client, who may send another message.
+func (s *Server) receive(c *websocket.Conn, a *account) (kind int, message *buffer, err error) {
+	kind, r, err := c.NextReader()
+	if err != nil {
+		return 0, nil, err //nolint:wrapcheck // the caller looks at its type
+	}
+	message = s.buffers.get(firstBytes)
+	if err := s.readAll(a, message, r, -1); err != nil {
+		s.buffers.put(message)
+		s.settle(a)
+		return kind, nil, err
+	}
+	return kind, message, nil
 }
 
 // pinging keeps a connection alive until the returned function is called.
@@ -171,13 +203,13 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 }
 
 // message answers one message.
-func (s *Server) message(kind int, body []byte, key string) []byte {
+func (s *Server) message(caller until.Caller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
 	if kind != websocket.TextMessage {
 		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx := until.New(start.Add(s.cfg.Timeout))
+	ctx := until.New(start.Add(s.cfg.Timeout), caller)
 	defer ctx.End()
 	r := &request{routingKey: key}
 	if err := s.read(ctx, r, body, streaming); err != nil {

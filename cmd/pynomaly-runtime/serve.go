@@ -62,6 +62,9 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	calls := host.NewCalls(workers(cfg))
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if _, err := fitLimits(cfg, calls, reg, log); err != nil {
+		return err
+	}
 	loads, err := newLoadMetrics(reg)
 	if err != nil {
 		return err
@@ -99,7 +102,9 @@ func serve(ctx context.Context, s streams, cfg *config.Config, file string, agai
 	}
 	server, err := rest.New(rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
-		Insecure: cfg.Server.Insecure, Loopback: local, DefaultModel: cfg.Models.Default, Now: time.Now,
+		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: calls.Full,
+		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
+		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SamplesToken: cfg.Server.Samples.Token,
 		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, level, cfg.Log.Format, base),
 	}, registry, reg)

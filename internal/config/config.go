@@ -39,6 +39,8 @@ type Server struct {
 	Timeouts    Timeouts
 	Samples     Samples
 	Insecure    bool
+	Hosts       []string // names under which the host is asked, beside addresses and localhost
+	Origins     []string // of pages that may use the host, beside its own
 }
 
 // Samples says whether rows are kept for comparing versions.
@@ -50,10 +52,14 @@ type Samples struct {
 // TLS names the files of a certificate and its key; both or none.
 type TLS struct{ Cert, Key string }
 
-// Limits bound a request.
+// Limits bound a request, and all of them together. Where Inflight, Waiting or
+// Connections is 0, Fit chooses it.
 type Limits struct {
-	Body int64 // bytes
-	Rows int
+	Body        int64 // bytes of a request
+	Rows        int   // of a request
+	Inflight    int64 // bytes of all requests and their answers that are held at once
+	Waiting     int   // rows of all requests that wait or are scored at once
+	Connections int   // open at once
 }
 
 // Timeouts bound how long things take.
@@ -119,6 +125,9 @@ type Allowed struct {
 // Log says what is logged and how.
 type Log struct{ Level, Format string }
 
+// Production is the environment in which nobody is trusted for where he calls from.
+const Production = "production"
+
 // Default returns the configuration of a host that is told nothing.
 func Default() *Config {
 	return &Config{
@@ -159,9 +168,12 @@ func Decode(data []byte) (*Config, error) {
 	d := y.Decode(data, y.Fields{
 		"server": y.Object(y.Fields{
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
-			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure),
-			"tls":      y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
-			"limits":   y.Object(y.Fields{"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows)}),
+			"drain": y.Duration(&s.Drain), "insecure": y.Bool(&s.Insecure), "hosts": y.Strings(&s.Hosts), "origins": y.Strings(&s.Origins),
+			"tls": y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
+			"limits": y.Object(y.Fields{
+				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
+				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
+			}),
 			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "token": y.String(&s.Samples.Token)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
@@ -223,14 +235,29 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 		}
 	}
 	s := c.Server
-	oneOf("server.environment", s.Environment, "development", "staging", "production")
+	oneOf("server.environment", s.Environment, "development", "staging", Production)
 	within("server.port", int64(s.Port), 0, 65535)
 	within("server.workers", int64(s.Workers), 0, 1024)
 	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
 	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
 	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)
+	within("server.limits.waiting_rows", int64(s.Limits.Waiting), 0, 1<<30)
+	within("server.limits.connections", int64(s.Limits.Connections), 0, 1<<20)
+	if n := s.Limits.Inflight; n != 0 {
+		within("server.limits.inflight_bytes", n, 1<<20, 1<<50)
+	}
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
 		problem("server.tls", "needs both cert and key")
+	}
+	for _, name := range s.Hosts {
+		if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, ":/ ") {
+			problem("server.hosts", "has %q; must be a name in lower case, without scheme or port", name)
+		}
+	}
+	for _, origin := range s.Origins {
+		if scheme, rest, ok := strings.Cut(origin, "://"); !ok || scheme == "" || rest == "" || strings.ContainsAny(rest, "/* ") {
+			problem("server.origins", "has %q; must be a scheme and a host, such as https://example.com", origin)
+		}
 	}
 	durations := map[string]time.Duration{
 		"server.timeouts.request": s.Timeouts.Request, "server.timeouts.shutdown": s.Timeouts.Shutdown, "models.rescan": c.Models.Rescan,

@@ -28,6 +28,9 @@ func TestCheckedInFile(t *testing.T) {
 	if len(c.Models.Pinned) == 0 {
 		c.Models.Pinned = nil
 	}
+	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 {
+		c.Server.Hosts, c.Server.Origins = nil, nil
+	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("plugins.yaml is\n%+v\nthe defaults are\n%+v", c, want)
 	}
@@ -43,6 +46,9 @@ func TestProblems(t *testing.T) {
 		{"server: {timeouts: {request: 5}}", "a duration such as"},
 		{"server: {timeouts: {request: 1ms}}", "10ms to 24h"},
 		{"server: {limits: {body: 1TB}}", "server.limits.body"},
+		{"server: {limits: {inflight_bytes: 1KiB}}", "server.limits.inflight_bytes"},
+		{"server: {hosts: [\"https://a\"]}", "without scheme or port"},
+		{"server: {origins: [a.example]}", "such as https://example.com"},
 		{"models: {cache_size: 0}", "models.cache_size"},
 		{"models: {cache_bytes: lots}", "a size such as"},
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},

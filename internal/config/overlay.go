@@ -53,10 +53,15 @@ func settings() []setting {
 		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", set: text(func(c *Config) *string { return &c.Server.Environment })},
 		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM", set: duration(func(c *Config) *time.Duration { return &c.Server.Drain })},
 		{key: "server.insecure", flag: "insecure", bool: true, help: "let everybody load and unload models", set: truth(func(c *Config) *bool { return &c.Server.Insecure })},
+		{key: "server.hosts", flag: "hosts", help: "names under which the host is asked, beside addresses and localhost, with commas between", set: func(c *Config, v string) error { c.Server.Hosts = splitList(v); return nil }},
+		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", set: func(c *Config, v string) error { c.Server.Origins = splitList(v); return nil }},
 		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", set: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", set: text(func(c *Config) *string { return &c.Server.TLS.Key })},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", set: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
 		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", set: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
+		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", set: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
+		{key: "server.limits.waiting_rows", flag: "waiting-rows", help: "rows of all requests that wait or are scored at once; 0: as memory allows", set: number(func(c *Config) *int { return &c.Server.Limits.Waiting })},
+		{key: "server.limits.connections", flag: "connections", help: "connections open at once; 0: as descriptors allow", set: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
 		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", set: number(func(c *Config) *int { return &c.Server.Samples.Size })},
 		{key: "server.samples.token", set: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", set: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
@@ -105,7 +110,7 @@ func parse[T any](at func(*Config) *T, read func(string) (T, error)) func(*Confi
 
 // into lets take fill one key of a map.
 func into[T any](m map[string]T, key string, take func(*T) y.Field) y.Field {
-	return func(d *y.Decoder, n *yaml.Node, path string) {
+	return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
 		var v T
 		take(&v)(d, n, path)
 		m[key] = v

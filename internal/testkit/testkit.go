@@ -149,7 +149,7 @@ func Serve(t testing.TB, o Options) *Host {
 	}
 	restConfig := rest.Config{
 		Version: "test", Timeout: 30 * time.Second, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
-		DefaultModel: cfg.Default, Now: time.Now, Log: log,
+		DefaultModel: cfg.Default, Now: time.Now, Log: log, Full: h.Calls.Full,
 	}
 	if o.REST != nil {
 		o.REST(&restConfig)

@@ -1,0 +1,202 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+)
+
+// budget bounds the bytes of all requests and answers together that the server
+// holds: bodies as they arrive, and the answers of batches.
+type budget struct {
+	most int64 // 0: no bound
+	used atomic.Int64
+	peak atomic.Int64 // since it was last asked for
+}
+
+// take reports whether so many bytes more may be held, and counts them.
+func (b *budget) take(n int64) bool {
+	now := b.used.Add(n)
+	if b.most > 0 && now > b.most {
+		b.used.Add(-n)
+		return false
+	}
+	for {
+		peak := b.peak.Load()
+		if now <= peak || b.peak.CompareAndSwap(peak, now) {
+			return true
+		}
+	}
+}
+
+func (b *budget) give(n int64) { b.used.Add(-n) }
+
+const (
+	freeBytes  = 64 << 10 // of a body that are not counted, and of an idle connection's buffers
+	firstBytes = 8 << 10  // what a body's buffer begins with
+	answerRow  = 320      // bytes of a row's answer in a batch, about
+	poolBytes  = 16 << 20 // larger buffers are not kept for others
+)
+
+// buffer holds a body or an answer.
+type buffer struct{ b []byte }
+
+// buffers are reused between requests. Large ones are kept apart, so that small
+// requests do not hold them. The garbage collector empties both.
+type buffers struct{ small, large sync.Pool }
+
+// get returns an empty buffer of at least a capacity.
+func (p *buffers) get(capacity int) *buffer {
+	pool := &p.small
+	if capacity > freeBytes {
+		pool = &p.large
+	}
+	b, _ := pool.Get().(*buffer)
+	if b == nil {
+		b = new(buffer)
+	}
+	if cap(b.b) < capacity {
+		b.b = make([]byte, 0, capacity)
+	}
+	b.b = b.b[:0]
+	return b
+}
+
+// put takes a buffer back, which nobody may use any more; nil is none.
+func (p *buffers) put(b *buffer) {
+	switch {
+	case b == nil, cap(b.b) > poolBytes:
+	case cap(b.b) > freeBytes:
+		p.large.Put(b)
+	default:
+		p.small.Put(b)
+	}
+}
+
+// account is what one request at a time takes of the server.
+type account struct {
+	charged int64   // bytes of the budget
+	lent    *buffer // of an answer
+}
+
+// charge counts bytes that a request or its answer takes, until settle.
+func (s *Server) charge(a *account, n int64) error {
+	if !s.budget.take(n) {
+		return retry(api.NewProblem(api.Overloaded, "", "the host holds as many bytes of requests as it may (server.limits.inflight_bytes, %d): try again later or send fewer rows at once", s.budget.most))
+	}
+	a.charged += n
+	return nil
+}
+
+// settle gives back what a request took.
+func (s *Server) settle(a *account) {
+	if a.charged > 0 {
+		s.budget.give(a.charged)
+		a.charged = 0
+	}
+	if a.lent != nil {
+		s.buffers.put(a.lent)
+		a.lent = nil
+	}
+}
+
+// accountOf is the account of a request's connection.
+func accountOf(c *fiber.Ctx) *account {
+	if own := connOf(c.Context().Conn()); own != nil {
+		return &own.account
+	}
+	return &account{} // of a connection that is none of ours; nothing is given back
+}
+
+// body reads the request's body. It grows with what arrives, whatever the client
+// has announced. The buffer goes back with s.buffers.put.
+func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
+	announced := c.Request().Header.ContentLength()
+	if announced > s.cfg.BodyLimit {
+		return nil, s.tooLarge()
+	}
+	stream := c.Context().RequestBodyStream()
+	if stream == nil {
+		return s.buffers.get(0), nil
+	}
+	body := s.buffers.get(firstBytes)
+	err := s.readAll(accountOf(c), body, stream, announced)
+	if err == nil {
+		return body, nil
+	}
+	defer s.buffers.put(body)
+	var problem *api.Problem
+	switch {
+	case errors.As(err, &problem):
+		return nil, problem
+	case s.draining.Load():
+		return nil, retry(api.NewProblem(api.ShuttingDown, "", "the host stopped before the whole body had arrived: send the request to another one"))
+	case isTimeout(err):
+		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(body.b), readTimeout)
+	}
+	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
+}
+
+func (s *Server) tooLarge() error {
+	return api.NewProblem(api.PayloadTooLarge, "", "the body has more than %d bytes: send fewer rows a request", s.cfg.BodyLimit)
+}
+
+// readAll reads a body of a length, or of any where that is negative. The error is
+// an *api.Problem where the body may not be read, else what the reader said.
+func (s *Server) readAll(a *account, to *buffer, from io.Reader, length int) error {
+	for {
+		if len(to.b) == cap(to.b) {
+			if err := s.grow(a, to, length); err != nil {
+				return err
+			}
+		}
+		n, err := from.Read(to.b[len(to.b):cap(to.b)])
+		to.b = to.b[:len(to.b)+n]
+		switch {
+		case len(to.b) > s.cfg.BodyLimit:
+			return s.tooLarge()
+		case errors.Is(err, io.EOF) && len(to.b) < length:
+			return io.ErrUnexpectedEOF
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err //nolint:wrapcheck // it is the caller's reader
+		}
+	}
+}
+
+// grow makes a buffer twice as large, but not larger than a body of the length, or
+// than any may be.
+func (s *Server) grow(a *account, to *buffer, length int) error {
+	most := s.cfg.BodyLimit + 1
+	if length >= 0 {
+		most = min(most, length+1)
+	}
+	want := max(min(2*cap(to.b), most), cap(to.b)+1)
+	if more := int64(want-freeBytes) - a.charged; more > 0 {
+		if err := s.charge(a, more); err != nil {
+			return err
+		}
+	}
+	larger := s.buffers.get(want)
+	larger.b = append(larger.b, to.b...)
+	to.b, larger.b = larger.b, to.b
+	s.buffers.put(larger)
+	return nil
+}
+
+// lend keeps large answers out of the buffer that fasthttp leaves with an idle
+// connection.
+func (s *Server) lend(c *fiber.Ctx) {
+	resp, a := c.Response(), accountOf(c)
+	if a.lent != nil || len(resp.Body()) <= freeBytes {
+		return
+	}
+	a.lent = &buffer{resp.SwapBody(nil)}
+	resp.SetBodyRaw(a.lent.b)
+}

@@ -1,0 +1,85 @@
+package rest
+
+import (
+	"bytes"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+)
+
+// Pages of other sites can make a browser send requests to whatever it reaches,
+// this machine's own hosts among them. What follows tells such requests from
+// those of clients, which send none of these headers, and of pages that this host
+// may be used by.
+
+// fromPage refuses what a page of another site has a browser send: requests under
+// a name that is not this host's, which is how a page gets around the browser's
+// own rules, and requests that change something or open a WebSocket.
+func (s *Server) fromPage(c *fiber.Ctx) error {
+	h := &c.Request().Header
+	if s.cfg.Loopback && !s.isOwn(h.Host()) {
+		return s.fail(c, nil, s.misdirected(h.Host()))
+	}
+	if (c.Context().IsGet() || c.Context().IsHead()) && len(h.Peek(fiber.HeaderUpgrade)) == 0 {
+		return c.Next()
+	}
+	if origin := h.Peek(fiber.HeaderOrigin); len(origin) > 0 && !s.sameOrigin(string(origin), h.Host()) {
+		return s.fail(c, nil, api.NewProblem(api.Forbidden, "Origin", "pages of %q may not use this host: list the origin in server.origins", clip(string(origin))))
+	}
+	switch string(h.Peek("Sec-Fetch-Site")) {
+	case "", "same-origin", "none":
+		return c.Next()
+	}
+	if len(h.Peek(fiber.HeaderOrigin)) > 0 { // which is listed
+		return c.Next()
+	}
+	return s.fail(c, nil, api.NewProblem(api.Forbidden, "Sec-Fetch-Site", "pages of other sites may not use this host"))
+}
+
+func (s *Server) misdirected(host []byte) *api.Problem {
+	return api.NewProblem(api.Forbidden, "Host", "%q is not a name of this host: use its address or localhost, or list the name in server.hosts", clip(string(host)))
+}
+
+// isOwn reports whether a Host header is an address, localhost, or a configured
+// name. A page can have its own name resolve to this machine, but none of these.
+func (s *Server) isOwn(host []byte) bool {
+	if bytes.HasPrefix(host, []byte("127.0.0.1:")) || len(host) == 0 { // the common case; HTTP/1.0 has none
+		return true
+	}
+	name := string(host)
+	if without, _, err := net.SplitHostPort(name); err == nil {
+		name = without
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.cfg.Hosts, name)
+}
+
+// sameOrigin reports whether an Origin header is of a page that came from this
+// host, or that may use it.
+func (s *Server) sameOrigin(origin string, host []byte) bool {
+	if slices.Contains(s.cfg.Origins, origin) {
+		return true
+	}
+	u, err := url.Parse(origin)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(host))
+}
+
+// isForm reports whether a page's form could have sent a body of this type, which
+// no browser asks a server about first.
+func isForm(contentType []byte) bool {
+	media, _, _ := strings.Cut(string(contentType), ";")
+	switch strings.ToLower(strings.TrimSpace(media)) {
+	case "application/x-www-form-urlencoded", "multipart/form-data", "text/plain":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,110 @@
+package rest_test
+
+import (
+	"bufio"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/fasthttp/websocket"
+
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+// TestPagesOfOthers: what a browser sends for a page of another site is refused,
+// and what clients and this host's own pages send is not.
+func TestPagesOfOthers(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
+		c.Hosts, c.Origins = []string{"models.test"}, []string{"https://friend.example"}
+	}})
+	own := strings.TrimPrefix(h.URL, "http://")
+	const load, list, predict = "POST /api/v1/models/pima/load", "GET /api/v1/models", "POST /api/v1/predict"
+	for _, c := range []struct {
+		name, request, host string
+		header              map[string]string
+		want                int
+	}{
+		{"a client", load, own, nil, 200},
+		{"localhost", load, "localhost:1", nil, 200},
+		{"LocalHost.", load, "LocalHost.", nil, 200},
+		{"a name of localhost", list, "a.localhost:8080", nil, 200},
+		{"IPv6", load, "[::1]:8080", nil, 200},
+		{"another address", list, "10.1.2.3", nil, 200},
+		{"a configured name", load, "models.test:80", nil, 200},
+		{"rebinding", list, "evil.example", nil, 403},
+		{"rebinding with the port", load, "evil.example:8080", nil, 403},
+		{"rebinding to health", "GET /health", "evil.example", nil, 403},
+		{"rebinding to no route", "GET /nothing", "evil.example", nil, 403},
+		{"an address in a name", list, "127.0.0.1.evil.example", nil, 403},
+		{"localhost in a name", list, "localhost.evil.example", nil, 403},
+		{"origin of another", load, own, map[string]string{"Origin": "https://evil.example"}, 403},
+		{"origin of another, predict", predict, own, map[string]string{"Origin": "https://evil.example"}, 403},
+		{"origin null", load, own, map[string]string{"Origin": "null"}, 403},
+		{"own origin", load, own, map[string]string{"Origin": h.URL}, 200},
+		{"own origin, fetched", load, own, map[string]string{"Origin": h.URL, "Sec-Fetch-Site": "same-origin"}, 200},
+		{"another port of this machine", load, own, map[string]string{"Origin": "http://127.0.0.1:1"}, 403},
+		{"listed origin", load, own, map[string]string{"Origin": "https://friend.example", "Sec-Fetch-Site": "cross-site"}, 200},
+		{"cross-site without origin", load, own, map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
+		{"same-site", load, own, map[string]string{"Sec-Fetch-Site": "same-site"}, 403},
+		{"typed by a person", load, own, map[string]string{"Sec-Fetch-Site": "none"}, 200},
+		{"reading cross-site", list, own, map[string]string{"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}, 200}, // which the page is not shown
+		{"a form", load, own, map[string]string{"Content-Type": "application/x-www-form-urlencoded"}, 415},
+		{"a form of text", load, own, map[string]string{"Content-Type": "Text/Plain; charset=utf-8"}, 415},
+		{"a form with files", load, own, map[string]string{"Content-Type": "multipart/form-data; boundary=x"}, 415},
+		{"JSON", load, own, map[string]string{"Content-Type": "application/json"}, 200},
+		{"another case", "POST /API/V1/models/pima/LOAD", own, nil, 404},
+		{"another case of one letter", "POST /api/v1/models/pima/Load", own, nil, 404},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn := dial(t, h)
+			text := c.request + " HTTP/1.1\r\nHost: " + c.host + "\r\nConnection: close\r\n"
+			for k, v := range c.header {
+				text += k + ": " + v + "\r\n"
+			}
+			write(t, conn, text+"Content-Length: 0\r\n\r\n")
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			if resp.StatusCode != c.want {
+				t.Errorf("status %d, want %d", resp.StatusCode, c.want)
+			}
+			if v := resp.Header.Get("Access-Control-Allow-Origin"); v != "" {
+				t.Errorf("the page may read the answer: %q", v)
+			}
+		})
+	}
+	for origin, want := range map[string]int{"https://evil.example": 403, "null": 403, "": 101, h.URL: 101, "https://friend.example": 101} {
+		header := http.Header{}
+		if origin != "" {
+			header.Set("Origin", origin)
+		}
+		c, resp, err := websocket.DefaultDialer.Dial("ws://"+own+"/api/v1/predict/stream", header)
+		if err == nil {
+			_ = c.Close()
+		}
+		if resp == nil || resp.StatusCode != want {
+			t.Errorf("a WebSocket of a page of %q: %v, %v, want %d", origin, resp, err, want)
+		}
+	}
+}
+
+// TestNobodyIsLocal: where callers on this machine may be a proxy's, they change
+// nothing, and a page cannot make a local caller of its visitor.
+func TestNobodyIsLocal(t *testing.T) {
+	remote := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Remote = true }})
+	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback = false }})
+	for _, c := range []struct {
+		h    *testkit.Host
+		host string
+		want int
+	}{{remote, "127.0.0.1", 403}, {open, "127.0.0.1", 200}, {open, "evil.example", 403}} {
+		conn := dial(t, c.h)
+		write(t, conn, "POST /api/v1/models/pima/load HTTP/1.1\r\nHost: "+c.host+"\r\nContent-Length: 0\r\n\r\n")
+		if resp, p := answerOn(t, conn); resp.StatusCode != c.want {
+			t.Errorf("%s: %d %+v", c.host, resp.StatusCode, p)
+		}
+	}
+}

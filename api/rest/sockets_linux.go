@@ -1,0 +1,57 @@
+package rest
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// quiet makes the kernel ignore further attempts to connect to a listener.
+// Connections that are being made are still completed. A client that is ignored
+// tries again, and is refused once the listener is closed: unlike one whose
+// connection waits to be accepted at that moment, it has not sent a request yet.
+func quiet(ln net.Listener) error {
+	raw, ok := ln.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	control, err := raw.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("reaching the listener's socket: %w", err)
+	}
+	const (
+		flags = 13   // where a TCP header has its flags
+		mask  = 0x12 // ACK and SYN
+		syn   = 0x02
+		all   = 0xffffffff
+	)
+	filter := []unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
+		{Code: unix.BPF_ALU | unix.BPF_AND | unix.BPF_K, K: mask},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: syn, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
+		{Code: unix.BPF_RET | unix.BPF_K, K: all},
+	}
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	var set error
+	err = control.Control(func(fd uintptr) {
+		set = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
+	})
+	if err == nil {
+		err = set
+	}
+	if err != nil {
+		return fmt.Errorf("filtering what the listener is sent: %w", err)
+	}
+	return nil
+}
+
+// hungUp reports whether the peer of a socket has closed it, or its half of it.
+func hungUp(fd uintptr) bool {
+	const over = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR | unix.POLLNVAL
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(fds, 0)
+	return err == nil && n > 0 && fds[0].Revents&over != 0
+}

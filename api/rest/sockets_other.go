@@ -1,0 +1,11 @@
+//go:build !linux
+
+package rest
+
+import "net"
+
+// hungUp reports whether the peer of a socket has closed it; here nobody can tell.
+func hungUp(uintptr) bool { return false }
+
+// quiet makes the kernel ignore further attempts to connect; here it cannot.
+func quiet(net.Listener) error { return nil }

@@ -1,0 +1,394 @@
+package rest_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+func dial(t testing.TB, h *testkit.Host) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func write(t testing.TB, c net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func head(path string, length int) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, length)
+}
+
+func answerOn(t testing.TB, c net.Conn) (*http.Response, api.Problem) {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p api.Problem
+	_ = json.Unmarshal(text, &p)
+	return resp, p
+}
+
+// held is how many bytes of requests and answers the host says it holds.
+func held(t testing.TB, h *testkit.Host) float64 {
+	t.Helper()
+	n, err := strconv.ParseFloat(samples(t, h)["host_inflight_bytes"], 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestAnnouncedBodies: memory is taken for what has arrived. One byte of 33 MB
+// costs next to nothing.
+func TestAnnouncedBodies(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	const clients, announced = 40, 33_000_000
+	for range clients {
+		write(t, dial(t, h), head("/api/v1/predict", announced)+"{")
+	}
+	testkit.Eventually(t, "all are connected", func() bool { return h.Server.OpenConnections() >= clients })
+	for range clients { // and some of what they announced
+		c := dial(t, h)
+		write(t, c, head("/api/v1/predict/batch", announced)+strings.Repeat(" ", 64<<10))
+	}
+	testkit.Eventually(t, "all are connected", func() bool { return h.Server.OpenConnections() >= 2*clients })
+	do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"pima","data":` + goodRow + `}`})
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.TotalAlloc - before.TotalAlloc); grown > 50<<20 {
+		t.Errorf("%d MB were allocated for %d bodies that did not arrive", grown>>20, 2*clients)
+	}
+}
+
+// TestBytesInFlight: all bodies together are bounded. What is beyond is refused
+// with 503, and what was taken comes back, whatever became of the request.
+func TestBytesInFlight(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight = 7 << 19 }})
+	const length = 1 << 20
+	var open []net.Conn
+	for range 3 { // these take the most of it, and wait
+		c := dial(t, h)
+		write(t, c, head("/api/v1/predict/batch", length)+strings.Repeat(" ", length-1))
+		open = append(open, c)
+	}
+	testkit.Eventually(t, "the bytes are counted", func() bool { return held(t, h) > 2.8e6 })
+	c := dial(t, h)
+	go func() { _, _ = io.WriteString(c, head("/api/v1/predict/batch", length)+strings.Repeat(" ", length-1)) }()
+	resp, p := answerOn(t, c)
+	if resp.StatusCode != http.StatusServiceUnavailable || p.ErrorType != api.Overloaded || resp.Header.Get("Retry-After") == "" || !strings.Contains(p.Detail, "server.limits.inflight_bytes") {
+		t.Errorf("%d %+v", resp.StatusCode, p)
+	}
+	// Small requests are served all the same.
+	var one api.Prediction
+	post(t, h.URL+"/api/v1/predict", []byte(`{"data":`+goodRow+`,"model_id":"pima"}`), 200, &one)
+	for i, c := range open {
+		switch i {
+		case 0: // completed
+			write(t, c, "x")
+			if resp, p := answerOn(t, c); resp.StatusCode != http.StatusBadRequest || p.ErrorType != api.ValidationError {
+				t.Errorf("%d %+v", resp.StatusCode, p)
+			}
+		default: // given up
+			_ = c.Close()
+		}
+	}
+	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
+}
+
+// TestBatchAnswersAreCounted: an answer that its client does not read takes its
+// part of the bytes until the client has gone.
+func TestBatchAnswersAreCounted(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight = 4 << 20 }})
+	row := `[8,155,62,26,495,34,0.543,46]`
+	body := `{"model_id":"pima","data":[` + strings.Repeat(row+",", 8191) + row + `]}`
+	c := dial(t, h)
+	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	write(t, c, head("/api/v1/predict/batch", len(body))+body)
+	testkit.Eventually(t, "the answer is counted", func() bool { return held(t, h) >= 8192*320 })
+	resp, text := do(t, h, sent{path: "/api/v1/predict/batch", body: body})
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%d %.300s", resp.StatusCode, text)
+	}
+	_ = c.Close()
+	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
+	var b api.BatchResponse
+	post(t, h.URL+"/api/v1/predict/batch", []byte(body), 200, &b)
+	if b.TotalProcessed != 8192 || b.TotalFailed != 0 {
+		t.Errorf("%d rows, %d failed", b.TotalProcessed, b.TotalFailed)
+	}
+}
+
+// TestAnswerBeforeTheBody: a client that is answered while it still sends can
+// read the answer.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit = 64 << 10 }})
+	const most = 8 << 20 // more than the kernel's buffers hold
+	for _, c := range []struct {
+		name, head string
+		want       int
+	}{
+		{"too large", head("/api/v1/predict", most), 413},
+		{"no route", head("/nowhere", most), 404},
+		{"not JSON", strings.Replace(head("/api/v1/predict", most), "application/json", "text/csv", 1), 415},
+		{"chunked", "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n", most), 413},
+		{"large headers", "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", 20<<10) + "\r\nContent-Length: 8388608\r\n\r\n", 431},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn := dial(t, h)
+			var sending sync.WaitGroup
+			sending.Go(func() {
+				_, err := io.WriteString(conn, c.head)
+				for left := most; left > 0 && err == nil; left -= 64 << 10 {
+					_, err = conn.Write(bytes.Repeat([]byte(" "), 64<<10))
+				}
+			})
+			resp, _ := answerOn(t, conn)
+			if resp.StatusCode != c.want {
+				t.Errorf("status %d, want %d", resp.StatusCode, c.want)
+			}
+			_ = conn.Close()
+			sending.Wait()
+		})
+	}
+}
+
+// refusing is a listener that fails at first, as one of a process without
+// descriptors does.
+type refusing struct {
+	net.Listener
+	errs []error
+}
+
+func (l *refusing) Accept() (net.Conn, error) {
+	if len(l.errs) > 0 {
+		err := l.errs[0]
+		l.errs = l.errs[1:]
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: err}
+	}
+	return l.Listener.Accept()
+}
+
+// TestAcceptGoesOn: what passes does not end the server; what does not, does.
+func TestAcceptGoesOn(t *testing.T) {
+	serve := func(errs ...error) (*rest.Server, net.Addr, chan error) {
+		t.Helper()
+		calls := host.NewCalls(1)
+		registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, calls)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := rest.New(rest.Config{Timeout: time.Minute, BodyLimit: 1 << 20, MaxRows: 1, Now: time.Now, Log: discard}, registry, prometheus.NewRegistry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- s.Serve(&refusing{Listener: ln, errs: errs}, nil) }()
+		return s, ln.Addr(), ended
+	}
+	s, addr, ended := serve(syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED)
+	resp, err := http.Get("http://" + addr.String() + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if _, _, ended = serve(syscall.EBADF); <-ended == nil {
+		t.Error("a listener that is broken for good is no error")
+	}
+}
+
+// TestConnectionsAreBounded: beyond the bound idle connections make room for new
+// ones, and a client that is being answered is left alone.
+func TestConnectionsAreBounded(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = 8 }})
+	busy := dial(t, h)
+	write(t, busy, head("/api/v1/predict", 29)+`{"model_id":"slow","data":[5]}`[:29])
+	_ = busy.Close()
+	busy = dial(t, h)
+	body := `{"model_id":"slow","data":[5]}`
+	write(t, busy, head("/api/v1/predict", len(body))+body)
+	<-g.begun
+	for range 50 {
+		dial(t, h)
+	}
+	testkit.Eventually(t, "there is room", func() bool {
+		resp, err := http.Get(h.URL + "/health")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK && h.Server.OpenConnections() <= 8
+	})
+	g.passes <- struct{}{}
+	if resp, _ := answerOn(t, busy); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// TestNothingForThoseWhoLeft: a batch whose client has gone is not begun, and one
+// that is under way ends with the piece that is being scored.
+func TestNothingForThoseWhoLeft(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{})
+	send := func() net.Conn {
+		c := dial(t, h)
+		body := `{"model_id":"slow","batch_size":1,"data":[[1],[2],[3]]}`
+		write(t, c, head("/api/v1/predict/batch", len(body))+body)
+		return c
+	}
+	first := send()
+	if rows := <-g.begun; rows != 1 {
+		t.Fatalf("%d rows at once", rows)
+	}
+	waiting := []net.Conn{send(), send(), send()}
+	stays := send()
+	testkit.Eventually(t, "all wait", func() bool { return h.Calls.Rows() == 15 })
+	_ = first.Close()
+	for _, c := range waiting {
+		_ = c.Close()
+	}
+	for i := range 4 { // the piece that was under way, and the three of who stays
+		g.passes <- struct{}{}
+		if i < 3 {
+			<-g.begun
+		}
+	}
+	if resp, _ := answerOn(t, stays); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	testkit.Eventually(t, "no rows are left", func() bool { return h.Calls.Rows() == 0 })
+	if rows := g.rows.Load(); rows != 4 {
+		t.Errorf("%d rows were scored, of which 3 had a reader", rows)
+	}
+	got := samples(t, h)
+	if n := got[`model_errors_total{error_type="ClientGone",model_id="",version=""}`]; n != "4" {
+		t.Errorf("%q requests are counted as left", n)
+	}
+}
+
+// TestWaitingRowsAreBounded: batches beyond the bound are refused at once.
+func TestWaitingRowsAreBounded(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{})
+	h.Calls.LimitRows(4)
+	batch := []byte(`{"model_id":"slow","data":[[1],[2],[3]]}`)
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	send := func() {
+		sending.Go(func() {
+			var b api.BatchResponse
+			if err := tryPost(h.URL+"/api/v1/predict/batch", json.RawMessage(batch), &b); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	send()
+	<-g.begun
+	resp, text := do(t, h, sent{path: "/api/v1/predict/batch", body: string(batch)})
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || !strings.Contains(string(text), "server.limits.waiting_rows") {
+		t.Errorf("%d: %s", resp.StatusCode, text)
+	}
+	g.passes <- struct{}{}
+	sending.Wait()
+	send() // there is room again
+	<-g.begun
+	g.passes <- struct{}{}
+}
+
+// TestLargeSocketMessages: a WebSocket's messages are bounded as bodies are.
+func TestLargeSocketMessages(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit, c.Inflight = 1<<20, 3<<20 }})
+	hog := dial(t, h)
+	write(t, hog, head("/api/v1/predict/batch", 1<<20)+strings.Repeat(" ", 1<<20-1))
+	other := dial(t, h)
+	write(t, other, head("/api/v1/predict/batch", 1<<20)+strings.Repeat(" ", 1<<20-1))
+	testkit.Eventually(t, "the bytes are counted", func() bool { return held(t, h) > 1.8e6 })
+	c := dialSocket(t, h)
+	if err := c.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	var p api.Problem
+	if err := c.ReadJSON(&p); err != nil || p.ErrorType != api.Overloaded && p.ErrorType != api.ValidationError {
+		t.Errorf("%v: %+v", err, p)
+	}
+	if err := c.WriteMessage(websocket.TextMessage, []byte(`{"model_id":"pima","data":`+goodRow+`}`)); err != nil {
+		t.Fatal(err)
+	}
+	var one api.Prediction
+	if err := c.ReadJSON(&one); err != nil || one.ModelID != "pima" {
+		t.Errorf("%v: %+v", err, one)
+	}
+	if err := c.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 1<<20+1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
+		t.Errorf("a message that is too large ended with %v", err)
+	}
+}
+
+// TestExplanationsAtOnce: explanations wait for their calls with children of the
+// request's context, which ends at the same time as they do.
+func TestExplanationsAtOnce(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
+	body := map[string]any{"model_id": "mammo", "return_explanation": true, "data": []float64{0.23, 5.07, -0.27, 0.83, -0.37, 0.48}}
+	var clients sync.WaitGroup
+	for range 16 {
+		clients.Go(func() {
+			for range 200 {
+				var p api.Prediction
+				if err := tryPost(h.URL+"/api/v1/predict", body, &p); err != nil || p.Explanation == nil {
+					t.Errorf("%v: %+v", err, p)
+					return
+				}
+			}
+		})
+	}
+	clients.Wait()
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/memory"
+	host "github.com/pynomaly/pynomaly-runtime/runtime"
+)
+
+// fitLimits makes the host's limits those of its surroundings, says which they are, and
+// exports them. It returns how much memory the process may use; 0: no limit.
+func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, log *slog.Logger) (int64, error) {
+	limit, source := memory.Limit("/")
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return 0, fmt.Errorf("asking how many files may be open: %w", err)
+	}
+	cfg.Fit(limit, files.Cur)
+	ofGo := memory.KeepGoBelow(limit)
+	l := cfg.Server.Limits
+	calls.LimitRows(l.Waiting)
+	log.Info("limits", "memory_bytes", limit, "memory_source", source, "go_memory_bytes", ofGo, "files", files.Cur,
+		"connections", l.Connections, "inflight_bytes", l.Inflight, "waiting_rows", l.Waiting, "cache_bytes", cfg.Models.CacheBytes)
+	for _, g := range []struct {
+		name, help string
+		value      func() float64
+	}{
+		{"host_memory_limit_bytes", "Memory that the control groups let the host use; 0: no limit.", constant(limit)},
+		{"host_go_memory_limit_bytes", "Memory below which Go's collector keeps Go's part.", constant(ofGo)},
+		{"host_inflight_limit_bytes", "Bytes of requests and answers that may be held at once.", constant(l.Inflight)},
+		{"host_connections_limit", "Connections that may be open at once.", constant(int64(l.Connections))},
+		{"host_waiting_rows_limit", "Rows of all requests that may wait or be scored at once.", constant(int64(l.Waiting))},
+		{"host_waiting_rows", "Rows of all requests that wait or are being scored.", func() float64 { return float64(calls.Rows()) }},
+		{"host_models_cache_limit_bytes", "Memory of loaded models (estimated) beyond which one is unloaded.", constant(cfg.Models.CacheBytes)},
+	} {
+		if err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
+			return 0, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return limit, nil
+}
+
+func constant(n int64) func() float64 { return func() float64 { return float64(n) } }
