@@ -189,11 +189,16 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	return fmt.Errorf("%w: %w", ErrLate, ctx.Err())
 }
 
-// down makes an UnavailableError of a backend's word that a plugin is down.
+// down puts what a backend says of a detector that is down, or has failed, into the
+// runtime's errors: an UnavailableError, or an ErrScoring.
 func (m *Model) down(err error) error {
 	var d *backends.DownError
 	if errors.As(err, &d) {
 		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, RetryAfter: d.RetryAfter, suspect: d.Suspect}
+	}
+	var fault *backends.FaultError
+	if errors.As(err, &fault) {
+		return asScoring(err)
 	}
 	return err
 }
@@ -290,6 +295,7 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 		return m.orient(out, bad)
 	}
+	var f faults
 	for from := 0; from < in.Rows(); from += chunk {
 		if from > 0 {
 			if err := hasLeft(ctx); err != nil {
@@ -301,7 +307,7 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		if from > 0 || to < in.Rows() {
 			part = in.Slice(from, to)
 		}
-		bad, err := m.scoreChunk(ctx, part, out[from:to])
+		bad, err := m.scoreChunk(ctx, part, out[from:to], &f)
 		if err != nil {
 			return err
 		}
@@ -309,6 +315,9 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 			e.Row += from
 			failed = append(failed, e)
 		}
+	}
+	if err := f.all(in.Rows()); err != nil {
+		return err
 	}
 	return m.orient(out, failed)
 }
@@ -328,22 +337,29 @@ func (m *Model) orient(out []float64, failed []sdk.RowError) error {
 
 // scoreChunk makes one call. Where a stateless detector fails as a whole, the
 // chunk is halved until the rows at fault are found.
-func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
+func (m *Model) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f *faults) ([]sdk.RowError, error) {
+	if f.inRow >= mostFaults {
+		return f.add(in.Rows(), f.last), nil
+	}
 	err := m.slots.run(ctx, func(ctx context.Context) error { return m.scorer.Score(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
+		f.inRow = 0
 		return nil, nil
 	case errors.As(err, &rowErrors):
+		f.inRow = 0
 		return rowErrors.Rows, nil
 	case isHostError(err):
 		return nil, err
+	case in.Rows() == 1 && isFault(err):
+		return f.add(1, err), nil
 	case in.Rows() == 1:
 		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil
 	case m.Manifest.Stateful || m.Manifest.BatchDependent:
-		return nil, fmt.Errorf("%w: %w", ErrScoring, err)
+		return nil, asScoring(err)
 	}
-	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return m.scoreChunk(ctx, in, out) })
+	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return m.scoreChunk(ctx, in, out, f) })
 }
 
 // isHostError reports whether the host, not the detector, said no.

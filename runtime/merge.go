@@ -269,6 +269,9 @@ func (r *run) call(now time.Time) bool {
 		case isSuspect(err):
 			r.separate(aloneAfterEnd)
 			return true
+		case isFault(err):
+			r.separate(0)
+			return true
 		}
 	}
 	for i, t := range r.tickets {
@@ -309,14 +312,16 @@ func (r *run) late() {
 	g.queue = g.queue[:0]
 }
 
-// separate scores each row of a call that ran out of time, or ended the detector's
-// process, alone: one row must not cost the others their answer. For a while nothing
-// is merged.
+// separate scores each row of a call that failed, ran out of time, or ended the
+// detector's process, alone: one row must not cost the others their answer. For the
+// length of a pause nothing is merged.
 func (r *run) separate(pause time.Duration) {
 	g := r.g
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.aloneUntil = time.Now().Add(pause)
+	if until := time.Now().Add(pause); until.After(g.aloneUntil) {
+		g.aloneUntil = until
+	}
 	for i, t := range r.tickets {
 		if t.abandoned {
 			continue
@@ -352,7 +357,7 @@ func (m *Model) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) 
 		return nil, nil
 	case errors.As(err, &rowErrors):
 		return rowErrors.Rows, nil
-	case ctx.Err() != nil, isHostError(err):
+	case ctx.Err() != nil, isHostError(err), isFault(err):
 		return nil, err
 	case in.Rows() == 1:
 		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil

@@ -61,7 +61,7 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 	case isHostError(err):
 		return nil, err
 	}
-	return nil, fmt.Errorf("%w: %w", ErrScoring, err)
+	return nil, asScoring(err)
 }
 
 // unhurried makes one call that has limits.timeout to itself: a detector that is
@@ -167,7 +167,7 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	case errors.Is(err, errors.ErrUnsupported):
 		return ErrNotLearning
 	}
-	return fmt.Errorf("%w: %w", ErrScoring, err)
+	return asScoring(err)
 }
 
 // Resets is how many times a stateful model has lost what it learned since its

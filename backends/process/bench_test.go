@@ -26,3 +26,18 @@ func BenchmarkScore(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkOpen starts the faulty plugin and ends it.
+func BenchmarkOpen(b *testing.B) {
+	a := artifact(b, "", xy)
+	backend := testkit.Processes(b, a.Dir, nil)
+	for b.Loop() {
+		s, err := backend.Open(b.Context(), a)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

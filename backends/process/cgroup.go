@@ -15,6 +15,7 @@ import (
 // that the host may write to; nil: there is none, and limits are set otherwise.
 type cgroups struct {
 	dir  string
+	home string // cgroup.procs of the host's own group; empty: unknown
 	host string // names this host, and no other one ever
 	made atomic.Int64
 }
@@ -22,23 +23,37 @@ type cgroups struct {
 // openCgroups takes the configured directory, which must do, or else the host's own
 // group, if it is one that may have groups below it.
 func openCgroups(configured string) (*cgroups, error) {
+	own := ownCgroup()
+	c := &cgroups{dir: own}
+	if own != "" {
+		c.home = filepath.Join(own, "cgroup.procs")
+	}
 	if configured != "" {
+		c.dir = configured
 		if err := usable(configured); err != nil {
 			return nil, fmt.Errorf("backends.process.cgroup: %w", err)
 		}
-		return &cgroups{dir: configured}, nil
+		return c, nil
 	}
+	if own == "" || usable(own) != nil {
+		c = nil // plain limits
+	}
+	return c, nil
+}
+
+// ownCgroup is the directory of the group (version 2) that this process is in; empty:
+// there is none.
+func ownCgroup() string {
 	text, err := os.ReadFile("/proc/self/cgroup")
 	if err != nil {
-		return nil, nil // no groups here
+		return ""
 	}
 	for line := range strings.Lines(string(text)) {
-		own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if dir := filepath.Join("/sys/fs/cgroup", own); ok && usable(dir) == nil {
-			return &cgroups{dir: dir}, nil
+		if own, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
+			return filepath.Join("/sys/fs/cgroup", own)
 		}
 	}
-	return nil, nil
+	return ""
 }
 
 // usable says why groups below a directory cannot be made, or would limit nothing.
@@ -65,17 +80,17 @@ func (c *cgroups) prefix() string {
 }
 
 // group is a process's.
-type group struct{ dir string }
+type group struct{ dir, home string }
 
 // make makes a group with limits, and puts a process into it.
-func (c *cgroups) make(pid int, memory int64) (*group, error) {
-	g := &group{dir: c.prefix() + strconv.FormatInt(c.made.Add(1), 10)}
+func (c *cgroups) make(pid int, memory int64, processes uint64) (*group, error) {
+	g := &group{dir: c.prefix() + strconv.FormatInt(c.made.Add(1), 10), home: c.home}
 	if err := os.Mkdir(g.dir, 0o755); err != nil { //nolint:gosec // as the kernel makes them
 		return nil, fmt.Errorf("making a cgroup: %w", err)
 	}
 	_ = g.write("memory.swap.max", "0") // there may be no swap
 	for _, setting := range [][2]string{
-		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.Itoa(maxProcesses)}, {"cgroup.procs", strconv.Itoa(pid)},
+		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.FormatUint(processes, 10)}, {"cgroup.procs", strconv.Itoa(pid)},
 	} {
 		if err := g.write(setting[0], setting[1]); err != nil {
 			return nil, errors.Join(fmt.Errorf("limiting a cgroup: %w", err), os.Remove(g.dir))
@@ -86,6 +101,17 @@ func (c *cgroups) make(pid int, memory int64) (*group, error) {
 
 func (g *group) write(name, value string) error {
 	return os.WriteFile(filepath.Join(g.dir, name), []byte(value), 0o644) //nolint:gosec // as the kernel makes them
+}
+
+// release puts a process back to where the host is. Where that is not allowed the
+// process stays, and counts with the others of the group.
+func (g *group) release(pid int) {
+	f, err := os.OpenFile(g.home, os.O_WRONLY, 0)
+	if err != nil {
+		return
+	}
+	_, _ = f.WriteString(strconv.Itoa(pid))
+	_ = f.Close()
 }
 
 // end ends what is left in a group, wherever it went, and removes it.

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,18 +20,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// processes are those whose environment says that they are plugins of this host.
+// processes are those whose environment says that they are plugins of this host, or
+// what these have started.
 func processes(t testing.TB) []int {
 	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/environ")
-	if err != nil {
-		t.Fatal(err)
-	}
-	mark := "PYNOMALY_PLUGIN_PARENT=" + strconv.Itoa(os.Getpid())
+	return pluginsOf(t, os.Getpid())
+}
+
+func pluginsOf(t testing.TB, host int) []int {
+	t.Helper()
+	mark := fmt.Sprintf("%s=%d\x00", process.HostEnv, host)
 	var out []int
-	for _, file := range all {
+	for _, file := range found(t, "/proc/[0-9]*/environ") {
 		data, err := os.ReadFile(file)
-		if err != nil || !strings.Contains(string(data), mark+"\x00") {
+		if err != nil || !strings.Contains(string(data), mark) {
 			continue
 		}
 		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
@@ -70,11 +71,15 @@ func TestFaultsAtStart(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: 3s}\nconfig: {a: 1}\n")
-			b := testkit.Processes(t, a.Dir, nil)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-			defer cancel()
-			_, err := b.Open(ctx, a)
+			patience := "2m" // of those that end by themselves
+			switch fault {
+			case "silent":
+				patience = "1s"
+			case "hangs":
+				patience = "10s" // it starts first
+			}
+			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: "+patience+"}\nconfig: {a: 1}\n")
+			_, err := testkit.Processes(t, a.Dir, nil).Open(t.Context(), a)
 			if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), want) {
 				t.Errorf("%v, want %q", err, want)
 			}
@@ -116,7 +121,7 @@ func TestStandardError(t *testing.T) {
 	testkit.Eventually(t, "the log has all lines", func() bool {
 		return strings.Contains(log.String(), `{\"@level\":1}`) && strings.Contains(log.String(), `level=WARN msg="plugin printed" model_id=m version=1.0.0 text="well-formed {\"key\":\"value\"}"`)
 	})
-	a = artifact(t, `"fault":"gigabyte"`, xy+"limits: {load_timeout: 2m}\n")
+	a = artifact(t, `"fault":"gigabyte"`, xy+"limits: {load_timeout: 5m}\n")
 	log, logs = logger()
 	s = open(t, backend(t, a, logs), a)
 	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
@@ -243,17 +248,18 @@ func TestLongEnvironment(t *testing.T) {
 func TestDown(t *testing.T) {
 	a := artifact(t, "", xy)
 	s := open(t, backend(t, a, nil), a)
+	health, ok := s.(sdk.HealthChecker)
+	if !ok {
+		t.Fatal("it does not say whether it is well")
+	}
 	var down *backends.DownError
-	testkit.Eventually(t, "it is down", func() bool {
+	testkit.Eventually(t, "it is down, and says so", func() bool {
 		kill(t, syscall.SIGKILL)
 		_, err := score(t, s, 1, 2)
-		return errors.As(err, &down) && strings.Contains(err.Error(), "its process is down")
+		return errors.As(err, &down) && strings.Contains(err.Error(), "its process is down") && errors.As(health.Health(t.Context()), new(*backends.DownError))
 	})
 	if down.RetryAfter < time.Second || !strings.Contains(down.Reason, "signal: killed") {
 		t.Errorf("%+v", down)
-	}
-	if health, ok := s.(sdk.HealthChecker); !ok || (health.Health(t.Context()) == nil && len(processes(t)) == 0) {
-		t.Error("it says that it is well")
 	}
 	testkit.Eventually(t, "it serves again", func() bool { _, err := score(t, s, 1, 2); return err == nil })
 }
@@ -267,15 +273,13 @@ func TestStopped(t *testing.T) {
 	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
 		t.Errorf("%v, %v", got, err)
 	}
-	if !strings.Contains(log.String(), "SIGSTOP") {
-		t.Errorf("the log does not say why: %s", log)
-	}
+	testkit.Eventually(t, "the log says why", func() bool { return strings.Contains(log.String(), "SIGSTOP") })
 }
 
 // TestLate: a call is answered at its deadline; a plugin that comes back goes on, one
 // that does not is ended.
 func TestLate(t *testing.T) {
-	a := artifact(t, `"concurrency":1`, xy+"limits: {timeout: 1s}\n")
+	a := artifact(t, `"concurrency":1`, xy+"limits: {timeout: 5s}\n")
 	log, logs := logger()
 	s := open(t, backend(t, a, logs), a)
 	before := processes(t)
@@ -296,7 +300,7 @@ func TestLate(t *testing.T) {
 	if err := call(-1002); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	testkit.Eventually(t, "the process is ended", func() bool { return strings.Contains(log.String(), "a call had not returned 1s after its deadline") })
+	testkit.Eventually(t, "the process is ended", func() bool { return strings.Contains(log.String(), "a call had not returned 5s after its deadline") })
 	testkit.Eventually(t, "another serves", func() bool { _, err := score(t, s, 1, 2); return err == nil })
 }
 
@@ -315,31 +319,6 @@ func TestMemory(t *testing.T) {
 	if user, ok := s.(sdk.MemoryUser); !ok || user.MemoryBytes() < 0 {
 		t.Error("it does not say what it holds")
 	}
-}
-
-// TestForkBomb: the number of processes of the plugins' user is bounded, and a plugin
-// that has too many is ended with all of them. A host that runs plugins as itself
-// cannot bound them in time.
-func TestForkBomb(t *testing.T) {
-	a := artifact(t, `"concurrency":1`, xy+"limits: {memory: 1GiB}\n")
-	log, logs := logger()
-	s := open(t, backend(t, a, logs), a)
-	if os.Geteuid() != 0 {
-		t.Log("not enforced: this host is not root, and plugins run as its user")
-		return
-	}
-	var down *backends.DownError
-	if _, err := score(t, s, -1004, 0); !errors.As(err, &down) {
-		t.Errorf("%v", err)
-	}
-	// It may also be the first to find no room for a thread of its own.
-	testkit.Eventually(t, "the plugin is ended for that", func() bool {
-		return strings.Contains(log.String(), "at most 256 may run") || strings.Contains(log.String(), "exit status 2")
-	})
-	testkit.Eventually(t, "its children are gone, and it serves again", func() bool {
-		got, err := score(t, s, 1, 2)
-		return err == nil && got[0] == 3 && len(processes(t)) == 1
-	})
 }
 
 // TestAnswers: an answer that is not one score a row is refused by name.

@@ -39,7 +39,7 @@ type instance struct {
 	concurrency int
 	explains    bool
 	learns      bool
-	memory      atomic.Int64 // bytes, at the last look
+	faults      atomic.Int64 // calls of Score that failed, since one did not
 
 	watching sync.WaitGroup
 	stop     context.CancelFunc // of watching
@@ -52,15 +52,11 @@ type instance struct {
 	meant  bool // its end is no failure; the pool's
 }
 
-// When a process is looked at, and for how long it may be unwell.
+// When a process is asked whether it is well, and how long it may take.
 const (
-	lookEvery    = 100 * time.Millisecond
-	familyEvery  = 10  // looks
-	maxFamily    = 256 // processes of one plugin's process, itself among them
-	stoppedLooks = 3
-	healthEvery  = 2 * time.Second
-	healthWait   = 5 * time.Second
-	endWait      = 2 * time.Second // for an orderly end
+	healthEvery = 2 * time.Second
+	healthWait  = 5 * time.Second
+	endWait     = 2 * time.Second // for an orderly end
 )
 
 // connect starts a process of the program, and asks it what it is.
@@ -82,9 +78,8 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 				}
 			}
 			i.proc = &proc{
-				name: p.model.ID, exe: p.backend.cfg.Exe, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)),
-				binary: p.binary, keeper: p.backend.keeper, log: log, sockets: sockets, done: make(chan struct{}),
-				cgroups: p.backend.cgroups, memory: p.model.Limits.Memory,
+				name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
+				keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
 			}
 			starting.Store(i.proc) // from here on the end of ctx ends the process
 			if err := ctx.Err(); err != nil {
@@ -138,10 +133,9 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	}
 	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
 	i.api = pluginv1.NewScorerClient(i.conn)
-	i.memory.Store(resident(i.proc.pid))
+	i.proc.memory.Store(resident(i.proc.pid))
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
-	i.watching.Go(func() { i.watch(watch) })
 	if err := i.describe(ctx); err != nil {
 		return nil, err
 	}
@@ -159,7 +153,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 func (i *instance) abandon(err error) error {
 	select {
 	case <-i.proc.done:
-	case <-time.After(drainTime):
+	case <-time.After(settleTime):
 	}
 	i.proc.kill(err)
 	i.end()
@@ -238,44 +232,6 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 		return fmt.Errorf("configuring the plugin: %s", message(err))
 	}
 	return nil
-}
-
-// watch looks at what the process takes, until it ends.
-func (i *instance) watch(ctx context.Context) {
-	t := time.NewTicker(lookEvery)
-	defer t.Stop()
-	stopped := 0
-	for n := 0; ; n++ {
-		select {
-		case <-t.C:
-		case <-i.proc.done:
-			return
-		case <-ctx.Done():
-			return
-		}
-		most := i.program.model.Limits.Memory
-		memory := resident(i.proc.pid)
-		if n%familyEvery == 0 {
-			all := family(i.proc.pid)
-			for _, pid := range all[1:] {
-				memory += resident(pid)
-			}
-			if len(all) > maxFamily {
-				i.proc.kill(fmt.Errorf("it was ended: it had started %d processes; at most %d may run", len(all)-1, maxFamily))
-			}
-		}
-		i.memory.Store(memory)
-		if memory > most {
-			i.proc.kill(fmt.Errorf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
-		}
-		stopped++
-		if statOf(fmt.Sprint(i.proc.pid)).state != 'T' {
-			stopped = 0
-		}
-		if stopped >= stoppedLooks {
-			i.proc.kill(errors.New("it was ended: it was stopped, by SIGSTOP or the like"))
-		}
-	}
 }
 
 // serves begins to ask the process whether it is well: while it is configured, which

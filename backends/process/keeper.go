@@ -3,47 +3,47 @@ package process
 import (
 	"errors"
 	"fmt"
-	"io"
+	"net"
+	"os"
 	"os/exec"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// keeper is a process beside the host that ends the plugins' process groups when
-// the host can no longer do so. The kernel's signal at a parent's death reaches
-// the plugin itself only, not what that has started.
+// keeper is the host's side of a process that starts the supervisors. It is above
+// them, so that nothing is left where one of them is killed, and it outlives the host,
+// to clear up after it.
 type keeper struct {
 	exe, dir string
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	ended  chan struct{} // is closed when cmd has been waited for
-	groups map[int]bool
+	mu    sync.Mutex
+	cmd   *exec.Cmd // nil: none runs
+	conn  *net.UnixConn
+	ended chan struct{} // is closed when cmd has been waited for
+	users int           // supervisors that are wanted
 }
 
-func newKeeper(exe, dir string) *keeper { return &keeper{exe: exe, dir: dir, groups: map[int]bool{}} }
+func newKeeper(exe, dir string) *keeper { return &keeper{exe: exe, dir: dir} }
 
-// start starts the process. k is locked.
-func (k *keeper) start() error {
-	cmd := exec.Command(k.exe, KeeperRole, k.dir) //nolint:gosec,noctx // the host's binary, in a role that is a constant; it must outlive every context
-	cmd.Env = []string{"GOTRACEBACK=none"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's signals are for the host
-	in, err := cmd.StdinPipe()
+// run starts the process. k is locked.
+func (k *keeper) run() error {
+	mine, theirs, err := socketPair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return fmt.Errorf("starting the keeper: %w", err)
 	}
+	cmd := exec.Command(k.exe, KeeperRole, k.dir) //nolint:gosec,noctx // the host's binary, in a role that is a constant; it must outlive every context
+	cmd.Env = []string{"GOTRACEBACK=none"}
+	cmd.Stdin = theirs
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's signals are for the host
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the keeper: %w", err)
+		return fmt.Errorf("starting the keeper: %w", errors.Join(err, mine.Close(), theirs.Close()))
 	}
-	k.cmd, k.in, k.ended = cmd, in, make(chan struct{})
+	_ = theirs.Close() // it is the child's now
+	k.cmd, k.conn, k.ended = cmd, mine, make(chan struct{})
 	go k.watch(cmd, k.ended)
-	for pid := range k.groups {
-		if _, err := fmt.Fprintf(in, "+%d\n", pid); err != nil {
-			return fmt.Errorf("telling the keeper: %w", err)
-		}
-	}
 	return nil
 }
 
@@ -58,49 +58,60 @@ func (k *keeper) watch(cmd *exec.Cmd, ended chan struct{}) {
 	if k.cmd != cmd {
 		return
 	}
-	_ = k.in.Close()
+	k.drop()
+	if k.users > 0 && time.Since(began) > firstBackoff { // one that ends at once is tried with the next supervisor
+		_ = k.run()
+	}
+}
+
+// drop gives a keeper up that is gone, or as good as. k is locked.
+func (k *keeper) drop() {
+	_ = k.conn.Close()
 	k.cmd = nil
-	if len(k.groups) > 0 && time.Since(began) > firstBackoff { // one that ends at once is tried with the next group
-		_ = k.start()
-	}
 }
 
-// tell sends a line. k is locked.
-func (k *keeper) tell(line string) error {
-	if _, err := io.WriteString(k.in, line); err != nil { // it was killed just now
-		k.cmd = nil
-		_ = k.in.Close()
-		return k.start()
+// start has a supervisor started, with its end of the connection to the host, the
+// plugin's standard output and error and, where there is one, the program. Each start
+// that succeeds is followed by a call of forget.
+func (k *keeper) start(name string, files ...*os.File) error {
+	fds := make([]int, len(files))
+	for i, f := range files {
+		fds[i] = int(f.Fd())
 	}
-	return nil
-}
-
-// add makes the keeper know a process group.
-func (k *keeper) add(pid int) error {
+	packet := []byte(keeperStart + name[:min(len(name), maxName)])
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.groups[pid] = true
-	if k.cmd == nil {
-		return k.start()
+	for try := 0; ; try++ {
+		if k.cmd == nil {
+			if err := k.run(); err != nil {
+				return err
+			}
+		}
+		_ = k.conn.SetWriteDeadline(time.Now().Add(tellTime))
+		_, _, err := k.conn.WriteMsgUnix(packet, unix.UnixRights(fds...), nil)
+		if err == nil {
+			k.users++
+			return nil
+		}
+		_ = k.cmd.Process.Kill() // it was killed just now, or is stopped
+		k.drop()
+		if try > 0 {
+			return fmt.Errorf("asking the keeper for a supervisor: %w", err)
+		}
 	}
-	return k.tell(fmt.Sprintf("+%d\n", pid))
 }
 
-// remove forgets a process group, before its number can be another's.
-func (k *keeper) remove(pid int) error {
+// forget says that a supervisor is not wanted any more.
+func (k *keeper) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.groups, pid)
-	if k.cmd == nil {
-		return nil
-	}
-	return k.tell(fmt.Sprintf("-%d\n", pid))
+	k.users--
 }
 
-// close ends the keeper; there are no groups any more.
+// close ends the keeper; there are no supervisors any more.
 func (k *keeper) close() error {
 	k.mu.Lock()
-	cmd := k.cmd
+	cmd, conn := k.cmd, k.conn
 	k.cmd = nil
 	k.mu.Unlock()
 	if cmd == nil {
@@ -108,10 +119,10 @@ func (k *keeper) close() error {
 	}
 	patience := time.AfterFunc(endWait, func() { _ = cmd.Process.Kill() }) // it may have been stopped
 	defer patience.Stop()
-	_, err := io.WriteString(k.in, keeperDone+"\n")
-	err = errors.Join(err, k.in.Close())
+	_ = conn.SetWriteDeadline(time.Now().Add(endWait))
+	_, err := conn.Write([]byte(keeperDone))
 	<-k.ended
-	if err != nil {
+	if err = errors.Join(err, conn.Close()); err != nil {
 		return fmt.Errorf("ending the keeper: %w", err)
 	}
 	return nil

@@ -31,8 +31,8 @@ func kilobytes(status []byte, key string) int64 {
 
 // stat is what /proc says of a process.
 type stat struct {
-	state        byte // R, S, D, T and so on; 0: it is gone
-	parent, pgrp int
+	state  byte // R, S, D, T and so on; 0: it is gone
+	parent int
 }
 
 func statOf(pid string) stat {
@@ -51,51 +51,12 @@ func parseStat(data []byte) stat {
 		return stat{}
 	}
 	fields := bytes.Fields(data[at+1:])
-	if len(fields) < 3 || len(fields[0]) != 1 {
+	if len(fields) < 2 || len(fields[0]) != 1 {
 		return stat{}
 	}
-	parent, err1 := strconv.Atoi(string(fields[1]))
-	pgrp, err2 := strconv.Atoi(string(fields[2]))
-	if err1 != nil || err2 != nil {
-		return stat{}
-	}
-	return stat{state: fields[0][0], parent: parent, pgrp: pgrp}
-}
-
-// family is a process with what it has started, as far as that has stayed in its
-// group or is its child's child. It looks at every process there is.
-func family(pid int) []int {
-	out := []int{pid}
-	dir, err := os.Open("/proc")
+	parent, err := strconv.Atoi(string(fields[1]))
 	if err != nil {
-		return out
+		return stat{}
 	}
-	defer dir.Close()
-	names, _ := dir.Readdirnames(-1)
-	in := map[int]bool{pid: true}
-	type process struct{ pid, parent int }
-	var others []process
-	for _, name := range names {
-		id, err := strconv.Atoi(name)
-		if err != nil || id == pid {
-			continue
-		}
-		s := statOf(name)
-		if s.pgrp == pid {
-			in[id] = true
-			out = append(out, id)
-		} else {
-			others = append(others, process{id, s.parent})
-		}
-	}
-	for grown := true; grown; {
-		grown = false
-		for _, p := range others {
-			if in[p.parent] && !in[p.pid] {
-				in[p.pid], grown = true, true
-				out = append(out, p.pid)
-			}
-		}
-	}
-	return out
+	return stat{state: fields[0][0], parent: parent}
 }

@@ -1,10 +1,10 @@
 package process
 
 import (
+	"bytes"
 	"log/slog"
 	"math"
 	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -39,29 +39,50 @@ func FuzzStat(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		parseStat([]byte(text))
 		got := parseStat([]byte("12 (" + strings.ReplaceAll(text, ")", "") + ") T 5 6 7"))
-		if got.state != 'T' || got.parent != 5 || got.pgrp != 6 {
+		if got.state != 'T' || got.parent != 5 {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
-// FuzzKeeper: whatever a keeper is told, it ends nothing that it was not told of, and
-// removes nothing but a private directory.
-func FuzzKeeper(f *testing.F) {
-	f.Add("+0\n")
-	f.Add("-1\n+1\n")
-	f.Add("done\n")
-	f.Add("+x\n")
-	f.Fuzz(func(t *testing.T, text string) {
-		for _, line := range strings.Split(text, "\n") {
-			if pid, err := strconv.Atoi(strings.TrimLeft(line, "+-")); err == nil && pid > 1 {
-				return // it would be a real process
-			}
+// FuzzRequest: a keeper takes no packet for a request that is none.
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte("start knn"), 3)
+	f.Add([]byte("start "), 4)
+	f.Add([]byte("start x"), 2)
+	f.Add([]byte("done"), 0)
+	f.Add([]byte("done"), 3)
+	f.Add([]byte("start a\x00b"), 3)
+	f.Fuzz(func(t *testing.T, packet []byte, descriptors int) {
+		name, done, err := parseRequest(packet, descriptors)
+		switch {
+		case err != nil && (name != "" || done), done && (name != "" || string(packet) != "done"):
+			t.Errorf("%q with %d: %q, %v, %v", packet, descriptors, name, done, err)
+		case err == nil && !done && (descriptors < 3 || "start "+name != string(packet) || strings.ContainsRune(name, 0)):
+			t.Errorf("%q with %d: %q", packet, descriptors, name)
 		}
-		dir := t.TempDir()
-		_ = keep(strings.NewReader(text), dir)
-		if _, err := os.Stat(dir); err != nil {
-			t.Error(err)
+	})
+}
+
+// FuzzReports: whatever a supervisor says, it is read to its end or refused, and what
+// was sent is what is read.
+func FuzzReports(f *testing.F) {
+	f.Add([]byte(`{"self":7}`+"\n"+`{"cause":"exit status 3"}`+"\n"), "x", 7)
+	f.Add([]byte("\n{"), "\n", -1)
+	f.Add([]byte(strings.Repeat("x", maxReport+1)), "", 0)
+	f.Fuzz(func(t *testing.T, text []byte, cause string, pid int) {
+		_ = reports(bytes.NewReader(text), func(report) bool { return true })
+		if len(cause) > maxReport/8 || !utf8.ValidString(cause) {
+			return
+		}
+		sent := report{PID: pid, Cause: cause}
+		var line bytes.Buffer
+		if err := sent.send(&line); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		if err := reports(&line, func(got report) bool { n++; return got == sent }); err != nil || n != 1 {
+			t.Errorf("%+v: %d reports, %v", sent, n, err)
 		}
 	})
 }

@@ -255,7 +255,7 @@ func (p *pool) memory() int64 {
 	defer p.mu.Unlock()
 	sum := int64(0)
 	for _, inst := range p.up {
-		sum += inst.memory.Load()
+		sum += inst.proc.memory.Load()
 	}
 	return sum
 }

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -20,26 +20,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// proc is one process of a plugin. It is go-plugin's runner, so that starting,
-// ending and reading it are ours.
+// proc is one process of a plugin, with its supervisor. It is go-plugin's runner, so
+// that starting, ending and reading it are ours.
 type proc struct {
 	name    string
-	exe     string // of the helper
 	spec    spec
 	binary  *os.File // what the process becomes; nil: spec.Path
 	keeper  *keeper
 	log     *pluginLog
 	sockets string // where its sockets may lie
 	cgroups *cgroups
-	memory  int64 // for its group
+	memory  atomic.Int64 // bytes that it holds, when they were last looked at
 
 	first *io.PipeReader // the first line of its standard output
 	pid   int
-	done  chan struct{} // closed when nothing of it is left
 
-	mu     sync.Mutex
-	reaped bool
-	cause  error // why it was ended, or how it ended by itself
+	ending chan struct{} // closed when it is known why it ends
+	done   chan struct{} // closed when nothing of it is left
+
+	mu         sync.Mutex
+	control    *net.UnixConn // to the supervisor; nil: it has not begun, or is over
+	supervisor int           // its process id; 0: not known yet
+	killed     bool
+	patience   *time.Timer // with a supervisor that was told to end; nil: it was not
+	cause      error       // why the process was ended, or how it ended by itself
 }
 
 var _ runner.Runner = (*proc)(nil)
@@ -51,72 +55,44 @@ func (p *proc) Start(context.Context) error {
 	return <-started
 }
 
-// live starts the process and waits for it, on one thread: when that ends, the
-// kernel ends the process.
+// live starts the process and reads what it and its supervisor say, until nothing is
+// left. It sends to started once.
 func (p *proc) live(started chan<- error) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	defer close(p.done)
-	text, err := json.Marshal(p.spec)
-	if err != nil {
-		started <- fmt.Errorf("writing what to start: %w", err)
-		return
-	}
-	var gate, out, said pipe
-	if err := errors.Join(gate.open(), out.open(), said.open()); err != nil {
-		started <- fmt.Errorf("making pipes: %w", errors.Join(err, gate.close(), out.close(), said.close()))
-		return
-	}
-	cmd := exec.Command(p.exe, LimitsRole, p.name) //nolint:gosec,noctx // the host's binary, in a role that is a constant
-	cmd.Env = []string{"GOTRACEBACK=none"}
-	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = out.w, said.w, []*os.File{gate.r}
-	if p.binary != nil {
-		cmd.ExtraFiles = append(cmd.ExtraFiles, p.binary)
-	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		started <- fmt.Errorf("starting the process: %w", errors.Join(err, gate.close(), out.close(), said.close()))
-		return
-	}
-	_ = errors.Join(gate.r.Close(), out.w.Close(), said.w.Close()) // they are the child's now
-	p.mu.Lock()
-	p.pid = cmd.Process.Pid
-	early := p.cause // it was ended before it began
-	p.mu.Unlock()
-	err = errors.Join(early, p.keeper.add(p.pid))
-	var limited *group
-	if err == nil && p.cgroups != nil {
-		limited, err = p.cgroups.make(p.pid, p.memory)
+	control, theirs, err := socketPair(unix.SOCK_STREAM)
+	var out, said pipe
+	if err = errors.Join(err, out.open(), said.open()); err == nil {
+		files := []*os.File{theirs, out.w, said.w}
+		if p.binary != nil {
+			files = append(files, p.binary)
+		}
+		err = p.keeper.start(p.name, files...)
 	}
 	if err == nil {
-		_, err = gate.w.Write(text)
+		defer p.keeper.forget()
+		err = p.take(control)
 	}
-	if err = errors.Join(err, gate.w.Close()); err != nil {
-		p.kill(err)
+	// The supervisor has its own by now.
+	for _, f := range []*os.File{theirs, out.w, said.w} {
+		if f != nil {
+			_ = f.Close()
+		}
+	}
+	if err != nil {
+		if control != nil {
+			_ = control.Close()
+		}
+		_ = errors.Join(out.close(), said.close())
+		started <- fmt.Errorf("starting the process: %w", err)
+		return
 	}
 	line, w := io.Pipe()
 	p.first = line
 	var readers sync.WaitGroup
 	readers.Go(func() { p.readOutput(out.r, w) })
 	readers.Go(func() { _, _ = io.Copy(p.log, said.r) })
-	started <- nil
-	waitFor(p.pid)
-	_ = syscall.Kill(-p.pid, syscall.SIGKILL) // what it started; its own number is not free yet
-	_ = p.keeper.remove(p.pid)                // which only means that the keeper tries in vain
-	if limited != nil {
-		limited.end()
-	}
-	p.mu.Lock()
-	p.reaped = true
-	ended := cmd.Wait()
-	if p.cause == nil {
-		if ended == nil {
-			ended = errors.New("exit status 0")
-		}
-		p.cause = fmt.Errorf("it ended by itself: %w", ended)
-	}
-	p.mu.Unlock()
-	// What has left the group may hold the other ends.
+	p.attend(control, sync.OnceFunc(func() { started <- p.ended() }))
+	// Nothing has the other ends any more, but what nobody could end.
 	soon := time.Now().Add(drainTime)
 	_ = errors.Join(out.r.SetReadDeadline(soon), said.r.SetReadDeadline(soon))
 	readers.Wait()
@@ -124,15 +100,99 @@ func (p *proc) live(started chan<- error) {
 	p.log.flush()
 }
 
-const drainTime = 200 * time.Millisecond
+// drainTime is for reading what a process has printed before it ended.
+const drainTime = 5 * time.Second
 
-// waitFor returns when a child has ended, and leaves its number taken.
-func waitFor(pid int) {
-	for {
-		if err := unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
-			return
+// take makes the connection to the supervisor the process's, unless that was ended
+// before it began.
+func (p *proc) take(control *net.UnixConn) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed {
+		return p.cause
+	}
+	p.control = control
+	return nil
+}
+
+// attend follows what the supervisor says, until nothing of the process is left. It
+// calls begun when the process has started, or cannot.
+func (p *proc) attend(control *net.UnixConn, begun func()) {
+	var limited *group
+	err := reports(control, func(r report) bool {
+		switch {
+		case r.Self > 0:
+			var err error
+			if limited, err = p.instruct(control, r.Self); err != nil {
+				p.kill(err)
+			}
+		case r.PID > 0:
+			p.pid = r.PID
+			if limited != nil {
+				limited.release(p.supervisor)
+			}
+			begun()
+		case r.Memory > 0:
+			p.memory.Store(r.Memory)
+		case r.Cause != "":
+			p.because(errors.New(r.Cause))
+		}
+		return !r.Over
+	})
+	if limited != nil {
+		limited.end()
+	}
+	p.settle(err)
+	_ = control.Close() // the supervisor is gone, or about to be
+	begun()
+}
+
+// instruct tells a supervisor what to start. Where there are cgroups it is in the
+// plugin's while it starts that.
+func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, err error) {
+	p.mu.Lock()
+	p.supervisor = supervisor
+	p.mu.Unlock()
+	text, err := json.Marshal(p.spec)
+	if err != nil {
+		return nil, fmt.Errorf("writing what to start: %w", err)
+	}
+	if p.cgroups != nil {
+		if limited, err = p.cgroups.make(supervisor, p.spec.Memory, p.spec.Processes); err != nil {
+			return nil, err
 		}
 	}
+	if _, err := control.Write(text); err != nil {
+		return limited, fmt.Errorf("telling the supervisor what to start: %w", err)
+	}
+	return limited, nil
+}
+
+// because sets why the process ends, unless that is known.
+func (p *proc) because(cause error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.setCause(cause)
+}
+
+// setCause is because. p is locked.
+func (p *proc) setCause(cause error) {
+	if p.cause == nil {
+		p.cause = cause
+		close(p.ending)
+	}
+}
+
+// settle ends what the process has with its supervisor, which said all it had to say;
+// err is why it did not.
+func (p *proc) settle(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.control = nil
+	if p.patience != nil {
+		p.patience.Stop()
+	}
+	p.setCause(errors.Join(errors.New("its supervisor was killed"), err))
 }
 
 type pipe struct{ r, w *os.File }
@@ -171,12 +231,35 @@ func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 func (p *proc) kill(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cause == nil {
-		p.cause = cause
+	p.setCause(cause)
+	if p.killed {
+		return
 	}
-	if !p.reaped && p.pid > 0 {
-		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
-		_ = syscall.Kill(p.pid, syscall.SIGKILL) // before it has a group
+	p.killed = true
+	if p.control == nil {
+		return
+	}
+	_ = p.control.CloseWrite() // the supervisor may be gone
+	p.signal(syscall.SIGCONT)  // it may have been stopped
+	p.patience = time.AfterFunc(hopeless+tellTime, p.giveUp)
+}
+
+// giveUp ends a supervisor that does not end; the keeper ends what that leaves.
+func (p *proc) giveUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.control == nil {
+		return
+	}
+	p.signal(syscall.SIGKILL)
+	_ = p.control.Close()
+}
+
+// signal sends a signal to the supervisor. While the connection to it is not over it
+// is there, and its number nobody else's. p is locked.
+func (p *proc) signal(s syscall.Signal) {
+	if p.supervisor > 0 {
+		_ = syscall.Kill(p.supervisor, s)
 	}
 }
 
@@ -228,11 +311,14 @@ func (p *proc) Wait(ctx context.Context) error {
 func (p *proc) Kill(context.Context) error {
 	select {
 	case <-p.done:
-	case <-time.After(drainTime):
+	case <-time.After(settleTime):
 		p.kill(errNoHandshake)
 	}
 	return nil
 }
+
+// settleTime is how long a process that broke off may take to say why.
+const settleTime = time.Second
 
 var errNoHandshake = errors.New("it did not begin as a plugin does")
 

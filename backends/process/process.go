@@ -150,6 +150,7 @@ func sweep(parent string) {
 		}
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			endGroupsOf(dir)
+			endStrays(dir)
 			_ = removeAll(dir) // it only takes room
 		}
 		_ = f.Close()

@@ -77,7 +77,7 @@ func score(t testing.TB, s sdk.Scorer, values ...float64) ([]float64, error) {
 	t.Helper()
 	in := rows(s.Info().Features, values...)
 	out := make([]float64, in.Rows())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	return out, s.Score(ctx, in, out)
 }

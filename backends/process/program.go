@@ -24,7 +24,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/sdk/process"
 )
 
 // program is a model's plugin, ready to be started any number of times: the bytes
@@ -173,11 +172,13 @@ func (p *program) close() error {
 	return errors.Join(err, removeAll(p.dir))
 }
 
-// What a plugin may take beside limits.memory: Go and gRPC reserve address space.
-const (
-	spaceBeside  = 4 << 30
-	maxProcesses = 512 // of the plugins' user, threads among them
-)
+// spaceBeside is the address space that a plugin may take beside limits.memory: Go and
+// gRPC reserve some.
+const spaceBeside = 4 << 30
+
+// HostEnv names the host's process id in a plugin's environment, for people and tests
+// that look for a host's plugins.
+const HostEnv = "PYNOMALY_HOST_PID"
 
 // spec is how one process of the program is started.
 func (p *program) spec(sockets string, env []string) spec {
@@ -186,17 +187,17 @@ func (p *program) spec(sockets string, env []string) spec {
 		own = append(own, name+"="+value)
 	}
 	s := spec{
-		Parent: os.Getpid(), Path: p.path, Args: p.args, Dir: p.modelDir(), UID: -1, GID: -1,
-		AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
+		Path: p.path, Args: p.args, Dir: p.modelDir(), UID: -1, GID: -1,
+		Memory: p.model.Limits.Memory, Processes: processLimit(), AddressSpace: uint64(p.model.Limits.Memory) + spaceBeside,
 		Env: append(append(own, env...),
-			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, process.ParentEnv+"="+strconv.Itoa(os.Getpid()),
+			"PATH="+os.Getenv("PATH"), "LANG=C.UTF-8", "HOME="+sockets, "TMPDIR="+sockets, HostEnv+"="+strconv.Itoa(os.Getpid()),
 			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),
 	}
 	if p.backend.cgroups != nil {
 		s.AddressSpace = 0 // the group counts what is used, not what is reserved
 	}
 	if u := p.backend.user; u.other {
-		s.UID, s.GID, s.Groups, s.Processes = u.uid, u.gid, u.groups, maxProcesses
+		s.UID, s.GID, s.Groups = u.uid, u.gid, u.groups
 	}
 	return s
 }

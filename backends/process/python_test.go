@@ -25,7 +25,7 @@ func script(t testing.TB, name, extra string, files map[string][]byte) backends.
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := decode(t, fmt.Sprintf("artifact: %s\ncommand: [%s, %s]\nlimits: {memory: 1GiB, load_timeout: 1m}\n%s", name, testkit.Python(t), name, extra))
+	m := decode(t, fmt.Sprintf("artifact: %s\ncommand: [%s, %s]\nlimits: {memory: 1GiB, load_timeout: 10m}\n%s", name, testkit.Python(t), name, extra))
 	return backends.Artifact{Manifest: m, Bytes: data, Files: files, Dir: t.TempDir()}
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,8 +32,9 @@ type scorer struct {
 	features []sdk.Feature // as the plugin is given them
 	widen    bool          // batches are made float64 matrices
 	log      *slog.Logger
-	overdue  sync.WaitGroup // calls that came late and are waited for
+	overdue  sync.WaitGroup // calls that came late and are waited for, and proofs
 	closing  chan struct{}
+	good     atomic.Pointer[sdk.Batch] // a row that has been scored; nil: none yet
 }
 
 // newScorer starts the first process, which says whether the others will start.
@@ -154,7 +156,11 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	}
 	ctx, cancel := standard(ctx)
 	defer cancel()
-	return s.again(ctx, func(i *instance) error { return s.scores(ctx, i.api.Score, in, out) })
+	return s.again(ctx, func(i *instance) error {
+		err := s.scores(ctx, i.api.Score, in, out)
+		s.count(i, in, err)
+		return err
+	})
 }
 
 // explainer is a scorer whose plugin explains itself.
@@ -216,7 +222,7 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	err = call(i)
 	var rows *sdk.RowErrors
 	switch {
-	case err == nil, errors.As(err, &rows), errors.Is(err, wire.ErrMalformed):
+	case err == nil, errors.As(err, &rows):
 		s.pool.release(i)
 		return err
 	case ctx.Err() != nil, overdue(ctx, err):
@@ -225,7 +231,11 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	case status.Code(err) == codes.Unavailable, i.proc.over():
 		return s.lost(i, err)
 	}
-	s.pool.release(i)
+	if i.faults.Load() >= mostFaults {
+		s.doubt(i, err)
+	} else {
+		s.pool.release(i)
+	}
 	return translate(err)
 }
 
@@ -241,15 +251,17 @@ func overdue(ctx context.Context, err error) bool {
 // lost finds out whether the process is, or only asks for the call to be made again.
 func (s *scorer) lost(i *instance, err error) error {
 	const settle = 100 * time.Millisecond
-	t := time.NewTimer(settle)
-	defer t.Stop()
 	select {
-	case <-i.proc.done:
-	case <-t.C:
+	case <-i.proc.ending:
+	case <-time.After(settle):
 		if i.conn.GetState() == connectivity.Ready {
 			s.pool.release(i)
 			return &lostError{cause: errors.New("the plugin asks to be called again: " + message(err))}
 		}
+	}
+	select {
+	case <-i.proc.ending:
+	case <-time.After(settleTime):
 	}
 	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
 	s.pool.release(i)
@@ -270,8 +282,13 @@ func translate(err error) error {
 		return fmt.Errorf("%w: %s", context.Canceled, text)
 	case codes.Unimplemented:
 		return fmt.Errorf("%w: %s", errors.ErrUnsupported, text)
+	case codes.InvalidArgument:
+		return errors.New(text)
 	}
-	return errors.New(text)
+	if errors.Is(err, wire.ErrMalformed) {
+		return &backends.FaultError{Err: err}
+	}
+	return &backends.FaultError{Err: errors.New(text)}
 }
 
 // message is the text of a status, fit for people.
@@ -288,22 +305,32 @@ func message(err error) string {
 // so many calls at once, takes another one. A plugin that does not come back is
 // ended.
 func (s *scorer) wait(i *instance) {
+	patience := s.patience()
+	s.aside(i, patience, func(ctx context.Context) {
+		// Whatever it answers, it was its turn.
+		_ = s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
+		}
+	})
+}
+
+func (s *scorer) patience() time.Duration { return max(time.Second, s.program.model.Limits.Timeout) }
+
+// aside does something with a slot that a call has left, and gives the slot back. The
+// context ends after patience, and when the model is closed.
+func (s *scorer) aside(i *instance, patience time.Duration, do func(context.Context)) {
 	s.overdue.Go(func() {
-		patience := max(time.Second, s.program.model.Limits.Timeout)
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		go func() { // nobody waits any more when the model is closed
+		go func() {
 			select {
 			case <-s.closing:
 				cancel()
 			case <-ctx.Done():
 			}
 		}()
-		// Whatever it answers, it was its turn.
-		_ = s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
-		}
+		do(ctx)
 		s.pool.release(i)
 	})
 }

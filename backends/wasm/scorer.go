@@ -177,20 +177,37 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	}
 	i, err := s.get(ctx)
 	if err != nil {
-		return err
+		return fault(ctx, err)
 	}
 	defer s.put(i)
-	return s.run(ctx, i, exportScore, in, out)
+	return i.fault(ctx, s.run(ctx, i, exportScore, in, out))
 }
 
 // Explain implements sdk.Explainer.
 func (e *explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
 	i, err := e.get(ctx)
 	if err != nil {
-		return err
+		return fault(ctx, err)
 	}
 	defer e.put(i)
-	return e.run(ctx, i, exportExplain, in, out)
+	return i.fault(ctx, e.run(ctx, i, exportExplain, in, out))
+}
+
+// fault marks an error as the module's, unless the call's time was up.
+func fault(ctx context.Context, err error) error {
+	if ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return &backends.FaultError{Err: err}
+}
+
+// fault marks the error of a call that cost the instance as the module's. What a
+// module says in good order is about the rows.
+func (i *instance) fault(ctx context.Context, err error) error {
+	if err == nil || i.lost == nil {
+		return err
+	}
+	return fault(ctx, err)
 }
 
 // inputBytes is the size of the matrix of a batch.

@@ -69,13 +69,16 @@ type Detector struct {
 	Open     func(ctx context.Context, s Setup) (sdk.Scorer, error)
 }
 
-// ErrInvalid is wrapped by errors of a Scorer that are about the rows as a whole:
-// the caller has to change them.
+// ErrInvalid is wrapped by errors of a Scorer that are about the rows as a whole: the
+// caller has to change them. Any other error, but an sdk.RowErrors, says that the
+// detector has failed: the request ends with status 500, and after five in a row the
+// host starts the process again, unless a row that was scored before still is.
 var ErrInvalid = errors.New("invalid rows")
 
 // FromWASM makes a process plugin of a detector that is written as a WASM module's:
-// one source, both forms.
+// one source, both forms. As there, the errors that it returns are about the rows.
 func FromWASM(d wasm.Detector) Detector {
+	d = aboutRows(d)
 	return Detector{
 		Describe: func() Description {
 			w := d.Describe()
@@ -99,6 +102,31 @@ func FromWASM(d wasm.Detector) Detector {
 			return wasm.NewScorer(d, setup)
 		},
 	}
+}
+
+// aboutRows makes the errors of a detector's calls ErrInvalid.
+func aboutRows(d wasm.Detector) wasm.Detector {
+	score, explain, learn := d.Score, d.Explain, d.Learn
+	d.Score = func(in wasm.Matrix, out []float64) error { return asInvalid(score(in, out)) }
+	if explain != nil {
+		d.Explain = func(in wasm.Matrix, out []float64) error { return asInvalid(explain(in, out)) }
+	}
+	if learn != nil {
+		d.Learn = func(in wasm.Matrix) error { return asInvalid(learn(in)) }
+	}
+	return d
+}
+
+// invalidError is an ErrInvalid in another's words.
+type invalidError struct{ error }
+
+func (e invalidError) Unwrap() []error { return []error{ErrInvalid, e.error} }
+
+func asInvalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return invalidError{err}
 }
 
 // Unavailable is an error that asks the host to make the call again.

@@ -30,10 +30,14 @@ type settings struct {
 	Stateful    bool     `json:"stateful"`
 	Concurrency int      `json:"concurrency"`
 	Delay       int      `json:"delay"` // milliseconds a call
-	Count       int      `json:"count"` // processes that setsid starts
+	Mark        string   `json:"mark"`  // the number of seconds that orphans sleep
 }
 
 func main() {
+	if len(os.Args) == 3 && os.Args[1] == scatterRole {
+		scatter(os.Args[2])
+		return
+	}
 	s := settings{Concurrency: 4}
 	if data, err := os.ReadFile("plugin.json"); err == nil {
 		if err := json.Unmarshal(data, &s); err != nil {
@@ -111,22 +115,17 @@ func atStart(s settings) {
 		if err := exec.Command("/bin/sleep", "3600").Start(); err != nil { //nolint:noctx // it must outlive this process
 			panic(err)
 		}
-	case "setsid":
-		leave(s.Count)
-	}
-}
-
-// leave starts at most so many processes, each in a session of its own, where what
-// ends this process's group does not find them.
-func leave(count int) {
-	for range count {
-		cmd := exec.Command("/bin/sleep", "3600") //nolint:noctx // it must outlive this process
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-		if err := cmd.Start(); err != nil {
-			return // it may have no more
+	case "orphans":
+		// Each is in a session of its own, its environment is empty, and its parent ends.
+		script := "i=0; while [ $i -lt " + fmt.Sprint(orphans) + " ]; do setsid env -i sleep " + s.Mark + " </dev/null >/dev/null 2>&1 & i=$((i+1)); done"
+		if out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput(); err != nil { //nolint:noctx,gosec // as above
+			panic(fmt.Sprintf("%v: %s", err, out))
 		}
 	}
 }
+
+// orphans is how many processes the fault of that name leaves.
+const orphans = 250
 
 type detector struct {
 	settings
@@ -136,6 +135,8 @@ type detector struct {
 	mu      sync.Mutex
 	learned uint64
 	hoard   [][]byte
+	files   []*os.File
+	sick    bool
 }
 
 func (d *detector) Info() sdk.Info {
@@ -146,7 +147,13 @@ func (*detector) Close() error { return nil }
 
 // Score adds a row's values up. A first value of these is not for it.
 func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
-	const crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
+	const (
+		crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
+		leaks, sickens, scatters                        = -1008, -1009, -1010
+	)
+	if err := d.unwell(); err != nil {
+		return err
+	}
 	if d.Delay > 0 {
 		select {
 		case <-time.After(time.Duration(d.Delay) * time.Millisecond):
@@ -190,6 +197,15 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 			d.eat()
 		case panics:
 			panic("at a row")
+		case leaks:
+			d.leak()
+		case sickens:
+			d.mu.Lock()
+			d.sick = true
+			d.mu.Unlock()
+		case scatters:
+			scatter("9")
+			time.Sleep(time.Minute)
 		case again:
 			if d.calls.Add(1) == 1 || d.Fault == "never" {
 				return process.Unavailable("warming up")
@@ -249,12 +265,64 @@ func (d *detector) Load(_ context.Context, state []byte) error {
 	return nil
 }
 
-// bomb starts as many processes as it may, and goes on trying.
-func bomb() {
+// unwell fails, or panics, where a row has brought that about before. The fault
+// "files" needs a file for each call.
+func (d *detector) unwell() error {
+	d.mu.Lock()
+	sick := d.sick
+	d.mu.Unlock()
+	if sick {
+		panic("it is sick")
+	}
+	if d.Fault != "files" {
+		return nil
+	}
+	f, err := os.Open(os.DevNull)
+	if err != nil {
+		return fmt.Errorf("reading a table: %w", err)
+	}
+	return f.Close()
+}
+
+// leak opens files until it may not.
+func (d *detector) leak() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for {
-		if err := exec.Command("/bin/sleep", "3600").Start(); err != nil { //nolint:noctx // that is the attack
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			return
+		}
+		d.files = append(d.files, f)
+	}
+}
+
+// bomb starts as many processes as it may, up to a number that no machine minds.
+func bomb() {
+	for range 3000 {
+		if err := exec.Command("/bin/sleep", "60").Start(); err != nil { //nolint:noctx // that is the attack
 			time.Sleep(10 * time.Millisecond)
 		}
+	}
+	time.Sleep(time.Minute)
+}
+
+const scatterRole = "scatter"
+
+// scatter starts processes that do the same, each in a session of its own, as many
+// levels as depth says.
+func scatter(depth string) {
+	var n int
+	if _, err := fmt.Sscan(depth, &n); err != nil || n <= 0 {
+		return
+	}
+	for range 2 {
+		cmd := exec.Command("/proc/self/exe", scatterRole, fmt.Sprint(n-1)) //nolint:noctx,gosec // that is the attack
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		_ = cmd.Start() // it may not be allowed any more
+	}
+	if len(os.Args) == 3 {
+		time.Sleep(time.Minute)
 	}
 }
 

@@ -1,0 +1,67 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// mostFaults is how many calls of Score may fail in a row before a process is doubted.
+const mostFaults = 5
+
+// isFault reports whether an error of a call says that the detector failed, whatever
+// the rows are.
+func isFault(err error) bool {
+	var rows *sdk.RowErrors
+	if err == nil || errors.As(err, &rows) {
+		return false
+	}
+	switch status.Code(err) {
+	case codes.InvalidArgument, codes.Unavailable, codes.Unimplemented, codes.DeadlineExceeded, codes.Canceled:
+		return false
+	}
+	return true
+}
+
+// count counts the calls of Score that failed in a row, and keeps the first row that
+// was scored.
+func (s *scorer) count(i *instance, in *sdk.Batch, err error) {
+	switch {
+	case isFault(err):
+		i.faults.Add(1)
+		return
+	case i.faults.Load() != 0:
+		i.faults.Store(0)
+	}
+	if err == nil && s.good.Load() == nil && !s.info.Stateful {
+		row := sdk.NewBatch(s.info.Features)
+		row.Resize(1)
+		row.CopyRow(0, in, 0)
+		s.good.CompareAndSwap(nil, row)
+	}
+}
+
+// doubt finds out whether a process is to blame for failures, by a row that has been
+// scored before, or only the rows that it was given. A process that fails again, or
+// for which there is no such row, is ended. The caller's slot is given back.
+func (s *scorer) doubt(i *instance, err error) {
+	n := i.faults.Swap(0)
+	cause := fmt.Errorf("it was ended: %d calls in a row failed, the last with: %s", n, message(err))
+	good := s.good.Load()
+	if good == nil {
+		s.pool.lose(i, cause)
+		s.pool.release(i)
+		return
+	}
+	s.aside(i, s.patience(), func(ctx context.Context) {
+		var rows *sdk.RowErrors
+		if err := s.scores(ctx, i.api.Score, good, make([]float64, 1)); err != nil && !errors.As(err, &rows) && !errors.Is(ctx.Err(), context.Canceled) {
+			s.pool.lose(i, cause)
+		}
+	})
+}

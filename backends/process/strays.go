@@ -1,0 +1,60 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// endStrays ends the processes whose HOME is below the private directory of a host
+// that is gone. There are none unless the host, the keeper and a supervisor were all
+// killed at once.
+func endStrays(dir string) {
+	for range 50 {
+		found := false
+		for _, name := range readNames("/proc") {
+			if pid, err := strconv.Atoi(name); err == nil && pid != os.Getpid() {
+				found = endStray(pid, dir) || found
+			}
+		}
+		if !found {
+			return
+		}
+		time.Sleep(10 * time.Millisecond) // what was killed, or started meanwhile, may still be there
+	}
+}
+
+// endStray kills a process if it is one, by a descriptor that cannot become another's.
+func endStray(pid int, dir string) bool {
+	if !isAtHome(pid, dir) {
+		return false
+	}
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ENOSYS) {
+		return unix.Kill(pid, unix.SIGKILL) == nil
+	}
+	if err != nil {
+		return false
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return isAtHome(pid, dir) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+}
+
+// isAtHome reports whether a process's HOME is below a directory.
+func isAtHome(pid int, dir string) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
+	if err != nil {
+		return false // another user's, or gone
+	}
+	for entry := range bytes.SplitSeq(text, []byte{0}) {
+		if home, ok := bytes.CutPrefix(entry, []byte("HOME="+dir+"/")); ok && len(home) > 0 {
+			return true
+		}
+	}
+	return false
+}

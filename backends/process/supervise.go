@@ -1,0 +1,214 @@
+package process
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"runtime"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// supervisor is what the process beside each process of a plugin does: it starts the
+// plugin under limits, and ends it with everything that it has started. The kernel
+// gives it the descendants whose own parents have ended, whatever sessions and groups
+// they have made for themselves, so that no child left means that nothing is left.
+type supervisor struct {
+	host    *net.UnixConn
+	spec    spec
+	pid     int           // of the plugin
+	bounded bool          // by the kernel, in the number of its processes
+	over    chan struct{} // closed when nothing is left
+	ending  sync.Once
+
+	mu sync.Mutex // one report at a time
+}
+
+// The file descriptors that a supervisor is handed beside the standard ones.
+const (
+	controlFD = 3
+	binaryFD  = 4
+)
+
+// supervise does all of it. The plugin's end is its own.
+func supervise(control *os.File) error {
+	// What prctl sets is the thread's, as is being the parent for the signal at a
+	// parent's death.
+	runtime.LockOSThread()
+	unix.CloseOnExec(binaryFD)
+	outliveSignals()
+	host, err := asConn(control)
+	if err != nil {
+		return err
+	}
+	defer host.Close()
+	s := &supervisor{host: host, over: make(chan struct{})}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("becoming the parent of orphans: %w", err)
+	}
+	s.tell(report{Self: os.Getpid()})
+	if err := json.NewDecoder(io.LimitReader(host, maxSpec)).Decode(&s.spec); err != nil {
+		return fmt.Errorf("reading what to start: %w", err) // such as when the host is gone
+	}
+	if s.pid, s.bounded, err = s.spec.start(); err != nil {
+		s.tell(report{Cause: err.Error()})
+		return nil
+	}
+	s.tell(report{PID: s.pid})
+	go s.watch()
+	go func() {
+		_, _ = io.Copy(io.Discard, host) // nothing comes: it ends when the host closes it, or is gone
+		s.end("")
+	}()
+	s.reap()
+	close(s.over)
+	s.tellOver()
+	return nil
+}
+
+// maxSpec bounds what is read. The environment of a process has at most 2 MiB.
+const maxSpec = 16 << 20
+
+// outliveSignals keeps the signals that a terminal or a service manager sends to all
+// processes at once from ending this one, which ends after the host. Unlike ignored
+// signals, those that are caught are as usual in a program that is started.
+func outliveSignals() {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+}
+
+// tell sends a report. A host that does not read is gone, or does not care.
+func (s *supervisor) tell(r report) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.host.SetWriteDeadline(time.Now().Add(tellTime))
+	_ = r.send(s.host)
+}
+
+// tellOver says that nothing is left, or that there is no point in waiting for it.
+func (s *supervisor) tellOver() { s.tell(report{Over: true}) }
+
+const tellTime = 5 * time.Second
+
+// reap waits for all descendants of this process, those that it is given among them.
+func (s *supervisor) reap() {
+	for {
+		var status syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &status, unix.WALL, nil)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil: // there are none
+			return
+		case pid == s.pid:
+			s.tell(report{Cause: "it ended by itself: " + describe(status)})
+			s.end("")
+		}
+	}
+}
+
+func describe(s syscall.WaitStatus) string {
+	if s.Signaled() {
+		return "signal: " + s.Signal().String()
+	}
+	return "exit status " + strconv.Itoa(s.ExitStatus())
+}
+
+// end begins to end what is left, because of cause; empty: that is somebody else's to
+// say. Where a process cannot be ended, such as in a driver, the host is told so that
+// it need not wait.
+func (s *supervisor) end(cause string) {
+	s.ending.Do(func() {
+		if cause != "" {
+			s.tell(report{Cause: cause})
+		}
+		go s.endAll()
+		time.AfterFunc(hopeless, s.tellOver)
+	})
+}
+
+// endAll ends the descendants, again and again until there is none: what was missed
+// is found by another try.
+func (s *supervisor) endAll() {
+	for pause := firstPause; ; pause = min(2*pause, mostPause) {
+		endDescendants(func(int) bool { return false })
+		select {
+		case <-s.over:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+const (
+	firstPause = 2 * time.Millisecond
+	mostPause  = 50 * time.Millisecond
+	hopeless   = 10 * time.Second
+)
+
+// How often a plugin is looked at.
+const (
+	lookEvery    = 100 * time.Millisecond
+	countEvery   = 5  // looks, where the kernel bounds the number of processes
+	familyEvery  = 10 // looks; for the memory of descendants
+	stoppedLooks = 3
+)
+
+// watch looks at what the plugin takes, until it is over.
+func (s *supervisor) watch() {
+	t := time.NewTicker(lookEvery)
+	defer t.Stop()
+	stopped := 0
+	var others, told int64
+	for n := 0; ; n++ {
+		if n%familyEvery == 0 || n%countEvery == 0 || !s.bounded {
+			family := s.countProcesses()
+			if n%familyEvery == 0 {
+				others = 0
+				for _, pid := range family {
+					others += resident(pid)
+				}
+			}
+		}
+		memory := resident(s.pid) + others
+		if most := s.spec.Memory; memory > most {
+			s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
+		}
+		if memory > 0 && told>>20 != memory>>20 { // 0: it is ending
+			s.tell(report{Memory: memory})
+			told = memory
+		}
+		stopped++
+		if statOf(strconv.Itoa(s.pid)).state != 'T' {
+			stopped = 0
+		}
+		if stopped >= stoppedLooks {
+			s.end("it was ended: it was stopped, by SIGSTOP or the like")
+		}
+		select {
+		case <-t.C:
+		case <-s.over:
+			return
+		}
+	}
+}
+
+// countProcesses ends a plugin that has too many, and returns those beside its first.
+func (s *supervisor) countProcesses() (others []int) {
+	threads := descendants(os.Getpid(), func(pid int) bool {
+		if pid != s.pid {
+			others = append(others, pid)
+		}
+		return true
+	})
+	if most := s.spec.Processes; threads > int(most) {
+		s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", most))
+	}
+	return others
+}

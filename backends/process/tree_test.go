@@ -1,0 +1,42 @@
+package process
+
+import (
+	"os"
+	"os/exec"
+	"slices"
+	"testing"
+)
+
+// TestTree: both ways of finding descendants find a child and its child, parents first,
+// and what is left out is left out with what is below it.
+func TestTree(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
+	cmd.WaitDelay = 1 // what has its output may go on
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		endDescendants(func(int) bool { return false })
+		_ = cmd.Wait() // it was killed
+	}()
+	if _, err := out.Read(make([]byte, 20)); err != nil {
+		t.Fatal(err)
+	}
+	for name, children := range map[string]func(int) ([]int, int){"by the kernel's list": childrenOf, "by parents": scanned()} {
+		var all []int
+		threads := walk(os.Getpid(), children, func(pid int) bool { all = append(all, pid); return true })
+		at := slices.Index(all, cmd.Process.Pid)
+		if at < 0 || len(all) != 2 || at != 0 || threads != 2 {
+			t.Errorf("%s: %v below %d, which started %d; %d threads", name, all, os.Getpid(), cmd.Process.Pid, threads)
+		}
+		var top []int
+		walk(os.Getpid(), children, func(pid int) bool { top = append(top, pid); return false })
+		if !slices.Equal(top, []int{cmd.Process.Pid}) {
+			t.Errorf("%s: %v at the top, not %d", name, top, cmd.Process.Pid)
+		}
+	}
+}
