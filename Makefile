@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-slow test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -53,7 +53,10 @@ run: samples
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart
+test: test-build test-go test-meter test-python test-api test-chart test-faults
+
+# All tests, and those that take longer than a change should wait for.
+test-full: test faults
 
 # The same on a machine that does something else, too: a load of 10 beside it.
 test-slow:
@@ -69,7 +72,7 @@ test-go: onnxruntime python
 	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
-	$(GO) test -race -timeout $(TIMEOUT) ./...
+	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /faults$$)
 	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 
 # Rewritten modules in a second engine: they validate and do the same, and no
@@ -119,6 +122,25 @@ $(BIN)/helm: tools/helm/go.mod
 # The protocol of process plugins: linted, and its code generated.
 proto:
 	scripts/proto.sh
+
+# Harm done to the built host from outside: the short form. It runs alone, since it
+# measures.
+test-faults: onnxruntime build
+	$(GO) test ./faults -count 1 -timeout $(TIMEOUT)
+
+# The whole, as a table: FAULTS_RUN names scenarios, FAULTS_TABLE a file for Markdown. As
+# root, all runs in namespaces of its own.
+FAULTS_RUN ?= .
+
+faults: onnxruntime build
+	FAULTS=full FAULTS_TABLE=$(if $(FAULTS_TABLE),$(abspath $(FAULTS_TABLE))) $(GO) test ./faults -count 1 -timeout $(TIMEOUT) -v -run 'TestFaults/$(FAULTS_RUN)'
+
+# The table that docs/operations.md shows.
+faults-table:
+	$(MAKE) faults FAULTS_TABLE=$(BIN)/faults.md
+	awk -v table=$(BIN)/faults.md '/<!-- faults -->/ { print; while ((getline line < table) > 0) print line; skip = 1 } /<!-- end of faults -->/ { skip = 0 } !skip' \
+		docs/operations.md > $(BIN)/operations.md
+	cp $(BIN)/operations.md docs/operations.md
 
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete

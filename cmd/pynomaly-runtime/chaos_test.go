@@ -38,7 +38,7 @@ func startChaos(t *testing.T) *chaosHost {
 		t.Fatal(err)
 	}
 	testkit.CopyModel(t, h.dir, "ecod-c", "other", "1.0.0", nil)
-	writeFaulty(t, h.dir, "victim", `"delay":20`, "processes: 2\n")
+	testkit.WriteFaulty(t, h.dir, "victim", `"delay":20`, "processes: 2\n")
 	file := filepath.Join(root, "plugins.yaml")
 	text := fmt.Sprintf("models: {dir: %s, cache_size: 100, rescan: 100ms}\nserver: {port: 0, drain: 0s}\nstate_dir: %s\nbackends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n",
 		h.dir, filepath.Join(root, "state"), testkit.PluginUser(), h.dir)
@@ -57,26 +57,6 @@ func startChaos(t *testing.T) *chaosHost {
 		return err == nil && resp.StatusCode == http.StatusOK
 	})
 	return h
-}
-
-// writeFaulty writes a model of the faulty plugin.
-func writeFaulty(t *testing.T, dir, id, settings, extra string) {
-	t.Helper()
-	at := filepath.Join(dir, id, "1.0.0")
-	if err := os.MkdirAll(at, 0o750); err != nil {
-		t.Fatal(err)
-	}
-	settings = "{" + settings + "}"
-	text := fmt.Sprintf("apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: process\nartifact: plugin\nfiles: {plugin.json: '%s'}\n"+
-		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\n%s", id, digestOf([]byte(settings)), extra)
-	for _, file := range []struct {
-		name string
-		data []byte
-	}{{"plugin", testkit.Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(text)}} {
-		if err := os.WriteFile(filepath.Join(at, file.name), file.data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // processes are the plugins' of the host, the oldest first; with a word in their
@@ -166,7 +146,7 @@ func TestChaosFaults(t *testing.T) {
 	}
 	for k, f := range faults() {
 		id := fmt.Sprintf("fault-%02d", k)
-		writeFaulty(t, h.dir, id, `"fault":"`+f.fault+`","concurrency":1`, fmt.Sprintf("limits: {timeout: %s, load_timeout: %s, memory: 256MiB}\n", cmp.Or(f.timeout, "400ms"), f.load()))
+		testkit.WriteFaulty(t, h.dir, id, `"fault":"`+f.fault+`","concurrency":1`, fmt.Sprintf("limits: {timeout: %s, load_timeout: %s, memory: 256MiB}\n", cmp.Or(f.timeout, "400ms"), f.load()))
 		took, said := h.suffer(t, id, f)
 		if !strings.Contains(said, f.want) {
 			t.Errorf("%s ended with %q, want %q", f.name, said, f.want)
@@ -267,7 +247,7 @@ func (h *chaosHost) suffer(t *testing.T, id string, f fault) (time.Duration, str
 func (h *chaosHost) replacedWhileStarting(t *testing.T) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
-	writeFaulty(t, h.dir, "replaced", "", "limits: {load_timeout: 20s}\n")
+	testkit.WriteFaulty(t, h.dir, "replaced", "", "limits: {load_timeout: 20s}\n")
 	file := filepath.Join(h.dir, "replaced", "1.0.0", "plugin")
 	testkit.Eventually(t, "it starts", func() bool { return len(h.processes("replaced")) > 0 })
 	next := file + ".new"
@@ -296,7 +276,7 @@ func (h *chaosHost) replacedWhileStarting(t *testing.T) (time.Duration, string) 
 func (h *chaosHost) deleted(t *testing.T) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
-	writeFaulty(t, h.dir, "deleted", "", "")
+	testkit.WriteFaulty(t, h.dir, "deleted", "", "")
 	testkit.Eventually(t, "it serves", func() bool { return isAnswered(t, h.url, `{"model_id": "deleted", "data": [1, 2]}`) })
 	if err := os.Remove(filepath.Join(h.dir, "deleted", "1.0.0", "plugin")); err != nil {
 		t.Fatal(err)
@@ -325,7 +305,7 @@ func answered(t *testing.T, url, body string) {
 func TestChaosHostKilled(t *testing.T) {
 	before := privateDirs(t)
 	h := startChaos(t)
-	writeFaulty(t, h.dir, "parent", `"fault":"children"`, "processes: 2\n")
+	testkit.WriteFaulty(t, h.dir, "parent", `"fault":"children"`, "processes: 2\n")
 	testkit.Eventually(t, "all are up, two of them with a child", func() bool { return len(h.processes("")) == 6 })
 	pids := h.processes("")
 	if err := h.cmd.Process.Kill(); err != nil {
@@ -351,7 +331,7 @@ func TestChaosUpgrade(t *testing.T) {
 	v.load(h.url, 3, 5*time.Millisecond, stop, &wg)
 	for n := range 5 {
 		old := h.processes("victim")
-		writeFaulty(t, h.dir, "victim", fmt.Sprintf(`"delay":%d`, 10+n), "processes: 2\n")
+		testkit.WriteFaulty(t, h.dir, "victim", fmt.Sprintf(`"delay":%d`, 10+n), "processes: 2\n")
 		testkit.Eventually(t, "the new processes have taken over", func() bool {
 			return len(h.processes("victim")) == 2 && len(alive(old)) == 0
 		})

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -67,6 +68,27 @@ func Program(t testing.TB, pkg string) []byte {
 }
 
 var programs sync.Map // of func() ([]byte, error), by package
+
+// WriteFaulty writes dir/id/1.0.0: a model of the faulty plugin. settings are the
+// members of its plugin.json, extra is more of its manifest.
+func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
+	t.Helper()
+	at := filepath.Join(dir, id, "1.0.0")
+	if err := os.MkdirAll(at, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	settings = "{" + settings + "}"
+	text := fmt.Sprintf("apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: process\nartifact: plugin\nfiles: {plugin.json: 'sha256:%x'}\n"+
+		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\n%s", id, sha256.Sum256([]byte(settings)), extra)
+	for _, file := range []struct {
+		name string
+		data []byte
+	}{{"plugin", Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(text)}} {
+		if err := os.WriteFile(filepath.Join(at, file.name), file.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // Python is the interpreter that has the Python SDK and what its example needs.
 func Python(t testing.TB) string {

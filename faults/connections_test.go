@@ -1,0 +1,174 @@
+package faults
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func connectionScenarios() []scenario {
+	return []scenario{
+		{
+			id: "descriptors", does: "idle connections, far more than descriptors (1,000 over the limit for a minute)",
+			must: "the host lives and says so, connected clients are served; after their end everybody is", run: descriptors,
+		},
+		{
+			id: "announced-bodies", does: "40 connections announce 33 MB each and send one byte",
+			must: "less than 50 MB more memory; others are served", run: func(t *testing.T, r *row) { announcedBodies(t, r, nil) },
+		},
+		{
+			id: "announced-bodies-1gib", does: "the same with 1 GiB for the host", root: true,
+			must: "the host lives; others are served", run: func(t *testing.T, r *row) { announcedBodies(t, r, newGroup(t, limits{memory: 1 << 30})) },
+		},
+		{
+			id: "lying-clients", does: "slow headers, wrong lengths, broken chunks, half-closed and reset connections",
+			must: "others are served; no connection stays", run: lyingClients,
+		},
+	}
+}
+
+// dial opens n connections, which the cleanup closes.
+func dial(t *testing.T, address string, n int) []net.Conn {
+	t.Helper()
+	var all []net.Conn
+	t.Cleanup(func() { hangUp(all) })
+	for range n {
+		c, err := net.DialTimeout("tcp", address, hangs)
+		if err != nil {
+			t.Fatalf("connection %d: %v", len(all)+1, err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+func hangUp(all []net.Conn) {
+	for _, c := range all {
+		_ = c.Close()
+	}
+}
+
+func descriptors(t *testing.T, r *row) {
+	p := newPlace(t)
+	goodModels(t, p)
+	limit := pick(256, 1024)
+	h := start(t, p, options{limits: map[int]uint64{unix.RLIMIT_NOFILE: uint64(limit)}}).ready()
+	tr := h.traffic()
+	tr.more(h, 20)
+	before := len(h.log())
+	// The backlog of the listener is 4,096 or more.
+	idle := dial(t, h.address, limit+pick(100, 1000))
+	tr.more(h, pick(int64(400), 10000))
+	if full() {
+		// How long they stay is the scenario's, not something that is waited for.
+		time.Sleep(time.Minute)
+	}
+	tr.end()
+	tr.none(t)
+	said := 0
+	for line := range strings.Lines(h.log()[before:]) {
+		if !strings.Contains(line, `"level":"INFO"`) && !strings.Contains(line, `"message":"request failed"`) {
+			said++
+		}
+	}
+	hangUp(idle)
+	begin := time.Now()
+	h.eventually("new clients are served again", func() bool { s, _ := h.send("POST", "/api/v1/predict", goodBody); return s == 200 })
+	r.note("limit %d, %d idle connections: of connected clients %v; %d lines of log; served again after %s", limit, len(idle), &tr.tally, said, ms(time.Since(begin)))
+	if said < 1 || said > 100 {
+		t.Errorf("%d lines of log, want one, or a few", said)
+	}
+	h.stop(hangs)
+}
+
+func announcedBodies(t *testing.T, r *row, g *group) {
+	p := newPlace(t)
+	goodModels(t, p)
+	h := start(t, p, options{group: g}).ready()
+	tr := h.traffic()
+	tr.more(h, 300) // what is allocated once is allocated now
+	before := h.resident()
+	liars := dial(t, h.address, 40)
+	for _, c := range liars {
+		if _, err := fmt.Fprintf(c, "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 33000000\r\n\r\n{"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	most := before
+	for range pick(10, 50) {
+		tr.more(h, 100)
+		most = max(most, h.resident())
+	}
+	tr.end()
+	tr.none(t)
+	grown := most - before
+	r.note("%s, %s more; of other clients %v", mb(before), mb(grown), &tr.tally)
+	if grown >= 50*mega {
+		t.Errorf("%s more", mb(grown))
+	}
+	hangUp(liars)
+	h.stop(hangs)
+}
+
+// lies are beginnings of requests that nothing good follows.
+func lies() []string {
+	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	return []string{
+		"P", "POST /api/v1/predict HT", head, head + "Content-Length: 1000\r\n\r\n{", head + "Content-Length: 5\r\n\r\n" + goodBody,
+		head + "Content-Length: -1\r\n\r\n{}", head + "Content-Length: 18446744073709551617\r\n\r\n{}", head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+		head + "Transfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\n{}", head + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{}",
+		head + "Expect: 100-continue\r\nContent-Length: 33000000\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"GET /" + strings.Repeat("a", 100000) + " HTTP/1.1\r\n\r\n", head + strings.Repeat("X: y\r\n", 20000), "\r\n\r\n\r\n", "\x00\x00\x00",
+	}
+}
+
+func lyingClients(t *testing.T, r *row) {
+	p := newPlace(t)
+	goodModels(t, p)
+	h := start(t, p, options{args: []string{"--request-timeout", "3s"}}).ready()
+	tr := h.traffic()
+	tr.more(h, 100)
+	files := h.metric("process_open_fds")
+	random := rand.New(rand.NewPCG(seed(), 14))
+	rounds, sent := pick(5, 60), 0
+	for range rounds {
+		var open []net.Conn
+		for _, lie := range lies() {
+			c := dial(t, h.address, 1)[0]
+			_, _ = io.WriteString(c, lie) // the host may have hung up already
+			sent++
+			switch random.IntN(4) {
+			case 0: // closes its half and waits for what comes
+				_ = c.(*net.TCPConn).CloseWrite()
+				open = append(open, c)
+			case 1: // a reset instead of an orderly end
+				_ = c.(*net.TCPConn).SetLinger(0)
+				_ = c.Close()
+			case 2:
+				_ = c.Close()
+			case 3: // goes on one byte at a time, below
+				open = append(open, c)
+			}
+		}
+		for range 20 {
+			for _, c := range open {
+				_, _ = c.Write([]byte{byte(' ' + random.IntN(90))})
+			}
+			tr.more(h, 2)
+		}
+		if !full() || random.IntN(2) == 0 {
+			hangUp(open) // the others are left to the host's timeouts
+		}
+	}
+	h.eventually("no connection is left", func() bool { return h.metric("process_open_fds") <= files+4 })
+	tr.end()
+	tr.none(t)
+	r.note("%d connections: of other clients %v", sent, &tr.tally)
+	h.stop(hangs)
+}
