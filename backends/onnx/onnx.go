@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -42,35 +43,51 @@ type Config struct {
 // Backend opens ONNX graphs.
 type Backend struct {
 	cfg         Config
-	unavailable error // why nothing can be opened; nil: all is well
-	library     string
-	version     string
+	unavailable error // at the start
 	proofs      *proofs
 	loading     chan struct{} // one load at a time, so that its memory can be measured
+
+	mu      sync.Mutex
+	library string // empty: it could not be loaded yet
+	version string
 }
 
 var _ backends.Backend = (*Backend)(nil)
 
 // New finds and loads ONNX Runtime. It never fails: Err says whether the library
-// could be had, and Open repeats it.
+// could be had; Open tries again.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter)}
-	library, err := Locate(cfg.Library)
-	if err == nil {
-		b.library = library
-		b.version, err = initialise(library)
-	}
-	if err != nil {
-		b.unavailable = fmt.Errorf("%w: ONNX models cannot be served: %w", backends.ErrUnavailable, err)
-	}
+	_, _, b.unavailable = b.find()
 	return b
 }
 
-// Err says why ONNX models cannot be served, or is nil.
+// find loads ONNX Runtime, unless that is done, and returns its file and version.
+func (b *Backend) find() (library, version string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.library != "" {
+		return b.library, b.version, nil
+	}
+	if library, err = Locate(b.cfg.Library); err == nil {
+		version, err = initialise(library)
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("%w: ONNX models cannot be served: %w", backends.ErrUnavailable, err)
+	}
+	b.library, b.version = library, version
+	return library, version, nil
+}
+
+// Err says why ONNX models could not be served at the start, or is nil.
 func (b *Backend) Err() error { return b.unavailable }
 
 // Library is the file and the version of the library in use.
-func (b *Backend) Library() (file, version string) { return b.library, b.version }
+func (b *Backend) Library() (file, version string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.library, b.version
+}
 
 // Complete fills in features, input and output from the graph.
 func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
@@ -87,8 +104,9 @@ func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
 
 // Open checks, proves and loads a graph.
 func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
-	if b.unavailable != nil {
-		return nil, b.unavailable
+	library, version, err := b.find()
+	if err != nil {
+		return nil, err
 	}
 	g, err := graph.Check(a.Bytes, a.Manifest.Trusted)
 	if err != nil {
@@ -99,14 +117,14 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	job := probeJob{
-		Library: b.library, Graph: a.Bytes, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: a.Bytes, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding
 	if b.cfg.Probe == ProbeInProcess {
 		found, err = b.inProcess(ctx, job)
 	} else {
-		found, err = b.proofs.prove(ctx, job, a.Digest, b.version)
+		found, err = b.proofs.prove(ctx, job, a.Digest, version)
 	}
 	if err != nil {
 		return nil, err

@@ -158,3 +158,19 @@ func TestChildWithoutLibrary(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestLibraryComesLater: a library that is put in place while the host runs is found.
+func TestLibraryComesLater(t *testing.T) {
+	library := filepath.Join(t.TempDir(), "libonnxruntime.so")
+	b := onnx.New(onnx.Config{Library: library, Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
+	file := testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx")
+	if _, err := open(t, b, file, nil); !errors.Is(err, backends.ErrUnavailable) || !backends.Surroundings(err) {
+		t.Errorf("without a library: %v", err)
+	}
+	if err := os.Symlink(testkit.Library(), library); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := open(t, b, file, nil); err != nil {
+		t.Errorf("with one: %v", err)
+	}
+}
