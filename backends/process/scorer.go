@@ -288,9 +288,10 @@ func message(err error) string {
 func (s *scorer) wait(i *instance) {
 	patience := s.patience()
 	s.aside(i, patience, func(ctx context.Context) {
-		// Whatever it answers, it was its turn.
-		_ = s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// Whatever else it answers, it was its turn. The plugin may notice the end of the
+		// time before this side does.
+		err := s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
+		if status.Code(err) == codes.DeadlineExceeded || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
 		}
 	})
