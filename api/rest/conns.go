@@ -17,9 +17,8 @@ import (
 // have left unfinished.
 type connections struct {
 	net.Listener
-	most    int
-	log     *slog.Logger
-	settled func(*account) // gives back what a connection's last request took
+	most int
+	log  *slog.Logger
 
 	accepted atomic.Int64 // when, last, in nanoseconds since 1970
 	closing  atomic.Bool
@@ -32,9 +31,9 @@ type connections struct {
 	open map[*conn]struct{}
 }
 
-func newConnections(ln net.Listener, most int, log *slog.Logger, settled func(*account)) *connections {
+func newConnections(ln net.Listener, most int, log *slog.Logger) *connections {
 	return &connections{
-		Listener: ln, most: most, log: log, settled: settled,
+		Listener: ln, most: most, log: log,
 		open: map[*conn]struct{}{}, room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
