@@ -58,7 +58,9 @@ func (l *connections) Accept() (net.Conn, error) {
 		if !passes(err) {
 			return nil, err
 		}
-		l.warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+		if l.mayWarn() {
+			l.log.Warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+		}
 		l.evict()
 		select {
 		case <-l.done:
@@ -70,13 +72,15 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// warn logs, once a minute at most.
-func (l *connections) warn(message string, args ...any) {
+// mayWarn reports whether a warning is due: one a minute.
+func (l *connections) mayWarn() bool {
 	const often = time.Minute
-	if now := time.Now(); now.Sub(l.warned) > often {
-		l.warned = now
-		l.log.Warn(message, args...) //nolint:sloglint // each caller's is constant
+	now := time.Now()
+	if now.Sub(l.warned) < often {
+		return false
 	}
+	l.warned = now
+	return true
 }
 
 // passes reports whether accepting may work again later.
@@ -96,7 +100,9 @@ func (l *connections) waitForRoom() error {
 		if l.count() < l.most {
 			return nil
 		}
-		l.warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+		if l.mayWarn() {
+			l.log.Warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+		}
 		if l.evict() {
 			continue
 		}
