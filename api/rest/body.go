@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -40,48 +41,49 @@ const (
 	freeBytes  = 64 << 10 // of a body that are not counted, and of an idle connection's buffers
 	firstBytes = 8 << 10  // what a body's buffer begins with
 	answerRow  = 320      // bytes of a row's answer in a batch, about
-	poolBytes  = 16 << 20 // larger buffers are not kept for others
 )
 
 // buffer holds a body or an answer.
 type buffer struct{ b []byte }
 
-// buffers are reused between requests. Large ones are kept apart, so that small
-// requests do not hold them. The garbage collector empties both.
-type buffers struct{ small, large sync.Pool }
+// buffers are reused between requests. The pool at index i keeps those of 1<<i
+// bytes, so that a buffer takes less than twice the memory that was asked, and
+// charged, for. The garbage collector empties all pools.
+type buffers struct{ pools [poolSizes]sync.Pool }
 
-// get returns an empty buffer of at least a capacity.
+const (
+	poolSizes = 25
+	poolBytes = 1 << (poolSizes - 1) // larger buffers are not kept for others
+)
+
+// get returns an empty buffer of at least a capacity, and less than twice that or
+// firstBytes.
 func (p *buffers) get(capacity int) *buffer {
-	pool := &p.small
-	if capacity > freeBytes {
-		pool = &p.large
+	i := bits.Len(uint(max(capacity, firstBytes) - 1))
+	if i >= poolSizes {
+		return &buffer{make([]byte, 0, capacity)}
 	}
-	b, _ := pool.Get().(*buffer)
-	if b == nil {
-		b = new(buffer)
+	if b, _ := p.pools[i].Get().(*buffer); b != nil {
+		return b
 	}
-	if cap(b.b) < capacity {
-		b.b = make([]byte, 0, capacity)
-	}
-	b.b = b.b[:0]
-	return b
+	return &buffer{make([]byte, 0, 1<<i)}
 }
 
 // put takes a buffer back, which nobody may use any more; nil is none.
 func (p *buffers) put(b *buffer) {
-	switch {
-	case b == nil, cap(b.b) > poolBytes:
-	case cap(b.b) > freeBytes:
-		p.large.Put(b)
-	default:
-		p.small.Put(b)
+	if b == nil || cap(b.b) < firstBytes || cap(b.b) > poolBytes {
+		return
 	}
+	i := bits.Len(uint(cap(b.b))) - 1
+	b.b = b.b[: 0 : 1<<i]
+	p.pools[i].Put(b)
 }
 
-// account is what one request at a time takes of the server.
+// account is what one request at a time takes of the server. It may be settled by
+// several goroutines at once: a connection may be closed while it is served.
 type account struct {
-	charged int64   // bytes of the budget
-	lent    *buffer // of an answer
+	charged atomic.Int64           // bytes of the budget
+	lent    atomic.Pointer[buffer] // of an answer
 }
 
 // charge counts bytes that a request or its answer takes, until settle.
@@ -89,19 +91,17 @@ func (s *Server) charge(a *account, n int64) error {
 	if !s.budget.take(n) {
 		return retry(api.NewProblem(api.Overloaded, "", "the host holds as many bytes of requests as it may (server.limits.inflight_bytes, %d): try again later or send fewer rows at once", s.budget.most))
 	}
-	a.charged += n
+	a.charged.Add(n)
 	return nil
 }
 
 // settle gives back what a request took.
 func (s *Server) settle(a *account) {
-	if a.charged > 0 {
-		s.budget.give(a.charged)
-		a.charged = 0
+	if a.charged.Load() > 0 {
+		s.budget.give(a.charged.Swap(0))
 	}
-	if a.lent != nil {
-		s.buffers.put(a.lent)
-		a.lent = nil
+	if a.lent.Load() != nil {
+		s.buffers.put(a.lent.Swap(nil))
 	}
 }
 
@@ -178,7 +178,7 @@ func (s *Server) grow(a *account, to *buffer, length int) error {
 		most = min(most, length+1)
 	}
 	want := max(min(2*cap(to.b), most), cap(to.b)+1)
-	if more := int64(want-freeBytes) - a.charged; more > 0 {
+	if more := int64(want-freeBytes) - a.charged.Load(); more > 0 {
 		if err := s.charge(a, more); err != nil {
 			return err
 		}
@@ -194,9 +194,10 @@ func (s *Server) grow(a *account, to *buffer, length int) error {
 // connection.
 func (s *Server) lend(c *fiber.Ctx) {
 	resp, a := c.Response(), accountOf(c)
-	if a.lent != nil || len(resp.Body()) <= freeBytes {
+	if a.lent.Load() != nil || len(resp.Body()) <= freeBytes {
 		return
 	}
-	a.lent = &buffer{resp.SwapBody(nil)}
-	resp.SetBodyRaw(a.lent.b)
+	b := &buffer{resp.SwapBody(nil)}
+	a.lent.Store(b)
+	resp.SetBodyRaw(b.b)
 }
