@@ -46,7 +46,7 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 	slices.SortStableFunc(loads, func(a, b *entry) int { return preloaded(a) - preloaded(b) })
 	r.trouble = nil
 	for _, e := range loads {
-		if l := r.startLoad(e, e.current == nil); l != nil {
+		if l := r.startLoad(e, e.current == nil); l != nil && !r.ready {
 			r.starting = append(r.starting, l)
 		}
 	}
@@ -59,6 +59,7 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 	}
 	r.ready = true
 	waits := r.starting
+	r.starting = nil
 	r.wg.Go(func() {
 		for _, l := range waits {
 			<-l.done

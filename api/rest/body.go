@@ -3,6 +3,7 @@ package rest
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 
@@ -40,42 +41,42 @@ const (
 	freeBytes  = 64 << 10 // of a body that are not counted, and of an idle connection's buffers
 	firstBytes = 8 << 10  // what a body's buffer begins with
 	answerRow  = 320      // bytes of a row's answer in a batch, about
-	poolBytes  = 16 << 20 // larger buffers are not kept for others
 )
 
 // buffer holds a body or an answer.
 type buffer struct{ b []byte }
 
-// buffers are reused between requests. Large ones are kept apart, so that small
-// requests do not hold them. The garbage collector empties both.
-type buffers struct{ small, large sync.Pool }
+// buffers are reused between requests. The pool at index i keeps those of 1<<i
+// bytes, so that a buffer takes less than twice the memory that was asked, and
+// charged, for. The garbage collector empties all pools.
+type buffers struct{ pools [poolSizes]sync.Pool }
 
-// get returns an empty buffer of at least a capacity.
+const (
+	poolSizes = 25
+	poolBytes = 1 << (poolSizes - 1) // larger buffers are not kept for others
+)
+
+// get returns an empty buffer of at least a capacity, and less than twice that or
+// firstBytes.
 func (p *buffers) get(capacity int) *buffer {
-	pool := &p.small
-	if capacity > freeBytes {
-		pool = &p.large
+	i := bits.Len(uint(max(capacity, firstBytes) - 1))
+	if i >= poolSizes {
+		return &buffer{make([]byte, 0, capacity)}
 	}
-	b, _ := pool.Get().(*buffer)
-	if b == nil {
-		b = new(buffer)
+	if b, _ := p.pools[i].Get().(*buffer); b != nil {
+		return b
 	}
-	if cap(b.b) < capacity {
-		b.b = make([]byte, 0, capacity)
-	}
-	b.b = b.b[:0]
-	return b
+	return &buffer{make([]byte, 0, 1<<i)}
 }
 
 // put takes a buffer back, which nobody may use any more; nil is none.
 func (p *buffers) put(b *buffer) {
-	switch {
-	case b == nil, cap(b.b) > poolBytes:
-	case cap(b.b) > freeBytes:
-		p.large.Put(b)
-	default:
-		p.small.Put(b)
+	if b == nil || cap(b.b) < firstBytes || cap(b.b) > poolBytes {
+		return
 	}
+	i := bits.Len(uint(cap(b.b))) - 1
+	b.b = b.b[: 0 : 1<<i]
+	p.pools[i].Put(b)
 }
 
 // account is what one request at a time takes of the server. The goroutine that
@@ -100,10 +101,8 @@ func (s *Server) settle(a *account) {
 		s.budget.give(a.charged)
 		a.charged = 0
 	}
-	if a.lent != nil {
-		s.buffers.put(a.lent)
-		a.lent = nil
-	}
+	s.buffers.put(a.lent)
+	a.lent = nil
 }
 
 // accountOf is the account of a request's connection.
@@ -199,6 +198,7 @@ func (s *Server) lend(c *fiber.Ctx) {
 	if a.lent != nil || len(resp.Body()) <= freeBytes {
 		return
 	}
-	a.lent = &buffer{resp.SwapBody(nil)}
-	resp.SetBodyRaw(a.lent.b)
+	b := &buffer{resp.SwapBody(nil)}
+	a.lent = b
+	resp.SetBodyRaw(b.b)
 }

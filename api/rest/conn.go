@@ -14,7 +14,7 @@ import (
 
 // The states of a connection.
 const (
-	connFresh  int32 = iota // nothing was received
+	connFresh  int32 = iota // nothing of a request was received
 	connIdle                // between two requests
 	connActive              // a request is being received or answered
 	connSocket              // a WebSocket
@@ -31,7 +31,7 @@ type conn struct {
 }
 
 const (
-	requestGrace = 250 * time.Millisecond // for a request that is on its way when the host stops
+	requestGrace = 250 * time.Millisecond // for what is on its way of a request when the host stops
 	connectGrace = 100 * time.Millisecond // for a connection that is being made then
 	writeGrace   = 5 * time.Second        // for an answer that the client is slow to take, then
 	lingerIdle   = time.Second            // for the rest of a request whose answer has been sent
@@ -39,27 +39,20 @@ const (
 	lingerRead   = 64 << 20
 )
 
-// hurry makes reads end: at once, or where nothing of a request has been received
-// yet, soon.
+// hurry makes reads end after requestGrace, and writes after writeGrace.
 func (c *conn) hurry() {
 	if c.state.Load() == connSocket { // which is told otherwise
 		return
 	}
-	end := time.Unix(1, 0)
-	if state := c.state.Load(); state == connFresh || state == connIdle {
-		end = time.Now().Add(requestGrace)
-	}
+	now := time.Now()
 	c.ending.Store(true)
-	_ = c.Conn.SetReadDeadline(end)
-	_ = c.Conn.SetWriteDeadline(time.Now().Add(writeGrace))
+	_ = c.Conn.SetReadDeadline(now.Add(requestGrace))
+	_ = c.Conn.SetWriteDeadline(now.Add(writeGrace))
 }
 
 // Read implements net.Conn. The end that hurry has set is the end of the stream.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && c.state.Load() == connFresh {
-		c.state.CompareAndSwap(connFresh, connActive)
-	}
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			c.sawEnd.Store(true)

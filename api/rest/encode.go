@@ -95,6 +95,24 @@ func (a *answer) appendSingle(b []byte, score float64, e *runtime.Explanation) [
 	return append(b, '}')
 }
 
+// appendBatch writes the answer of a batch; its arguments are those of appendRows.
+func (a *answer) appendBatch(b []byte, scores []float64, scoring, unread []sdk.RowError, total int) (_ []byte, anomalies int) {
+	b = append(b, `{"predictions":[`...)
+	b, anomalies = a.appendRows(b, scores, scoring, unread, total)
+	b = append(b, `],"total_processed":`...)
+	b = strconv.AppendInt(b, int64(total), 10)
+	b = append(b, `,"total_anomalies":`...)
+	b = strconv.AppendInt(b, int64(anomalies), 10)
+	b = append(b, `,"total_failed":`...)
+	b = strconv.AppendInt(b, int64(len(scoring)+len(unread)), 10)
+	b = append(b, `,"processing_time_ms":`...)
+	b = appendMillis(b, a.latency)
+	b = append(b, `,"throughput_per_second":`...)
+	b = strconv.AppendFloat(b, float64(total)/max(a.latency.Seconds(), 1e-6), 'f', 1, 64)
+	b = append(b, `,"request_id":`...)
+	return append(appendString(b, a.requestID), '}'), anomalies
+}
+
 // appendRows writes the predictions of a batch: scores are those of the rows that
 // could be read, scoring lists which of these failed, unread the rows that could
 // not be read at all.

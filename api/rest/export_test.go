@@ -1,6 +1,38 @@
 package rest
 
-import "github.com/pynomaly/pynomaly-runtime/api"
+import (
+	"io"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+)
 
 // AsProblem is asProblem, for the tests.
 func AsProblem(err error) *api.Problem { return asProblem(err) }
+
+// Accounts reads bodies as a server does, on one account.
+type Accounts struct {
+	server  Server
+	account account
+}
+
+// NewAccounts returns Accounts for a number of bytes together, and for each body.
+func NewAccounts(most int64, body int) *Accounts {
+	a := &Accounts{}
+	a.server.budget.most, a.server.cfg.BodyLimit = most, body
+	return a
+}
+
+// Read reads a body, gives its buffer back and returns how many bytes that held.
+func (a *Accounts) Read(from io.Reader) (held int, err error) {
+	body := a.server.buffers.get(firstBytes)
+	err = a.server.readAll(&a.account, body, from, -1)
+	held = cap(body.b)
+	a.server.buffers.put(body)
+	return held, err
+}
+
+// Settle gives back what was read.
+func (a *Accounts) Settle() { a.server.settle(&a.account) }
+
+// Used is how many bytes are counted.
+func (a *Accounts) Used() int64 { return a.server.budget.used.Load() }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"mime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -161,24 +160,11 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	id := s.requestID(c)
 	now := s.cfg.Now()
 	took := now.Sub(start)
-	a := answer{model: m, now: now, latency: took, confidence: r.confidence}
-	account.lent = s.buffers.get(size)
-	b := account.lent.b
-	b = append(b, `{"predictions":[`...)
-	b, anomalies := a.appendRows(b, *out, failed, r.rows.Failed(), r.rows.Total())
-	b = append(b, `],"total_processed":`...)
-	b = strconv.AppendInt(b, int64(r.rows.Total()), 10)
-	b = append(b, `,"total_anomalies":`...)
-	b = strconv.AppendInt(b, int64(anomalies), 10)
-	b = append(b, `,"total_failed":`...)
-	b = strconv.AppendInt(b, int64(len(failed)+len(r.rows.Failed())), 10)
-	b = append(b, `,"processing_time_ms":`...)
-	b = appendMillis(b, took)
-	b = append(b, `,"throughput_per_second":`...)
-	b = strconv.AppendFloat(b, float64(r.rows.Total())/max(took.Seconds(), 1e-6), 'f', 1, 64)
-	b = append(b, `,"request_id":`...)
-	b = append(appendString(b, id), '}')
-	account.lent.b = b
+	a := answer{model: m, now: now, latency: took, confidence: r.confidence, requestID: id}
+	lent := s.buffers.get(size)
+	account.lent = lent
+	b, anomalies := a.appendBatch(lent.b, *out, failed, r.rows.Failed(), r.rows.Total())
+	lent.b = b
 	c.Response().SetBodyRaw(b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	m.Stats.Answered(took)

@@ -142,7 +142,6 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 			return
 		}
 		_ = alive("")
-		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout))
 		var answer []byte
 		if refused != nil {
 			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
@@ -151,6 +150,7 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		}
 		s.buffers.put(message)
 		s.settle(&account)
+		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // scoring may have taken longer
 		if err := c.WriteMessage(websocket.TextMessage, answer); err != nil {
 			return
 		}

@@ -86,17 +86,29 @@ func (p *proc) live(started chan<- error) {
 		started <- fmt.Errorf("starting the process: %w", err)
 		return
 	}
+	p.follow(control, out.r, said.r, started)
+}
+
+// follow reads what the supervisor says, and the process's standard output and error,
+// until nothing is left. It sends to started once.
+func (p *proc) follow(control *net.UnixConn, out, said *os.File, started chan<- error) {
 	line, w := io.Pipe()
 	p.first = line
 	var readers sync.WaitGroup
-	readers.Go(func() { p.readOutput(out.r, w) })
-	readers.Go(func() { _, _ = io.Copy(p.log, said.r) })
-	p.attend(control, sync.OnceFunc(func() { started <- p.ended() }))
+	readers.Go(func() { p.readOutput(out, w) })
+	readers.Go(func() { _, _ = io.Copy(p.log, said) })
+	p.attend(control, sync.OnceFunc(func() {
+		err := p.ended()
+		if err != nil {
+			_ = line.Close() // nobody reads the output of a process that did not start
+		}
+		started <- err
+	}))
 	// Nothing has the other ends any more, but what nobody could end.
 	soon := time.Now().Add(drainTime)
-	_ = errors.Join(out.r.SetReadDeadline(soon), said.r.SetReadDeadline(soon))
+	_ = errors.Join(out.SetReadDeadline(soon), said.SetReadDeadline(soon))
 	readers.Wait()
-	_ = errors.Join(out.r.Close(), said.r.Close())
+	_ = errors.Join(out.Close(), said.Close())
 	p.log.flush()
 }
 

@@ -282,41 +282,6 @@ func message(err error) string {
 	return printable([]byte(text))
 }
 
-// wait sees to a call that came late: its slot is free when the plugin, which takes
-// so many calls at once, takes another one. A plugin that does not come back is
-// ended.
-func (s *scorer) wait(i *instance) {
-	patience := s.patience()
-	s.aside(i, patience, func(ctx context.Context) {
-		// Whatever else it answers, it was its turn. The plugin may notice the end of the
-		// time before this side does.
-		err := s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
-		if status.Code(err) == codes.DeadlineExceeded || errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
-		}
-	})
-}
-
-func (s *scorer) patience() time.Duration { return max(time.Second, s.program.model.Limits.Timeout) }
-
-// aside does something with a slot that a call has left, and gives the slot back. The
-// context ends after patience, and when the model is closed.
-func (s *scorer) aside(i *instance, patience time.Duration, do func(context.Context)) {
-	s.overdue.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		go func() {
-			select {
-			case <-s.closing:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		do(ctx)
-		s.pool.release(i)
-	})
-}
-
 // scores makes one call that answers with numbers.
 func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error), in *sdk.Batch, out []float64) error {
 	in, failed := s.convert(in)

@@ -13,12 +13,12 @@ import (
 )
 
 // fitLimits makes the host's limits those of its surroundings, says which they are, and
-// exports them. It returns how much memory the process may use; 0: no limit.
-func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, log *slog.Logger) (int64, error) {
+// exports them.
+func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, log *slog.Logger) error {
 	limit, source := memory.Limit("/")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return 0, fmt.Errorf("asking how many files may be open: %w", err)
+		return fmt.Errorf("asking how many files may be open: %w", err)
 	}
 	cfg.Fit(limit, files.Cur)
 	ofGo := memory.KeepGoBelow(limit)
@@ -39,10 +39,10 @@ func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, 
 		{"host_models_cache_limit_bytes", "Memory of loaded models (estimated) beyond which one is unloaded.", constant(cfg.Models.CacheBytes)},
 	} {
 		if err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
-			return 0, fmt.Errorf("registering metrics: %w", err)
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
-	return limit, nil
+	return nil
 }
 
 func constant(n int64) func() float64 { return func() float64 { return float64(n) } }

@@ -127,7 +127,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 		return err
 	}
 	h.calls = host.NewCalls(workers(cfg))
-	if _, err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
+	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
 		return err
 	}
 	state, err := stateDir(cfg, h.log)

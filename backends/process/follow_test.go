@@ -1,0 +1,45 @@
+package process
+
+import (
+	"errors"
+	"log/slog"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestEndedWhileItStarts: a process that was told to end before it was known to have
+// begun may have printed its first line. Nobody reads that; nothing waits for it.
+func TestEndedWhileItStarts(t *testing.T) {
+	control, theirs, err := socketPair(unix.SOCK_STREAM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer theirs.Close()
+	var out, said pipe
+	if err := errors.Join(out.open(), said.open()); err != nil {
+		t.Fatal(err)
+	}
+	p := &proc{log: &pluginLog{log: slog.New(slog.DiscardHandler)}, ending: make(chan struct{}), done: make(chan struct{})}
+	if err := p.take(control); err != nil {
+		t.Fatal(err)
+	}
+	cause := errors.New("nobody wants it any more")
+	p.kill(cause)
+	if _, err := out.w.WriteString("1|1|unix|/plugin|grpc\n"); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []report{{PID: 1}, {Over: true}} {
+		if err := r.send(theirs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(out.w.Close(), said.w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	started := make(chan error, 1)
+	p.follow(control, out.r, said.r, started)
+	if err := <-started; !errors.Is(err, cause) {
+		t.Errorf("it started with %v", err)
+	}
+}
