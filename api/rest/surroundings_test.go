@@ -136,15 +136,16 @@ func TestBytesInFlight(t *testing.T) {
 // TestBatchAnswersAreCounted: an answer that its client does not read takes its
 // part of the bytes until the client has gone.
 func TestBatchAnswersAreCounted(t *testing.T) {
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight = 4 << 20 }})
+	const rows = 40_000 // whose answer no kernel buffers
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight, c.MaxRows = 20<<20, rows }})
 	row := `[8,155,62,26,495,34,0.543,46]`
-	body := `{"model_id":"pima","data":[` + strings.Repeat(row+",", 8191) + row + `]}`
+	body := `{"model_id":"pima","data":[` + strings.Repeat(row+",", rows-1) + row + `]}`
 	c := dial(t, h)
 	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
 	}
 	write(t, c, head("/api/v1/predict/batch", len(body))+body)
-	testkit.Eventually(t, "the answer is counted", func() bool { return held(t, h) >= 8192*320 })
+	testkit.Eventually(t, "the answer is counted", func() bool { return held(t, h) >= rows*320 })
 	resp, text := do(t, h, sent{path: "/api/v1/predict/batch", body: body})
 	if resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("%d %.300s", resp.StatusCode, text)
@@ -153,7 +154,7 @@ func TestBatchAnswersAreCounted(t *testing.T) {
 	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
 	var b api.BatchResponse
 	post(t, h.URL+"/api/v1/predict/batch", []byte(body), 200, &b)
-	if b.TotalProcessed != 8192 || b.TotalFailed != 0 {
+	if b.TotalProcessed != rows || b.TotalFailed != 0 {
 		t.Errorf("%d rows, %d failed", b.TotalProcessed, b.TotalFailed)
 	}
 }
