@@ -136,10 +136,10 @@ func TestBytesInFlight(t *testing.T) {
 // TestBatchAnswersAreCounted: an answer that its client does not read takes its
 // part of the bytes until the client has gone.
 func TestBatchAnswersAreCounted(t *testing.T) {
-	const rows = 40_000 // whose answer no kernel buffers
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight, c.MaxRows = 20<<20, rows }})
-	row := `[8,155,62,26,495,34,0.543,46]`
-	body := `{"model_id":"pima","data":[` + strings.Repeat(row+",", rows-1) + row + `]}`
+	const rows = 20_000 // whose answer no kernel buffers
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight, c.MaxRows = 10<<20, rows }})
+	row := `[0.23,5.07,-0.27,0.83,-0.37,0.48]`
+	body := `{"model_id":"mammo","data":[` + strings.Repeat(row+",", rows-1) + row + `]}`
 	c := dial(t, h)
 	if err := c.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
 		t.Fatal(err)
