@@ -14,7 +14,7 @@ import (
 
 // The states of a connection.
 const (
-	connFresh  int32 = iota // nothing was received
+	connFresh  int32 = iota // nothing of a request was received, though maybe some of a TLS handshake
 	connIdle                // between two requests
 	connActive              // a request is being received or answered
 	connSocket              // a WebSocket
@@ -57,7 +57,7 @@ func (c *conn) hurry() {
 // Read implements net.Conn. The end that hurry has set is the end of the stream.
 func (c *conn) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
-	if n > 0 && c.state.Load() == connFresh {
+	if n > 0 && !c.list.secure && c.state.Load() == connFresh {
 		c.state.CompareAndSwap(connFresh, connActive)
 	}
 	if err != nil {
@@ -108,7 +108,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 func (c *conn) Close() error {
 	defer c.list.remove(c)
 	c.list.settled(&c.account)
-	if !c.sawEnd.Load() && c.state.Load() == connActive {
+	if state := c.state.Load(); !c.sawEnd.Load() && (state == connActive || state == connSocket) {
+		c.state.Store(connActive) // a WebSocket has said goodbye: hurry is for it, too
 		c.linger()
 	}
 	return c.Conn.Close() //nolint:wrapcheck // the same

@@ -18,6 +18,7 @@ import (
 type connections struct {
 	net.Listener
 	most    int
+	secure  bool // what connections receive is TLS, which may be no request yet
 	log     *slog.Logger
 	settled func(*account) // gives back what a connection's last request took
 
@@ -32,9 +33,9 @@ type connections struct {
 	open map[*conn]struct{}
 }
 
-func newConnections(ln net.Listener, most int, log *slog.Logger, settled func(*account)) *connections {
+func newConnections(ln net.Listener, most int, secure bool, log *slog.Logger, settled func(*account)) *connections {
 	return &connections{
-		Listener: ln, most: most, log: log, settled: settled,
+		Listener: ln, most: most, secure: secure, log: log, settled: settled,
 		open: map[*conn]struct{}{}, room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -49,11 +50,9 @@ const (
 func (l *connections) Accept() (net.Conn, error) {
 	wait := leastPause
 	for {
-		if err := l.waitForRoom(); err != nil {
-			return nil, err
-		}
 		c, err := l.Listener.Accept()
 		if err == nil {
+			l.waitForRoom()
 			return l.add(c), nil
 		}
 		if !passes(err) {
@@ -91,19 +90,18 @@ func passes(err error) bool {
 }
 
 // waitForRoom returns when there are fewer connections than may be, having closed
-// an idle one where it must.
-func (l *connections) waitForRoom() error {
-	for {
-		if l.count() < l.most {
-			return nil
-		}
+// an idle one where it must, or when the listener has been closed. It is called for
+// a connection that is there: were room made in advance, the newest one might have
+// to go before its request is read, though nobody else comes.
+func (l *connections) waitForRoom() {
+	for l.count() >= l.most {
 		l.warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
 		if l.evict() {
 			continue
 		}
 		select {
 		case <-l.done:
-			return net.ErrClosed
+			return
 		case <-l.room:
 		case <-time.After(mostPause):
 		}

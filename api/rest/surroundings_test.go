@@ -274,6 +274,28 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLastConnectionIsServed: where all connections but one are busy, each client that
+// gets that one is served: it makes room only for another that is there.
+func TestLastConnectionIsServed(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = 2 }})
+	busy := dial(t, h)
+	body := `{"model_id":"slow","data":[5]}`
+	write(t, busy, head("/api/v1/predict", len(body))+body)
+	<-g.begun
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for i := range 200 {
+		resp, err := client.Get(h.URL + "/health")
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+		_ = resp.Body.Close()
+	}
+	g.passes <- struct{}{}
+	if resp, _ := answerOn(t, busy); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
 // TestNothingForThoseWhoLeft: a batch whose client has gone is not begun, and one
 // that is under way ends with the piece that is being scored.
 func TestNothingForThoseWhoLeft(t *testing.T) {
@@ -371,6 +393,14 @@ func TestLargeSocketMessages(t *testing.T) {
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
 		t.Errorf("a message that is too large ended with %v", err)
 	}
+	c = dialSocket(t, h) // whoever still sends when he is told can read it, too
+	var sending sync.WaitGroup
+	sending.Go(func() { _ = c.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 16<<20)) })
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
+		t.Errorf("a message that is much too large ended with %v", err)
+	}
+	_ = c.Close()
+	sending.Wait()
 }
 
 // TestExplanationsAtOnce: explanations wait for their calls with children of the
