@@ -33,6 +33,7 @@ type conn struct {
 const (
 	requestGrace = 250 * time.Millisecond // for a request that is on its way when the host stops
 	connectGrace = 100 * time.Millisecond // for a connection that is being made then
+	acceptGrace  = time.Second            // for connections that are made, but not accepted yet
 	writeGrace   = 5 * time.Second        // for an answer that the client is slow to take, then
 	lingerIdle   = time.Second            // for the rest of a request whose answer has been sent
 	lingerMost   = 10 * time.Second

@@ -173,7 +173,7 @@ func (l *connections) Close() error {
 	return nil
 }
 
-// finish closes the listener once connections that are being made are there, and
+// finish closes the listener once connections that are being made are accepted, and
 // lets none begin another request than one that is on its way: what has been
 // received of one that is not complete is given up, answers that are on their way
 // get a bounded time, and connections that are being closed are closed at once.
@@ -183,6 +183,11 @@ func (l *connections) finish(ctx context.Context) {
 	} else if now := time.Now().UnixNano(); now-l.accepted.Load() < int64(time.Second) {
 		pause(ctx, connectGrace)
 	}
+	accepting, cancel := context.WithTimeout(ctx, acceptGrace)
+	for waiting(l.Listener) && accepting.Err() == nil { // they would be reset
+		pause(accepting, leastPause)
+	}
+	cancel()
 	_ = l.Close() // whoever serves closes it again, and says so
 	l.closing.Store(true)
 	l.mu.Lock()

@@ -15,3 +15,6 @@ func (s *Server) Hurry() {
 		c.hurry()
 	}
 }
+
+// Serves says whether Serve has begun.
+func (s *Server) Serves() bool { return s.conns.Load() != nil }

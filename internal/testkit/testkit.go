@@ -159,7 +159,9 @@ func Serve(t testing.TB, o Options) *Host {
 	if h.Server, err = rest.New(restConfig, h.Registry, h.Metrics); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	var how net.ListenConfig
+	how.SetMultipathTCP(false) // as the host does
+	ln, err := how.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
