@@ -16,12 +16,10 @@ import (
 	"testing"
 
 	"github.com/fasthttp/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
 var discard = slog.New(slog.DiscardHandler)
