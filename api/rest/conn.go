@@ -33,6 +33,7 @@ type conn struct {
 const (
 	requestGrace = 250 * time.Millisecond // for what is on its way of a request when the host stops
 	connectGrace = 100 * time.Millisecond // for a connection that is being made then
+	acceptGrace  = time.Second            // for connections that are made, but not accepted yet
 	writeGrace   = 5 * time.Second        // for an answer that the client is slow to take, then
 	lingerIdle   = time.Second            // for the rest of a request whose answer has been sent
 	lingerMost   = 10 * time.Second
@@ -100,7 +101,8 @@ func (c *conn) SetDeadline(t time.Time) error {
 // and dropped, within bounds.
 func (c *conn) Close() error {
 	defer c.list.remove(c)
-	if !c.sawEnd.Load() && c.state.Load() == connActive {
+	if state := c.state.Load(); !c.sawEnd.Load() && (state == connActive || state == connSocket) {
+		c.state.Store(connActive) // a WebSocket has said goodbye: hurry is for it, too
 		c.linger()
 	}
 	return c.Conn.Close() //nolint:wrapcheck // the same

@@ -48,11 +48,9 @@ const (
 func (l *connections) Accept() (net.Conn, error) {
 	wait := leastPause
 	for {
-		if err := l.waitForRoom(); err != nil {
-			return nil, err
-		}
 		c, err := l.Listener.Accept()
 		if err == nil {
+			l.waitForRoom()
 			return l.add(c), nil
 		}
 		if !passes(err) {
@@ -94,12 +92,11 @@ func passes(err error) bool {
 }
 
 // waitForRoom returns when there are fewer connections than may be, having closed
-// an idle one where it must.
-func (l *connections) waitForRoom() error {
-	for {
-		if l.count() < l.most {
-			return nil
-		}
+// an idle one where it must, or when the listener has been closed. It is called for
+// a connection that is there: were room made in advance, the newest one might have
+// to go before its request is read, though nobody else comes.
+func (l *connections) waitForRoom() {
+	for l.count() >= l.most {
 		if l.mayWarn() {
 			l.log.Warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
 		}
@@ -108,7 +105,7 @@ func (l *connections) waitForRoom() error {
 		}
 		select {
 		case <-l.done:
-			return net.ErrClosed
+			return
 		case <-l.room:
 		case <-time.After(mostPause):
 		}
@@ -180,7 +177,7 @@ func (l *connections) Close() error {
 	return nil
 }
 
-// finish closes the listener once connections that are being made are there, and
+// finish closes the listener once connections that are being made are accepted, and
 // lets none begin another request than one that is on its way: what has been
 // received of one that is not complete is given up, answers that are on their way
 // get a bounded time, and connections that are being closed are closed at once.
@@ -190,6 +187,11 @@ func (l *connections) finish(ctx context.Context) {
 	} else if now := time.Now().UnixNano(); now-l.accepted.Load() < int64(time.Second) {
 		pause(ctx, connectGrace)
 	}
+	accepting, cancel := context.WithTimeout(ctx, acceptGrace)
+	for waiting(l.Listener) && accepting.Err() == nil { // they would be reset
+		pause(accepting, leastPause)
+	}
+	cancel()
 	_ = l.Close() // whoever serves closes it again, and says so
 	l.closing.Store(true)
 	l.mu.Lock()

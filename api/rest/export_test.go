@@ -36,3 +36,17 @@ func (a *Accounts) Settle() { a.server.settle(&a.account) }
 
 // Used is how many bytes are counted.
 func (a *Accounts) Used() int64 { return a.server.budget.used.Load() }
+
+// Hurry does to the open connections what stopping does once the listener is closed.
+func (s *Server) Hurry() {
+	l := s.conns.Load()
+	l.closing.Store(true)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		c.hurry()
+	}
+}
+
+// Serves says whether Serve has begun.
+func (s *Server) Serves() bool { return s.conns.Load() != nil }

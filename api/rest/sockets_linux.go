@@ -48,6 +48,26 @@ func quiet(ln net.Listener) error {
 	return nil
 }
 
+// waiting reports whether there are connections to a listener that it has not
+// accepted yet.
+func waiting(ln net.Listener) bool {
+	raw, ok := ln.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	control, err := raw.SyscallConn()
+	if err != nil {
+		return false
+	}
+	n := uint32(0)
+	_ = control.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = info.Unacked // of a listener: the length of its queue
+		}
+	})
+	return n > 0
+}
+
 // hungUp reports whether the peer of a socket has closed it, or its half of it.
 func hungUp(fd uintptr) bool {
 	const over = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR | unix.POLLNVAL

@@ -9,3 +9,6 @@ func hungUp(uintptr) bool { return false }
 
 // quiet makes the kernel ignore further attempts to connect; here it cannot.
 func quiet(net.Listener) error { return nil }
+
+// waiting reports whether there are connections to accept; here nobody can tell.
+func waiting(net.Listener) bool { return false }

@@ -176,3 +176,62 @@ func TestStopsLoseNothing(t *testing.T) {
 	load.Wait()
 	t.Logf("%d requests over %d stops, %d lost", sent.Load(), stops, lost.Load())
 }
+
+// tardy is a listener that accepts nothing until it has been asked for its socket
+// some times, or is closed.
+type tardy struct {
+	*net.TCPListener
+	asked atomic.Int32
+	once  sync.Once
+	begin chan struct{}
+}
+
+func (l *tardy) Accept() (net.Conn, error) {
+	<-l.begin
+	return l.TCPListener.Accept()
+}
+
+func (l *tardy) SyscallConn() (syscall.RawConn, error) {
+	if l.asked.Add(1) > 2 { // for the filter, and whether anybody waits
+		l.once.Do(func() { close(l.begin) })
+	}
+	return l.TCPListener.SyscallConn()
+}
+
+func (l *tardy) Close() error {
+	l.once.Do(func() { close(l.begin) })
+	return l.TCPListener.Close()
+}
+
+// TestStopAcceptsWhoWaits: a client whose connection is made, but not accepted yet,
+// when the host stops is served.
+func TestStopAcceptsWhoWaits(t *testing.T) {
+	var how net.ListenConfig
+	how.SetMultipathTCP(false)
+	plain, err := how.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln := &tardy{TCPListener: plain.(*net.TCPListener), begin: make(chan struct{})}
+	s := withoutModels(t)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Serve(ln, nil) }()
+	testkit.Eventually(t, "it serves", s.Serves)
+	c, err := net.Dial("tcp", plain.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	write(t, c, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := s.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	if resp, _ := answerOn(t, c); resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}

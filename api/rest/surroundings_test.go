@@ -13,17 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fasthttp/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
 var discard = slog.New(slog.DiscardHandler)
@@ -193,88 +189,6 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 	}
 }
 
-// refusing is a listener that fails at first, as one of a process without
-// descriptors does.
-type refusing struct {
-	net.Listener
-	errs []error
-}
-
-func (l *refusing) Accept() (net.Conn, error) {
-	if len(l.errs) > 0 {
-		err := l.errs[0]
-		l.errs = l.errs[1:]
-		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: err}
-	}
-	return l.Listener.Accept()
-}
-
-// TestAcceptGoesOn: what passes does not end the server; what does not, does.
-func TestAcceptGoesOn(t *testing.T) {
-	serve := func(errs ...error) (*rest.Server, net.Addr, chan error) {
-		t.Helper()
-		calls := host.NewCalls(1)
-		registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, calls)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := rest.New(rest.Config{Timeout: time.Minute, BodyLimit: 1 << 20, MaxRows: 1, Now: time.Now, Log: discard}, registry, prometheus.NewRegistry())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan error, 1)
-		go func() { ended <- s.Serve(&refusing{Listener: ln, errs: errs}, nil) }()
-		return s, ln.Addr(), ended
-	}
-	s, addr, ended := serve(syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED)
-	resp, err := http.Get("http://" + addr.String() + "/health")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
-	if err := s.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-ended; err != nil {
-		t.Error(err)
-	}
-	if _, _, ended = serve(syscall.EBADF); <-ended == nil {
-		t.Error("a listener that is broken for good is no error")
-	}
-}
-
-// TestConnectionsAreBounded: beyond the bound idle connections make room for new
-// ones, and a client that is being answered is left alone.
-func TestConnectionsAreBounded(t *testing.T) {
-	h, g := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = 8 }})
-	busy := dial(t, h)
-	write(t, busy, head("/api/v1/predict", 29)+`{"model_id":"slow","data":[5]}`[:29])
-	_ = busy.Close()
-	busy = dial(t, h)
-	body := `{"model_id":"slow","data":[5]}`
-	write(t, busy, head("/api/v1/predict", len(body))+body)
-	<-g.begun
-	for range 50 {
-		dial(t, h)
-	}
-	testkit.Eventually(t, "there is room", func() bool {
-		resp, err := http.Get(h.URL + "/health")
-		if err != nil {
-			return false
-		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK && h.Server.OpenConnections() <= 8
-	})
-	g.passes <- struct{}{}
-	if resp, _ := answerOn(t, busy); resp.StatusCode != http.StatusOK {
-		t.Errorf("status %d", resp.StatusCode)
-	}
-}
-
 // TestNothingForThoseWhoLeft: a batch whose client has gone is not begun, and one
 // that is under way ends with the piece that is being scored.
 func TestNothingForThoseWhoLeft(t *testing.T) {
@@ -372,6 +286,14 @@ func TestLargeSocketMessages(t *testing.T) {
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
 		t.Errorf("a message that is too large ended with %v", err)
 	}
+	c = dialSocket(t, h) // whoever still sends when he is told can read it, too
+	var sending sync.WaitGroup
+	sending.Go(func() { _ = c.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 16<<20)) })
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
+		t.Errorf("a message that is much too large ended with %v", err)
+	}
+	_ = c.Close()
+	sending.Wait()
 }
 
 // TestExplanationsAtOnce: explanations wait for their calls with children of the

@@ -21,7 +21,9 @@ func listen(ctx context.Context, host string, port int) (net.Listener, error) {
 		bare = host[1 : len(host)-1]
 	}
 	address := net.JoinHostPort(bare, strconv.Itoa(port))
-	ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	var how net.ListenConfig
+	how.SetMultipathTCP(false) // such a socket takes no filter, which a stop needs to lose nobody
+	ln, err := how.Listen(ctx, "tcp", address)
 	if err == nil {
 		return ln, nil
 	}

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // writePair writes a certificate for 127.0.0.1 with a serial number, and its key.
@@ -115,5 +117,27 @@ func TestLibraryThatWasNamed(t *testing.T) {
 	_, _, err := command(t, nil, "serve", "--models", t.TempDir(), "--port", "0", "--onnxruntime", "/does/not/exist.so")
 	if err == nil || !strings.Contains(err.Error(), "--onnxruntime") || !strings.Contains(err.Error(), "/does/not/exist.so") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestListenerIsPlainTCP: one of Multipath TCP, which Go makes where it is told
+// nothing, takes no filter: each stop would reset some of the clients that connect.
+func TestListenerIsPlainTCP(t *testing.T) {
+	ln, err := listen(t.Context(), "127.0.0.1", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	control, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var protocol int
+	var got error
+	if err := control.Control(func(fd uintptr) { protocol, got = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL) }); err != nil || got != nil {
+		t.Fatal(err, got)
+	}
+	if protocol != unix.IPPROTO_TCP {
+		t.Errorf("its protocol is %d, want %d", protocol, unix.IPPROTO_TCP)
 	}
 }

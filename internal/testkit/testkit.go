@@ -4,6 +4,7 @@ package testkit
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -122,6 +123,7 @@ type Options struct {
 	Backends host.Backends
 	Models   func(*host.Config)
 	REST     func(*rest.Config)
+	TLS      *tls.Config // nil: plain HTTP
 	Log      io.Writer
 }
 
@@ -157,17 +159,22 @@ func Serve(t testing.TB, o Options) *Host {
 	if h.Server, err = rest.New(restConfig, h.Registry, h.Metrics); err != nil {
 		t.Fatal(err)
 	}
-	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	var how net.ListenConfig
+	how.SetMultipathTCP(false) // as the host does
+	ln, err := how.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.URL = "http://" + ln.Addr().String()
+	if o.TLS != nil {
+		h.URL = "https://" + ln.Addr().String()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
 	wg.Go(func() {
-		if err := h.Server.Serve(ln, nil); err != nil {
+		if err := h.Server.Serve(ln, o.TLS); err != nil {
 			t.Errorf("serving: %v", err)
 		}
 	})
