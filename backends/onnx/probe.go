@@ -23,7 +23,7 @@ import (
 )
 
 // probeVersion changes when the probe does, so that old passes are forgotten.
-const probeVersion = "1"
+const probeVersion = "2"
 
 // probeJob is what the probe's process is told on its standard input.
 type probeJob struct {
@@ -104,10 +104,10 @@ func newProofs(stateDir string, limiter *child.Limiter) *proofs {
 }
 
 // key names everything that a pass depends on.
-func (p *proofs) key(job probeJob, digest, version string) (string, error) {
+func (p *proofs) key(job probeJob, version string) (string, error) {
 	h := sha256.New()
 	bind := job.Binding
-	err := json.NewEncoder(h).Encode([]any{probeVersion, digest, version, bind, job.MaxRows, job.Memory, job.Time, runtime.GOARCH})
+	err := json.NewEncoder(h).Encode([]any{probeVersion, sha256.Sum256(job.Graph), version, bind, job.MaxRows, job.Memory, job.Time, runtime.GOARCH})
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -157,8 +157,8 @@ func (p *proofs) remember(key string, f finding) {
 
 // prove returns what is known of a graph, running the probe's process where it
 // has not passed yet.
-func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string) (finding, error) {
-	key, err := p.key(job, digest, version)
+func (p *proofs) prove(ctx context.Context, job probeJob, version string) (finding, error) {
+	key, err := p.key(job, version)
 	if err != nil {
 		return finding{}, fmt.Errorf("naming the proof: %w", err)
 	}

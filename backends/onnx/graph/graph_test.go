@@ -40,7 +40,7 @@ func TestCodes(t *testing.T) {
 		"suspicious/data-expand": graph.DataSized, "suspicious/nonzero": graph.DataSized,
 		"suspicious/deep-subgraph": graph.TooLarge, "suspicious/duplicate-initializer": graph.Duplicate, "suspicious/unknown-field": graph.UnknownField,
 	} {
-		_, err := graph.Check(read(t, filepath.Join(testdata, file+".onnx")), false)
+		_, err := graph.Check(read(t, filepath.Join(testdata, file+".onnx")), graph.Limits{})
 		var p *graph.Problem
 		if !errors.As(err, &p) {
 			t.Errorf("%s: %v", file, err)
@@ -55,7 +55,7 @@ func TestCodes(t *testing.T) {
 // TestServedModelsPass: the check stands in nobody's way.
 func TestServedModelsPass(t *testing.T) {
 	for _, file := range append(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx")...) {
-		m, err := graph.Check(read(t, file), false)
+		m, err := graph.Check(read(t, file), graph.Limits{})
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -70,12 +70,12 @@ func TestServedModelsPass(t *testing.T) {
 // panic, and never a model with other outputs.
 func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
 	data := read(t, filepath.Join(testdata, "variants/plain-sum.onnx"))
-	whole, err := graph.Check(data, false)
+	whole, err := graph.Check(data, graph.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range len(data) {
-		m, err := graph.Check(data[:n], false)
+		m, err := graph.Check(data[:n], graph.Limits{})
 		if err == nil && fmt.Sprint(m.Outputs) != fmt.Sprint(whole.Outputs) {
 			t.Errorf("the first %d of %d bytes are read as %v", n, len(data), m.Outputs)
 		}
@@ -87,7 +87,7 @@ func ExampleCheck() {
 	if err != nil {
 		panic(err)
 	}
-	_, err = graph.Check(data, false)
+	_, err = graph.Check(data, graph.Limits{})
 	var p *graph.Problem
 	fmt.Println(errors.As(err, &p), p.Code)
 	// Output: true external_data
@@ -104,7 +104,7 @@ func FuzzCheck(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, trusted bool) {
-		m, err := graph.Check(data, trusted)
+		m, err := graph.Check(data, graph.Limits{Trusted: trusted})
 		if err == nil {
 			_ = m.Summary()
 			for _, v := range append(m.Inputs, m.Outputs...) {
