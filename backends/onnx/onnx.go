@@ -57,7 +57,7 @@ var _ backends.Backend = (*Backend)(nil)
 // New finds and loads ONNX Runtime. It never fails: Err says whether the library
 // could be had; Open tries again.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter)}
+	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter, cfg.Log)}
 	_, _, b.unavailable = b.find()
 	return b
 }

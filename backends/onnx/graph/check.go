@@ -105,6 +105,7 @@ type checker struct {
 	longest   float64 // text among the constants
 	operators map[string]int
 	uncertain float64 // bytes
+	top       *scope  // of the model's own graph
 }
 
 // scope maps the values that a graph can see to what is known of them.
@@ -138,6 +139,7 @@ func (s *scope) set(name string, f *fact) error {
 
 func (c *checker) model(m *model) error {
 	s := newScope(m.graph, nil)
+	c.top = s
 	for _, v := range m.graph.inputs {
 		if err := s.set(v.name, c.input(v)); err != nil {
 			return err

@@ -93,8 +93,11 @@ func (p *parser) opset(m *message, opsets []opset) []opset {
 		m.err = e.err
 	}
 	for _, other := range opsets {
+		if other == o { // as skl2onnx writes it at times
+			return opsets
+		}
 		if other.domain == o.domain {
-			m.fail(problem(Duplicate, "the opset of domain %.80q is given twice", o.domain))
+			m.fail(problem(Duplicate, "domain %.80q has two opsets, %d and %d", o.domain, other.version, o.version))
 		}
 	}
 	return append(opsets, o)

@@ -36,14 +36,14 @@ var rules = func() map[string]rule {
 		"Multinomial": multinomialRule, "Range": rangeRule, "Reshape": reshapeRule, "Resize": resizeRule, "Upsample": resizeRule,
 		"Shape": shapeRule, "Size": sizeRule, "Slice": sliceRule, "Split": splitRule, "SplitToSequence": atMost(0),
 		"Squeeze": squeezeRule, "Unsqueeze": unsqueezeRule, "Tile": tileRule, "TopK": topKRule, "Transpose": transposeRule,
-		"Unique": atMost(0), "SequenceConstruct": sumRule, "SequenceInsert": sumRule, "SequenceAt": atMost(0), "SequenceErase": atMost(0),
+		"Unique": atMost(0), "SequenceConstruct": sumRule, "SequenceInsert": sumRule, "SequenceAt": atMost(0), "SequenceErase": atMost(0), "StringNormalizer": atMost(0), "TfIdfVectorizer": tfIdfRule,
 		"SequenceEmpty": scalarRule, "SequenceLength": scalarRule, "OptionalHasElement": scalarRule, "Optional": sizeOf(0), "OptionalGetElement": sizeOf(0),
 	}
 	for op := range strings.FieldsSeq(`Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Bernoulli BitwiseNot Cast CastLike Ceil Celu
-		Clip Cos Cosh CumSum DequantizeLinear Dropout DynamicQuantizeLinear Elu Erf Exp EyeLike Floor Gelu GroupNormalization HardSigmoid HardSwish
+		Clip Cos Cosh CumProd CumSum DequantizeLinear Dropout DynamicQuantizeLinear Elu Erf Exp EyeLike Floor Gelu GroupNormalization HardSigmoid HardSwish
 		Hardmax Identity InstanceNormalization IsInf IsNaN LRN LayerNormalization LeakyRelu Log LogSoftmax LpNormalization
-		MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear RMSNormalization RandomNormalLike RandomUniformLike Reciprocal Relu
-		ReverseSequence Round Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh
+		MeanVarianceNormalization Mish Neg Not PRelu QuantizeLinear RMSNormalization RandomNormalLike RandomUniformLike Reciprocal RegexFullMatch Relu
+		ReverseSequence RotaryEmbedding Round Scatter ScatterElements ScatterND Selu Shrink Sigmoid Sign Sin Sinh Softmax Softplus Softsign Sqrt Swish Tan Tanh
 		ThresholdedRelu Trilu`) {
 		out[op] = sizeOf(0)
 	}
@@ -83,7 +83,14 @@ func sizeOf(i int) rule {
 		case do != nil:
 			out = out.with(arithmetic(c, out, do))
 		}
-		return c.same(out), nil
+		outs := c.same(out)
+		if c.op != "Dropout" {
+			for k := 1; k < len(outs); k++ { // means and scales, in fewer dimensions
+				outs[k] = counted(f.count)
+				outs[k].full = f.full
+			}
+		}
+		return outs, nil
 	}
 }
 

@@ -218,10 +218,10 @@ func recurrentRule(c *call) ([]*fact, error) {
 	if c.int("layout", 0) == 0 {
 		out = shaped(x.dims[0], r.dims[0], x.dims[1], exactly(hidden))
 	}
-	// Gates of all steps, of which there are up to four.
 	outs := c.same(out)
 	for i := 1; i < len(outs); i++ { // the last state
-		outs[i] = shaped(r.dims[0], span{lo: 0, hi: max(x.dims[0].hi, x.dims[1].hi)}, exactly(hidden))
+		outs[i] = counted(max(all, 1))
 	}
+	// The operator computes up to four gates of each step.
 	return append(outs, counted(4*max(all, 1))), nil
 }

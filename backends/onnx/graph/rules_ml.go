@@ -111,3 +111,22 @@ func featureVectorRule(c *call) ([]*fact, error) {
 	}
 	return c.same(shaped(rows, exactly(max(n, last)))), nil
 }
+
+func tfIdfRule(c *call) ([]*fact, error) {
+	f, err := c.need(0)
+	if err != nil {
+		return nil, err
+	}
+	n := int64(0)
+	for _, i := range c.ints("ngram_indexes") {
+		n = max(n, i+1)
+	}
+	if n < 0 || n > MaxElements {
+		return nil, problem(TooLarge, "%s makes %d values a row: more than any model that is served", c.describe(), n)
+	}
+	if !f.ranked {
+		return c.same(counted(f.count * float64(max(n, 1)))), nil
+	}
+	dims := append([]span{}, f.dims[:max(len(f.dims), 1)-1]...)
+	return c.same(shaped(append(dims, exactly(float64(n)))...)), nil
+}
