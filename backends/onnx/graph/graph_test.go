@@ -1,10 +1,13 @@
 package graph_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +85,31 @@ func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
 	}
 }
 
+// roundTrip: what is written is read as what was checked.
+func roundTrip(t *testing.T, m *graph.Model, trusted bool) {
+	t.Helper()
+	written := m.Encode()
+	again, err := graph.Check(written, graph.Limits{Trusted: trusted})
+	if err != nil {
+		t.Fatalf("what was written is refused: %v", err)
+	}
+	if !reflect.DeepEqual(m, again) || !bytes.Equal(written, again.Encode()) {
+		t.Fatalf("%+v is written and read as %+v", m, again)
+	}
+}
+
+// TestRoundTrip: sample models are written as they were read.
+func TestRoundTrip(t *testing.T) {
+	for _, file := range slices.Concat(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx"), files(t, "variants/*.onnx")) {
+		m, err := graph.Check(read(t, file), graph.Limits{Trusted: true})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		roundTrip(t, m, true)
+	}
+}
+
 func ExampleCheck() {
 	data, err := os.ReadFile("../../../testdata/bad/external-data.onnx")
 	if err != nil {
@@ -96,7 +124,7 @@ func ExampleCheck() {
 // FuzzCheck: whatever the bytes, the check ends with a model or a *Problem whose
 // message is fit to print.
 func FuzzCheck(f *testing.F) {
-	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx"} {
+	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx", "../backends/onnx/testdata/hostile/*.onnx"} {
 		for _, file := range files(f, pattern) {
 			if data := read(f, file); len(data) < 64<<10 {
 				f.Add(data, strings.Contains(file, "loop"))
@@ -107,9 +135,10 @@ func FuzzCheck(f *testing.F) {
 		m, err := graph.Check(data, graph.Limits{Trusted: trusted})
 		if err == nil {
 			_ = m.Summary()
-			for _, v := range append(m.Inputs, m.Outputs...) {
+			for _, v := range slices.Concat(m.Inputs, m.Outputs) {
 				_ = v.String()
 			}
+			roundTrip(t, m, trusted)
 			return
 		}
 		var p *graph.Problem
