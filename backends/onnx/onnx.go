@@ -57,7 +57,7 @@ var _ backends.Backend = (*Backend)(nil)
 // New finds and loads ONNX Runtime. It never fails: Err says whether the library
 // could be had; Open tries again.
 func New(cfg Config) *Backend {
-	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter)}
+	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter, cfg.Log)}
 	_, _, b.unavailable = b.find()
 	return b
 }
@@ -89,14 +89,25 @@ func (b *Backend) Library() (file, version string) {
 	return b.library, b.version
 }
 
+// check reads a graph and refuses it where ONNX Runtime may not be given it.
+func check(a backends.Artifact) (*graph.Model, error) {
+	m := a.Manifest
+	g, err := graph.Check(a.Bytes, graph.Limits{
+		Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+	}
+	return g, nil
+}
+
 // Complete fills in features, input and output from the graph.
 func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
-	m := a.Manifest
-	g, err := graph.Check(a.Bytes, m.Trusted)
+	g, err := check(a)
 	if err != nil {
-		return fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+		return err
 	}
-	if err := complete(m, g); err != nil {
+	if err := complete(a.Manifest, g); err != nil {
 		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	return nil
@@ -108,29 +119,32 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
-	g, err := graph.Check(a.Bytes, a.Manifest.Trusted)
+	g, err := check(a)
 	if err != nil {
-		return nil, fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+		return nil, err
 	}
 	bind, err := bindGraph(a.Manifest, g)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
+	// From here on nobody looks at the file: the proof and the session are of what
+	// was checked.
+	checked := g.Encode()
 	job := probeJob{
-		Library: library, Graph: a.Bytes, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: checked, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding
 	if b.cfg.Probe == ProbeInProcess {
 		found, err = b.inProcess(ctx, job)
 	} else {
-		found, err = b.proofs.prove(ctx, job, a.Digest, version)
+		found, err = b.proofs.prove(ctx, job, version)
 	}
 	if err != nil {
 		return nil, err
 	}
 	bind.OutputRank = found.OutputRank
-	return b.load(ctx, a.Bytes, bind, a.Manifest)
+	return b.load(ctx, checked, bind, a.Manifest)
 }
 
 // load makes the session, within limits.load_timeout of its turn: the call into the

@@ -3,18 +3,12 @@ package onnx
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/gob"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -23,7 +17,7 @@ import (
 )
 
 // probeVersion changes when the probe does, so that old passes are forgotten.
-const probeVersion = "1"
+const probeVersion = "2"
 
 // probeJob is what the probe's process is told on its standard input.
 type probeJob struct {
@@ -83,99 +77,6 @@ func tile(b *sdk.Batch, n int) *sdk.Batch {
 		out.CopyRow(i, b, i%b.Rows())
 	}
 	return out
-}
-
-// proofs remembers which graphs passed the probe.
-type proofs struct {
-	dir     string
-	limiter *child.Limiter
-	running child.Keys // one proof of the same at a time
-
-	mu sync.Mutex
-	ok map[string]finding
-}
-
-func newProofs(stateDir string, limiter *child.Limiter) *proofs {
-	p := &proofs{ok: map[string]finding{}, limiter: limiter}
-	if stateDir != "" {
-		p.dir = filepath.Join(stateDir, "onnx-proved")
-	}
-	return p
-}
-
-// key names everything that a pass depends on.
-func (p *proofs) key(job probeJob, digest, version string) (string, error) {
-	h := sha256.New()
-	bind := job.Binding
-	err := json.NewEncoder(h).Encode([]any{probeVersion, digest, version, bind, job.MaxRows, job.Memory, job.Time, runtime.GOARCH})
-	return hex.EncodeToString(h.Sum(nil)), err
-}
-
-func (p *proofs) recall(key string) (finding, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if f, ok := p.ok[key]; ok {
-		return f, true
-	}
-	if p.dir == "" {
-		return finding{}, false
-	}
-	data, err := os.ReadFile(filepath.Join(p.dir, key))
-	var f finding
-	if err != nil || json.Unmarshal(data, &f) != nil || f.OutputRank < 1 || f.OutputRank > 2 {
-		return finding{}, false
-	}
-	p.ok[key] = f
-	return f, true
-}
-
-// remember keeps a pass; a state directory that cannot be written only costs
-// another probe after a restart.
-func (p *proofs) remember(key string, f finding) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ok[key] = f
-	if p.dir == "" {
-		return
-	}
-	data, err := json.Marshal(f)
-	if err != nil || os.MkdirAll(p.dir, 0o700) != nil {
-		return
-	}
-	tmp, err := os.CreateTemp(p.dir, ".new-*")
-	if err != nil {
-		return
-	}
-	_, err = tmp.Write(data)
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(p.dir, key))
-	}
-	if err != nil {
-		_ = os.Remove(tmp.Name())
-	}
-}
-
-// prove returns what is known of a graph, running the probe's process where it
-// has not passed yet.
-func (p *proofs) prove(ctx context.Context, job probeJob, digest, version string) (finding, error) {
-	key, err := p.key(job, digest, version)
-	if err != nil {
-		return finding{}, fmt.Errorf("naming the proof: %w", err)
-	}
-	unlock, err := p.running.Lock(ctx, key)
-	if err != nil {
-		return finding{}, err
-	}
-	defer unlock()
-	if f, ok := p.recall(key); ok {
-		return f, nil
-	}
-	f, err := runChild(ctx, job, p.limiter)
-	if err != nil {
-		return finding{}, fmt.Errorf("proving the graph in a process of its own: %w", err)
-	}
-	p.remember(key, f)
-	return f, nil
 }
 
 // runChild runs the probe in a child of this very binary.

@@ -6,10 +6,26 @@ import (
 	"strings"
 )
 
-// Check reads a model and decides whether ONNX Runtime may be given it. With
-// trusted, operators whose output size depends on data, endless loops and the
-// domains that ONNX Runtime adds are allowed. The error is a *Problem.
-func Check(data []byte, trusted bool) (*Model, error) {
+// Limits say what a graph may take.
+type Limits struct {
+	// Trusted allows the operators that ONNX Runtime adds, and those whose outputs
+	// cannot be bounded.
+	Trusted bool
+	Rows    int   // of a call; 0: DefaultRows
+	Columns int   // of an input that does not say; 0: DefaultColumns
+	Memory  int64 // bytes for what a proof does not measure; 0: DefaultMemory
+}
+
+// What stands for limits that are not set.
+const (
+	DefaultRows    = 10_000
+	DefaultColumns = 1024
+	DefaultMemory  = 256 << 20
+)
+
+// Check reads a model and decides whether ONNX Runtime may be given it. The error
+// is a *Problem.
+func Check(data []byte, limits Limits) (*Model, error) {
 	switch {
 	case len(data) == 0:
 		return nil, problem(Malformed, "the file is empty")
@@ -23,117 +39,144 @@ func Check(data []byte, trusted bool) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &checker{model: m, trusted: trusted, operators: map[string]int{}, functions: map[string]bool{}}
-	if err := c.run(); err != nil {
+	if err := inline(m); err != nil {
 		return nil, err
 	}
-	out := &Model{
-		IRVersion: m.irVersion, Producer: m.producer, Opsets: m.opsets,
-		Outputs: m.graph.outputs, Nodes: p.nodes, Operators: c.operators,
+	c := &checker{limits: limits.defaults(), longest: float64(p.longest), operators: map[string]int{}}
+	if err := c.model(m); err != nil {
+		return nil, err
+	}
+	return describe(m, c.operators), nil
+}
+
+func (l Limits) defaults() Limits {
+	if l.Rows <= 0 {
+		l.Rows = DefaultRows
+	}
+	if l.Memory <= 0 {
+		l.Memory = DefaultMemory
+	}
+	return l
+}
+
+func describe(m *model, operators map[string]int) *Model {
+	out := &Model{IRVersion: m.irVersion, Producer: m.producer, Opsets: map[string]int64{}, Operators: operators, checked: m}
+	for _, o := range m.opsets {
+		out.Opsets[o.domain] = o.version
+	}
+	for _, n := range operators {
+		out.Nodes += n
 	}
 	initialised := map[string]bool{}
 	for _, t := range m.graph.initializers {
 		initialised[t.name] = true
 	}
 	for _, v := range m.graph.inputs {
-		if !initialised[v.Name] {
-			out.Inputs = append(out.Inputs, v)
+		if !initialised[v.name] {
+			out.Inputs = append(out.Inputs, v.public())
 		}
 	}
-	return out, nil
+	for _, v := range m.graph.outputs {
+		out.Outputs = append(out.Outputs, v.public())
+	}
+	return out
 }
 
+// The domains that ONNX defines and ONNX Runtime serves as such.
+func standardDomain(d string) bool { return d == "" || d == "ai.onnx.ml" }
+
+// The domains that ONNX Runtime adds, and those that ONNX keeps for itself.
+func runtimeDomain(d string) bool {
+	return strings.HasPrefix(d, "com.microsoft") || strings.HasPrefix(d, "com.ms.") || strings.HasPrefix(d, "ai.onnx.")
+}
+
+// servedDomain reports whether a trusted model may use what ONNX Runtime adds.
+func servedDomain(d string) bool {
+	return d == "com.microsoft" || d == "com.microsoft.nchwc" || d == "ai.onnx.preview.training" || d == "com.ms.internal.nhwc"
+}
+
+const trustHint = "if you trust this model, list it in backends.onnx.trusted"
+
+// checker walks over a model's graphs in the order of their nodes. It finds what is
+// known of every value, and adds up what the model may take beside what its proof
+// measures.
 type checker struct {
-	model     *model
-	trusted   bool
+	limits    Limits
+	longest   float64 // text among the constants
 	operators map[string]int
-	functions map[string]bool // domain::name
-}
-
-// fact is what is known of a value before the model runs.
-type fact struct {
-	data  bool    // depends on the values of the rows, not only on how many there are
-	known bool    // ints is its whole content
-	ints  []int64 // of a small integer constant
+	uncertain float64 // bytes
+	top       *scope  // of the model's own graph
 }
 
 // scope maps the values that a graph can see to what is known of them.
 type scope struct {
 	outer  *scope
-	values map[string]fact
+	values map[string]*fact
+	own    map[string]bool // names that this graph makes somewhere
 }
 
-func (s *scope) get(name string) fact {
+// get finds a value. ONNX Runtime sorts nodes itself, and a name that is made later
+// in the same graph would mean that instead of an outer one: such are refused.
+func (s *scope) get(name string) (*fact, error) {
 	for at := s; at != nil; at = at.outer {
-		if f, ok := at.values[name]; ok {
-			return f
+		if f := at.values[name]; f != nil {
+			return f, nil
+		}
+		if at.own[name] {
+			return nil, problem(Malformed, "value %.80q is used before it is made: sort the nodes", name)
 		}
 	}
-	return fact{data: true}
+	return nil, problem(Malformed, "value %.80q is used and nothing makes it", name)
 }
 
-// The domains that ONNX defines and ONNX Runtime serves as such.
-func standardDomain(d string) bool { return d == "" || d == "ai.onnx" || d == "ai.onnx.ml" }
-
-// The domains that ONNX Runtime adds of its own.
-func runtimeDomain(d string) bool {
-	return d == "com.microsoft" || d == "com.microsoft.nchwc" || d == "ai.onnx.preview.training" || d == "com.ms.internal.nhwc"
-}
-
-func (c *checker) run() error {
-	for _, f := range c.model.functions {
-		if standardDomain(f.domain) {
-			return problem(Domain, "function %.80q is defined in ONNX's own domain", f.name)
-		}
-		c.functions[f.domain+"::"+f.name] = true
+func (s *scope) set(name string, f *fact) error {
+	if s.values[name] != nil {
+		return problem(Duplicate, "value %.80q is computed or given twice", name)
 	}
-	for _, f := range c.model.functions {
-		s := &scope{values: map[string]fact{}}
-		for _, in := range f.inputs {
-			s.values[in] = fact{data: true}
-		}
-		if err := c.nodes(f.nodes, s); err != nil {
+	s.values[name] = f
+	return nil
+}
+
+func (c *checker) model(m *model) error {
+	s := newScope(m.graph, nil)
+	c.top = s
+	for _, v := range m.graph.inputs {
+		if err := s.set(v.name, c.input(v)); err != nil {
 			return err
 		}
 	}
-	return c.graph(c.model.graph, nil)
+	return c.graph(m.graph, s)
 }
 
-// graph checks a graph; all its inputs are taken to depend on the data.
-func (c *checker) graph(g *graph, outer *scope) error {
-	s := &scope{outer: outer, values: map[string]fact{}}
-	for _, in := range g.inputs {
-		s.values[in.Name] = fact{data: true}
+func newScope(g *graph, outer *scope) *scope {
+	s := &scope{outer: outer, values: map[string]*fact{}, own: map[string]bool{}}
+	for _, n := range g.nodes {
+		for _, name := range n.outputs {
+			s.own[name] = true
+		}
 	}
-	seen := map[string]bool{}
+	return s
+}
+
+// graph checks a graph whose inputs s holds already.
+func (c *checker) graph(g *graph, s *scope) error {
+	initialised := map[string]bool{}
 	for _, t := range g.initializers {
-		if seen[t.name] {
+		if initialised[t.name] {
 			return problem(Duplicate, "%s is given twice", t.describe())
 		}
-		seen[t.name] = true
+		initialised[t.name] = true
+		// One that is an input as well is its default, and nobody gives another.
 		s.values[t.name] = constant(t)
 	}
-	return c.nodes(g.nodes, s)
-}
-
-func constant(t *tensor) fact {
-	return fact{known: int64(len(t.ints)) == t.count, ints: t.ints}
-}
-
-func (c *checker) nodes(nodes []*node, s *scope) error {
-	for _, n := range nodes {
+	for _, n := range g.nodes {
 		if err := c.node(n, s); err != nil {
 			return err
 		}
-		out := c.outcome(n, s)
-		for _, name := range n.outputs {
-			if name == "" {
-				continue
-			}
-			if _, twice := s.values[name]; twice {
-				return problem(Duplicate, "value %.80q is computed twice", name)
-			}
-			s.values[name] = out
+	}
+	for _, v := range g.outputs {
+		if _, err := s.get(v.name); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -141,166 +184,42 @@ func (c *checker) nodes(nodes []*node, s *scope) error {
 
 func (c *checker) node(n *node, s *scope) error {
 	c.operators[strings.TrimPrefix(n.domain+".", "ai.onnx.")+n.op]++
-	if !standardDomain(n.domain) && !c.functions[n.domain+"::"+n.op] {
-		if !runtimeDomain(n.domain) {
+	if !standardDomain(n.domain) {
+		if !servedDomain(n.domain) {
 			return problem(Domain, "%s is of domain %.80q, which this host does not know: use operators of ai.onnx and ai.onnx.ml", n.describe(), n.domain)
 		}
-		if !c.trusted {
-			return problem(Domain, "%s is of domain %s: set trusted: true in the manifest if you trust this model", n.describe(), n.domain)
+		if !c.limits.Trusted {
+			return problem(Domain, "%s is of domain %s: %s", n.describe(), n.domain, trustHint)
 		}
 	}
-	if !c.trusted && standardDomain(n.domain) {
-		if err := sized(n, s); err != nil {
-			return err
-		}
-	}
-	for _, g := range n.graphs {
-		if err := c.graph(g, s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// outcome is what is known of a node's outputs.
-func (c *checker) outcome(n *node, s *scope) fact {
-	switch {
-	case n.op == "Constant" && standardDomain(n.domain):
-		if t := n.tensors["value"]; t != nil {
-			return constant(t)
-		}
-		for _, name := range []string{"value_int", "value_ints"} {
-			if v, ok := n.ints[name]; ok {
-				return fact{known: true, ints: v}
-			}
-		}
-		return fact{}
-	case (n.op == "Shape" || n.op == "Size") && standardDomain(n.domain):
-		// No operator that passed makes shapes of data.
-		return fact{}
-	case (n.op == "Identity" || n.op == "Cast") && standardDomain(n.domain):
-		return s.get(n.input(0))
-	}
-	if strings.HasPrefix(n.op, "Random") {
-		return fact{data: true}
-	}
-	var out fact
-	for _, in := range n.inputs {
-		out.data = out.data || (in != "" && s.get(in).data)
-	}
-	// A graph inside sees everything outside.
-	out.data = out.data || len(n.graphs) > 0
-	return out
-}
-
-// dataSized lists the operators with inputs that say how large an output is.
-var dataSized = map[string]struct {
-	inputs []int                              // which of them; nil: every one
-	count  func(ints map[int][]int64) []int64 // known sizes to dimensions; nil: not computed
-}{
-	"ConstantOfShape": {[]int{0}, func(v map[int][]int64) []int64 { return v[0] }},
-	"Expand":          {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"Tile":            {[]int{1, 2}, func(v map[int][]int64) []int64 { return v[1] }},
-	"Range":           {[]int{0, 1, 2}, rangeSize},
-	"OneHot":          {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"Pad":             {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"Resize":          {[]int{1, 2, 3}, func(v map[int][]int64) []int64 { return v[3] }},
-	"Upsample":        {[]int{1}, nil},
-	"MaxUnpool":       {[]int{2}, func(v map[int][]int64) []int64 { return v[2] }},
-	"CenterCropPad":   {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"Col2Im":          {[]int{1, 2}, func(v map[int][]int64) []int64 { return v[1] }},
-	"AffineGrid":      {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"BlackmanWindow":  {[]int{0}, func(v map[int][]int64) []int64 { return v[0] }},
-	"HannWindow":      {[]int{0}, func(v map[int][]int64) []int64 { return v[0] }},
-	"HammingWindow":   {[]int{0}, func(v map[int][]int64) []int64 { return v[0] }},
-	"MelWeightMatrix": {[]int{0, 1}, nil},
-	"DFT":             {[]int{1}, func(v map[int][]int64) []int64 { return v[1] }},
-	"STFT":            {[]int{1, 3}, nil},
-	"Compress":        {[]int{1}, nil},
-	"NonZero":         {nil, nil}, "Unique": {nil, nil}, "NonMaxSuppression": {nil, nil}, "StringSplit": {nil, nil},
-	"ImageDecoder": {nil, nil}, "SplitToSequence": {[]int{1}, nil},
-}
-
-func rangeSize(v map[int][]int64) []int64 {
-	for i := range 3 {
-		if len(v[i]) != 1 {
-			return nil
-		}
-	}
-	start, limit, delta := v[0][0], v[1][0], v[2][0]
-	if delta == 0 || (limit-start)/delta < 0 {
-		return nil
-	}
-	return []int64{(limit - start) / delta}
-}
-
-// sized refuses an operator whose output may be of any size.
-func sized(n *node, s *scope) error {
-	switch n.op {
-	case "Loop":
-		return boundedLoop(n, s)
-	case "RandomNormal", "RandomUniform":
-		return within(n, n.ints["shape"])
-	case "Multinomial":
-		return within(n, n.ints["sample_size"])
-	}
-	rule, ok := dataSized[n.op]
-	if !ok {
-		return nil
-	}
-	which := rule.inputs
-	if which == nil {
-		for i := range n.inputs {
-			which = append(which, i)
-		}
-	}
-	known := map[int][]int64{}
-	for _, i := range which {
-		name := n.input(i)
+	inputs := make([]*fact, len(n.inputs))
+	for i, name := range n.inputs {
 		if name == "" {
 			continue
 		}
-		f := s.get(name)
-		if f.data {
-			return problem(DataSized, "%s makes an output whose size depends on the data (input %.80q): set trusted: true in the manifest if you trust this model", n.describe(), name)
+		f, err := s.get(name)
+		if err != nil {
+			return err
 		}
-		if f.known {
-			known[i] = f.ints
+		inputs[i] = f
+	}
+	outputs, err := c.outcome(&call{node: n, in: inputs, scope: s, checker: c})
+	if err != nil {
+		return err
+	}
+	for i, name := range n.outputs {
+		if name == "" {
+			continue
 		}
-	}
-	if rule.count == nil {
-		return nil
-	}
-	return within(n, rule.count(known))
-}
-
-func boundedLoop(n *node, s *scope) error {
-	trips := s.get(n.input(0))
-	const hint = "set trusted: true in the manifest if you trust this model"
-	switch {
-	case n.input(0) == "":
-		return problem(Unbounded, "%s has no bound on its turns: %s", n.describe(), hint)
-	case trips.data:
-		return problem(Unbounded, "%s takes its number of turns from the data: %s", n.describe(), hint)
-	case trips.known && len(trips.ints) == 1 && trips.ints[0] > MaxLoopTrips:
-		return problem(Unbounded, "%s may take %d turns; at most %d are allowed: %s", n.describe(), trips.ints[0], MaxLoopTrips, hint)
+		f := unknown()
+		if i < len(outputs) {
+			f = outputs[i]
+		}
+		if err := s.set(name, f); err != nil {
+			return err
+		}
 	}
 	return nil
-}
-
-func within(n *node, size []int64) error {
-	if count, over := product(absolute(size)); over || count > MaxElements {
-		return problem(TooLarge, "%s makes a tensor of %s values: larger than any model that is served", n.describe(), dims(size))
-	}
-	return nil
-}
-
-func absolute(size []int64) []int64 {
-	out := make([]int64, len(size))
-	for i, d := range size {
-		out[i] = max(d, -d, 1)
-	}
-	return out
 }
 
 // Summary describes the operators for people: "TreeEnsembleRegressor x1, Neg x1".

@@ -1,6 +1,7 @@
-// Package graph reads ONNX models (protobuf) far enough to decide whether ONNX
-// Runtime may be given them: with bounds on every size, refusing what it does
-// not understand.
+// Package graph reads ONNX models (protobuf) and decides whether ONNX Runtime may
+// be given them: with bounds on every size, refusing what it does not understand.
+// What ONNX Runtime gets is written anew from what was checked (Model.Encode), so
+// that nothing reaches it unread.
 //
 // It does not execute anything and does not need ONNX Runtime.
 package graph
@@ -108,6 +109,8 @@ type Model struct {
 	Outputs   []Value
 	Nodes     int
 	Operators map[string]int // how many nodes of each type
+
+	checked *model
 }
 
 // Problem is a reason why a model must not be served. Code tells reasons apart.
@@ -128,42 +131,122 @@ const (
 	Domain       = "domain"
 	DataSized    = "data_dependent_size"
 	Unbounded    = "unbounded_loop"
+	Unknown      = "unknown_size"
 	Duplicate    = "duplicate_name"
+	Function     = "function"
 )
 
 func problem(code, format string, args ...any) *Problem {
 	return &Problem{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// internal form of what was parsed
+// The structure of a file, as far as it is written again. Documentation, metadata
+// and annotations of inner values are read and left out.
 
 type model struct {
-	irVersion int64
-	producer  string
-	opsets    map[string]int64
-	graph     *graph
-	functions []*function
+	irVersion           int64
+	producer, producer2 string // name and version
+	opsets              []opset
+	graph               *graph
+	functions           []*function
+}
+
+type opset struct {
+	domain  string
+	version int64
 }
 
 type function struct {
 	name, domain    string
 	inputs, outputs []string
+	attributes      bool // it takes some
+	opsets          []opset
 	nodes           []*node
 }
 
 type graph struct {
+	name         string
 	nodes        []*node
 	initializers []*tensor
-	inputs       []Value
-	outputs      []Value
+	inputs       []*value
+	outputs      []*value
+}
+
+type value struct {
+	name string
+	typ  *typ // nil: not said
+}
+
+// typ is the type of a value. Its kind is one of the kinds below.
+type typ struct {
+	kind     string
+	elem     ElemType // of a tensor; the key of a map
+	hasShape bool
+	dims     []dim
+	of       *typ // of a sequence, an optional value, and the values of a map
+}
+
+const (
+	sequenceKind = "a sequence"
+	mapKind      = "a map"
+	optionalKind = "an optional value"
+	noKind       = "a value of no type"
+)
+
+// dim is a dimension: its size, or -1 and its name, which may be empty.
+type dim struct {
+	size int64
+	name string
+}
+
+func (v *value) public() Value {
+	out := Value{Name: v.name, Kind: noKind}
+	if v.typ == nil {
+		return out
+	}
+	if out.Kind = v.typ.kind; out.Kind != tensorKind {
+		return out
+	}
+	out.Elem, out.HasShape = v.typ.elem, v.typ.hasShape
+	for _, d := range v.typ.dims {
+		out.Dims = append(out.Dims, d.size)
+	}
+	return out
 }
 
 type node struct {
 	name, op, domain string
 	inputs, outputs  []string
-	ints             map[string][]int64 // integer attributes
-	tensors          map[string]*tensor // tensor attributes
-	graphs           []*graph
+	attributes       []*attribute
+}
+
+// The types of attributes (AttributeProto.AttributeType).
+const (
+	attrFloat   = 1
+	attrInt     = 2
+	attrString  = 3
+	attrTensor  = 4
+	attrGraph   = 5
+	attrFloats  = 6
+	attrInts    = 7
+	attrStrings = 8
+	attrTensors = 9
+	attrGraphs  = 10
+	attrType    = 13
+	attrTypes   = 14
+)
+
+// attribute holds its values in the list of its kind; an attribute of one value
+// has a list of one.
+type attribute struct {
+	name    string
+	kind    int64
+	floats  []byte // four bytes each
+	ints    []int64
+	strings [][]byte
+	tensors []*tensor
+	graphs  []*graph
+	types   []*typ
 }
 
 func (n *node) input(i int) string {
@@ -173,22 +256,52 @@ func (n *node) input(i int) string {
 	return ""
 }
 
+func (n *node) attribute(name string) *attribute {
+	for _, a := range n.attributes {
+		if a.name == name {
+			return a
+		}
+	}
+	return nil
+}
+
+// ints returns an attribute of integers, and nil where there is none.
+func (n *node) ints(name string) []int64 {
+	if a := n.attribute(name); a != nil {
+		return a.ints
+	}
+	return nil
+}
+
+// int returns an attribute of one integer, or what stands for it.
+func (n *node) int(name string, otherwise int64) int64 {
+	if v := n.ints(name); len(v) == 1 {
+		return v[0]
+	}
+	return otherwise
+}
+
 // describe names the node in a message.
 func (n *node) describe() string {
 	op := n.op
-	if n.domain != "" && n.domain != "ai.onnx" {
+	if n.domain != "" {
 		op = n.domain + "." + op
 	}
 	if n.name == "" {
-		return "operator " + op
+		if len(n.outputs) > 0 {
+			return fmt.Sprintf("operator %.80s (of output %.80q)", op, n.outputs[0])
+		}
+		return fmt.Sprintf("operator %.80s", op)
 	}
-	return fmt.Sprintf("operator %s (node %.80q)", op, n.name)
+	return fmt.Sprintf("operator %.80s (node %.80q)", op, n.name)
 }
 
+// tensor holds the values of a constant as little-endian bytes, or as texts.
 type tensor struct {
 	name  string
 	elem  ElemType
 	dims  []int64
 	count int64
-	ints  []int64 // the values of a small int64 or int32 tensor
+	raw   []byte
+	texts [][]byte
 }

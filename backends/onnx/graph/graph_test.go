@@ -1,10 +1,13 @@
 package graph_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,7 +43,7 @@ func TestCodes(t *testing.T) {
 		"suspicious/data-expand": graph.DataSized, "suspicious/nonzero": graph.DataSized,
 		"suspicious/deep-subgraph": graph.TooLarge, "suspicious/duplicate-initializer": graph.Duplicate, "suspicious/unknown-field": graph.UnknownField,
 	} {
-		_, err := graph.Check(read(t, filepath.Join(testdata, file+".onnx")), false)
+		_, err := graph.Check(read(t, filepath.Join(testdata, file+".onnx")), graph.Limits{})
 		var p *graph.Problem
 		if !errors.As(err, &p) {
 			t.Errorf("%s: %v", file, err)
@@ -55,7 +58,7 @@ func TestCodes(t *testing.T) {
 // TestServedModelsPass: the check stands in nobody's way.
 func TestServedModelsPass(t *testing.T) {
 	for _, file := range append(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx")...) {
-		m, err := graph.Check(read(t, file), false)
+		m, err := graph.Check(read(t, file), graph.Limits{})
 		if err != nil {
 			t.Errorf("%s: %v", file, err)
 			continue
@@ -70,15 +73,40 @@ func TestServedModelsPass(t *testing.T) {
 // panic, and never a model with other outputs.
 func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
 	data := read(t, filepath.Join(testdata, "variants/plain-sum.onnx"))
-	whole, err := graph.Check(data, false)
+	whole, err := graph.Check(data, graph.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for n := range len(data) {
-		m, err := graph.Check(data[:n], false)
+		m, err := graph.Check(data[:n], graph.Limits{})
 		if err == nil && fmt.Sprint(m.Outputs) != fmt.Sprint(whole.Outputs) {
 			t.Errorf("the first %d of %d bytes are read as %v", n, len(data), m.Outputs)
 		}
+	}
+}
+
+// roundTrip: what is written is read as what was checked.
+func roundTrip(t *testing.T, m *graph.Model, trusted bool) {
+	t.Helper()
+	written := m.Encode()
+	again, err := graph.Check(written, graph.Limits{Trusted: trusted})
+	if err != nil {
+		t.Fatalf("what was written is refused: %v", err)
+	}
+	if !reflect.DeepEqual(m, again) || !bytes.Equal(written, again.Encode()) {
+		t.Fatalf("%+v is written and read as %+v", m, again)
+	}
+}
+
+// TestRoundTrip: sample models are written as they were read.
+func TestRoundTrip(t *testing.T) {
+	for _, file := range slices.Concat(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx"), files(t, "variants/*.onnx")) {
+		m, err := graph.Check(read(t, file), graph.Limits{Trusted: true})
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		roundTrip(t, m, true)
 	}
 }
 
@@ -87,7 +115,7 @@ func ExampleCheck() {
 	if err != nil {
 		panic(err)
 	}
-	_, err = graph.Check(data, false)
+	_, err = graph.Check(data, graph.Limits{})
 	var p *graph.Problem
 	fmt.Println(errors.As(err, &p), p.Code)
 	// Output: true external_data
@@ -96,7 +124,7 @@ func ExampleCheck() {
 // FuzzCheck: whatever the bytes, the check ends with a model or a *Problem whose
 // message is fit to print.
 func FuzzCheck(f *testing.F) {
-	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx"} {
+	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx", "../backends/onnx/testdata/hostile/*.onnx"} {
 		for _, file := range files(f, pattern) {
 			if data := read(f, file); len(data) < 64<<10 {
 				f.Add(data, strings.Contains(file, "loop"))
@@ -104,12 +132,13 @@ func FuzzCheck(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, data []byte, trusted bool) {
-		m, err := graph.Check(data, trusted)
+		m, err := graph.Check(data, graph.Limits{Trusted: trusted})
 		if err == nil {
 			_ = m.Summary()
-			for _, v := range append(m.Inputs, m.Outputs...) {
+			for _, v := range slices.Concat(m.Inputs, m.Outputs) {
 				_ = v.String()
 			}
+			roundTrip(t, m, trusted)
 			return
 		}
 		var p *graph.Problem

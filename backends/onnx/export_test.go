@@ -1,0 +1,27 @@
+package onnx
+
+import (
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Session opens data as it is, unchecked and unproved, for a model that b serves.
+func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) {
+	if _, _, err := b.find(); err != nil {
+		return nil, err
+	}
+	g, err := check(a)
+	if err != nil {
+		return nil, err
+	}
+	bind, err := bindGraph(a.Manifest, g)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newScorer(data, bind, a.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	s.bind.OutputRank, err = s.outputRank(a.ProbeRows)
+	return s, err
+}

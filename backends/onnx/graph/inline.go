@@ -1,0 +1,153 @@
+package graph
+
+import "fmt"
+
+const inlineHint = "inline the model's functions first, with onnx.inliner.inline_local_functions"
+
+// inliner replaces calls of the model's own functions by their nodes.
+type inliner struct {
+	model     *model
+	functions map[string]*function // by domain::name
+	calls     int
+	nodes     int
+}
+
+// inline replaces all calls, so that no function is left. Functions that take
+// attributes or hold graphs are refused where they are called.
+func inline(m *model) error {
+	in := &inliner{model: m, functions: map[string]*function{}}
+	for _, f := range m.functions {
+		key := f.domain + "::" + f.name
+		switch {
+		case standardDomain(f.domain) || runtimeDomain(f.domain):
+			return problem(Domain, "function %.80q is defined in domain %.80q, which belongs to ONNX or its runtime", f.name, f.domain)
+		case in.functions[key] != nil:
+			return problem(Duplicate, "function %.80q is defined twice", f.name)
+		}
+		in.functions[key] = f
+	}
+	if len(in.functions) == 0 {
+		return nil
+	}
+	m.functions = nil
+	return in.graph(m.graph)
+}
+
+func (in *inliner) graph(g *graph) (err error) {
+	g.nodes, err = in.expand(g.nodes, 0)
+	return err
+}
+
+func (in *inliner) expand(nodes []*node, depth int) ([]*node, error) {
+	out := make([]*node, 0, len(nodes))
+	for _, n := range nodes {
+		if in.nodes++; in.nodes > MaxNodes {
+			return nil, problem(TooLarge, "the model has more than %d nodes after its functions are inlined", MaxNodes)
+		}
+		f := in.functions[n.domain+"::"+n.op]
+		if f == nil {
+			for _, a := range n.attributes {
+				for _, g := range a.graphs {
+					if err := in.graph(g); err != nil {
+						return nil, err
+					}
+				}
+			}
+			out = append(out, n)
+			continue
+		}
+		if depth >= MaxNesting {
+			return nil, problem(TooLarge, "functions call each other more than %d deep", MaxNesting)
+		}
+		body, err := in.call(n, f)
+		if err == nil {
+			body, err = in.expand(body, depth+1)
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, body...)
+	}
+	return out, nil
+}
+
+// call returns the nodes of a function with the names of one of its calls.
+func (in *inliner) call(n *node, f *function) ([]*node, error) {
+	if err := in.simple(n, f); err != nil {
+		return nil, err
+	}
+	in.calls++
+	names := map[string]string{"": ""}
+	for i, name := range f.inputs {
+		names[name] = n.input(i)
+	}
+	inner := func(name string) string { return fmt.Sprintf("inlined:%d:%s", in.calls, name) }
+	given := map[string]string{} // outputs of f to outputs of n
+	for i, name := range f.outputs {
+		if i < len(n.outputs) && n.outputs[i] != "" {
+			given[name] = n.outputs[i]
+		}
+	}
+	var out []*node
+	for _, b := range f.nodes {
+		c := &node{name: inner(b.name), op: b.op, domain: b.domain, attributes: b.attributes}
+		for _, name := range b.inputs {
+			outer, ok := names[name]
+			if !ok {
+				return nil, problem(Malformed, "function %.80q uses %.80q before it makes it", f.name, name)
+			}
+			c.inputs = append(c.inputs, outer)
+		}
+		for _, name := range b.outputs {
+			if name == "" {
+				c.outputs = append(c.outputs, "")
+				continue
+			}
+			if _, twice := names[name]; twice {
+				return nil, problem(Duplicate, "value %.80q of function %.80q is computed twice", name, f.name)
+			}
+			if names[name] = given[name]; names[name] == "" {
+				names[name] = inner(name)
+			}
+			delete(given, name)
+			c.outputs = append(c.outputs, names[name])
+		}
+		out = append(out, c)
+	}
+	// What is left goes through, from an input.
+	for _, name := range f.outputs {
+		if to := given[name]; to != "" {
+			if names[name] == "" {
+				return nil, problem(Malformed, "function %.80q does not make its output %.80q", f.name, name)
+			}
+			out = append(out, &node{op: "Identity", inputs: []string{names[name]}, outputs: []string{to}})
+			delete(given, name)
+		}
+	}
+	return out, nil
+}
+
+// simple refuses a function that would change when its nodes stand elsewhere.
+func (in *inliner) simple(n *node, f *function) error {
+	if f.attributes || len(n.attributes) > 0 {
+		return problem(Function, "%s is a function with attributes: %s", n.describe(), inlineHint)
+	}
+	if len(n.inputs) > len(f.inputs) || len(n.outputs) > len(f.outputs) {
+		return problem(Malformed, "%s has more inputs or outputs than its function", n.describe())
+	}
+	for _, b := range f.nodes {
+		for _, a := range b.attributes {
+			if len(a.graphs) > 0 {
+				return problem(Function, "function %.80q holds a graph: %s", f.name, inlineHint)
+			}
+		}
+	}
+	for _, o := range f.opsets {
+		for _, other := range in.model.opsets {
+			if o.domain == other.domain && o.version != other.version {
+				return problem(Function, "function %.80q is written for another opset than the model: %s", f.name, inlineHint)
+			}
+		}
+	}
+	return nil
+}

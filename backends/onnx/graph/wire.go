@@ -1,0 +1,232 @@
+package graph
+
+import (
+	"encoding/binary"
+	"math"
+	"math/bits"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// repeated is a set of field numbers that a message may have more than once.
+type repeated uint64
+
+func many(numbers ...protowire.Number) repeated {
+	var r repeated
+	for _, n := range numbers {
+		r |= 1 << n
+	}
+	return r
+}
+
+// message reads the fields of one protobuf message in turn. It refuses what two
+// readers could take for different things: a field that may be there once and is
+// there twice, and a field of another wire type than its definition's.
+type message struct {
+	what   string // for people, such as "a node"
+	rest   []byte
+	many   repeated
+	seen   uint64
+	number protowire.Number
+	kind   protowire.Type
+	data   []byte
+	value  uint64
+	err    error
+}
+
+func (m *message) fail(p *Problem) {
+	if m.err == nil {
+		m.err = p
+	}
+}
+
+// next reads a field. It returns false at the message's end and after an error.
+func (m *message) next() bool {
+	if m.err != nil || len(m.rest) == 0 {
+		return false
+	}
+	number, kind, n := protowire.ConsumeTag(m.rest)
+	if n < 0 {
+		m.fail(problem(Malformed, "%s is no valid protobuf: the file is damaged or is no ONNX model", m.what))
+		return false
+	}
+	if number > 63 {
+		m.number = number
+		m.unknown()
+		return false
+	}
+	m.number, m.kind, m.data, m.value = number, kind, nil, 0
+	b := m.rest[n:]
+	switch kind {
+	case protowire.VarintType:
+		m.value, n = protowire.ConsumeVarint(b)
+	case protowire.Fixed32Type:
+		var v uint32
+		v, n = protowire.ConsumeFixed32(b)
+		m.value = uint64(v)
+	case protowire.Fixed64Type:
+		m.value, n = protowire.ConsumeFixed64(b)
+	case protowire.BytesType:
+		m.data, n = protowire.ConsumeBytes(b)
+	default:
+		n = -1
+	}
+	if n < 0 {
+		m.fail(problem(Malformed, "%s ends in the middle of field %d: the file is cut short or damaged", m.what, number))
+		return false
+	}
+	m.rest = b[n:]
+	bit := uint64(1) << number
+	if m.seen&bit != 0 && uint64(m.many)&bit == 0 {
+		m.fail(problem(Malformed, "%s has field %d twice: readers differ in what that means", m.what, number))
+		return false
+	}
+	m.seen |= bit
+	return true
+}
+
+func (m *message) has(n protowire.Number) bool { return m.seen&(1<<n) != 0 }
+
+func (m *message) unknown() {
+	m.fail(problem(UnknownField, "%s has field %d, which ONNX does not define: the file is damaged or from a newer ONNX", m.what, m.number))
+}
+
+func (m *message) is(kind protowire.Type) bool {
+	if m.kind != kind {
+		m.fail(problem(Malformed, "%s has field %d in another form than ONNX defines: the file is damaged", m.what, m.number))
+	}
+	return m.kind == kind
+}
+
+// skip reads a field that is left out of what is written.
+func (m *message) skip(kind protowire.Type) { m.is(kind) }
+
+func (m *message) varint() int64 {
+	m.is(protowire.VarintType)
+	return int64(m.value)
+}
+
+func (m *message) float() float32 {
+	m.is(protowire.Fixed32Type)
+	return math.Float32frombits(uint32(m.value))
+}
+
+// bytes returns a part of the file.
+func (m *message) bytes() []byte {
+	m.is(protowire.BytesType)
+	return m.data
+}
+
+func (m *message) text() string {
+	b := m.bytes()
+	if !utf8.Valid(b) {
+		m.fail(problem(Malformed, "%s has a name that is not UTF-8", m.what))
+	}
+	return string(b)
+}
+
+// message returns a reader of the field's own fields. It fails where m has failed.
+func (m *message) message(what string, r repeated) *message {
+	b := m.bytes()
+	return &message{what: what, rest: b, many: r, err: m.err}
+}
+
+// A repeated number is packed, or comes one at a time; both forms may be mixed.
+
+func (m *message) varints(p *parser, to *[]int64) {
+	if m.kind == protowire.VarintType {
+		m.spend(p, 8)
+		*to = append(*to, int64(m.value))
+		return
+	}
+	b := m.bytes()
+	for len(b) > 0 && m.err == nil {
+		v, n := protowire.ConsumeVarint(b)
+		if n < 0 {
+			m.fail(problem(Malformed, "%s has a list of integers that is cut short", m.what))
+			return
+		}
+		m.spend(p, 8)
+		*to = append(*to, int64(v))
+		b = b[n:]
+	}
+}
+
+// fixed appends numbers of size bytes to their concatenation. Where all are in one
+// piece, as in most files, that is a part of the file.
+func (m *message) fixed(p *parser, size int, to *[]byte) {
+	kind := protowire.Fixed32Type
+	if size == 8 {
+		kind = protowire.Fixed64Type
+	}
+	if m.kind == kind {
+		m.spend(p, int64(size))
+		if size == 8 {
+			*to = binary.LittleEndian.AppendUint64(*to, m.value)
+		} else {
+			*to = binary.LittleEndian.AppendUint32(*to, uint32(m.value))
+		}
+		return
+	}
+	b := m.bytes()
+	if len(b)%size != 0 {
+		m.fail(problem(Malformed, "%s has a list of numbers that is cut short", m.what))
+		return
+	}
+	if len(*to) == 0 {
+		*to = b[:len(b):len(b)]
+		return
+	}
+	m.spend(p, int64(len(b)))
+	*to = append(*to, b...)
+}
+
+// spend counts memory that what was read takes.
+func (m *message) spend(p *parser, bytes int64) {
+	if p.bytes += bytes; p.bytes > MaxTensorBytes {
+		m.fail(problem(TooLarge, "the model's tensors and lists need more than %d MiB", MaxTensorBytes>>20))
+	}
+}
+
+// writer encodes messages.
+type writer struct{ b []byte }
+
+func (w *writer) tag(n protowire.Number, kind protowire.Type) {
+	w.b = protowire.AppendTag(w.b, n, kind)
+}
+
+func (w *writer) varint(n protowire.Number, v int64) {
+	w.tag(n, protowire.VarintType)
+	w.b = protowire.AppendVarint(w.b, uint64(v))
+}
+
+func (w *writer) float(n protowire.Number, v float32) {
+	w.tag(n, protowire.Fixed32Type)
+	w.b = protowire.AppendFixed32(w.b, math.Float32bits(v))
+}
+
+func (w *writer) bytes(n protowire.Number, v []byte) {
+	w.tag(n, protowire.BytesType)
+	w.b = protowire.AppendBytes(w.b, v)
+}
+
+func (w *writer) text(n protowire.Number, v string) {
+	w.tag(n, protowire.BytesType)
+	w.b = protowire.AppendString(w.b, v)
+}
+
+// message writes a field that holds what body writes. Its length is not known
+// before: the body is moved where the length takes more than one byte.
+func (w *writer) message(n protowire.Number, body func()) {
+	w.tag(n, protowire.BytesType)
+	start := len(w.b)
+	w.b = append(w.b, 0)
+	body()
+	size := len(w.b) - start - 1
+	if more := (bits.Len64(uint64(size)|1)+6)/7 - 1; more > 0 {
+		w.b = append(w.b, make([]byte, more)...)
+		copy(w.b[start+1+more:], w.b[start+1:start+1+size])
+	}
+	protowire.AppendVarint(w.b[:start], uint64(size))
+}

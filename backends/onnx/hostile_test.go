@@ -1,0 +1,137 @@
+package onnx_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// hostile says why each graph of testdata/hostile is refused.
+var hostile = map[string]string{
+	// They read files of the host's.
+	"function-default-external": graph.Function, "function-default-graph": graph.Function, "function-external": graph.ExternalData,
+	"graphs-external": graph.ExternalData, "sparse-attribute": graph.Malformed, "sparse-external": graph.Malformed, "training-external": graph.Malformed,
+
+	// They fold constants that the host keeps.
+	"fold-doubling": graph.TooLarge, "fold-integers": graph.TooLarge, "fold-many": graph.TooLarge, "fold-product": graph.TooLarge, "fold-range": graph.TooLarge,
+
+	// They take memory where a proof does not go.
+	"branch-constant-of-shape": graph.DataSized, "branch-expand": graph.DataSized, "branch-nonzero": graph.DataSized, "branch-pad": graph.DataSized,
+	"branch-range": graph.DataSized, "branch-tile": graph.DataSized, "branch-product": graph.TooLarge, "branch-together": graph.TooLarge,
+	"loop-doubles": graph.Unknown, "loop-keeps": graph.TooLarge, "long-texts": graph.TooLarge, "rows-between": graph.Unknown, "slice-between": graph.TooLarge,
+
+	// Two readers take them for different graphs.
+	"attribute-tensor-twice": graph.Malformed, "attribute-twice": graph.Duplicate, "operator-as-number": graph.Malformed, "operator-twice": graph.Malformed,
+	"tensor-twofold": graph.Malformed, "two-graphs": graph.Malformed, "later-name": graph.Malformed,
+	"function-ml": graph.Domain, "function-native": graph.Domain, "function-recursive": graph.TooLarge,
+}
+
+// report is what a process that tried to load graphs says of one.
+type report struct {
+	Name, Code, Error string
+	Refused           bool
+	Peak              int64 // bytes that the process has had resident at most
+}
+
+const hostileFiles = "PYNOMALY_TEST_HOSTILE"
+
+// TestHostileGraphs loads each graph in a process that measures what it takes: it is
+// refused for its reason, and the process needs no more memory than before.
+func TestHostileGraphs(t *testing.T) {
+	if files := os.Getenv(hostileFiles); files != "" {
+		tryToLoad(t, strings.Split(files, string(filepath.ListSeparator)))
+		return
+	}
+	files, err := filepath.Glob("testdata/hostile/*.onnx")
+	if err != nil || len(files) != len(hostile) {
+		t.Fatalf("%d graphs of %d, %v", len(files), len(hostile), err)
+	}
+	// The good one comes first, so that its memory is not counted, and last.
+	good := testkit.Testdata("models", "mammography-gmm", "1.0.0", "model.onnx")
+	all := append(append([]string{good}, files...), good)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHostileGraphs$")
+	cmd.Env = append(os.Environ(), hostileFiles+"="+strings.Join(all, string(filepath.ListSeparator)))
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var reports []report
+	for line := range bytes.Lines(out) {
+		var r report
+		if json.Unmarshal(line, &r) == nil {
+			reports = append(reports, r)
+		}
+	}
+	if len(reports) != len(all) {
+		t.Fatalf("%d reports of %d: %s", len(reports), len(all), out)
+	}
+	const most = 64 << 20
+	for i, r := range reports {
+		code := hostile[r.Name] // none for the good one
+		if r.Code != code || r.Refused != (code != "") {
+			t.Errorf("%s: code %q, want %q: %s", r.Name, r.Code, code, r.Error)
+		}
+		if i > 0 && r.Peak > reports[0].Peak+most {
+			t.Errorf("%s: the process has had %d MiB, and %d before the first", r.Name, r.Peak>>20, reports[0].Peak>>20)
+		}
+	}
+}
+
+// tryToLoad writes a report of each graph. Where one loads, it gets rows that are
+// unlike those of its proof.
+func tryToLoad(t *testing.T, files []string) {
+	b := testkit.ONNX(t, t.TempDir())
+	for _, file := range files {
+		s, err := open(t, b, file, nil)
+		if err == nil {
+			batch := sdk.NewBatch(s.Info().Features)
+			batch.Resize(6)
+			for i := range batch.Float32s() {
+				batch.Float32s()[i] = 5e8
+			}
+			err = s.Score(t.Context(), batch, make([]float64, 6))
+		}
+		r := report{Name: strings.TrimSuffix(filepath.Base(file), ".onnx"), Refused: errors.Is(err, backends.ErrRefused), Peak: peak(t)}
+		if r.Name == "model" {
+			r.Name = ""
+		}
+		var p *graph.Problem
+		if errors.As(err, &p) {
+			r.Code = p.Code
+		}
+		if err != nil {
+			r.Error = err.Error()
+		}
+		line, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Println(string(line))
+	}
+}
+
+// peak is how many bytes this process has had resident at most.
+func peak(t *testing.T) int64 {
+	t.Helper()
+	data, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, after, _ := strings.Cut(string(data), "VmHWM:")
+	var kib int64
+	if _, err := fmt.Sscan(after, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
