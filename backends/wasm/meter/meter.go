@@ -63,7 +63,7 @@ type Limits struct {
 // DefaultLimits are generous for detectors that compilers make.
 func DefaultLimits() Limits {
 	return Limits{
-		Bytes: 64 << 20, Code: 64 << 20, Functions: 100_000, FunctionBytes: 1 << 20, Locals: 10_000, AllLocals: 4_000_000,
+		Bytes: 64 << 20, Code: 32 << 20, Functions: 100_000, FunctionBytes: 1 << 20, Locals: 10_000, AllLocals: 4_000_000,
 		LocalBlocks: 4_000_000, Depth: 50_000, Values: 2_000_000, AllValues: 10_000_000,
 		Globals: 10_000, TableEntries: 1 << 16, Tables: 16, Types: 10_000, TypeValues: 1000, AllTypeValues: 100_000,
 		Imports: 1000, Exports: 10_000, NameBytes: 1 << 20, Segments: 100_000, Elements: 200_000,
