@@ -1,0 +1,183 @@
+// Package private opens directories that no other user can change or exchange.
+package private
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrExposed means that another user could change what is found below a
+// directory. The error's text names the directory or link at fault.
+var ErrExposed = errors.New("the directory is not private")
+
+// maxLinks is how many symbolic links Open follows, as the kernel does.
+const maxLinks = 40
+
+// Open opens dir, and makes it and its parents with mode 0700 where they do not
+// exist. It walks from the file system's root by descriptor, so that what was
+// checked is what is opened. The error is an ErrExposed
+//   - unless this user owns dir and nobody else may read or write it,
+//   - unless this user or root owns every directory on the way, and nobody else
+//     may write to it. A directory with the sticky bit, such as /tmp, may be
+//     written by others: they cannot rename what this user or root has put there,
+//   - unless this user or root owns every symbolic link on the way.
+//
+// The caller closes the returned Root.
+func Open(dir string) (*os.Root, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("finding directory %s: %w", dir, err)
+	}
+	w := &walk{rest: split(abs), links: maxLinks}
+	if err := w.start(); err != nil {
+		return nil, err
+	}
+	defer func() { w.close() }()
+	for len(w.rest) > 0 {
+		if err := w.step(); err != nil {
+			return nil, err
+		}
+	}
+	if err := w.checkLast(); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", w.fds[len(w.fds)-1]))
+	if err != nil {
+		return nil, fmt.Errorf("opening directory %s: %w", abs, err)
+	}
+	return root, nil
+}
+
+// walk is a position in the file system: a descriptor for each directory from the
+// root to here, and the names that are still to be followed.
+type walk struct {
+	fds   []int
+	names []string // of fds after the first
+	rest  []string
+	links int // how many more may be followed
+}
+
+func split(p string) []string {
+	return strings.FieldsFunc(p, func(r rune) bool { return r == '/' })
+}
+
+func (w *walk) path() string { return "/" + path.Join(w.names...) }
+
+func (w *walk) close() {
+	for _, fd := range w.fds {
+		_ = unix.Close(fd)
+	}
+	w.fds, w.names = nil, nil
+}
+
+func (w *walk) start() error {
+	w.close()
+	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening /: %w", err)
+	}
+	w.fds = []int{fd}
+	return nil
+}
+
+// step follows the next name, after it has checked the directory that holds it.
+func (w *walk) step() error {
+	name := w.rest[0]
+	w.rest = w.rest[1:]
+	if name == "." {
+		return nil
+	}
+	if name == ".." {
+		if n := len(w.names); n > 0 {
+			_ = unix.Close(w.fds[n])
+			w.fds, w.names = w.fds[:n], w.names[:n-1]
+		}
+		return nil
+	}
+	here := w.fds[len(w.fds)-1]
+	if err := checkOnTheWay(here, w.path()); err != nil {
+		return err
+	}
+	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	fd, err := unix.Openat(here, name, flags, 0)
+	if errors.Is(err, unix.ENOENT) {
+		if err = unix.Mkdirat(here, name, 0o700); err == nil || errors.Is(err, unix.EEXIST) {
+			fd, err = unix.Openat(here, name, flags, 0)
+		}
+	}
+	at := path.Join(w.path(), name)
+	if err != nil {
+		return fmt.Errorf("opening directory %s: %w", at, err)
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return errors.Join(fmt.Errorf("looking at %s: %w", at, err), unix.Close(fd))
+	}
+	switch stat.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		w.fds, w.names = append(w.fds, fd), append(w.names, name)
+		return nil
+	case unix.S_IFLNK:
+		return errors.Join(w.follow(fd, &stat, at), unix.Close(fd))
+	default:
+		return errors.Join(fmt.Errorf("opening directory %s: %w", at, unix.ENOTDIR), unix.Close(fd))
+	}
+}
+
+// follow puts the target of a symbolic link before the names that remain.
+func (w *walk) follow(fd int, stat *unix.Stat_t, at string) error {
+	if w.links--; w.links < 0 {
+		return fmt.Errorf("opening directory %s: %w", at, unix.ELOOP)
+	}
+	if !ours(stat) {
+		return fmt.Errorf("%w: user %d owns the link %s and can point it elsewhere", ErrExposed, stat.Uid, at)
+	}
+	buf := make([]byte, unix.PathMax)
+	n, err := unix.Readlinkat(fd, "", buf)
+	if err != nil {
+		return fmt.Errorf("reading the link %s: %w", at, err)
+	}
+	target := string(buf[:n])
+	w.rest = append(split(target), w.rest...)
+	if strings.HasPrefix(target, "/") {
+		return w.start()
+	}
+	return nil
+}
+
+// ours reports whether this user or root owns a file.
+func ours(stat *unix.Stat_t) bool { return stat.Uid == 0 || int(stat.Uid) == os.Geteuid() }
+
+func checkOnTheWay(fd int, at string) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return fmt.Errorf("looking at %s: %w", at, err)
+	}
+	switch {
+	case !ours(&stat):
+		return fmt.Errorf("%w: user %d owns %s and can exchange what is in it", ErrExposed, stat.Uid, at)
+	case stat.Mode&0o022 != 0 && stat.Mode&unix.S_ISVTX == 0:
+		return fmt.Errorf("%w: others can write to %s (mode %04o): take that away with chmod go-w", ErrExposed, at, stat.Mode&0o7777)
+	}
+	return nil
+}
+
+func (w *walk) checkLast() error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(w.fds[len(w.fds)-1], &stat); err != nil {
+		return fmt.Errorf("looking at %s: %w", w.path(), err)
+	}
+	switch {
+	case int(stat.Uid) != os.Geteuid():
+		return fmt.Errorf("%w: user %d owns %s and this process runs as user %d", ErrExposed, stat.Uid, w.path(), os.Geteuid())
+	case stat.Mode&0o077 != 0:
+		return fmt.Errorf("%w: others can read or write %s (mode %04o): take that away with chmod go-rwx", ErrExposed, w.path(), stat.Mode&0o7777)
+	}
+	return nil
+}

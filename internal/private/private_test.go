@@ -1,0 +1,187 @@
+package private_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/private"
+)
+
+// base returns a new directory of mode 0700 that no link leads to.
+func base(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err == nil {
+		err = os.Chmod(dir, 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func mkdir(t *testing.T, dir string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, mode); err != nil { // past the umask
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpen: a directory is opened, and made, where nobody else can exchange it.
+// The error names who is at fault.
+func TestOpen(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		make  func(t *testing.T, base string)
+		open  string
+		fault string // below base; empty: it is opened
+	}{
+		{"made", func(*testing.T, string) {}, "a/b/c", ""},
+		{"there", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o700) }, "a", ""},
+		{"parents that others read", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o755) }, "a/b", ""},
+		{"parents that nobody lists", func(t *testing.T, b string) {
+			mkdir(t, b+"/a", 0o700)
+			mkdir(t, b+"/a/b", 0o700)
+			chmod(t, b+"/a", 0o311)
+		}, "a/b", ""},
+		{"sticky", func(t *testing.T, b string) { mkdir(t, b+"/a", os.ModeSticky|0o777) }, "a/b", ""},
+		{"dots", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o700) }, "a/./../a/b", ""},
+		{"link", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o700); link(t, "a", b+"/l") }, "l/b", ""},
+		{"absolute link", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o700); link(t, b+"/a", b+"/l") }, "l/b", ""},
+		{"link upwards", func(t *testing.T, b string) {
+			mkdir(t, b+"/a", 0o700)
+			mkdir(t, b+"/c", 0o700)
+			link(t, "../c", b+"/a/l")
+		}, "a/l", ""},
+
+		{"read by others", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o755) }, "a", "a"},
+		{"written by the group", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o770) }, "a", "a"},
+		{"sticky itself", func(t *testing.T, b string) { mkdir(t, b+"/a", os.ModeSticky|0o777) }, "a", "a"},
+		{"parent written by the group", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o770) }, "a/b", "a"},
+		{"parent written by others", func(t *testing.T, b string) {
+			mkdir(t, b+"/a", 0o700)
+			mkdir(t, b+"/a/b", 0o702)
+			mkdir(t, b+"/a/b/c", 0o700)
+		}, "a/b/c/d", "a/b"},
+		{"behind a link", func(t *testing.T, b string) {
+			mkdir(t, b+"/a", 0o777)
+			mkdir(t, b+"/a/b", 0o700)
+			link(t, b+"/a/b", b+"/l")
+		}, "l/c", "a"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := base(t)
+			c.make(t, dir)
+			root, err := private.Open(filepath.Join(dir) + "/" + c.open)
+			if c.fault != "" {
+				if !errors.Is(err, private.ErrExposed) || !strings.Contains(err.Error(), " "+filepath.Join(dir, c.fault)+" ") {
+					t.Fatalf("%v; at fault is %s", err, c.fault)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closing(t, root)
+			if err := root.WriteFile("file", []byte("text"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if data, err := os.ReadFile(dir + "/" + c.open + "/file"); err != nil || string(data) != "text" {
+				t.Fatalf("%q, %v", data, err)
+			}
+		})
+	}
+}
+
+func chmod(t *testing.T, dir string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(dir, mode); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(dir, 0o700) })
+}
+
+func closing(t *testing.T, root *os.Root) {
+	if err := root.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOpenIsOfWhatWasChecked: a directory that is exchanged afterwards is not the
+// one that is in use.
+func TestOpenIsOfWhatWasChecked(t *testing.T) {
+	dir := base(t)
+	root, err := private.Open(dir + "/a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, root)
+	if err := os.Rename(dir+"/a", dir+"/b"); err != nil {
+		t.Fatal(err)
+	}
+	mkdir(t, dir+"/a", 0o700)
+	if err := root.WriteFile("file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir + "/b/file"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestOpenFails where there is no directory.
+func TestOpenFails(t *testing.T) {
+	dir := base(t)
+	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "loop", dir+"/loop")
+	for name, want := range map[string]error{"file": syscall.ENOTDIR, "file/a": syscall.ENOTDIR, "loop": syscall.ELOOP} {
+		if _, err := private.Open(dir + "/" + name); !errors.Is(err, want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOwners needs root, which may give files away: what another user owns is not
+// private. Without root, directories of root's that nobody else may enter stand for it.
+func TestOwners(t *testing.T) {
+	if os.Geteuid() != 0 {
+		if _, err := private.Open("/"); !errors.Is(err, private.ErrExposed) {
+			t.Errorf("/: %v", err)
+		}
+		return
+	}
+	const other = 65534
+	dir := base(t)
+	mkdir(t, dir+"/theirs", 0o755)
+	mkdir(t, dir+"/theirs/ours", 0o700)
+	mkdir(t, dir+"/sticky", os.ModeSticky|0o777)
+	mkdir(t, dir+"/sticky/theirs", 0o700)
+	mkdir(t, dir+"/ours", 0o700)
+	link(t, "ours", dir+"/link")
+	for _, name := range []string{"theirs", "sticky/theirs", "link"} {
+		if err := os.Lchown(filepath.Join(dir, name), other, other); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for open, fault := range map[string]string{"theirs": "theirs", "theirs/ours": "theirs", "sticky/theirs/a": "sticky/theirs", "link/a": "link"} {
+		_, err := private.Open(filepath.Join(dir, open))
+		if !errors.Is(err, private.ErrExposed) || !strings.Contains(err.Error(), " "+filepath.Join(dir, fault)+" ") {
+			t.Errorf("%s: %v; at fault is %s", open, err, fault)
+		}
+	}
+}
