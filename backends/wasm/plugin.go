@@ -312,7 +312,7 @@ func (i *instance) check(ctx context.Context, name string, status uint64) error 
 		failed := &failedError{text: printable(text)}
 		if i.fresh == remembers && (name == exportScore || name == exportExplain || name == exportLearn) {
 			failed.hidden = true
-			i.guest.log.say("plugin refused rows", failed.text)
+			i.guest.log.refused(failed.text)
 		}
 		return failed
 	}

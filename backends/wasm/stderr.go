@@ -26,8 +26,8 @@ const (
 	linesPerSecond = 20
 )
 
-// say logs a text that is fit for a log.
-func (l *stderrLog) say(message, text string) {
+// refused logs why a module refused rows, in words that are fit for a log.
+func (l *stderrLog) refused(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.begin()
@@ -36,7 +36,7 @@ func (l *stderrLog) say(message, text string) {
 		return
 	}
 	l.lines++
-	l.log.Warn(message, "text", text)
+	l.log.Warn("plugin refused rows", "text", text)
 }
 
 // begin begins another second where the last one is over. l is locked.

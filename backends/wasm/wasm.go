@@ -170,7 +170,7 @@ func (b *Backend) prepare(ctx context.Context, home home, name string, artifact 
 	}
 	// It appears as a whole: other hosts may use the same cache.
 	tmp := newName()
-	defer home.root.RemoveAll(tmp)
+	defer func() { _ = home.root.RemoveAll(tmp) }() // sweepUnfinished takes what stays
 	if err := b.compile(ctx, home, tmp, name, metered); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (m *module) writeGlobals(own []byte) []byte {
 	if m.memory != nil {
 		size = m.memory.least
 	}
-	out := append(own, typeI64, 1, opI64Const, 0, opEnd)
+	out := putZero(own, typeI64) // the counter
 	out = append(putSigned(append(out, typeI32, 1, opI32Const), int64(int32(size))), opEnd)
 	if !m.changes {
 		added += 1 + len(m.mutable)
