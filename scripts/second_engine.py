@@ -96,7 +96,7 @@ def behaviour(engine, data, types):
         instance = linker.instantiate(store, wasmtime.Module(engine, data))
     except (wasmtime.WasmtimeError, wasmtime.Trap) as err:
         return [f"instantiating: {getattr(err, 'trap_code', None) or str(err).splitlines()[-1]}"], units
-    exports = sorted((e for e in instance.exports(store).items() if e[0] != "\0fuel"), key=lambda e: e[0])
+    exports = sorted((e for e in instance.exports(store).items() if not e[0].startswith("\0")), key=lambda e: e[0])
     seen = [f"call {n!r}({a:x}): {call(store, e, types[n], a)}" for n, e in exports if isinstance(e, wasmtime.Func) for a in ARGUMENTS]
     for name, e in exports:
         if isinstance(e, wasmtime.Memory):

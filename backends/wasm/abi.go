@@ -54,6 +54,10 @@ const (
 	exportSave      = "pynomaly_save"
 	exportLoad      = "pynomaly_load"
 	exportStart     = "_initialize"
+
+	// The meter's own.
+	exportKeep  = meter.KeepExport
+	exportReset = meter.ResetExport
 )
 
 // exports are the functions of the ABI; optional ones may be missing.

@@ -18,8 +18,14 @@ import (
 
 const maxDescription = 1 << 20
 
+// description is what a module says of itself.
+type description struct {
+	backends.Description
+	reset bool // its memory, after each call
+}
+
 // describe asks an instance, once, before init.
-func (i *instance) describe(ctx context.Context) (*backends.Description, error) {
+func (i *instance) describe(ctx context.Context) (*description, error) {
 	text, err := i.packed(ctx, exportDescribe, maxDescription)
 	if err != nil {
 		return nil, err
@@ -36,6 +42,7 @@ func (i *instance) describe(ctx context.Context) (*backends.Description, error) 
 		Orientation string   `json:"orientation"`
 		Threshold   *float64 `json:"threshold"`
 		Stateful    bool     `json:"stateful"`
+		Reset       *bool    `json:"reset"`
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&said); err != nil {
@@ -48,10 +55,10 @@ func (i *instance) describe(ctx context.Context) (*backends.Description, error) 
 	if err != nil || !dtype.Numeric() {
 		return nil, fmt.Errorf("%w: its dtype is %.40q, not float32, float64 or int64", errBroke, said.DType)
 	}
-	d := &backends.Description{
+	d := &description{reset: said.Reset == nil || *said.Reset, Description: backends.Description{
 		Name: said.Name, Version: said.Version, Algorithm: said.Algorithm, DType: dtype, Features: said.Features,
 		Orientation: said.Orientation, Threshold: said.Threshold, Stateful: said.Stateful,
-	}
+	}}
 	if err := d.Check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errBroke, err)
 	}
@@ -59,7 +66,7 @@ func (i *instance) describe(ctx context.Context) (*backends.Description, error) 
 }
 
 // ask starts an instance for its description alone.
-func (p *plugin) ask(ctx context.Context) (*backends.Description, error) {
+func (p *plugin) ask(ctx context.Context) (*description, error) {
 	i, err := p.instantiate(ctx)
 	if err != nil {
 		return nil, err

@@ -83,6 +83,7 @@ var (
 // instance is one instance of a plugin; one call at a time.
 type instance struct {
 	module    api.Module
+	memory    *meter.Memory
 	guest     *guest
 	budget    meter.Budget
 	lost      error // it must not be called any more
@@ -90,6 +91,8 @@ type instance struct {
 	in, out   block
 	stack     [4]uint64
 	used      time.Time
+	fresh     freshness
+	kept      kept
 }
 
 // block is memory of the guest that it gave to the host.
@@ -103,23 +106,30 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 	i := &instance{
 		guest:     &guest{log: &stderrLog{log: p.cfg.log}, random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
 		functions: map[string]api.Function{},
+		memory:    &meter.Memory{},
 	}
 	var err error
-	memory := &meter.Memory{}
-	i.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.context(ctx), memory), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
+	i.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.context(ctx), i.memory), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
 	if err != nil {
-		memory.Free()
+		i.memory.Free()
 		return nil, fmt.Errorf("starting the module: %w", i.cause(ctx, err))
 	}
 	for _, e := range exports {
-		if f := i.module.ExportedFunction(e.name); f != nil {
-			i.functions[e.name] = f
-		}
+		i.find(e.name)
 	}
+	i.find(exportKeep)
+	i.find(exportReset)
 	if _, err := i.call(ctx, exportMarker); err != nil {
 		return nil, errors.Join(err, i.close())
 	}
 	return i, nil
+}
+
+// find notes an export, if the module has it.
+func (i *instance) find(name string) {
+	if f := i.module.ExportedFunction(name); f != nil {
+		i.functions[name] = f
+	}
 }
 
 func (i *instance) close() error { return i.module.Close(context.Background()) }
@@ -267,9 +277,17 @@ const (
 )
 
 // failedError is what a guest says of a call that failed in good order.
-type failedError struct{ text string }
+type failedError struct {
+	text   string
+	hidden bool // from those who called: it may tell of others' rows
+}
 
-func (e *failedError) Error() string { return e.text }
+func (e *failedError) Error() string {
+	if e.hidden {
+		return "the module refused the rows; the host's log has its reason"
+	}
+	return e.text
+}
 
 // Is knows how a guest says that an export, which its SDK always has, does nothing:
 // its text ends with that of errors.ErrUnsupported.
@@ -291,7 +309,12 @@ func (i *instance) check(ctx context.Context, name string, status uint64) error 
 		if len(text) == 0 {
 			text = []byte("it does not say why")
 		}
-		return &failedError{printable(text)}
+		failed := &failedError{text: printable(text)}
+		if i.fresh == remembers && (name == exportScore || name == exportExplain || name == exportLearn) {
+			failed.hidden = true
+			i.guest.log.refused(failed.text)
+		}
+		return failed
 	}
 	i.lost = fmt.Errorf("%w: %s answers with status %d", errBroke, name, uint32(status))
 	return i.lost

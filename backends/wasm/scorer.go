@@ -21,6 +21,7 @@ type scorer struct {
 	dtype   sdk.DType
 	start   []byte // the init block
 	explain bool
+	fresh   freshness
 	revive  func(context.Context, *instance) error // of a stateful plugin's new instance
 
 	mu     sync.Mutex
@@ -60,6 +61,8 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 		err = fmt.Errorf("learning: online needs a module that exports %s", exportLearn)
 	}
 	if err == nil {
+		s.fresh = freshnessOf(i, stateful, d.reset)
+		i.fresh = s.fresh
 		err = i.init(ctx, s.start)
 	}
 	if err != nil {
@@ -126,6 +129,7 @@ func (s *scorer) get(ctx context.Context) (*instance, error) {
 	if err != nil {
 		return nil, err
 	}
+	i.fresh = s.fresh
 	if _, err = i.describe(ctx); err == nil {
 		err = i.init(ctx, s.start)
 	}
@@ -180,6 +184,7 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 		return fault(ctx, err)
 	}
 	defer s.put(i)
+	defer i.end(ctx)
 	return i.fault(ctx, s.run(ctx, i, exportScore, in, out))
 }
 
@@ -190,6 +195,7 @@ func (e *explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) e
 		return fault(ctx, err)
 	}
 	defer e.put(i)
+	defer i.end(ctx)
 	return i.fault(ctx, e.run(ctx, i, exportExplain, in, out))
 }
 
@@ -222,10 +228,7 @@ func (s *scorer) inputBytes(in *sdk.Batch) uint64 {
 // run calls score or explain.
 func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Batch, out []float64) error {
 	rows, cols, size := in.Rows(), len(s.info.Features), s.inputBytes(in)
-	if err := i.reserve(ctx, &i.in, size, i.out); err != nil {
-		return err
-	}
-	if err := i.reserve(ctx, &i.out, 8*uint64(len(out)), i.in); err != nil {
+	if err := i.reserveBlocks(ctx, size, 8*uint64(len(out))); err != nil {
 		return err
 	}
 	view, err := i.view(i.in.at, uint32(size))

@@ -26,9 +26,21 @@ const (
 	linesPerSecond = 20
 )
 
-func (l *stderrLog) write(text []byte) {
+// refused logs why a module refused rows, in words that are fit for a log.
+func (l *stderrLog) refused(text string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.begin()
+	if l.lines >= linesPerSecond {
+		l.dropped++
+		return
+	}
+	l.lines++
+	l.log.Warn("plugin refused rows", "text", text)
+}
+
+// begin begins another second where the last one is over. l is locked.
+func (l *stderrLog) begin() {
 	now := time.Now()
 	if now.Sub(l.window) >= time.Second {
 		if l.dropped > 0 {
@@ -36,6 +48,12 @@ func (l *stderrLog) write(text []byte) {
 		}
 		l.window, l.lines, l.dropped = now, 0, 0
 	}
+}
+
+func (l *stderrLog) write(text []byte) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin()
 	for len(text) > 0 {
 		if l.lines >= linesPerSecond { // not even looked at: spamming must be cheap
 			l.dropped++

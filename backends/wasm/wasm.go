@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -128,20 +127,21 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 		if err != nil {
 			return nil, err
 		}
-		dir := filepath.Join(home, name)
-		cfg.cache = filepath.Join(dir, codeDir)
-		if cfg.module, err = b.prepare(ctx, home, dir, artifact); err != nil {
+		e, err := b.prepare(ctx, home, name, artifact)
+		if err != nil {
 			return nil, err
 		}
+		cfg.module, cfg.cache = e.metered, e.path()
 		p, err := newPlugin(ctx, cfg)
+		_ = e.code.Close() // it was only read
 		switch {
 		case err == nil:
 			return p, nil
 		case errors.Is(err, errCode) && (backends.Surroundings(err) || again && errors.Is(err, fs.ErrNotExist)):
 			return nil, fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
 		case errors.Is(err, errCode) && !again:
-			b.cfg.Log.Warn("compiled code is damaged; it is made anew", "directory", dir, "error", err)
-			if err := os.RemoveAll(dir); err != nil {
+			b.cfg.Log.Warn("compiled code cannot be used; it is made anew", "directory", filepath.Join(home.dir, name), "error", err)
+			if err := home.root.RemoveAll(name); err != nil {
 				return nil, writing(err)
 			}
 		default:
@@ -150,42 +150,61 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 	}
 }
 
-// prepare returns the metered form of a module, whose code lies in dir afterwards.
-func (b *Backend) prepare(ctx context.Context, home, dir string, artifact []byte) ([]byte, error) {
-	unlock, err := b.compiling.Lock(ctx, dir)
+// prepare returns the cache's entry of a module, which it makes where there is none.
+func (b *Backend) prepare(ctx context.Context, home home, name string, artifact []byte) (*entry, error) {
+	unlock, err := b.compiling.Lock(ctx, filepath.Join(home.dir, name))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	file := filepath.Join(dir, meteredFile)
-	if metered, err := readSealed(file); err == nil && hasCode(dir) {
-		return metered, nil
+	e, err := home.openEntry(name)
+	if err == nil {
+		return e, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		b.cfg.Log.Warn("compiled code cannot be used; it is made anew", "directory", filepath.Join(home.dir, name), "error", err)
 	}
 	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	// It appears as a whole: other hosts may use the same cache.
-	tmp, err := os.MkdirTemp(home, unfinished+"*")
-	if err != nil {
+	tmp := newName()
+	defer func() { _ = home.root.RemoveAll(tmp) }() // sweepUnfinished takes what stays
+	if err := b.compile(ctx, home, tmp, name, metered); err != nil {
+		return nil, err
+	}
+	if e, err := home.openEntry(name); err == nil { // another host was faster
+		return e, nil
+	}
+	if err := errors.Join(home.root.RemoveAll(name), home.root.Rename(tmp, name)); err != nil {
 		return nil, writing(err)
 	}
-	defer os.RemoveAll(tmp)
+	if e, err = home.openEntry(name); err != nil {
+		return nil, fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
+	}
+	return e, nil
+}
+
+// compile makes an entry under another name.
+func (b *Backend) compile(ctx context.Context, home home, tmp, name string, metered []byte) error {
 	code := filepath.Join(tmp, codeDir)
-	if err := os.Mkdir(code, 0o700); err != nil {
-		return nil, writing(err)
+	if err := home.root.MkdirAll(code, 0o700); err != nil {
+		return writing(err)
 	}
-	if err := compileInChild(ctx, b.cfg, code, metered); err != nil {
-		return nil, err
+	if err := compileInChild(ctx, b.cfg, filepath.Join(home.dir, code), metered); err != nil {
+		return err
 	}
-	if err := writeSealed(filepath.Join(tmp, meteredFile), metered); err != nil {
-		return nil, err
+	dir, err := home.root.OpenRoot(tmp)
+	if err != nil {
+		return writing(err)
 	}
-	if _, err := readSealed(file); err == nil && hasCode(dir) { // another host was faster
-		return metered, nil
+	defer dir.Close()
+	switch err := home.seal(dir, name, metered); {
+	case errors.Is(err, backends.ErrRefused):
+		return err
+	case err != nil:
+		return writing(err)
 	}
-	if err := errors.Join(os.RemoveAll(dir), os.Rename(tmp, dir)); err != nil {
-		return nil, writing(err)
-	}
-	return metered, nil
+	return nil
 }

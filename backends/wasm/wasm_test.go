@@ -17,6 +17,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/private"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -290,7 +291,7 @@ func TestPrivateCache(t *testing.T) {
 	if err := os.Chmod(open, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "not 0700") {
+	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !errors.Is(err, private.ErrExposed) {
 		t.Errorf("a cache that others can read: %v", err)
 	}
 	if os.Geteuid() != 0 {
@@ -299,7 +300,7 @@ func TestPrivateCache(t *testing.T) {
 	if err := errors.Join(os.Chmod(open, 0o700), os.Chown(open, 12345, 12345)); err != nil {
 		t.Fatal(err)
 	}
-	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "belongs to user 12345") {
+	if err := wasm.New(wasm.Config{CacheDir: open}).Err(); err == nil || !strings.Contains(err.Error(), "user 12345 owns "+open) {
 		t.Errorf("a cache of another user: %v", err)
 	}
 }

@@ -9,24 +9,13 @@ import "bytes"
 // at most once for each time that the region is entered: on entry the region's
 // whole price is paid.
 func (m *module) body(r *reader, t functionType) []byte {
-	locals := uint64(len(t.params))
-	groupsFrom := r.pos
-	groups := r.count("groups of locals", noMost)
-	listFrom := r.pos
-	for range groups {
-		locals += uint64(r.u32())
-		r.valueType()
-	}
-	if locals > uint64(m.limits.Locals) {
-		r.refuse("a function has %d locals; at most %d are taken", locals, m.limits.Locals)
-	}
+	groups, locals := m.readLocals(r, t)
 	codeFrom := r.pos
-	s := survey(r)
+	s := m.survey(r, t)
 	spares := uint32(0)
 	if len(s.selects) > 0 {
-		r.pos = listFrom
-		types := localTypes(r, t.params, groups, locals)
-		m.choices(r, s.selects, types)
+		r.pos = codeFrom
+		m.choices(r, s.selects, localTypes(t.params, groups, locals))
 		for _, c := range s.selects {
 			s.prices[c.region] += c.price()
 			spares = max(spares, c.spares())
@@ -35,25 +24,49 @@ func (m *module) body(r *reader, t functionType) []byte {
 	if most := uint64(m.limits.LocalBlocks); (locals+1+uint64(spares))*s.blocks > most {
 		r.refuse("a function has %d locals and %d blocks; their product may be %d at most", locals, s.blocks, most)
 	}
-	added := []byte{1, typeI64} // one more local, for the debt
+	groups = append(groups, group{1, typeI64}) // one more local, for the debt
 	if spares > 0 {
-		added = append(added, byte(spares), typeI32)
+		groups = append(groups, group{spares, typeI32})
 	}
-	out := putU32(make([]byte, 0, 2*(len(r.data)-groupsFrom)), groups+len(added)/2)
-	out = append(out, r.data[listFrom:codeFrom]...)
-	w := &bodyWriter{m: m, out: append(out, added...), debt: uint32(locals)}
+	w := &bodyWriter{m: m, out: putU32(make([]byte, 0, 2*len(r.data)), len(groups)), debt: uint32(locals)}
+	for _, g := range groups {
+		w.out = append(putU32(w.out, g.count), g.of)
+	}
 	w.pay(s.prices[0])
 	r.pos = codeFrom
 	w.copy(r, locals, s)
 	return w.out
 }
 
+// group is a number of locals of one type.
+type group struct {
+	count uint32
+	of    byte
+}
+
+// readLocals reads the locals of a function, and counts them with its parameters.
+func (m *module) readLocals(r *reader, t functionType) (groups []group, locals uint64) {
+	locals = uint64(len(t.params))
+	for range r.count("groups of locals", noMost) {
+		g := group{r.u32(), r.valueType()}
+		if locals += uint64(g.count); g.count > 0 {
+			groups = append(groups, g)
+		}
+	}
+	if locals > uint64(m.limits.Locals) {
+		r.refuse("a function has %d locals; at most %d are taken", locals, m.limits.Locals)
+	}
+	if m.locals += int(locals); m.locals > m.limits.AllLocals {
+		r.refuse("its functions have more than %d locals", m.limits.AllLocals)
+	}
+	return groups, locals
+}
+
 // localTypes lists the types of a function's parameters and locals.
-func localTypes(r *reader, params []byte, groups int, locals uint64) []byte {
+func localTypes(params []byte, groups []group, locals uint64) []byte {
 	types := append(make([]byte, 0, locals), params...)
-	for range groups {
-		n := r.u32()
-		types = append(types, bytes.Repeat([]byte{r.valueType()}, int(n))...)
+	for _, g := range groups {
+		types = append(types, bytes.Repeat([]byte{g.of}, int(g.count))...)
 	}
 	return types
 }
@@ -66,32 +79,78 @@ type surveyed struct {
 	prices  []int64  // of each region: the function's first, then the loops' in the order in which they begin
 	selects []choice // in their order
 	blocks  uint64
+	values  int // passed by calls, blocks and branches
+}
+
+// open is a block that has begun.
+type open struct {
+	region int
+	passed int // values that a branch to it passes
 }
 
 // survey reads a body through.
-func survey(r *reader) surveyed {
+func (m *module) survey(r *reader, t functionType) surveyed {
 	s := surveyed{prices: []int64{entry}, blocks: 1}
-	open := []int{0} // region of each open block
-	for len(open) > 0 {
+	blocks := []open{{0, len(t.results)}}
+	for len(blocks) > 0 {
 		i := r.next()
-		in := open[len(open)-1]
+		in := blocks[len(blocks)-1].region
 		switch i.op {
 		case opLoop:
 			s.prices = append(s.prices, entry)
-			open = append(open, len(s.prices)-1)
+			blocks = append(blocks, open{len(s.prices) - 1, len(m.blockType(r, i.block).params)})
 			s.blocks++
 		case opBlock, opIf:
-			open = append(open, in)
+			blocks = append(blocks, open{in, len(m.blockType(r, i.block).results)})
 			s.blocks++
 		case opEnd:
-			open = open[:len(open)-1]
+			blocks = blocks[:len(blocks)-1]
 		case opSelect, opSelectTyped:
 			s.selects = append(s.selects, choice{region: uint32(in)})
 		}
-		s.prices[in] += i.price()
+		if len(blocks) > m.limits.Depth {
+			r.refuse("its blocks are nested more than %d deep", m.limits.Depth)
+		}
+		passed := m.passes(r, &i, blocks)
+		if s.values += passed; s.values > m.limits.Values {
+			r.refuse("the calls, blocks and branches of a function pass more than %d values", m.limits.Values)
+		}
+		s.prices[in] += i.price() + int64(passed)/valuesPerUnit
+		m.changes = m.changes || i.keepsState()
 	}
 	r.end("a function")
+	if m.values += s.values; m.values > m.limits.AllValues {
+		r.refuse("its calls, blocks and branches pass more than %d values", m.limits.AllValues)
+	}
 	return s
+}
+
+// valuesPerUnit is how many values are passed for one unit. A few are part of the
+// price of the instruction.
+const valuesPerUnit = 8
+
+// passes counts the values that an instruction takes and leaves by its type, whose
+// number its size does not bound. Engines handle them one by one.
+func (m *module) passes(r *reader, i *instruction, blocks []open) int {
+	switch i.op {
+	case opCall:
+		return m.typeOf(r, i.index).values()
+	case opCallIndirect:
+		return m.ownType(r, i.index).values()
+	case opBlock, opLoop, opIf:
+		return 2 * m.blockType(r, i.block).values() // at its beginning and its end
+	case opReturn:
+		return blocks[0].passed
+	case opBr, opBrIf, opBrTable:
+		if int64(i.index) >= int64(len(blocks)) {
+			r.refuse("a branch leaves the function")
+		}
+		if i.op == opBrTable { // a valid one passes the same to each of its targets
+			return i.count * blocks[len(blocks)-1-int(i.second)].passed
+		}
+		return blocks[len(blocks)-1-int(i.index)].passed
+	}
+	return 0
 }
 
 // bodyWriter writes a body.
@@ -139,9 +198,6 @@ func (w *bodyWriter) copy(r *reader, locals uint64, s surveyed) {
 		i := r.next()
 		switch i.op {
 		case opBlock, opLoop, opIf:
-			if i.block >= int64(m.ownTypes) {
-				r.refuse("type %d is not there", i.block)
-			}
 			depth++
 			w.out = append(w.out, i.raw...)
 			if i.op == opLoop {
@@ -162,17 +218,15 @@ func (w *bodyWriter) copy(r *reader, locals uint64, s surveyed) {
 				w.choose(of)
 				continue
 			}
-		case opBr, opBrIf, opBrTable:
-			if i.index > depth {
-				r.refuse("a branch leaves the function")
-			}
 		case opCall, opRefFunc:
 			w.op(i.op, m.function(r, i.index))
 			continue
-		case opCallIndirect:
-			if i.index >= m.ownTypes {
-				r.refuse("type %d is not there", i.index)
+		case opMemorySize:
+			if m.memory == nil {
+				r.refuse("there is no memory")
 			}
+			w.op(opGlobalGet, m.pages())
+			continue
 		case opLocalGet, opLocalSet, opLocalTee:
 			if uint64(i.index) >= locals {
 				r.refuse("local %d is not there", i.index)

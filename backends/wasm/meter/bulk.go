@@ -4,9 +4,10 @@ package meter
 // of helpers, which pay for what is asked and then do it: memory.fill and
 // memory.copy in pieces, so that no single instruction takes long.
 
-// helper is an added function that stands in for one bulk instruction.
+// helper is an added function: one that stands in for one bulk instruction, or keeps
+// or resets the globals.
 type helper struct {
-	key  string
+	key  string // the instruction as it is written, or the name of the export
 	kind uint32 // its type
 	of   instruction
 }
@@ -33,12 +34,9 @@ func (i *instruction) isBulk() bool {
 
 // helperOf is the index of the helper for an instruction.
 func (m *module) helperOf(r *reader, i instruction) uint32 {
-	first := m.ownFunctions() + 1
 	key := string(i.raw)
-	for k, h := range m.helpers {
-		if h.key == key {
-			return first + uint32(k)
-		}
+	if at, ok := m.helperAt[key]; ok {
+		return at
 	}
 	const most = 1000 // one for each pair of segment and table, at the worst
 	if len(m.helpers) == most {
@@ -53,13 +51,21 @@ func (m *module) helperOf(r *reader, i instruction) uint32 {
 	case i.sub == bulkTableFill:
 		t = functionType{params: []byte{typeI32, m.element(r, i.index), typeI32}}
 	}
-	m.helpers = append(m.helpers, helper{key, m.typeIndex(t), i})
-	return first + uint32(len(m.helpers)-1)
+	i.raw = []byte(key)
+	return m.addHelper(helper{key, m.typeIndex(t), i})
+}
+
+// addHelper returns the index of a new function.
+func (m *module) addHelper(h helper) uint32 {
+	at := m.ownFunctions() + 1 + uint32(len(m.helpers))
+	m.helpers, m.helperAt[h.key] = append(m.helpers, h), at
+	return at
 }
 
 // Opcodes that helpers are written with.
 const (
 	opI32Eqz        = 0x45
+	opI32Equal      = 0x46
 	opI32LessU      = 0x49
 	opI32GreaterU   = 0x4b
 	opI32LessEqualU = 0x4d
@@ -85,6 +91,10 @@ func (m *module) helperBody(h helper) []byte {
 	params := uint32(len(m.types[h.kind].params))
 	w := &helperWriter{h: h, length: params - 1, bodyWriter: bodyWriter{m: m, debt: params, out: []byte{1, 1, typeI64}}}
 	switch {
+	case h.key == KeepExport:
+		w.moveKept(func(global, kept uint32) { w.op(opGlobalGet, global); w.op(opGlobalSet, kept) })
+	case h.key == ResetExport:
+		w.moveKept(func(global, kept uint32) { w.op(opGlobalGet, kept); w.op(opGlobalSet, global) })
 	case h.of.op == opMemoryGrow:
 		w.memoryGrow()
 	case h.of.sub == bulkMemoryFill || h.of.sub == bulkMemoryCopy:
@@ -133,7 +143,8 @@ func (w *helperWriter) payByLength(each int) {
 }
 
 // memoryGrow pays for the pages that are asked for, which are cleared, and for
-// those that are there, which may be moved.
+// those that are there, which may be moved. Pages that are left from before a reset
+// are given out again.
 func (w *helperWriter) memoryGrow() {
 	const (
 		newPage  = 1024
@@ -151,7 +162,34 @@ func (w *helperWriter) memoryGrow() {
 		w.i32(oldPage)
 		w.emit(opI32Mul, opI32Add)
 	})
-	w.do()
+	left := func() { // pages
+		w.emit(opMemorySize, 0)
+		w.op(opGlobalGet, w.m.pages())
+		w.emit(opI32Sub)
+	}
+	w.get(w.length)
+	left()
+	w.emit(opI32GreaterU, opIf, typeEmpty)
+	w.get(w.length)
+	left()
+	w.emit(opI32Sub, opMemoryGrow, 0)
+	w.i32(-1)
+	w.emit(opI32Equal, opIf, typeEmpty)
+	w.i32(-1)
+	w.emit(opReturn, opEnd, opEnd)
+	w.op(opGlobalGet, w.m.pages()) // the result
+	w.op(opGlobalGet, w.m.pages())
+	w.get(w.length)
+	w.emit(opI32Add)
+	w.op(opGlobalSet, w.m.pages())
+}
+
+// moveKept moves everything that a reset brings back, one way or the other.
+func (w *helperWriter) moveKept(move func(global, kept uint32)) {
+	move(w.m.pages(), w.m.kept(0))
+	for k, g := range w.m.mutable {
+		move(g, w.m.kept(1+k))
+	}
 }
 
 // pieces does a fill or copy piece by piece, each paid for by itself. What does

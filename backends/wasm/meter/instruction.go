@@ -61,52 +61,50 @@ const (
 type instruction struct {
 	op     byte
 	sub    uint32 // of opBulk and opVector
-	raw    []byte // as it stands
+	raw    []byte // written anew in its shortest form; valid until the next is read
 	index  uint32 // its first index; of opBrTable the largest
-	second uint32
-	block  int64 // type of a block: negative for a value type or none
+	second uint32 // its second index; of opBrTable the last
+	block  int64  // type of a block: negative for a value type or none
+	count  int    // targets of opBrTable
 }
 
 // next decodes an instruction, refusing what is not part of WebAssembly 2.0.
 func (r *reader) next() instruction {
-	start := r.pos
 	i := instruction{op: r.byte()}
+	r.raw = append(r.raw[:0], i.op)
 	switch op := i.op; {
 	case op <= opNop, op == opElse, op == opEnd, op == opReturn, op == opDrop, op == opSelect, op == opRefIsNull:
 	case op >= opBlock && op <= opIf:
-		i.block = r.signed(33)
+		i.block = r.copySigned(33)
 		if i.block < 0 && (i.block < -64 || (byte(i.block&0x7f) != typeEmpty && !isValueType(byte(i.block&0x7f)))) {
 			r.refuse("block type %d is not known", i.block)
 		}
 	case op == opBr, op == opBrIf, op == opCall, op == opRefFunc, op >= opLocalGet && op <= opTableSet:
-		i.index = r.u32()
+		i.index = r.copyU32()
 	case op == opBrTable:
-		for range r.count("targets", noMost) + 1 { // the default comes last
-			i.index = max(i.index, r.u32())
-		}
+		r.targets(&i)
 	case op == opCallIndirect:
-		i.index, i.second = r.u32(), r.u32()
+		i.index, i.second = r.copyU32(), r.copyU32()
 	case op == opSelectTyped:
 		if r.count("types of a select", noMost) != 1 {
 			r.refuse("a select of other than one value is not known")
 		}
-		r.valueType()
+		r.raw = append(r.raw, 1, r.valueType())
 	case op >= opFirstLoad && op <= opLastStore:
-		r.u32()
-		r.u32()
+		r.memoryArgument()
 	case op == opMemorySize, op == opMemoryGrow:
 		r.zero()
 	case op == opI32Const:
-		r.signed(32)
+		r.copySigned(32)
 	case op == opI64Const:
-		r.signed(64)
+		r.copySigned(64)
 	case op == opF32Const:
-		r.bytes(4)
+		r.copyBytes(4)
 	case op == opF64Const:
-		r.bytes(8)
+		r.copyBytes(8)
 	case op >= opFirstNumeric && op <= opLastNumeric:
 	case op == opRefNull:
-		r.refType()
+		r.raw = append(r.raw, r.refType())
 	case op == opBulk:
 		r.bulk(&i)
 	case op == opVector:
@@ -114,8 +112,25 @@ func (r *reader) next() instruction {
 	default:
 		r.refuse("instruction %#x is not known", op)
 	}
-	i.raw = r.data[start:r.pos:r.pos]
+	i.raw = r.raw
 	return i
+}
+
+// targets reads those of a br_table, of which the default comes last.
+func (r *reader) targets(i *instruction) {
+	n := r.count("targets", noMost)
+	r.raw = putU32(r.raw, n)
+	i.count = n + 1
+	for range i.count {
+		i.second = r.copyU32()
+		i.index = max(i.index, i.second)
+	}
+}
+
+// memoryArgument reads an alignment and an offset.
+func (r *reader) memoryArgument() {
+	r.copyU32()
+	r.copyU32()
 }
 
 // zero reads the index of the only memory.
@@ -123,12 +138,13 @@ func (r *reader) zero() {
 	if r.byte() != 0 {
 		r.refuse("more than one memory is not known")
 	}
+	r.raw = append(r.raw, 0)
 }
 
 func (r *reader) bulk(i *instruction) {
-	switch i.sub = r.u32(); i.sub {
+	switch i.sub = r.copyU32(); i.sub {
 	case bulkMemoryInit:
-		i.index = r.u32()
+		i.index = r.copyU32()
 		r.zero()
 	case bulkMemoryCopy:
 		r.zero()
@@ -136,9 +152,9 @@ func (r *reader) bulk(i *instruction) {
 	case bulkMemoryFill:
 		r.zero()
 	case bulkTableInit, bulkTableCopy:
-		i.index, i.second = r.u32(), r.u32()
+		i.index, i.second = r.copyU32(), r.copyU32()
 	case bulkDataDrop, bulkElemDrop, bulkTableGrow, bulkTableSize, bulkTableFill:
-		i.index = r.u32()
+		i.index = r.copyU32()
 	default:
 		if i.sub > bulkLastTruncate {
 			r.refuse("instruction %#x %d is not known", opBulk, i.sub)
@@ -151,22 +167,40 @@ func (r *reader) bulk(i *instruction) {
 // are possible: only the shortest form is taken, which both read alike.
 func (r *reader) vector(i *instruction) {
 	i.sub = uint32(r.byte())
-	if i.sub >= 0x80 && r.byte() != 1 {
-		r.refuse("a vector instruction is not known, or not in its shortest form")
+	r.raw = append(r.raw, byte(i.sub))
+	if i.sub >= 0x80 {
+		if r.byte() != 1 {
+			r.refuse("a vector instruction is not known, or not in its shortest form")
+		}
+		r.raw = append(r.raw, 1)
 	}
 	switch n := i.sub; {
 	case n <= 11, n == 92, n == 93: // loads and stores
-		r.u32()
-		r.u32()
+		r.memoryArgument()
 	case n == 12, n == 13: // constant and shuffle
-		r.bytes(16)
+		r.copyBytes(16)
 	case n >= 21 && n <= 34: // lanes
-		r.byte()
+		r.copyBytes(1)
 	case n >= 84 && n <= 91: // loads and stores of lanes
-		r.u32()
-		r.u32()
-		r.byte()
+		r.memoryArgument()
+		r.copyBytes(1)
 	}
+}
+
+// keepsState reports whether an instruction changes what a reset does not bring
+// back: tables, and which segments are left.
+func (i *instruction) keepsState() bool {
+	if i.op == opTableSet {
+		return true
+	}
+	if i.op != opBulk {
+		return false
+	}
+	switch i.sub {
+	case bulkDataDrop, bulkTableInit, bulkElemDrop, bulkTableCopy, bulkTableGrow, bulkTableFill:
+		return true
+	}
+	return false
 }
 
 // price is what an instruction costs, in rough nanoseconds: what it may take,
@@ -186,7 +220,7 @@ func (i *instruction) price() int64 {
 	case op == opCall, op == opCallIndirect:
 		return call
 	case op == opBrTable:
-		return 1 + int64(len(i.raw))/64
+		return 1 + int64(i.count)/64
 	case op >= 0x6d && op <= 0x70, op >= 0x7f && op <= 0x82: // division and remainder of integers
 		return division
 	case op == 0x91, op == 0x95, op == 0x9f, op == 0xa3: // square roots and division of floats

@@ -10,9 +10,14 @@ import (
 // address space for the most that it may have, of which the system provides what
 // is touched. A slice of Go's, which wazero takes otherwise, is moved as it grows,
 // and a single memory.grow took 0.3 s: longer than a deadline may be late.
+//
+// Keep, Begin and Reset bring its content back to what it was once.
 type Memory struct {
 	space []byte
 	heap  []byte // where address space is short
+	size  int
+	image []byte // what was kept
+	changes
 }
 
 var _ experimental.LinearMemory = (*Memory)(nil)
@@ -29,15 +34,18 @@ func (m *Memory) Reallocate(size uint64) []byte {
 		if size > uint64(len(m.space)) {
 			return nil
 		}
+		m.size = int(size)
 		return m.space[:size:size]
 	}
 	m.heap = append(m.heap, make([]byte, size-uint64(len(m.heap)))...)
+	m.size = int(size)
 	return m.heap[:size:size]
 }
 
 // Free implements experimental.LinearMemory; wazero calls it when the module is
 // closed, and it may be called again.
 func (m *Memory) Free() {
+	m.dropImage()
 	if m.space != nil {
 		_ = unix.Munmap(m.space)
 	}

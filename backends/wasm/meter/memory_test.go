@@ -1,6 +1,8 @@
 package meter_test
 
 import (
+	"bytes"
+	"errors"
 	"testing"
 
 	"github.com/tetratelabs/wazero"
@@ -27,6 +29,46 @@ func TestMemoryGrowsInPlace(t *testing.T) {
 		memory.Free()
 		memory.Free()
 	}
+}
+
+// TestMemoryIsReset: after a reset a memory has the content that was kept, however
+// it has changed and grown, and can be kept and reset again.
+func TestMemoryIsReset(t *testing.T) {
+	for name, most := range map[string]uint64{"mapped": 40 << 20, "without address space": 1 << 62} {
+		var memory meter.Memory
+		defer memory.Free()
+		memory.Allocate(0, most)
+		memory.Reallocate(0)
+		if err := errors.Join(memory.Keep(), memory.Reset()); err != nil {
+			t.Fatal(name, err)
+		}
+		const size = 5<<19 + 1<<16 // more than two pieces
+		view := memory.Reallocate(size)
+		want := make([]byte, 40<<20)
+		for round := range 3 {
+			for at := round; at < size; at += 70_001 {
+				view[at], want[at] = byte(at), byte(at)
+			}
+			if err := memory.Keep(); err != nil {
+				t.Fatal(name, err)
+			}
+			for range 2 {
+				if view = memory.Reallocate(uint64(size + round<<20)); !bytes.Equal(view, want[:len(view)]) {
+					t.Fatalf("%s: in round %d it is not what was kept", name, round)
+				}
+				for at := 0; at < len(view); at += 4099 {
+					view[at] = 0xee
+				}
+				if err := memory.Reset(); err != nil {
+					t.Fatal(name, err)
+				}
+			}
+			view = view[:size]
+		}
+	}
+}
+
+func TestMemoryGrow(t *testing.T) {
 	grow := asm.One([]byte{asm.I32}, []byte{asm.I32}, nil, 0x20, asm.U(0), 0x40, 0)
 	ctx := experimental.WithMemoryAllocator(meter.With(t.Context(), &meter.Budget{Units: plenty}), &meter.Memory{})
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(100))

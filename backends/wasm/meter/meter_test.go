@@ -3,7 +3,6 @@ package meter_test
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"math"
 	"os"
@@ -322,62 +321,4 @@ func ExampleRewrite() {
 		_, _ = os.Stdout.WriteString(err.Error() + "\n")
 	}
 	// Output: not a module that can be metered: it does not begin as a WebAssembly module of version 1 does
-}
-
-// FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
-// module is valid, and what it makes of an invalid one is not.
-func FuzzRewrite(f *testing.F) {
-	for _, b := range []asm.Module{fib(), sum(), endless(), selectOf(f32, false), selectOf(v128, true), selecting(abc, 0x02, leb(1), 0x0b, 0x1b)} {
-		f.Add(b.Bytes())
-	}
-	for _, module := range randomModules(f) {
-		f.Add(module)
-	}
-	ctx := context.Background()
-	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(16))
-	f.Cleanup(func() { _ = r.Close(ctx) })
-	limits := meter.DefaultLimits()
-	limits.Bytes, limits.LocalBlocks, limits.Locals = 1<<16, 100_000, 1000
-	f.Fuzz(func(t *testing.T, module []byte) {
-		out, err := meter.Rewrite(module, limits)
-		if err != nil {
-			if !errors.Is(err, meter.ErrModule) {
-				t.Fatal(err)
-			}
-			return
-		}
-		// wazero reads custom sections its own way; they are dropped, so compare without.
-		if before, after := valid(ctx, r, withoutCustom(module)), valid(ctx, r, out); before != after {
-			t.Errorf("valid before: %v, after: %v", before, after)
-		}
-	})
-}
-
-// withoutCustom drops the custom sections of a module whose sections are sound.
-func withoutCustom(module []byte) []byte {
-	out := bytes.Clone(module[:8])
-	for rest := module[8:]; len(rest) > 0; {
-		size, n := binary.Uvarint(rest[1:])
-		whole := 1 + n + int(size)
-		if rest[0] != 0 {
-			out = append(out, rest[:whole]...)
-		}
-		rest = rest[whole:]
-	}
-	return out
-}
-
-// valid asks the engine; it panics on some modules, which are not valid then.
-func valid(ctx context.Context, r wazero.Runtime, module []byte) (ok bool) {
-	defer func() {
-		if recover() != nil {
-			ok = false
-		}
-	}()
-	m, err := r.CompileModule(ctx, module)
-	if err != nil {
-		return false
-	}
-	_ = m.Close(ctx)
-	return true
 }

@@ -3,7 +3,6 @@ package meter
 import (
 	"bytes"
 	"slices"
-	"unicode/utf8"
 )
 
 // Sections, by id.
@@ -36,6 +35,8 @@ func (t functionType) equal(u functionType) bool {
 	return bytes.Equal(t.params, u.params) && bytes.Equal(t.results, u.results)
 }
 
+func (t functionType) values() int { return len(t.params) + len(t.results) }
+
 // table is a table that the module defines.
 type table struct {
 	kind  byte
@@ -43,28 +44,46 @@ type table struct {
 	most  uint32
 }
 
+// importedFunction is an import: there are no others.
+type importedFunction struct {
+	module, name []byte
+	kind         uint32 // its type
+}
+
+// memory is the module's only memory.
+type memory struct {
+	least, most uint32
+	bounded     bool
+}
+
 // module is a module as far as it has to be understood.
 type module struct {
 	limits   Limits
 	sections [sections]*reader
+	names    int // bytes of names so far
+	locals   int // of the functions so far
+	values   int // passed by them
 
 	types       []functionType
 	ownTypes    uint32 // before any was added
-	imports     []byte // the entries as they stand
+	imports     []importedFunction
 	imported    uint32 // functions
-	importTypes []uint32
 	functions   []uint32
 	tables      []table
+	memory      *memory
 	globals     uint32
 	globalTypes []byte
+	mutable     []uint32 // globals
 	helpers     []helper
+	helperAt    map[string]uint32
+	changes     bool // tables or segments, when it runs
 }
 
 var header = []byte("\x00asm\x01\x00\x00\x00")
 
 // parse reads what the rewriting needs to know before it starts.
 func parse(data []byte, limits Limits) *module {
-	m := &module{limits: limits}
+	m := &module{limits: limits, helperAt: map[string]uint32{}}
 	r := &reader{data: data}
 	if len(data) < len(header) || !bytes.Equal(r.bytes(len(header)), header) {
 		refuse("it does not begin as a WebAssembly module of version 1 does")
@@ -74,9 +93,7 @@ func parse(data []byte, limits Limits) *module {
 		id := r.byte()
 		body := r.part(int(r.u32()))
 		if id == sectionCustom {
-			if !utf8.Valid(body.name()) {
-				body.refuse("the name of a custom section is not UTF-8")
-			}
+			body.name()
 			continue // dropped: what it says of functions would be wrong afterwards
 		}
 		at := slices.Index(sectionOrder[:], id)
@@ -90,6 +107,7 @@ func parse(data []byte, limits Limits) *module {
 	m.readImports()
 	m.readFunctions()
 	m.readTables()
+	m.readMemory()
 	return m
 }
 
@@ -103,11 +121,16 @@ func (m *module) section(id byte) *reader {
 
 func (m *module) readTypes() {
 	r := m.section(sectionType)
+	values := 0
 	for range r.count("types", m.limits.Types) {
 		if form := r.byte(); form != typeFunc {
 			r.refuse("types of form %#x are not known", form)
 		}
-		m.types = append(m.types, functionType{r.valueTypes(), r.valueTypes()})
+		t := functionType{r.valueTypes(m.limits.TypeValues), r.valueTypes(m.limits.TypeValues)}
+		if values += t.values(); values > m.limits.AllTypeValues {
+			r.refuse("its types have more than %d parameters and results", m.limits.AllTypeValues)
+		}
+		m.types = append(m.types, t)
 	}
 	r.end("the types")
 	m.ownTypes = uint32(len(m.types))
@@ -115,24 +138,30 @@ func (m *module) readTypes() {
 
 func (m *module) readImports() {
 	r := m.section(sectionImport)
-	n := r.count("imports", m.limits.Functions)
-	from := r.pos
-	for range n {
-		if string(r.name()) == ImportModule {
+	for range r.count("imports", m.limits.Imports) {
+		i := importedFunction{module: m.name(r), name: m.name(r)}
+		if string(i.module) == ImportModule {
 			r.refuse("an import from a reserved module")
 		}
-		r.name()
 		if kind := r.byte(); kind != 0 {
 			r.refuse("an import that is no function: a plugin brings its memory, tables and globals itself")
 		}
-		t := r.u32()
-		if t >= m.ownTypes {
+		if i.kind = r.u32(); i.kind >= m.ownTypes {
 			r.refuse("an imported function has a type that is not there")
 		}
-		m.importTypes = append(m.importTypes, t)
+		m.imports = append(m.imports, i)
 	}
-	m.imports, m.imported = r.data[from:r.pos], uint32(n)
+	m.imported = uint32(len(m.imports))
 	r.end("the imports")
+}
+
+// name reads the name of an import or export.
+func (m *module) name(r *reader) []byte {
+	name := r.name()
+	if m.names += len(name); m.names > m.limits.NameBytes {
+		r.refuse("its imports and exports have names of more than %d bytes", m.limits.NameBytes)
+	}
+	return name
 }
 
 func (m *module) readFunctions() {
@@ -168,6 +197,19 @@ func (m *module) readTables() {
 	r.end("the tables")
 }
 
+func (m *module) readMemory() {
+	r := m.section(sectionMemory)
+	if r.count("memories", 1) == 1 {
+		const most = 1 << 16 // pages
+		least, limit, bounded := r.limits()
+		if least > most || bounded && (limit > most || limit < least) {
+			r.refuse("a memory of %d to %d pages", least, limit)
+		}
+		m.memory = &memory{least, limit, bounded}
+	}
+	r.end("the memories")
+}
+
 // typeIndex finds a type, adding it where it is missing.
 func (m *module) typeIndex(t functionType) uint32 {
 	for i, u := range m.types {
@@ -184,9 +226,6 @@ func (m *module) ownFunctions() uint32 { return m.imported + uint32(len(m.functi
 
 // refuel is the index of the function that is added, right after the imports.
 func (m *module) refuel() uint32 { return m.imported }
-
-// counter is the index of the global that is added, after all others.
-func (m *module) counter() uint32 { return m.globals }
 
 // function is where a function stands after the rewriting. One that was not there
 // before must not become one that was added.

@@ -37,18 +37,18 @@ func (o *operands) step(r *reader, i *instruction) {
 		if i.op == opIf {
 			o.take(r, 1)
 		}
-		params := len(o.blockType(r, i.block).params)
+		params := len(o.m.blockType(r, i.block).params)
 		o.need(r, params)
 		o.frames = append(o.frames, frame{int32(len(o.stack) - params), int32(i.block)})
 	case opElse:
 		top := o.top()
 		o.stack = o.stack[:top.height]
-		o.leave(r, o.blockType(r, int64(top.block)).params)
+		o.leave(r, o.m.blockType(r, int64(top.block)).params)
 	case opEnd:
 		top := o.top()
 		o.stack = o.stack[:top.height]
 		o.frames = o.frames[:len(o.frames)-1]
-		o.leave(r, o.blockType(r, int64(top.block)).results)
+		o.leave(r, o.m.blockType(r, int64(top.block)).results)
 	case opUnreachable, opBr, opBrTable, opReturn:
 		o.dead = true
 	case opBrIf:
@@ -144,9 +144,9 @@ func (o *operands) choose(r *reader, i *instruction) {
 }
 
 // blockType is what a block takes and leaves.
-func (o *operands) blockType(r *reader, block int64) functionType {
+func (m *module) blockType(r *reader, block int64) functionType {
 	if block >= 0 {
-		return o.m.ownType(r, uint32(min(block, 1<<32-1)))
+		return m.ownType(r, uint32(min(block, 1<<32-1)))
 	}
 	if k := byte(block & 0x7f); k != typeEmpty {
 		return functionType{results: []byte{k}}
@@ -168,7 +168,7 @@ func (m *module) typeOf(r *reader, f uint32) functionType {
 		r.refuse("function %d is not there", f)
 	}
 	if f < m.imported {
-		return m.types[m.importTypes[f]]
+		return m.types[m.imports[f].kind]
 	}
 	return m.types[m.functions[f-m.imported]]
 }

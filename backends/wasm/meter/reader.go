@@ -1,11 +1,14 @@
 package meter
 
+import "unicode/utf8"
+
 // reader takes bytes from a part of a module. It refuses instead of running over
 // the end.
 type reader struct {
 	data []byte
 	pos  int
-	base int // where data stands in the module, for messages
+	base int    // where data stands in the module, for messages
+	raw  []byte // the instruction that next has read, written anew
 }
 
 func (r *reader) refuse(format string, args ...any) {
@@ -59,13 +62,19 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
-// signed reads a signed LEB128 number of so many bits.
+// signed reads a signed LEB128 number of so many bits. What the last byte has
+// beyond them must repeat the sign.
 func (r *reader) signed(bits int) int64 {
 	var v int64
 	for shift := 0; shift < (bits+6)/7*7; shift += 7 {
 		b := r.byte()
 		v |= int64(b&0x7f) << shift
 		if b&0x80 == 0 {
+			if used := bits - shift; used < 7 {
+				if rest := b & 0x7f >> (used - 1); rest != 0 && rest != 0x7f>>(used-1) {
+					r.refuse("a number does not fit in %d bits", bits)
+				}
+			}
 			if b&0x40 != 0 && shift+7 < 64 {
 				v |= -1 << (shift + 7)
 			}
@@ -91,7 +100,30 @@ func (r *reader) count(what string, most int) int {
 
 const noMost = 1<<31 - 1
 
-func (r *reader) name() []byte { return r.bytes(r.count("bytes of a name", noMost)) }
+// name reads a name, which must be UTF-8.
+func (r *reader) name() []byte {
+	name := r.bytes(r.count("bytes of a name", noMost))
+	if !utf8.Valid(name) {
+		r.refuse("a name is not UTF-8")
+	}
+	return name
+}
+
+// The copy functions read a part of an instruction and write it to r.raw.
+
+func (r *reader) copyU32() uint32 {
+	v := r.u32()
+	r.raw = putU32(r.raw, v)
+	return v
+}
+
+func (r *reader) copySigned(bits int) int64 {
+	v := r.signed(bits)
+	r.raw = putSigned(r.raw, v)
+	return v
+}
+
+func (r *reader) copyBytes(n int) { r.raw = append(r.raw, r.bytes(n)...) }
 
 // Value types.
 const (
@@ -116,8 +148,8 @@ func (r *reader) valueType() byte {
 	return b
 }
 
-func (r *reader) valueTypes() []byte {
-	n := r.count("values", noMost)
+func (r *reader) valueTypes(most int) []byte {
+	n := r.count("values of a type", most)
 	from := r.pos
 	for range n {
 		r.valueType()

@@ -251,8 +251,8 @@ func TestSelectRefusals(t *testing.T) {
 		"type of a block":             {base(sel(0x02, leb(1), 0x0b)...), "type 1 is not there"},
 		"table":                       {base(sel(zero[i32], 0x25, leb(0), 0x1a)...), "table 0 is not there"},
 		"1,000 results":               {many(1000, sel(0x02, leb(1), 0x00, 0x0b, 0x00)...), ""},
-		"1,001 results":               {many(1001, sel(0x02, leb(1), 0x00, 0x0b, 0x00)...), "leaves 1001 values; at most 1000"},
-		"1,001 without a select":      {many(1001, 0x02, leb(1), 0x00, 0x0b, 0x00), ""},
+		"1,001 results":               {many(1001, sel(0x02, leb(1), 0x00, 0x0b, 0x00)...), "it has 1001 values of a type; at most 1000"},
+		"1,001 without a select":      {many(1001, 0x02, leb(1), 0x00, 0x0b, 0x00), "it has 1001 values of a type; at most 1000"},
 		"many operands":               {many(1000, sel(slices.Repeat([]any{0x02, leb(1), 0x00, 0x0b}, 1100)...)...), "more than 1048576 operands"},
 		"as many locals as are taken": {locals(48, 0x02, 0x40, 0x0b, zero[f64], 0x1a), ""},
 		"locals with the added one":   {locals(49, sel(0x02, 0x40, 0x0b)...), "their product"},
@@ -261,7 +261,7 @@ func TestSelectRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			limits := limits
 			if name == "many operands" {
-				limits.LocalBlocks = 1 << 20
+				limits.LocalBlocks, limits.Values = 1<<20, 1<<30
 			}
 			_, err := meter.Rewrite(c.module.Bytes(), limits)
 			if c.want == "" && err != nil || c.want != "" && (!errors.Is(err, meter.ErrModule) || !strings.Contains(err.Error(), c.want)) {
@@ -275,6 +275,8 @@ func TestSelectRefusals(t *testing.T) {
 // take long.
 func TestSelectsAreFoundInTime(t *testing.T) {
 	const size = 1<<20 - 10_000
+	limits := meter.DefaultLimits()
+	limits.Depth, limits.Values, limits.AllValues = 1<<30, 1<<40, 1<<40 // which would refuse some of them
 	kinds := slices.Repeat([]byte{i32}, 1000)
 	types := vec(sig(nil, nil), sig(nil, kinds), sig(kinds, kinds))
 	repeat := func(code ...any) []byte {
@@ -301,7 +303,7 @@ func TestSelectsAreFoundInTime(t *testing.T) {
 			m := one(nil, nil, vec(cat(leb(1), []byte{f64})), body, sel)
 			m.Types = types
 			begin := time.Now()
-			_, err := meter.Rewrite(m.Bytes(), meter.DefaultLimits())
+			_, err := meter.Rewrite(m.Bytes(), limits)
 			if took := time.Since(begin); took > 10*time.Second || err != nil {
 				t.Errorf("%v after %v", err, took)
 			}

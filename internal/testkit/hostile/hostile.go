@@ -108,7 +108,7 @@ var endless = code(0x03, 0x40, 0x0c, u(0), 0x0b, 0x00)
 // Attacks are modules that mean harm.
 func Attacks() []Attack {
 	var all []Attack
-	for _, group := range [][]Attack{endlessOnes(), broken(), liars(), wrongForm(), costly()} {
+	for _, group := range [][]Attack{endlessOnes(), broken(), liars(), wrongForm(), costly(), large(), malformed()} {
 		all = append(all, group...)
 	}
 	return all
@@ -243,43 +243,5 @@ func wrongForm() []Attack {
 		{Name: "import of another type", Module: foreign("wasi_snapshot_preview1", "fd_write"), Want: "its import wasi_snapshot_preview1.fd_write is"},
 		{Name: "invalid body", Module: with("pynomaly_score", code(0x1a)), Want: "not valid"},
 		{Name: "no module", Module: []byte("nonsense"), Want: "does not begin"},
-	}
-}
-
-// costly are expensive to load.
-func costly() []Attack {
-	const (
-		functions = 40
-		locals    = 500
-		loops     = 7900
-	)
-	var c []any
-	for range loops {
-		c = append(c, 0x03, 0x40)
-	}
-	for i := range loops {
-		c = append(c, 0x20, u(uint64(i%locals)), 0x21, u(uint64((i*7+1)%locals)), 0x0b)
-	}
-	bomb := guest(func(map[string]*body) {}, func(m *asm.Module) {
-		one := asm.Func(asm.Vec(asm.Cat(u(locals), []byte{asm.I64})), c...)
-		kinds, bodies := [][]byte{}, [][]byte{}
-		for range functions {
-			kinds, bodies = append(kinds, u(0)), append(bodies, one)
-		}
-		m.Functions, m.Code, m.Exports = asm.Vec(kinds...), asm.Vec(bodies...), asm.Vec(asm.Export("memory", 2, 0))
-	})
-	return []Attack{
-		{Name: "ten million functions", Module: guest(func(map[string]*body) {}, func(m *asm.Module) { m.Functions = append(u(10_000_000), make([]byte, 10_000_000)...) }), Want: "at most 100000 are taken"},
-		{Name: "a name of 1 GiB", Module: append(asm.Module{}.Bytes(), asm.Cat([]byte{0}, u(6), u(1<<30), []byte("a"))...), Want: "are announced"},
-		{Name: "locals x blocks", Module: guest(func(f map[string]*body) {
-			f["pynomaly_score"].locals = asm.Vec(asm.Cat(u(9000), []byte{asm.I64}))
-			var deep []any
-			for range 1000 {
-				deep = append(deep, 0x02, 0x40, 0x0b)
-			}
-			deep = append(deep, i32c(0))
-			f["pynomaly_score"].code = deep
-		}), Want: "locals"},
-		{Name: "compile bomb", Module: bomb, Want: "compiling the module: it takes", Slow: true},
 	}
 }

@@ -1,0 +1,166 @@
+package wasm
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+)
+
+// An entry of the cache is a directory with a module's metered form, its code and a
+// seal: what is loaded as native code is what a host with this key has written.
+
+const (
+	meteredFile = "metered.wasm"
+	codeDir     = "code"
+	sealFile    = "seal"
+	keyFile     = ".key"
+	keySize     = sha256.Size
+)
+
+// maxCode bounds the code of one module, which the host holds in memory.
+const maxCode = 256 << 20
+
+// errSeal means that an entry is not one that a host with this key has written.
+var errSeal = errors.New("compiled code is damaged, or not this host's")
+
+// readKey reads the key of a cache, which it makes where there is none.
+func readKey(root *os.Root) ([]byte, error) {
+	for range 3 {
+		key, err := root.ReadFile(keyFile)
+		if err == nil && len(key) == keySize {
+			return key, nil
+		}
+		if err == nil { // of no use: entries are made anew
+			err = root.Remove(keyFile)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("reading the cache's key: %w", err)
+		}
+		key = make([]byte, keySize)
+		_, _ = rand.Read(key)
+		// It appears as a whole: another host may make one at the same time.
+		tmp := newName()
+		if err := root.WriteFile(tmp, key, 0o600); err != nil {
+			return nil, fmt.Errorf("writing the cache's key: %w", errors.Join(err, root.Remove(tmp)))
+		}
+		err = root.Link(tmp, keyFile)
+		if err = errors.Join(ignore(err, fs.ErrExist), root.Remove(tmp)); err != nil {
+			return nil, fmt.Errorf("writing the cache's key: %w", err)
+		}
+	}
+	return nil, errors.New("reading the cache's key: it changes all the time")
+}
+
+func ignore(err, target error) error {
+	if errors.Is(err, target) {
+		return nil
+	}
+	return err
+}
+
+// entry is an entry that is open.
+type entry struct {
+	metered []byte
+	code    *os.File // its directory
+}
+
+// path names the directory of the code by its descriptor.
+func (e *entry) path() string { return fmt.Sprintf("/proc/self/fd/%d", e.code.Fd()) }
+
+// openEntry opens the entry of a name where it is sealed as such. The caller closes
+// its code.
+func (h home) openEntry(name string) (*entry, error) {
+	seal, err := h.root.ReadFile(path.Join(name, sealFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	}
+	dir, err := h.root.OpenRoot(name)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	}
+	defer dir.Close()
+	metered, err := dir.ReadFile(meteredFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	}
+	want, err := h.sealOf(dir, name, metered)
+	if err != nil {
+		return nil, err
+	}
+	if !hmac.Equal(seal, want) {
+		return nil, errSeal
+	}
+	code, err := dir.Open(codeDir)
+	if err != nil {
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	}
+	return &entry{metered: metered, code: code}, nil
+}
+
+// seal writes the metered form and the seal of an entry that is being made in dir,
+// where its code lies.
+func (h home) seal(dir *os.Root, name string, metered []byte) error {
+	seal, err := h.sealOf(dir, name, metered)
+	if err == nil {
+		err = dir.WriteFile(meteredFile, metered, 0o600)
+	}
+	if err == nil {
+		err = dir.WriteFile(sealFile, seal, 0o600)
+	}
+	return err
+}
+
+// sealOf computes the seal of an entry from all that is loaded of it.
+func (h home) sealOf(dir *os.Root, name string, metered []byte) ([]byte, error) {
+	mac := hmac.New(sha256.New, h.key)
+	add := func(data []byte) {
+		_, _ = mac.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(data))))
+		_, _ = mac.Write(data)
+	}
+	add([]byte(name))
+	add(metered)
+	size, files := int64(0), 0
+	err := fs.WalkDir(dir.FS(), codeDir, func(file string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if !d.Type().IsRegular() {
+			return fmt.Errorf("%w: %s is no file", errSeal, file)
+		}
+		f, err := dir.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		sum := sha256.New()
+		n, err := io.Copy(sum, io.LimitReader(f, maxCode-size+1))
+		if err != nil {
+			return err
+		}
+		if size += n; size > maxCode {
+			return fmt.Errorf("%w: the module compiles to more than %d MiB of code", backends.ErrRefused, maxCode>>20)
+		}
+		files++
+		add([]byte(file))
+		add(sum.Sum(nil))
+		return nil
+	})
+	switch {
+	case errors.Is(err, backends.ErrRefused), errors.Is(err, errSeal):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("reading the cache: %w", err)
+	case files == 0: // the compiler must not run in this process
+		return nil, fmt.Errorf("reading the cache: there is no code: %w", fs.ErrNotExist)
+	}
+	return mac.Sum(nil), nil
+}

@@ -1,0 +1,52 @@
+package wasm_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"log/slog"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
+)
+
+// TestNothingIsPassedOn: what a module keeps of a row is gone at the next call,
+// unless it asks for that; then its reasons stay in the log.
+func TestNothingIsPassedOn(t *testing.T) {
+	for _, c := range hostile.Leaks() {
+		t.Run(c.Name, func(t *testing.T) {
+			var log bytes.Buffer
+			b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 1, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
+			defer b.Close()
+			m := model(t, xy)
+			s, err := open(t, b, m, c.Module, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			secret := math.Float64frombits(binary.LittleEndian.Uint64([]byte(hostile.Secret)))
+			out := make([]float64, 1)
+			for call, x := range []float64{secret, 1, 2} {
+				out[0] = -1
+				err := s.Score(t.Context(), rows(t, m, []float64{x, 0}), out)
+				switch {
+				case call > 0 && c.Asks && c.Fails:
+					if err == nil || !strings.Contains(err.Error(), "the host's log") || strings.Contains(err.Error(), hostile.Secret) {
+						t.Errorf("call %d: %v", call, err)
+					}
+				case call > 0 && c.Asks:
+					if want := []float64{secret, 1}[call-1]; err != nil || out[0] != want {
+						t.Errorf("call %d: %v, %v, want %v: it asks for its memory", call, out[0], err, want)
+					}
+				case err != nil || out[0] != 0:
+					t.Errorf("call %d: %v, %v", call, out[0], err)
+				}
+			}
+			if inLog := strings.Contains(log.String(), hostile.Secret); inLog != (c.Asks && c.Fails) {
+				t.Errorf("log: %s", log.String())
+			}
+		})
+	}
+}

@@ -1,0 +1,104 @@
+package meter_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
+)
+
+// FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
+// module is valid and has the imports and exports that the engine reads in the
+// module, and what it makes of an invalid one is not valid.
+func FuzzRewrite(f *testing.F) {
+	for _, b := range []asm.Module{fib(), sum(), endless(), selectOf(f32, false), selectOf(v128, true), selecting(abc, 0x02, leb(1), 0x0b, 0x1b)} {
+		f.Add(b.Bytes())
+	}
+	for _, module := range randomModules(f) {
+		f.Add(module)
+	}
+	ctx := context.Background()
+	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithMemoryLimitPages(16))
+	f.Cleanup(func() { _ = r.Close(ctx) })
+	limits := meter.DefaultLimits()
+	limits.Bytes, limits.LocalBlocks, limits.Locals = 1<<16, 100_000, 1000
+	f.Fuzz(func(t *testing.T, module []byte) {
+		out, err := meter.Rewrite(module, limits)
+		if err != nil {
+			if !errors.Is(err, meter.ErrModule) {
+				t.Fatal(err)
+			}
+			return
+		}
+		// wazero reads custom sections its own way; they are dropped, so compare without.
+		before, wasValid := reading(ctx, r, withoutCustom(module))
+		after, isValid := reading(ctx, r, out)
+		if wasValid != isValid {
+			t.Errorf("valid before: %v, after: %v", wasValid, isValid)
+		}
+		if !slices.Equal(before, after) {
+			t.Errorf("the engine reads\n%q before and\n%q after", before, after)
+		}
+	})
+}
+
+// withoutCustom drops the custom sections of a module whose sections are sound.
+func withoutCustom(module []byte) []byte {
+	out := bytes.Clone(module[:8])
+	for rest := module[8:]; len(rest) > 0; {
+		size, n := binary.Uvarint(rest[1:])
+		whole := 1 + n + int(size)
+		if rest[0] != 0 {
+			out = append(out, rest[:whole]...)
+		}
+		rest = rest[whole:]
+	}
+	return out
+}
+
+// reading is what the engine reads in a module: its imports, exports and their
+// types, without what was added. The engine panics on some modules, which are not
+// valid then.
+func reading(ctx context.Context, r wazero.Runtime, module []byte) (seen []string, ok bool) {
+	defer func() {
+		if recover() != nil {
+			seen, ok = nil, false
+		}
+	}()
+	m, err := r.CompileModule(ctx, module)
+	if err != nil {
+		return nil, false
+	}
+	for _, f := range m.ImportedFunctions() {
+		if from, name, _ := f.Import(); from != meter.ImportModule {
+			seen = append(seen, fmt.Sprintf("import %q %q %v %v", from, name, f.ParamTypes(), f.ResultTypes()))
+		}
+	}
+	exports := []string{}
+	for name, f := range m.ExportedFunctions() {
+		if name != meter.KeepExport && name != meter.ResetExport {
+			exports = append(exports, fmt.Sprintf("export %q %v %v", name, f.ParamTypes(), f.ResultTypes()))
+		}
+	}
+	for name, y := range m.ExportedMemories() {
+		most, bounded := y.Max()
+		exports = append(exports, fmt.Sprintf("memory %q %d %d %v", name, y.Min(), most, bounded))
+	}
+	slices.Sort(exports)
+	_ = m.Close(ctx)
+	return append(seen, exports...), true
+}
+
+// valid asks the engine.
+func valid(ctx context.Context, r wazero.Runtime, module []byte) bool {
+	_, ok := reading(ctx, r, module)
+	return ok
+}
