@@ -51,7 +51,7 @@ func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, err
 		return nil, fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err)
 	}
 	defer root.Close()
-	c, err := read(root, at)
+	c, err := read(root, at, r.cfg.Policy)
 	if now, lookErr := look(root, at); lookErr == nil && now != settled {
 		return nil, fmt.Errorf("%s %w", at.Path(), errUnsettled)
 	}

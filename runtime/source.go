@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -17,7 +18,6 @@ const (
 	maxManifestBytes = 1 << 20
 	maxArtifactBytes = 1 << 30
 	maxSideFileBytes = 256 << 20
-	maxModelBytes    = 1 << 30 // of all files together
 )
 
 // Location is where one version of a model stands below the models directory.
@@ -43,6 +43,7 @@ type contents struct {
 	identity string   // of everything that was read
 	dir      string   // that was read: absolute, with links followed
 	outside  []string // files that were read from outside of dir
+	wish     string   // what to say of a wish that the host does not grant
 }
 
 // handed is what a backend is given.
@@ -50,12 +51,21 @@ func (c *contents) handed() backends.Artifact {
 	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir, Outside: c.outside}
 }
 
+// complete lets a backend fill in what the manifest leaves out.
+func (c *contents) complete(ctx context.Context, with backends.Backend) error {
+	err := with.Complete(ctx, c.handed())
+	if err != nil && c.wish != "" {
+		return fmt.Errorf("%w (%s)", err, c.wish)
+	}
+	return err
+}
+
 // bareBackends maps the extensions of bare artifacts.
 var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": manifest.BackendWASM}
 
-// read reads a model below root.
-func read(root *os.Root, at Location) (*contents, error) {
-	from, err := openDir(root, at, maxModelBytes)
+// read reads a model below root. Its manifest says what the host grants.
+func read(root *os.Root, at Location, policy Policy) (*contents, error) {
+	from, err := openDir(root, at, policy.max().Bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +94,7 @@ func read(root *os.Root, at Location) (*contents, error) {
 		c.digest = c.filesDigest()
 	}
 	c.outside = from.elsewhere
+	policy.apply(c)
 	return c, nil
 }
 

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,11 +11,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
@@ -187,5 +191,108 @@ func TestSharedFilesAreAllowedForThemselves(t *testing.T) {
 	}
 	if _, _, err := at.Inspect(t.Context(), processes(t, dir)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestTrustIsTheHosts: a graph that needs trust is served where the host lists it, and
+// nowhere else, whatever its manifest says.
+func TestTrustIsTheHosts(t *testing.T) {
+	dir := t.TempDir()
+	model := filepath.Join(dir, "loop", "1.0.0")
+	check(t, os.MkdirAll(model, 0o755))
+	testkit.CopyFile(t, testkit.Testdata("variants", "data-loop.onnx"), filepath.Join(model, "m.onnx"))
+	graph, err := os.ReadFile(filepath.Join(model, "m.onnx"))
+	check(t, err)
+	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(graph))
+	with := testkit.Backends(t, t.TempDir())
+	at := runtime.Place{Dir: dir, Location: runtime.Location{ID: "loop", Version: "1.0.0", Dir: "loop/1.0.0"}}
+	const refused = "list the model in backends.onnx.trusted if you trust it"
+	for _, c := range []struct {
+		asks    bool
+		trusted []string
+		want    []string // of the error; none: it is served
+	}{
+		{true, nil, []string{refused, "the manifest asks to be trusted, which only the host's operator grants", digest}},
+		{false, nil, []string{refused}},
+		{true, []string{t.TempDir(), "sha256:" + strings.Repeat("0", 64)}, []string{refused}},
+		{true, []string{digest}, nil},
+		{true, []string{model}, nil},
+		{false, []string{dir}, nil},
+	} {
+		text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: loop\nversion: 1.0.0\nartifact: m.onnx\nthreshold: 3\n"
+		if c.asks {
+			text += "trusted: true\n"
+		}
+		check(t, os.WriteFile(filepath.Join(model, "model.yaml"), []byte(text), 0o600))
+		at.Policy.Trusted = c.trusted
+		m, err := at.Open(t.Context(), with, runtime.NewCalls(1))
+		if err == nil {
+			check(t, m.Close())
+		}
+		if (err == nil) != (c.want == nil) {
+			t.Errorf("asks %v, trusted %q: %v", c.asks, c.trusted, err)
+		}
+		for _, want := range c.want {
+			if err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("asks %v, trusted %q: %v, want %q", c.asks, c.trusted, err, want)
+			}
+		}
+	}
+}
+
+// TestLimitsAreRequests: what a manifest asks for beyond the host's maxima is lowered,
+// and people are told.
+func TestLimitsAreRequests(t *testing.T) {
+	dir := t.TempDir()
+	writeProgram(t, dir+"/m/1.0.0", "m", "")
+	file := filepath.Join(dir, "m", "1.0.0", "model.yaml")
+	text, err := os.ReadFile(file)
+	check(t, err)
+	greedy := "processes: 9\nlimits: {timeout: 20h, load_timeout: 23h, max_batch_rows: 1000000, memory: 1TiB}\n"
+	check(t, os.WriteFile(file, append(text, greedy...), 0o600))
+	at := runtime.Place{Dir: dir, Location: runtime.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
+	m, _, err := at.Inspect(t.Context(), nil)
+	check(t, err)
+	if most := manifest.DefaultMaxima(); m.Limits.Memory != most.Memory || m.Limits.LoadTimeout != most.LoadTimeout || m.Limits.Timeout != most.Timeout || len(m.Warnings) != 3 {
+		t.Errorf("%+v, %q", m.Limits, m.Warnings)
+	}
+	most := manifest.DefaultMaxima()
+	most.Timeout, most.LoadTimeout, most.MaxBatchRows, most.Memory, most.Processes = time.Second, time.Minute, 100, 8<<20, 2
+	at.Policy.Max = most
+	m, _, err = at.Inspect(t.Context(), nil)
+	check(t, err)
+	want := manifest.Limits{Timeout: time.Second, LoadTimeout: time.Minute, MaxBatchRows: 100, Memory: 8 << 20}
+	if m.Limits != want || m.Processes != 2 || len(m.Warnings) != 5 || !strings.Contains(strings.Join(m.Warnings, "\n"), "limits.memory asks for 1TiB; this host allows 8MiB") {
+		t.Errorf("%+v, %d processes, %q", m.Limits, m.Processes, m.Warnings)
+	}
+}
+
+// TestBytesOfAllFiles: files are counted as they are read, together, whatever they
+// take on the disk.
+func TestBytesOfAllFiles(t *testing.T) {
+	dir := t.TempDir()
+	model := filepath.Join(dir, "m", "1.0.0")
+	writeProgram(t, model, "m", "")
+	f, err := os.Create(filepath.Join(model, "f0"))
+	check(t, err)
+	check(t, errors.Join(f.Truncate(1<<20), f.Close()))
+	files := "files:\n"
+	for i := range 4 {
+		if name := filepath.Join(model, fmt.Sprint("f", i)); i > 0 {
+			check(t, os.Link(filepath.Join(model, "f0"), name))
+		}
+		files += fmt.Sprintf("  f%d: sha256:%x\n", i, sha256.Sum256(make([]byte, 1<<20)))
+	}
+	text, err := os.ReadFile(filepath.Join(model, "model.yaml"))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(model, "model.yaml"), append(text, files...), 0o600))
+	at := runtime.Place{Dir: dir, Location: runtime.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
+	at.Policy.Max = manifest.DefaultMaxima()
+	for most, fits := range map[int64]bool{4 << 20: false, 4<<20 + 64<<10: true} {
+		at.Policy.Max.Bytes = most
+		_, _, err := at.Inspect(t.Context(), nil)
+		if fits != (err == nil) || !fits && !strings.Contains(err.Error(), "limits.max.bytes") {
+			t.Errorf("%d bytes: %v", most, err)
+		}
 	}
 }

@@ -89,6 +89,20 @@ func snapshotDir(state string) string {
 	return filepath.Join(state, "snapshots")
 }
 
+// policy is what models are granted.
+func policy(cfg *config.Config) host.Policy {
+	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
+}
+
+// find finds the models that a path names, for opening them as the host would.
+func find(cfg *config.Config, path string) ([]host.Place, error) {
+	all, err := host.Find(path)
+	for i := range all {
+		all[i].Policy = policy(cfg)
+	}
+	return all, err
+}
+
 // openBackends makes the backends that are switched on; the returned function
 // gives back what they hold when no model is open any more.
 func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), error) {

@@ -32,7 +32,7 @@ func modelSchema(s streams) *cobra.Command {
 // hostFlags adds the flags that commands on models need.
 func hostFlags(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "wasm-cache-dir", "wasm-max-memory", "state-dir")
+	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "onnx-trusted", "wasm-cache-dir", "wasm-max-memory", "state-dir")
 }
 
 func modelList(s streams) *cobra.Command {
@@ -45,7 +45,7 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := host.Find(cfg.Models.Dir)
+			all, err := find(cfg, cfg.Models.Dir)
 			if err != nil {
 				return err
 			}
@@ -122,7 +122,7 @@ func modelInspect(s streams) *cobra.Command {
 			if m.Derived {
 				fmt.Fprintf(s.out, "# derived from %s\n", m.Artifact)
 			}
-			for _, w := range m.DerivedWarnings {
+			for _, w := range m.Warnings {
 				fmt.Fprintf(s.out, "# warning: %s\n", w)
 			}
 			_, err = s.out.Write(text)
@@ -160,7 +160,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			calls := host.NewCalls(1)
 			good, bad := 0, 0
 			for _, path := range args {
-				all, err := host.Find(path)
+				all, err := find(cfg, path)
 				if err != nil {
 					return err
 				}

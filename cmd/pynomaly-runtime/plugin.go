@@ -77,14 +77,14 @@ func folder(args []string) string {
 }
 
 // pluginPlace finds the model of a project, a model's directory or a bare file.
-func pluginPlace(path string) (host.Place, error) {
+func pluginPlace(cfg *config.Config, path string) (host.Place, error) {
 	if l, err := plugindev.Detect(path); err == nil {
 		path = filepath.Join(path, plugindev.ModelDir)
 		if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
 			return host.Place{}, fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
 		}
 	}
-	all, err := host.Find(path)
+	all, err := find(cfg, path)
 	if err != nil {
 		return host.Place{}, err
 	}
@@ -159,7 +159,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}
-	at, err := pluginPlace(path)
+	at, err := pluginPlace(cfg, path)
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}

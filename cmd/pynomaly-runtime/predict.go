@@ -61,14 +61,14 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")
 	f.BoolVar(&o.extra, "extra", false, "carry columns that are no features through")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
-	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "state-dir")
+	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
 	return cmd
 }
 
 // place finds the model that an argument names.
 func place(cfg *config.Config, name string) (host.Place, error) {
 	if _, err := os.Stat(name); err == nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, ".")) {
-		all, err := host.Find(name)
+		all, err := find(cfg, name)
 		if err != nil {
 			return host.Place{}, err
 		}
@@ -77,7 +77,7 @@ func place(cfg *config.Config, name string) (host.Place, error) {
 		}
 		return all[0], nil
 	}
-	all, err := host.Find(cfg.Models.Dir)
+	all, err := find(cfg, cfg.Models.Dir)
 	if err != nil {
 		return host.Place{}, err
 	}

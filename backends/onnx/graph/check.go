@@ -146,7 +146,7 @@ func (c *checker) node(n *node, s *scope) error {
 			return problem(Domain, "%s is of domain %.80q, which this host does not know: use operators of ai.onnx and ai.onnx.ml", n.describe(), n.domain)
 		}
 		if !c.trusted {
-			return problem(Domain, "%s is of domain %s: set trusted: true in the manifest if you trust this model", n.describe(), n.domain)
+			return problem(Domain, "%s is of domain %s: list the model in backends.onnx.trusted if you trust it", n.describe(), n.domain)
 		}
 	}
 	if !c.trusted && standardDomain(n.domain) {
@@ -262,7 +262,7 @@ func sized(n *node, s *scope) error {
 		}
 		f := s.get(name)
 		if f.data {
-			return problem(DataSized, "%s makes an output whose size depends on the data (input %.80q): set trusted: true in the manifest if you trust this model", n.describe(), name)
+			return problem(DataSized, "%s makes an output whose size depends on the data (input %.80q): list the model in backends.onnx.trusted if you trust it", n.describe(), name)
 		}
 		if f.known {
 			known[i] = f.ints
@@ -276,7 +276,7 @@ func sized(n *node, s *scope) error {
 
 func boundedLoop(n *node, s *scope) error {
 	trips := s.get(n.input(0))
-	const hint = "set trusted: true in the manifest if you trust this model"
+	const hint = "list the model in backends.onnx.trusted if you trust it"
 	switch {
 	case n.input(0) == "":
 		return problem(Unbounded, "%s has no bound on its turns: %s", n.describe(), hint)
