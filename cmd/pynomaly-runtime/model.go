@@ -31,7 +31,7 @@ func modelSchema(s streams) *cobra.Command {
 
 // hostFlags adds the flags that commands on models need.
 func hostFlags(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "config", "", "configuration file (default plugins.yaml, if there is one)")
+	cmd.Flags().StringVar(file, "config", "", "configuration file (default: none)")
 	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "onnx-trusted", "wasm-cache-dir", "wasm-max-memory", "state-dir")
 }
 

@@ -55,7 +55,7 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.file, "config", "", "configuration file (default plugins.yaml, if there is one)")
+	f.StringVar(&o.file, "config", "", "configuration file (default: none)")
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
 	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")

@@ -39,12 +39,12 @@ func serveCommand(s streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals, forget := survive()
 			defer forget()
-			cfg, err := readConfig(cmd, file)
+			cfg, err := serveConfig(cmd, file)
 			if err != nil {
 				return err
 			}
 			return serve(cmd.Context(), s, cfg, &reloader{
-				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return readConfig(cmd, file) },
+				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return serveConfig(cmd, file) },
 				follow: reload, signals: signals, tls: cfg.Server.TLS, cert: new(certificate),
 			})
 		},
