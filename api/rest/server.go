@@ -46,8 +46,9 @@ type Config struct {
 	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
 	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
-	Samples      int    // rows kept of each version for comparing others with it; 0: none
-	SamplesToken string // of who may see them; empty: as for management routes
+	Samples      int      // rows kept of each version for comparing others with it; 0: none
+	SampleModels []string // models whose rows are kept; empty: all
+	SamplesToken string   // of who may see them; empty: as for management routes
 	Now          func() time.Time
 	Log          *slog.Logger      // of the server
 	Predictions  *logs.Predictions // one line a request; nil: none
@@ -93,7 +94,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
-		sampler: sampler{size: cfg.Samples, rings: map[string]*ring{}},
+		sampler: sampler{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
 	}
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt

@@ -161,7 +161,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
-		Samples: cfg.Server.Samples.Size, SamplesToken: cfg.Server.Samples.Token,
+		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token,
 		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, changes.level, cfg.Log.Format, base),
 	}, registry, reg)
 	if err != nil {

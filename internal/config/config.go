@@ -73,8 +73,9 @@ func parseDrain(v string) (time.Duration, error) {
 
 // Samples says whether rows are kept for comparing versions.
 type Samples struct {
-	Size  int // of each version; 0: none
-	Token string
+	Size   int      // of each version; 0: none
+	Models []string // whose rows are kept; empty: all
+	Token  string
 }
 
 // TLS names the files of a certificate and its key; both or none.
@@ -210,7 +211,7 @@ func Decode(data []byte) (*Config, error) {
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
 				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
 			}),
-			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "token": y.String(&s.Samples.Token)}),
+			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": y.String(&s.Samples.Token)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
 		"models": y.Object(y.Fields{

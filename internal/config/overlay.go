@@ -66,6 +66,7 @@ func settings() []setting {
 		{key: "server.limits.waiting_rows", flag: "waiting-rows", help: "rows of all requests that wait or are scored at once; 0: as memory allows", value: number(func(c *Config) *int { return &c.Server.Limits.Waiting })},
 		{key: "server.limits.connections", flag: "connections", help: "connections open at once; 0: as descriptors allow", value: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
 		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", value: number(func(c *Config) *int { return &c.Server.Samples.Size })},
+		{key: "server.samples.models", flag: "sample-models", help: "models whose rows are kept, with commas between; empty: all", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Samples.Models }, splitList, joinList)},
 		{key: "server.samples.token", value: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
