@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -124,7 +125,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 				word, more := "ok  ", ""
 				switch {
 				case out.Err != nil:
-					word, more = "FAIL", ": "+out.Err.Error()
+					word, more = "FAIL", ": "+printable.Line(out.Err.Error())
 				case out.Skipped != "":
 					word, more = "-   ", ": "+out.Skipped
 				}
@@ -188,7 +189,7 @@ func verify(ctx context.Context, s streams, at host.Place, with host.Backends) e
 	}
 	fmt.Fprintf(s.out, "ok    %s %s loads and answers %s (%d ms)\n", m.ID(), m.Version(), rows, time.Since(start).Milliseconds())
 	for _, w := range m.Warnings {
-		fmt.Fprintf(s.out, "      warning: %s\n", w)
+		fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
 	}
 	return m.Close()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -168,7 +169,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 // complete.
 func createOutput(s streams, name string) (io.Writer, func(error) error, error) {
 	if name == "-" {
-		return s.out, func(err error) error { return err }, nil
+		return s.raw.out, func(err error) error { return err }, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".predict-*")
 	if err != nil {
@@ -189,7 +190,7 @@ func createOutput(s streams, name string) (io.Writer, func(error) error, error) 
 
 // progress is a bar on a terminal, and nothing elsewhere.
 func progress(s streams, o predictOptions, size int64) *progressbar.ProgressBar {
-	f, ok := s.err.(*os.File)
+	f, ok := s.raw.err.(*os.File)
 	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
 		return progressbar.DefaultBytesSilent(size)
 	}
@@ -242,9 +243,9 @@ func scoreTable(ctx context.Context, m *host.Model, t table.Table, batch int) (t
 
 func reason(e sdk.RowError) string {
 	if e.Field == "" {
-		return e.Reason
+		return printable.Line(e.Reason)
 	}
-	return fmt.Sprintf("feature %q %s", e.Field, e.Reason)
+	return printable.Line(fmt.Sprintf("feature %q %s", e.Field, e.Reason))
 }
 
 func judge(m *host.Model, score float64) table.Answer {

@@ -66,7 +66,7 @@ type running struct {
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
 func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader) error {
-	out := logs.NewBuffered(s.err)
+	out := logs.NewBuffered(s.raw.err)
 	defer closeLog(out)
 	level := new(slog.LevelVar)
 	base, err := logs.New(out, level, cfg.Log.Level, cfg.Log.Format)
