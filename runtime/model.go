@@ -36,7 +36,8 @@ type Model struct {
 	identity    string
 	bytes       int64
 	slots       *slots
-	merger      *merger // nil: rows of different requests stay apart
+	merger      *merger  // nil: rows of different requests stay apart
+	witness     *witness // nil: whoever asks is told how the detector fails
 
 	given atomic.Pointer[handover] // of the state, to the model that replaces this one
 	taken *handover                // the same, of the model that this one replaces
@@ -55,7 +56,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
 	if err := c.complete(ctx, backend); err != nil {
-		return nil, err
+		return nil, private(m.Backend, err)
 	}
 	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
 	if err := model.prepare(c); err != nil {
@@ -89,7 +90,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.Artifact, calls *Calls) error {
 	var err error
 	if m.scorer, err = backend.Open(ctx, a); err != nil {
-		return err
+		return private(m.Manifest.Backend, err)
 	}
 	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
 	m.slots = newSlots(calls, m)

@@ -3,4 +3,4 @@ package rest
 import "github.com/pynomaly/pynomaly-runtime/api"
 
 // AsProblem is asProblem, for the tests.
-func AsProblem(err error) *api.Problem { return asProblem(err) }
+func AsProblem(err error) *api.Problem { return asProblem(err, whole) }

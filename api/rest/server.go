@@ -60,6 +60,7 @@ const (
 	readTimeout    = 30 * time.Second
 	idleTimeout    = 60 * time.Second
 	maxRequestID   = 128
+	streamPath     = "/api/v1/predict/stream"
 	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
 )
 
@@ -152,7 +153,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	v1 := s.app.Group("/api/v1")
 	v1.Post("/predict", s.predict)
 	v1.Post("/predict/batch", s.predictBatch)
-	v1.Get("/predict/stream", s.stream())
+	s.app.Get(streamPath, s.stream())
 	v1.Get("/models", s.listModels)
 	v1.Get("/models/:id", s.getModel)
 	v1.Get("/models/:id/stats", s.getStats)
@@ -274,11 +275,9 @@ func printable(b []byte) bool {
 
 // fail answers with a problem and counts it for the model, if there is one.
 func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
-	p := *asProblem(err)
+	p := *asProblem(err, s.textFor(c))
 	s.count(m, p.ErrorType)
-	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
-		s.cfg.Log.Warn("request failed", "path", c.Path(), "error_type", string(p.ErrorType), "detail", p.Detail)
-	}
+	s.logFailure(c.Path(), &p, err)
 	p.RequestID = s.requestID(c)
 	if p.RetryAfter > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(p.RetryAfter.Round(time.Second)/time.Second))))
@@ -287,6 +286,13 @@ func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 	c.Response().SwapBody(appendProblem(c.Response().SwapBody(nil)[:0], &p))
 	c.Response().Header.SetContentType(api.ProblemContentType)
 	return nil
+}
+
+// logFailure logs what failed on this side, with its whole text.
+func (s *Server) logFailure(path string, p *api.Problem, err error) {
+	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
+		s.cfg.Log.Warn("request failed", "path", path, "error_type", string(p.ErrorType), "detail", asProblem(err, whole).Detail)
+	}
 }
 
 func (s *Server) count(m *runtime.Model, t api.ErrorType) {
@@ -358,7 +364,7 @@ func (s *Server) managed(c *fiber.Ctx) error {
 	if isForm(c.Request().Header.ContentType()) {
 		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
 	}
-	if s.cfg.Insecure || s.isLocal(c) {
+	if s.mayManage(c) {
 		return c.Next()
 	}
 	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
