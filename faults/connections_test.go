@@ -96,7 +96,7 @@ func announcedBodies(t *testing.T, r *row, g *group) {
 	before := h.resident()
 	liars := dial(t, h.address, 40)
 	for _, c := range liars {
-		if _, err := fmt.Fprintf(c, "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 33000000\r\n\r\n{"); err != nil {
+		if _, err := fmt.Fprintf(c, "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 33000000\r\n\r\n{"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,7 +118,7 @@ func announcedBodies(t *testing.T, r *row, g *group) {
 
 // lies are beginnings of requests that nothing good follows.
 func lies() []string {
-	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	return []string{
 		"P", "POST /api/v1/predict HT", head, head + "Content-Length: 1000\r\n\r\n{", head + "Content-Length: 5\r\n\r\n" + goodBody,
 		head + "Content-Length: -1\r\n\r\n{}", head + "Content-Length: 18446744073709551617\r\n\r\n{}", head + "Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",

@@ -42,10 +42,10 @@ func stopUnfinished(t *testing.T, r *row) {
 	h := start(t, p, options{args: args}).ready()
 	usual := h.stop(hangs)
 	h = start(t, p, options{args: args}).ready()
-	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	for _, begin := range []string{
 		"", "POST /api/v1/pre", head, head + "Content-Length: 100\r\n\r\n{\"model", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod",
-		"GET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+		"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
 	} {
 		c := dial(t, h.address, 1)[0]
 		if _, err := io.WriteString(c, begin); err != nil {
@@ -68,7 +68,7 @@ func stopSlowReaders(t *testing.T, r *row) {
 	for range 4 {
 		c := dial(t, h.address, 1)[0]
 		_ = c.(*net.TCPConn).SetReadBuffer(4096) // and nothing is read
-		if _, err := fmt.Fprintf(c, "POST /api/v1/predict/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(many), many); err != nil {
+		if _, err := fmt.Fprintf(c, "POST /api/v1/predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(many), many); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -107,7 +107,7 @@ func (c *reuser) ask() error {
 	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(c.conn, "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(goodBody), goodBody); err != nil {
+	if _, err := fmt.Fprintf(c.conn, "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(goodBody), goodBody); err != nil {
 		return err
 	}
 	resp, err := http.ReadResponse(c.reader, nil)

@@ -24,7 +24,7 @@ func BenchmarkPredict(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer c.Close()
-			request := []byte(fmt.Sprintf("POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+			request := []byte(fmt.Sprintf("POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
 			in := bufio.NewReader(c)
 			b.ReportAllocs()
 			for b.Loop() {

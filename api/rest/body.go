@@ -78,7 +78,8 @@ func (p *buffers) put(b *buffer) {
 	}
 }
 
-// account is what one request at a time takes of the server.
+// account is what one request at a time takes of the server. The goroutine that
+// serves the request is the only one that uses it.
 type account struct {
 	charged int64   // bytes of the budget
 	lent    *buffer // of an answer
@@ -124,12 +125,13 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	if stream == nil {
 		return s.buffers.get(0), nil
 	}
-	body := s.buffers.get(firstBytes)
-	err := s.readAll(accountOf(c), body, stream, announced)
+	body, account := s.buffers.get(firstBytes), accountOf(c)
+	err := s.readAll(account, body, stream, announced)
 	if err == nil {
 		return body, nil
 	}
 	defer s.buffers.put(body)
+	s.settle(account) // what the client still sends is not kept
 	var problem *api.Problem
 	switch {
 	case errors.As(err, &problem):

@@ -107,7 +107,6 @@ func (c *conn) SetDeadline(t time.Time) error {
 // and dropped, within bounds.
 func (c *conn) Close() error {
 	defer c.list.remove(c)
-	c.list.settled(&c.account)
 	if !c.sawEnd.Load() && c.state.Load() == connActive {
 		c.linger()
 	}

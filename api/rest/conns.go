@@ -17,9 +17,8 @@ import (
 // have left unfinished.
 type connections struct {
 	net.Listener
-	most    int
-	log     *slog.Logger
-	settled func(*account) // gives back what a connection's last request took
+	most int
+	log  *slog.Logger
 
 	accepted atomic.Int64 // when, last, in nanoseconds since 1970
 	closing  atomic.Bool
@@ -32,9 +31,9 @@ type connections struct {
 	open map[*conn]struct{}
 }
 
-func newConnections(ln net.Listener, most int, log *slog.Logger, settled func(*account)) *connections {
+func newConnections(ln net.Listener, most int, log *slog.Logger) *connections {
 	return &connections{
-		Listener: ln, most: most, log: log, settled: settled,
+		Listener: ln, most: most, log: log,
 		open: map[*conn]struct{}{}, room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -59,7 +58,9 @@ func (l *connections) Accept() (net.Conn, error) {
 		if !passes(err) {
 			return nil, err
 		}
-		l.warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+		if l.mayWarn() {
+			l.log.Warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+		}
 		l.evict()
 		select {
 		case <-l.done:
@@ -71,13 +72,15 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// warn logs, once a minute at most.
-func (l *connections) warn(message string, args ...any) {
+// mayWarn reports whether a warning is due: one a minute.
+func (l *connections) mayWarn() bool {
 	const often = time.Minute
-	if now := time.Now(); now.Sub(l.warned) > often {
-		l.warned = now
-		l.log.Warn(message, args...) //nolint:sloglint // each caller's is constant
+	now := time.Now()
+	if now.Sub(l.warned) < often {
+		return false
 	}
+	l.warned = now
+	return true
 }
 
 // passes reports whether accepting may work again later.
@@ -97,7 +100,9 @@ func (l *connections) waitForRoom() error {
 		if l.count() < l.most {
 			return nil
 		}
-		l.warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+		if l.mayWarn() {
+			l.log.Warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+		}
 		if l.evict() {
 			continue
 		}

@@ -290,11 +290,11 @@ func FuzzPredict(f *testing.F) {
 func TestRawBytes(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	for _, text := range []string{
-		"\x00\x01\x02\x03\r\n\r\n", "GET\r\n\r\n", "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-		"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999\r\n\r\n",
-		"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-		"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{", strings.Repeat("A", 100<<10),
-		"GET /%zz HTTP/1.1\r\nHost: x\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00",
+		"\x00\x01\x02\x03\r\n\r\n", "GET\r\n\r\n", "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+		"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999999999999\r\n\r\n",
+		"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+		"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n{", strings.Repeat("A", 100<<10),
+		"GET /%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00",
 	} {
 		c, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
 		if err != nil {

@@ -163,7 +163,8 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	took := now.Sub(start)
 	a := answer{model: m, now: now, latency: took, confidence: r.confidence}
 	account.lent = s.buffers.get(size)
-	b := append(account.lent.b, `{"predictions":[`...)
+	b := account.lent.b
+	b = append(b, `{"predictions":[`...)
 	b, anomalies := a.appendRows(b, *out, failed, r.rows.Failed(), r.rows.Total())
 	b = append(b, `],"total_processed":`...)
 	b = strconv.AppendInt(b, int64(r.rows.Total()), 10)

@@ -189,7 +189,7 @@ func (s *Server) Routes() []string {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	conns := newConnections(ln, s.cfg.Connections, s.cfg.Log, s.settle)
+	conns := newConnections(ln, s.cfg.Connections, s.cfg.Log)
 	s.conns.Store(conns)
 	ln = conns
 	if tlsConfig != nil {

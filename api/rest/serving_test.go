@@ -262,7 +262,7 @@ func TestKeepAlive(t *testing.T) {
 	}
 	defer c.Close()
 	body := `{"model_id":"pima","data":` + goodRow + `}`
-	request := fmt.Sprintf("POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nX-Request-ID: mine\r\n\r\n%s", len(body), body)
+	request := fmt.Sprintf("POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: %d\r\nX-Request-ID: mine\r\n\r\n%s", len(body), body)
 	if _, err := io.WriteString(c, strings.Repeat(request, 5)); err != nil { // pipelined
 		t.Fatal(err)
 	}

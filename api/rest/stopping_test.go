@@ -24,7 +24,7 @@ func TestStopWhateverClientsDo(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	silent := dial(t, h)
 	half := dial(t, h)
-	write(t, half, "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\n")
+	write(t, half, "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\n")
 	body := dial(t, h)
 	write(t, body, head("/api/v1/predict/batch", 1<<20)+strings.Repeat(" ", 100<<10))
 	short := dial(t, h)

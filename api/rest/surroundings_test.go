@@ -46,7 +46,7 @@ func write(t testing.TB, c net.Conn, text string) {
 }
 
 func head(path string, length int) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, length)
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, length)
 }
 
 func answerOn(t testing.TB, c net.Conn) (*http.Response, api.Problem) {
@@ -170,8 +170,8 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		{"too large", head("/api/v1/predict", most), 413},
 		{"no route", head("/nowhere", most), 404},
 		{"not JSON", strings.Replace(head("/api/v1/predict", most), "application/json", "text/csv", 1), 415},
-		{"chunked", "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n", most), 413},
-		{"large headers", "POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nX-Large: " + strings.Repeat("x", 20<<10) + "\r\nContent-Length: 8388608\r\n\r\n", 431},
+		{"chunked", "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n" + fmt.Sprintf("%x\r\n", most), 413},
+		{"large headers", "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nX-Large: " + strings.Repeat("x", 20<<10) + "\r\nContent-Length: 8388608\r\n\r\n", 431},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			conn := dial(t, h)

@@ -8,7 +8,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
 // mostFaults is how many calls of Score may fail in a row before a process is doubted.
@@ -26,6 +28,25 @@ func isFault(err error) bool {
 		return false
 	}
 	return true
+}
+
+// translate gives a status the meaning that the protocol has for it.
+func translate(err error) error {
+	text := message(err)
+	switch status.Code(err) {
+	case codes.DeadlineExceeded:
+		return fmt.Errorf("%w: %s", context.DeadlineExceeded, text)
+	case codes.Canceled:
+		return fmt.Errorf("%w: %s", context.Canceled, text)
+	case codes.Unimplemented:
+		return fmt.Errorf("%w: %s", errors.ErrUnsupported, text)
+	case codes.InvalidArgument:
+		return errors.New(text)
+	}
+	if errors.Is(err, wire.ErrMalformed) {
+		return &backends.FaultError{Err: err}
+	}
+	return &backends.FaultError{Err: errors.New(text)}
 }
 
 // count counts the calls of Score that failed in a row, and keeps the first row that

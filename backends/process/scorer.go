@@ -272,25 +272,6 @@ func (s *scorer) lost(i *instance, err error) error {
 	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
 }
 
-// translate gives a status the meaning that the protocol has for it.
-func translate(err error) error {
-	text := message(err)
-	switch status.Code(err) {
-	case codes.DeadlineExceeded:
-		return fmt.Errorf("%w: %s", context.DeadlineExceeded, text)
-	case codes.Canceled:
-		return fmt.Errorf("%w: %s", context.Canceled, text)
-	case codes.Unimplemented:
-		return fmt.Errorf("%w: %s", errors.ErrUnsupported, text)
-	case codes.InvalidArgument:
-		return errors.New(text)
-	}
-	if errors.Is(err, wire.ErrMalformed) {
-		return &backends.FaultError{Err: err}
-	}
-	return &backends.FaultError{Err: errors.New(text)}
-}
-
 // message is the text of a status, fit for people.
 func message(err error) string {
 	const most = 1000
@@ -307,9 +288,10 @@ func message(err error) string {
 func (s *scorer) wait(i *instance) {
 	patience := s.patience()
 	s.aside(i, patience, func(ctx context.Context) {
-		// Whatever it answers, it was its turn.
-		_ = s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		// Whatever else it answers, it was its turn. The plugin may notice the end of the
+		// time before this side does.
+		err := s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
+		if status.Code(err) == codes.DeadlineExceeded || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
 		}
 	})

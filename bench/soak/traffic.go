@@ -220,7 +220,7 @@ func (w *worker) cut() error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	body := one(c, i, "")
-	message := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", pathOne, len(body), body)
+	message := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", pathOne, len(body), body)
 	if w.random.IntN(2) == 0 {
 		message = message[:w.random.IntN(len(message))]
 	}

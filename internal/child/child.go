@@ -170,7 +170,7 @@ func (e *DiedError) judge(job Job, late bool) {
 		e.Cause = Killed
 	case !begun:
 		e.Cause = NotBegun
-	case says("out of memory", "bad_alloc", "cannot allocate memory", "address space collisions"): // the last with -race
+	case says("out of memory", "bad_alloc", "cannot allocate memory", "failed to allocate", "address space collisions"): // the last with -race
 		e.Cause = Large
 		if cramped {
 			e.Cause, e.Err = Cramped, fmt.Errorf("%w: %w", ErrCramped, e.Err)

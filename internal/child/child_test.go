@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 const (
 	most  = 64 << 20
-	space = 16 << 20 // what "cramped" leaves its child
+	space = 256 << 20 // what "cramped" leaves its child
 )
 
 var roles = map[string]func() error{
@@ -53,25 +53,18 @@ var roles = map[string]func() error{
 		}
 		return nil
 	},
-	"hog": func() error {
-		if _, err := child.LimitSelf(most, time.Minute); err != nil {
-			return err
-		}
-		var all [][]byte
-		for len(all) < 1<<20 {
-			all = append(all, make([]byte, 1<<20))
-		}
-		return fmt.Errorf("it got %d MiB", len(all))
-	},
-	// cramped runs hog with less address space than that asks for, and says why it ended.
+	"hog":    func() error { return hog(most) },
+	"greedy": func() error { return hog(8 << 30) },
+	// cramped runs greedy with less address space than that asks for, and says why it
+	// ended.
 	"cramped": func() error {
 		if err := narrow(space); err != nil {
 			return err
 		}
-		_, err := child.Run(context.Background(), child.Job{Role: "hog", Wall: time.Minute, CPU: time.Minute})
+		_, err := child.Run(context.Background(), child.Job{Role: "greedy", Wall: time.Minute, CPU: time.Minute})
 		var died *child.DiedError
 		if !errors.As(err, &died) {
-			return fmt.Errorf("hog ended with %w", err)
+			return fmt.Errorf("greedy ended with %w", err)
 		}
 		fmt.Printf("%v %v", died.Cause == child.Cramped, died)
 		return nil
@@ -84,7 +77,7 @@ var roles = map[string]func() error{
 		if err := unix.Getrlimit(unix.RLIMIT_AS, &before); err != nil {
 			return err
 		}
-		cramped, err := child.LimitSelf(most, time.Minute)
+		cramped, err := child.LimitSelf(8<<30, time.Minute)
 		if err != nil || !cramped {
 			return fmt.Errorf("cramped is %v, %w", cramped, err)
 		}
@@ -115,6 +108,18 @@ var roles = map[string]func() error{
 		fmt.Print(strings.TrimSpace(string(data)))
 		return err
 	},
+}
+
+// hog takes memory until there is no more, and may take so much.
+func hog(memory int64) error {
+	if _, err := child.LimitSelf(memory, time.Minute); err != nil {
+		return err
+	}
+	var all [][]byte
+	for len(all) < 1<<20 {
+		all = append(all, make([]byte, 1<<20))
+	}
+	return fmt.Errorf("it got %d MiB", len(all))
 }
 
 // narrow leaves this process, and what it starts, little more address space than it has.
