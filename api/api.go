@@ -173,7 +173,8 @@ type Samples struct {
 	NotKept string `json:"not_kept,omitempty"`
 }
 
-// Sample is one row as it was sent, and the oriented score that was answered.
+// Sample is one row as it was sent, without members that are no features, and the
+// oriented score that was answered.
 type Sample struct {
 	Data  json.RawMessage `json:"data"`
 	Score float64         `json:"score"`

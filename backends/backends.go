@@ -25,7 +25,12 @@ type Artifact struct {
 	Bytes    []byte // the very bytes whose digest was checked
 	Digest   string // "sha256:..." of Bytes
 	Files    map[string][]byte
-	Dir      string // the model's directory, where its links lead; for trust, not for reading
+	// Dir is the directory that the files were read from, as Where returns it. It is
+	// for deciding what the model may do, and never for reading.
+	Dir string
+	// Outside are the files that were read through links that lead out of Dir, as Where
+	// returns them.
+	Outside []string
 	// ProbeRows are rows the model should be able to score.
 	ProbeRows *sdk.Batch
 }

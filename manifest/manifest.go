@@ -35,26 +35,28 @@ type Manifest struct {
 	Processes   int // of a process plugin; 0: 1
 	Config      map[string]any
 
-	Features        []Feature // in column order; empty: as the artifact says
-	IgnoreUnknown   bool      // unknown features are ignored instead of refused
-	Input           string
-	Output          Output
-	Threshold       *float64 // on the oriented score; nil: nothing is called an anomaly
-	Calibration     *Calibration
-	Confidence      *Confidence
-	Explanation     *Explanation
-	DriftBins       string
-	Golden          *Golden
-	Stateful        bool
-	BatchDependent  bool
-	LearnOnline     bool
-	SnapshotEvery   time.Duration
-	Trusted         bool // operators whose output size depends on data are allowed
-	Limits          Limits
-	Batching        Batching
-	Metadata        map[string]any
-	Derived         bool     // made up for a bare file
-	DerivedWarnings []string // what could not be derived
+	Features       []Feature // in column order; empty: as the artifact says
+	IgnoreUnknown  bool      // unknown features are ignored instead of refused
+	Input          string
+	Output         Output
+	Threshold      *float64 // on the oriented score; nil: nothing is called an anomaly
+	Calibration    *Calibration
+	Confidence     *Confidence
+	Explanation    *Explanation
+	DriftBins      string
+	Golden         *Golden
+	Stateful       bool
+	BatchDependent bool
+	LearnOnline    bool
+	SnapshotEvery  time.Duration
+	// Trusted is a wish as Decode returns it, and grants nothing. Where a host opens
+	// the model it is what the host grants: operators whose output size depends on data.
+	Trusted  bool
+	Limits   Limits
+	Batching Batching
+	Metadata map[string]any
+	Derived  bool     // made up for a bare file
+	Warnings []string // what could not be derived, or is not granted
 }
 
 // The backends a manifest may name.

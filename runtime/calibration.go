@@ -64,6 +64,14 @@ func readScores(data []byte) ([]float64, error) {
 	return out, nil
 }
 
+// bytes is the memory that it holds.
+func (c *calibration) bytes() int64 {
+	if c == nil {
+		return 0
+	}
+	return 8 * int64(len(c.scores))
+}
+
 // of is the calibrated score.
 func (c *calibration) of(s float64) float64 {
 	switch c.method {
@@ -100,6 +108,14 @@ func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
 		return nil, fmt.Errorf("confidence.training_size is %d, but %s holds %d scores", n, m.Calibration.Scores, len(c.scores))
 	}
 	return &confidence{scores: c.scores, n: n, gamma: m.Confidence.Contamination, table: make([]atomic.Uint64, n+1)}, nil
+}
+
+// bytes is the memory that it holds beside the calibration's.
+func (c *confidence) bytes() int64 {
+	if c == nil {
+		return 0
+	}
+	return 8 * int64(len(c.table))
 }
 
 // of is the confidence in the answer that a row with this score is, or is not,

@@ -194,7 +194,7 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 func (m *Model) down(err error) error {
 	var d *backends.DownError
 	if errors.As(err, &d) {
-		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, RetryAfter: d.RetryAfter, suspect: d.Suspect}
+		return &UnavailableError{ID: m.ID(), Version: m.Version(), Reason: d.Reason, public: "its plugin is down: the host's log says why", RetryAfter: d.RetryAfter, suspect: d.Suspect}
 	}
 	var fault *backends.FaultError
 	if errors.As(err, &fault) {
@@ -295,7 +295,7 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 		return m.orient(out, bad)
 	}
-	var f faults
+	f := faults{model: m}
 	for from := 0; from < in.Rows(); from += chunk {
 		if from > 0 {
 			if err := hasLeft(ctx); err != nil {

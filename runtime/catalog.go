@@ -87,10 +87,10 @@ func (c *Catalog) report(err error) {
 func (c *Catalog) once(ctx context.Context, watcher *fsnotify.Watcher) error {
 	root, err := os.OpenRoot(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the models directory %s is not there: make it, or name another with --models", c.Dir)
+		return noDirectory(fmt.Errorf("the models directory %s is not there: make it, or name another with --models", c.Dir))
 	}
 	if err != nil {
-		return fmt.Errorf("the models directory cannot be opened: %w", cause(err))
+		return noDirectory(fmt.Errorf("the models directory cannot be opened: %w", cause(err)))
 	}
 	defer root.Close()
 	return c.look(ctx, root, watcher)
@@ -202,6 +202,7 @@ func (c *Catalog) doubt(root *os.Root, now []Found) ([]Found, error) {
 	default:
 		reason = fmt.Errorf("%w: the models directory %s is another one than before, and lacks this version", backends.ErrSurroundings, c.Dir)
 	}
+	reason = &backends.PrivateError{Public: "the models directory has changed or turned empty as a whole: the host's log says more", Err: reason}
 	if c.since.IsZero() {
 		c.since = c.Now()
 	}

@@ -1,8 +1,11 @@
 package runtime
 
 import (
+	"cmp"
 	"errors"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // The reasons why a request for a model fails, for errors.Is.
@@ -23,6 +26,18 @@ var (
 	ErrLate = errors.New("the detector is still busy")
 )
 
+// private marks what a backend says of a model that it does not open.
+func private(backend string, err error) error {
+	if err == nil {
+		return nil
+	}
+	public := "the " + backend + " backend refuses it: the host's log says why"
+	if backends.Surroundings(err) {
+		public = "the " + backend + " backend cannot open it for now: the host's log says why"
+	}
+	return &backends.PrivateError{Public: public, Err: err}
+}
+
 // retryAfter is what a client is told to wait when a model is unavailable.
 const retryAfter = time.Second
 
@@ -33,16 +48,22 @@ type UnavailableError struct {
 	Reason      string
 	RetryAfter  time.Duration
 
-	suspect bool // this call's rows are what ended the detector
+	public  string // in place of Reason, for those who are not the host's operators; empty: Reason
+	suspect bool   // this call's rows are what ended the detector
 }
 
 // Error names the model and the reason.
-func (e *UnavailableError) Error() string {
+func (e *UnavailableError) Error() string { return e.text(e.Reason) }
+
+// PublicText is Error without what is for the host's operators alone.
+func (e *UnavailableError) PublicText() string { return e.text(cmp.Or(e.public, e.Reason)) }
+
+func (e *UnavailableError) text(reason string) string {
 	name := e.ID
 	if e.Version != "" {
 		name += " " + e.Version
 	}
-	return "model " + name + " is unavailable: " + e.Reason
+	return "model " + name + " is unavailable: " + reason
 }
 
 // Is makes the error an ErrModelUnavailable.

@@ -3,14 +3,19 @@ package runtime
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync/atomic"
+	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // faults are the rows of one request at which the detector failed, other than by a
 // word on the row.
 type faults struct {
+	model *Model
 	rows  int   // in all
 	inRow int   // since it has last scored
 	last  error // an ErrScoring
@@ -28,7 +33,8 @@ func asScoring(err error) error {
 	if isFault(err) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrScoring, err)
+	const public = "scoring failed: the detector failed at these rows, and the host's log says how"
+	return &backends.PrivateError{Public: public, Err: fmt.Errorf("%w: %w", ErrScoring, err)}
 }
 
 // add counts rows that failed with an error, and names them.
@@ -36,12 +42,37 @@ func (f *faults) add(rows int, err error) []sdk.RowError {
 	f.rows += rows
 	f.inRow += rows
 	f.last = err
-	reason := "the detector failed: " + strings.TrimPrefix(err.Error(), ErrScoring.Error()+": ")
+	reason := f.model.reason(err)
 	failed := make([]sdk.RowError, rows)
 	for i := range failed {
 		failed[i] = sdk.RowError{Row: i, Reason: reason}
 	}
 	return failed
+}
+
+// reason is what a client is told of a row at which the detector failed. The words of
+// the detector, which may hold what others have sent, are for the log of a host; where
+// there is none, whoever opened the model reads them.
+func (m *Model) reason(err error) string {
+	if m.witness == nil {
+		return "the detector failed: " + strings.TrimPrefix(err.Error(), ErrScoring.Error()+": ")
+	}
+	m.witness.note(m, err)
+	return "the detector failed: the host's log says how"
+}
+
+// witness logs how a detector fails, once a second at most.
+type witness struct {
+	log  *slog.Logger
+	now  func() time.Time
+	next atomic.Int64 // when it logs again, in nanoseconds since 1970
+}
+
+func (w *witness) note(m *Model, err error) {
+	now, next := w.now(), w.next.Load()
+	if now.UnixNano() >= next && w.next.CompareAndSwap(next, now.Add(time.Second).UnixNano()) {
+		w.log.Warn("the detector failed at a row", "model_id", m.ID(), "version", m.Version(), "error", err)
+	}
 }
 
 // all is the error of a request of so many rows, if the detector failed at each.

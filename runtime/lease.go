@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // Load loads a version, waiting for it until ctx ends. Without a version it is the
@@ -131,7 +133,7 @@ func (r *Registry) acquireFirst(ctx context.Context, id string, candidates []*en
 	if first == nil {
 		first = errors.New("it has no version")
 	}
-	return nil, &UnavailableError{ID: id, Reason: first.Error(), RetryAfter: retryAfter}
+	return nil, &UnavailableError{ID: id, Reason: first.Error(), public: backends.PublicText(first), RetryAfter: retryAfter}
 }
 
 // acquire leases one entry, loading it where needed.
@@ -154,7 +156,8 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 		case e.unloaded:
 			err = unavailable("it was unloaded: load it with POST /api/v1/models/" + e.ID + "/load")
 		case e.loading == nil && e.refusal(now) != nil:
-			err = unavailable(e.refusal(now).Error())
+			why := e.refusal(now)
+			err = &UnavailableError{ID: e.ID, Version: e.Version, Reason: why.Error(), public: backends.PublicText(why), RetryAfter: e.retryIn(now)}
 		default:
 			if l = r.startLoad(e, true); l == nil {
 				err = unavailable("all loaded models are in use and the cache is full (models.cache_size, models.cache_bytes)")
@@ -181,5 +184,5 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 func (r *Registry) unavailable(e *entry, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), RetryAfter: e.retryIn(r.cfg.Now())}
+	return &UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), public: backends.PublicText(err), RetryAfter: e.retryIn(r.cfg.Now())}
 }

@@ -48,10 +48,10 @@ func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, err
 	r.mu.Unlock()
 	root, err := os.OpenRoot(r.cfg.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err)
+		return nil, noDirectory(fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err))
 	}
 	defer root.Close()
-	c, err := read(root, at)
+	c, err := read(root, at, r.cfg.Policy)
 	if now, lookErr := look(root, at); lookErr == nil && now != settled {
 		return nil, fmt.Errorf("%s %w", at.Path(), errUnsettled)
 	}
@@ -64,7 +64,16 @@ func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, err
 	if same, err := r.unchanged(e, c); same || err != nil {
 		return nil, err
 	}
-	return open(ctx, c, r.backends, r.calls)
+	m, err := open(ctx, c, r.backends, r.calls)
+	if m != nil {
+		m.witness = &witness{log: r.cfg.Log, now: r.cfg.Now}
+	}
+	return m, err
+}
+
+// noDirectory marks an error that names the models directory.
+func noDirectory(err error) error {
+	return &backends.PrivateError{Public: "the models directory cannot be read: the host's log says why", Err: err}
 }
 
 // loadsUnderWay counts the loads that will take a place of their own.

@@ -10,7 +10,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -37,7 +36,8 @@ type Model struct {
 	identity    string
 	bytes       int64
 	slots       *slots
-	merger      *merger // nil: rows of different requests stay apart
+	merger      *merger  // nil: rows of different requests stay apart
+	witness     *witness // nil: whoever asks is told how the detector fails
 
 	given atomic.Pointer[handover] // of the state, to the model that replaces this one
 	taken *handover                // the same, of the model that this one replaces
@@ -45,15 +45,6 @@ type Model struct {
 
 // Backends finds a backend by the name a manifest gives it.
 type Backends map[string]backends.Backend
-
-// OpenModel reads the model at a place below root, opens and probes it.
-func OpenModel(ctx context.Context, root *os.Root, at Location, with Backends, calls *Calls) (*Model, error) {
-	c, err := read(root, at)
-	if err != nil {
-		return nil, err
-	}
-	return open(ctx, c, with, calls)
-}
 
 // open opens and probes a model. The backend bounds its own part, so that what it
 // waits for takes nothing from limits.load_timeout; the probe has as much again.
@@ -64,10 +55,10 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
-	if err := backend.Complete(ctx, c.handed()); err != nil {
-		return nil, err
+	if err := c.complete(ctx, backend); err != nil {
+		return nil, private(m.Backend, err)
 	}
-	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.DerivedWarnings}
+	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
 	if err := model.prepare(c); err != nil {
 		return nil, err
 	}
@@ -99,7 +90,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.Artifact, calls *Calls) error {
 	var err error
 	if m.scorer, err = backend.Open(ctx, a); err != nil {
-		return err
+		return private(m.Manifest.Backend, err)
 	}
 	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
 	m.slots = newSlots(calls, m)
@@ -108,6 +99,7 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 	if user, ok := m.scorer.(sdk.MemoryUser); ok {
 		m.bytes = user.MemoryBytes()
 	}
+	m.bytes += m.calibration.bytes() + m.confidence.bytes()
 	return nil
 }
 

@@ -18,7 +18,8 @@ import (
 type Place struct {
 	Dir string // the models directory, or the parent of a single model
 	Location
-	Err error // why it cannot be read, found while looking
+	Err    error  // why it cannot be read, found while looking
+	Policy Policy // of who opens it
 }
 
 // Find finds the models that a path names: a directory with a model.yaml, a bare
@@ -108,7 +109,7 @@ func (p Place) read() (*contents, error) {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	return read(root, p.Location)
+	return read(root, p.Location, p.Policy)
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
@@ -143,7 +144,7 @@ func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, 
 	if !ok {
 		return c.manifest, c.digest, nil
 	}
-	return c.manifest, c.digest, backend.Complete(ctx, c.handed())
+	return c.manifest, c.digest, c.complete(ctx, backend)
 }
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
@@ -208,7 +209,7 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := backend.Complete(ctx, c.handed()); err != nil {
+	if err := c.complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
 	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}

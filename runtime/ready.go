@@ -3,6 +3,8 @@ package runtime
 import (
 	"fmt"
 	"slices"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // Ready is closed when the models found at start have been loaded, or have
@@ -20,13 +22,18 @@ func (r *Registry) Trouble(err error) {
 // NotReady returns why the host should get no traffic; empty: it should. It should
 // once the models found at start have been loaded, unless all of them failed, or
 // one that the configuration names cannot answer because of the surroundings.
-func (r *Registry) NotReady() string {
+func (r *Registry) NotReady() string { return r.notReady(error.Error) }
+
+// NotReadyPublic is NotReady for those who are not the host's operators.
+func (r *Registry) NotReadyPublic() string { return r.notReady(backends.PublicText) }
+
+func (r *Registry) notReady(text func(error) string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
 	case <-r.first:
 	default:
-		return r.starts()
+		return r.starts(text)
 	}
 	down := 0
 	var first *entry
@@ -39,34 +46,34 @@ func (r *Registry) NotReady() string {
 			first = e
 		}
 		if e.failure() == FailureSurroundings && r.needed(e) {
-			return e.notLoaded()
+			return e.notLoaded(text)
 		}
 	}
 	if down > 0 && down == len(r.entries) {
-		return fmt.Sprintf("none of the %d versions found could be loaded: %s", down, first.notLoaded())
+		return fmt.Sprintf("none of the %d versions found could be loaded: %s", down, first.notLoaded(text))
 	}
 	return ""
 }
 
 // starts says what the host waits for at its start. The registry is locked.
-func (r *Registry) starts() string {
+func (r *Registry) starts(text func(error) string) string {
 	if r.trouble != nil {
-		return r.trouble.Error()
+		return text(r.trouble)
 	}
 	for _, key := range sortedKeys(r.entries) {
 		if e := r.entries[key]; e.down() {
-			return e.notLoaded()
+			return e.notLoaded(text)
 		}
 	}
 	return "the models found at start are still being loaded"
 }
 
-func (e *entry) notLoaded() string {
-	text := fmt.Sprintf("%s was not loaded: %v", e.Key(), e.problem())
+func (e *entry) notLoaded(text func(error) string) string {
+	out := fmt.Sprintf("%s was not loaded: %s", e.Key(), text(e.problem()))
 	if e.failed != nil && !e.failed.retryAt.IsZero() {
-		text += "; it is tried again"
+		out += "; it is tried again"
 	}
-	return text
+	return out
 }
 
 // named reports whether the configuration names a model.

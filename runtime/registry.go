@@ -28,6 +28,7 @@ type Config struct {
 	Lazy       bool     // load on first use only
 	Loads      int      // loads at once; 0: as many as processors
 	Immutable  bool     // refuse a changed artifact under the same version
+	Policy     Policy   // what models are granted
 	StateDir   string   // where states of stateful models are kept; empty: in memory
 	Now        func() time.Time
 	Random     func() float64 // in [0, 1)

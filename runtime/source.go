@@ -1,17 +1,13 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"strings"
-	"syscall"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -19,6 +15,7 @@ import (
 
 // Bounds of what is read from a model's directory.
 const (
+	maxManifestBytes = 1 << 20
 	maxArtifactBytes = 1 << 30
 	maxSideFileBytes = 256 << 20
 )
@@ -43,76 +40,89 @@ type contents struct {
 	artifact []byte
 	digest   string // of the artifact
 	files    map[string][]byte
-	identity string // of everything that was read
-	dir      string // of the model, where its links lead
-	below    string // the same, relative to the models directory: what is read is what dir names
+	identity string   // of everything that was read
+	dir      string   // that was read: absolute, with links followed
+	outside  []string // files that were read from outside of dir
+	wish     string   // what to say of a wish that the host does not grant
 }
 
 // handed is what a backend is given.
 func (c *contents) handed() backends.Artifact {
-	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir}
+	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir, Outside: c.outside}
+}
+
+// complete lets a backend fill in what the manifest leaves out.
+func (c *contents) complete(ctx context.Context, with backends.Backend) error {
+	err := with.Complete(ctx, c.handed())
+	if err != nil && c.wish != "" {
+		return fmt.Errorf("%w (%s)", err, c.wish)
+	}
+	return err
 }
 
 // bareBackends maps the extensions of bare artifacts.
 var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": manifest.BackendWASM}
 
-// read reads a model through root, which refuses links that lead outside.
-func read(root *os.Root, at Location) (*contents, error) {
-	c := &contents{files: map[string][]byte{}, dir: filepath.Join(root.Name(), filepath.FromSlash(at.Dir))}
-	if dir, err := filepath.EvalSymlinks(c.dir); err == nil {
-		c.dir = dir
+// read reads a model below root. Its manifest says what the host grants.
+func read(root *os.Root, at Location, policy Policy) (*contents, error) {
+	from, err := openDir(root, at, policy.max().Bytes)
+	if err != nil {
+		return nil, err
 	}
-	c.below = at.Dir
-	if base, err := filepath.EvalSymlinks(root.Name()); err == nil {
-		if way, err := filepath.Rel(base, c.dir); err == nil && filepath.IsLocal(way) {
-			c.below = filepath.ToSlash(way)
-		}
-	}
-	if dir, err := filepath.Abs(c.dir); err == nil {
-		c.dir = dir
-	}
-	if at.File != "" {
-		c.manifest = derive(at)
-	} else {
-		raw, err := readFile(root, path.Join(c.below, manifest.FileName), 1<<20)
-		if err != nil {
-			return nil, err
-		}
-		if c.manifest, err = manifest.Decode(raw); err != nil {
-			return nil, fmt.Errorf("%s: %w", manifest.FileName, err)
-		}
-		c.raw = raw
+	defer from.close()
+	c := &contents{files: map[string][]byte{}, dir: from.dir}
+	if err := c.readManifest(from, at); err != nil {
+		return nil, err
 	}
 	m := c.manifest
-	if at.ID != "" && (m.ID != at.ID || m.Version != at.Version) {
-		return nil, fmt.Errorf("%s says %s %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.ID, m.Version, at.Dir)
-	}
-	if base := path.Base(at.Dir); at.ID == "" && manifest.ValidVersion(base) && m.Version != base {
-		return nil, fmt.Errorf("%s says version %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.Version, base)
-	}
 	if m.Artifact == "" && len(m.Command) == 0 {
 		return nil, errors.New("the manifest names no artifact")
 	}
-	if m.Artifact == "" { // a command is made of files alone
-		if err := c.readFiles(root); err != nil {
-			return nil, err
+	if m.Artifact != "" {
+		if c.artifact, err = from.read(m.Artifact, maxArtifactBytes); err != nil {
+			return nil, fmt.Errorf("reading the artifact: %w", err)
 		}
+		c.digest = digest(c.artifact)
+		if m.Digest != "" && m.Digest != c.digest {
+			return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.digest, m.Digest)
+		}
+	}
+	if err := c.readFiles(from); err != nil {
+		return nil, err
+	}
+	if m.Artifact == "" { // a command is made of files alone
 		c.digest = c.filesDigest()
-		return c, nil
+	}
+	c.outside = from.elsewhere
+	policy.apply(c)
+	return c, nil
+}
+
+// readManifest reads model.yaml, or makes one for a bare file.
+func (c *contents) readManifest(from *opened, at Location) error {
+	if at.File != "" {
+		c.manifest = derive(at)
+		return nil
 	}
 	var err error
-	if c.artifact, err = readFile(root, path.Join(c.below, m.Artifact), maxArtifactBytes); err != nil {
-		return nil, fmt.Errorf("reading the artifact: %w", err)
+	if c.raw, err = from.read(manifest.FileName, maxManifestBytes); err != nil {
+		return err
 	}
-	c.digest = digest(c.artifact)
-	if m.Digest != "" && m.Digest != c.digest {
-		return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.digest, m.Digest)
+	if c.manifest, err = manifest.Decode(c.raw); err != nil {
+		return fmt.Errorf("%s: %w", manifest.FileName, err)
 	}
-	return c, c.readFiles(root)
+	m := c.manifest
+	if at.ID != "" && (m.ID != at.ID || m.Version != at.Version) {
+		return fmt.Errorf("%s says %s %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.ID, m.Version, at.Dir)
+	}
+	if base := path.Base(at.Dir); at.ID == "" && manifest.ValidVersion(base) && m.Version != base {
+		return fmt.Errorf("%s says version %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.Version, base)
+	}
+	return nil
 }
 
 // readFiles reads what the manifest names beside the artifact.
-func (c *contents) readFiles(root *os.Root) error {
+func (c *contents) readFiles(from *opened) error {
 	names := map[string]bool{}
 	for name := range c.manifest.Files {
 		names[name] = true
@@ -123,7 +133,7 @@ func (c *contents) readFiles(root *os.Root) error {
 	identity := sha256.New()
 	fmt.Fprintf(identity, "%s %x", c.digest, sha256.Sum256(c.raw))
 	for _, name := range sortedKeys(names) {
-		data, err := readFile(root, path.Join(c.below, name), maxSideFileBytes)
+		data, err := from.read(name, maxSideFileBytes)
 		if err != nil {
 			return err
 		}
@@ -172,53 +182,6 @@ func derive(at Location) *manifest.Manifest {
 	m.ID, m.Version, m.Artifact, m.Derived = at.ID, at.Version, at.File, true
 	m.Backend = bareBackends[path.Ext(at.File)]
 	return m
-}
-
-func readFile(root *os.Root, name string, most int64) ([]byte, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for its other end
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, cause(err)
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", name)
-	}
-	if info.Size() > most {
-		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", name, info.Size(), most)
-	}
-	data := make([]byte, 0, info.Size()+1)
-	for {
-		n, err := f.Read(data[len(data):cap(data)])
-		data = data[:len(data)+n]
-		if errors.Is(err, io.EOF) {
-			return data, nil
-		}
-		if err != nil {
-			return nil, cause(err)
-		}
-		if int64(len(data)) > most {
-			return nil, fmt.Errorf("%s grew over %d bytes while it was read", name, most)
-		}
-		if len(data) == cap(data) {
-			data = append(data, 0)[:len(data)]
-		}
-	}
-}
-
-// cause shortens a path error to what went wrong with which file.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		if strings.Contains(p.Err.Error(), "escapes") {
-			return fmt.Errorf("%s is a link that leads outside the models directory: put the file inside it", p.Path)
-		}
-		return fmt.Errorf("%s: %w", p.Path, p.Err)
-	}
-	return err
 }
 
 func digest(data []byte) string {

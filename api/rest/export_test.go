@@ -7,7 +7,7 @@ import (
 )
 
 // AsProblem is asProblem, for the tests.
-func AsProblem(err error) *api.Problem { return asProblem(err) }
+func AsProblem(err error) *api.Problem { return asProblem(err, whole) }
 
 // Accounts reads bodies as a server does, on one account.
 type Accounts struct {

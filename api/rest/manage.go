@@ -22,7 +22,7 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 	}
 	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all), Default: s.cfg.DefaultModel}
 	for _, st := range all {
-		out.Models = append(out.Models, describe(st))
+		out.Models = append(out.Models, describe(st, s.textFor(c)))
 	}
 	return s.json(c, out)
 }
@@ -40,15 +40,15 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 	aliases := s.registry.AliasesOf(id)
 	out := api.Model{ModelID: id, Aliases: aliases.Names, Default: aliases.Default}
 	for _, st := range all {
-		out.Versions = append(out.Versions, describe(st))
+		out.Versions = append(out.Versions, describe(st, s.textFor(c)))
 	}
 	return s.json(c, out)
 }
 
-func describe(st runtime.Status) api.ModelVersion {
+func describe(st runtime.Status, of text) api.ModelVersion {
 	v := api.ModelVersion{ModelID: st.ID, Version: st.Version, Status: string(st.State), Pinned: st.Pinned, Changed: st.Changed.UTC()}
 	if st.Error != nil {
-		v.Error, v.Failure = st.Error.Error(), string(st.Failure)
+		v.Error, v.Failure = of(st.Error), string(st.Failure)
 	}
 	if !st.RetryAt.IsZero() {
 		at := st.RetryAt.UTC()
@@ -124,7 +124,7 @@ func (s *Server) loadModel(c *fiber.Ctx) error {
 	}
 	for _, st := range all {
 		if st.Version == loaded {
-			return s.json(c, describe(st))
+			return s.json(c, describe(st, s.textFor(c)))
 		}
 	}
 	return s.fail(c, nil, api.NewProblem(api.VersionNotFound, "version", "version %s was removed while it was loaded", loaded))
@@ -238,7 +238,10 @@ func (s *Server) health(c *fiber.Ctx) error {
 
 // ready answers GET /ready.
 func (s *Server) ready(c *fiber.Ctx) error {
-	out := api.Ready{Reason: s.registry.NotReady()}
+	out := api.Ready{Reason: s.registry.NotReadyPublic()}
+	if s.mayManage(c) {
+		out.Reason = s.registry.NotReady()
+	}
 	out.Ready = out.Reason == ""
 	if s.draining.Load() {
 		out = api.Ready{Reason: "the host is shutting down"}

@@ -73,7 +73,6 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 	defer func() {
 		if err != nil {
 			r.release(false)
-			err = asProblem(err)
 			if k == streaming && r.id == nil {
 				r.id = findID(body)
 			}
@@ -347,8 +346,8 @@ func clip(s string) string {
 	return s
 }
 
-// asProblem turns any error of a request into what the client is told.
-func asProblem(err error) *api.Problem {
+// asProblem turns any error of a request into a problem with the given text.
+func asProblem(err error, of text) *api.Problem {
 	var problem *api.Problem
 	var syntax *jsonscan.SyntaxError
 	var many *rows.TooManyRowsError
@@ -361,7 +360,7 @@ func asProblem(err error) *api.Problem {
 	case errors.As(err, &many):
 		return api.NewProblem(api.PayloadTooLarge, "data", "has more than %d rows: send fewer rows a request", many.Limit)
 	case errors.As(err, &unavailable):
-		p := api.NewProblem(api.ModelUnavailable, "", "%s", unavailable.Error())
+		p := api.NewProblem(api.ModelUnavailable, "", "%s", of(unavailable))
 		p.RetryAfter = unavailable.RetryAfter
 		return p
 	case errors.Is(err, runtime.ErrAmbiguousModel):
@@ -381,11 +380,11 @@ func asProblem(err error) *api.Problem {
 	case errors.Is(err, runtime.ErrNotExplained):
 		return api.NewProblem(api.ValidationError, "return_explanation", "%s", err.Error())
 	case errors.Is(err, runtime.ErrConflict):
-		return api.NewProblem(api.Conflict, "", "%s", err.Error())
+		return api.NewProblem(api.Conflict, "", "%s", of(err))
 	case errors.Is(err, runtime.ErrScoring):
-		return api.NewProblem(api.ScoringError, "", "%s", err.Error())
+		return api.NewProblem(api.ScoringError, "", "%s", of(err))
 	}
-	return api.NewProblem(api.InternalError, "", "%s", err.Error())
+	return api.NewProblem(api.InternalError, "", "%s", of(err))
 }
 
 func retry(p *api.Problem) *api.Problem {

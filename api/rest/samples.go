@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 const (
@@ -31,6 +33,7 @@ const (
 // another version with this one. It keeps size rows a version, the newest.
 type sampler struct {
 	size int
+	only []string     // models whose rows are kept; empty: all
 	next atomic.Int64 // when the next row is kept, in nanoseconds since 1970
 	turn atomic.Uint64
 
@@ -54,10 +57,13 @@ func (s *sampler) due(now time.Time) bool {
 	return t >= next && s.next.CompareAndSwap(next, t+int64(sampleEvery))
 }
 
-// keep remembers a row, a JSON value that is copied.
+// keep remembers a row, a JSON value of which the features are copied.
 func (s *sampler) keep(m *runtime.Model, now time.Time, row []byte, score float64) {
-	// A row may have members that were passed over unread, NaN among them.
-	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) || !json.Valid(row) {
+	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
+		return
+	}
+	row = featuresOnly(row, m.Manifest.SDKFeatures())
+	if !json.Valid(row) {
 		return
 	}
 	key := m.ID() + "@" + m.Version()
@@ -71,7 +77,7 @@ func (s *sampler) keep(m *runtime.Model, now time.Time, row []byte, score float6
 		r = &ring{}
 		s.rings[key] = r
 	}
-	sample := api.Sample{Data: bytes.Clone(row), Score: score}
+	sample := api.Sample{Data: row, Score: score}
 	if len(r.rows) < s.size {
 		r.rows = append(r.rows, sample)
 	} else {
@@ -80,6 +86,39 @@ func (s *sampler) keep(m *runtime.Model, now time.Time, row []byte, score float6
 	r.at = (r.at + 1) % s.size
 	r.total++
 	r.newest = now
+}
+
+// featuresOnly copies a row that was read without the members that are no features:
+// the model ignores them, and nobody who looks at samples needs a name or a number of
+// an account. It returns nil for what it does not understand.
+func featuresOnly(row []byte, features []sdk.Feature) []byte {
+	sc := &jsonscan.Scanner{Data: row}
+	if !sc.Take('{') {
+		return bytes.Clone(row) // values in the order of the features
+	}
+	out := []byte{'{'}
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil {
+			return nil
+		}
+		if !more {
+			return append(out, '}')
+		}
+		sc.Peek()
+		start := sc.Pos
+		name, err := sc.String(nil)
+		if err != nil || sc.Colon() != nil || sc.Skip() != nil {
+			return nil
+		}
+		if !slices.ContainsFunc(features, func(f sdk.Feature) bool { return f.Name == string(name) }) {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, row[start:sc.Pos]...)
+	}
 }
 
 // drop forgets the version that was asked least recently.
@@ -122,16 +161,24 @@ func notKept(m *runtime.Model) string {
 	return ""
 }
 
+// samples reports whether rows of a model are kept.
+func (s *Server) samples(m *runtime.Model) bool {
+	return s.sampler.size > 0 && notKept(m) == "" && s.sampler.names(m.ID())
+}
+
+// names reports whether rows of a model may be kept.
+func (s *sampler) names(id string) bool { return len(s.only) == 0 || slices.Contains(s.only, id) }
+
 // sampleRow keeps the row of a single request, now and then.
 func (s *Server) sampleRow(r *request, m *runtime.Model, now time.Time, score float64) {
-	if s.sampler.size > 0 && notKept(m) == "" && s.sampler.due(now) {
+	if s.samples(m) && s.sampler.due(now) {
 		s.sampler.keep(m, now, r.data, score)
 	}
 }
 
 // sampleBatch keeps one row of a batch whose rows all were scored, now and then.
 func (s *Server) sampleBatch(r *request, m *runtime.Model, now time.Time, scores []float64) {
-	if s.sampler.size == 0 || len(scores) != r.rows.Total() || notKept(m) != "" || !s.sampler.due(now) {
+	if !s.samples(m) || len(scores) != r.rows.Total() || !s.sampler.due(now) {
 		return
 	}
 	n := int(s.sampler.turn.Add(1) % uint64(min(len(scores), sampleAmong)))
@@ -201,9 +248,13 @@ func (s *Server) getSamples(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
+	why := notKept(m)
+	if why == "" && !s.sampler.names(id) {
+		why = "server.samples.models does not name it"
+	}
 	rows, total, next := s.sampler.of(m, after, int(min(limit, maxBatchSize)))
 	return s.json(c, api.Samples{
-		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: notKept(m),
+		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: why,
 	})
 }
 

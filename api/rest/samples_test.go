@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -126,4 +127,46 @@ func TestNoSamples(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: dir})
 	asked(t, http.MethodGet, h.URL+"/api/v1/models/pima/samples", "", nil, 404, nil)
 	asked(t, http.MethodPost, h.URL+"/api/v1/models/pima/samples", "", map[string]any{"data": []any{}}, 404, nil)
+}
+
+// TestSamplesHoldFeatures: what a model ignores is not kept, and no row of a model that
+// the configuration does not name.
+func TestSamplesHoldFeatures(t *testing.T) {
+	dir := t.TempDir()
+	ignoring := func(text string) string { return text + "unknown_features: ignore\n" }
+	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", ignoring)
+	testkit.CopyModel(t, dir, "pima-lof", "other", "1.0.0", nil)
+	var now clock
+	now.Store(time.Now().UnixNano())
+	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Samples, c.SampleModels, c.Now = 4, []string{"pima"}, now.now }})
+	var m api.Model
+	asked(t, http.MethodGet, h.URL+"/api/v1/models/pima", "", nil, 200, &m)
+	features := map[string]any{}
+	for i, f := range m.Versions[0].Features {
+		features[f.Name] = float64(i)
+	}
+	row := maps.Clone(features)
+	row["name"], row["card"], row["more"] = "Ada", 4111, []any{map[string]any{"x": "}"}}
+	ask := func(id, path string, data any) {
+		now.Add(int64(20 * time.Millisecond))
+		post(t, h.URL+"/api/v1/predict"+path, map[string]any{"model_id": id, "data": data}, 200, nil)
+	}
+	ask("pima", "", row)
+	ask("pima", "/batch", []any{row})
+	ask("other", "", features)
+	var got api.Samples
+	asked(t, http.MethodGet, h.URL+"/api/v1/models/pima/samples", "", nil, 200, &got)
+	if len(got.Rows) != 2 {
+		t.Fatalf("%+v", got)
+	}
+	for _, r := range got.Rows {
+		var kept map[string]any
+		if err := json.Unmarshal(r.Data, &kept); err != nil || !maps.Equal(kept, features) {
+			t.Errorf("%s: %v", r.Data, err)
+		}
+	}
+	asked(t, http.MethodGet, h.URL+"/api/v1/models/other/samples", "", nil, 200, &got)
+	if got.Total != 0 || got.NotKept != "server.samples.models does not name it" {
+		t.Errorf("%+v", got)
+	}
 }

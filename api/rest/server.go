@@ -46,8 +46,9 @@ type Config struct {
 	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
 	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
-	Samples      int    // rows kept of each version for comparing others with it; 0: none
-	SamplesToken string // of who may see them; empty: as for management routes
+	Samples      int      // rows kept of each version for comparing others with it; 0: none
+	SampleModels []string // models whose rows are kept; empty: all
+	SamplesToken string   // of who may see them; empty: as for management routes
 	Now          func() time.Time
 	Log          *slog.Logger      // of the server
 	Predictions  *logs.Predictions // one line a request; nil: none
@@ -59,6 +60,7 @@ const (
 	readTimeout    = 30 * time.Second
 	idleTimeout    = 60 * time.Second
 	maxRequestID   = 128
+	streamPath     = "/api/v1/predict/stream"
 	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
 )
 
@@ -93,7 +95,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
-		sampler: sampler{size: cfg.Samples, rings: map[string]*ring{}},
+		sampler: sampler{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
 	}
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt
@@ -151,7 +153,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	v1 := s.app.Group("/api/v1")
 	v1.Post("/predict", s.predict)
 	v1.Post("/predict/batch", s.predictBatch)
-	v1.Get("/predict/stream", s.stream())
+	s.app.Get(streamPath, s.stream())
 	v1.Get("/models", s.listModels)
 	v1.Get("/models/:id", s.getModel)
 	v1.Get("/models/:id/stats", s.getStats)
@@ -273,11 +275,9 @@ func printable(b []byte) bool {
 
 // fail answers with a problem and counts it for the model, if there is one.
 func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
-	p := *asProblem(err)
+	p := *asProblem(err, s.textFor(c))
 	s.count(m, p.ErrorType)
-	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
-		s.cfg.Log.Warn("request failed", "path", c.Path(), "error_type", string(p.ErrorType), "detail", p.Detail)
-	}
+	s.logFailure(c.Path(), &p, err)
 	p.RequestID = s.requestID(c)
 	if p.RetryAfter > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(p.RetryAfter.Round(time.Second)/time.Second))))
@@ -286,6 +286,13 @@ func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
 	c.Response().SwapBody(appendProblem(c.Response().SwapBody(nil)[:0], &p))
 	c.Response().Header.SetContentType(api.ProblemContentType)
 	return nil
+}
+
+// logFailure logs what failed on this side, with its whole text.
+func (s *Server) logFailure(path string, p *api.Problem, err error) {
+	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
+		s.cfg.Log.Warn("request failed", "path", path, "error_type", string(p.ErrorType), "detail", asProblem(err, whole).Detail)
+	}
 }
 
 func (s *Server) count(m *runtime.Model, t api.ErrorType) {
@@ -357,7 +364,7 @@ func (s *Server) managed(c *fiber.Ctx) error {
 	if isForm(c.Request().Header.ContentType()) {
 		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
 	}
-	if s.cfg.Insecure || s.isLocal(c) {
+	if s.mayManage(c) {
 		return c.Next()
 	}
 	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))

@@ -223,10 +223,9 @@ func TestNothingForThoseWhoLeft(t *testing.T) {
 	if rows := g.rows.Load(); rows != 4 {
 		t.Errorf("%d rows were scored, of which 3 had a reader", rows)
 	}
-	got := samples(t, h)
-	if n := got[`model_errors_total{error_type="ClientGone",model_id="",version=""}`]; n != "4" {
-		t.Errorf("%q requests are counted as left", n)
-	}
+	testkit.Eventually(t, "four requests are counted as left", func() bool {
+		return samples(t, h)[`model_errors_total{error_type="ClientGone",model_id="",version=""}`] == "4"
+	})
 }
 
 // TestWaitingRowsAreBounded: batches beyond the bound are refused at once.

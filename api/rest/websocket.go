@@ -11,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -224,8 +225,9 @@ func (s *Server) message(caller until.Caller, kind int, body []byte, key string)
 }
 
 func (s *Server) socketProblem(m *runtime.Model, r *request, requestID string, err error) []byte {
-	p := *asProblem(err)
+	p := *asProblem(err, backends.PublicText)
 	s.count(m, p.ErrorType)
+	s.logFailure(streamPath, &p, err)
 	p.RequestID = requestID
 	p.ID = r.id
 	return appendProblem(nil, &p)

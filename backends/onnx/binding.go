@@ -193,7 +193,7 @@ func complete(m *manifest.Manifest, g *graph.Model) error {
 		return fmt.Errorf("no output is one score per row: %s", list(g.Outputs))
 	}
 	if m.Derived {
-		m.DerivedWarnings = append(m.DerivedWarnings,
+		m.Warnings = append(m.Warnings,
 			"no threshold is known, so no row is called an anomaly, and higher scores are taken to be more anomalous: write a manifest with `pynomaly-runtime model init`")
 	}
 	return nil

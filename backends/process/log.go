@@ -8,7 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
+
+	shown "github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // pluginLog turns what a plugin prints into lines of the host's log: so many a
@@ -146,10 +147,5 @@ func printable(text []byte) string {
 	if len(text) > most {
 		text = text[:most]
 	}
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ToValidUTF8(string(text), "\uFFFD")))
+	return shown.Line(string(text))
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +30,7 @@ func (b *Backend) permit(a backends.Artifact) error {
 	var missing []string
 	inside := false
 	for _, allowed := range b.cfg.Allow {
-		if !within(a.Dir, allowed.Path) {
+		if !within(a, allowed.Path) {
 			continue
 		}
 		inside = true
@@ -49,27 +48,20 @@ func (b *Backend) permit(a backends.Artifact) error {
 		for _, allowed := range b.cfg.Allow {
 			paths = append(paths, allowed.Path)
 		}
-		return fmt.Errorf("%w: %s may not run process plugins: backends.process.allow in plugins.yaml names %s", backends.ErrRefused, a.Dir, strings.Join(paths, ", "))
+		from := strings.Join(append([]string{a.Dir}, a.Outside...), ", ")
+		return fmt.Errorf("%w: %s may not run process plugins: backends.process.allow in plugins.yaml names %s", backends.ErrRefused, from, strings.Join(paths, ", "))
 	}
 	return fmt.Errorf("%w: backends.process.allow in plugins.yaml does not list %s", backends.ErrRefused, strings.Join(missing, ", "))
 }
 
-// within reports whether dir is a directory or below it, with all links followed.
-func within(dir, above string) bool {
-	resolve := func(path string) (string, error) {
-		absolute, err := filepath.Abs(path)
-		if err != nil {
-			return "", err
+// within reports whether all of a model was read from a directory or below it.
+func within(a backends.Artifact, dir string) bool {
+	for _, path := range append([]string{a.Dir}, a.Outside...) {
+		if !backends.Within(path, dir) {
+			return false
 		}
-		return filepath.EvalSymlinks(absolute)
 	}
-	from, err1 := resolve(above)
-	to, err2 := resolve(dir)
-	if err1 != nil || err2 != nil {
-		return false // what cannot be followed is not allowed
-	}
-	way, err := filepath.Rel(from, to)
-	return err == nil && filepath.IsLocal(way)
+	return true
 }
 
 // notIn lists the files of a model that are not among the digests; an empty list

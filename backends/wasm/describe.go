@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	shown "github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -164,14 +164,9 @@ func firstLine(s string) string {
 // printable makes a guest's text fit for logs and answers.
 func printable(text []byte) string {
 	const most = 1000
-	s := strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return ' '
-	}, strings.ToValidUTF8(string(text), "\uFFFD"))
+	s := shown.Line(string(text))
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}
-	return strings.TrimSpace(s)
+	return s
 }

@@ -93,11 +93,12 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 // Info implements sdk.Scorer.
 func (s *scorer) Info() sdk.Info { return s.info }
 
-// MemoryBytes implements sdk.MemoryUser: all instances at their largest.
+// MemoryBytes implements sdk.MemoryUser: all instances at their largest, and what each
+// new one is given.
 func (s *scorer) MemoryBytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.memory * int64(s.info.Concurrency)
+	return s.memory*int64(s.info.Concurrency) + int64(len(s.start))
 }
 
 // Close implements sdk.Scorer.

@@ -9,19 +9,26 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // version is set by the linker.
 var version = "0.1.0-dev"
 
-// streams are where a command reads and writes.
+// streams are where a command reads and writes. Texts go to out and err, which keep
+// what a terminal would obey away from it; raw is for data and for logs, which see to
+// that themselves.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+	raw      rawStreams
 }
 
+type rawStreams struct{ out, err io.Writer }
+
 func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
-	s := streams{in, out, errs}
+	s := streams{in, printable.Writer(out), printable.Writer(errs), rawStreams{out, errs}}
 	root := &cobra.Command{
 		Use:           "pynomaly-runtime",
 		Short:         "Serve anomaly detectors: ONNX graphs and WASM plugins behind REST and WebSocket",
@@ -32,8 +39,8 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 		SuggestionsMinimumDistance: nearby,
 	}
 	root.SetIn(in)
-	root.SetOut(out)
-	root.SetErr(errs)
+	root.SetOut(s.out)
+	root.SetErr(s.err)
 	commands := deployCommands(s)
 	deploy := group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(commands, serveCommand(s))...)
 	shorten(deploy, commands)

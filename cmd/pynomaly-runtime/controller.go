@@ -23,7 +23,7 @@ func controllerCommand(s streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, forget := survive()
 			defer forget()
-			out := logs.NewBuffered(s.err)
+			out := logs.NewBuffered(s.raw.err)
 			defer closeLog(out)
 			base, err := logs.New(out, new(slog.LevelVar), level, "json")
 			if err != nil {

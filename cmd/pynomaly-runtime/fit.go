@@ -226,7 +226,7 @@ func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.
 	if err := writeModel(dir, all); err != nil {
 		return nil, nil, err
 	}
-	places, err := host.Find(dir)
+	places, err := find(cfg, dir)
 	if err != nil {
 		return nil, nil, err
 	}

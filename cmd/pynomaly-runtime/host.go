@@ -22,18 +22,26 @@ import (
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
-// defaultConfig is read where no file is named, if it is there.
+// defaultConfig is what serve reads where no file is named, if it is there.
 const defaultConfig = "plugins.yaml"
 
-// readConfig reads the file that --config names, or plugins.yaml if there is
-// one, and lays the environment and the flags over it.
-func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
-	cfg := config.Default()
+// serveConfig is readConfig with plugins.yaml of the working directory, if there is
+// one, where --config names no file.
+func serveConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 	if file == "" {
 		if _, err := os.Stat(defaultConfig); err == nil {
 			file = defaultConfig
 		}
 	}
+	return readConfig(cmd, file)
+}
+
+// readConfig reads the file that --config names, if it does, and lays the environment
+// and the flags over it. It looks for no file by itself: a command is run in whatever
+// directory, and the configuration names libraries that are loaded and programs that
+// are run.
+func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
+	cfg := config.Default()
 	if file != "" {
 		var err error
 		if cfg, err = config.Read(file); err != nil {
@@ -87,6 +95,20 @@ func snapshotDir(state string) string {
 		return ""
 	}
 	return filepath.Join(state, "snapshots")
+}
+
+// policy is what models are granted.
+func policy(cfg *config.Config) host.Policy {
+	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
+}
+
+// find finds the models that a path names, for opening them as the host would.
+func find(cfg *config.Config, path string) ([]host.Place, error) {
+	all, err := host.Find(path)
+	for i := range all {
+		all[i].Policy = policy(cfg)
+	}
+	return all, err
 }
 
 // openBackends makes the backends that are switched on; the returned function

@@ -68,7 +68,7 @@ the threshold, the calibration, the confidence, an explanation and golden rows.`
 }
 
 func initModel(ctx context.Context, s streams, cfg *config.Config, file string, o initOptions) error {
-	found, err := host.Find(file)
+	found, err := find(cfg, file)
 	if err != nil {
 		return err
 	}

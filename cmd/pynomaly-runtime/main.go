@@ -13,6 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 func main() {
@@ -77,7 +78,7 @@ func run() int {
 func printError(err error) {
 	printed := make(chan error, 1)
 	go func() {
-		_, err := fmt.Fprintln(os.Stderr, "Error:", err)
+		_, err := fmt.Fprintln(printable.Writer(os.Stderr), "Error:", err)
 		printed <- err
 	}()
 	_ = waitFor(printed, errorPatience) // there is nowhere else to tell

@@ -10,6 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -31,8 +32,8 @@ func modelSchema(s streams) *cobra.Command {
 
 // hostFlags adds the flags that commands on models need.
 func hostFlags(cmd *cobra.Command, file *string) {
-	cmd.Flags().StringVar(file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "wasm-cache-dir", "wasm-max-memory", "state-dir")
+	cmd.Flags().StringVar(file, "config", "", "configuration file (default: none)")
+	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "onnx-trusted", "wasm-cache-dir", "wasm-max-memory", "state-dir")
 }
 
 func modelList(s streams) *cobra.Command {
@@ -45,7 +46,7 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := host.Find(cfg.Models.Dir)
+			all, err := find(cfg, cfg.Models.Dir)
 			if err != nil {
 				return err
 			}
@@ -78,7 +79,7 @@ func modelList(s streams) *cobra.Command {
 				if v.Failure == string(host.FailureSurroundings) {
 					status = "unreadable" // for now: it may be well
 				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, v.Version, v.Backend, status, what)
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, printable.Line(v.Version), v.Backend, status, printable.Line(what))
 			}
 			return w.Flush()
 		},
@@ -120,10 +121,10 @@ func modelInspect(s streams) *cobra.Command {
 				return err
 			}
 			if m.Derived {
-				fmt.Fprintf(s.out, "# derived from %s\n", m.Artifact)
+				fmt.Fprintf(s.out, "# derived from %s\n", printable.Line(m.Artifact))
 			}
-			for _, w := range m.DerivedWarnings {
-				fmt.Fprintf(s.out, "# warning: %s\n", w)
+			for _, w := range m.Warnings {
+				fmt.Fprintf(s.out, "# warning: %s\n", printable.Line(w))
 			}
 			_, err = s.out.Write(text)
 			return err
@@ -160,7 +161,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			calls := host.NewCalls(1)
 			good, bad := 0, 0
 			for _, path := range args {
-				all, err := host.Find(path)
+				all, err := find(cfg, path)
 				if err != nil {
 					return err
 				}
@@ -173,7 +174,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 					m, err := p.Open(cmd.Context(), with, calls)
 					if err != nil {
 						bad++
-						fmt.Fprintf(s.out, "FAIL  %s: %v\n", name, err)
+						fmt.Fprintf(s.out, "FAIL  %s: %s\n", printable.Line(name), printable.Line(err.Error()))
 						continue
 					}
 					good++
@@ -181,10 +182,10 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 					if m.Manifest.Golden != nil {
 						rows = "golden rows"
 					}
-					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", name, m.ID(), m.Version(),
+					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), m.ID(), m.Version(),
 						len(m.Manifest.Features), rows, time.Since(start).Milliseconds())
 					for _, w := range m.Warnings {
-						fmt.Fprintf(s.out, "      warning: %s\n", w)
+						fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
 					}
 					if err := m.Close(); err != nil {
 						return err

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -77,14 +78,14 @@ func folder(args []string) string {
 }
 
 // pluginPlace finds the model of a project, a model's directory or a bare file.
-func pluginPlace(path string) (host.Place, error) {
+func pluginPlace(cfg *config.Config, path string) (host.Place, error) {
 	if l, err := plugindev.Detect(path); err == nil {
 		path = filepath.Join(path, plugindev.ModelDir)
 		if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
 			return host.Place{}, fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
 		}
 	}
-	all, err := host.Find(path)
+	all, err := find(cfg, path)
 	if err != nil {
 		return host.Place{}, err
 	}
@@ -124,7 +125,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 				word, more := "ok  ", ""
 				switch {
 				case out.Err != nil:
-					word, more = "FAIL", ": "+out.Err.Error()
+					word, more = "FAIL", ": "+printable.Line(out.Err.Error())
 				case out.Skipped != "":
 					word, more = "-   ", ": "+out.Skipped
 				}
@@ -159,7 +160,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}
-	at, err := pluginPlace(path)
+	at, err := pluginPlace(cfg, path)
 	if err != nil {
 		return host.Place{}, nil, nil, err
 	}
@@ -188,7 +189,7 @@ func verify(ctx context.Context, s streams, at host.Place, with host.Backends) e
 	}
 	fmt.Fprintf(s.out, "ok    %s %s loads and answers %s (%d ms)\n", m.ID(), m.Version(), rows, time.Since(start).Milliseconds())
 	for _, w := range m.Warnings {
-		fmt.Fprintf(s.out, "      warning: %s\n", w)
+		fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
 	}
 	return m.Close()
 }

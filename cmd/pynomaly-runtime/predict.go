@@ -15,6 +15,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -55,20 +56,20 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.file, "config", "", "configuration file (default plugins.yaml, if there is one)")
+	f.StringVar(&o.file, "config", "", "configuration file (default: none)")
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
 	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")
 	f.BoolVar(&o.extra, "extra", false, "carry columns that are no features through")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
-	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "state-dir")
+	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
 	return cmd
 }
 
 // place finds the model that an argument names.
 func place(cfg *config.Config, name string) (host.Place, error) {
 	if _, err := os.Stat(name); err == nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, ".")) {
-		all, err := host.Find(name)
+		all, err := find(cfg, name)
 		if err != nil {
 			return host.Place{}, err
 		}
@@ -77,7 +78,7 @@ func place(cfg *config.Config, name string) (host.Place, error) {
 		}
 		return all[0], nil
 	}
-	all, err := host.Find(cfg.Models.Dir)
+	all, err := find(cfg, cfg.Models.Dir)
 	if err != nil {
 		return host.Place{}, err
 	}
@@ -168,7 +169,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 // complete.
 func createOutput(s streams, name string) (io.Writer, func(error) error, error) {
 	if name == "-" {
-		return s.out, func(err error) error { return err }, nil
+		return s.raw.out, func(err error) error { return err }, nil
 	}
 	f, err := os.CreateTemp(filepath.Dir(name), ".predict-*")
 	if err != nil {
@@ -189,7 +190,7 @@ func createOutput(s streams, name string) (io.Writer, func(error) error, error) 
 
 // progress is a bar on a terminal, and nothing elsewhere.
 func progress(s streams, o predictOptions, size int64) *progressbar.ProgressBar {
-	f, ok := s.err.(*os.File)
+	f, ok := s.raw.err.(*os.File)
 	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
 		return progressbar.DefaultBytesSilent(size)
 	}
@@ -242,9 +243,9 @@ func scoreTable(ctx context.Context, m *host.Model, t table.Table, batch int) (t
 
 func reason(e sdk.RowError) string {
 	if e.Field == "" {
-		return e.Reason
+		return printable.Line(e.Reason)
 	}
-	return fmt.Sprintf("feature %q %s", e.Field, e.Reason)
+	return printable.Line(fmt.Sprintf("feature %q %s", e.Field, e.Reason))
 }
 
 func judge(m *host.Model, score float64) table.Answer {

@@ -39,12 +39,12 @@ func serveCommand(s streams) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			signals, forget := survive()
 			defer forget()
-			cfg, err := readConfig(cmd, file)
+			cfg, err := serveConfig(cmd, file)
 			if err != nil {
 				return err
 			}
 			return serve(cmd.Context(), s, cfg, &reloader{
-				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return readConfig(cmd, file) },
+				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return serveConfig(cmd, file) },
 				follow: reload, signals: signals, tls: cfg.Server.TLS, cert: new(certificate),
 			})
 		},
@@ -66,7 +66,7 @@ type running struct {
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
 func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader) error {
-	out := logs.NewBuffered(s.err)
+	out := logs.NewBuffered(s.raw.err)
 	defer closeLog(out)
 	level := new(slog.LevelVar)
 	base, err := logs.New(out, level, cfg.Log.Level, cfg.Log.Format)
@@ -161,7 +161,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
-		Samples: cfg.Server.Samples.Size, SamplesToken: cfg.Server.Samples.Token,
+		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token,
 		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, changes.level, cfg.Log.Format, base),
 	}, registry, reg)
 	if err != nil {
@@ -192,7 +192,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
+		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {

@@ -9,20 +9,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
-
-var digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 
 // Config is plugins.yaml with its defaults filled in.
 type Config struct {
 	Server   Server
 	Models   Models
+	Limits   ModelLimits
 	Backends Backends
 	StateDir string
 	Log      Log
@@ -74,8 +73,9 @@ func parseDrain(v string) (time.Duration, error) {
 
 // Samples says whether rows are kept for comparing versions.
 type Samples struct {
-	Size  int // of each version; 0: none
-	Token string
+	Size   int      // of each version; 0: none
+	Models []string // whose rows are kept; empty: all
+	Token  string
 }
 
 // TLS names the files of a certificate and its key; both or none.
@@ -117,6 +117,9 @@ type Alias struct {
 	Default map[string]int
 }
 
+// ModelLimits bound what models may ask for.
+type ModelLimits struct{ Max manifest.Maxima }
+
 // Backends says what opens artifacts.
 type Backends struct {
 	ONNX    ONNX
@@ -128,7 +131,8 @@ type Backends struct {
 type ONNX struct {
 	Enabled bool
 	Library string
-	Probe   string // child or in_process
+	Probe   string   // child or in_process
+	Trusted []string // digests and directories
 }
 
 // WASM configures WASM modules.
@@ -168,6 +172,7 @@ func Default() *Config {
 			Timeouts: Timeouts{Request: 30 * time.Second, Shutdown: 30 * time.Second},
 		},
 		Models: Models{Dir: "models", CacheSize: 16, CacheBytes: 2 << 30, Rescan: 5 * time.Second, Aliases: map[string]Alias{}},
+		Limits: ModelLimits{Max: manifest.DefaultMaxima()},
 		Backends: Backends{
 			ONNX: ONNX{Enabled: true, Probe: "child"}, WASM: WASM{Enabled: true, MaxMemory: 256 << 20},
 		},
@@ -195,7 +200,7 @@ func Decode(data []byte) (*Config, error) {
 	if len(strings.TrimSpace(string(data))) == 0 {
 		return c, nil
 	}
-	s, m, b := &c.Server, &c.Models, &c.Backends
+	s, m, b, most := &c.Server, &c.Models, &c.Backends, &c.Limits.Max
 	d := y.Decode(data, y.Fields{
 		"server": y.Object(y.Fields{
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
@@ -206,7 +211,7 @@ func Decode(data []byte) (*Config, error) {
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
 				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
 			}),
-			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "token": y.String(&s.Samples.Token)}),
+			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": y.String(&s.Samples.Token)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
 		"models": y.Object(y.Fields{
@@ -216,8 +221,12 @@ func Decode(data []byte) (*Config, error) {
 			"allow_empty": y.Bool(&m.AllowEmpty), "loads": y.Int(&m.Loads),
 			"aliases": y.Map(m.alias),
 		}),
+		"limits": y.Object(y.Fields{"max": y.Object(y.Fields{
+			"timeout": y.Duration(&most.Timeout), "load_timeout": y.Duration(&most.LoadTimeout), "max_batch_rows": y.Int(&most.MaxBatchRows),
+			"memory": y.Bytes(&most.Memory), "processes": y.Int(&most.Processes), "bytes": y.Bytes(&most.Bytes),
+		})}),
 		"backends": y.Object(y.Fields{
-			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe)}),
+			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe), "trusted": y.Strings(&b.ONNX.Trusted)}),
 			"wasm": y.Object(y.Fields{"enabled": y.Bool(&b.WASM.Enabled), "cache_dir": y.String(&b.WASM.CacheDir), "max_memory": y.Bytes(&b.WASM.MaxMemory)}),
 			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "env": y.StringMap(&b.Process.Env), "cgroup": y.String(&b.Process.Cgroup), "allow": y.List(func(int) y.Field {
 				b.Process.Allow = append(b.Process.Allow, Allowed{})
@@ -292,7 +301,13 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			problem("server.origins", "has %q; must be a scheme and a host, such as https://example.com", origin)
 		}
 	}
+	most := c.Limits.Max
+	within("limits.max.max_batch_rows", int64(most.MaxBatchRows), 1, manifest.MaxRowsPerCall)
+	within("limits.max.memory", most.Memory, 1<<20, 1<<50)
+	within("limits.max.processes", int64(most.Processes), 1, manifest.MaxProcesses)
+	within("limits.max.bytes", most.Bytes, 1<<10, 1<<50)
 	durations := map[string]time.Duration{
+		"limits.max.timeout": most.Timeout, "limits.max.load_timeout": most.LoadTimeout,
 		"server.timeouts.request": s.Timeouts.Request, "server.timeouts.shutdown": s.Timeouts.Shutdown, "models.rescan": c.Models.Rescan,
 	}
 	for path, v := range durations {
@@ -314,12 +329,17 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 		}
 	}
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
+	for _, one := range c.Backends.ONNX.Trusted {
+		if one == "" || strings.HasPrefix(one, "sha256:") && !manifest.ValidDigest(one) {
+			problem("backends.onnx.trusted", "has %q; must be a directory, or sha256: and 64 lower-case hex digits", one)
+		}
+	}
 	for i, a := range c.Backends.Process.Allow {
 		if a.Path == "" {
 			problem(fmt.Sprintf("backends.process.allow[%d].path", i), "is missing: name the directory whose models may run programs")
 		}
 		for _, digest := range a.Digests {
-			if !digestPattern.MatchString(digest) {
+			if !manifest.ValidDigest(digest) {
 				problem(fmt.Sprintf("backends.process.allow[%d].digests", i), "has %q; must be sha256: and 64 lower-case hex digits", digest)
 			}
 		}

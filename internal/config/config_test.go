@@ -31,6 +31,9 @@ func TestCheckedInFile(t *testing.T) {
 	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 {
 		c.Server.Hosts, c.Server.Origins = nil, nil
 	}
+	if len(c.Backends.ONNX.Trusted) == 0 && len(c.Server.Samples.Models) == 0 {
+		c.Backends.ONNX.Trusted, c.Server.Samples.Models = nil, nil
+	}
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("plugins.yaml is\n%+v\nthe defaults are\n%+v", c, want)
 	}
@@ -55,6 +58,10 @@ func TestProblems(t *testing.T) {
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
 		{"backends: {onnx: {probe: never}}", "child, in_process"},
 		{"log: {level: loud}", "log.level"},
+		{"limits: {max: {memory: 1KiB}}", "limits.max.memory"},
+		{"limits: {max: {timeout: 0s}}", "limits.max.timeout: is 0s; must be 10ms to 24h"},
+		{"limits: {max: {processes: 65}}", "limits.max.processes: is 65; must be 1 to 64"},
+		{"backends: {onnx: {trusted: [\"sha256:12\"]}}", "must be a directory, or sha256: and 64"},
 		{"server: {drain: soon}", "server.drain: must be auto or a duration"},
 		{"server: {drain: -1ns}", "server.drain: must be auto or a duration"},
 		{"server: {drain: 2h}", "server.drain: is 2h0m0s; must be auto, or 0 to 1h"},

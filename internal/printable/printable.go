@@ -1,0 +1,64 @@
+// Package printable makes texts that others wrote, such as names in a manifest or the
+// words of a plugin, fit for a terminal, a log or an answer.
+package printable
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Line returns text as one line: whatever is not printable becomes a space.
+func Line(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "\uFFFD")))
+}
+
+// Writer returns a writer that passes lines of text on to w without what a terminal
+// obeys: control characters other than newlines and tabs, and those that turn the
+// direction of writing, become spaces. Lines that a program makes of others' texts go
+// through Line as well, so that a text cannot look like several lines.
+//
+// A character must not be split between two calls of Write.
+func Writer(w io.Writer) io.Writer { return &writer{w} }
+
+type writer struct{ to io.Writer }
+
+// Write implements io.Writer.
+func (w *writer) Write(text []byte) (int, error) {
+	clean := text
+	if !isClean(text) {
+		clean = []byte(strings.Map(replace, strings.ToValidUTF8(string(text), "\uFFFD")))
+	}
+	if _, err := w.to.Write(clean); err != nil {
+		return 0, fmt.Errorf("writing text: %w", err)
+	}
+	return len(text), nil
+}
+
+func isClean(text []byte) bool {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
+		if (r == utf8.RuneError && n == 1) || replace(r) != r {
+			return false
+		}
+		text = text[n:]
+	}
+	return true
+}
+
+func replace(r rune) rune {
+	switch {
+	case r == '\n' || r == '\t':
+		return r
+	case unicode.IsControl(r), unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
+		return ' '
+	}
+	return r
+}

@@ -1,0 +1,46 @@
+package manifest
+
+import (
+	"fmt"
+	"time"
+
+	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
+)
+
+// Maxima bound what manifests may ask for. They are the host's own, so that nobody
+// raises them by writing a model.
+type Maxima struct {
+	Timeout      time.Duration
+	LoadTimeout  time.Duration
+	MaxBatchRows int
+	Memory       int64
+	Processes    int
+	Bytes        int64 // of all files of a model together
+}
+
+// DefaultMaxima returns the maxima of a host that is told nothing.
+func DefaultMaxima() Maxima {
+	return Maxima{
+		Timeout: 5 * time.Minute, LoadTimeout: 10 * time.Minute, MaxBatchRows: MaxRowsPerCall, Memory: 4 << 30,
+		Processes: MaxProcesses, Bytes: 1 << 30,
+	}
+}
+
+// Lower lowers what a manifest asks for to the maxima, and adds a warning for each
+// limit that was above.
+func (m *Manifest) Lower(most Maxima) {
+	lower(m, "limits.timeout", &m.Limits.Timeout, most.Timeout, time.Duration.String)
+	lower(m, "limits.load_timeout", &m.Limits.LoadTimeout, most.LoadTimeout, time.Duration.String)
+	lower(m, "limits.max_batch_rows", &m.Limits.MaxBatchRows, most.MaxBatchRows, decimal)
+	lower(m, "limits.memory", &m.Limits.Memory, most.Memory, y.FormatBytes)
+	lower(m, "processes", &m.Processes, most.Processes, decimal)
+}
+
+func decimal(n int) string { return fmt.Sprint(n) }
+
+func lower[T int | int64 | time.Duration](m *Manifest, key string, asked *T, most T, show func(T) string) {
+	if *asked > most {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("%s asks for %s; this host allows %s", key, show(*asked), show(most)))
+		*asked = most
+	}
+}
