@@ -329,12 +329,19 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 		}
 	}
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
-	for _, one := range c.Backends.ONNX.Trusted {
+	c.Backends.checkTrust(problem)
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "json", "text")
+}
+
+// checkTrust checks what names those who are trusted.
+func (b *Backends) checkTrust(problem func(path, format string, args ...any)) {
+	for _, one := range b.ONNX.Trusted {
 		if one == "" || strings.HasPrefix(one, "sha256:") && !manifest.ValidDigest(one) {
 			problem("backends.onnx.trusted", "has %q; must be a directory, or sha256: and 64 lower-case hex digits", one)
 		}
 	}
-	for i, a := range c.Backends.Process.Allow {
+	for i, a := range b.Process.Allow {
 		if a.Path == "" {
 			problem(fmt.Sprintf("backends.process.allow[%d].path", i), "is missing: name the directory whose models may run programs")
 		}
@@ -344,9 +351,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			}
 		}
 	}
-	if p := c.Backends.Process; p.Enabled && len(p.Allow) == 0 {
+	if p := b.Process; p.Enabled && len(p.Allow) == 0 {
 		problem("backends.process.allow", "is empty: name the directories whose models may run programs, such as {path: models/trusted}, or switch the backend off")
 	}
-	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf("log.format", c.Log.Format, "json", "text")
 }
