@@ -83,7 +83,7 @@ func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
 	for _, file := range []struct {
 		name string
 		data []byte
-	}{{"plugin", Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(text)}} {
+	}{{"plugin", Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(Patient(text))}} {
 		if err := os.WriteFile(filepath.Join(at, file.name), file.data, 0o600); err != nil {
 			t.Fatal(err)
 		}

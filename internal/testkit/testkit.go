@@ -148,7 +148,7 @@ func Serve(t testing.TB, o Options) *Host {
 		t.Fatal(err)
 	}
 	restConfig := rest.Config{
-		Version: "test", Timeout: 30 * time.Second, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
+		Version: "test", Timeout: 10 * time.Minute, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
 		DefaultModel: cfg.Default, Now: time.Now, Log: log, Full: h.Calls.Full,
 	}
 	if o.REST != nil {
@@ -205,8 +205,18 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// Patient puts the limits of time of a manifest that has the defaults far off: they
+// end only what hangs.
+func Patient(text string) string {
+	const far = "timeout: 5m, load_timeout: 10m"
+	if !strings.Contains(text, "\nlimits:") {
+		return text + "limits: {" + far + "}\n"
+	}
+	return strings.Replace(text, "timeout: 2s, load_timeout: 30s", far, 1)
+}
+
 // CopyModel copies testdata/models/<name>/1.0.0 to dir/<id>/<version>, changing
-// the manifest on the way.
+// the manifest on the way; its limits of time are far off unless change sets them.
 func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
 	t.Helper()
 	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
@@ -229,7 +239,7 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 			if change != nil {
 				text = change(text)
 			}
-			data = []byte(text)
+			data = []byte(Patient(text))
 		}
 		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o600); err != nil {
 			t.Fatal(err)
