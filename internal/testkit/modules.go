@@ -20,8 +20,15 @@ import (
 
 // WASMCache is where tests keep compiled code, over runs, too: compiling is slow
 // with -race. It is another one when the meter has changed.
-func WASMCache() string {
-	sources, err := filepath.Glob(filepath.Join(Root(), "backends", "wasm", "meter", "*.go"))
+func WASMCache() string { return kept("wasm-cache", "backends", "wasm", "meter", "*.go") }
+
+// Proofs is where tests keep what the backend of graphs knows of those that it has
+// proved, over runs, too. It is another one when the backend has changed.
+func Proofs() string { return kept("onnx-proofs", "backends", "onnx", "*.go") }
+
+// kept is a folder in bin for the sources that a pattern names.
+func kept(name string, pattern ...string) string {
+	sources, err := filepath.Glob(filepath.Join(append([]string{Root()}, pattern...)...))
 	if err != nil {
 		panic(err) // a bad pattern
 	}
@@ -33,7 +40,7 @@ func WASMCache() string {
 		}
 		_, _ = h.Write(data)
 	}
-	return filepath.Join(Root(), "bin", "wasm-cache", hex.EncodeToString(h.Sum(nil))[:16])
+	return filepath.Join(Root(), "bin", name, hex.EncodeToString(h.Sum(nil))[:16])
 }
 
 // WASM opens the backend of modules.

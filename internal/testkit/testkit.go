@@ -134,7 +134,7 @@ func Serve(t testing.TB, o Options) *Host {
 		log = slog.New(slog.NewTextHandler(o.Log, nil))
 	}
 	if o.Backends == nil {
-		o.Backends = Backends(t, t.TempDir())
+		o.Backends = Backends(t, Proofs())
 	}
 	cfg := host.Config{
 		Dir: o.Dir, CacheSize: 64, Now: time.Now, Random: rand.Float64, Log: log, Observe: Silent{},
