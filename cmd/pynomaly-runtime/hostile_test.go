@@ -150,15 +150,7 @@ func attack(t *testing.T, url, id string) (time.Duration, string) {
 
 func writeHostile(t *testing.T, dir, id string, module []byte, limits string) {
 	t.Helper()
-	at := filepath.Join(dir, id, "1.0.0")
-	if err := os.MkdirAll(at, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: " + id + "\nversion: 1.0.0\nbackend: wasm\nartifact: m.wasm\n" +
 		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\nlimits: {" + limits + ", memory: 8MiB}\n"
-	for name, data := range map[string][]byte{"m.wasm": module, "model.yaml": []byte(text)} {
-		if err := os.WriteFile(filepath.Join(at, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	testkit.WriteModel(t, dir, id, map[string][]byte{"m.wasm": module, "model.yaml": []byte(text)})
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // PluginUser is who tests run process plugins as.
@@ -73,21 +74,12 @@ var programs sync.Map // of func() ([]byte, error), by package
 // members of its plugin.json, extra is more of its manifest.
 func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
 	t.Helper()
-	at := filepath.Join(dir, id, "1.0.0")
-	if err := os.MkdirAll(at, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	settings = "{" + settings + "}"
 	text := fmt.Sprintf("apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: process\nartifact: plugin\nfiles: {plugin.json: 'sha256:%x'}\n"+
 		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\n%s", id, sha256.Sum256([]byte(settings)), extra)
-	for _, file := range []struct {
-		name string
-		data []byte
-	}{{"plugin", Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(Patient(text))}} {
-		if err := os.WriteFile(filepath.Join(at, file.name), file.data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	WriteModel(t, dir, id, map[string][]byte{
+		"plugin": Program(t, "./internal/testkit/faulty"), "plugin.json": []byte(settings), manifest.FileName: []byte(Patient(text)),
+	})
 }
 
 // Python is the interpreter that has the Python SDK and what its example needs.

@@ -4,6 +4,7 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -255,6 +256,37 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 		t.Fatal(err)
 	}
 	return to
+}
+
+// WriteModel writes dir/<id>/1.0.0. One that is new appears as a whole, so that a host
+// that follows dir finds all of it or nothing; the files of one that is there are
+// replaced one by one.
+func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
+	t.Helper()
+	tmp, err := os.MkdirTemp(dir, ".new-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := filepath.Join(dir, id, "1.0.0")
+	if _, err := os.Stat(to); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Chmod(tmp, 0o750), os.Rename(tmp, to)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for name := range files {
+		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(to, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(tmp); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // CopyFile copies a file.
