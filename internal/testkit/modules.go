@@ -80,20 +80,14 @@ func Template(t testing.TB) []byte {
 
 func buildGuest(t testing.TB, pkg string) []byte {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "guest.wasm")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:gosec // names are in the tests
-	cmd.Dir = Root()
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building guest %s: %v\n%s", pkg, err, out)
+	data := build(t, pkg, []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}, "-buildmode=c-shared")
+	if _, done := precompiled.LoadOrStore(pkg, true); !done {
+		Precompile(t, data)
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	Precompile(t, data)
 	return data
 }
+
+var precompiled sync.Map // packages
 
 // Precompile puts a module's code into WASMCache, so that commands under test find
 // it there.
