@@ -274,7 +274,7 @@ func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
 	}
 	to := filepath.Join(dir, id, "1.0.0")
 	if _, err := os.Stat(to); err != nil {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Chmod(tmp, 0o750), os.Rename(tmp, to)); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Rename(tmp, to)); err != nil {
 			t.Fatal(err)
 		}
 		return
