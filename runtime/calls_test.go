@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
@@ -24,7 +24,9 @@ func batch(values ...float64) *sdk.Batch {
 // TestStuckModel: a detector that ignores its deadline is answered for at the
 // deadline, takes nothing from other models, and becomes unavailable when all
 // its calls are stuck.
-func TestStuckModel(t *testing.T) {
+func TestStuckModel(t *testing.T) { synctest.Test(t, testStuckModel) }
+
+func testStuckModel(t *testing.T) {
 	calls := runtime.NewCalls(2)
 	release := make(chan struct{})
 	var armed atomic.Bool
@@ -47,9 +49,7 @@ func TestStuckModel(t *testing.T) {
 	}
 	armed.Store(false)
 	close(release)
-	ctx, cancel := stdcontext.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := calls.Wait(ctx); err != nil {
+	if err := calls.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); err != nil {

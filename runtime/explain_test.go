@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 func openCase(t *testing.T, c *testkit.Case, backends runtime.Backends) *runtime.Model {
 	t.Helper()
-	all, err := runtime.Find(testkit.Testdata("models", c.Name, "1.0.0"))
+	all, err := runtime.Find(testkit.CopyModel(t, t.TempDir(), c.Name, c.Name, "1.0.0", nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func row(t *testing.T, m *runtime.Model, values map[string]any) *sdk.Batch {
 // TestExplanations holds the three methods against the reference values of every
 // case.
 func TestExplanations(t *testing.T) {
-	backends := testkit.Backends(t, t.TempDir())
+	backends := testkit.Backends(t, testkit.Proofs())
 	for _, c := range testkit.Cases(t) {
 		t.Run(c.Name, func(t *testing.T) {
 			m := openCase(t, c, backends)

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
@@ -214,7 +215,9 @@ func (s *slow) Score(ctx context, in *sdk.Batch, out []float64) error {
 
 // TestDeadlineBetweenRows: a request whose time runs out stops after a whole row,
 // and nothing that was learned is lost.
-func TestDeadlineBetweenRows(t *testing.T) {
+func TestDeadlineBetweenRows(t *testing.T) { synctest.Test(t, testDeadlineBetweenRows) }
+
+func testDeadlineBetweenRows(t *testing.T) {
 	m := openFake(t, simple("m", "1.0.0")+online+"limits: {timeout: 200ms}\n", nil, func(*manifest.Manifest) sdk.Scorer {
 		return &slow{row: 30 * time.Millisecond}
 	})

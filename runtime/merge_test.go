@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	stdcontext "context"
@@ -110,7 +111,7 @@ func submit(t *testing.T, m *runtime.Model, values ...float64) (wait func() []re
 	var wg sync.WaitGroup
 	for i, v := range values {
 		wg.Go(func() {
-			ctx, cancel := stdcontext.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := stdcontext.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			score := make([]float64, 1)
 			failed, err := m.Predict(ctx, batch(v), 0, score)
@@ -154,30 +155,31 @@ func TestRowsOfRequestsShareCalls(t *testing.T) {
 // again row by row.
 func TestSlowRowCostsOthersNothing(t *testing.T) {
 	for name, slow := range map[string]float64{"notices its deadline": takesLong, "ignores its deadline": hangs} {
-		t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			m, g, calls := openGated(t, "limits: {timeout: 1s}\n", 2)
 			open := g.shut()
 			first := submit(t, m, 100)
-			testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
+			synctest.Wait()
 			second := submit(t, m, 101)
-			testkit.Eventually(t, "the second call", func() bool { return len(g.calls()) == 2 })
+			synctest.Wait()
 			rest := submit(t, m, 1, 2, slow, 4)
-			testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == 4 })
+			synctest.Wait()
+			if running, waiting := len(g.calls()), m.Waiting(); running != 2 || waiting != 4 {
+				t.Fatalf("%s: %d calls, and %d rows wait", name, running, waiting)
+			}
 			open()
 			first()
 			second()
 			for i, r := range rest() {
 				if i == 2 {
 					if !errors.Is(r.err, stdcontext.DeadlineExceeded) {
-						t.Errorf("the slow row ended with %v", r.err)
+						t.Errorf("%s: the slow row ended with %v", name, r.err)
 					}
 				} else if r.err != nil || r.score != []float64{2, 4, 0, 8}[i] {
-					t.Errorf("row %d: %v, %v, %v", i, r.score, r.failed, r.err)
+					t.Errorf("%s: row %d: %v, %v, %v", name, i, r.score, r.failed, r.err)
 				}
 			}
-			ctx, cancel := stdcontext.WithTimeout(t.Context(), 10*time.Second)
-			defer cancel()
-			if err := calls.Wait(ctx); err != nil {
+			if err := calls.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})

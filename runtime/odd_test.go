@@ -9,9 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	stdcontext "context"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -19,16 +18,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// lingering ignores its deadline for a while, and knows whether it was closed
-// meanwhile.
+// lingering ignores its deadline, and knows whether it was closed meanwhile.
 type lingering struct {
 	sums
+	returns          chan struct{} // Score does, when it is closed
 	busy, closedBusy *atomic.Bool
 }
 
 func (l lingering) Score(_ context, in *sdk.Batch, out []float64) error {
 	l.busy.Store(true)
-	time.Sleep(300 * time.Millisecond)
+	<-l.returns
 	l.busy.Store(false)
 	copy(out, in.Float64s())
 	return nil
@@ -44,15 +43,14 @@ func (l lingering) Close() error {
 // TestNothingIsClosedUnderACall: a model whose probe comes back late is refused,
 // and closed only when the call has returned.
 func TestNothingIsClosedUnderACall(t *testing.T) {
-	l := lingering{busy: new(atomic.Bool), closedBusy: new(atomic.Bool)}
+	l := lingering{returns: make(chan struct{}), busy: new(atomic.Bool), closedBusy: new(atomic.Bool)}
 	calls := runtime.NewCalls(2)
 	_, err := tryFake(t, simple("late", "1.0.0")+"limits: {timeout: 20ms}\n", calls, func(*manifest.Manifest) sdk.Scorer { return l })
 	if !errors.Is(err, runtime.ErrLate) {
 		t.Errorf("opened with %v", err)
 	}
-	ctx, cancel := stdcontext.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	if err := calls.Wait(ctx); err != nil {
+	close(l.returns)
+	if err := calls.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if l.closedBusy.Load() {
@@ -60,26 +58,47 @@ func TestNothingIsClosedUnderACall(t *testing.T) {
 	}
 }
 
-// TestWaitingIsNotTheDetectorsTime: batches that wait for a slot longer than
-// limits.timeout are answered all the same.
+// TestWaitingIsNotTheDetectorsTime: batches that wait for a slot, and then take all
+// of limits.timeout but a moment, are answered all the same.
 func TestWaitingIsNotTheDetectorsTime(t *testing.T) {
-	m, g, _ := openGated(t, "limits: {timeout: 200ms}\n", 1)
-	open := g.shut()
-	done := make(chan error, 2)
-	predict := func() {
-		out := make([]float64, 2)
-		_, err := m.Predict(t.Context(), batch(1, 2), 0, out)
-		done <- err
-	}
-	go predict()
-	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
-	go predict()
-	time.AfterFunc(150*time.Millisecond, open) // the second one starts late, and has its full time
-	for range 2 {
-		if err := <-done; err != nil {
-			t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		const timeout, each = time.Minute, 59 * time.Second
+		var armed atomic.Bool
+		m := openFake(t, simple("m", "1.0.0")+"limits: {timeout: 1m}\n", runtime.NewCalls(1), func(*manifest.Manifest) sdk.Scorer {
+			return leisurely{armed: &armed, takes: each}
+		})
+		armed.Store(true)
+		done := make(chan error, 2)
+		start := time.Now()
+		for range 2 {
+			go func() {
+				_, err := m.Predict(t.Context(), batch(1, 2), 0, make([]float64, 2))
+				done <- err
+			}()
 		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); took <= timeout { // of the bubble's clock
+			t.Errorf("both together took %v: none has waited", took)
+		}
+	})
+}
+
+// leisurely takes its time over a call, once it is armed.
+type leisurely struct {
+	sums
+	armed *atomic.Bool
+	takes time.Duration
+}
+
+func (l leisurely) Score(ctx context, in *sdk.Batch, out []float64) error {
+	if l.armed.Load() {
+		time.Sleep(l.takes)
 	}
+	return l.sums.Score(ctx, in, out)
 }
 
 // TestFailedRowsCountNothing: a failed row is counted as a row and nothing else.

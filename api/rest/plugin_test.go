@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -14,7 +15,7 @@ import (
 
 const pluginManifest = `apiVersion: pynomaly.io/v1
 kind: Model
-id: ring
+id: %s
 version: 1.0.0
 backend: wasm
 artifact: detector.wasm
@@ -24,7 +25,7 @@ threshold: 4.5
 calibration: {method: linear, min: 0, max: 10}
 explanation: {method: native}
 golden: {rows: golden.ndjson}
-limits: {timeout: 300ms}
+limits: {timeout: %s, load_timeout: 10m}
 `
 
 // TestPluginServed: a directory with a plugin is served beside ONNX models, explains
@@ -33,11 +34,13 @@ func TestPluginServed(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
 	module := testkit.Guest(t, "distance")
-	for name, data := range map[string]string{
-		"ring/1.0.0/model.yaml": pluginManifest, "ring/1.0.0/detector.wasm": string(module),
-		"ring/1.0.0/golden.ndjson": `{"data": {"x": 0, "y": 0}, "score": 5}` + "\n" + `{"data": {"x": 3, "y": 5}, "score": 1}` + "\n",
-		"bare.wasm":                string(module), // needs a config: fails
-	} {
+	files := map[string]string{"bare.wasm": string(module)} // needs a config: fails
+	for id, timeout := range map[string]string{"ring": "5m", "hasty": "3s"} {
+		folder := id + "/1.0.0/"
+		files[folder+"model.yaml"], files[folder+"detector.wasm"] = fmt.Sprintf(pluginManifest, id, timeout), string(module)
+		files[folder+"golden.ndjson"] = `{"data": {"x": 0, "y": 0}, "score": 5}` + "\n" + `{"data": {"x": 3, "y": 5}, "score": 1}` + "\n"
+	}
+	for name, data := range files {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o750); err != nil {
 			t.Fatal(err)
@@ -58,12 +61,15 @@ func TestPluginServed(t *testing.T) {
 		!strings.Contains(b.Predictions[1].Error.Detail, "far too far left") {
 		t.Errorf("%+v", b)
 	}
-	resp, body := do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"ring","data":[-3000,0]}`})
+	resp, body := do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"hasty","data":[-3000,0]}`})
 	var problem api.Problem
 	if err := json.Unmarshal(body, &problem); err != nil || resp.StatusCode != http.StatusGatewayTimeout || problem.ErrorType != api.DeadlineExceeded {
 		t.Errorf("an endless row: %d %s", resp.StatusCode, body)
 	}
-	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"ring","data":[3,5]}`), 200, &p)
+	testkit.Eventually(t, "the detector that was ended serves again", func() bool {
+		resp, _ := do(t, h, sent{path: "/api/v1/predict", body: `{"model_id":"hasty","data":[3,5]}`})
+		return resp.StatusCode == http.StatusOK
+	})
 	post(t, h.URL+"/api/v1/predict", []byte(`{"model_id":"pima","data":`+goodRow+`}`), 200, &p)
 	resp, body = do(t, h, sent{method: "GET", path: "/api/v1/models/bare"})
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "the centre has 0 values for 2 features") {

@@ -109,7 +109,7 @@ func TestStopping(t *testing.T) {
 	if _, _, err := socket.ReadMessage(); err != nil {
 		t.Errorf("draining, the WebSocket ends: %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	if err := h.Server.Shutdown(ctx); err != nil {
 		t.Fatal(err)

@@ -64,7 +64,7 @@ func TestRunningRequestsEnd(t *testing.T) {
 	<-g.begun
 	ended := make(chan error, 1)
 	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer cancel()
 		ended <- h.Server.Shutdown(ctx)
 	}()
@@ -165,7 +165,7 @@ func TestStopsLoseNothing(t *testing.T) {
 		next, g := serveGated(t, testkit.Options{})
 		g.armed.Store(false)
 		current.Store(strings.TrimPrefix(next.URL, "http://"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		if err := h.Server.Shutdown(ctx); err != nil {
 			t.Error(err)
 		}

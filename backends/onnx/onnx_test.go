@@ -31,6 +31,7 @@ func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.
 	}
 	m := manifest.Defaults()
 	m.ID, m.Derived = "m", true
+	m.Limits.LoadTimeout = 10 * time.Minute // only ends what hangs
 	if change != nil {
 		change(m)
 	}

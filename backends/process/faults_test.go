@@ -76,7 +76,7 @@ func TestFaultsAtStart(t *testing.T) {
 			case "silent":
 				patience = "1s"
 			case "hangs":
-				patience = "10s" // it starts first
+				patience = "1m" // it starts first
 			}
 			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: "+patience+"}\nconfig: {a: 1}\n")
 			_, err := testkit.Processes(t, a.Dir, nil).Open(t.Context(), a)
@@ -279,28 +279,29 @@ func TestStopped(t *testing.T) {
 // TestLate: a call is answered at its deadline; a plugin that comes back goes on, one
 // that does not is ended.
 func TestLate(t *testing.T) {
-	a := artifact(t, `"concurrency":1`, xy+"limits: {timeout: 5s}\n")
-	log, logs := logger()
-	s := open(t, backend(t, a, logs), a)
-	before := processes(t)
-	call := func(x float64) error {
+	late := func(s sdk.Scorer, x float64) {
+		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 		defer cancel()
-		return s.Score(ctx, rows(s.Info().Features, x, 0), make([]float64, 1))
+		if err := s.Score(ctx, rows(s.Info().Features, x, 0), make([]float64, 1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
 	}
-	if err := call(-1003); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
+	a := artifact(t, `"concurrency":1`, xy)
+	s := open(t, backend(t, a, nil), a)
+	before := processes(t)
+	late(s, -1003)
 	if got, err := score(t, s, 1, 2); err != nil || got[0] != 3 {
 		t.Errorf("%v, %v", got, err)
 	}
 	if after := processes(t); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("processes %v, then %v", before, after)
 	}
-	if err := call(-1002); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
-	testkit.Eventually(t, "the process is ended", func() bool { return strings.Contains(log.String(), "a call had not returned 5s after its deadline") })
+	a = artifact(t, `"concurrency":1`, xy+"limits: {timeout: 1s, load_timeout: 10m}\n")
+	log, logs := logger()
+	s = open(t, backend(t, a, logs), a)
+	late(s, -1002)
+	testkit.Eventually(t, "the process is ended", func() bool { return strings.Contains(log.String(), "a call had not returned 1s after its deadline") })
 	testkit.Eventually(t, "another serves", func() bool { _, err := score(t, s, 1, 2); return err == nil })
 }
 

@@ -115,7 +115,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		if i.proc == nil {
 			return
 		}
-		err = i.abandon(err)
+		err = i.abandon(ctx, err)
 		client.Kill()
 	}()
 	stopKilling := context.AfterFunc(ctx, func() { // Client takes no context
@@ -149,11 +149,15 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 }
 
 // abandon ends a process that is of no use, because of err, and adds what is known
-// of that: a process that broke off is about to say why.
-func (i *instance) abandon(err error) error {
-	select {
-	case <-i.proc.done:
-	case <-time.After(settleTime):
+// of that: a process that broke off is about to say why. Its start's time is ctx's.
+func (i *instance) abandon(ctx context.Context, err error) error {
+	if brokeOff(err) {
+		i.proc.settled(ctx)
+	} else {
+		select {
+		case <-i.proc.done:
+		case <-time.After(settleTime):
+		}
 	}
 	i.proc.kill(err)
 	i.end()
@@ -226,6 +230,9 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 		if ctx.Err() != nil || overdue(ctx, err) {
 			return fmt.Errorf("it was not configured in time: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded))
 		}
+		if brokeOff(err) {
+			i.proc.settled(ctx)
+		}
 		if cause := i.proc.ended(); cause != nil {
 			return cause
 		}
@@ -233,6 +240,10 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 	}
 	return nil
 }
+
+// brokeOff reports whether a call failed because its connection did, as it does when
+// the process ends.
+func brokeOff(err error) bool { return status.Code(err) == codes.Unavailable }
 
 // serves begins to ask the process whether it is well: while it is configured, which
 // may take all that it has, load_timeout bounds it.

@@ -33,6 +33,7 @@ type proc struct {
 	memory  atomic.Int64 // bytes that it holds, when they were last looked at
 
 	first *io.PipeReader // the first line of its standard output
+	mute  atomic.Bool    // its standard output ended without one: it is ending
 	pid   int
 
 	ending chan struct{} // closed when it is known why it ends
@@ -235,6 +236,7 @@ func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 		}
 		_, _ = first.Write(append([]byte(printable(line)), '\n'))
 	}
+	p.mute.Store(len(line) == 0)
 	_ = first.Close()
 	_, _ = io.Copy(p.log, in)
 }
@@ -321,16 +323,36 @@ func (p *proc) Wait(ctx context.Context) error {
 // Kill implements runner.Runner: go-plugin has given up on a start. A process that
 // is ending by itself has the better reason.
 func (p *proc) Kill(context.Context) error {
+	patience := settleTime
+	if p.mute.Load() {
+		patience = endTime
+	}
 	select {
 	case <-p.done:
-	case <-time.After(settleTime):
+	case <-time.After(patience):
 		p.kill(errNoHandshake)
 	}
 	return nil
 }
 
-// settleTime is how long a process that broke off may take to say why.
-const settleTime = time.Second
+// settled waits until it is known why the process ends, but not for ever: a plugin may
+// close its connections and go on.
+func (p *proc) settled(ctx context.Context) {
+	select {
+	case <-p.ending:
+	case <-ctx.Done():
+	case <-time.After(endTime):
+	}
+}
+
+const (
+	// settleTime is how long a process that did something else than it should may take
+	// to end by itself, which says more.
+	settleTime = time.Second
+	// endTime is how long the end of a process that closed its output or its connection,
+	// as one does that ends, may take to be noticed on a busy machine.
+	endTime = 10 * time.Second
+)
 
 var errNoHandshake = errors.New("it did not begin as a plugin does")
 

@@ -29,11 +29,18 @@ const (
 	xy    = "features: [{name: x, dtype: float64}, {name: y, dtype: float64}]\n"
 )
 
+// decode reads a manifest; its limits are far off unless it says otherwise.
 func decode(t testing.TB, extra string) *manifest.Manifest {
 	t.Helper()
 	m, err := manifest.Decode([]byte("apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nbackend: process\n" + extra))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !strings.Contains(extra, "load_timeout:") {
+		m.Limits.LoadTimeout = 10 * time.Minute
+	}
+	if !strings.Contains(extra, "{timeout:") && !strings.Contains(extra, " timeout:") {
+		m.Limits.Timeout = 2 * time.Minute
 	}
 	return m
 }

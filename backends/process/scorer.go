@@ -56,7 +56,7 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 		err = errors.New("learning: online needs a plugin that learns")
 	}
 	if err != nil {
-		return nil, first.abandon(err)
+		return nil, first.abandon(ctx, err)
 	}
 	processes := max(1, m.Processes)
 	s.info = sdk.Info{
@@ -123,7 +123,7 @@ func (s *scorer) start(ctx context.Context) (*instance, error) {
 		return nil, err
 	}
 	if err := i.configure(ctx, s.features); err != nil {
-		return nil, i.abandon(err)
+		return nil, i.abandon(ctx, err)
 	}
 	return i, nil
 }

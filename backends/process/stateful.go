@@ -63,7 +63,10 @@ func (s *stateful) start(ctx context.Context) (*instance, error) {
 			s.keep(nil)
 			s.log.Warn("the last snapshot cannot be loaded; the next process starts as its files leave it", "error", message(err))
 		}
-		return nil, i.abandon(fmt.Errorf("loading the last snapshot: %s", message(err)))
+		if brokeOff(err) {
+			i.proc.settled(ctx)
+		}
+		return nil, i.abandon(ctx, fmt.Errorf("loading the last snapshot: %s", message(err)))
 	}
 	s.resets.Add(1)
 	s.log.Warn("the process of a stateful plugin was lost; the new one starts from the last snapshot", "bytes", len(snapshot))

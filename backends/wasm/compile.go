@@ -26,7 +26,7 @@ const CompileRole = "__wasm-compile"
 
 // What compiling may take.
 const (
-	compileWall   = 15 * time.Second
+	compileWall   = 10 * compileCPU // however busy the machine is, there is a verdict
 	compileCPU    = 10 * time.Second
 	compileMemory = 2 << 30
 )

@@ -43,6 +43,7 @@ func model(t testing.TB, extra string) *manifest.Manifest {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.Limits.LoadTimeout = 10 * time.Minute // only ends what hangs
 	return m
 }
 
@@ -70,7 +71,7 @@ func artifact(m *manifest.Manifest, module []byte, files map[string][]byte) back
 
 func open(t testing.TB, b *wasm.Backend, m *manifest.Manifest, module []byte, files map[string][]byte) (sdk.Scorer, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	s, err := b.Open(ctx, backends.Artifact{Manifest: m, Bytes: module, Files: files})
 	if err == nil {
@@ -128,7 +129,11 @@ func TestGoPlugin(t *testing.T) {
 		{-2000, nil, "pynomaly_score: the module"}, // a Go panic
 		{-3000, context.DeadlineExceeded, ""},
 	} {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		timeout := 10 * time.Minute
+		if c.want != nil {
+			timeout = 200 * time.Millisecond
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		err := s.Score(ctx, rows(t, m, []float64{c.x, 0}), out[:1])
 		cancel()
 		if err == nil || !strings.Contains(err.Error(), c.text) || (c.want != nil && !errors.Is(err, c.want)) {
@@ -226,7 +231,7 @@ func TestRefusedPlugins(t *testing.T) {
 	if err := b.Complete(t.Context(), artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
 		t.Errorf("a string feature: %v", err)
 	}
-	if err := b.Complete(t.Context(), artifact(model(t, "limits: {load_timeout: 3m}\n"), distance(t), nil)); err != nil {
+	if err := b.Complete(t.Context(), artifact(model(t, ""), distance(t), nil)); err != nil {
 		t.Errorf("features from the module: %v", err)
 	}
 }
@@ -239,10 +244,15 @@ func TestHostile(t *testing.T) {
 			continue // the whole command is tested with it, without -race
 		}
 		t.Run(c.Name, func(t *testing.T) {
-			m := model(t, xy+"limits: {timeout: 100ms, load_timeout: 3s, memory: 8MiB}\n")
+			timeout, load := 10*time.Minute, 10*time.Minute
+			if c.OrLate {
+				timeout, load = 100*time.Millisecond, 3*time.Second
+			}
+			m := model(t, xy+"limits: {memory: 8MiB}\n")
+			m.Limits.LoadTimeout = load
 			s, err := open(t, b, m, c.Module, nil)
 			if err == nil {
-				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				ctx, cancel := context.WithTimeout(t.Context(), timeout)
 				defer cancel()
 				out := make([]float64, 1)
 				if err = s.Score(ctx, rows(t, m, []float64{1, 2}), out); err == nil && c.Scores && math.IsNaN(out[0]) {

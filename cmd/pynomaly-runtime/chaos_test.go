@@ -40,7 +40,7 @@ func startChaos(t *testing.T) *chaosHost {
 	testkit.CopyModel(t, h.dir, "ecod-c", "other", "1.0.0", nil)
 	testkit.WriteFaulty(t, h.dir, "victim", `"delay":20`, "processes: 2\n")
 	file := filepath.Join(root, "plugins.yaml")
-	text := fmt.Sprintf("models: {dir: %s, cache_size: 100, rescan: 100ms}\nserver: {port: 0, drain: 0s}\nstate_dir: %s\nbackends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n",
+	text := fmt.Sprintf("models: {dir: %s, cache_size: 100, rescan: 100ms}\nserver: {port: 0, drain: 0s, timeouts: {request: 10m}}\nstate_dir: %s\nbackends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n",
 		h.dir, filepath.Join(root, "state"), testkit.PluginUser(), h.dir)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (h *chaosHost) processes(word string) []int {
 func (v *victim) load(url string, callers int, pace time.Duration, stop chan struct{}, wg *sync.WaitGroup) {
 	for range callers {
 		wg.Go(func() {
-			client := &http.Client{Timeout: 20 * time.Second}
+			client := &http.Client{Timeout: 10 * time.Minute} // only ends what hangs
 			tick := time.NewTicker(pace)
 			defer tick.Stop()
 			for {
@@ -146,7 +146,7 @@ func TestChaosFaults(t *testing.T) {
 	}
 	for k, f := range faults() {
 		id := fmt.Sprintf("fault-%02d", k)
-		testkit.WriteFaulty(t, h.dir, id, `"fault":"`+f.fault+`","concurrency":1`, fmt.Sprintf("limits: {timeout: %s, load_timeout: %s, memory: 256MiB}\n", cmp.Or(f.timeout, "400ms"), f.load()))
+		testkit.WriteFaulty(t, h.dir, id, `"fault":"`+f.fault+`","concurrency":1`, fmt.Sprintf("limits: {timeout: %s, load_timeout: %s, memory: 256MiB}\n", cmp.Or(f.timeout, "5m"), cmp.Or(f.load, "10m")))
 		took, said := h.suffer(t, id, f)
 		if !strings.Contains(said, f.want) {
 			t.Errorf("%s ended with %q, want %q", f.name, said, f.want)
@@ -182,37 +182,30 @@ type fault struct {
 	name, fault string
 	row         string // that brings it about; empty: it comes at the start
 	want        string // of what the host says
-	timeout     string // limits.timeout; empty: 400 ms
-	slow        bool
-}
-
-func (f fault) load() string {
-	if f.slow {
-		return "1m"
-	}
-	return "2s"
+	timeout     string // limits.timeout; empty: far off
+	load        string // limits.load_timeout; empty: far off
 }
 
 func faults() []fault {
 	all := []fault{
 		{name: "exit at start", fault: "exit", want: "it printed: cannot find libfancy.so"},
-		{name: "a handshake that never comes", fault: "silent", want: "did not start in time"},
+		{name: "a handshake that never comes", fault: "silent", want: "did not start in time", load: "2s"},
 		{name: "garbage on stdout", fault: "garbage", want: "Hello from a library"},
 		{name: "a megabyte without a line's end on stdout", fault: "long", want: "a line without end"},
 		{name: "a socket elsewhere", fault: "elsewhere", want: "no socket in"},
 		{name: "exit at configure", fault: "dies", want: "exit status 7"},
-		{name: "configure never returns", fault: "hangs", want: "was not configured in time"},
+		{name: "configure never returns", fault: "hangs", want: "was not configured in time", load: "20s"},
 		{name: `{"@level":1} on stderr`, fault: "level", row: "[1, 2]", want: `"score":3`},
-		{name: "a gigabyte of stderr", fault: "gigabyte", row: "[1, 2]", want: `"score":3`, slow: true},
+		{name: "a gigabyte of stderr", fault: "gigabyte", row: "[1, 2]", want: `"score":3`},
 		{name: "a reply of the wrong length", fault: "short-reply", want: "answered with"},
 		{name: "NaN scores", fault: "nan", row: "[1, 2]", want: "not finite"},
-		{name: "a reply after the deadline", row: "[-1003, 0]", want: "did not answer in time"},
-		{name: "a call that never returns", row: "[-1002, 0]", want: "did not answer in time"},
-		{name: "memory beyond its limit", row: "[-1005, 0]", want: "limits.memory is 256 MiB", timeout: "10s"},
-		{name: "a row that ends each process", row: "[-1001, 0]", want: "two processes ended while they scored this", timeout: "10s"},
+		{name: "a reply after the deadline", row: "[-1003, 0]", want: "did not answer in time", timeout: "500ms"},
+		{name: "a call that never returns", row: "[-1002, 0]", want: "did not answer in time", timeout: "2s"},
+		{name: "memory beyond its limit", row: "[-1005, 0]", want: "limits.memory is 256 MiB"},
+		{name: "a row that ends each process", row: "[-1001, 0]", want: "two processes ended while they scored this"},
 		{name: "a panic", row: "[-1006, 0]", want: "the detector panicked"},
 	}
-	return append(all, fault{name: "a fork bomb", row: "[-1004, 0]", want: "two processes ended while they scored this", timeout: "20s"})
+	return append(all, fault{name: "a fork bomb", row: "[-1004, 0]", want: "two processes ended while they scored this"})
 }
 
 // suffer waits until a model has failed, or has loaded and met the row that it is
@@ -247,7 +240,7 @@ func (h *chaosHost) suffer(t *testing.T, id string, f fault) (time.Duration, str
 func (h *chaosHost) replacedWhileStarting(t *testing.T) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
-	testkit.WriteFaulty(t, h.dir, "replaced", "", "limits: {load_timeout: 20s}\n")
+	testkit.WriteFaulty(t, h.dir, "replaced", "", "")
 	file := filepath.Join(h.dir, "replaced", "1.0.0", "plugin")
 	testkit.Eventually(t, "it starts", func() bool { return len(h.processes("replaced")) > 0 })
 	next := file + ".new"

@@ -65,7 +65,7 @@ func TestHostileHost(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
 	testkit.CopyModel(t, dir, "ecod-c", "good", "1.0.0", nil)
-	p := startCommand(t, realBinary(t), "serve", "--models", dir, "--port", "0", "--drain", "0s", "--state-dir", t.TempDir(), "--model-cache-size", "100")
+	p := startCommand(t, realBinary(t), "serve", "--models", dir, "--port", "0", "--drain", "0s", "--request-timeout", "10m", "--state-dir", t.TempDir(), "--model-cache-size", "100")
 	p.next(`"message":"serving"`)
 	go p.drain()
 	url := "http://" + p.address
@@ -84,8 +84,8 @@ func TestHostileHost(t *testing.T) {
 	var wg sync.WaitGroup
 	for _, v := range victims {
 		wg.Go(func() {
-			client := &http.Client{Timeout: 10 * time.Second}
-			pace := time.NewTicker(5 * time.Millisecond) // load, but not a contest for two processors
+			client := &http.Client{Timeout: 10 * time.Minute} // only ends what hangs
+			pace := time.NewTicker(5 * time.Millisecond)      // load, but not a contest for two processors
 			defer pace.Stop()
 			for {
 				select {
@@ -102,12 +102,12 @@ func TestHostileHost(t *testing.T) {
 	fmt.Fprintln(w, "attack\tended after\tpeak\tcause")
 	for k, a := range hostile.Attacks() {
 		id := fmt.Sprintf("attack-%02d", k)
-		load := "1s"
-		if a.Slow {
-			load = "30s"
+		limits := "timeout: 5m, load_timeout: 10m"
+		if a.OrLate {
+			limits = "timeout: 100ms, load_timeout: 1s"
 		}
 		forgetPeak(t, p.cmd.Process.Pid)
-		writeHostile(t, dir, id, a.Module, load)
+		writeHostile(t, dir, id, a.Module, limits)
 		took, cause := attack(t, url, id)
 		peak := peakMemory(t, p.cmd.Process.Pid)
 		if peak > hostilePeak {
@@ -128,7 +128,7 @@ func TestHostileHost(t *testing.T) {
 			continue
 		}
 		id := fmt.Sprintf("leak-%02d", k)
-		writeHostile(t, dir, id, l.Module, "1s")
+		writeHostile(t, dir, id, l.Module, "timeout: 5m, load_timeout: 10m")
 		leak(t, url, id, l)
 	}
 	close(stop)
@@ -221,21 +221,9 @@ func peakMemory(t *testing.T, pid int) int64 {
 	return kilobytes << 10
 }
 
-func writeHostile(t *testing.T, dir, id string, module []byte, load string) {
+func writeHostile(t *testing.T, dir, id string, module []byte, limits string) {
 	t.Helper()
-	model := filepath.Join(t.TempDir(), id) // which appears as a whole
-	at := filepath.Join(model, "1.0.0")
-	if err := os.MkdirAll(at, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: " + id + "\nversion: 1.0.0\nbackend: wasm\nartifact: m.wasm\n" +
-		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\nlimits: {timeout: 100ms, load_timeout: " + load + ", memory: 8MiB}\n"
-	for name, data := range map[string][]byte{"m.wasm": module, "model.yaml": []byte(text)} {
-		if err := os.WriteFile(filepath.Join(at, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Rename(model, filepath.Join(dir, id)); err != nil {
-		t.Fatal(err)
-	}
+		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\nlimits: {" + limits + ", memory: 8MiB}\n"
+	testkit.WriteModel(t, dir, id, map[string][]byte{"m.wasm": module, "model.yaml": []byte(text)})
 }

@@ -16,9 +16,17 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 // TestModels runs the kit on every kind of model there is: the sample ONNX graphs,
 // the sample plugins of each language, the reference detectors.
 func TestModels(t *testing.T) {
-	with := testkit.Backends(t, t.TempDir())
+	with := testkit.Backends(t, testkit.Proofs())
+	samples, err := os.ReadDir(testkit.Testdata("models"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copies := t.TempDir()
+	for _, s := range samples {
+		testkit.CopyModel(t, copies, s.Name(), s.Name(), "1.0.0", nil)
+	}
 	var places []runtime.Place
-	for _, dir := range []string{testkit.Testdata("models"), testkit.FittedModels(t)} {
+	for _, dir := range []string{copies, testkit.FittedModels(t)} {
 		all, err := runtime.Find(dir)
 		if err != nil {
 			t.Fatal(err)
@@ -53,7 +61,7 @@ func TestBareModule(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, o, err := conformance.Model(t.Context(), all[0], testkit.Backends(t, ""))
+	open, o, err := conformance.Model(t.Context(), all[0], testkit.Backends(t, testkit.Proofs()))
 	if err != nil {
 		t.Fatal(err)
 	}

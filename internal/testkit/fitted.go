@@ -75,7 +75,7 @@ func fitAs(t testing.TB, dir, id string, r plugins.Reference, data, backend stri
 	for _, name := range header {
 		fmt.Fprintf(&text, "  - {name: %s, dtype: float64}\n", name)
 	}
-	files["model.yaml"] = []byte(text.String())
+	files["model.yaml"] = []byte(Patient(text.String()))
 	at := filepath.Join(dir, id, "1.0.0")
 	if err := os.MkdirAll(at, 0o750); err != nil {
 		t.Fatal(err)

@@ -20,8 +20,15 @@ import (
 
 // WASMCache is where tests keep compiled code, over runs, too: compiling is slow
 // with -race. It is another one when the meter has changed.
-func WASMCache() string {
-	sources, err := filepath.Glob(filepath.Join(Root(), "backends", "wasm", "meter", "*.go"))
+func WASMCache() string { return kept("wasm-cache", "backends", "wasm", "meter", "*.go") }
+
+// Proofs is where tests keep what the backend of graphs knows of those that it has
+// proved, over runs, too. It is another one when the backend has changed.
+func Proofs() string { return kept("onnx-proofs", "backends", "onnx", "*.go") }
+
+// kept is a folder in bin for the sources that a pattern names.
+func kept(name string, pattern ...string) string {
+	sources, err := filepath.Glob(filepath.Join(append([]string{Root()}, pattern...)...))
 	if err != nil {
 		panic(err) // a bad pattern
 	}
@@ -33,7 +40,7 @@ func WASMCache() string {
 		}
 		_, _ = h.Write(data)
 	}
-	return filepath.Join(Root(), "bin", "wasm-cache", hex.EncodeToString(h.Sum(nil))[:16])
+	return filepath.Join(Root(), "bin", name, hex.EncodeToString(h.Sum(nil))[:16])
 }
 
 // WASM opens the backend of modules.
@@ -73,20 +80,14 @@ func Template(t testing.TB) []byte {
 
 func buildGuest(t testing.TB, pkg string) []byte {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "guest.wasm")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-buildmode=c-shared", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:gosec // names are in the tests
-	cmd.Dir = Root()
-	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building guest %s: %v\n%s", pkg, err, out)
+	data := build(t, pkg, []string{"GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0"}, "-buildmode=c-shared")
+	if _, done := precompiled.LoadOrStore(pkg, true); !done {
+		Precompile(t, data)
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	Precompile(t, data)
 	return data
 }
+
+var precompiled sync.Map // packages
 
 // Precompile puts a module's code into WASMCache, so that commands under test find
 // it there.

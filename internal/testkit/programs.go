@@ -9,10 +9,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // PluginUser is who tests run process plugins as.
@@ -46,15 +49,22 @@ func Processes(t testing.TB, dir string, log *slog.Logger) *process.Backend {
 // Program builds a process plugin in Go, once a process.
 func Program(t testing.TB, pkg string) []byte {
 	t.Helper()
-	made, _ := programs.LoadOrStore(pkg, sync.OnceValues(func() ([]byte, error) {
+	return build(t, pkg, []string{"CGO_ENABLED=0"})
+}
+
+// build builds a package of Go in an environment, once a process.
+func build(t testing.TB, pkg string, env []string, args ...string) []byte {
+	t.Helper()
+	made, _ := builds.LoadOrStore(strings.Join(append(env, pkg), " "), sync.OnceValues(func() ([]byte, error) {
 		dir, err := os.MkdirTemp("", "pynomaly-program-*")
 		if err != nil {
 			return nil, err
 		}
 		defer os.RemoveAll(dir)
 		file := filepath.Join(dir, "program")
-		cmd := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", file, pkg) //nolint:gosec // names are in the tests
-		cmd.Dir, cmd.Env = Root(), append(os.Environ(), "CGO_ENABLED=0")
+		all := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", file}, append(args, pkg)...)
+		cmd := exec.CommandContext(context.Background(), "go", all...) //nolint:gosec // names are in the tests
+		cmd.Dir, cmd.Env = Root(), append(os.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("building %s: %w: %s", pkg, err, out)
 		}
@@ -64,30 +74,21 @@ func Program(t testing.TB, pkg string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return data
+	return slices.Clone(data)
 }
 
-var programs sync.Map // of func() ([]byte, error), by package
+var builds sync.Map // of func() ([]byte, error), by environment and package
 
 // WriteFaulty writes dir/id/1.0.0: a model of the faulty plugin. settings are the
 // members of its plugin.json, extra is more of its manifest.
 func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
 	t.Helper()
-	at := filepath.Join(dir, id, "1.0.0")
-	if err := os.MkdirAll(at, 0o750); err != nil {
-		t.Fatal(err)
-	}
 	settings = "{" + settings + "}"
 	text := fmt.Sprintf("apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nbackend: process\nartifact: plugin\nfiles: {plugin.json: 'sha256:%x'}\n"+
 		"features: [{name: x, dtype: float64}, {name: \"y\", dtype: float64}]\n%s", id, sha256.Sum256([]byte(settings)), extra)
-	for _, file := range []struct {
-		name string
-		data []byte
-	}{{"plugin", Program(t, "./internal/testkit/faulty")}, {"plugin.json", []byte(settings)}, {"model.yaml", []byte(text)}} {
-		if err := os.WriteFile(filepath.Join(at, file.name), file.data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	WriteModel(t, dir, id, map[string][]byte{
+		"plugin": Program(t, "./internal/testkit/faulty"), "plugin.json": []byte(settings), manifest.FileName: []byte(Patient(text)),
+	})
 }
 
 // Python is the interpreter that has the Python SDK and what its example needs.

@@ -5,6 +5,7 @@ package testkit
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -136,7 +137,7 @@ func Serve(t testing.TB, o Options) *Host {
 		log = slog.New(slog.NewTextHandler(o.Log, nil))
 	}
 	if o.Backends == nil {
-		o.Backends = Backends(t, t.TempDir())
+		o.Backends = Backends(t, Proofs())
 	}
 	cfg := host.Config{
 		Dir: o.Dir, CacheSize: 64, Now: time.Now, Random: rand.Float64, Log: log, Observe: Silent{},
@@ -150,7 +151,7 @@ func Serve(t testing.TB, o Options) *Host {
 		t.Fatal(err)
 	}
 	restConfig := rest.Config{
-		Version: "test", Timeout: 30 * time.Second, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
+		Version: "test", Timeout: 10 * time.Minute, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
 		DefaultModel: cfg.Default, Now: time.Now, Log: log, Full: h.Calls.Full,
 	}
 	if o.REST != nil {
@@ -212,8 +213,18 @@ func Eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
+// Patient puts the limits of time of a manifest that has the defaults far off: they
+// end only what hangs.
+func Patient(text string) string {
+	const far = "timeout: 5m, load_timeout: 10m"
+	if !strings.Contains(text, "\nlimits:") {
+		return text + "limits: {" + far + "}\n"
+	}
+	return strings.Replace(text, "timeout: 2s, load_timeout: 30s", far, 1)
+}
+
 // CopyModel copies testdata/models/<name>/1.0.0 to dir/<id>/<version>, changing
-// the manifest on the way.
+// the manifest on the way; its limits of time are far off unless change sets them.
 func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
 	t.Helper()
 	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
@@ -236,7 +247,7 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 			if change != nil {
 				text = change(text)
 			}
-			data = []byte(text)
+			data = []byte(Patient(text))
 		}
 		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o600); err != nil {
 			t.Fatal(err)
@@ -252,6 +263,37 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 		t.Fatal(err)
 	}
 	return to
+}
+
+// WriteModel writes dir/<id>/1.0.0. One that is new appears as a whole, so that a host
+// that follows dir finds all of it or nothing; the files of one that is there are
+// replaced one by one.
+func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
+	t.Helper()
+	tmp, err := os.MkdirTemp(dir, ".new-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range files {
+		if err := os.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to := filepath.Join(dir, id, "1.0.0")
+	if _, err := os.Stat(to); err != nil {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Rename(tmp, to)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	for name := range files {
+		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(to, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Remove(tmp); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // CopyFile copies a file.

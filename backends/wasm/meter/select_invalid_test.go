@@ -304,7 +304,8 @@ func TestSelectsAreFoundInTime(t *testing.T) {
 			m.Types = types
 			begin := time.Now()
 			_, err := meter.Rewrite(m.Bytes(), limits)
-			if took := time.Since(begin); took > 10*time.Second || err != nil {
+			// A second or two where steps are as many as bytes, hours where they are its square.
+			if took := time.Since(begin); took > 5*time.Minute || err != nil {
 				t.Errorf("%v after %v", err, took)
 			}
 		})
