@@ -93,11 +93,10 @@ func (m *message) unknown() {
 	m.fail(problem(UnknownField, "%s has field %d, which ONNX does not define: the file is damaged or from a newer ONNX", m.what, m.number))
 }
 
-func (m *message) is(kind protowire.Type) bool {
+func (m *message) is(kind protowire.Type) {
 	if m.kind != kind {
 		m.fail(problem(Malformed, "%s has field %d in another form than ONNX defines: the file is damaged", m.what, m.number))
 	}
-	return m.kind == kind
 }
 
 // skip reads a field that is left out of what is written.
@@ -240,11 +239,6 @@ func (w *writer) tag(n protowire.Number, kind protowire.Type) {
 func (w *writer) varint(n protowire.Number, v int64) {
 	w.tag(n, protowire.VarintType)
 	w.b = protowire.AppendVarint(w.b, uint64(v))
-}
-
-func (w *writer) float(n protowire.Number, v float32) {
-	w.tag(n, protowire.Fixed32Type)
-	w.b = protowire.AppendFixed32(w.b, math.Float32bits(v))
 }
 
 func (w *writer) bytes(n protowire.Number, v []byte) {
