@@ -212,10 +212,10 @@ func (p *parser) dimension(parent *message, t *typ) {
 func (p *parser) holder(parent *message, t *typ, of protowire.Number, depth int) {
 	m := parent.message("a type", 0)
 	for m.next() {
-		switch {
-		case m.number == of:
+		switch m.number {
+		case of:
 			t.of, m.err = p.typ(m.message("a type", 0), depth+1)
-		case m.number == 1:
+		case 1:
 			t.elem = ElemType(m.varint())
 		default:
 			m.unknown()

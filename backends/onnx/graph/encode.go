@@ -1,5 +1,7 @@
 package graph
 
+import "google.golang.org/protobuf/encoding/protowire"
+
 // Encode writes the model for ONNX Runtime: what was checked and nothing else. Two
 // models that are alike are written alike.
 func (m *Model) Encode() []byte {
@@ -62,7 +64,7 @@ func (w *writer) attribute(a *attribute) {
 	switch a.kind {
 	case attrFloat, attrFloats:
 		for b := a.floats; len(b) > 0; b = b[4:] {
-			w.tag(field, 5)
+			w.tag(field, protowire.Fixed32Type)
 			w.b = append(w.b, b[:4]...)
 		}
 	case attrInt, attrInts:

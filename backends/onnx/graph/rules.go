@@ -24,19 +24,19 @@ func ruleOf(domain, op string) rule {
 // rules are those of ONNX's own operators.
 var rules = func() map[string]rule {
 	out := map[string]rule{
-		"ArgMax": argRule, "ArgMin": argRule, "Compress": atMost(0), "Concat": concatRule, "ConcatFromSequence": sumRule,
+		"ArgMax": argRule, "ArgMin": argRule, "Compress": atMostRule, "Concat": concatRule, "ConcatFromSequence": sumRule,
 		"Constant": constantRule, "ConstantOfShape": constantOfShapeRule, "Conv": conv(0, 1), "ConvInteger": conv(0, 1),
-		"ConvTranspose": convTransposeRule, "QLinearConv": conv(0, 3), "DepthToSpace": spaceRule, "SpaceToDepth": atMost(0),
-		"Det": atMost(0), "Einsum": einsumRule, "Expand": expandRule, "Flatten": flattenRule, "GRU": recurrentRule, "LSTM": recurrentRule,
+		"ConvTranspose": convTransposeRule, "QLinearConv": conv(0, 3), "DepthToSpace": spaceRule, "SpaceToDepth": atMostRule,
+		"Det": atMostRule, "Einsum": einsumRule, "Expand": expandRule, "Flatten": flattenRule, "GRU": recurrentRule, "LSTM": recurrentRule,
 		"RNN": recurrentRule, "Gather": gatherRule, "GatherElements": sizeOf(1), "GatherND": timesRule, "Gemm": gemmRule,
 		"GlobalAveragePool": globalPoolRule, "GlobalMaxPool": globalPoolRule, "GlobalLpPool": globalPoolRule,
 		"GridSample": timesRule, "AveragePool": poolRule, "MaxPool": poolRule, "LpPool": poolRule,
 		"MatMul": matMul(0, 1), "MatMulInteger": matMul(0, 1), "QLinearMatMul": matMul(0, 3), "NonZero": nonZeroRule,
 		"OneHot": oneHotRule, "Pad": padRule, "RandomNormal": shapeAttributeRule, "RandomUniform": shapeAttributeRule,
 		"Multinomial": multinomialRule, "Range": rangeRule, "Reshape": reshapeRule, "Resize": resizeRule, "Upsample": resizeRule,
-		"Shape": shapeRule, "Size": sizeRule, "Slice": sliceRule, "Split": splitRule, "SplitToSequence": atMost(0),
+		"Shape": shapeRule, "Size": sizeRule, "Slice": sliceRule, "Split": splitRule, "SplitToSequence": atMostRule,
 		"Squeeze": squeezeRule, "Unsqueeze": unsqueezeRule, "Tile": tileRule, "TopK": topKRule, "Transpose": transposeRule,
-		"Unique": atMost(0), "SequenceConstruct": sumRule, "SequenceInsert": sumRule, "SequenceAt": atMost(0), "SequenceErase": atMost(0), "StringNormalizer": atMost(0), "TfIdfVectorizer": tfIdfRule,
+		"Unique": atMostRule, "SequenceConstruct": sumRule, "SequenceInsert": sumRule, "SequenceAt": atMostRule, "SequenceErase": atMostRule, "StringNormalizer": atMostRule, "TfIdfVectorizer": tfIdfRule,
 		"SequenceEmpty": scalarRule, "SequenceLength": scalarRule, "OptionalHasElement": scalarRule, "Optional": sizeOf(0), "OptionalGetElement": sizeOf(0),
 	}
 	for op := range strings.FieldsSeq(`Abs Acos Acosh Asin Asinh Atan Atanh BatchNormalization Bernoulli BitwiseNot Cast CastLike Ceil Celu
@@ -97,19 +97,17 @@ func sizeOf(i int) rule {
 // exactTypes lists the types in which sizes are computed.
 var exactTypes = map[ElemType]bool{Float: true, Double: true, Int32: true, Int64: true}
 
-// atMost is the rule of operators whose outputs have no more elements than input i,
-// in a shape that varies.
-func atMost(i int) rule {
-	return func(c *call) ([]*fact, error) {
-		f, err := c.need(i)
-		if err != nil {
-			return nil, err
-		}
-		out := counted(f.count)
-		out.loose = c.op != "SpaceToDepth" && c.op != "Det"
-		out.full = f.full && !out.loose
-		return c.same(out), nil
+// atMostRule is the rule of operators whose outputs have no more elements than the
+// first input, in a shape that varies.
+func atMostRule(c *call) ([]*fact, error) {
+	f, err := c.need(0)
+	if err != nil {
+		return nil, err
 	}
+	out := counted(f.count)
+	out.loose = c.op != "SpaceToDepth" && c.op != "Det"
+	out.full = f.full && !out.loose
+	return c.same(out), nil
 }
 
 func sumRule(c *call) ([]*fact, error) {

@@ -316,17 +316,17 @@ func expandRule(c *call) ([]*fact, error) {
 	if to.spans == nil {
 		return nil, c.errUnknown()
 	}
-	size := shaped(atLeast(to.spans, 0)...)
+	size := shaped(notNegative(to.spans)...)
 	out := broadcast([]*fact{f, size})
 	out.loose = !to.fixed()
 	return c.same(out), nil
 }
 
-// atLeast raises the ends of ranges that are below a number.
-func atLeast(spans []span, least float64) []span {
+// notNegative raises the ends of ranges that are below 0.
+func notNegative(spans []span) []span {
 	out := make([]span, len(spans))
 	for i, s := range spans {
-		out[i] = span{lo: max(s.lo, least), hi: max(s.hi, least), rows: s.rows}
+		out[i] = span{lo: max(s.lo, 0), hi: max(s.hi, 0), rows: s.rows}
 	}
 	return out
 }
@@ -339,7 +339,7 @@ func constantOfShapeRule(c *call) ([]*fact, error) {
 	if to.spans == nil {
 		return nil, c.errUnknown()
 	}
-	out := shaped(atLeast(to.spans, 0)...)
+	out := shaped(notNegative(to.spans)...)
 	out.loose = !to.fixed()
 	value := exactly(0)
 	if a := c.attribute("value"); a != nil {

@@ -14,7 +14,7 @@ func tileRule(c *call) ([]*fact, error) {
 	if c.arg(2) != nil || times.spans == nil {
 		return nil, c.errUnknown()
 	}
-	reps := atLeast(times.spans, 0)
+	reps := notNegative(times.spans)
 	if !f.ranked || len(reps) != len(f.dims) {
 		return c.same(counted(f.count * shaped(reps...).count)), nil
 	}
@@ -77,7 +77,7 @@ func oneHotRule(c *call) ([]*fact, error) {
 	if depth == nil || len(depth.spans) != 1 {
 		return nil, c.errUnknown()
 	}
-	n := atLeast(depth.spans, 0)[0]
+	n := notNegative(depth.spans)[0]
 	out := counted(f.count * max(n.hi, 1))
 	if at := c.int("axis", -1); f.ranked && at == -1 {
 		out = shaped(append(append([]span{}, f.dims...), n)...)
@@ -92,7 +92,7 @@ func topKRule(c *call) ([]*fact, error) {
 		return nil, err
 	}
 	if !f.ranked {
-		return atMost(0)(c)
+		return atMostRule(c)
 	}
 	at, err := c.axis(f, -1)
 	if err != nil {
@@ -175,7 +175,7 @@ func resizeRule(c *call) ([]*fact, error) {
 		if policy := c.attribute("keep_aspect_ratio_policy"); policy != nil {
 			return nil, c.errUnknown()
 		}
-		out := shaped(atLeast(sizes.spans, 0)...)
+		out := shaped(notNegative(sizes.spans)...)
 		out.loose = !sizes.fixed()
 		return c.same(out), nil
 	}
@@ -225,7 +225,7 @@ func splitRule(c *call) ([]*fact, error) {
 		return nil, err
 	}
 	if !f.ranked {
-		return atMost(0)(c)
+		return atMostRule(c)
 	}
 	at, err := c.axis(f, 0)
 	if err != nil {

@@ -214,10 +214,10 @@ var numeric = map[string]bool{
 }
 
 func movesTexts(c *call) bool {
-	switch {
-	case c.op == "Cast":
+	switch c.op {
+	case "Cast":
 		return c.int("to", 0) == int64(String)
-	case c.op == "LabelEncoder":
+	case "LabelEncoder":
 		return false // makesTexts says
 	}
 	return !numeric[c.op]

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math"
 	"math/bits"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -92,11 +93,10 @@ func (m *message) unknown() {
 	m.fail(problem(UnknownField, "%s has field %d, which ONNX does not define: the file is damaged or from a newer ONNX", m.what, m.number))
 }
 
-func (m *message) is(kind protowire.Type) bool {
+func (m *message) is(kind protowire.Type) {
 	if m.kind != kind {
 		m.fail(problem(Malformed, "%s has field %d in another form than ONNX defines: the file is damaged", m.what, m.number))
 	}
-	return m.kind == kind
 }
 
 // skip reads a field that is left out of what is written.
@@ -134,10 +134,37 @@ func (m *message) message(what string, r repeated) *message {
 
 // A repeated number is packed, or comes one at a time; both forms may be mixed.
 
+// run measures how many more values of the field that was just read follow, and
+// their bytes. Lists in attributes are mostly written so, one value at a time.
+func (m *message) run(length func(b []byte) int) (values, size int) {
+	if m.number > 15 {
+		return 0, 0
+	}
+	tag := byte(protowire.EncodeTag(m.number, m.kind))
+	for size < len(m.rest) && m.rest[size] == tag {
+		n := length(m.rest[size+1:])
+		if n < 0 {
+			break // next says what is wrong
+		}
+		values, size = values+1, size+1+n
+	}
+	return values, size
+}
+
 func (m *message) varints(p *parser, to *[]int64) {
 	if m.kind == protowire.VarintType {
-		m.spend(p, 8)
 		*to = append(*to, int64(m.value))
+		n, size := m.run(func(b []byte) int { _, n := protowire.ConsumeVarint(b); return n })
+		if m.spend(p, 8*int64(n+1)); m.err != nil {
+			return
+		}
+		*to = slices.Grow(*to, n)
+		for b := m.rest[:size]; len(b) > 0; {
+			v, n := protowire.ConsumeVarint(b[1:])
+			*to = append(*to, int64(v))
+			b = b[1+n:]
+		}
+		m.rest = m.rest[size:]
 		return
 	}
 	b := m.bytes()
@@ -161,12 +188,25 @@ func (m *message) fixed(p *parser, size int, to *[]byte) {
 		kind = protowire.Fixed64Type
 	}
 	if m.kind == kind {
-		m.spend(p, int64(size))
 		if size == 8 {
 			*to = binary.LittleEndian.AppendUint64(*to, m.value)
 		} else {
 			*to = binary.LittleEndian.AppendUint32(*to, uint32(m.value))
 		}
+		n, bytes := m.run(func(b []byte) int {
+			if len(b) < size {
+				return -1
+			}
+			return size
+		})
+		if m.spend(p, int64(size)*int64(n+1)); m.err != nil {
+			return
+		}
+		*to = slices.Grow(*to, n*size)
+		for b := m.rest[:bytes]; len(b) > 0; b = b[1+size:] {
+			*to = append(*to, b[1:1+size]...)
+		}
+		m.rest = m.rest[bytes:]
 		return
 	}
 	b := m.bytes()
@@ -199,11 +239,6 @@ func (w *writer) tag(n protowire.Number, kind protowire.Type) {
 func (w *writer) varint(n protowire.Number, v int64) {
 	w.tag(n, protowire.VarintType)
 	w.b = protowire.AppendVarint(w.b, uint64(v))
-}
-
-func (w *writer) float(n protowire.Number, v float32) {
-	w.tag(n, protowire.Fixed32Type)
-	w.b = protowire.AppendFixed32(w.b, math.Float32bits(v))
 }
 
 func (w *writer) bytes(n protowire.Number, v []byte) {
