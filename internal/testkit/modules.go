@@ -102,9 +102,11 @@ func Precompile(t testing.TB, module []byte) {
 }
 
 // compiler is the binary that compiles for tests with -race, built once a process.
+// Code is of use only to the version of wazero that compiled it, and a test's binary
+// does not know which one it has: it is "dev".
 var compiler = sync.OnceValues(func() (string, error) {
 	exe := compilerFile()
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", exe, "./internal/testkit/compiler") //nolint:gosec // a constant but for the temporary folder
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X github.com/tetratelabs/wazero/internal/version.version=dev", "-o", exe, "./internal/testkit/compiler") //nolint:gosec // a constant but for the temporary folder
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the compiler: %w: %s", err, out)
