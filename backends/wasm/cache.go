@@ -58,7 +58,7 @@ func (c *cache) usable() error {
 	if _, err := os.Lstat(c.home.dir); err != nil {
 		return err
 	}
-	again, err := private.Open(c.home.dir)
+	again, err := c.openDir(c.home.dir)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (c *cache) make() error {
 			return err
 		}
 	}
-	root, err := private.Open(dir)
+	root, err := c.openDir(dir)
 	if err != nil {
 		if c.configured == "" {
 			_ = os.Remove(dir)
@@ -103,6 +103,16 @@ func (c *cache) make() error {
 		return errors.Join(err, root.Close())
 	}
 	return nil
+}
+
+// openDir opens the directory. A configured one must be private all the way. The
+// host's own may lie where others can write, as the temporary directory of a
+// container does: what is there is sealed with a key that only this host has.
+func (c *cache) openDir(dir string) (*os.Root, error) {
+	if c.configured == "" {
+		return private.OpenOwn(dir)
+	}
+	return private.Open(dir)
 }
 
 // makePrivate makes and locks a directory in TMPDIR. c is locked.

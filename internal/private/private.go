@@ -54,6 +54,28 @@ func Open(dir string) (*os.Root, error) {
 	return root, nil
 }
 
+// OpenOwn opens a directory that this process has just made, wherever it lies. It
+// must be this user's, and nobody else may read or write it. Who can write to a
+// directory on the way can rename it, so that another one is found under its name:
+// the caller uses what it keeps there through the returned Root alone, and closes
+// that.
+func OpenOwn(dir string) (*os.Root, error) {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("opening directory %s: %w", dir, err)
+	}
+	w := &walk{fds: []int{fd}, names: split(dir)}
+	defer w.close()
+	if err := w.checkLast(); err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
+	if err != nil {
+		return nil, fmt.Errorf("opening directory %s: %w", dir, err)
+	}
+	return root, nil
+}
+
 // walk is a position in the file system: a descriptor for each directory from the
 // root to here, and the names that are still to be followed.
 type walk struct {

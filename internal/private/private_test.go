@@ -185,3 +185,33 @@ func TestOwners(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenOwn: a directory of one's own is opened wherever it lies, and nothing else.
+func TestOpenOwn(t *testing.T) {
+	open := t.TempDir()
+	if err := os.Chmod(open, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	own, shared, link := filepath.Join(open, "own"), filepath.Join(open, "shared"), filepath.Join(open, "link")
+	for dir, mode := range map[string]os.FileMode{own: 0o700, shared: 0o750} {
+		if err := os.Mkdir(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Symlink(own, link); err != nil {
+		t.Fatal(err)
+	}
+	root, err := private.OpenOwn(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(root.WriteFile("a", nil, 0o600), root.Close()); err != nil {
+		t.Error(err)
+	}
+	for _, dir := range []string{shared, link, filepath.Join(open, "none"), filepath.Join(own, "a")} {
+		if root, err := private.OpenOwn(dir); err == nil {
+			t.Errorf("%s was opened", dir)
+			_ = root.Close()
+		}
+	}
+}
