@@ -76,7 +76,7 @@ func TestFaultsAtStart(t *testing.T) {
 			case "silent":
 				patience = "1s"
 			case "hangs":
-				patience = "1m" // it starts first
+				patience = "30s" // it starts first
 			}
 			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: "+patience+"}\nconfig: {a: 1}\n")
 			_, err := testkit.Processes(t, a.Dir, nil).Open(t.Context(), a)
