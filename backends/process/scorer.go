@@ -261,7 +261,7 @@ func (s *scorer) lost(i *instance, err error) error {
 	}
 	select {
 	case <-i.proc.ending:
-	case <-time.After(settleTime):
+	case <-time.After(endTime):
 	}
 	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
 	s.pool.release(i)
