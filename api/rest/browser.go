@@ -24,25 +24,25 @@ import (
 func (s *Server) fromPage(c *fiber.Ctx) error {
 	h := &c.Request().Header
 	if s.cfg.Loopback && !s.isOwn(h.Host()) {
-		return s.fail(c, nil, s.misdirected(h.Host()))
+		return s.misdirected(h.Host())
 	}
 	if (c.Context().IsGet() || c.Context().IsHead()) && len(h.Peek(fiber.HeaderUpgrade)) == 0 {
-		return c.Next()
+		return nil
 	}
-	if origin := h.Peek(fiber.HeaderOrigin); len(origin) > 0 && !s.sameOrigin(string(origin), h.Host()) {
-		return s.fail(c, nil, api.NewProblem(api.Forbidden, "Origin", "pages of %q may not use this host: list the origin in server.origins", clip(string(origin))))
+	if origin := h.Peek(fiber.HeaderOrigin); len(origin) > 0 {
+		if s.sameOrigin(string(origin), h.Host()) {
+			return nil
+		}
+		return api.NewProblem(api.Forbidden, "Origin", "pages of %q may not use this host: list the origin in server.origins", clip(string(origin)))
 	}
 	switch string(h.Peek("Sec-Fetch-Site")) {
 	case "", "same-origin", "none":
-		return c.Next()
+		return nil
 	}
-	if len(h.Peek(fiber.HeaderOrigin)) > 0 { // which is listed
-		return c.Next()
-	}
-	return s.fail(c, nil, api.NewProblem(api.Forbidden, "Sec-Fetch-Site", "pages of other sites may not use this host"))
+	return api.NewProblem(api.Forbidden, "Sec-Fetch-Site", "pages of other sites may not use this host")
 }
 
-func (s *Server) misdirected(host []byte) *api.Problem {
+func (s *Server) misdirected(host []byte) error {
 	return api.NewProblem(api.Forbidden, "Host", "%q is not a name of this host: use its address or localhost, or list the name in server.hosts", clip(string(host)))
 }
 

@@ -157,9 +157,7 @@ func TestErrors(t *testing.T) {
 	// Nothing of it has harmed the host.
 	var p api.Prediction
 	post(t, h.URL+"/api/v1/predict", []byte(`{"data":`+goodRow+`,"model_id":"pima"}`), 200, &p)
-	if _, leases := h.Registry.Counts(); leases != 0 {
-		t.Errorf("%d leases are left", leases)
-	}
+	testkit.Eventually(t, "no leases are left", func() bool { _, leases := h.Registry.Counts(); return leases == 0 })
 }
 
 // TestOrderOfMembers: the model may be named before or after the rows.

@@ -148,8 +148,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, e any) {
 		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
 	}}))
-	s.app.Use(s.closing)
-	s.app.Use(s.fromPage)
+	s.app.Use(s.around)
 	v1 := s.app.Group("/api/v1")
 	v1.Post("/predict", s.predict)
 	v1.Post("/predict/batch", s.predictBatch)
@@ -239,9 +238,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// closing asks clients to reconnect elsewhere while the server drains.
-func (s *Server) closing(c *fiber.Ctx) error {
-	err := c.Next()
+// around is done before and after each request: pages of others are refused, and
+// clients reconnect elsewhere while the server drains.
+func (s *Server) around(c *fiber.Ctx) error {
+	err := s.fromPage(c)
+	if err != nil {
+		err = s.fail(c, nil, err)
+	} else {
+		err = c.Next()
+	}
 	if s.draining.Load() {
 		c.Response().SetConnectionClose()
 	}
