@@ -84,8 +84,10 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 
 // SetWriteDeadline implements net.Conn.
 func (c *conn) SetWriteDeadline(t time.Time) error {
-	if soon := time.Now().Add(writeGrace); c.ending.Load() && (t.IsZero() || t.After(soon)) {
-		t = soon
+	if c.ending.Load() {
+		if soon := time.Now().Add(writeGrace); t.IsZero() || t.After(soon) {
+			t = soon
+		}
 	}
 	return c.Conn.SetWriteDeadline(t) //nolint:wrapcheck // the same
 }
