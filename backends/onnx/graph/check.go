@@ -95,7 +95,7 @@ func servedDomain(d string) bool {
 	return d == "com.microsoft" || d == "com.microsoft.nchwc" || d == "ai.onnx.preview.training" || d == "com.ms.internal.nhwc"
 }
 
-const trustHint = "if you trust this model, list it in backends.onnx.trusted"
+const trustHint = "list the model in backends.onnx.trusted if you trust it"
 
 // checker walks over a model's graphs in the order of their nodes. It finds what is
 // known of every value, and adds up what the model may take beside what its proof
