@@ -120,6 +120,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
 	s.app.Server().ConnState = s.changed
+	s.app.Server().CloseOnShutdown = true // of an answer that was made before the stop, and is sent after
 	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
