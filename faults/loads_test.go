@@ -106,8 +106,10 @@ func distinct(t *testing.T, dir string, n int) {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("graph %03d", n)
-	const docString = 6<<3 | 2 // the field of a ModelProto that describes it
-	data = append(append(data, docString, byte(len(text))), text...)
+	// An entry of a ModelProto's metadata_props, of which there may be any number.
+	const metadata, key, value = 14<<3 | 2, 1<<3 | 2, 2<<3 | 2
+	entry := append([]byte{key, 1, 'n', value, byte(len(text))}, text...)
+	data = append(append(data, metadata, byte(len(entry))), entry...)
 	manifest := filepath.Join(dir, "model.yaml")
 	changed := digestLine.ReplaceAllString(readFile(t, manifest), fmt.Sprintf("digest: sha256:%x", sha256.Sum256(data)))
 	if err := errors.Join(os.WriteFile(file, data, 0o600), os.WriteFile(manifest, []byte(changed), 0o600)); err != nil {
