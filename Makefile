@@ -160,9 +160,10 @@ lint:
 	cd bench && $(LINT) run --config ../.golangci.yml ./...
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 
+# BENCH='-only lifecycle -other old-runtime' runs parts, and compares with another build.
 bench: onnxruntime build
 	cd bench && $(GO) build -o ../$(BIN)/bench .
-	$(BIN)/bench -binary $(BINARY) -testdata testdata
+	$(BIN)/bench -binary $(BINARY) -testdata testdata $(BENCH)
 
 # The modules of the metering part of the benchmark. They are checked in, built by clang and lld 14.0.6.
 KERNELS := bench/testdata/kernels
