@@ -24,8 +24,8 @@ func Graphs() []Graph {
 		names []string
 	}{
 		// They read files of the host's.
-		{graph.Function, []string{"function-default-external", "function-default-graph", "function-external"}},
-		{graph.ExternalData, []string{"graphs-external"}},
+		{graph.Function, []string{"function-default-external", "function-default-graph"}},
+		{graph.ExternalData, []string{"function-external", "graphs-external"}},
 		{graph.Malformed, []string{"sparse-attribute", "sparse-external", "training-external"}},
 
 		// They fold constants that the host keeps.
