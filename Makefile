@@ -55,8 +55,11 @@ run: samples
 
 test: test-build test-go test-meter test-python test-api test-chart test-faults test-hostile
 
-# All tests, and those that take longer than a change should wait for.
+# All tests, and what takes longer than a change should wait for: a fresh clone of the
+# README's reader, harm in its whole form, and some seconds of each fuzz target.
+test-full: export PYNOMALY_TEST_FULL = 1
 test-full: test faults hostile
+	$(MAKE) fuzz FUZZTIME=5s
 
 # The same on a machine that does something else, too: a load of 10 beside it.
 test-slow:

@@ -148,7 +148,7 @@ func (s *slots) run(ctx context.Context, call func(context.Context) error) error
 	defer cancel()
 	go func() {
 		defer s.calls.wg.Done()
-		err := s.model.down(call(ctx))
+		err := s.model.guarded(func() error { return call(ctx) })
 		s.running.Done()
 		if err != nil && ctx.Err() != nil && !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)

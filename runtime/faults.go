@@ -61,16 +61,27 @@ func (m *Model) reason(err error) string {
 	return "the detector failed: the host's log says how"
 }
 
-// witness logs how a detector fails, once a second at most.
+// witness logs how a detector fails: of rows and of panics one a second at most.
 type witness struct {
-	log  *slog.Logger
-	now  func() time.Time
-	next atomic.Int64 // when it logs again, in nanoseconds since 1970
+	log          *slog.Logger
+	now          func() time.Time
+	rows, panics atomic.Int64 // when it logs the next one, in nanoseconds since 1970
+}
+
+// isDue reports whether a second has passed since it last was.
+func (w *witness) isDue(at *atomic.Int64) bool {
+	now, next := w.now(), at.Load()
+	return now.UnixNano() >= next && at.CompareAndSwap(next, now.Add(time.Second).UnixNano())
+}
+
+func (w *witness) panicked(m *Model, p *backends.PanicError) {
+	if w.isDue(&w.panics) {
+		w.log.Error("the detector panicked", "model_id", m.ID(), "version", m.Version(), "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
+	}
 }
 
 func (w *witness) note(m *Model, err error) {
-	now, next := w.now(), w.next.Load()
-	if now.UnixNano() >= next && w.next.CompareAndSwap(next, now.Add(time.Second).UnixNano()) {
+	if w.isDue(&w.rows) {
 		w.log.Warn("the detector failed at a row", "model_id", m.ID(), "version", m.Version(), "error", err)
 	}
 }

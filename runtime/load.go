@@ -64,7 +64,15 @@ func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, err
 	if same, err := r.unchanged(e, c); same || err != nil {
 		return nil, err
 	}
-	m, err := open(ctx, c, r.backends, r.calls)
+	var m *Model
+	err = backends.Guarded(func() (err error) {
+		m, err = open(ctx, c, r.backends, r.calls)
+		return err
+	})
+	var p *backends.PanicError
+	if errors.As(err, &p) {
+		err = private(c.manifest.Backend, err)
+	}
 	if m != nil {
 		m.witness = &witness{log: r.cfg.Log, now: r.cfg.Now}
 	}

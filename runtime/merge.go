@@ -350,7 +350,7 @@ func (m *Model) mergedRows() int {
 // callDirectly calls the detector in a slot that the caller holds. Where it fails
 // as a whole, the batch is halved until the rows at fault are found.
 func (m *Model) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
-	err := m.down(m.scorer.Score(ctx, in, out))
+	err := m.guarded(func() error { return m.scorer.Score(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:

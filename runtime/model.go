@@ -143,7 +143,7 @@ func (m *Model) close() error { return closeScorer(m.scorer, m.slots) }
 
 func closeScorer(scorer sdk.Scorer, slots *slots) error {
 	slots.running.Wait()
-	if err := scorer.Close(); err != nil {
+	if err := backends.Guarded(scorer.Close); err != nil {
 		return fmt.Errorf("closing the detector: %w", err)
 	}
 	return nil

@@ -69,6 +69,10 @@ func (r *Registry) fail(e *entry, err error) {
 	}
 	e.failed, e.changed = f, r.cfg.Now()
 	r.cfg.Observe.LoadFailed(e.ID, e.Version, err)
+	var p *backends.PanicError
+	if errors.As(err, &p) {
+		log = log.With("stack", string(p.Stack))
+	}
 	log.Error("model not loaded")
 	if f.kind == FailureSurroundings {
 		r.wakeRetries()

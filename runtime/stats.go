@@ -22,6 +22,7 @@ type Stats struct {
 	rows      atomic.Uint64
 	anomalies atomic.Uint64
 	nonfinite atomic.Uint64
+	panics    atomic.Uint64
 	sum       atomic.Uint64 // bits of the sum of finite scores
 
 	requests atomic.Uint64
@@ -66,6 +67,7 @@ type StatsSnapshot struct {
 	Edges                      []float64
 	Bins                       []uint64
 	Rows, Anomalies, Nonfinite uint64
+	Panics                     uint64 // of the detector
 	Sum                        float64
 	Requests                   uint64
 	LatencyEdges               []time.Duration
@@ -81,7 +83,7 @@ func newStats(edges []float64) *Stats {
 // Snapshot reads the counters.
 func (s *Stats) Snapshot() StatsSnapshot {
 	out := StatsSnapshot{
-		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(),
+		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(), Panics: s.panics.Load(),
 		Sum: math.Float64frombits(s.sum.Load()), Bins: make([]uint64, len(s.bins)),
 	}
 	for i := range s.bins {

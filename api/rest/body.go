@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
@@ -126,6 +127,7 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	}
 	body, account := s.buffers.get(firstBytes), accountOf(c)
 	err := s.readAll(account, body, stream, announced)
+	received(c.Context().Conn())
 	if err == nil {
 		return body, nil
 	}
@@ -143,7 +145,22 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
 }
 
-func (s *Server) tooLarge() error {
+// expected answers clients that ask before they send a body (Expect: 100-continue):
+// one that is too large need not be sent.
+func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
+	if ctx.Request.Header.ContentLength() <= s.cfg.BodyLimit {
+		return fasthttp.StatusContinue
+	}
+	p := s.tooLarge()
+	p.RequestID = s.nextID()
+	s.count(nil, p.ErrorType)
+	ctx.Response.Header.Set(fiber.HeaderXRequestID, p.RequestID)
+	ctx.Response.Header.SetContentType(api.ProblemContentType)
+	ctx.Response.SetBodyRaw(appendProblem(nil, p))
+	return p.Status
+}
+
+func (s *Server) tooLarge() *api.Problem {
 	return api.NewProblem(api.PayloadTooLarge, "", "the body has more than %d bytes: send fewer rows a request", s.cfg.BodyLimit)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,10 +15,11 @@ import (
 
 // The states of a connection.
 const (
-	connFresh  int32 = iota // nothing of a request was received
-	connIdle                // between two requests
-	connActive              // a request is being received or answered
-	connSocket              // a WebSocket
+	connFresh     int32 = iota // nothing of a request was received
+	connIdle                   // between two requests
+	connReceiving              // a request is being received
+	connActive                 // a request is being answered
+	connSocket                 // a WebSocket
 )
 
 // conn is a connection of a client. One goroutine at a time serves it.
@@ -26,34 +28,55 @@ type conn struct {
 	account
 	list   *connections
 	state  atomic.Int32
-	ending atomic.Bool // no further request is read
-	sawEnd atomic.Bool // the client has sent all that it will
+	since  atomic.Int64 // when a request began to be received, in nanoseconds since 1970
+	ending atomic.Bool  // no further request is read
+	sawEnd atomic.Bool  // the client has sent all that it will
+
+	hurrying sync.Mutex // one hurry sets both deadlines before another does
+
+	readBy, readSet, writeSet time.Time // the deadline of reads that is wanted, and those that are set
+	direct                    bool      // deadlines are set at once
 }
 
 const (
-	requestGrace = 250 * time.Millisecond // for what is on its way of a request when the host stops
+	requestGrace = 250 * time.Millisecond // for what is on its way of a request when the host stops, unless Config says otherwise
 	connectGrace = 100 * time.Millisecond // for a connection that is being made then
-	acceptGrace  = time.Second            // for connections that are made, but not accepted yet
+	acceptGrace  = 5 * time.Second        // for connections that are made, but not accepted yet
 	writeGrace   = 5 * time.Second        // for an answer that the client is slow to take, then
+	slack        = time.Second            // by which a deadline may end early
 	lingerIdle   = time.Second            // for the rest of a request whose answer has been sent
 	lingerMost   = 10 * time.Second
 	lingerRead   = 64 << 20
 )
 
-// hurry makes reads end after requestGrace, and writes after writeGrace.
+// hurry makes reads end after the grace of a stop, and writes after writeGrace.
 func (c *conn) hurry() {
 	if c.state.Load() == connSocket { // which is told otherwise
 		return
 	}
+	c.hurrying.Lock()
+	defer c.hurrying.Unlock()
 	now := time.Now()
 	c.ending.Store(true)
-	_ = c.Conn.SetReadDeadline(now.Add(requestGrace))
+	_ = c.Conn.SetReadDeadline(now.Add(c.list.grace))
 	_ = c.Conn.SetWriteDeadline(now.Add(writeGrace))
 }
 
-// Read implements net.Conn. The end that hurry has set is the end of the stream.
+// Read implements net.Conn. The end that hurry has set is the end of the stream, but
+// what has arrived by then is still read, however late the host comes to it.
 func (c *conn) Read(b []byte) (int, error) {
+	if !c.direct && !near(c.readSet, c.readBy) {
+		c.readSet = c.readBy
+		if err := c.setRead(c.readBy); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Read(b)
+	if err != nil && c.ending.Load() && isTimeout(err) {
+		if here := c.readArrived(b); here > 0 {
+			n, err = here, nil
+		}
+	}
 	if err != nil {
 		if errors.Is(err, io.EOF) {
 			c.sawEnd.Store(true)
@@ -64,14 +87,52 @@ func (c *conn) Read(b []byte) (int, error) {
 	return n, err //nolint:wrapcheck // a net.Conn's errors are its own
 }
 
+// readArrived reads what the kernel holds, whatever the deadline is.
+func (c *conn) readArrived(b []byte) int {
+	raw, ok := c.Conn.(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	control, err := raw.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	n := 0
+	if err := control.Control(func(fd uintptr) { n = receive(fd, b) }); err != nil {
+		return 0 // it is closed
+	}
+	return n
+}
+
 func isTimeout(err error) bool {
 	var e net.Error
 	return errors.As(err, &e) && e.Timeout()
 }
 
+// near reports whether a deadline that is set serves as the one that is wanted.
+func near(set, wanted time.Time) bool {
+	early := wanted.Sub(set)
+	return 0 <= early && early <= slack
+}
+
 // SetReadDeadline implements net.Conn. A connection of a host that stops keeps the
 // end that it was given.
+//
+// The server sets three deadlines a request, which hardly ever matter. So one is set
+// only when something is read and what is set is not near, until a deadline is taken
+// away: who does that may read in another goroutine than sets deadlines.
 func (c *conn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		c.direct = true
+	}
+	if !c.direct {
+		c.readBy = t
+		return nil
+	}
+	return c.setRead(t)
+}
+
+func (c *conn) setRead(t time.Time) error {
 	if c.ending.Load() {
 		return nil
 	}
@@ -88,6 +149,11 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 		if soon := time.Now().Add(writeGrace); t.IsZero() || t.After(soon) {
 			t = soon
 		}
+	} else if !c.direct && near(c.writeSet, t) {
+		return nil
+	}
+	if !c.direct {
+		c.writeSet = t
 	}
 	return c.Conn.SetWriteDeadline(t) //nolint:wrapcheck // the same
 }
@@ -103,7 +169,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 // and dropped, within bounds.
 func (c *conn) Close() error {
 	defer c.list.remove(c)
-	if state := c.state.Load(); !c.sawEnd.Load() && (state == connActive || state == connSocket) {
+	if state := c.state.Load(); !c.sawEnd.Load() && state >= connReceiving {
 		c.state.Store(connActive) // a WebSocket has said goodbye: hurry is for it, too
 		c.linger()
 	}
@@ -161,6 +227,13 @@ func connOf(c net.Conn) *conn {
 	return own
 }
 
+// received is told when a request has arrived, or as much of it as will be read.
+func received(c net.Conn) {
+	if own := connOf(c); own != nil {
+		own.state.CompareAndSwap(connReceiving, connActive)
+	}
+}
+
 // changed is told by fasthttp what becomes of a connection.
 func (s *Server) changed(nc net.Conn, to fasthttp.ConnState) {
 	c := connOf(nc)
@@ -169,7 +242,8 @@ func (s *Server) changed(nc net.Conn, to fasthttp.ConnState) {
 	}
 	switch to {
 	case fasthttp.StateActive:
-		c.state.Store(connActive)
+		c.since.Store(time.Now().UnixNano())
+		c.state.Store(connReceiving)
 		return
 	case fasthttp.StateIdle:
 		c.state.Store(connIdle)

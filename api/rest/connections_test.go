@@ -123,3 +123,26 @@ func TestLastConnectionIsServed(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
+
+// TestSlowSendersMakeRoom: clients that hold all connections with requests that never
+// arrive as a whole give way to one that sends its request.
+func TestSlowSendersMakeRoom(t *testing.T) {
+	const most = 8
+	h, _ := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = most }})
+	for i := range most {
+		slow := dial(t, h)
+		if i%2 == 0 {
+			write(t, slow, "GET /health HTTP/1.1\r\nHost: loc")
+		} else {
+			write(t, slow, head("/api/v1/predict", 100)+`{"model_id":`)
+		}
+	}
+	resp, err := http.Get(h.URL + "/health")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -17,8 +18,9 @@ import (
 // have left unfinished.
 type connections struct {
 	net.Listener
-	most int
-	log  *slog.Logger
+	most  int
+	grace time.Duration // for what is on its way of requests at a stop
+	log   *slog.Logger
 
 	accepted atomic.Int64 // when, last, in nanoseconds since 1970
 	closing  atomic.Bool
@@ -31,9 +33,9 @@ type connections struct {
 	open map[*conn]struct{}
 }
 
-func newConnections(ln net.Listener, most int, log *slog.Logger) *connections {
+func newConnections(ln net.Listener, most int, grace time.Duration, log *slog.Logger) *connections {
 	return &connections{
-		Listener: ln, most: most, log: log,
+		Listener: ln, most: most, grace: grace, log: log,
 		open: map[*conn]struct{}{}, room: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 }
@@ -112,31 +114,43 @@ func (l *connections) waitForRoom() {
 	}
 }
 
+// slowAfter is how long a client may take to send a request when others wait for a
+// connection.
+const slowAfter = time.Second
+
 // evict closes a connection that waits for a request: one that has never sent
-// anything before one that has. It reports whether there was one.
+// anything before one that has, and that before the one whose request has been
+// arriving longest, for more than slowAfter. It reports whether there was one.
 func (l *connections) evict() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var idle *conn
+	slow := time.Now().Add(-slowAfter).UnixNano()
+	var out *conn
+	worst := int64(math.MaxInt64)
 	for c := range l.open {
+		rank := int64(math.MaxInt64)
 		switch c.state.Load() {
 		case connFresh:
-			idle = c
+			rank = 0
 		case connIdle:
-			if idle == nil {
-				idle = c
+			rank = 1
+		case connReceiving:
+			if since := c.since.Load(); since < slow {
+				rank = since
 			}
-			continue
-		default:
-			continue
 		}
-		break
+		if rank < worst {
+			out, worst = c, rank
+		}
+		if worst == 0 {
+			break
+		}
 	}
-	if idle == nil {
+	if out == nil {
 		return false
 	}
-	delete(l.open, idle)
-	_ = idle.Conn.Close() // its reader notices, and closes it in order
+	delete(l.open, out)
+	_ = out.Conn.Close() // its reader notices, and closes it in order
 	return true
 }
 
@@ -199,7 +213,7 @@ func (l *connections) finish(ctx context.Context) {
 		c.hurry()
 	}
 	l.mu.Unlock()
-	grace, cancel := context.WithTimeout(ctx, requestGrace)
+	grace, cancel := context.WithTimeout(ctx, l.grace)
 	defer cancel()
 	l.wait(grace)
 }

@@ -18,8 +18,8 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, resets, errors, loaded, failed, sockets, leases *prometheus.Desc
-	duration, score, connections, inflight                                                   *prometheus.Desc
+	predictions, rows, anomalies, nonfinite, panics, resets, errors, loaded, failed, sockets, leases *prometheus.Desc
+	duration, score, connections, inflight                                                           *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -35,6 +35,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		rows:        desc("model_rows_total", "Rows scored.", version...),
 		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
+		panics:      desc("model_detector_panics_total", "How often a version's detector panicked.", version...),
 		resets:      desc("model_state_resets_total", "How often a stateful model fell back to its last snapshot since it was loaded.", version...),
 		score:       desc("model_score", "Oriented scores, on the edges of the manifest's drift bins.", version...),
 		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
@@ -52,7 +53,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.panics, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -84,6 +85,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(m.rows, s.Rows, st.ID, st.Version)
 		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
 		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
+		counter(m.panics, s.Panics, st.ID, st.Version)
 		counter(m.resets, st.Model.Resets(), st.ID, st.Version)
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)

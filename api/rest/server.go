@@ -5,6 +5,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -39,6 +40,7 @@ type Config struct {
 	MaxRows      int           // in one request
 	Inflight     int64         // bytes of all requests and their answers together; 0: no bound
 	Connections  int           // open at once; 0: no bound
+	Grace        time.Duration // of a stop, for what is on its way of requests; 0: 250 ms
 	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
 	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
@@ -120,6 +122,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
 	s.app.Server().ConnState = s.changed
+	s.app.Server().ExpectHandler = s.expected
 	s.app.Server().CloseOnShutdown = true // of an answer that was made before the stop, and is sent after
 	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
@@ -189,7 +192,7 @@ func (s *Server) Routes() []string {
 
 // Serve answers on a listener until Shutdown.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
-	conns := newConnections(ln, s.cfg.Connections, s.cfg.Log)
+	conns := newConnections(ln, s.cfg.Connections, cmp.Or(s.cfg.Grace, requestGrace), s.cfg.Log)
 	s.conns.Store(conns)
 	ln = conns
 	if tlsConfig != nil {
@@ -242,6 +245,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // around is done before and after each request: pages of others are refused, and
 // clients reconnect elsewhere while the server drains.
 func (s *Server) around(c *fiber.Ctx) error {
+	if c.Context().RequestBodyStream() == nil {
+		received(c.Context().Conn())
+	}
 	err := s.fromPage(c)
 	if err != nil {
 		err = s.fail(c, nil, err)

@@ -75,3 +75,12 @@ func hungUp(fd uintptr) bool {
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0 && fds[0].Revents&over != 0
 }
+
+// receive reads what has arrived at a socket, without waiting for more.
+func receive(fd uintptr, b []byte) int {
+	n, _, err := unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
+	if err != nil {
+		return 0
+	}
+	return n
+}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
@@ -127,10 +128,12 @@ func (c *reusing) predict(request string) error {
 }
 
 // TestStopsLoseNothing: clients that reuse connections lose no request while the
-// host that they talk to is stopped, ten times in a row, without any drain.
+// host that they talk to is stopped, ten times in a row, without any drain. They have
+// all the time that they need for a request, which on a busy machine may be long.
 func TestStopsLoseNothing(t *testing.T) {
 	const clients, least, stops = 8, 10_000, 10
-	h, g := serveGated(t, testkit.Options{})
+	patient := testkit.Options{REST: func(c *rest.Config) { c.Grace = 10 * time.Minute }}
+	h, g := serveGated(t, patient)
 	g.armed.Store(false)
 	var current atomic.Value
 	current.Store(strings.TrimPrefix(h.URL, "http://"))
@@ -162,7 +165,7 @@ func TestStopsLoseNothing(t *testing.T) {
 	}
 	for n := range stops {
 		testkit.Eventually(t, "requests are answered", func() bool { return sent.Load() >= int64((n+1)*least/stops) })
-		next, g := serveGated(t, testkit.Options{})
+		next, g := serveGated(t, patient)
 		g.armed.Store(false)
 		current.Store(strings.TrimPrefix(next.URL, "http://"))
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

@@ -314,3 +314,24 @@ func TestExplanationsAtOnce(t *testing.T) {
 	}
 	clients.Wait()
 }
+
+// TestAskedBeforeTheBody: a client that asks before it sends a body that is too large
+// is told at once, and need not send it.
+func TestAskedBeforeTheBody(t *testing.T) {
+	h, _ := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.BodyLimit = 1000 }})
+	ask := func(length int) net.Conn {
+		t.Helper()
+		c := dial(t, h)
+		write(t, c, strings.Replace(head("/api/v1/predict", length), "\r\n", "\r\nExpect: 100-continue\r\n", 1))
+		return c
+	}
+	resp, problem := answerOn(t, ask(1001))
+	if resp.StatusCode != http.StatusRequestEntityTooLarge || problem.ErrorType != api.PayloadTooLarge || problem.RequestID == "" {
+		t.Errorf("status %d, %+v", resp.StatusCode, problem)
+	}
+	within := ask(1000)
+	line, err := bufio.NewReader(within).ReadString('\n')
+	if err != nil || !strings.Contains(line, " 100 ") {
+		t.Errorf("%q, %v; want to be told to go on", line, err)
+	}
+}

@@ -179,7 +179,11 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 	go func() {
 		defer func() { <-b.loading }()
 		before := host.ResidentBytes()
-		s, err := newScorer(data, bind, m)
+		var s *scorer
+		err := backends.Guarded(func() (err error) {
+			s, err = newScorer(data, bind, m)
+			return err
+		})
 		if err == nil {
 			s.memory = max(2*int64(len(data)), host.ResidentBytes()-before)
 		}
@@ -214,7 +218,11 @@ func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) 
 	}
 	done := make(chan result, 1)
 	go func() {
-		f, err := runProbe(ctx, job)
+		var f finding
+		err := backends.Guarded(func() (err error) {
+			f, err = runProbe(ctx, job)
+			return err
+		})
 		done <- result{f, err}
 	}()
 	select {

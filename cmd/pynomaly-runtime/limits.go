@@ -24,8 +24,11 @@ func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, 
 	ofGo := memory.KeepGoBelow(limit)
 	l := cfg.Server.Limits
 	calls.LimitRows(l.Waiting)
+	if uint64(l.Connections) >= files.Cur {
+		log.Warn("more connections are configured than files may be open: raise the limit of open files, or lower server.limits.connections", "connections", l.Connections, "files", files.Cur)
+	}
 	log.Info("limits", "memory_bytes", limit, "memory_source", source, "go_memory_bytes", ofGo, "files", files.Cur,
-		"connections", l.Connections, "inflight_bytes", l.Inflight, "waiting_rows", l.Waiting, "cache_bytes", cfg.Models.CacheBytes)
+		"connections", l.Connections, "inflight_bytes", l.Inflight, "body_bytes", l.Body, "waiting_rows", l.Waiting, "cache_bytes", cfg.Models.CacheBytes)
 	for _, g := range []struct {
 		name, help string
 		value      func() float64

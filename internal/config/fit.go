@@ -22,6 +22,7 @@ func (c *Config) Fit(memory int64, files uint64) {
 			l.Inflight = max(leastInflight, min(l.Inflight, memory/4))
 		}
 	}
+	l.Body = min(l.Body, l.Inflight/3) // a body must fit, with a larger buffer beside it
 	if l.Waiting == 0 {
 		l.Waiting = mostWaiting
 		if memory > 0 {

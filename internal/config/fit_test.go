@@ -18,14 +18,17 @@ func TestFit(t *testing.T) {
 	}{
 		{"no limits", 0, 0, config.Limits{}, config.Limits{Inflight: 256 << 20, Waiting: 262144, Connections: 65536}, 2 * gib},
 		{"a large machine", 64 * gib, 1 << 20, config.Limits{}, config.Limits{Inflight: 256 << 20, Waiting: 262144, Connections: 65536}, 2 * gib},
-		{"a small container", 256 << 20, 1024, config.Limits{}, config.Limits{Inflight: 64 << 20, Waiting: 65536, Connections: 768}, 128 << 20},
-		{"next to nothing", 1 << 20, 4, config.Limits{}, config.Limits{Inflight: 4 << 20, Waiting: 1024, Connections: 16}, 512 << 10},
-		{"as configured", 256 << 20, 1024, config.Limits{Inflight: 5 << 20, Waiting: 7, Connections: 9}, config.Limits{Inflight: 5 << 20, Waiting: 7, Connections: 9}, 128 << 20},
+		{"a small container", 256 << 20, 1024, config.Limits{}, config.Limits{Inflight: 64 << 20, Body: (64 << 20) / 3, Waiting: 65536, Connections: 768}, 128 << 20},
+		{"next to nothing", 1 << 20, 4, config.Limits{}, config.Limits{Body: (4 << 20) / 3, Inflight: 4 << 20, Waiting: 1024, Connections: 16}, 512 << 10},
+		{"as configured", 256 << 20, 1024, config.Limits{Inflight: 5 << 20, Waiting: 7, Connections: 9}, config.Limits{Body: (5 << 20) / 3, Inflight: 5 << 20, Waiting: 7, Connections: 9}, 128 << 20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := config.Default()
 			c.set.Body, c.set.Rows = cfg.Server.Limits.Body, cfg.Server.Limits.Rows
-			c.want.Body, c.want.Rows = c.set.Body, c.set.Rows
+			c.want.Rows = c.set.Rows
+			if c.want.Body == 0 {
+				c.want.Body = c.set.Body
+			}
 			cfg.Server.Limits = c.set
 			cfg.Fit(c.memory, c.files)
 			if cfg.Server.Limits != c.want || cfg.Models.CacheBytes != c.cache {
