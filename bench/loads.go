@@ -192,8 +192,11 @@ func manage(ctx context.Context, addr, method, name, action string) error {
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil || answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking to %s: %s: %.300s: %w", action, answer.Status, text, err)
+	if err != nil {
+		return fmt.Errorf("asking to %s: %w", action, err)
+	}
+	if answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("asking to %s: %s: %.300s", action, answer.Status, text)
 	}
 	return nil
 }
