@@ -10,7 +10,7 @@ import (
 // BenchmarkLoad is what a load of a proved and compiled model costs the host.
 func BenchmarkLoad(b *testing.B) {
 	with := testkit.Backends(b, testkit.Proofs())
-	for _, id := range []string{"cardio-iforest-fused", "pima-lof", "thyroid-ocsvm", "ecod-rust"} {
+	for _, id := range []string{"cardio-iforest-fused", "pima-lof", "thyroid-ocsvm", "ecod-c"} {
 		b.Run(id, func(b *testing.B) {
 			at := runtime.Place{Dir: testkit.Testdata("models"), Location: runtime.Location{ID: id, Version: "1.0.0", Dir: id + "/1.0.0"}}
 			b.ReportAllocs()
