@@ -99,7 +99,7 @@ func smuggled() []hostileRequest {
 func bombs() []hostileRequest {
 	const mega = 1 << 20
 	of := func(name string, status int, head, body string) hostileRequest {
-		return hostileRequest{name: "a body of " + name, must: fmt.Sprint(status), text: with(head, body), want: []int{status}}
+		return hostileRequest{name: "a body of " + name, must: fmt.Sprintf("refused with %d", status), text: with(head, body), want: []int{status}}
 	}
 	many := strings.Repeat
 	return []hostileRequest{

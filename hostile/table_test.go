@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
@@ -68,5 +69,30 @@ func (b *table) print(t *testing.T) {
 	fmt.Printf("\n%s\n", &plain)
 	if file := os.Getenv("HOSTILE_TABLE"); file != "" {
 		check(t, os.WriteFile(file, []byte(marked.String()), 0o600))
+	}
+}
+
+// TestCasesAreDocumented: docs/hostile.md has a row for each case, with the same words.
+func TestCasesAreDocumented(t *testing.T) {
+	text, err := os.ReadFile(testkit.Root() + "/docs/hostile.md")
+	check(t, err)
+	rows := 0
+	row := func(group, name, must string) {
+		rows++
+		if begin := fmt.Sprintf("\n| %s: %s | %s |", group, name, must); !strings.Contains(string(text), begin) {
+			t.Errorf("docs/hostile.md has no row that begins with %s", begin[1:])
+		}
+	}
+	for _, g := range groups() {
+		for _, m := range g.models {
+			row(g.name, m.name, m.must)
+		}
+	}
+	for _, r := range hostileRequests() {
+		row("requests", r.name, r.must)
+	}
+	const others = 3 // the heading, the samples and the next host
+	if have := strings.Count(string(text), "\n| "); have != rows+others {
+		t.Errorf("docs/hostile.md has %d rows, there are %d cases", have-others, rows)
 	}
 }
