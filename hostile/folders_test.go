@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +22,7 @@ import (
 
 // folders are of a good graph, and hold or are something odd.
 func folders() []hostileModel {
-	return append(oddFiles(), movingFolders()...)
+	return slices.Concat(largeFiles(), links(), oddFiles(), movingFolders())
 }
 
 // odd is a model of a good graph whose folder is changed before the host sees it.
@@ -55,12 +56,10 @@ func sparse(size int64) func(t *testing.T, s *site, file string) {
 	}
 }
 
-func oddFiles() []hostileModel {
-	const refused = "refused unread"
-	device := artifact("a device for an artifact", refused, func(t *testing.T, _ *site, file string) {
-		check(t, unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))) // as /dev/zero
-	}, "is no regular file")
-	device.root = true
+const unread = "refused unread"
+
+// largeFiles are more than may be read.
+func largeFiles() []hostileModel {
 	return []hostileModel{
 		odd("twenty hard links to a sparse file", "refused: all are counted", func(t *testing.T, s *site, dir string) {
 			const size = 16 << 20
@@ -74,41 +73,57 @@ func oddFiles() []hostileModel {
 			}
 			appendTo(t, filepath.Join(dir, "model.yaml"), "files:\n"+text)
 		}, "limits.max.bytes"),
-		artifact("a sparse artifact of 900 MB", refused, sparse(900e6), "limits.max.bytes"),
-		artifact("a sparse artifact of 1 TiB", refused, sparse(1<<40), "at most 1073741824 are read"),
-		odd("a sparse manifest of 1 TiB", refused, func(t *testing.T, s *site, dir string) {
+		artifact("a sparse artifact of 900 MB", unread, sparse(900e6), "limits.max.bytes"),
+		artifact("a sparse artifact of 1 TiB", unread, sparse(1<<40), "at most 1073741824 are read"),
+		odd("a sparse manifest of 1 TiB", unread, func(t *testing.T, s *site, dir string) {
 			check(t, os.Remove(filepath.Join(dir, "model.yaml")))
 			sparse(1<<40)(t, s, filepath.Join(dir, "model.yaml"))
 		}, "at most 1048576 are read"),
-		artifact("a link to a file outside", refused, linkTo(func(s *site) string { return "../../../secret" }), "leads outside the models directory"),
-		artifact("a link to an absolute name", refused, linkTo(func(s *site) string { return s.outside }), "leads outside the models directory"),
-		artifact("a link to /dev/zero", refused, linkTo(func(*site) string { return "/dev/zero" }), "leads outside the models directory"),
-		artifact("a link to another model's file", refused, linkTo(func(*site) string { return "../../good/1.0.0/secret" }), "a file of another model"),
-		odd("a directory that is a link to /", refused, func(t *testing.T, s *site, dir string) {
+	}
+}
+
+// links lead where a model may not read.
+func links() []hostileModel {
+	return []hostileModel{
+		artifact("a link to a file outside", unread, linkTo(func(s *site) string { return "../../../secret" }), "leads outside the models directory"),
+		artifact("a link to an absolute name", unread, linkTo(func(s *site) string { return s.outside }), "leads outside the models directory"),
+		artifact("a link to /dev/zero", unread, linkTo(func(*site) string { return "/dev/zero" }), "leads outside the models directory"),
+		artifact("a link to another model's file", unread, linkTo(func(*site) string { return "../../good/1.0.0/secret" }), "a file of another model"),
+		odd("a directory that is a link to /", unread, func(t *testing.T, s *site, dir string) {
 			check(t, os.Symlink("/", filepath.Join(dir, "up")))
 			appendTo(t, filepath.Join(dir, "model.yaml"), fmt.Sprintf("files: {up%s: 'sha256:%x'}\n", s.outside, sha256.Sum256([]byte(s.secret))))
 		}, "leads outside the models directory"),
-		odd("a directory that is a link to another model", refused, func(t *testing.T, s *site, dir string) {
+		odd("a directory that is a link to another model", unread, func(t *testing.T, s *site, dir string) {
 			check(t, os.Symlink("../../good", filepath.Join(dir, "up")))
 			appendTo(t, filepath.Join(dir, "model.yaml"), fmt.Sprintf("files: {up/1.0.0/secret: 'sha256:%x'}\n", sha256.Sum256([]byte(s.secret))))
 		}, "a file of another model"),
-		artifact("a link to itself", refused, linkTo(func(*site) string { return "model.onnx" }), "too many levels of symbolic links"),
-		artifact("a pipe for an artifact", refused, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is no regular file"),
-		odd("a pipe for a manifest", refused, func(t *testing.T, _ *site, dir string) {
+		artifact("a link to itself", unread, linkTo(func(*site) string { return "model.onnx" }), "too many levels of symbolic links"),
+	}
+}
+
+// oddFiles are no files, or have odd names.
+func oddFiles() []hostileModel {
+	device := artifact("a device for an artifact", unread, func(t *testing.T, _ *site, file string) {
+		check(t, unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))) // as /dev/zero
+	}, "is no regular file")
+	device.root = true
+	return []hostileModel{
+		artifact("a pipe for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is no regular file"),
+		odd("a pipe for a manifest", unread, func(t *testing.T, _ *site, dir string) {
 			check(t, os.Remove(filepath.Join(dir, "model.yaml")), unix.Mkfifo(filepath.Join(dir, "model.yaml"), 0o666))
 		}, "has no model.yaml"),
-		artifact("a socket for an artifact", refused, func(t *testing.T, s *site, file string) {
+		artifact("a socket for an artifact", unread, func(t *testing.T, s *site, file string) {
 			ln, err := net.Listen("unix", filepath.Join(s.Root, "socket"))
 			check(t, err)
 			ln.(*net.UnixListener).SetUnlinkOnClose(false)
 			check(t, ln.Close(), os.Rename(filepath.Join(s.Root, "socket"), file))
 		}, "no such device or address"),
 		device,
-		artifact("a directory for an artifact", refused, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is no regular file"),
+		artifact("a directory for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is no regular file"),
 		odd("directories in 300 directories", "served; what is deep is not looked at", func(t *testing.T, _ *site, dir string) {
 			check(t, os.MkdirAll(filepath.Join(dir, strings.Repeat("d/", 300)), 0o755))
 		}),
-		odd("2,000 files", refused, func(t *testing.T, _ *site, dir string) {
+		odd("2,000 files", unread, func(t *testing.T, _ *site, dir string) {
 			for i := range 2000 {
 				write(t, filepath.Join(dir, fmt.Sprint("file", i)), "")
 			}
