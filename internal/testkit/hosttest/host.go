@@ -138,6 +138,7 @@ func (h *Host) Log() string {
 	return string(text)
 }
 
+// Logged reports whether the host has logged a text.
 func (h *Host) Logged(text string) bool { return strings.Contains(h.Log(), text) }
 
 // Signal sends a signal to the host.
