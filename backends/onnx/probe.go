@@ -145,7 +145,8 @@ const goSlack = 256 << 20
 const ProbeRole = "__onnx-probe"
 
 // ProbeMain is the whole life of the probe's process: it reads one job, limits
-// itself, loads and runs the graph, and writes one answer.
+// itself, loads and runs the graph, and writes one answer. No file is opened once the
+// library is loaded.
 func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	var job probeJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
@@ -157,6 +158,10 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	}
 	cramped, err := child.LimitSelf(job.Memory+goSlack, job.Time)
 	if err != nil {
+		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
+	}
+	// From here on the graph is at work.
+	if err := child.Confine(false); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
 	found, err := runProbe(context.Background(), job)

@@ -57,7 +57,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 		return fmt.Errorf("encoding the job: %w", err)
 	}
 	out, err := child.Run(ctx, child.Job{
-		Exe: cfg.Compiler, Role: CompileRole, Input: input.Bytes(), Wall: compileWall, CPU: compileCPU,
+		Exe: cfg.Compiler, Role: CompileRole, Input: input.Bytes(), Writes: []string{cache}, Wall: compileWall, CPU: compileCPU,
 		Limiter: cfg.Limiter, Memory: min(compileBase+compileTimes*int64(len(metered)), compileMemory),
 	})
 	var died *child.DiedError
@@ -115,6 +115,9 @@ func compile(stdin io.Reader) error {
 	cache, err := wazero.NewCompilationCacheWithDir(job.Cache)
 	if err != nil {
 		return fmt.Errorf("%w: opening the cache: %w", backends.ErrSurroundings, err)
+	}
+	if err := child.Confine(true); err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
 	}
 	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(cache, 0))
 	_, err = compileModule(ctx, r, job.Module)

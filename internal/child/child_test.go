@@ -103,6 +103,8 @@ var roles = map[string]func() error{
 		}
 		return nil
 	},
+	"attempt": attempt,
+	"stay":    stay,
 	"score": func() error {
 		data, err := os.ReadFile("/proc/self/oom_score_adj")
 		fmt.Print(strings.TrimSpace(string(data)))
