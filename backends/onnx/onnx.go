@@ -131,7 +131,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	// was checked.
 	checked := g.Encode()
 	job := probeJob{
-		Library: library, Graph: checked, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: checked, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding

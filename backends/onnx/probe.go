@@ -23,6 +23,7 @@ const probeVersion = "2"
 type probeJob struct {
 	Library string
 	Graph   []byte
+	Locales []string // that the graph needs
 	Binding binding
 	Rows    wireBatch
 	MaxRows int
@@ -146,7 +147,7 @@ const ProbeRole = "__onnx-probe"
 
 // ProbeMain is the whole life of the probe's process: it reads one job, limits
 // itself, loads and runs the graph, and writes one answer. No file is opened once the
-// library is loaded.
+// library and locales are loaded.
 func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	var job probeJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
@@ -156,6 +157,7 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	if _, err := initialise(job.Library); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
+	loadLocales(job.Locales)
 	cramped, err := child.LimitSelf(job.Memory+goSlack, job.Time)
 	if err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))

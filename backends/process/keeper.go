@@ -40,7 +40,8 @@ func (k *keeper) run() error {
 	cmd.Env = []string{"GOTRACEBACK=none"}
 	cmd.Stdin = theirs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's signals are for the host
-	if err := child.Start(cmd); err != nil { // what it starts gains no privileges either
+	// What it starts gains no privileges either.
+	if err := child.Start(cmd); err != nil {
 		return fmt.Errorf("starting the keeper: %w", errors.Join(err, mine.Close(), theirs.Close()))
 	}
 	_ = theirs.Close() // it is the child's now
