@@ -151,6 +151,9 @@ func TestLibraryComesLater(t *testing.T) {
 
 // TestProofIsConfined: while a graph is at work its process can reach nothing.
 func TestProofIsConfined(t *testing.T) {
+	if !child.Confined().Seccomp {
+		t.Skip("this kernel or container has no filters of system calls")
+	}
 	b := testkit.ONNX(t, t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

@@ -66,7 +66,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 	case errors.As(err, &died) && died.Cause.Surroundings():
 		return fmt.Errorf("%w: compiling the module: %w", backends.ErrSurroundings, died)
 	case errors.As(err, &died):
-		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, reason(died))
+		return fmt.Errorf("%w: compiling the module: %w", backends.ErrRefused, reason(died))
 	case err != nil:
 		return fmt.Errorf("compiling the module: %w", err)
 	case json.Unmarshal(out, &answer) != nil:
@@ -80,14 +80,16 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 }
 
 // reason says what of the module ended the compiling process.
-func reason(died *child.DiedError) string {
+func reason(died *child.DiedError) error {
 	switch died.Cause {
 	case child.Late, child.Busy:
-		return fmt.Sprintf("it takes longer than %v of processor time", compileCPU)
+		return backends.Ownf("it takes longer than %v of processor time", compileCPU)
 	case child.Large:
-		return fmt.Sprintf("it takes more than %d GiB of memory", compileMemory>>30)
+		return backends.Ownf("it takes more than %d GiB of memory", compileMemory>>30)
+	case child.Forbidden:
+		return backends.Ownf("its process ended with %w", died.Err)
 	default:
-		return "its process ended with " + died.Error()
+		return errors.New("its process ended with " + died.Error())
 	}
 }
 

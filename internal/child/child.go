@@ -177,7 +177,7 @@ func (e *DiedError) judge(job Job, late bool) {
 	case says("failed to create new OS thread", "pthread_create failed", "newosproc"):
 		e.Cause = Cramped
 	case signal == syscall.SIGSYS:
-		e.Cause, e.Err = Forbidden, errors.New("it made a system call that only a process makes which somebody else has taken over (SIGSYS)")
+		e.Cause, e.Err = Forbidden, errors.New("a system call that only a process makes which somebody else has taken over (SIGSYS)")
 	case signal >= 0:
 		e.Cause, e.Err = Crashed, fmt.Errorf("signal: %v", signal)
 	case exit == nil:
