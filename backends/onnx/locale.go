@@ -4,8 +4,6 @@ package onnx
 
 // #include <locale.h>
 // #include <stdlib.h>
-// // The C library keeps what a locale has loaded while there is one that uses it.
-// static void load(const char *name) { (void) newlocale(LC_ALL_MASK, name, (locale_t) 0); }
 import "C"
 
 import "unsafe"
@@ -15,7 +13,8 @@ import "unsafe"
 func loadLocales(names []string) {
 	for _, name := range names {
 		text := C.CString(name)
-		C.load(text)
+		// The C library keeps what a locale has loaded while there is one that uses it.
+		C.newlocale(C.LC_ALL_MASK, text, nil)
 		C.free(unsafe.Pointer(text))
 	}
 }

@@ -48,7 +48,8 @@ func Start(cmd *exec.Cmd) error {
 
 // startShut is Start for a process that besides can write to nothing but what is open
 // and what is below some directories, connect to no port and send signals to no process
-// but its own. The thread that is its parent, in the sense of Pdeathsig, ends with end.
+// but its own; it has its standard streams already. The thread that is its parent, in
+// the sense of Pdeathsig, ends with end.
 func startShut(cmd *exec.Cmd, writes []string) (end func(), err error) {
 	return onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
