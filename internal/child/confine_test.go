@@ -47,10 +47,11 @@ var attempts = map[string]func(file string) error{
 		_, err := os.OpenFile(file+".new", os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 		return err
 	},
-	"rename": func(file string) error { return os.Rename(file, file+".other") },
-	"remove": func(file string) error { return os.Remove(file) },
-	"link":   func(file string) error { return os.Link(file, file+".other") },
-	"kill":   func(string) error { return unix.Kill(os.Getppid(), unix.SIGCONT) },
+	"rename":  func(file string) error { return os.Rename(file, file+".other") },
+	"remove":  func(file string) error { return os.Remove(file) },
+	"link":    func(file string) error { return os.Link(file, file+".other") },
+	"kill":    func(string) error { return unix.Kill(os.Getppid(), unix.SIGCONT) },
+	"signals": func(string) error { _, err := unix.FcntlInt(0, unix.F_SETOWN, os.Getppid()); return err },
 	"fork": func(string) error {
 		_, _, e := unix.RawSyscall(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0)
 		return errnoOf(e)
@@ -145,6 +146,7 @@ func TestConfined(t *testing.T) {
 		{false, outside, "remove", unix.ENOSYS},
 		{false, outside, "link", unix.ENOSYS},
 		{false, outside, "kill", unix.ENOSYS},
+		{false, outside, "signals", unix.ENOSYS},
 		{false, outside, "fork", unix.ENOSYS},
 		{false, outside, "limits", unix.ENOSYS},
 		{false, outside, "arguments", unix.ENOSYS},

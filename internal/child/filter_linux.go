@@ -66,7 +66,7 @@ func filters() bool {
 // What a process may do that reads its input, computes and writes its answer: what Go,
 // the C library and ONNX Runtime call for that.
 var allowed = []uint32{
-	unix.SYS_READ, unix.SYS_READV, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITE64, unix.SYS_CLOSE, unix.SYS_LSEEK, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_FCNTL, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
+	unix.SYS_READ, unix.SYS_READV, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITE64, unix.SYS_CLOSE, unix.SYS_LSEEK, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
 	unix.SYS_MMAP, unix.SYS_MUNMAP, unix.SYS_MREMAP, unix.SYS_MPROTECT, unix.SYS_MADVISE, unix.SYS_MINCORE, unix.SYS_BRK, unix.SYS_MEMBARRIER,
 	unix.SYS_FUTEX, unix.SYS_SET_ROBUST_LIST, unix.SYS_RSEQ, unix.SYS_SET_TID_ADDRESS, unix.SYS_EXIT, unix.SYS_EXIT_GROUP,
@@ -113,7 +113,8 @@ func filterOf(files bool) ([]bpf.RawInstruction, error) {
 	for _, number := range opensOfArch {
 		f.rule(number, noFile)
 	}
-	f.rule(unix.SYS_CLONE, unknown, bits(0, unix.CLONE_THREAD)) // clone3 has its flags in memory, where a filter does not see them
+	f.rule(unix.SYS_CLONE, unknown, bits(0, unix.CLONE_THREAD))                                                             // clone3 has its flags in memory, where a filter does not see them
+	f.rule(unix.SYS_FCNTL, unknown, equal(2, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC)) // others send signals
 	f.rule(unix.SYS_KILL, unknown, equal(0, self))
 	f.rule(unix.SYS_TGKILL, unknown, equal(0, self))
 	f.rule(unix.SYS_PRCTL, unknown, equal(0, unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA))
