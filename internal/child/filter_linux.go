@@ -113,14 +113,18 @@ func filterOf(files bool) ([]bpf.RawInstruction, error) {
 	for _, number := range opensOfArch {
 		f.rule(number, noFile)
 	}
-	f.rule(unix.SYS_CLONE, unknown, bits(0, unix.CLONE_THREAD))                                                             // clone3 has its flags in memory, where a filter does not see them
-	f.rule(unix.SYS_FCNTL, unknown, equal(2, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC)) // others send signals
+	// clone3 has its flags in memory, where a filter does not see them.
+	f.rule(unix.SYS_CLONE, unknown, bits(0, unix.CLONE_THREAD))
+	// Other commands have signals sent.
+	f.rule(unix.SYS_FCNTL, unknown, equal(2, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC))
 	f.rule(unix.SYS_KILL, unknown, equal(0, self))
 	f.rule(unix.SYS_TGKILL, unknown, equal(0, self))
 	f.rule(unix.SYS_PRCTL, unknown, equal(0, unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA))
-	f.rule(unix.SYS_PRLIMIT64, unknown, equal(4, 0), equal(5, 0)) // asks and sets nothing
+	// It asks, and sets nothing.
+	f.rule(unix.SYS_PRLIMIT64, unknown, equal(4, 0), equal(5, 0))
 	if files {
-		f.rule(unix.SYS_OPENAT, noFile, bits(4, unix.O_CREAT), bits(4, unix.O_EXCL)) // makes a file, which was not there
+		// It makes a file, which was not there.
+		f.rule(unix.SYS_OPENAT, noFile, bits(4, unix.O_CREAT), bits(4, unix.O_EXCL))
 		f.rule(unix.SYS_RENAMEAT, allow)
 		f.rule(unix.SYS_RENAMEAT2, allow)
 	} else {
