@@ -96,7 +96,7 @@ func check(a backends.Artifact) (*graph.Model, error) {
 		Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
 	return g, nil
 }
@@ -108,7 +108,7 @@ func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
 		return err
 	}
 	if err := complete(a.Manifest, g); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	return nil
 }
@@ -125,13 +125,13 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	}
 	bind, err := bindGraph(a.Manifest, g)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	// From here on nobody looks at the file: the proof and the session are of what
 	// was checked.
 	checked := g.Encode()
 	job := probeJob{
-		Library: library, Graph: checked, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: checked, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding
