@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -53,12 +53,12 @@ run: samples
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-faults
+test: test-build test-go test-meter test-python test-api test-chart test-faults test-hostile
 
 # All tests, and what takes longer than a change should wait for: a fresh clone of the
 # README's reader, harm in its whole form, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
-test-full: test faults
+test-full: test faults hostile
 	$(MAKE) fuzz FUZZTIME=5s
 
 # The same on a machine that does something else, too: a load of 10 beside it.
@@ -75,7 +75,7 @@ test-go: onnxruntime python
 	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
-	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v /faults$$)
+	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v -e /faults$$ -e /hostile$$)
 	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 
 # Rewritten modules in a second engine: they validate and do the same, and no
@@ -98,10 +98,6 @@ guests: build
 
 guests-update: build
 	scripts/guests.sh $(BINARY) update
-
-# The hostile plugins on a real host, as a table.
-hostile: onnxruntime
-	$(GO) test ./cmd/pynomaly-runtime -run TestHostileHost -v -count 1
 
 # An interpreter with the Python SDK's dependencies and what its example needs.
 python: .python-plugin/.complete
@@ -141,9 +137,21 @@ faults: onnxruntime build
 # The table that docs/operations.md shows.
 faults-table:
 	$(MAKE) faults FAULTS_TABLE=$(BIN)/faults.md
-	awk -v table=$(BIN)/faults.md '/<!-- faults -->/ { print; while ((getline line < table) > 0) print line; skip = 1 } /<!-- end of faults -->/ { skip = 0 } !skip' \
-		docs/operations.md > $(BIN)/operations.md
-	cp $(BIN)/operations.md docs/operations.md
+	scripts/table.sh faults $(BIN)/faults.md docs/operations.md
+
+# Everything that means harm on one built host, in groups. It runs alone, since it measures.
+test-hostile: onnxruntime build
+	$(GO) test ./hostile -count 1 -timeout $(TIMEOUT)
+
+# The same one by one, as a table: HOSTILE_RUN is a regular expression of cases,
+# HOSTILE_TABLE a file for Markdown.
+hostile: onnxruntime build
+	HOSTILE=full HOSTILE_RUN='$(HOSTILE_RUN)' HOSTILE_TABLE=$(if $(HOSTILE_TABLE),$(abspath $(HOSTILE_TABLE))) $(GO) test ./hostile -count 1 -timeout $(TIMEOUT) -v -run TestCorpus
+
+# The table that docs/hostile.md shows.
+hostile-table:
+	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
+	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
 
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete
@@ -163,9 +171,10 @@ lint:
 	cd bench && $(LINT) run --config ../.golangci.yml ./...
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 
+# BENCH='-only lifecycle -other old-runtime' runs parts, and compares with another build.
 bench: onnxruntime build
 	cd bench && $(GO) build -o ../$(BIN)/bench .
-	$(BIN)/bench -binary $(BINARY) -testdata testdata
+	$(BIN)/bench -binary $(BINARY) -testdata testdata $(BENCH)
 
 # The modules of the metering part of the benchmark. They are checked in, built by clang and lld 14.0.6.
 KERNELS := bench/testdata/kernels

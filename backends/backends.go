@@ -33,7 +33,13 @@ type Artifact struct {
 	Outside []string
 	// ProbeRows are rows the model should be able to score.
 	ProbeRows *sdk.Batch
+	// Memo carries what Complete found out to Open of the same artifact; nil: nothing is
+	// carried.
+	Memo *Memo
 }
+
+// Memo holds a value of a backend's own.
+type Memo struct{ Value any }
 
 // Backend opens artifacts of one kind.
 type Backend interface {

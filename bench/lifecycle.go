@@ -202,26 +202,10 @@ func reload(ctx context.Context, o options, w io.Writer) error {
 		return err
 	}
 	defer func() { _ = host.stop() }()
-	call := func(method, action string) error {
-		req, err := http.NewRequestWithContext(ctx, method, "http://"+host.addr+"/api/v1/models/"+name+"/"+action, nil)
-		if err != nil {
-			return fmt.Errorf("asking to %s: %w", action, err)
-		}
-		answer, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return fmt.Errorf("asking to %s: %w", action, err)
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != http.StatusOK {
-			text, _ := io.ReadAll(answer.Body)
-			return fmt.Errorf("asking to %s: %s: %s", action, answer.Status, text)
-		}
-		return nil
-	}
 	const early, late = 20, 200
 	var after20 int64
 	for i := 1; i <= late; i++ {
-		if err := errors.Join(call(http.MethodDelete, "unload"), call(http.MethodPost, "load")); err != nil {
+		if err := errors.Join(manage(ctx, host.addr, http.MethodDelete, name, "unload"), manage(ctx, host.addr, http.MethodPost, name, "load")); err != nil {
 			return err
 		}
 		if i == early {

@@ -44,10 +44,10 @@ func main() {
 	}
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
-	flag.StringVar(&o.other, "other", "", "another build of the host, for requests in the same turns")
+	flag.StringVar(&o.other, "other", "", "another build of the host, for requests and lifecycle in the same turns")
 	flag.StringVar(&o.testdata, "testdata", "testdata", "where the benchmark's model and rows are")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, reload, metering; default all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes; default all")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
 	flag.DurationVar(&o.warm, "warm", 200*time.Millisecond, "warm-up before each measurement")
 	flag.DurationVar(&o.duration, "duration", time.Second, "length of each measurement")
@@ -83,6 +83,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"requests", requests},
 		{"allocations", allocations},
 		{"start", startUp},
+		{"lifecycle", lifecycle},
 		{"reload", reload},
 		{"metering", metering},
 		{"plugins", plugins},

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func causeScenarios() []scenario {
@@ -47,22 +48,22 @@ func causeScenarios() []scenario {
 }
 
 func tmpdirMissing(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	p.tmp = filepath.Join(p.root, "later")
-	h := start(t, p, options{cold: true})
-	if v := h.tried("good"); v.Status == "loaded" {
+	p.Tmp = filepath.Join(p.Root, "later")
+	h := start(t, p, options{Cold: true})
+	if v := h.Tried("good"); v.Status == "loaded" {
 		r.note("it is not needed")
 	} else {
 		r.note("meanwhile: %s", brief(v.Error))
 	}
-	if err := os.Mkdir(p.tmp, 0o755); err != nil {
+	if err := os.Mkdir(p.Tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r.note("loaded %s after it came", ms(h.serves("good")))
+	r.note("loaded %s after it came", hosttest.MS(h.Serves("good")))
 	h.ready()
 	h.serving(10)
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 // brief shortens an error for the table.
@@ -76,12 +77,12 @@ func brief(s string) string {
 }
 
 func tmpdirFull(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	mountDisk(t, p.tmp, "64m")
-	filler := fill(t, p.tmp)
-	h := start(t, p, options{cold: true})
-	if v := h.tried("good"); v.Status == "loaded" {
+	mountDisk(t, p.Tmp, "64m")
+	filler := fill(t, p.Tmp)
+	h := start(t, p, options{Cold: true})
+	if v := h.Tried("good"); v.Status == "loaded" {
 		t.Fatal("the model was loaded on a full disk")
 	} else {
 		r.note("meanwhile: %s", brief(v.Error))
@@ -89,44 +90,44 @@ func tmpdirFull(t *testing.T, r *row) {
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
-	r.note("loaded %s after there was room", ms(h.serves("good")))
+	r.note("loaded %s after there was room", hosttest.MS(h.Serves("good")))
 	h.ready()
 	h.serving(10)
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 func tmpdirCleaned(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{cold: true}).ready()
-	tr := h.traffic()
-	tr.more(h, 50)
-	entries, err := os.ReadDir(p.tmp)
+	h := start(t, p, options{Cold: true}).ready()
+	tr := h.Traffic()
+	tr.More(50)
+	entries, err := os.ReadDir(p.Tmp)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(p.tmp, e.Name())); err != nil {
+		if err := os.RemoveAll(filepath.Join(p.Tmp, e.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
-	testkit.CopyModel(t, p.models, "ecod-rust", "later", "1.0.0", nil)
-	testkit.CopyModel(t, p.models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
-	took := h.serves("later") + h.serves("later-graph")
-	tr.end()
-	tr.none(t)
-	r.note("%d entries removed; models loaded after %s; %v", len(entries), ms(took), &tr.tally)
-	h.stop(hangs)
+	testkit.CopyModel(t, p.Models, "ecod-rust", "later", "1.0.0", nil)
+	testkit.CopyModel(t, p.Models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
+	took := h.Serves("later") + h.Serves("later-graph")
+	tr.End()
+	tr.None(t)
+	r.note("%d entries removed; models loaded after %s; %v", len(entries), hosttest.MS(took), &tr.Tally)
+	h.Stop(hangs)
 }
 
 func noDescriptors(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{cold: true}).ready()
-	tr := h.traffic()
-	tr.more(h, 50)
+	h := start(t, p, options{Cold: true}).ready()
+	tr := h.Traffic()
+	tr.More(50)
 	var old unix.Rlimit
-	pid := h.cmd.Process.Pid
+	pid := h.Cmd.Process.Pid
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
 		t.Fatal(err)
 	}
@@ -134,50 +135,50 @@ func noDescriptors(t *testing.T, r *row) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: leaving(t, pid, 4), Max: old.Max}, nil); err != nil {
 		t.Fatal(err)
 	}
-	testkit.CopyModel(t, p.models, "ecod-rust", "later", "1.0.0", nil)
-	testkit.CopyModel(t, p.models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
-	tr.more(h, looks())
+	testkit.CopyModel(t, p.Models, "ecod-rust", "later", "1.0.0", nil)
+	testkit.CopyModel(t, p.Models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
+	tr.More(looks())
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &old, nil); err != nil {
 		t.Fatal(err)
 	}
-	if v := h.version("later"); v != nil {
+	if v := h.Version("later"); v != nil {
 		r.note("meanwhile %s: %s", v.Status, brief(v.Error))
 	}
-	took := h.serves("later") + h.serves("later-graph")
-	tr.end()
-	tr.none(t)
-	r.note("models loaded %s after there were some; %v", ms(took), &tr.tally)
-	h.stop(hangs)
+	took := h.Serves("later") + h.Serves("later-graph")
+	tr.End()
+	tr.None(t)
+	r.note("models loaded %s after there were some; %v", hosttest.MS(took), &tr.Tally)
+	h.Stop(hangs)
 }
 
 func noProcesses(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	g := newGroup(t, limits{pids: 1000})
-	h := start(t, p, options{cold: true, group: g}).ready()
-	tr := h.traffic()
-	tr.more(h, 100)
+	h := start(t, p, options{Cold: true, Groups: g.directories()}).ready()
+	tr := h.Traffic()
+	tr.More(100)
 	// The host gets its threads first: no Go program survives that it can have no more.
 	for i := range 6 {
 		id := fmt.Sprintf("warm-%d", i)
-		distinct(t, testkit.CopyModel(t, p.models, "thyroid-autoencoder", id, "1.0.0", nil), i)
+		distinct(t, testkit.CopyModel(t, p.Models, "thyroid-autoencoder", id, "1.0.0", nil), i)
 	}
 	for i := range 6 {
-		h.serves(fmt.Sprintf("warm-%d", i))
+		h.Serves(fmt.Sprintf("warm-%d", i))
 	}
-	burst(h.url, 32, 1000, always(graphBody)).none(t)
+	hosttest.Burst(h.URL, 32, 1000, hosttest.Always(graphBody)).None(t)
 	// A helper process starts, and cannot have the threads that it needs.
 	g.limitPids(t, g.pids(t)+2)
-	testkit.CopyModel(t, p.models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
-	v := h.tried("later-graph")
-	tr.more(h, 100)
+	testkit.CopyModel(t, p.Models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
+	v := h.Tried("later-graph")
+	tr.More(100)
 	g.limitPids(t, 1000)
 	r.note("meanwhile %s: %s", v.Status, brief(v.Error))
-	took := h.serves("later-graph")
-	tr.end()
-	tr.none(t)
-	r.note("loaded %s after there could; %v", ms(took), &tr.tally)
-	h.stop(hangs)
+	took := h.Serves("later-graph")
+	tr.End()
+	tr.None(t)
+	r.note("loaded %s after there could; %v", hosttest.MS(took), &tr.Tally)
+	h.Stop(hangs)
 }
 
 // leaving returns the limit of descriptors that leaves a process so many more.
@@ -195,36 +196,36 @@ func leaving(t *testing.T, pid, more int) uint64 {
 }
 
 func loadByHand(t *testing.T, r *row) {
-	p := newPlace(t)
-	testkit.CopyModel(t, p.models, "ecod-c", "good", "1.0.0", nil)
-	p.tmp = filepath.Join(p.root, "later")
-	h := start(t, p, options{cold: true})
-	h.tried("good")
-	if err := os.Mkdir(p.tmp, 0o755); err != nil {
+	p := hosttest.NewPlace(t)
+	testkit.CopyModel(t, p.Models, "ecod-c", "good", "1.0.0", nil)
+	p.Tmp = filepath.Join(p.Root, "later")
+	h := start(t, p, options{Cold: true})
+	h.Tried("good")
+	if err := os.Mkdir(p.Tmp, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	status, text := h.send(http.MethodPost, "/api/v1/models/good/load", "")
+	status, text := h.Send(http.MethodPost, "/api/v1/models/good/load", "")
 	r.note("answered %d", status)
 	if status != http.StatusOK {
 		t.Errorf("loading by hand: %d %s", status, text)
 	}
-	h.serves("good")
-	h.stop(hangs)
+	h.Serves("good")
+	h.Stop(hangs)
 }
 
 func addressSpace(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	o := options{cold: true, limits: map[int]uint64{unix.RLIMIT_AS: 3 << 30}}
+	o := options{Cold: true, Limits: map[int]uint64{unix.RLIMIT_AS: 3 << 30}}
 	if os.Geteuid() == 0 { // who may raise limits
-		o.uid = nobody
-		p.own(t, nobody)
+		o.UID = nobody
+		p.Own(t, nobody)
 	}
 	h := start(t, p, o)
-	v := h.tried("good")
+	v := h.Tried("good")
 	r.note("%s %s", v.Status, brief(v.Error))
 	if v.Status != "loaded" {
 		t.Errorf("the model is %s: %s", v.Status, v.Error)
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }

@@ -95,6 +95,14 @@ func (g *group) make(t *testing.T, dir string) {
 	})
 }
 
+// directories returns what a host joins; nil: there is no group.
+func (g *group) directories() []string {
+	if g == nil {
+		return nil
+	}
+	return g.dirs
+}
+
 // pids returns how many processes and threads the group has.
 func (g *group) pids(t *testing.T) int {
 	t.Helper()

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func connectionScenarios() []scenario {
@@ -55,46 +57,46 @@ func hangUp(all []net.Conn) {
 }
 
 func descriptors(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	limit := pick(256, 1024)
-	h := start(t, p, options{limits: map[int]uint64{unix.RLIMIT_NOFILE: uint64(limit)}}).ready()
-	tr := h.traffic()
-	tr.more(h, 20)
-	before := len(h.log())
+	h := start(t, p, options{Limits: map[int]uint64{unix.RLIMIT_NOFILE: uint64(limit)}}).ready()
+	tr := h.Traffic()
+	tr.More(20)
+	before := len(h.Log())
 	// The backlog of the listener is 4,096 or more.
-	idle := dial(t, h.address, limit+pick(100, 1000))
-	tr.more(h, pick(int64(400), 10000))
+	idle := dial(t, h.Address, limit+pick(100, 1000))
+	tr.More(pick(int64(400), 10000))
 	if full() {
 		// How long they stay is the scenario's, not something that is waited for.
 		time.Sleep(time.Minute)
 	}
-	tr.end()
-	tr.none(t)
+	tr.End()
+	tr.None(t)
 	said := 0
-	for line := range strings.Lines(h.log()[before:]) {
+	for line := range strings.Lines(h.Log()[before:]) {
 		if !strings.Contains(line, `"level":"INFO"`) && !strings.Contains(line, `"message":"request failed"`) {
 			said++
 		}
 	}
 	hangUp(idle)
 	begin := time.Now()
-	h.eventually("new clients are served again", func() bool { s, _ := h.send("POST", "/api/v1/predict", goodBody); return s == 200 })
-	r.note("limit %d, %d idle connections: of connected clients %v; %d lines of log; served again after %s", limit, len(idle), &tr.tally, said, ms(time.Since(begin)))
+	h.Eventually("new clients are served again", func() bool { s, _ := h.Send("POST", "/api/v1/predict", goodBody); return s == 200 })
+	r.note("limit %d, %d idle connections: of connected clients %v; %d lines of log; served again after %s", limit, len(idle), &tr.Tally, said, hosttest.MS(time.Since(begin)))
 	if said < 1 || said > 100 {
 		t.Errorf("%d lines of log, want one, or a few", said)
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 func announcedBodies(t *testing.T, r *row, g *group) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{group: g}).ready()
-	tr := h.traffic()
-	tr.more(h, 300) // what is allocated once is allocated now
-	before := h.resident()
-	liars := dial(t, h.address, 40)
+	h := start(t, p, options{Groups: g.directories()}).ready()
+	tr := h.Traffic()
+	tr.More(300) // what is allocated once is allocated now
+	before := h.Resident()
+	liars := dial(t, h.Address, 40)
 	for _, c := range liars {
 		if _, err := fmt.Fprintf(c, "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 33000000\r\n\r\n{"); err != nil {
 			t.Fatal(err)
@@ -102,18 +104,18 @@ func announcedBodies(t *testing.T, r *row, g *group) {
 	}
 	most := before
 	for range pick(10, 50) {
-		tr.more(h, 100)
-		most = max(most, h.resident())
+		tr.More(100)
+		most = max(most, h.Resident())
 	}
-	tr.end()
-	tr.none(t)
+	tr.End()
+	tr.None(t)
 	grown := most - before
-	r.note("%s, %s more; of other clients %v", mb(before), mb(grown), &tr.tally)
+	r.note("%s, %s more; of other clients %v", hosttest.MB(before), hosttest.MB(grown), &tr.Tally)
 	if grown >= 50*mega {
-		t.Errorf("%s more", mb(grown))
+		t.Errorf("%s more", hosttest.MB(grown))
 	}
 	hangUp(liars)
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 // lies are beginnings of requests that nothing good follows.
@@ -129,18 +131,18 @@ func lies() []string {
 }
 
 func lyingClients(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--request-timeout", "3s"}}).ready()
-	tr := h.traffic()
-	tr.more(h, 100)
-	files := h.metric("process_open_fds")
+	h := start(t, p, options{Args: []string{"--request-timeout", "3s"}}).ready()
+	tr := h.Traffic()
+	tr.More(100)
+	files := h.Metric("process_open_fds")
 	random := rand.New(rand.NewPCG(seed(), 14))
 	rounds, sent := pick(5, 60), 0
 	for range rounds {
 		var open []net.Conn
 		for _, lie := range lies() {
-			c := dial(t, h.address, 1)[0]
+			c := dial(t, h.Address, 1)[0]
 			_, _ = io.WriteString(c, lie) // the host may have hung up already
 			sent++
 			switch random.IntN(4) {
@@ -160,15 +162,15 @@ func lyingClients(t *testing.T, r *row) {
 			for _, c := range open {
 				_, _ = c.Write([]byte{byte(' ' + random.IntN(90))})
 			}
-			tr.more(h, 2)
+			tr.More(2)
 		}
 		if !full() || random.IntN(2) == 0 {
 			hangUp(open) // the others are left to the host's timeouts
 		}
 	}
-	h.eventually("no connection is left", func() bool { return h.metric("process_open_fds") <= files+4 })
-	tr.end()
-	tr.none(t)
-	r.note("%d connections: of other clients %v", sent, &tr.tally)
-	h.stop(hangs)
+	h.Eventually("no connection is left", func() bool { return h.Metric("process_open_fds") <= files+4 })
+	tr.End()
+	tr.None(t)
+	r.note("%d connections: of other clients %v", sent, &tr.Tally)
+	h.Stop(hangs)
 }

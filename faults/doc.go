@@ -3,14 +3,14 @@
 // and vanishing disks, logs that nobody reads, signals, slow and lying clients, storms,
 // plugins that fork.
 //
-// Each scenario starts the real binary (FAULTS_BINARY, by default
+// Each scenario starts the real binary (HOSTTEST_BINARY, by default
 // bin/pynomaly-runtime), sends good requests beside the harm, and fails if one of them
 // is lost that must not be. A scenario becomes a row of a table, which FAULTS_TABLE=file
 // writes as Markdown; docs/operations.md shows it.
 //
 // go test ./faults runs the short form, FAULTS=full go test ./faults the whole. Where
 // the tests run as root, they do so in namespaces of their own (processes, mounts,
-// network); FAULTS_ISOLATE=0 switches that off. As another user, scenarios that need
+// network); HOSTTEST_ISOLATE=0 switches that off. As another user, scenarios that need
 // mounts or control groups are left out; each has an unprivileged form, which runs
 // always. FAULTS_SEED picks the random moments.
 //

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func loadScenarios() []scenario {
@@ -55,17 +56,17 @@ func small() []string {
 // manyModels starts a host with n models, copies of samples, and waits until all are
 // loaded.
 func manyModels(t *testing.T, r *row, n int, l limits, names []string) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	for i := range n {
 		id := fmt.Sprintf("m%03d", i)
-		distinct(t, testkit.CopyModel(t, p.models, names[i%len(names)], id, "1.0.0", nil), i)
+		distinct(t, testkit.CopyModel(t, p.Models, names[i%len(names)], id, "1.0.0", nil), i)
 	}
 	var g *group
 	if l != (limits{}) {
 		g = newGroup(t, l)
 	}
 	begin := time.Now()
-	h := start(t, p, options{group: g, cold: l.cpuPercent > 0})
+	h := start(t, p, options{Groups: g.directories(), Cold: l.cpuPercent > 0})
 	children, memory := 0, int64(0)
 	last, not := 0, []string(nil)
 	t.Cleanup(func() {
@@ -73,22 +74,22 @@ func manyModels(t *testing.T, r *row, n int, l limits, names []string) {
 			t.Logf("%d loaded, %s", last, strings.Join(not[:min(5, len(not))], "; "))
 		}
 	})
-	h.eventually("all models are loaded", func() bool {
-		c, m := childrenOf(h.cmd.Process.Pid)
+	h.Eventually("all models are loaded", func() bool {
+		c, m := childrenOf(h.Cmd.Process.Pid)
 		children, memory = max(children, c), max(memory, m)
-		last, not = h.loaded()
+		last, not = h.Loaded()
 		return last == n
 	})
-	r.note("%d loaded after %s; at most %d helper processes at once with %s", n, ms(time.Since(begin)), children, mb(memory))
+	r.note("%d loaded after %s; at most %d helper processes at once with %s", n, hosttest.MS(time.Since(begin)), children, hosttest.MB(memory))
 	if g != nil && g.memory != "" {
-		r.note("%s in all at most, %d helpers killed for memory", mb(g.peak(t)), g.killed(t))
+		r.note("%s in all at most, %d helpers killed for memory", hosttest.MB(g.peak(t)), g.killed(t))
 	}
 	h.ready()
 	// A process that has ended is counted until it has been waited for.
 	if most := 2*runtime.NumCPU() + 2; children > most {
 		t.Errorf("%d helper processes at once on %d processors", children, runtime.NumCPU())
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 var digestLine = regexp.MustCompile(`(?m)^digest: .*$`)
@@ -139,26 +140,26 @@ func childrenOf(pid int) (n int, memory int64) {
 }
 
 func explanations(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	dependent := func(text string) string { return text + "batch_dependent: true\n" }
-	testkit.CopyModel(t, p.models, "thyroid-autoencoder", "dependent", "1.0.0", dependent)
-	testkit.WriteFaulty(t, p.models, "stateful", `"stateful":true`, "stateful: true\nlearning: online\n")
-	h := start(t, p, options{plugins: true, args: []string{"--log-level", "warn"}}).ready()
+	testkit.CopyModel(t, p.Models, "thyroid-autoencoder", "dependent", "1.0.0", dependent)
+	testkit.WriteFaulty(t, p.Models, "stateful", `"stateful":true`, "stateful: true\nlearning: online\n")
+	h := start(t, p, options{Plugins: true, Args: []string{"--log-level", "warn"}}).ready()
 	bodies := []string{
 		strings.Replace(goodBody, "{", `{"return_explanation": true, `, 1), strings.Replace(graphBody, "{", `{"return_explanation": true, `, 1),
 		`{"model_id": "dependent", "data": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], "return_explanation": true}`, `{"model_id": "stateful", "data": [1, 2]}`, goodBody,
 	}
 	for _, body := range bodies {
-		if status, text := h.send("POST", "/api/v1/predict", body); status != 200 {
+		if status, text := h.Send("POST", "/api/v1/predict", body); status != 200 {
 			t.Fatalf("%s: %d %s", body, status, text)
 		}
 	}
 	for _, clients := range []int{16, 32, 64} {
-		out := burst(h.url, clients, pick(3000, 20000), func(i int) string { return bodies[i%len(bodies)] })
-		out.none(t)
-		h.mustLive()
+		out := hosttest.Burst(h.URL, clients, pick(3000, 20000), func(i int) string { return bodies[i%len(bodies)] })
+		out.None(t)
+		h.MustLive()
 		r.note("%d connections: %v", clients, out)
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }

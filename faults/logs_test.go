@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func logScenarios() []scenario {
@@ -45,21 +47,21 @@ func pipe(t *testing.T) (reader, writer *os.File) {
 
 // serving sends predictions and looks at /ready.
 func (h *host) serving(n int) *tally {
-	h.t.Helper()
-	out := burst(h.url, 4, n, always(goodBody))
-	out.none(h.t)
-	h.mustLive()
-	if status := h.status("/ready"); status != http.StatusOK {
-		h.t.Errorf("/ready answers %d", status)
+	h.T.Helper()
+	out := hosttest.Burst(h.URL, 4, n, hosttest.Always(goodBody))
+	out.None(h.T)
+	h.MustLive()
+	if status := h.Status("/ready"); status != http.StatusOK {
+		h.T.Errorf("/ready answers %d", status)
 	}
 	return out
 }
 
 func logClosed(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	reader, writer := pipe(t)
-	h := start(t, p, options{stderr: writer})
+	h := start(t, p, options{Stderr: writer})
 	_ = writer.Close()
 	var wg sync.WaitGroup
 	wg.Go(func() { drain(reader, nil) })
@@ -68,7 +70,7 @@ func logClosed(t *testing.T, r *row) {
 	_ = reader.Close()
 	wg.Wait()
 	r.note("%v", h.serving(pick(500, 5000)))
-	r.note("stopped after %s", ms(h.stop(hangs)))
+	r.note("stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
 // drain reads a log until it ends, and hands each piece on.
@@ -86,18 +88,18 @@ func drain(f *os.File, to func(string)) {
 }
 
 func logStalled(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	reader, writer := pipe(t)
-	h := start(t, p, options{stderr: writer})
+	h := start(t, p, options{Stderr: writer})
 	_ = writer.Close()
 	h.ready()
 	const n, most = 3000, 30 // a buffer may hold some thousand lines
 	dropped, sent, lost := 0.0, int64(0), int64(0)
 	for k := 0; k < most && dropped == 0 && !t.Failed(); k++ {
 		out := h.serving(n)
-		sent, lost = sent+out.sent.Load(), lost+out.lost.Load()
-		dropped = h.metric("log_lines_dropped_total")
+		sent, lost = sent+out.Sent.Load(), lost+out.Lost.Load()
+		dropped = h.Metric("log_lines_dropped_total")
 	}
 	r.note("nobody reads: %d of %d requests lost, %.0f lines dropped", lost, sent, dropped)
 	if dropped == 0 {
@@ -113,15 +115,15 @@ func logStalled(t *testing.T, r *row) {
 			seen.WriteString(s)
 		})
 	})
-	h.eventually("the log goes on", func() bool {
+	h.Eventually("the log goes on", func() bool {
 		mu.Lock()
 		seen.Reset()
 		mu.Unlock()
-		_, text := h.send("POST", "/api/v1/predict", goodBody)
+		_, text := h.Send("POST", "/api/v1/predict", goodBody)
 		_, id, _ := strings.Cut(text, `"request_id":"`)
 		id, _, _ = strings.Cut(id, `"`)
 		for range 50 {
-			_ = h.status("/health")
+			_ = h.Status("/health")
 			mu.Lock()
 			found := id != "" && strings.Contains(seen.String(), id)
 			mu.Unlock()
@@ -134,33 +136,33 @@ func logStalled(t *testing.T, r *row) {
 	_ = reader.SetReadDeadline(time.Unix(1, 0)) // he sleeps again
 	wg.Wait()
 	h.serving(n)
-	r.note("with a sleeping reader it stopped after %s", ms(h.stop(hangs)))
+	r.note("with a sleeping reader it stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
 func logNoSpace(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	device, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer device.Close()
-	h := start(t, p, options{stderr: device}).ready()
+	h := start(t, p, options{Stderr: device}).ready()
 	r.note("%v", h.serving(pick(500, 5000)))
-	r.note("stopped after %s", ms(h.stop(hangs)))
+	r.note("stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
 func logFullDisk(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	disk := filepath.Join(p.root, "disk")
+	disk := filepath.Join(p.Root, "disk")
 	mountDisk(t, disk, "1m")
 	f, err := os.OpenFile(filepath.Join(disk, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	h := start(t, p, options{stderr: f}).ready()
+	h := start(t, p, options{Stderr: f}).ready()
 	h.serving(10)
 	filler := fill(t, disk)
 	r.note("full disk: %v", h.serving(pick(500, 5000)))
@@ -169,11 +171,11 @@ func logFullDisk(t *testing.T, r *row) {
 	}
 	file := filepath.Join(disk, "log")
 	had := len(readFile(t, file))
-	h.eventually("the log goes on", func() bool {
+	h.Eventually("the log goes on", func() bool {
 		h.serving(1)
 		return len(readFile(t, file)) > had
 	})
-	r.note("with room the log went on; stopped after %s", ms(h.stop(hangs)))
+	r.note("with room the log went on; stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
 // mountDisk mounts a small disk in memory, which the cleanup unmounts.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func pluginScenarios() []scenario {
@@ -33,7 +34,7 @@ func pluginScenarios() []scenario {
 
 // processes returns the host's plugin processes whose command line begins so.
 func (h *host) processes(word string) []int {
-	mark := process.HostEnv + "=" + strconv.Itoa(h.cmd.Process.Pid) + "\x00"
+	mark := process.HostEnv + "=" + strconv.Itoa(h.Cmd.Process.Pid) + "\x00"
 	return processesWith(func(environment, line string) bool {
 		return strings.Contains(environment, mark) && strings.HasPrefix(line, word)
 	})
@@ -69,7 +70,7 @@ func processesWith(is func(environment, line string) bool) []int {
 func orphaning(t *testing.T, p place, id string) (mark string) {
 	t.Helper()
 	mark = fmt.Sprint(1_000_000_000 + time.Now().UnixNano()%1_000_000_000)
-	testkit.WriteFaulty(t, p.models, id, `"fault":"orphans","mark":"`+mark+`"`, "limits: {load_timeout: 5m}\n")
+	testkit.WriteFaulty(t, p.Models, id, `"fault":"orphans","mark":"`+mark+`"`, "limits: {load_timeout: 5m}\n")
 	t.Cleanup(func() {
 		for _, pid := range orphans(mark) {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -79,42 +80,42 @@ func orphaning(t *testing.T, p place, id string) (mark string) {
 }
 
 func pluginSetsid(t *testing.T, r *row, s syscall.Signal) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	mark := orphaning(t, p, "leaver")
-	h := start(t, p, options{plugins: true}).ready()
-	h.serves("leaver")
-	h.eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
-	h.signal(s)
-	h.wait(hangs)
+	h := start(t, p, options{Plugins: true}).ready()
+	h.Serves("leaver")
+	h.Eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
+	h.Signal(s)
+	h.Wait(hangs)
 	begin := time.Now()
 	testkit.Eventually(t, "they are gone", func() bool { return len(orphans(mark)) == 0 && len(h.processes("")) == 0 })
-	r.note("none was left %s after the host's end", ms(time.Since(begin)))
+	r.note("none was left %s after the host's end", hosttest.MS(time.Since(begin)))
 }
 
 func pluginForks(t *testing.T, r *row) {
-	p := newPlace(t)
-	testkit.WriteFaulty(t, p.models, "good", `"concurrency":4`, "processes: 2\n")
+	p := hosttest.NewPlace(t)
+	testkit.WriteFaulty(t, p.Models, "good", `"concurrency":4`, "processes: 2\n")
 	mark := orphaning(t, p, "forks")
-	h := start(t, p, options{plugins: true})
-	h.serves("good")
-	tr := h.traffic(`{"model_id": "good", "data": [1, 2]}`)
-	tr.more(h, 50)
-	h.eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
+	h := start(t, p, options{Plugins: true})
+	h.Serves("good")
+	tr := h.Traffic(`{"model_id": "good", "data": [1, 2]}`)
+	tr.More(50)
+	h.Eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
 	for range pick(3, 10) {
 		old := h.processes("good")
 		if len(old) != 2 {
 			t.Fatalf("the good plugin has %d processes", len(old))
 		}
 		_ = syscall.Kill(old[0], syscall.SIGKILL)
-		h.eventually("the good plugin's process is started again", func() bool {
+		h.Eventually("the good plugin's process is started again", func() bool {
 			now := h.processes("good")
 			return len(now) == 2 && now[0] != old[0] && now[1] != old[0]
 		})
-		tr.more(h, 100)
+		tr.More(100)
 	}
-	tr.end()
-	tr.none(t)
-	r.note("%v", &tr.tally)
-	h.stop(hangs)
+	tr.End()
+	tr.None(t)
+	r.note("%v", &tr.Tally)
+	h.Stop(hangs)
 	testkit.Eventually(t, "nothing is left", func() bool { return len(orphans(mark)) == 0 && len(h.processes("")) == 0 })
 }

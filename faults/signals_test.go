@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func signalScenarios() []scenario {
@@ -29,26 +31,26 @@ func signalScenarios() []scenario {
 }
 
 func hangup(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	h := start(t, p, options{}).ready()
-	tr := h.traffic()
+	tr := h.Traffic()
 	for range 10 {
-		tr.more(h, 20)
-		h.signal(syscall.SIGHUP)
-		h.signal(syscall.SIGPIPE)
+		tr.More(20)
+		h.Signal(syscall.SIGHUP)
+		h.Signal(syscall.SIGPIPE)
 	}
-	tr.more(h, 50)
-	h.mustLive()
-	tr.end()
-	tr.none(t)
-	r.note("10 of each: %v", &tr.tally)
-	h.stop(hangs)
+	tr.More(50)
+	h.MustLive()
+	tr.End()
+	tr.None(t)
+	r.note("10 of each: %v", &tr.Tally)
+	h.Stop(hangs)
 }
 
 // signals starts one host after the other at the same place.
 func signals(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	random := rand.New(rand.NewPCG(seed(), 5))
 	harmless := []syscall.Signal{syscall.SIGHUP, syscall.SIGPIPE}
@@ -56,41 +58,41 @@ func signals(t *testing.T, r *row) {
 	rounds, slowest := pick(8, 60), time.Duration(0)
 	var ended []string
 	for round := range rounds {
-		h := start(t, p, options{cold: true, args: []string{"--shutdown-timeout", "5s"}})
+		h := start(t, p, options{Cold: true, Args: []string{"--shutdown-timeout", "5s"}})
 		// A process can be signalled before it has set anything up; what it then does with
 		// a hang-up is not its own.
 		moment := round % 4
 		if moment > 0 {
-			h.eventually("it has begun", func() bool { return h.logged(`"serving"`) })
+			h.Eventually("it has begun", func() bool { return h.Logged(`"serving"`) })
 		}
 		if moment > 1 {
 			h.ready()
 		}
 		time.Sleep(time.Duration(random.Int64N(int64(300 * time.Millisecond)))) // the moment is random, nothing is waited for
 		if moment == 3 {
-			h.signal(syscall.SIGTERM)
+			h.Signal(syscall.SIGTERM)
 			time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
 		}
 		if moment > 0 {
-			h.signal(harmless[random.IntN(len(harmless))])
+			h.Signal(harmless[random.IntN(len(harmless))])
 		}
 		if moment > 0 && moment < 3 {
 			h.ready()
 		}
 		last := ending[(round+random.IntN(2))%len(ending)]
-		h.signal(last)
-		slowest = max(slowest, h.wait(hangs))
-		if status, ok := h.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && slices.Contains(harmless, status.Signal()) {
+		h.Signal(last)
+		slowest = max(slowest, h.Wait(hangs))
+		if status, ok := h.Cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() && slices.Contains(harmless, status.Signal()) {
 			t.Errorf("%v ended it at moment %d", status.Signal(), moment)
 		}
 		ended = append(ended, fmt.Sprintf("%d %v", moment, last))
 	}
 	t.Log(strings.Join(ended, ", "))
-	h := start(t, p, options{cold: true}).ready()
+	h := start(t, p, options{Cold: true}).ready()
 	h.serving(20)
-	h.stop(hangs)
-	r.note("seed %d, %d hosts, the slowest end took %s", seed(), rounds, ms(slowest))
-	left, _ := filepath.Glob(filepath.Join(p.tmp, "pynomaly-*"))
+	h.Stop(hangs)
+	r.note("seed %d, %d hosts, the slowest end took %s", seed(), rounds, hosttest.MS(slowest))
+	left, _ := filepath.Glob(filepath.Join(p.Tmp, "pynomaly-*"))
 	r.note("%d left over in TMPDIR", len(left))
 	if len(left) > 0 {
 		t.Errorf("left over in TMPDIR: %v", left)
@@ -98,12 +100,12 @@ func signals(t *testing.T, r *row) {
 }
 
 func secondSignal(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{drain: "10m", args: []string{"--env", "production"}}).ready()
-	dial(t, h.address, 1) // somebody is there
-	h.signal(syscall.SIGTERM)
-	h.eventually("it drains", func() bool { return h.status("/ready") == 503 })
-	h.signal(syscall.SIGTERM)
-	r.note("ended %s after the second", ms(h.wait(hangs)))
+	h := start(t, p, options{Drain: "10m", Args: []string{"--env", "production"}}).ready()
+	dial(t, h.Address, 1) // somebody is there
+	h.Signal(syscall.SIGTERM)
+	h.Eventually("it drains", func() bool { return h.Status("/ready") == 503 })
+	h.Signal(syscall.SIGTERM)
+	r.note("ended %s after the second", hosttest.MS(h.Wait(hangs)))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func stateScenarios() []scenario {
@@ -41,40 +42,40 @@ func stateScenarios() []scenario {
 // learned.
 func counter(t *testing.T, p place) {
 	t.Helper()
-	testkit.WriteFaulty(t, p.models, "counter", `"stateful":true`, "stateful: true\nsnapshot_interval: 100ms\n")
+	testkit.WriteFaulty(t, p.Models, "counter", `"stateful":true`, "stateful: true\nsnapshot_interval: 100ms\n")
 }
 
 // learn lets the counter learn n rows.
 func (h *host) learn(n int) {
-	h.t.Helper()
+	h.T.Helper()
 	for range n {
-		if status, text := h.send("POST", "/api/v1/models/counter/learn", `{"data": [[1, 2]]}`); status != 200 {
-			h.t.Fatalf("learning: %d %s", status, text)
+		if status, text := h.Send("POST", "/api/v1/models/counter/learn", `{"data": [[1, 2]]}`); status != 200 {
+			h.T.Fatalf("learning: %d %s", status, text)
 		}
 	}
 }
 
 // learned returns how many rows the counter has learned.
 func (h *host) learned() int {
-	h.t.Helper()
-	status, text := h.send("POST", "/api/v1/predict", `{"model_id": "counter", "data": [1, 2]}`)
+	h.T.Helper()
+	status, text := h.Send("POST", "/api/v1/predict", `{"model_id": "counter", "data": [1, 2]}`)
 	var p api.Prediction
 	if err := json.Unmarshal([]byte(text), &p); err != nil || status != 200 {
-		h.t.Fatalf("reading the counter: %d %s", status, text)
+		h.T.Fatalf("reading the counter: %d %s", status, text)
 	}
 	return int(p.Score)
 }
 
-func (h *host) snapshots() string { return filepath.Join(h.state, "snapshots") }
+func (h *host) snapshots() string { return filepath.Join(h.State, "snapshots") }
 
 // snapshot waits until a snapshot holds what has been learned: one that was begun
 // after this call has been written.
 func (h *host) snapshot() {
-	h.t.Helper()
+	h.T.Helper()
 	for range 2 { // the first may have been under way
 		before := newest(h.snapshots())
 		h.learn(1) // a state that has not changed need not be written
-		h.eventually("a snapshot is written", func() bool { return newest(h.snapshots()).After(before) })
+		h.Eventually("a snapshot is written", func() bool { return newest(h.snapshots()).After(before) })
 	}
 }
 
@@ -93,13 +94,13 @@ func newest(dir string) time.Time {
 }
 
 func killed(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	counter(t, p)
 	random := rand.New(rand.NewPCG(seed(), 9))
 	rounds, least, most := pick(3, 15), 0, 0
 	for round := range rounds {
-		h := start(t, p, options{plugins: true, cold: true}).ready()
+		h := start(t, p, options{Plugins: true, Cold: true}).ready()
 		have := h.learned()
 		if have < least || have > most {
 			t.Errorf("after %d ends the model knows %d rows, want %d to %d", round, have, least, most)
@@ -110,26 +111,26 @@ func killed(t *testing.T, r *row) {
 		more := random.IntN(50)
 		h.learn(more)
 		most = h.learned()
-		h.signal(syscall.SIGKILL)
-		h.wait(hangs)
+		h.Signal(syscall.SIGKILL)
+		h.Wait(hangs)
 	}
-	h := start(t, p, options{plugins: true, cold: true}).ready()
+	h := start(t, p, options{Plugins: true, Cold: true}).ready()
 	have := h.learned()
 	r.note("%d ends: the model knows %d rows, %d were kept and %d learned", rounds, have, least, most)
 	if have < least || have > most {
 		t.Errorf("the model knows %d rows, want %d to %d", have, least, most)
 	}
 	h.serving(20)
-	h.stop(hangs)
+	h.Stop(hangs)
 	if aside, _ := filepath.Glob(filepath.Join(h.snapshots(), "*.unusable")); len(aside) > 0 {
 		t.Errorf("snapshots could not be used: %v", aside)
 	}
 	var left []string
 	testkit.Eventually(t, "plugins of hosts that were killed are gone", func() bool {
-		left, _ = filepath.Glob(filepath.Join(p.tmp, "pynomaly-process-*"))
+		left, _ = filepath.Glob(filepath.Join(p.Tmp, "pynomaly-process-*"))
 		return len(left) == 0
 	})
-	left, _ = filepath.Glob(filepath.Join(p.tmp, "pynomaly-*"))
+	left, _ = filepath.Glob(filepath.Join(p.Tmp, "pynomaly-*"))
 	r.note("%d left over in TMPDIR", len(left))
 	if len(left) > 0 {
 		t.Errorf("left over in TMPDIR: %v", left)
@@ -140,10 +141,10 @@ func killed(t *testing.T, r *row) {
 // another host, which must know all of it.
 func keepsAgain(t *testing.T, r *row, p place, harm, end func() error) {
 	t.Helper()
-	h := start(t, p, options{plugins: true}).ready()
+	h := start(t, p, options{Plugins: true}).ready()
 	h.learn(10)
 	h.snapshot()
-	begin := len(h.log())
+	begin := len(h.Log())
 	if err := harm(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,9 +154,9 @@ func keepsAgain(t *testing.T, r *row, p place, harm, end func() error) {
 		t.Errorf("meanwhile the model knows %d rows, want %d", got, before+50)
 	}
 	if end != nil {
-		h.eventually("the log says that the state is not kept", func() bool {
+		h.Eventually("the log says that the state is not kept", func() bool {
 			h.learn(1)
-			return strings.Contains(h.log()[begin:], "snapshot")
+			return strings.Contains(h.Log()[begin:], "snapshot")
 		})
 		if err := end(); err != nil {
 			t.Fatal(err)
@@ -163,38 +164,38 @@ func keepsAgain(t *testing.T, r *row, p place, harm, end func() error) {
 	}
 	h.snapshot()
 	want := h.learned()
-	h.stop(hangs)
-	h = start(t, p, options{plugins: true}).ready()
+	h.Stop(hangs)
+	h = start(t, p, options{Plugins: true}).ready()
 	got := h.learned()
 	r.note("%d rows learned, the next host knows %d", want, got)
 	if got != want {
 		t.Errorf("the next host knows %d rows, want %d", got, want)
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 func stateRemoved(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	counter(t, p)
-	keepsAgain(t, r, p, func() error { return os.RemoveAll(filepath.Join(p.state, "snapshots")) }, nil)
+	keepsAgain(t, r, p, func() error { return os.RemoveAll(filepath.Join(p.State, "snapshots")) }, nil)
 }
 
 func stateUnwritable(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	counter(t, p)
-	dir := filepath.Join(p.state, "snapshots")
+	dir := filepath.Join(p.State, "snapshots")
 	keepsAgain(t, r, p,
 		func() error { return errors.Join(os.Rename(dir, dir+".aside"), os.WriteFile(dir, nil, 0o600)) },
 		func() error { return errors.Join(os.Remove(dir), os.Rename(dir+".aside", dir)) })
 }
 
 func stateFull(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	counter(t, p)
-	mountDisk(t, p.state, "1m")
+	mountDisk(t, p.State, "1m")
 	filler := ""
 	keepsAgain(t, r, p,
-		func() error { filler = fill(t, p.state); return nil },
+		func() error { filler = fill(t, p.State); return nil },
 		func() error {
 			if filler == "" {
 				return fmt.Errorf("the disk was not filled")

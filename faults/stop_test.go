@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func stopScenarios() []scenario {
@@ -36,54 +38,54 @@ func stopScenarios() []scenario {
 }
 
 func stopUnfinished(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	args := []string{"--request-timeout", "10m", "--shutdown-timeout", "10m", "--env", "production"}
-	h := start(t, p, options{args: args}).ready()
-	usual := h.stop(hangs)
-	h = start(t, p, options{args: args}).ready()
+	h := start(t, p, options{Args: args}).ready()
+	usual := h.Stop(hangs)
+	h = start(t, p, options{Args: args}).ready()
 	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	for _, begin := range []string{
 		"", "POST /api/v1/pre", head, head + "Content-Length: 100\r\n\r\n{\"model", head + "Transfer-Encoding: chunked\r\n\r\n5\r\n{\"mod",
 		"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
 	} {
-		c := dial(t, h.address, 1)[0]
+		c := dial(t, h.Address, 1)[0]
 		if _, err := io.WriteString(c, begin); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h.serving(20)
-	took := h.stop(hangs)
-	r.note("drain 1 s, requests have 10 minutes: ended after %s, without clients after %s", ms(took), ms(usual))
+	took := h.Stop(hangs)
+	r.note("drain 1 s, requests have 10 minutes: ended after %s, without clients after %s", hosttest.MS(took), hosttest.MS(usual))
 	if took > 5*usual+5*time.Second {
 		t.Errorf("it waited %v for clients", took)
 	}
 }
 
 func stopSlowReaders(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{args: []string{"--request-timeout", "10m", "--shutdown-timeout", "2s"}}).ready()
+	h := start(t, p, options{Args: []string{"--request-timeout", "10m", "--shutdown-timeout", "2s"}}).ready()
 	many := `{"model_id": "good", "data": [` + strings.Repeat(pima+",", 8000) + pima + `]}`
 	for range 4 {
-		c := dial(t, h.address, 1)[0]
+		c := dial(t, h.Address, 1)[0]
 		_ = c.(*net.TCPConn).SetReadBuffer(4096) // and nothing is read
 		if _, err := fmt.Fprintf(c, "POST /api/v1/predict/batch HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(many), many); err != nil {
 			t.Fatal(err)
 		}
 	}
-	rows := func() bool { return h.metric("model_rows_total") >= 4*8001 }
-	h.eventually("the batches have been scored", rows)
-	h.signal(syscall.SIGTERM)
-	r.note("drain 1 s, bound 2 s: ended after %s", ms(h.wait(hangs)))
+	rows := func() bool { return h.Metric("model_rows_total") >= 4*8001 }
+	h.Eventually("the batches have been scored", rows)
+	h.Signal(syscall.SIGTERM)
+	r.note("drain 1 s, bound 2 s: ended after %s", hosttest.MS(h.Wait(hangs)))
 }
 
 func stopIdle(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	h := start(t, p, options{drain: usualDrain}).ready()
-	took := h.stop(hangs)
-	r.note("ended after %s", ms(took))
+	h := start(t, p, options{Drain: usualDrain}).ready()
+	took := h.Stop(hangs)
+	r.note("ended after %s", hosttest.MS(took))
 	if took >= 5*time.Second {
 		t.Errorf("it drained for %v", took)
 	}
@@ -135,13 +137,13 @@ func (c *reuser) leave() {
 }
 
 func stopKeepAlive(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	stops, all := pick(3, 10), pick(int64(2000), 10000)
 	var current atomic.Pointer[host]
 	begin := func() { // production drains; a second host must not share the state directory
-		p := place{root: p.root, models: p.models, state: newPlace(t).state, tmp: p.tmp}
-		current.Store(start(t, p, options{args: []string{"--env", "production"}}).ready())
+		p := place{Root: p.Root, Models: p.Models, State: hosttest.NewPlace(t).State, Tmp: p.Tmp}
+		current.Store(start(t, p, options{Args: []string{"--env", "production"}}).ready())
 	}
 	begin()
 	out := new(tally)
@@ -151,7 +153,7 @@ func stopKeepAlive(t *testing.T, r *row) {
 	t.Cleanup(end)
 	for range 8 {
 		wg.Go(func() {
-			c := &reuser{address: func() string { return current.Load().address }}
+			c := &reuser{address: func() string { return current.Load().Address }}
 			defer c.leave()
 			for {
 				select {
@@ -164,7 +166,7 @@ func stopKeepAlive(t *testing.T, r *row) {
 					failure = err.Error()
 					c.leave()
 				}
-				out.count(time.Since(begin), failure)
+				out.Count(time.Since(begin), failure)
 			}
 		})
 	}
@@ -172,11 +174,11 @@ func stopKeepAlive(t *testing.T, r *row) {
 		old := current.Load()
 		begin()
 		want := all * int64(n+1) / int64(stops)
-		old.eventually("clients have sent their share", func() bool { return out.sent.Load() >= want })
-		old.stop(hangs)
+		old.Eventually("clients have sent their share", func() bool { return out.Sent.Load() >= want })
+		old.Stop(hangs)
 	}
 	end()
-	out.none(t)
+	out.None(t)
 	r.note("%d stops: %v", stops, out)
-	current.Load().stop(hangs)
+	current.Load().Stop(hangs)
 }

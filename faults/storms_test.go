@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func stormScenarios() []scenario {
@@ -41,8 +42,8 @@ func rage(h *host, clients, n int, patience time.Duration, path, body string) *s
 		wg.Go(func() {
 			client := &http.Client{Transport: &http.Transport{}}
 			defer client.CloseIdleConnections()
-			for next.Add(1) <= int64(n) && h.lives() {
-				out.once(client, h.url+path, body, patience)
+			for next.Add(1) <= int64(n) && h.Lives() {
+				out.once(client, h.URL+path, body, patience)
 			}
 		})
 	}
@@ -81,27 +82,27 @@ func (s *storm) once(client *http.Client, url, body string, patience time.Durati
 
 // pace returns how long single rows take, one after the other.
 func (h *host) pace(n int) time.Duration {
-	h.t.Helper()
+	h.T.Helper()
 	begin := time.Now()
-	burst(h.url, 1, n, always(goodBody)).none(h.t)
+	hosttest.Burst(h.URL, 1, n, hosttest.Always(goodBody)).None(h.T)
 	return time.Since(begin) / time.Duration(n)
 }
 
 func batchStorm(t *testing.T, r *row) {
-	p := newPlace(t)
-	testkit.CopyModel(t, p.models, "ecod-c", "good", "1.0.0", nil)
-	testkit.CopyModel(t, p.models, "pima-lof", "batches", "1.0.0", nil)
-	h := start(t, p, options{args: []string{"--log-level", "warn"}}).ready()
+	p := hosttest.NewPlace(t)
+	testkit.CopyModel(t, p.Models, "ecod-c", "good", "1.0.0", nil)
+	testkit.CopyModel(t, p.Models, "pima-lof", "batches", "1.0.0", nil)
+	h := start(t, p, options{Args: []string{"--log-level", "warn"}}).ready()
 	const rows = 10000
 	body := `{"model_id": "batches", "data": [` + strings.Repeat(pima+",", rows-1) + pima + `]}`
 	for range 3 { // what is allocated once is allocated now
-		if status, text := h.send("POST", "/api/v1/predict/batch", body); status != 200 {
+		if status, text := h.Send("POST", "/api/v1/predict/batch", body); status != 200 {
 			t.Fatalf("a batch: %d %.300s", status, text)
 		}
 	}
 	usual := h.pace(300)
-	memory := h.resident()
-	beside := h.traffic(goodBody)
+	memory := h.Resident()
+	beside := h.Traffic(goodBody)
 	peak := memory
 	var wg sync.WaitGroup
 	over := make(chan struct{})
@@ -111,8 +112,8 @@ func batchStorm(t *testing.T, r *row) {
 			case <-over:
 				return
 			case <-time.After(50 * time.Millisecond): // a sample
-				if h.lives() {
-					peak = max(peak, h.resident())
+				if h.Lives() {
+					peak = max(peak, h.Resident())
 				}
 			}
 		}
@@ -121,47 +122,47 @@ func batchStorm(t *testing.T, r *row) {
 	left := time.Now()
 	close(over)
 	wg.Wait()
-	beside.end()
-	computed := h.metric(`model_rows_total{model_id="batches"`)
-	r.note("%d answered, %d left, %d got 503; beside: %v", out.answered.Load(), out.late.Load(), out.busy.Load(), &beside.tally)
+	beside.End()
+	computed := h.Metric(`model_rows_total{model_id="batches"`)
+	r.note("%d answered, %d left, %d got 503; beside: %v", out.answered.Load(), out.late.Load(), out.busy.Load(), &beside.Tally)
 	if out.without.Load() > 0 {
 		t.Errorf("%d answers 503 had no Retry-After", out.without.Load())
 	}
-	h.eventually("single rows are as fast as before", func() bool { return h.pace(50) < 3*usual })
-	r.note("single rows as before %s after", ms(time.Since(left)))
-	h.eventually("memory is within 1.5 times of before", func() bool { return float64(h.resident()) < 1.5*float64(memory) })
-	r.note("memory %s, at most %s, within 1.5 times %s after", mb(memory), mb(peak), ms(time.Since(left)))
-	h.eventually("no lease is left", func() bool { return h.metric("model_leases") == 0 })
-	late := h.metric(`model_rows_total{model_id="batches"`) - computed
+	h.Eventually("single rows are as fast as before", func() bool { return h.pace(50) < 3*usual })
+	r.note("single rows as before %s after", hosttest.MS(time.Since(left)))
+	h.Eventually("memory is within 1.5 times of before", func() bool { return float64(h.Resident()) < 1.5*float64(memory) })
+	r.note("memory %s, at most %s, within 1.5 times %s after", hosttest.MB(memory), hosttest.MB(peak), hosttest.MS(time.Since(left)))
+	h.Eventually("no lease is left", func() bool { return h.Metric("model_leases") == 0 })
+	late := h.Metric(`model_rows_total{model_id="batches"`) - computed
 	r.note("%.0f rows computed for nobody", late)
 	if late > float64(4*rows) {
 		t.Errorf("%.0f rows were computed after all clients had left", late)
 	}
-	beside.none(t)
-	h.stop(hangs)
+	beside.None(t)
+	h.Stop(hangs)
 }
 
 func retryStorm(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
-	testkit.WriteFaulty(t, p.models, "slow", `"delay":200`, "")
-	h := start(t, p, options{plugins: true, args: []string{"--log-level", "warn"}}).ready()
+	testkit.WriteFaulty(t, p.Models, "slow", `"delay":200`, "")
+	h := start(t, p, options{Plugins: true, Args: []string{"--log-level", "warn"}}).ready()
 	h.serving(50)
-	memory := h.resident()
+	memory := h.Resident()
 	out := rage(h, 64, pick(3000, 50000), 20*time.Millisecond, "/api/v1/predict", `{"model_id": "slow", "data": [1, 2]}`)
-	h.mustLive()
+	h.MustLive()
 	left := time.Now()
-	most := h.resident()
+	most := h.Resident()
 	h.serving(50)
-	h.eventually("the slow model answers", func() bool {
-		status, _ := h.send("POST", "/api/v1/predict", `{"model_id": "slow", "data": [1, 2]}`)
+	h.Eventually("the slow model answers", func() bool {
+		status, _ := h.Send("POST", "/api/v1/predict", `{"model_id": "slow", "data": [1, 2]}`)
 		return status == 200
 	})
 	r.note("%d answered, %d left, %d got 503; all are served %s after; memory %s, %s at the end", out.answered.Load(), out.late.Load(), out.busy.Load(),
-		ms(time.Since(left)), mb(memory), mb(most))
+		hosttest.MS(time.Since(left)), hosttest.MB(memory), hosttest.MB(most))
 	if most > memory+200*mega {
-		t.Errorf("memory grew from %s to %s", mb(memory), mb(most))
+		t.Errorf("memory grew from %s to %s", hosttest.MB(memory), hosttest.MB(most))
 	}
-	h.eventually("no lease is left", func() bool { return h.metric("model_leases") == 0 })
-	h.stop(hangs)
+	h.Eventually("no lease is left", func() bool { return h.Metric("model_leases") == 0 })
+	h.Stop(hangs)
 }

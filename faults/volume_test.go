@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
 func volumeScenarios() []scenario {
@@ -43,32 +45,32 @@ func looks() int64 { return pick(int64(400), 1600) }
 // request may be lost, and the host must still follow its directory.
 func whileServing(t *testing.T, r *row, h *host, harm, end func() error) {
 	t.Helper()
-	h.serves("good")
-	h.serves("graph")
-	tr := h.traffic()
-	tr.more(h, 50)
+	h.Serves("good")
+	h.Serves("graph")
+	tr := h.Traffic()
+	tr.More(50)
 	if err := harm(); err != nil {
 		t.Fatal(err)
 	}
-	tr.more(h, looks())
-	meanwhile := tr.lost.Load()
+	tr.More(looks())
+	meanwhile := tr.Lost.Load()
 	if err := end(); err != nil {
 		t.Fatal(err)
 	}
-	tr.more(h, looks())
-	tr.end()
-	tr.none(t)
-	r.note("%v (%d meanwhile)", &tr.tally, meanwhile)
+	tr.More(looks())
+	tr.End()
+	tr.None(t)
+	r.note("%v (%d meanwhile)", &tr.Tally, meanwhile)
 	for _, id := range []string{"good", "graph"} {
-		h.serves(id)
+		h.Serves(id)
 	}
 }
 
 func modelsEmptied(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	h := start(t, p, options{}).ready()
-	aside := filepath.Join(p.root, "aside")
+	aside := filepath.Join(p.Root, "aside")
 	if err := os.Mkdir(aside, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -82,66 +84,66 @@ func modelsEmptied(t *testing.T, r *row) {
 		}
 		return err
 	}
-	whileServing(t, r, h, func() error { return move(p.models, aside) }, func() error { return move(aside, p.models) })
-	h.stop(hangs)
+	whileServing(t, r, h, func() error { return move(p.Models, aside) }, func() error { return move(aside, p.Models) })
+	h.Stop(hangs)
 }
 
 func modelsGone(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	h := start(t, p, options{}).ready()
-	aside := filepath.Join(p.root, "aside")
-	whileServing(t, r, h, func() error { return os.Rename(p.models, aside) }, func() error { return os.Rename(aside, p.models) })
-	h.stop(hangs)
+	aside := filepath.Join(p.Root, "aside")
+	whileServing(t, r, h, func() error { return os.Rename(p.Models, aside) }, func() error { return os.Rename(aside, p.Models) })
+	h.Stop(hangs)
 }
 
 // nobody is a user without rights.
 const nobody = 65534
 
 func modelUnreadable(t *testing.T, r *row) {
-	p := newPlace(t)
+	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	var o options
 	if os.Geteuid() == 0 { // for whom nothing is unreadable
-		o.uid = nobody
-		p.own(t, nobody)
+		o.UID = nobody
+		p.Own(t, nobody)
 	}
 	h := start(t, p, o).ready()
-	dirs := []string{filepath.Join(p.models, "good"), filepath.Join(p.models, "graph", "1.0.0")}
+	dirs := []string{filepath.Join(p.Models, "good"), filepath.Join(p.Models, "graph", "1.0.0")}
 	chmod := func(mode os.FileMode) func() error {
 		return func() error { return errors.Join(os.Chmod(dirs[0], mode), os.Chmod(dirs[1], mode)) }
 	}
 	t.Cleanup(func() { _ = chmod(0o755)() })
 	whileServing(t, r, h, chmod(0), chmod(0o755))
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 func modelsUnmounted(t *testing.T, r *row) {
-	p := newPlace(t)
-	volume := filepath.Join(p.root, "volume")
+	p := hosttest.NewPlace(t)
+	volume := filepath.Join(p.Root, "volume")
 	if err := os.Mkdir(volume, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	goodModels(t, place{models: volume})
-	mount := func() error { return unix.Mount(volume, p.models, "", unix.MS_BIND, "") }
-	unmount := func() error { return unix.Unmount(p.models, unix.MNT_DETACH) }
+	goodModels(t, place{Models: volume})
+	mount := func() error { return unix.Mount(volume, p.Models, "", unix.MS_BIND, "") }
+	unmount := func() error { return unix.Unmount(p.Models, unix.MNT_DETACH) }
 	if err := mount(); err != nil {
 		t.Skipf("mounting the volume: %v", err)
 	}
 	t.Cleanup(func() { _ = unmount() })
 	h := start(t, p, options{}).ready()
 	whileServing(t, r, h, unmount, mount)
-	h.stop(hangs)
+	h.Stop(hangs)
 }
 
 func modelsIOError(t *testing.T, r *row) {
-	p := newPlace(t)
-	volume := filepath.Join(p.root, "volume")
+	p := hosttest.NewPlace(t)
+	volume := filepath.Join(p.Root, "volume")
 	if err := os.Mkdir(volume, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	goodModels(t, place{models: volume})
-	disk := mountFailing(t, volume, p.models)
+	goodModels(t, place{Models: volume})
+	disk := mountFailing(t, volume, p.Models)
 	h := start(t, p, options{}).ready()
 	type failure struct {
 		below string
@@ -155,5 +157,5 @@ func modelsIOError(t *testing.T, r *row) {
 		r.note("%s at %q:", unix.ErrnoName(f.errno), "models/"+f.below)
 		whileServing(t, r, h, func() error { disk.fail(f.below, f.errno); return nil }, func() error { disk.fail("", 0); return nil })
 	}
-	h.stop(hangs)
+	h.Stop(hangs)
 }

@@ -44,11 +44,12 @@ type contents struct {
 	dir      string   // that was read: absolute, with links followed
 	outside  []string // files that were read from outside of dir
 	wish     string   // what to say of a wish that the host does not grant
+	memo     backends.Memo
 }
 
 // handed is what a backend is given.
 func (c *contents) handed() backends.Artifact {
-	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir, Outside: c.outside}
+	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir, Outside: c.outside, Memo: &c.memo}
 }
 
 // complete lets a backend fill in what the manifest leaves out.

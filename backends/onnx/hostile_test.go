@@ -14,28 +14,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-// hostile says why each graph of testdata/hostile is refused.
-var hostile = map[string]string{
-	// They read files of the host's.
-	"function-default-external": graph.Function, "function-default-graph": graph.Function, "function-external": graph.ExternalData,
-	"graphs-external": graph.ExternalData, "sparse-attribute": graph.Malformed, "sparse-external": graph.Malformed, "training-external": graph.Malformed,
-
-	// They fold constants that the host keeps.
-	"fold-doubling": graph.TooLarge, "fold-integers": graph.TooLarge, "fold-many": graph.TooLarge, "fold-product": graph.TooLarge, "fold-range": graph.TooLarge,
-
-	// They take memory where a proof does not go.
-	"branch-constant-of-shape": graph.DataSized, "branch-expand": graph.DataSized, "branch-nonzero": graph.DataSized, "branch-pad": graph.DataSized,
-	"branch-range": graph.DataSized, "branch-tile": graph.DataSized, "branch-product": graph.TooLarge, "branch-together": graph.TooLarge,
-	"loop-doubles": graph.Unknown, "loop-keeps": graph.TooLarge, "long-texts": graph.TooLarge, "rows-between": graph.Unknown, "slice-between": graph.TooLarge,
-
-	// Two readers take them for different graphs.
-	"attribute-tensor-twice": graph.Malformed, "attribute-twice": graph.Duplicate, "operator-as-number": graph.Malformed, "operator-twice": graph.Malformed,
-	"tensor-twofold": graph.Malformed, "two-graphs": graph.Malformed, "later-name": graph.Malformed,
-	"function-ml": graph.Domain, "function-native": graph.Domain, "function-recursive": graph.TooLarge,
-}
 
 // report is what a process that tried to load graphs says of one.
 type report struct {
@@ -53,9 +34,14 @@ func TestHostileGraphs(t *testing.T) {
 		tryToLoad(t, strings.Split(files, string(filepath.ListSeparator)))
 		return
 	}
-	files, err := filepath.Glob("testdata/hostile/*.onnx")
-	if err != nil || len(files) != len(hostile) {
-		t.Fatalf("%d graphs of %d, %v", len(files), len(hostile), err)
+	codes := map[string]string{}
+	var files []string
+	for _, g := range hostile.Graphs() {
+		codes[g.Name] = g.Code
+		files = append(files, g.File)
+	}
+	if there, err := filepath.Glob("testdata/hostile/*.onnx"); err != nil || len(there) != len(files) {
+		t.Fatalf("%d graphs of %d, %v", len(there), len(files), err)
 	}
 	// The good one comes first, so that its memory is not counted, and last.
 	good := testkit.Testdata("models", "mammography-gmm", "1.0.0", "model.onnx")
@@ -78,7 +64,7 @@ func TestHostileGraphs(t *testing.T) {
 	}
 	const most = 64 << 20
 	for i, r := range reports {
-		code := hostile[r.Name] // none for the good one
+		code := codes[r.Name] // none for the good one
 		if r.Code != code || r.Refused != (code != "") {
 			t.Errorf("%s: code %q, want %q: %s", r.Name, r.Code, code, r.Error)
 		}

@@ -89,14 +89,28 @@ func (b *Backend) Library() (file, version string) {
 	return b.library, b.version
 }
 
-// check reads a graph and refuses it where ONNX Runtime may not be given it.
+// checked is a graph that was checked, with the limits that it was checked for.
+type checked struct {
+	limits graph.Limits
+	model  *graph.Model
+}
+
+// check reads a graph and refuses it where ONNX Runtime may not be given it. What
+// Complete has checked is not checked again, unless Complete has changed the limits.
 func check(a backends.Artifact) (*graph.Model, error) {
 	m := a.Manifest
-	g, err := graph.Check(a.Bytes, graph.Limits{
-		Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory,
-	})
+	limits := graph.Limits{Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory}
+	if a.Memo != nil {
+		if c, ok := a.Memo.Value.(*checked); ok && c.limits == limits {
+			return c.model, nil
+		}
+	}
+	g, err := graph.Check(a.Bytes, limits)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
+	}
+	if a.Memo != nil {
+		a.Memo.Value = &checked{limits, g}
 	}
 	return g, nil
 }
@@ -129,9 +143,9 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	}
 	// From here on nobody looks at the file: the proof and the session are of what
 	// was checked.
-	checked := g.Encode()
+	written := g.Append(make([]byte, 0, len(a.Bytes)+len(a.Bytes)/8))
 	job := probeJob{
-		Library: library, Graph: checked, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: written, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding
@@ -144,7 +158,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, err
 	}
 	bind.OutputRank = found.OutputRank
-	return b.load(ctx, checked, bind, a.Manifest)
+	return b.load(ctx, written, bind, a.Manifest)
 }
 
 // load makes the session, within limits.load_timeout of its turn: the call into the

@@ -50,3 +50,25 @@ func TestNothingIsPassedOn(t *testing.T) {
 		})
 	}
 }
+
+// TestNothingIsReached: what WASI has for files and sockets is there and answers that no
+// descriptor is.
+func TestNothingIsReached(t *testing.T) {
+	const noDescriptor = 8 // EBADF of WASI
+	b := testkit.WASM(t)
+	for name, types := range map[string]string{
+		"path_open": "iiiiillii", "path_readlink": "iiiiii", "path_unlink_file": "iii", "path_rename": "iiiiii", "path_symlink": "iiiii", "path_create_directory": "iii",
+		"fd_read": "iiii", "fd_pread": "iiili", "fd_readdir": "iiili", "fd_prestat_get": "ii", "sock_accept": "iii", "sock_recv": "iiiiii", "sock_send": "iiiii",
+	} {
+		m := model(t, xy)
+		s, err := open(t, b, m, hostile.Answering(name, types), nil)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		out := make([]float64, 1)
+		if err := s.Score(t.Context(), rows(t, m, []float64{1, 2}), out); err != nil || out[0] != noDescriptor {
+			t.Errorf("%s answers %v, %v", name, out, err)
+		}
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -100,11 +99,18 @@ func imports() map[string]hostFunction {
 	return out
 }
 
-// addImports instantiates the modules that plugins import from.
-func addImports(ctx context.Context, r wazero.Runtime) error {
-	builders := map[string]wazero.HostModuleBuilder{moduleWASI: r.NewHostModuleBuilder(moduleWASI), moduleEnv: r.NewHostModuleBuilder(moduleEnv)}
-	for name, f := range imports() {
-		module, function, _ := strings.Cut(name, ".")
+// addImports instantiates what a module imports.
+func addImports(ctx context.Context, r wazero.Runtime, to wazero.CompiledModule) error {
+	all, builders := imports(), map[string]wazero.HostModuleBuilder{}
+	for _, imported := range to.ImportedFunctions() {
+		module, function, _ := imported.Import()
+		f, known := all[module+"."+function]
+		if !known {
+			continue // the meter's own
+		}
+		if builders[module] == nil {
+			builders[module] = r.NewHostModuleBuilder(module)
+		}
 		builders[module].NewFunctionBuilder().WithGoModuleFunction(api.GoModuleFunc(func(ctx context.Context, m api.Module, stack []uint64) {
 			if err := ctx.Err(); err != nil {
 				panic(err)

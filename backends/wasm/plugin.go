@@ -60,7 +60,7 @@ func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
 	if err = meter.Instantiate(ctx, p.runtime); err != nil {
 		return nil, err
 	}
-	return p, addImports(ctx, p.runtime)
+	return p, addImports(ctx, p.runtime, p.compiled)
 }
 
 func (p *plugin) close() error {

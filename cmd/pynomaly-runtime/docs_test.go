@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -98,6 +99,44 @@ func TestDocumentation(t *testing.T) {
 				t.Errorf("%s: %v in\n%s", filepath.Base(file), err, m[1])
 			}
 		}
+	}
+}
+
+var (
+	testName = regexp.MustCompile(`\b(Test|Fuzz|Benchmark)[A-Z]\w*`)
+	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
+)
+
+// TestDocumentedTestsExist: every test that a page names is there.
+func TestDocumentedTestsExist(t *testing.T) {
+	there := map[string]bool{}
+	if err := filepath.WalkDir(testkit.Root(), func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && file != testkit.Root() && (strings.HasPrefix(d.Name(), ".") || d.Name() == "bin"):
+			return fs.SkipDir
+		case !strings.HasSuffix(file, "_test.go"):
+			return nil
+		}
+		text, err := os.ReadFile(file)
+		for _, m := range testFunc.FindAllSubmatch(text, -1) {
+			there[string(m[1])] = true
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for file, text := range pages(t) {
+		for _, name := range testName.FindAllString(text, -1) {
+			if named++; !there[name] {
+				t.Errorf("%s names %s, which is no test", filepath.Base(file), name)
+			}
+		}
+	}
+	if named < 20 {
+		t.Errorf("only %d tests are named", named)
 	}
 }
 

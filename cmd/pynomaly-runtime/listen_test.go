@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
 // writePair writes a certificate for 127.0.0.1 with a serial number, and its key.
@@ -139,5 +142,45 @@ func TestListenerIsPlainTCP(t *testing.T) {
 	}
 	if protocol != unix.IPPROTO_TCP {
 		t.Errorf("its protocol is %d, want %d", protocol, unix.IPPROTO_TCP)
+	}
+}
+
+// TestOpenAddress: on an address that others reach, the host says at the start that it
+// knows nobody; callers that a proxy has forwarded may read and not change anything.
+func TestOpenAddress(t *testing.T) {
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "mammography-gmm", "m", "1.0.0", nil)
+	const warning = "no authentication is configured"
+	for _, insecure := range []bool{false, true} {
+		args := []string{"serve", "--host", "0.0.0.0", "--port", "0", "--models", dir, "--drain", "0s", "--state-dir", stateForTests(t)}
+		if insecure {
+			args = append(args, "--insecure")
+		}
+		p := startProcess(t, args...)
+		p.next(`"message":"serving"`)
+		if warned := strings.Contains(strings.Join(p.seen, "\n"), warning); warned == insecure {
+			t.Errorf("insecure %v: warned %v", insecure, warned)
+		}
+		go p.drain()
+		_, port, _ := net.SplitHostPort(p.address)
+		for request, want := range map[string]int{
+			"GET /api/v1/models": 200, "POST /api/v1/models/m/load": 403, "DELETE /api/v1/models/m/unload": 403, "POST /api/v1/models/m/learn": 403,
+		} {
+			method, path, _ := strings.Cut(request, " ")
+			req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("X-Forwarded-For", "192.0.2.1")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			if refused := resp.StatusCode == http.StatusForbidden; refused != (want == 403 && !insecure) {
+				t.Errorf("insecure %v: %s is answered %d", insecure, request, resp.StatusCode)
+			}
+		}
+		p.stop()
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -133,13 +135,33 @@ func Int[T ~int | ~int64](to *T) Field { return scalar(to, "!!int", "a whole num
 func Float(to *float64) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		var v float64
-		if n.Kind != yaml.ScalarNode || (n.Tag != "!!float" && n.Tag != "!!int") || n.Decode(&v) != nil ||
+		if n.Kind != yaml.ScalarNode || (n.Tag != "!!float" && n.Tag != "!!int") || decodeFloat(n, &v) != nil ||
 			math.IsNaN(v) || math.IsInf(v, 0) {
 			d.at(n, path, "must be a finite number, not "+kind(n))
 			return
 		}
 		*to = v
 	}
+}
+
+// decodeFloat is Node.Decode, which takes microseconds, and quick for numbers as JSON has
+// them.
+func decodeFloat(n *yaml.Node, to *float64) error {
+	rest := strings.TrimPrefix(n.Value, "-")
+	if rest == "" || rest[0] < '0' || rest[0] > '9' || (len(rest) > 1 && rest[0] == '0' && rest[1] != '.') {
+		return n.Decode(to)
+	}
+	for i := range len(rest) {
+		if c := rest[i]; (c < '0' || c > '9') && c != '.' && c != 'e' && c != 'E' && c != '-' && c != '+' {
+			return n.Decode(to)
+		}
+	}
+	v, err := strconv.ParseFloat(n.Value, 64)
+	if err != nil {
+		return n.Decode(to)
+	}
+	*to = v
+	return nil
 }
 
 // OptionalFloat is Float for a value that may be absent.

@@ -24,10 +24,12 @@ func (p *parser) attribute(m *message, depth int) (*attribute, error) {
 			a.floats = binary.LittleEndian.AppendUint32(nil, math.Float32bits(m.float()))
 		case 3:
 			a.ints = []int64{m.varint()}
-		case 4, 9:
+		case 4:
 			m.spend(p, bytesOfText)
-			a.strings = append(a.strings, m.bytes())
+			a.strings = [][]byte{m.bytes()}
 			p.longest = max(p.longest, len(m.data))
+		case 9:
+			m.texts(p, &a.strings)
 		case 5, 10:
 			var t *tensor
 			t, m.err = p.tensor(m.message("a tensor", tensorMany))

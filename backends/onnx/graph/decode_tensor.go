@@ -46,9 +46,7 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 		case 5, 7, 11:
 			m.varints(p, &ints)
 		case 6:
-			m.spend(p, bytesOfText)
-			t.texts = append(t.texts, m.bytes())
-			p.longest = max(p.longest, len(m.data))
+			m.texts(p, &t.texts)
 		case 8:
 			t.name = m.text()
 		case 9:

@@ -4,8 +4,11 @@ import "google.golang.org/protobuf/encoding/protowire"
 
 // Encode writes the model for ONNX Runtime: what was checked and nothing else. Two
 // models that are alike are written alike.
-func (m *Model) Encode() []byte {
-	w := &writer{}
+func (m *Model) Encode() []byte { return m.Append(nil) }
+
+// Append appends what Encode writes. It is about as long as the file was.
+func (m *Model) Append(b []byte) []byte {
+	w := &writer{b}
 	w.model(m.checked)
 	return w.b
 }

@@ -154,12 +154,17 @@ func (m *message) run(length func(b []byte) int) (values, size int) {
 func (m *message) varints(p *parser, to *[]int64) {
 	if m.kind == protowire.VarintType {
 		*to = append(*to, int64(m.value))
-		n, size := m.run(func(b []byte) int { _, n := protowire.ConsumeVarint(b); return n })
+		n, size := m.run(lengthOfVarint)
 		if m.spend(p, 8*int64(n+1)); m.err != nil {
 			return
 		}
 		*to = slices.Grow(*to, n)
 		for b := m.rest[:size]; len(b) > 0; {
+			if b[1] < 0x80 {
+				*to = append(*to, int64(b[1]))
+				b = b[2:]
+				continue
+			}
 			v, n := protowire.ConsumeVarint(b[1:])
 			*to = append(*to, int64(v))
 			b = b[1+n:]
@@ -178,6 +183,32 @@ func (m *message) varints(p *parser, to *[]int64) {
 		*to = append(*to, int64(v))
 		b = b[n:]
 	}
+}
+
+func lengthOfVarint(b []byte) int {
+	if len(b) > 0 && b[0] < 0x80 {
+		return 1
+	}
+	_, n := protowire.ConsumeVarint(b)
+	return n
+}
+
+// texts appends the texts of a repeated field, which are parts of the file.
+func (m *message) texts(p *parser, to *[][]byte) {
+	one := m.bytes()
+	p.longest = max(p.longest, len(one))
+	n, size := m.run(func(b []byte) int { _, n := protowire.ConsumeBytes(b); return n })
+	if m.spend(p, bytesOfText*int64(n+1)); m.err != nil {
+		return
+	}
+	*to = append(slices.Grow(*to, n+1), one)
+	for b := m.rest[:size]; len(b) > 0; {
+		v, n := protowire.ConsumeBytes(b[1:])
+		p.longest = max(p.longest, len(v))
+		*to = append(*to, v)
+		b = b[1+n:]
+	}
+	m.rest = m.rest[size:]
 }
 
 // fixed appends numbers of size bytes to their concatenation. Where all are in one

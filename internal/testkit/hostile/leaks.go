@@ -66,3 +66,19 @@ func Leaks() []Leak {
 		{Name: "in the memory, and asks for it", Module: guest(func(f map[string]*body) { scoring(memory)(f); asks(f) }, says(asking)), Asks: true},
 	}
 }
+
+// Answering is a module whose score is what a function of WASI answers to zeros. Its
+// parameters are of the types i (i32) and l (i64).
+func Answering(name, types string) []byte {
+	const f64FromI32 = 0xb7
+	var params []byte
+	c := code(0x20, u(3))
+	for _, t := range types {
+		if t == 'l' {
+			params, c = append(params, asm.I64), append(c, i64c(0))
+		} else {
+			params, c = append(params, asm.I32), append(c, i32c(0))
+		}
+	}
+	return importing(name, params, append(c, 0x10, u(0), f64FromI32, 0x39, u(3), u(0), i32c(0)))
+}

@@ -1,4 +1,4 @@
-package faults
+package hosttest
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 
 // launchEnv holds a launcher as JSON. The test binary started with it becomes the
 // program that it names.
-const launchEnv = "FAULTS_LAUNCH"
+const launchEnv = "HOSTTEST_LAUNCH"
 
 // launcher says what a process becomes, and in what surroundings.
 type launcher struct {

@@ -1,4 +1,4 @@
-package faults
+package hosttest
 
 import (
 	"errors"
@@ -14,7 +14,7 @@ import (
 // isolatedEnv tells the copies of the test binary apart: the first process of the
 // namespaces is isolatedInit, the one that runs the tests isolatedTests.
 const (
-	isolatedEnv   = "FAULTS_ISOLATED"
+	isolatedEnv   = "HOSTTEST_ISOLATED"
 	isolatedInit  = "init"
 	isolatedTests = "tests"
 )
@@ -49,7 +49,7 @@ func copyOfItself(role string) *exec.Cmd {
 // and waits for every process that nobody else waits for.
 func beInit() int {
 	if err := prepareNamespaces(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the namespaces (FAULTS_ISOLATE=0 does without):", err)
+		fmt.Fprintln(os.Stderr, "preparing the namespaces (HOSTTEST_ISOLATE=0 does without):", err)
 		return 1
 	}
 	cmd := copyOfItself(isolatedTests)

@@ -1,0 +1,274 @@
+package hostile
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
+)
+
+func TestMain(m *testing.M) { hosttest.Main(m) }
+
+// full reports whether each case is met alone.
+func full() bool { return os.Getenv("HOSTILE") == "full" }
+
+// The host's memory: what Go's collector is told to keep to, and what the process may
+// have resident, which is a fifth more.
+const (
+	goMemory   = 512 << 20
+	mostMemory = goMemory + goMemory/5
+)
+
+// mostError bounds what the API says of one model.
+const mostError = 64 << 10
+
+// hostileModel is a model that means harm.
+type hostileModel struct {
+	name  string
+	must  string   // what must happen, in words
+	want  []string // each must be part of the reason why it is not served; empty: it is served
+	root  bool     // only root can make it
+	drops func(t *testing.T, s *site, id string)
+	// While it is loaded or refused; the returned function ends that and waits for it.
+	meanwhile func(t *testing.T, s *site, id string) (end func())
+	// Instead of want: judges what the API says, and returns what happened.
+	judge func(t *testing.T, s *site, id string, v *api.ModelVersion) string
+	keep  bool // it stays for the host that starts at the end
+}
+
+// site is where the cases happen.
+type site struct {
+	hosttest.Place
+	*hosttest.Host
+	secret   string // is in files that nobody may read
+	outside  string // such a file, where the host was started
+	inside   string // such a file, in the models directory
+	others   string // such a file, in the directory of another model
+	executed string // a directory in which whoever is executed leaves a file, as any user
+}
+
+// The models that must be answered for whatever others do: also a process plugin, and one
+// whose rows are kept.
+const (
+	pluginBody   = `{"model_id": "plugin", "data": [1, 2]}`
+	samplingBody = `{"model_id": "sampling", "data": {"f0": 8, "f1": 155, "f2": 62, "f3": 26, "f4": 495, "f5": 34, "f6": 0.543, "f7": 46, "card": 4111}}`
+)
+
+// newSite writes good models and the files that hostile ones are after.
+func newSite(t *testing.T) *site {
+	t.Helper()
+	p := hosttest.NewPlace(t)
+	s := &site{Place: p, secret: fmt.Sprintf("SECRET-%d", time.Now().UnixNano()), outside: filepath.Join(p.Root, "secret"),
+		inside: filepath.Join(p.Models, ".secret"), others: filepath.Join(p.Models, "good", "1.0.0", "secret"), executed: filepath.Join(p.Root, "executed")}
+	hosttest.GoodModels(t, p)
+	testkit.WriteFaulty(t, p.Models, "plugin", `"concurrency":4`, "")
+	testkit.CopyModel(t, p.Models, "pima-lof", "sampling", "1.0.0", func(text string) string { return text + "unknown_features: ignore\n" })
+	for _, file := range []string{s.outside, s.inside, s.others} {
+		write(t, file, s.secret)
+	}
+	check(t, os.Mkdir(s.executed, 0o777), os.Chmod(s.executed, 0o777))
+	return s
+}
+
+// start starts a host at the site.
+func (s *site) start(t *testing.T, args ...string) {
+	t.Helper()
+	config := fmt.Sprintf("server: {samples: {size: 8, models: [sampling], token: sesame}}\nlimits: {max: {bytes: 128MiB, memory: 256MiB}}\n"+
+		"backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", testkit.PluginUser(), filepath.Join(s.Models, "plugin"))
+	s.Host = hosttest.Start(t, s.Place, hosttest.Options{Config: config, Args: append(args, "--request-timeout", "10m"), Env: []string{fmt.Sprintf("GOMEMLIMIT=%d", goMemory)}})
+	s.Ready()
+}
+
+// needed are the files that a host that serves opens beside those of its models: its own
+// places, itself and its libraries, and what the kernel says of this process and machine.
+func (s *site) needed() []string {
+	return []string{
+		s.Models, s.State, s.Tmp, testkit.WASMCache(), hosttest.Binary(s.T), testkit.Library(), filepath.Join(s.Root, "log-*"),
+		"/proc", "/sys/fs/cgroup", "/sys/devices", "/sys/kernel/mm", "/dev/null", "/dev/urandom",
+		"/etc/ld.so.cache", "/etc/passwd", "/etc/group", "/etc/nsswitch.conf", "/usr/lib/*/*.so*", "/lib/*/*.so*",
+	}
+}
+
+// TestCorpus lets one host meet every hostile model and request, and prints the table.
+func TestCorpus(t *testing.T) {
+	s := newSite(t)
+	s.start(t)
+	for _, id := range []string{"good", "graph", "plugin", "sampling"} {
+		s.Serves(id)
+	}
+	secrets := watchSentinels(t, []string{s.outside, s.inside}, []string{s.others})
+	opened := watchOpenings(t)
+	tr := s.Traffic(hosttest.GoodBody, hosttest.GraphBody, pluginBody, samplingBody)
+	tr.More(100)
+	table := &table{pid: s.Cmd.Process.Pid}
+	t.Cleanup(func() { table.print(t) })
+	only := regexp.MustCompile(os.Getenv("HOSTILE_RUN"))
+	for _, g := range groups() {
+		t.Run(g.name, func(t *testing.T) {
+			models := slices.DeleteFunc(g.models, func(m hostileModel) bool { return !only.MatchString(g.name + "/" + m.name) })
+			for part := range slices.Chunk(models, map[bool]int{true: 1, false: 12}[full()]) {
+				s.meet(t, table, g.name, part)
+			}
+		})
+	}
+	t.Run("requests", func(t *testing.T) { s.requests(t, table, only) })
+	tr.End()
+	tr.None(t)
+	table.notes = append(table.notes, fmt.Sprintf("good requests beside all that: %v", &tr.Tally))
+	if where := secrets.touched(t); len(where) > 0 {
+		t.Errorf("files that nobody may open were: %v", where)
+	}
+	if opened != nil {
+		others, all := opened.others(s.needed()), opened.count(t)
+		table.notes = append(table.notes, fmt.Sprintf("%d files were opened by the host and its children, %d of them neither of a model nor needed", all, len(others)))
+		if len(others) > 0 || all == 0 {
+			t.Errorf("the host or its children opened %q", others)
+		}
+	}
+	if strings.Contains(s.Log(), s.secret) {
+		t.Error("the log holds what files that nobody may read hold")
+	}
+	if names, err := os.ReadDir(s.executed); err != nil || len(names) > 0 {
+		t.Errorf("a program was executed that may not be: %v, %v", names, err)
+	}
+	s.Stop(hosttest.Hangs)
+	t.Run("next host", func(t *testing.T) { s.next(t, table) })
+}
+
+// meet drops models and judges each.
+func (s *site) meet(t *testing.T, table *table, group string, models []hostileModel) {
+	var ids []string
+	for _, m := range models {
+		ids = append(ids, group+"-"+word.ReplaceAllString(m.name, "-"))
+	}
+	table.begin(t)
+	for i, m := range models {
+		if m.root && os.Geteuid() != 0 {
+			continue
+		}
+		m.drops(t, s, ids[i])
+		if m.meanwhile != nil {
+			end := m.meanwhile(t, s, ids[i])
+			defer end()
+		}
+	}
+	for i, m := range models {
+		t.Run(word.ReplaceAllString(m.name, "-"), func(t *testing.T) {
+			if m.root && os.Geteuid() != 0 {
+				t.Skip("only root can make it")
+			}
+			happened := m.outcome(t, s, ids[i])
+			table.row(t, group+": "+m.name, m.must, happened)
+			if !m.keep {
+				check(t, os.RemoveAll(filepath.Join(s.Models, ids[i])))
+			}
+		})
+	}
+}
+
+var word = regexp.MustCompile(`[^A-Za-z0-9]+`)
+
+// outcome waits until the host has decided on a model, and judges that.
+func (m *hostileModel) outcome(t *testing.T, s *site, id string) string {
+	t.Helper()
+	v := s.decided(t, id)
+	_, text := s.Send(http.MethodGet, "/api/v1/models/"+id, "")
+	s.clean(t, text, false)
+	switch {
+	case m.judge != nil:
+		return m.judge(t, s, id, v)
+	case len(m.want) == 0:
+		if v.Status != "loaded" {
+			t.Errorf("it is %s: %s", v.Status, v.Error)
+		}
+		return "served"
+	case v.Status == "loaded":
+		t.Errorf("it is served, want %q", m.want)
+	}
+	for _, want := range m.want {
+		if !strings.Contains(v.Error, want) {
+			t.Errorf("it is %s: %.500s, want %q", v.Status, v.Error, want)
+		}
+	}
+	return v.Status + ": " + strings.ReplaceAll(v.Error, s.Root, "")
+}
+
+// decided waits until a model is loaded or not.
+func (s *site) decided(t *testing.T, id string) (v *api.ModelVersion) {
+	t.Helper()
+	s.Eventually(id+" is loaded or refused", func() bool {
+		v = s.Version(id)
+		return v != nil && (v.Status == "loaded" || v.Status == "failed" && !strings.Contains(v.Error, "being written"))
+	})
+	return v
+}
+
+// clean fails the test if a text holds what nobody may read, or what no terminal may be
+// given, or, for everybody, paths of this machine.
+func (s *site) clean(t *testing.T, text string, everybody bool) {
+	t.Helper()
+	if strings.Contains(text, s.secret) || everybody && strings.Contains(text, s.Root) {
+		t.Errorf("it gives away what it may not: %.1000s", text)
+	}
+	if strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) }) {
+		t.Errorf("it holds control characters: %.1000q", text)
+	}
+	if len(text) > mostError && !everybody {
+		t.Errorf("%d bytes are said of one model", len(text))
+	}
+}
+
+// next starts another host, in production, on what is left in the models directory: all
+// at once, at the start, and nobody who asks is an operator.
+func (s *site) next(t *testing.T, table *table) {
+	s.start(t, "--env", "production")
+	table.pid = s.Cmd.Process.Pid
+	left, err := os.ReadDir(s.Models)
+	check(t, err)
+	for _, e := range left {
+		if !strings.HasPrefix(e.Name(), ".") && s.Version(e.Name()) != nil {
+			s.decided(t, e.Name())
+		}
+	}
+	tr := s.Traffic(hosttest.GoodBody, hosttest.GraphBody, pluginBody, samplingBody)
+	tr.More(100)
+	tr.End()
+	tr.None(t)
+	for _, path := range []string{"/api/v1/models", "/ready", "/health"} {
+		status, text := s.Send(http.MethodGet, path, "")
+		if status != http.StatusOK {
+			t.Errorf("%s: %d %.300s", path, status, text)
+		}
+		s.clean(t, text, true)
+	}
+	for _, e := range left {
+		_, text := s.Send(http.MethodPost, "/api/v1/predict", fmt.Sprintf(`{"model_id": %q, "data": [1, 2]}`, e.Name()))
+		s.clean(t, text, true)
+	}
+	table.row(t, fmt.Sprintf("a start in production on %d of these models at once", len(left)), "the good ones are served; nobody is told paths or contents of files", tr.String())
+	s.Stop(hosttest.Hangs)
+}
+
+func check(t *testing.T, errs ...error) {
+	t.Helper()
+	for _, err := range errs {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	check(t, os.WriteFile(file, []byte(text), 0o600))
+}
