@@ -138,10 +138,11 @@ type RevisionTemplate struct {
 
 // ModelReference names a version of a model and its contents.
 type ModelReference struct {
-	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9\-_]+$`
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9][a-zA-Z0-9\-_]*$`
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`
+	// Version is semantic, without build metadata, as hosts take it.
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?$`
 	// +kubebuilder:validation:MaxLength=128
 	Version string `json:"version"`
 	// Digest is of the model's contents; pods whose model has another do not get ready.
@@ -219,13 +220,19 @@ type Strategy struct {
 	MaxSurge int32 `json:"maxSurge,omitempty"`
 	// Window is how long the old revision of a blue_green rollout stays up after the
 	// switch; default 5 minutes.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Window *metav1.Duration `json:"window,omitempty"`
 	// Deadline is the longest time that one state of a rollout may take; default 10
 	// minutes.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
 	// Drain is how long a pod that gets no more traffic is kept; default 10 s.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Drain *metav1.Duration `json:"drain,omitempty"`
 	// Gates are what a new revision must pass at each step; default: all of them.
@@ -240,6 +247,8 @@ type Step struct {
 	// +kubebuilder:validation:Maximum=100
 	Weight int32 `json:"weight"`
 	// Hold is how long gates are watched at this weight.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Hold *metav1.Duration `json:"hold,omitempty"`
 	// Pause waits for `deploy resume` after that.
