@@ -111,7 +111,7 @@ func TestApproversView(t *testing.T) {
 			s.Source = v1alpha1.Source{Type: "pvc", Claim: "ledgers"}
 			md.Spec.Strategy.Gates = &v1alpha1.Gates{Disabled: true}
 			md.Spec.Strategy.Steps = []v1alpha1.Step{{Weight: 99}}
-			md.Spec.RollbackOf, md.Spec.Reason = "12345678", "a small change\ndigest: sha256:" + strings.Repeat("0", 64)
+			md.Spec.RollbackOf, md.Spec.Reason = "12345678", "a small change\ndigest: sha256:"+strings.Repeat("0", 64)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -163,17 +163,17 @@ func TestDefinitionsAgree(t *testing.T) {
 		for kind, pattern := range patterns(t, field) {
 			for _, text := range texts {
 				m := v1alpha1.ModelReference{ID: "cardio", Version: "1.0.0"}
-				name := ""
 				switch field {
 				case "id":
-					m.ID, name = text, text+"@1.0.0"
+					m.ID = text
 				case "version":
-					m.Version, name = text, "cardio@"+text
+					m.Version = text
 				default:
 					m.Digest = text
-					if name = "cardio@1.0.0"; text != "" {
-						name += "=" + text
-					}
+				}
+				name := m.ID + "@" + m.Version
+				if m.Digest != "" {
+					name += "=" + m.Digest
 				}
 				valid := render.ValidModel(m) == nil
 				if pattern.MatchString(text) != valid {

@@ -1,0 +1,171 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// wanted is a ModelDeployment of a model that nobody has.
+func wanted(name string, change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment {
+	md := &v1alpha1.ModelDeployment{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
+		Spec: v1alpha1.ModelDeploymentSpec{
+			Environment: "development", Replicas: 0, Strategy: v1alpha1.Strategy{Type: v1alpha1.Canary},
+			Template: v1alpha1.RevisionTemplate{Model: v1alpha1.ModelReference{ID: name, Version: "1.0.0"}, Image: "x:1"},
+		},
+	}
+	if change != nil {
+		change(md)
+	}
+	return md
+}
+
+// TestAdmission: what the API server itself refuses, by the resource definitions and the
+// admission policies. It needs no node.
+func TestAdmission(t *testing.T) {
+	w := connect(t)
+	defer w.told(t, "TestAdmission")
+	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
+	ctx := context.Background()
+	refused := func(what string, err error, says string) {
+		t.Helper()
+		if err == nil || !(apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want %q", what, err, says)
+		}
+	}
+	// Policies take effect some time after they are made.
+	w.eventually(t, time.Minute, "policies are in force", func() bool {
+		err := w.Create(ctx, wanted("probe", func(md *v1alpha1.ModelDeployment) { md.Spec.RequestedBy = "mallory" }), client.DryRunAll)
+		return err != nil && strings.Contains(err.Error(), "spec.requestedBy must be")
+	})
+	for what, c := range map[string]struct {
+		change func(*v1alpha1.ModelDeployment)
+		says   string
+	}{
+		"two models in one":       {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.Version = "1.0.0-a,evil@6.6.6" }, "template.model.version"},
+		"build metadata":          {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.Version = "1.0.0+a" }, "template.model.version"},
+		"an id that is a flag":    {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.ID = "-a" }, "template.model.id"},
+		"a digest and more":       {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.Digest = "sha256:x" }, "template.model.digest"},
+		"the cluster's namespace": {func(md *v1alpha1.ModelDeployment) { md.Namespace = "kube-system" }, "namespace of the system"},
+		"the controller's":        {func(md *v1alpha1.ModelDeployment) { md.Namespace = "pynomaly-system" }, "namespace of the system"},
+	} {
+		refused(what, w.Create(ctx, wanted("refused", c.change)), c.says)
+	}
+	// A time that the controller cannot read would keep it from reading any deployment.
+	for _, deadline := range []string{"soon", "99999999999h", "-1s", ""} {
+		fields := map[string]any{
+			"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelDeployment", "metadata": map[string]any{"name": "refused", "namespace": namespace},
+			"spec": map[string]any{
+				"environment": "development", "replicas": int64(0), "strategy": map[string]any{"type": "canary", "deadline": deadline},
+				"template": map[string]any{"image": "x:1", "model": map[string]any{"id": "refused", "version": "1.0.0"}},
+			},
+		}
+		refused("a deadline of "+deadline, w.Create(ctx, &unstructured.Unstructured{Object: fields}), "strategy.deadline")
+	}
+	for what, c := range map[string]struct {
+		change func(*v1alpha1.EnvironmentSpec)
+		says   string
+	}{
+		"the cluster's namespace": {func(e *v1alpha1.EnvironmentSpec) { e.Namespace = "kube-system" }, "one of the cluster's own"},
+		"an image without a tag":  {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"registry.example.com:5000/host"} }, "images"},
+		"half a digest":           {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"host@sha256:12"} }, "images"},
+		"any image":               {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"*"} }, "images"},
+	} {
+		env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: v1alpha1.EnvironmentSpec{Namespace: "refused"}}
+		c.change(&env.Spec)
+		refused(what, w.Create(ctx, env), c.says)
+	}
+	w.names(t, refused)
+	w.records(t, refused)
+}
+
+// names: whoever changes what an approval covers is who asks for it from then on.
+func (w *world) names(t *testing.T, refused func(string, error, string)) {
+	ctx := context.Background()
+	md := wanted("named", nil)
+	if err := client.IgnoreNotFound(w.Delete(ctx, md)); err != nil {
+		t.Fatal(err)
+	}
+	carol, dave := w.as(t, "carol"), w.as(t, "dave")
+	for user, role := range map[string]string{"carol": "pynomaly-deployer", "dave": "pynomaly-deployer"} {
+		w.bind(t, user, role)
+	}
+	md.Spec.RequestedBy = "carol"
+	w.eventually(t, time.Minute, "carol has asked for it", func() bool { return carol.Create(ctx, md) == nil })
+	defer func() { _ = w.Delete(ctx, md) }()
+	try := func(change func(*v1alpha1.ModelDeploymentSpec)) error {
+		t.Helper()
+		now := &v1alpha1.ModelDeployment{}
+		if err := dave.Get(ctx, client.ObjectKeyFromObject(md), now); err != nil {
+			t.Fatal(err)
+		}
+		change(&now.Spec)
+		return dave.Update(ctx, now, client.DryRunAll)
+	}
+	for what, change := range map[string]func(*v1alpha1.ModelDeploymentSpec){
+		"image":    func(s *v1alpha1.ModelDeploymentSpec) { s.Template.Image = "x:2" },
+		"gates":    func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Gates = &v1alpha1.Gates{Disabled: true} },
+		"steps":    func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Steps = []v1alpha1.Step{{Weight: 99}} },
+		"strategy": func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Type = v1alpha1.Direct },
+		"promote":  func(s *v1alpha1.ModelDeploymentSpec) { s.Promote = "12345678" },
+		"rollback": func(s *v1alpha1.ModelDeploymentSpec) { s.RollbackOf = "12345678" },
+	} {
+		refused("dave changes "+what+" in carol's name", try(change), "spec.requestedBy must be")
+		if err := try(func(s *v1alpha1.ModelDeploymentSpec) { change(s); s.RequestedBy = "dave" }); err != nil {
+			t.Errorf("dave changes %s in his own: %v", what, err)
+		}
+	}
+	for what, change := range map[string]func(*v1alpha1.ModelDeploymentSpec){
+		"replicas": func(s *v1alpha1.ModelDeploymentSpec) { s.Replicas = 1 },
+		"deadline": func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(90 * time.Minute) },
+		"nothing":  func(*v1alpha1.ModelDeploymentSpec) {},
+	} {
+		if err := try(change); err != nil {
+			t.Errorf("dave changes %s: %v", what, err)
+		}
+	}
+}
+
+// records: nobody but the controller says what was approved, admitted or deployed.
+func (w *world) records(t *testing.T, refused func(string, error, string)) {
+	ctx := context.Background()
+	md := wanted("recorded", nil)
+	if err := client.IgnoreAlreadyExists(w.Create(ctx, md)); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Delete(ctx, md) }()
+	w.eventually(t, 10*time.Second, "the status is tried", func() bool {
+		w.get(t, client.ObjectKeyFromObject(md), md)
+		md.Status.Rollout.Admitted = &v1alpha1.Admission{Digest: "sha256:" + strings.Repeat("0", 64)}
+		return !apierrors.IsConflict(w.Status().Update(ctx, md))
+	})
+	w.get(t, client.ObjectKeyFromObject(md), md)
+	md.Status.Rollout.Admitted = &v1alpha1.Admission{Digest: "sha256:" + strings.Repeat("0", 64)}
+	refused("a status", w.Status().Update(ctx, md), "the controller alone writes them")
+	approval := func(change func(*v1alpha1.ModelApprovalSpec)) error {
+		a := &v1alpha1.ModelApproval{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-", Namespace: namespace}, Spec: v1alpha1.ModelApprovalSpec{
+			Model: v1alpha1.ModelReference{ID: "recorded", Version: "1.0.0", Digest: "sha256:" + strings.Repeat("1", 64)}, Environment: "development", ApprovedBy: w.me(t),
+			Digest: "sha256:" + strings.Repeat("2", 64), ExpiresAt: &metav1.Time{Time: time.Now().Add(time.Hour)},
+		}}
+		change(&a.Spec)
+		return w.Create(ctx, a, client.DryRunAll)
+	}
+	if err := approval(func(*v1alpha1.ModelApprovalSpec) {}); err != nil {
+		t.Errorf("an approval: %v", err)
+	}
+	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval is of spec.digest")
+	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "ends at spec.expiresAt")
+	refused("one of half a digest", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "sha256:12" }), "spec.digest")
+	refused("another's", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ApprovedBy = "bob" }), "must be who makes the approval")
+}
