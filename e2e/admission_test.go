@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
@@ -62,17 +64,42 @@ func TestAdmission(t *testing.T) {
 	} {
 		refused(what, w.Create(ctx, wanted("refused", c.change)), c.says)
 	}
-	// A time that the controller cannot read would keep it from reading any deployment.
-	for _, deadline := range []string{"soon", "99999999999h", "-1s", ""} {
+	// What the controller cannot read would keep it from reading any deployment.
+	strategy := func(field string, value any) map[string]any { return map[string]any{"type": "canary", field: value} }
+	memory := func(kind string, value any) map[string]any {
+		return map[string]any{kind: map[string]any{"memory": value}}
+	}
+	for _, c := range []struct {
+		strategy, resources map[string]any
+		says                string
+	}{
+		{strategy("deadline", "soon"), nil, "strategy.deadline"},
+		{strategy("deadline", "99999999999h"), nil, "strategy.deadline"},
+		{strategy("deadline", "-1s"), nil, "strategy.deadline"},
+		{strategy("deadline", ""), nil, "strategy.deadline"},
+		{strategy("steps", []any{map[string]any{"weight": int64(10), "hold": "1d"}}), nil, "hold"},
+		{strategy("maxSurge", int64(99999999999)), nil, "strategy.maxSurge"},
+		{strategy("gates", map[string]any{"latencyPercent": int64(99999999999)}), nil, "latencyPercent"},
+		{nil, memory("limits", "much"), "limits"},
+		{nil, memory("limits", "1e1.5"), "of quantities"},
+		{nil, memory("requests", "1e1.5"), "of quantities"},
+	} {
+		if c.strategy == nil {
+			c.strategy = map[string]any{"type": "canary"}
+		}
+		template := map[string]any{"image": "x:1", "model": map[string]any{"id": "refused", "version": "1.0.0"}}
+		if c.resources != nil {
+			template["resources"] = c.resources
+		}
 		fields := map[string]any{
 			"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelDeployment", "metadata": map[string]any{"name": "refused", "namespace": namespace},
-			"spec": map[string]any{
-				"environment": "development", "replicas": int64(0), "strategy": map[string]any{"type": "canary", "deadline": deadline},
-				"template": map[string]any{"image": "x:1", "model": map[string]any{"id": "refused", "version": "1.0.0"}},
-			},
+			"spec": map[string]any{"environment": "development", "replicas": int64(0), "strategy": c.strategy, "template": template},
 		}
-		refused("a deadline of "+deadline, w.Create(ctx, &unstructured.Unstructured{Object: fields}), "strategy.deadline")
+		refused(fmt.Sprint(c.strategy, c.resources), w.Create(ctx, &unstructured.Unstructured{Object: fields}), c.says)
 	}
+	// And all of this is readable.
+	w.readable(t, strategy("deadline", "1h0m0.5s"), memory("limits", "1e3"))
+	w.readable(t, strategy("deadline", "0"), memory("requests", int64(5)))
 	for what, c := range map[string]struct {
 		change func(*v1alpha1.EnvironmentSpec)
 		says   string
@@ -88,6 +115,26 @@ func TestAdmission(t *testing.T) {
 	}
 	w.names(t, refused)
 	w.records(t, refused)
+}
+
+// readable: the API server takes it, and it can be read as what it is.
+func (w *world) readable(t *testing.T, strategy, resources map[string]any) {
+	t.Helper()
+	u := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelDeployment", "metadata": map[string]any{"name": "readable", "namespace": namespace},
+		"spec": map[string]any{
+			"environment": "development", "replicas": int64(0), "strategy": strategy,
+			"template": map[string]any{"image": "x:1", "model": map[string]any{"id": "readable", "version": "1.0.0"}, "resources": resources},
+		},
+	}}
+	if err := w.Create(context.Background(), u, client.DryRunAll); err != nil {
+		t.Errorf("%v %v: %v", strategy, resources, err)
+		return
+	}
+	var md v1alpha1.ModelDeployment
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &md); err != nil {
+		t.Errorf("%v %v: %v", strategy, resources, err)
+	}
 }
 
 // names: whoever changes what an approval covers is who asks for it from then on.
@@ -166,6 +213,16 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 	}
 	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval is of spec.digest")
 	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "ends at spec.expiresAt")
+	for _, end := range []string{"2026-01-01t00:00:00z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00", "tomorrow"} {
+		u := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelApproval", "metadata": map[string]any{"name": "refused", "namespace": namespace},
+			"spec": map[string]any{
+				"model": map[string]any{"id": "recorded", "version": "1.0.0", "digest": "sha256:" + strings.Repeat("1", 64)}, "environment": "development", "approvedBy": w.me(t),
+				"digest": "sha256:" + strings.Repeat("2", 64), "expiresAt": end,
+			},
+		}}
+		refused("an end at "+end, w.Create(ctx, u, client.DryRunAll), "spec.expiresAt")
+	}
 	refused("one of half a digest", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "sha256:12" }), "spec.digest")
 	refused("another's", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ApprovedBy = "bob" }), "must be who makes the approval")
 }

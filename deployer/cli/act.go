@@ -188,6 +188,9 @@ func (a *app) resume() *cobra.Command {
 						return explain(err)
 					}
 					md.Spec.Promote = t.revision.Spec.Hash
+					if in := md.Status.Rollout.Admitted; in != nil && in.ApprovedBy != "" {
+						fmt.Fprintf(a.Err, "%s goes on as %s approved it: skipping its steps counts once that is approved: `deploy approve %s`\n", t.id, in.ApprovedBy, t.id)
+					}
 				}
 				if err := change(ctx, c, md); err != nil {
 					return err

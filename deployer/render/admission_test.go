@@ -2,11 +2,13 @@ package render_test
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"reflect"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
@@ -113,27 +115,83 @@ func FuzzValidModel(f *testing.F) {
 	})
 }
 
+// specOf is the schema of a kind's spec.
+func specOf(t testing.TB, kind string) apiextensionsv1.JSONSchemaProps {
+	t.Helper()
+	text, err := os.ReadFile("../v1alpha1/crds/runtime.pynomaly.io_" + kind + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var crd apiextensionsv1.CustomResourceDefinition
+	if err := yaml.Unmarshal(text, &crd); err != nil {
+		t.Fatal(err)
+	}
+	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+}
+
 // patterns are those that the resource definitions have for a field of a model, wherever
 // a model is named.
 func patterns(t *testing.T, field string) map[string]*regexp.Regexp {
 	t.Helper()
 	out := map[string]*regexp.Regexp{}
 	for _, kind := range []string{"modeldeployments", "modelrevisions", "modelapprovals"} {
-		text, err := os.ReadFile("../v1alpha1/crds/runtime.pynomaly.io_" + kind + ".yaml")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var crd apiextensionsv1.CustomResourceDefinition
-		if err := yaml.Unmarshal(text, &crd); err != nil {
-			t.Fatal(err)
-		}
-		spec := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+		spec := specOf(t, kind)
 		if template, ok := spec.Properties["template"]; ok {
 			spec = template
 		}
 		out[kind] = regexp.MustCompile(spec.Properties["model"].Properties[field].Pattern)
 	}
 	return out
+}
+
+// FuzzTimes: what the definitions take as a time can be read as one. An object that cannot
+// be read would keep the controller from reading any of its kind.
+func FuzzTimes(f *testing.F) {
+	for _, text := range []string{"0", "1h0m0s", "99999.999999999h99999h99999h99999h", "1.5ms", "1h1h1h1h", "soon", "100000h", "1d"} {
+		f.Add(text)
+	}
+	spec := func(kind string) apiextensionsv1.JSONSchemaProps { return specOf(f, kind) }
+	strategy := spec("modeldeployments").Properties["strategy"].Properties
+	step := strategy["steps"].Items.Schema.Properties
+	var all []*regexp.Regexp
+	for _, field := range []apiextensionsv1.JSONSchemaProps{
+		strategy["deadline"], strategy["window"], strategy["drain"], step["hold"], spec("environments").Properties["soak"], spec("environments").Properties["approvalLifetime"],
+	} {
+		if field.Pattern == "" {
+			f.Fatal("a time without a pattern")
+		}
+		all = append(all, regexp.MustCompile(field.Pattern))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, pattern := range all {
+			if !pattern.MatchString(text) {
+				continue
+			}
+			if d, err := time.ParseDuration(text); err != nil || d < 0 {
+				t.Errorf("%q: %v, %v", text, d, err)
+			}
+		}
+	})
+}
+
+// TestNumbersFit: the API server takes whatever is no larger than a maximum, whatever the
+// format says; a number that does not fit cannot be read.
+func TestNumbersFit(t *testing.T) {
+	var walk func(at string, p apiextensionsv1.JSONSchemaProps)
+	walk = func(at string, p apiextensionsv1.JSONSchemaProps) {
+		if p.Format == "int32" && (p.Maximum == nil || *p.Maximum > math.MaxInt32 || p.Minimum == nil) {
+			t.Errorf("%s has no bounds", at)
+		}
+		for name, below := range p.Properties {
+			walk(at+"."+name, below)
+		}
+		if p.Items != nil && p.Items.Schema != nil {
+			walk(at+"[]", *p.Items.Schema)
+		}
+	}
+	for _, kind := range []string{"modeldeployments", "modelapprovals", "environments"} {
+		walk(kind, specOf(t, kind))
+	}
 }
 
 // TestDefinitionsAgree: the resource definitions and the chart take the ids, versions and

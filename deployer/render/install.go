@@ -150,7 +150,10 @@ func (s System) policies() []client.Object {
 		rule{"!has(object.spec.requestedBy) || object.spec.requestedBy == '' || object.spec.requestedBy == " + me +
 			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf") + ")",
 			"spec.requestedBy must be who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf"},
-		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models are not deployed in a namespace of the system"})...)
+		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models are not deployed in a namespace of the system"},
+		// Definitions cannot say this of quantities. One that the controller cannot read would
+		// keep it from reading any ModelDeployment.
+		rule{quantities("requests") + " && " + quantities("limits"), "spec.template.resources must be of quantities, such as 500m or 1Gi"})...)
 	return append(all, policy("pynomaly-records", []string{"modelrevisions", "modelrevisions/status", "modeldeployments/status"}, []admissionv1.OperationType{create, update},
 		rule{me + " == '" + s.User() + "'", "ModelRevisions and statuses are records: the controller alone writes them"})...)
 }
@@ -162,6 +165,11 @@ func unchanged(fields ...string) string {
 		out = append(out, "object.spec."+f+" == oldObject.spec."+f)
 	}
 	return strings.Join(out, " && ")
+}
+
+// quantities is an expression that holds where all resources of a kind are some.
+func quantities(of string) string {
+	return "object.spec.template.?resources.?" + of + ".orValue({}).all(k, isQuantity(string(object.spec.template.resources." + of + "[k])))"
 }
 
 // PolicyBindings put the policies of requests, approvals and records into force.

@@ -239,7 +239,10 @@ type ModelApprovalSpec struct {
 	// +optional
 	Digest string `json:"digest,omitempty"`
 	// ExpiresAt ends the approval, if the Environment's approvalLifetime does not do so
-	// before.
+	// before. It is in UTC.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$`
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// ApprovedBy must be the user who makes the object; the admission policy sees to

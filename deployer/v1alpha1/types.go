@@ -99,6 +99,7 @@ type StepOf struct {
 	// +kubebuilder:validation:MaxLength=80
 	Revision string `json:"revision"`
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
 	Step int32 `json:"step"`
 }
 
@@ -128,6 +129,7 @@ type RevisionTemplate struct {
 	Samples int32 `json:"samples,omitempty"`
 	// Attempt makes another revision of the same contents, to try again.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
 	// Config is set as environment variables of the host, such as WORKERS.
@@ -182,6 +184,7 @@ type Source struct {
 // +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
 type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	MinReplicas int32 `json:"minReplicas"`
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -216,6 +219,7 @@ type Strategy struct {
 	// MaxSurge is how many pods a rolling rollout has beyond the replicas; default a
 	// quarter of them.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	MaxSurge int32 `json:"maxSurge,omitempty"`
 	// Window is how long the old revision of a blue_green rollout stays up after the
@@ -279,10 +283,12 @@ type Gates struct {
 	AnomalyPercent *int32 `json:"anomalyPercent,omitempty"`
 	// LatencyPercent is by how much the 95th percentile may be above stable's.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	LatencyPercent *int32 `json:"latencyPercent,omitempty"`
 	// PSIThousandths bounds the population stability index of the scores.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	PSIThousandths *int32 `json:"psiThousandths,omitempty"`
 	// DisagreePercent is the share of replayed rows that the revisions may judge
