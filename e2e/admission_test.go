@@ -153,12 +153,16 @@ func (w *world) names(t *testing.T, refused func(string, error, string)) {
 	defer func() { _ = w.Delete(ctx, md) }()
 	try := func(change func(*v1alpha1.ModelDeploymentSpec)) error {
 		t.Helper()
-		now := &v1alpha1.ModelDeployment{}
-		if err := dave.Get(ctx, client.ObjectKeyFromObject(md), now); err != nil {
-			t.Fatal(err)
+		for {
+			now := &v1alpha1.ModelDeployment{}
+			if err := dave.Get(ctx, client.ObjectKeyFromObject(md), now); err != nil {
+				t.Fatal(err)
+			}
+			change(&now.Spec)
+			if err := dave.Update(ctx, now, client.DryRunAll); !apierrors.IsConflict(err) { // the controller writes the status
+				return err
+			}
 		}
-		change(&now.Spec)
-		return dave.Update(ctx, now, client.DryRunAll)
 	}
 	for what, change := range map[string]func(*v1alpha1.ModelDeploymentSpec){
 		"image":    func(s *v1alpha1.ModelDeploymentSpec) { s.Template.Image = "x:2" },
@@ -192,14 +196,14 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 		t.Fatal(err)
 	}
 	defer func() { _ = w.Delete(ctx, md) }()
-	w.eventually(t, 10*time.Second, "the status is tried", func() bool {
+	var err error
+	w.eventually(t, time.Minute, "the controller leaves it alone for a moment", func() bool {
 		w.get(t, client.ObjectKeyFromObject(md), md)
 		md.Status.Rollout.Admitted = &v1alpha1.Admission{Digest: "sha256:" + strings.Repeat("0", 64)}
-		return !apierrors.IsConflict(w.Status().Update(ctx, md))
+		err = w.Status().Update(ctx, md)
+		return !apierrors.IsConflict(err)
 	})
-	w.get(t, client.ObjectKeyFromObject(md), md)
-	md.Status.Rollout.Admitted = &v1alpha1.Admission{Digest: "sha256:" + strings.Repeat("0", 64)}
-	refused("a status", w.Status().Update(ctx, md), "the controller alone writes them")
+	refused("a status", err, "the controller alone writes them")
 	approval := func(change func(*v1alpha1.ModelApprovalSpec)) error {
 		a := &v1alpha1.ModelApproval{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-", Namespace: namespace}, Spec: v1alpha1.ModelApprovalSpec{
 			Model: v1alpha1.ModelReference{ID: "recorded", Version: "1.0.0", Digest: "sha256:" + strings.Repeat("1", 64)}, Environment: "development", ApprovedBy: w.me(t),

@@ -170,6 +170,8 @@ func (r *Reconciler) approved(ctx context.Context, md *v1alpha1.ModelDeployment,
 	if err := r.List(ctx, &list, client.InNamespace(md.Namespace)); err != nil {
 		return approval{}, fmt.Errorf("listing approvals: %w", err)
 	}
+	// Of several that are worth the same, the newest is told about.
+	slices.SortStableFunc(list.Items, func(a, b v1alpha1.ModelApproval) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
 	id := revision.Spec.DeploymentID
 	best := approval{reason: reasonWaiting, message: fmt.Sprintf("waits for an approval of %s@%s by somebody other than %s: `deploy approve %s`", m.ID, m.Version, nobody(revision.Spec.RequestedBy), id)}
 	for i := range list.Items {

@@ -120,7 +120,7 @@ func TestApproval(t *testing.T) {
 				objects = append(objects, approve(t, md, begin.Add(-c.at), c.change))
 			}
 			b := newBench(t, objects...)
-			got := b.settle()
+			got := b.rounds(3)
 			in := c.says == "" && c.reason != "Waiting" && c.reason != "ChangedAfterApproval"
 			if (b.deployments() > 0) != in || approvedReason(got) != c.reason || !in && !strings.Contains(got.Status.Message, c.says) {
 				t.Errorf("%d Deployments, %s, %q", b.deployments(), approvedReason(got), got.Status.Message)
@@ -171,19 +171,19 @@ func TestApprovalCovers(t *testing.T) {
 	env := guarded(func(e *v1alpha1.EnvironmentSpec) {
 		e.Images, e.Claims, e.PullSecrets = []string{"x:2"}, []string{"models"}, []string{"pull"}
 	})
-	try := func(change func(*v1alpha1.ModelDeployment)) (int, *v1alpha1.ModelDeployment) {
+	try := func(rounds int, change func(*v1alpha1.ModelDeployment)) (int, *v1alpha1.ModelDeployment) {
 		approval := approve(t, asked(nil), newBench(t).now, nil)
 		b := newBench(t, asked(change), env.DeepCopy(), approval)
-		md := b.settle()
+		md := b.rounds(rounds)
 		return b.deployments(), md
 	}
 	for what, change := range covered {
-		if n, md := try(change); n != 0 || approvedReason(md) != "ChangedAfterApproval" || !strings.Contains(md.Status.Message, "what is asked for now is "+md.Status.Digest) {
+		if n, md := try(2, change); n != 0 || approvedReason(md) != "ChangedAfterApproval" || !strings.Contains(md.Status.Message, "what is asked for now is "+md.Status.Digest) {
 			t.Errorf("%s: %d Deployments, %s: %q", what, n, approvedReason(md), md.Status.Message)
 		}
 	}
 	for what, change := range free {
-		if n, md := try(change); n != 1 || md.Status.Phase != v1alpha1.Deployed || approvedReason(md) != "Approved" {
+		if n, md := try(6, change); n != 1 || md.Status.Phase != v1alpha1.Deployed || approvedReason(md) != "Approved" {
 			t.Errorf("%s: %d Deployments, %+v", what, n, md.Status)
 		}
 	}
@@ -228,21 +228,21 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	approveNow(change(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Template.Model.Version, md.Spec.Template.Model.Digest = "1.1.0", sha("b")
 	}))
-	is(b.settle(), 10, "Approved")
+	is(b.rounds(8), 10, "Approved")
 	b.now = b.now.Add(1000 * time.Hour)
-	is(b.settle(), 10, "Approved")
+	is(b.rounds(8), 10, "Approved")
 	// Neither other steps nor skipping them is what bob has approved.
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Strategy.Steps = []v1alpha1.Step{{Weight: 99}} })
-	is(b.settle(), 10, "ChangedAfterApproval")
+	is(b.rounds(8), 10, "ChangedAfterApproval")
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Promote = md.Status.Update })
-	is(b.settle(), 10, "ChangedAfterApproval")
+	is(b.rounds(8), 10, "ChangedAfterApproval")
 	// The rollout as it was approved goes on all the same.
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Resume = &v1alpha1.StepOf{Revision: md.Status.Update} })
-	is(b.settle(), 50, "ChangedAfterApproval")
+	is(b.rounds(8), 50, "ChangedAfterApproval")
 	back := change(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Promote, md.Spec.Strategy.Steps = "", []v1alpha1.Step{{Weight: 10, Pause: true}, {Weight: 50, Pause: true}}
 	})
-	is(b.settle(), 50, "Approved")
+	is(b.rounds(8), 50, "Approved")
 	back.Spec.Promote = back.Status.Update
 	approveNow(back)
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Promote = md.Status.Update })
@@ -265,7 +265,7 @@ func TestRequesters(t *testing.T) {
 	for by, want := range map[string]string{"alice": "ByRequester", "carol": "ByRequester", "bob": "Approved"} {
 		md := asked(nil)
 		b := newBench(t, md, guarded(nil))
-		b.settle() // the record is alice's
+		b.rounds(1) // the record is alice's
 		var now v1alpha1.ModelDeployment
 		b.get("cardio", &now)
 		now.Spec.RequestedBy, now.Spec.Strategy.Gates = "carol", &v1alpha1.Gates{Disabled: true}
@@ -275,7 +275,7 @@ func TestRequesters(t *testing.T) {
 		if err := b.Create(t.Context(), approve(t, &now, b.now, func(a *v1alpha1.ModelApproval) { a.Spec.ApprovedBy = by })); err != nil {
 			t.Fatal(err)
 		}
-		if got := b.settle(); approvedReason(got) != want {
+		if got := b.rounds(3); approvedReason(got) != want {
 			t.Errorf("%s: %s, %q", by, approvedReason(got), got.Status.Message)
 		}
 	}
@@ -310,7 +310,7 @@ func TestLists(t *testing.T) {
 					c.change(md)
 				}
 			}), &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "listed"}, Spec: c.env})
-			md := b.settle()
+			md := b.rounds(2)
 			if (b.deployments() == 0) != (c.says != "") || !strings.Contains(md.Status.Message, c.says) {
 				t.Errorf("%d Deployments: %q", b.deployments(), md.Status.Message)
 			}
@@ -372,7 +372,7 @@ func TestBlockedHasNoObjects(t *testing.T) {
 		}
 		return nil
 	}
-	b.settle()
+	b.rounds(3)
 	if len(made) != 1 || made[0] != "*v1alpha1.ModelRevision" {
 		t.Errorf("%v", made)
 	}
@@ -392,7 +392,7 @@ func TestNameTaken(t *testing.T) {
 		Spec:       v1alpha1.ModelRevisionSpec{DeploymentID: "cardio-development-1", Number: 1, Hash: hash, Template: other},
 		Status:     v1alpha1.ModelRevisionStatus{Phase: v1alpha1.Superseded, DeployedAt: &metav1.Time{Time: time.Unix(1, 0)}},
 	})
-	if got := b.settle(); b.deployments() != 0 || !strings.Contains(got.Status.Message, "set another template.attempt") {
+	if got := b.rounds(2); b.deployments() != 0 || !strings.Contains(got.Status.Message, "set another template.attempt") {
 		t.Errorf("%d Deployments: %q", b.deployments(), got.Status.Message)
 	}
 }
