@@ -135,6 +135,7 @@ func underWay(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, no
 // asApproved lets a rollout see what was approved in place of what is asked for.
 func asApproved(w *strategy.World, in *v1alpha1.Admission) {
 	w.Spec.Promote, w.Spec.RollbackOf = "", ""
+	w.Stable = max(1, w.Stable) // without pods gates have nothing to judge
 	if a := in.Strategy; a != nil {
 		w.Spec.Strategy.Type, w.Spec.Strategy.Steps, w.Spec.Strategy.Gates = a.Type, a.Steps, a.Gates
 	}

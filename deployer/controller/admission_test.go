@@ -160,6 +160,7 @@ func TestApprovalCovers(t *testing.T) {
 			md.Spec.Strategy.Type, md.Spec.Strategy.Steps = v1alpha1.Canary, []v1alpha1.Step{{Weight: 99}}
 		},
 		"skipping":  func(md *v1alpha1.ModelDeployment) { md.Spec.Promote, _ = render.Hash(md.Spec.Template) },
+		"no pods":   func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas = 0 },
 		"no way in": func(md *v1alpha1.ModelDeployment) { md.Spec.RollbackOf = "12345678" },
 	}
 	free := map[string]func(*v1alpha1.ModelDeployment){
@@ -236,6 +237,9 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	is(b.rounds(8), 10, "ChangedAfterApproval")
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Promote = md.Status.Update })
 	is(b.rounds(8), 10, "ChangedAfterApproval")
+	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas = 0 })
+	is(b.rounds(8), 10, "ChangedAfterApproval")
+	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas = 2 })
 	// The rollout as it was approved goes on all the same.
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Resume = &v1alpha1.StepOf{Revision: md.Status.Update} })
 	is(b.rounds(8), 50, "ChangedAfterApproval")

@@ -12,7 +12,7 @@ import (
 // Contents are all that an approval covers: everything of a ModelDeployment that reaches
 // its pods, and what a rollout must pass before they get all traffic.
 //
-// How many pods there are and which route leads to them is left out: that changes daily
+// How many pods there are, as long as there are some, and which route leads to them is left out: that changes daily
 // and changes nothing about what answers. Times that only bound how long a rollout may
 // take are left out as well.
 type Contents struct {
@@ -32,6 +32,8 @@ type Checks struct {
 	Skipped bool `json:"skipped,omitempty"`
 	// RollbackOf: a rollout that goes back has no steps either.
 	RollbackOf string `json:"rollbackOf,omitempty"`
+	// Unserved: there are no pods, so that gates have nothing to judge.
+	Unserved bool `json:"unserved,omitempty"`
 }
 
 // ChecksOf are those of a strategy.
@@ -47,6 +49,7 @@ func ContentsOf(md *v1alpha1.ModelDeployment) (Contents, error) {
 	}
 	c := Contents{Environment: md.Spec.Environment, Namespace: md.Namespace, Name: md.Name, Template: md.Spec.Template, Rollout: ChecksOf(md.Spec.Strategy)}
 	c.Rollout.Skipped, c.Rollout.RollbackOf = md.Spec.Promote == hash, md.Spec.RollbackOf
+	c.Rollout.Unserved = md.Spec.Replicas == 0 && md.Spec.Autoscaling == nil
 	return c, nil
 }
 
