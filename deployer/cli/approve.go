@@ -95,8 +95,12 @@ func current(t *target) (bool, error) {
 
 func (s *shownRevision) write(out fmtWriter) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	message := s.Message
+	if message == s.Approval {
+		message = ""
+	}
 	for _, row := range [][2]string{
-		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", s.Message}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
+		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", message}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
 		{"approval", s.Approval}, {"runs now", cmp.Or(s.Now, "nothing")}, {"digest", s.Approves},
 	} {
 		if row[1] != "" {
@@ -106,7 +110,11 @@ func (s *shownRevision) write(out fmtWriter) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nDifference to %s, and to the strategy of the Environment:\n", cmp.Or(s.Now, "nothing"))
+	if s.Now == "" {
+		fmt.Fprintln(out, "\nAll that is new, and the difference to the strategy of the Environment:")
+	} else {
+		fmt.Fprintf(out, "\nDifference to %s, and to the strategy of the Environment:\n", s.Now)
+	}
 	if len(s.Diff.lines) == 0 {
 		fmt.Fprintln(out, "  none")
 	}

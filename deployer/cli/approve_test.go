@@ -77,7 +77,11 @@ func production(t *testing.T, change func(*v1alpha1.ModelDeployment)) (client.Cl
 		}
 	}
 	first, second := record("cardio-1", 1, runs, v1alpha1.Deployed), record("cardio-2", 2, md.Spec.Template, v1alpha1.Pending)
-	md.Status.Stable, md.Status.Update = first.Spec.Hash, second.Spec.Hash
+	if md.Status.Update = second.Spec.Hash; md.Status.Stable == "" {
+		md.Status.Stable = first.Spec.Hash
+	} else { // nothing runs
+		md.Status.Stable = ""
+	}
 	md.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionApproved, Status: metav1.ConditionFalse, Reason: "Waiting", Message: "waits for an approval of cardio@1.1.0 by somebody other than alice"}}
 	scheme, err := controller.Scheme()
 	if err != nil {
@@ -103,6 +107,7 @@ func approvals(ctx context.Context, t *testing.T, c client.Client) []v1alpha1.Mo
 func TestApproversView(t *testing.T) {
 	for name, change := range map[string]func(*v1alpha1.ModelDeployment){
 		"model": nil,
+		"first": func(md *v1alpha1.ModelDeployment) { md.Status.Stable = "none" },
 		"changed": func(md *v1alpha1.ModelDeployment) {
 			s := &md.Spec.Template
 			s.Image, s.Samples = "registry.example.com/other:latest", 200
