@@ -42,7 +42,7 @@ func TestAdmission(t *testing.T) {
 	ctx := context.Background()
 	refused := func(what string, err error, says string) {
 		t.Helper()
-		if err == nil || !(apierrors.IsInvalid(err) || apierrors.IsForbidden(err)) || !strings.Contains(err.Error(), says) {
+		if err == nil || (!apierrors.IsInvalid(err) && !apierrors.IsForbidden(err)) || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want %q", what, err, says)
 		}
 	}

@@ -382,8 +382,8 @@ func TestBlockedHasNoObjects(t *testing.T) {
 	}
 }
 
-// TestNameTaken: a template that shares the short name of a record is not taken for it.
-func TestNameTaken(t *testing.T) {
+// TestRevisionTaken: a template that shares the short name of a record is not taken for it.
+func TestRevisionTaken(t *testing.T) {
 	md := deployment(nil)
 	hash, err := render.Hash(md.Spec.Template)
 	if err != nil {

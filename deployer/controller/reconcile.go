@@ -274,7 +274,7 @@ func equal(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) error {
 	}
 	asked, err := render.TemplateDigest(md.Spec.Template)
 	if err == nil && asked != recorded {
-		err = &refusal{"NameTaken", fmt.Sprintf("what is asked for differs from %s and would share its name %s: set another template.attempt", rev.Spec.DeploymentID, rev.Spec.Hash)}
+		err = &refusal{"RevisionTaken", fmt.Sprintf("what is asked for differs from %s and would share its name %s: set another template.attempt", rev.Spec.DeploymentID, rev.Spec.Hash)}
 	}
 	return err
 }
