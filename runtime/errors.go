@@ -26,14 +26,19 @@ var (
 	ErrLate = errors.New("the detector is still busy")
 )
 
-// private marks what a backend says of a model that it does not open.
+// private marks what a backend says of a model that it does not open. What of it are the
+// host's own words everybody is told.
 func private(backend string, err error) error {
 	if err == nil {
 		return nil
 	}
-	public := "the " + backend + " backend refuses it: the host's log says why"
+	why := "the host's log says why"
+	if own := (*backends.OwnError)(nil); errors.As(err, &own) {
+		why = own.Error()
+	}
+	public := "the " + backend + " backend refuses it: " + why
 	if backends.Surroundings(err) {
-		public = "the " + backend + " backend cannot open it for now: the host's log says why"
+		public = "the " + backend + " backend cannot open it for now: " + why
 	}
 	return &backends.PrivateError{Public: public, Err: err}
 }

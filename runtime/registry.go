@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	goruntime "runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,13 +41,9 @@ type Only struct{ ID, Version, Digest string }
 
 // ParseOnly reads id@version, or id@version=sha256:..., as written in models.only.
 func ParseOnly(text string) (Only, error) {
-	name, digest, pinned := strings.Cut(text, "=")
-	id, version, ok := strings.Cut(name, "@")
-	switch {
-	case !ok || !manifest.ValidID(id) || !manifest.ValidVersion(version):
-		return Only{}, fmt.Errorf("models.only: %q is not <model>@<version>, or <model>@<version>=sha256:<digest>", text)
-	case pinned && !manifest.ValidDigest(digest):
-		return Only{}, fmt.Errorf("models.only: the digest of %q is not \"sha256:\" and 64 hex digits", text)
+	id, version, digest, err := manifest.ParsePinned(text)
+	if err != nil {
+		return Only{}, fmt.Errorf("models.only: %q %w", text, err)
 	}
 	return Only{ID: id, Version: version, Digest: digest}, nil
 }

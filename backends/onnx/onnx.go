@@ -107,7 +107,7 @@ func check(a backends.Artifact) (*graph.Model, error) {
 	}
 	g, err := graph.Check(a.Bytes, limits)
 	if err != nil {
-		return nil, fmt.Errorf("%w: checking the graph: %w", backends.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
 	if a.Memo != nil {
 		a.Memo.Value = &checked{limits, g}
@@ -122,7 +122,7 @@ func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
 		return err
 	}
 	if err := complete(a.Manifest, g); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	return nil
 }
@@ -139,13 +139,13 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	}
 	bind, err := bindGraph(a.Manifest, g)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	// From here on nobody looks at the file: the proof and the session are of what
 	// was checked.
 	written := g.Append(make([]byte, 0, len(a.Bytes)+len(a.Bytes)/8))
 	job := probeJob{
-		Library: library, Graph: written, Binding: *bind, Rows: encodeBatch(a.ProbeRows),
+		Library: library, Graph: written, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding

@@ -23,6 +23,7 @@ const probeVersion = "2"
 type probeJob struct {
 	Library string
 	Graph   []byte
+	Locales []string // that the graph needs
 	Binding binding
 	Rows    wireBatch
 	MaxRows int
@@ -35,6 +36,7 @@ type probeAnswer struct {
 	Finding      finding
 	Error        string
 	Surroundings bool // of Error: the machine's state and not the graph is the cause
+	Large        bool // of Error: the graph needs more memory than it may have
 }
 
 // wireBatch is a sdk.Batch that gob can carry.
@@ -95,13 +97,15 @@ func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (findin
 	case errors.As(err, &died) && died.Cause.Surroundings():
 		return finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, died)
 	case errors.As(err, &died):
-		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, reason(died, job))
+		return finding{}, fmt.Errorf("%w: %w", backends.ErrRefused, reason(died, job))
 	case err != nil:
 		return finding{}, err
 	case json.Unmarshal(out, &answer) != nil:
 		return finding{}, fmt.Errorf("%w: its process answered nonsense: %.200q", backends.ErrRefused, out)
 	case answer.Surroundings:
 		return finding{}, fmt.Errorf("%w: %s", backends.ErrSurroundings, answer.Error)
+	case answer.Large:
+		return finding{}, fmt.Errorf("%w: %w: %s", backends.ErrRefused, errLarge, answer.Error)
 	case answer.Error != "":
 		return finding{}, fmt.Errorf("%w: %s", backends.ErrRefused, answer.Error)
 	}
@@ -122,20 +126,24 @@ func (j *probeJob) expected() int64 {
 }
 
 // reason says what of the graph ended the probe's process.
-func reason(died *child.DiedError, job probeJob) string {
+func reason(died *child.DiedError, job probeJob) error {
 	switch died.Cause {
 	case child.Late:
-		return fmt.Sprintf("loading it and scoring 1 and %d rows took longer than limits.load_timeout, %v", job.MaxRows, job.Time)
+		return backends.Ownf("loading it and scoring 1 and %d rows took longer than limits.load_timeout, %v", job.MaxRows, job.Time)
 	case child.Busy:
-		return fmt.Sprintf("loading it and scoring 1 and %d rows took more than %v of processor time (limits.load_timeout)", job.MaxRows, job.Time)
+		return backends.Ownf("loading it and scoring 1 and %d rows took more than %v of processor time (limits.load_timeout)", job.MaxRows, job.Time)
 	case child.Large:
-		return "it needs more memory than limits.memory allows"
+		return errLarge
 	case child.Crashed:
-		return "it crashed ONNX Runtime: " + died.Error()
+		return errors.New("it crashed ONNX Runtime: " + died.Error())
+	case child.Forbidden:
+		return backends.Ownf("its process ended with %w", died.Err)
 	default:
-		return "its process ended with " + died.Error()
+		return errors.New("its process ended with " + died.Error())
 	}
 }
+
+var errLarge = backends.Ownf("it needs more memory than limits.memory allows")
 
 // goSlack is address space for Go's own heap and threads beside the model.
 const goSlack = 256 << 20
@@ -145,7 +153,8 @@ const goSlack = 256 << 20
 const ProbeRole = "__onnx-probe"
 
 // ProbeMain is the whole life of the probe's process: it reads one job, limits
-// itself, loads and runs the graph, and writes one answer.
+// itself, loads and runs the graph, and writes one answer. No file is opened once the
+// library and locales are loaded.
 func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	var job probeJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
@@ -155,8 +164,13 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	if _, err := initialise(job.Library); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
+	loadLocales(job.Locales)
 	cramped, err := child.LimitSelf(job.Memory+goSlack, job.Time)
 	if err != nil {
+		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
+	}
+	// From here on the graph is at work.
+	if err := child.Confine(false); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
 	found, err := runProbe(context.Background(), job)
@@ -170,6 +184,7 @@ func answer(stdout io.Writer, f finding, err error) error {
 	a := probeAnswer{Finding: f}
 	if err != nil {
 		a.Error, a.Surroundings = err.Error(), errors.Is(err, backends.ErrSurroundings)
+		a.Large = outOfMemory(err)
 		a.Error = strings.TrimPrefix(a.Error, backends.ErrSurroundings.Error()+": ")
 	}
 	return json.NewEncoder(stdout).Encode(a)

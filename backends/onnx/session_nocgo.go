@@ -23,3 +23,5 @@ func initialise(string) (string, error) { return "", errNoCgo }
 func newScorer([]byte, *binding, *manifest.Manifest) (*scorer, error) { return nil, errNoCgo }
 
 func runProbe(context.Context, probeJob) (finding, error) { return finding{}, errNoCgo }
+
+func loadLocales([]string) {}

@@ -1,13 +1,12 @@
 package onnx_test
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,32 +23,7 @@ import (
 // probes are the processes of this one that prove graphs.
 func probes(t *testing.T) []int {
 	t.Helper()
-	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out []int
-	for _, file := range all {
-		dir := filepath.Dir(file)
-		line, err := os.ReadFile(file)
-		if err != nil || !bytes.HasSuffix(line, []byte("\x00"+onnx.ProbeRole+"\x00")) {
-			continue
-		}
-		stat, err := os.ReadFile(filepath.Join(dir, "stat"))
-		if err != nil {
-			continue
-		}
-		_, after, _ := strings.Cut(string(stat), ") ")
-		if fields := strings.Fields(after); len(fields) < 2 || fields[1] != strconv.Itoa(os.Getpid()) {
-			continue
-		}
-		pid, err := strconv.Atoi(filepath.Base(dir))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, pid)
-	}
-	return out
+	return testkit.Helpers(t, onnx.ProbeRole)
 }
 
 // TestProofKilled: a proof that the kernel's OOM killer ends, or anybody else, is no
@@ -172,5 +146,39 @@ func TestLibraryComesLater(t *testing.T) {
 	}
 	if _, err := open(t, b, file, nil); err != nil {
 		t.Errorf("with one: %v", err)
+	}
+}
+
+// TestProofIsConfined: while a graph is at work its process can reach nothing.
+func TestProofIsConfined(t *testing.T) {
+	if !child.Confined().Seccomp {
+		t.Skip("this kernel or container has no filters of system calls")
+	}
+	b := testkit.ONNX(t, t.TempDir())
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a, err := artifact(t, b, testkit.Testdata("bad", "infinite-loop.onnx"), func(m *manifest.Manifest) {
+		m.Trusted = true
+		m.Limits.LoadTimeout = time.Hour
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.Open(ctx, a)
+		ended <- err
+	}()
+	testkit.Eventually(t, "its process is confined", func() bool {
+		for _, pid := range probes(t) {
+			if none, filtered := testkit.Confined(pid); none && filtered {
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

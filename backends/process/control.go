@@ -29,12 +29,13 @@ type spec struct {
 	Processes    uint64   `json:"processes"`     // that it and its descendants may be, threads among them
 }
 
-// report is a line that a supervisor sends to the host. One of the fields is set.
+// report is a line that a supervisor sends to the host. One of the fields is set, and Bound with Cause.
 type report struct {
 	Self   int    `json:"self,omitempty"`   // the supervisor's process id
 	PID    int    `json:"pid,omitempty"`    // the plugin's process id
 	Memory int64  `json:"memory,omitempty"` // bytes that the plugin and its descendants hold
 	Cause  string `json:"cause,omitempty"`  // why the plugin ends, or was not started; the first one counts
+	Bound  bool   `json:"bound,omitempty"`  // with Cause: the plugin has passed one of the host's bounds
 	Over   bool   `json:"over,omitempty"`   // nothing of the plugin is left
 }
 

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 )
 
 // keeper is the host's side of a process that starts the supervisors. It is above
@@ -38,7 +40,8 @@ func (k *keeper) run() error {
 	cmd.Env = []string{"GOTRACEBACK=none"}
 	cmd.Stdin = theirs
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's signals are for the host
-	if err := cmd.Start(); err != nil {
+	// What it starts gains no privileges either.
+	if err := child.Start(cmd); err != nil {
 		return fmt.Errorf("starting the keeper: %w", errors.Join(err, mine.Close(), theirs.Close()))
 	}
 	_ = theirs.Close() // it is the child's now

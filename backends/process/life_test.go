@@ -212,6 +212,30 @@ func TestKeeperKilled(t *testing.T) {
 	}
 }
 
+// TestNoNewPrivileges: neither a plugin nor what starts it gains privileges by running a
+// program.
+func TestNoNewPrivileges(t *testing.T) {
+	a := artifact(t, "", xy)
+	open(t, backend(t, a, nil), a)
+	// A plugin's parent is its supervisor, whose parent is the keeper.
+	for pid, kind := processes(t)[0], 0; kind < 3; kind++ {
+		if none, _ := testkit.Confined(pid); !none {
+			t.Errorf("process %d, the %d. above the plugin, may gain privileges", pid, kind)
+		}
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(string(text), ") ")
+		if pid, err = strconv.Atoi(strings.Fields(after)[1]); err != nil {
+			t.Fatal(err)
+		}
+		if kind == 2 && pid != os.Getpid() {
+			t.Errorf("the keeper is a child of %d", pid)
+		}
+	}
+}
+
 // children are those of every thread of this process.
 func children(t testing.TB) (pids []string) {
 	t.Helper()

@@ -18,6 +18,8 @@ import (
 
 	"github.com/hashicorp/go-plugin/runner"
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
 // proc is one process of a plugin, with its supervisor. It is go-plugin's runner, so
@@ -148,7 +150,11 @@ func (p *proc) attend(control *net.UnixConn, begun func()) {
 		case r.Memory > 0:
 			p.memory.Store(r.Memory)
 		case r.Cause != "":
-			p.because(errors.New(r.Cause))
+			cause := errors.New(r.Cause)
+			if r.Bound {
+				cause = &backends.OwnError{Err: cause}
+			}
+			p.because(cause)
 		}
 		return !r.Over
 	})

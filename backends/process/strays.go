@@ -2,7 +2,6 @@ package process
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -34,15 +33,7 @@ func endStray(pid int, dir string) bool {
 	if !isAtHome(pid, dir) {
 		return false
 	}
-	fd, err := unix.PidfdOpen(pid, 0)
-	if errors.Is(err, unix.ENOSYS) {
-		return unix.Kill(pid, unix.SIGKILL) == nil
-	}
-	if err != nil {
-		return false
-	}
-	defer func() { _ = unix.Close(fd) }()
-	return isAtHome(pid, dir) && unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0) == nil
+	return signalIf(pid, func() bool { return isAtHome(pid, dir) }, unix.SIGKILL)
 }
 
 // isAtHome reports whether a process's HOME is below a directory.

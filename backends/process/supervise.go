@@ -126,7 +126,7 @@ func describe(s syscall.WaitStatus) string {
 func (s *supervisor) end(cause string) {
 	s.ending.Do(func() {
 		if cause != "" {
-			s.tell(report{Cause: cause})
+			s.tell(report{Cause: cause, Bound: true})
 		}
 		go s.endAll()
 		time.AfterFunc(hopeless, s.tellOver)

@@ -2,10 +2,13 @@ package process
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"slices"
 	"strconv"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // descendants calls visit for each process below root, parents before their
@@ -95,28 +98,43 @@ const mostPasses = 200
 // one that starts others faster than they are killed would never end.
 func endDescendants(spare func(pid int) bool) map[int]bool {
 	stopped := map[int]bool{}
+	family := func(pid int) bool { return pid == os.Getpid() || stopped[pid] }
 	for range mostPasses {
 		before := len(stopped)
 		descendants(os.Getpid(), func(pid int) bool {
-			if spare(pid) {
-				return false
-			}
-			if !stopped[pid] {
+			if !spare(pid) && !stopped[pid] && signalChild(pid, family, syscall.SIGSTOP) {
 				stopped[pid] = true
-				_ = syscall.Kill(pid, syscall.SIGSTOP) // it may have ended
 			}
-			return true
+			return stopped[pid]
 		})
 		if len(stopped) == before {
 			break
 		}
 	}
 	descendants(os.Getpid(), func(pid int) bool {
-		if spare(pid) {
-			return false
-		}
-		_ = syscall.Kill(pid, syscall.SIGKILL)
-		return true
+		return stopped[pid] && signalChild(pid, family, syscall.SIGKILL)
 	})
 	return stopped
+}
+
+// signalChild sends a signal to a process whose parent is one of a family. Others of
+// the family may end while this process looks at it, and their numbers become those of
+// strangers.
+func signalChild(pid int, family func(pid int) bool, signal syscall.Signal) bool {
+	return signalIf(pid, func() bool { return family(statOf(strconv.Itoa(pid)).parent) }, signal)
+}
+
+// signalIf sends a signal to the process of a number if something holds of it. The
+// process has a descriptor from before holds looks at it: if it has ended since, the
+// signal goes to nobody.
+func signalIf(pid int, holds func() bool, signal syscall.Signal) bool {
+	fd, err := unix.PidfdOpen(pid, 0)
+	switch {
+	case errors.Is(err, unix.ESRCH):
+		return false
+	case err != nil: // a kernel or a container without them, or no descriptor is left
+		return holds() && unix.Kill(pid, signal) == nil
+	}
+	defer func() { _ = unix.Close(fd) }()
+	return holds() && unix.PidfdSendSignal(fd, signal, nil, 0) == nil
 }

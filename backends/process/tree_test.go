@@ -1,9 +1,14 @@
 package process
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
+	"syscall"
 	"testing"
 )
 
@@ -38,5 +43,48 @@ func TestTree(t *testing.T) {
 		if !slices.Equal(top, []int{cmd.Process.Pid}) {
 			t.Errorf("%s: %v at the top, not %d", name, top, cmd.Process.Pid)
 		}
+	}
+}
+
+// TestStrangersAreLeftAlone: a process gets no signal whose parent is nobody that is
+// known, as where a number has become another's.
+func TestStrangersAreLeftAlone(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
+	cmd.WaitDelay = 1 // what has its output may go on
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		endDescendants(func(int) bool { return false })
+		_ = cmd.Wait() // it was killed
+	}()
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Fatal(err)
+	}
+	own := func(pid int) bool { return pid == os.Getpid() }
+	if signalChild(pid, own, syscall.SIGSTOP) {
+		t.Error("a child of another process got the signal")
+	}
+	if !signalChild(pid, func(pid int) bool { return pid == cmd.Process.Pid }, syscall.SIGSTOP) {
+		t.Error("a child of the family got none")
+	}
+	for statOf(strconv.Itoa(pid)).state != 'T' {
+		runtime.Gosched()
+	}
+	other := exec.CommandContext(t.Context(), "sleep", "600")
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := func() bool { // while it is being looked at
+		_ = errors.Join(other.Process.Kill(), other.Wait())
+		return true
+	}
+	if signalIf(other.Process.Pid, ended, syscall.SIGCONT) {
+		t.Error("the number of a process that has ended got the signal")
 	}
 }

@@ -57,7 +57,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 		return fmt.Errorf("encoding the job: %w", err)
 	}
 	out, err := child.Run(ctx, child.Job{
-		Exe: cfg.Compiler, Role: CompileRole, Input: input.Bytes(), Wall: compileWall, CPU: compileCPU,
+		Exe: cfg.Compiler, Role: CompileRole, Input: input.Bytes(), Writes: []string{cache}, Wall: compileWall, CPU: compileCPU,
 		Limiter: cfg.Limiter, Memory: min(compileBase+compileTimes*int64(len(metered)), compileMemory),
 	})
 	var died *child.DiedError
@@ -66,7 +66,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 	case errors.As(err, &died) && died.Cause.Surroundings():
 		return fmt.Errorf("%w: compiling the module: %w", backends.ErrSurroundings, died)
 	case errors.As(err, &died):
-		return fmt.Errorf("%w: compiling the module: %s", backends.ErrRefused, reason(died))
+		return fmt.Errorf("%w: compiling the module: %w", backends.ErrRefused, reason(died))
 	case err != nil:
 		return fmt.Errorf("compiling the module: %w", err)
 	case json.Unmarshal(out, &answer) != nil:
@@ -80,14 +80,16 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 }
 
 // reason says what of the module ended the compiling process.
-func reason(died *child.DiedError) string {
+func reason(died *child.DiedError) error {
 	switch died.Cause {
 	case child.Late, child.Busy:
-		return fmt.Sprintf("it takes longer than %v of processor time", compileCPU)
+		return backends.Ownf("it takes longer than %v of processor time", compileCPU)
 	case child.Large:
-		return fmt.Sprintf("it takes more than %d GiB of memory", compileMemory>>30)
+		return backends.Ownf("it takes more than %d GiB of memory", compileMemory>>30)
+	case child.Forbidden:
+		return backends.Ownf("its process ended with %w", died.Err)
 	default:
-		return "its process ended with " + died.Error()
+		return errors.New("its process ended with " + died.Error())
 	}
 }
 
@@ -115,6 +117,9 @@ func compile(stdin io.Reader) error {
 	cache, err := wazero.NewCompilationCacheWithDir(job.Cache)
 	if err != nil {
 		return fmt.Errorf("%w: opening the cache: %w", backends.ErrSurroundings, err)
+	}
+	if err := child.Confine(true); err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
 	}
 	r := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(cache, 0))
 	_, err = compileModule(ctx, r, job.Module)

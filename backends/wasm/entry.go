@@ -147,7 +147,7 @@ func (h home) sealOf(dir *os.Root, name string, metered []byte) ([]byte, error) 
 			return err
 		}
 		if size += n; size > maxCode {
-			return fmt.Errorf("%w: the module compiles to more than %d MiB of code", backends.ErrRefused, maxCode>>20)
+			return fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("the module compiles to more than %d MiB of code", maxCode>>20))
 		}
 		files++
 		add([]byte(file))

@@ -1,6 +1,7 @@
 package wasm_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 )
@@ -200,5 +202,40 @@ func TestSweep(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "code")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestCompilerIsConfined: while a module is being compiled its process can reach nothing
+// but the directory of its code.
+func TestCompilerIsConfined(t *testing.T) {
+	if !child.Confined().Seccomp {
+		t.Skip("this kernel or container has no filters of system calls")
+	}
+	b := wasm.New(quiet(wasm.Config{CacheDir: filepath.Join(t.TempDir(), "cache"), Compiler: testkit.Compiler(t)}))
+	defer b.Close()
+	var bomb []byte
+	for _, a := range hostile.Attacks() {
+		if a.Name == "compile bomb" {
+			bomb = a.Module
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := b.Open(ctx, backends.Artifact{Manifest: model(t, xy), Bytes: bomb})
+		ended <- err
+	}()
+	testkit.Eventually(t, "its process is confined", func() bool {
+		for _, pid := range testkit.Helpers(t, wasm.CompileRole) {
+			if none, filtered := testkit.Confined(pid); none && filtered {
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
 	}
 }

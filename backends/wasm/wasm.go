@@ -65,7 +65,7 @@ func (b *Backend) Close() error { return b.cache.close() }
 func (b *Backend) Complete(ctx context.Context, a backends.Artifact) error {
 	m := a.Manifest
 	if err := checkFeatures(m); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	if len(m.Features) > 0 && !m.Derived {
 		return nil
@@ -166,7 +166,7 @@ func (b *Backend) prepare(ctx context.Context, home home, name string, artifact 
 	}
 	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	// It appears as a whole: other hosts may use the same cache.
 	tmp := newName()

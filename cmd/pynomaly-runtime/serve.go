@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -128,6 +129,9 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 	}
 	h.calls = host.NewCalls(workers(cfg))
 	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
+		return err
+	}
+	if err := showConfinement(child.Confined(), reg, h.log); err != nil {
 		return err
 	}
 	state, err := stateDir(cfg, h.log)

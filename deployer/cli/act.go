@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
@@ -183,8 +182,15 @@ func (a *app) resume() *cobra.Command {
 					md.Spec.Resume = &v1alpha1.StepOf{Revision: t.revision.Spec.Hash, Step: md.Status.Rollout.Step}
 				}
 				md.Spec.Paused = false
-				if all {
+				if all { // steps and gates are what an approval covers
+					var err error
+					if md.Spec.RequestedBy, err = user(ctx, c); err != nil {
+						return explain(err)
+					}
 					md.Spec.Promote = t.revision.Spec.Hash
+					if in := md.Status.Rollout.Admitted; in != nil && in.ApprovedBy != "" {
+						fmt.Fprintf(a.Err, "%s goes on as %s approved it: skipping its steps counts once that is approved: `deploy approve %s`\n", t.id, in.ApprovedBy, t.id)
+					}
 				}
 				if err := change(ctx, c, md); err != nil {
 					return err
@@ -273,36 +279,4 @@ func (a *app) runPromote(ctx context.Context, c client.WithWatch, t *target, not
 		return explain(err)
 	}
 	return a.follow(ctx, c, md, wait, "")
-}
-
-func (a *app) approve() *cobra.Command {
-	var notes string
-	c := &cobra.Command{
-		Use: "approve <deployment-id>", Short: "Approve what somebody else wants to deploy", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx := cmd.Context()
-			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error {
-				by, err := user(ctx, c)
-				if err != nil {
-					return explain(err)
-				}
-				if by == t.revision.Spec.RequestedBy {
-					return fmt.Errorf("%s asked for %s and cannot approve it: somebody else has to", by, t.id)
-				}
-				approval := &v1alpha1.ModelApproval{
-					ObjectMeta: metav1.ObjectMeta{GenerateName: t.revision.Name + "-", Namespace: t.revision.Namespace},
-					Spec: v1alpha1.ModelApprovalSpec{
-						Model: t.revision.Spec.Template.Model, Environment: t.environment.Name, ApprovedBy: by, Notes: notes,
-					},
-				}
-				if err := c.Create(ctx, approval); err != nil {
-					return explain(fmt.Errorf("approving %s: %w", t.id, err))
-				}
-				_, err = fmt.Fprintf(a.Out, "%s: approved by %s\n", t.id, by)
-				return err
-			})
-		},
-	}
-	c.Flags().StringVar(&notes, "notes", "", "for the record")
-	return c
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // Exit codes beside 0 and 1, which is for everything that went wrong at once.
@@ -73,7 +74,7 @@ func Commands(o Options) []*cobra.Command {
 	a := &app{Options: o}
 	all := []*cobra.Command{
 		a.deploy(), a.list(), a.status(), a.rollback(), a.promote(), a.approve(), a.environments(),
-		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.diff(), a.install(), a.render(), a.backup(), a.restore(),
+		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.show(), a.diff(), a.install(), a.render(), a.backup(), a.restore(),
 	}
 	for _, c := range all {
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
@@ -155,7 +156,7 @@ func (a *app) print(v any, table func(io.Writer) error) error {
 		_, err = a.Out.Write(text)
 		return err
 	case "table", "":
-		return table(a.Out)
+		return table(printable.Writer(a.Out)) // whoever deploys chooses what is in it
 	}
 	return fmt.Errorf("--output %q is not table, json or yaml", format)
 }
@@ -168,8 +169,13 @@ type target struct {
 	deployment  v1alpha1.ModelDeployment
 }
 
-// find looks a deployment id up.
+// find looks a deployment id up. Models and environments may have dashes in their names,
+// so that one id can be read in two ways: <environment>/<id> says which is meant.
 func find(ctx context.Context, c client.Client, id string) (*target, error) {
+	in := ""
+	if before, after, ok := strings.Cut(id, "/"); ok {
+		in, id = before, after
+	}
 	var envs v1alpha1.EnvironmentList
 	if err := c.List(ctx, &envs); err != nil {
 		return nil, explain(err)
@@ -179,10 +185,11 @@ func find(ctx context.Context, c client.Client, id string) (*target, error) {
 	if dash <= 0 || err != nil || number < 1 {
 		return nil, fmt.Errorf("%q is no deployment id, which is <model>-<environment>-<number>: `deploy list` shows them", id)
 	}
+	var found []*target
 	for i := range envs.Items {
 		env := &envs.Items[i]
 		model, ok := strings.CutSuffix(id[:dash], "-"+env.Name)
-		if !ok || model == "" {
+		if !ok || model == "" || in != "" && env.Name != in {
 			continue
 		}
 		t := &target{id: id, environment: *env}
@@ -200,9 +207,15 @@ func find(ctx context.Context, c client.Client, id string) (*target, error) {
 		if err := c.Get(ctx, client.ObjectKey{Namespace: env.Spec.Namespace, Name: base}, &t.deployment); err != nil {
 			return nil, explain(fmt.Errorf("reading the ModelDeployment of %s: %w", id, err))
 		}
-		return t, nil
+		found = append(found, t)
 	}
-	return nil, fmt.Errorf("there is no deployment %q: `deploy list` shows them", id)
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("there is no deployment %q: `deploy list` shows them", id)
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%q is a deployment of several environments: give %s/%s or %s/%s", id, found[0].environment.Name, id, found[1].environment.Name, id)
 }
 
 // change writes a deployment's spec, unless somebody else has changed it since it was

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -118,6 +119,10 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	if version == "" {
 		version = m.Version
 	}
+	model := v1alpha1.ModelReference{ID: id, Version: version, Digest: cmp.Or(w.digest, m.Digest)}
+	if err := render.ValidModel(model); err != nil {
+		return nil, false, err
+	}
 	md := &v1alpha1.ModelDeployment{}
 	key := client.ObjectKey{Namespace: env.Spec.Namespace, Name: render.BaseName(id)}
 	err = c.Get(ctx, key, md)
@@ -132,10 +137,7 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	before := md.Spec.Template.DeepCopy()
 	t := &md.Spec.Template
-	t.Model = v1alpha1.ModelReference{ID: id, Version: version, Digest: m.Digest}
-	if w.digest != "" {
-		t.Model.Digest = w.digest
-	}
+	t.Model = model
 	if err := w.into(md); err != nil {
 		return nil, false, err
 	}
@@ -336,6 +338,11 @@ func revisionOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployme
 	if err != nil {
 		return nil, err
 	}
+	return recordOf(ctx, c, md, hash)
+}
+
+// recordOf finds the record of a revision.
+func recordOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment, hash string) (*v1alpha1.ModelRevision, error) {
 	var list v1alpha1.ModelRevisionList
 	if err := c.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name, render.LabelRevision: hash}); err != nil {
 		return nil, explain(err)

@@ -11,11 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // Deployment is what the commands show of one.
@@ -40,6 +41,8 @@ type Deployment struct {
 	Deployed    *time.Time         `json:"deployed_at,omitempty"`
 	Finished    *time.Time         `json:"finished_at,omitempty"`
 	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
+	// Approval is what became of the approval, where the environment asks for one.
+	Approval string `json:"approval,omitempty"`
 }
 
 func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployment {
@@ -63,6 +66,9 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 	if s.Update == rev.Spec.Hash {
 		d.Strategy, d.Replicas = md.Spec.Strategy.Type, &md.Spec.Replicas
 		d.Weight, d.State, d.Verdicts = &s.Rollout.Weight, s.Rollout.State, s.Verdicts
+		if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionApproved); c != nil {
+			d.Approval = c.Message
+		}
 		if s.Update != s.Stable {
 			d.Step = &s.Rollout.Step
 		}
@@ -171,7 +177,7 @@ func describe(out fmtWriter, d Deployment) error {
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
 	row := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", name, value)
+			fmt.Fprintf(w, "%s:\t%s\n", name, printable.Line(value))
 		}
 	}
 	row("deployment", d.ID)
@@ -188,6 +194,7 @@ func describe(out fmtWriter, d Deployment) error {
 	row("state", d.State)
 	row("image", d.Image)
 	row("requested by", d.RequestedBy)
+	row("approval", d.Approval)
 	row("reason", d.Reason)
 	row("created", d.Created.Format(time.RFC3339))
 	if d.Deployed != nil {
@@ -297,11 +304,15 @@ func (a *app) environments() *cobra.Command {
 			}
 			return a.print(shown, func(out fmtWriter) error {
 				w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-				fmt.Fprintln(w, "ENVIRONMENT\tNAMESPACE\tREPLICAS\tCPU\tMEMORY\tPROMOTES FROM\tAPPROVAL")
+				fmt.Fprintln(w, "ENVIRONMENT\tNAMESPACE\tREPLICAS\tCPU\tMEMORY\tPROMOTES FROM\tAPPROVAL\tIMAGES\tCLAIMS")
 				for _, e := range shown {
 					r := e.Spec.Resources
-					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%t\n", e.Name, e.Spec.Namespace, e.Spec.Replicas, between(r.Requests.Cpu().String(), r.Limits.Cpu().String()),
-						between(r.Requests.Memory().String(), r.Limits.Memory().String()), cmp.Or(e.Spec.PromotesFrom, "-"), e.Spec.ApprovalRequired)
+					images := cmp.Or(strings.Join(append([]string{e.Spec.Image}, e.Spec.Images...), ", "), "none")
+					if len(e.Spec.Images) == 0 && !e.Spec.ApprovalRequired {
+						images = "any"
+					}
+					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%t\t%s\t%s\n", e.Name, e.Spec.Namespace, e.Spec.Replicas, between(r.Requests.Cpu().String(), r.Limits.Cpu().String()),
+						between(r.Requests.Memory().String(), r.Limits.Memory().String()), cmp.Or(e.Spec.PromotesFrom, "-"), e.Spec.ApprovalRequired, images, cmp.Or(strings.Join(e.Spec.Claims, ", "), "none"))
 				}
 				return w.Flush()
 			})
@@ -322,49 +333,4 @@ func between(request, limit string) string {
 		return request
 	}
 	return request + " to " + limit
-}
-
-// shownDiff is what two templates do not share, line by line.
-type shownDiff struct {
-	Removed []string `json:"removed"`
-	Added   []string `json:"added"`
-}
-
-func (a *app) diff() *cobra.Command {
-	c := &cobra.Command{
-		Use: "diff <deployment-id> <deployment-id>", Short: "Show what differs between two deployments", Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := a.connect()
-			if err != nil {
-				return err
-			}
-			var texts [2][]string
-			for i, id := range args {
-				t, err := find(cmd.Context(), c, id)
-				if err != nil {
-					return err
-				}
-				text, err := yaml.Marshal(t.revision.Spec.Template)
-				if err != nil {
-					return fmt.Errorf("writing YAML: %w", err)
-				}
-				texts[i] = strings.Split(strings.TrimSpace(string(text)), "\n")
-			}
-			only := func(of, other []string) []string {
-				return slices.DeleteFunc(slices.Clone(of), func(line string) bool { return slices.Contains(other, line) })
-			}
-			d := shownDiff{only(texts[0], texts[1]), only(texts[1], texts[0])}
-			return a.print(d, func(out fmtWriter) error {
-				for _, line := range d.Removed {
-					fmt.Fprintf(out, "- %s\n", line)
-				}
-				for _, line := range d.Added {
-					fmt.Fprintf(out, "+ %s\n", line)
-				}
-				return nil
-			})
-		},
-	}
-	a.outputs(c)
-	return c
 }

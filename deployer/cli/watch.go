@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 type fmtWriter = io.Writer
@@ -72,7 +73,7 @@ func (a *app) say(id, text string) {
 	if a.machine() {
 		out = a.Err
 	}
-	fmt.Fprintf(out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, text)
+	fmt.Fprintf(out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, printable.Line(text))
 }
 
 // ended reports whether a rollout is over, and how that went.

@@ -35,6 +35,8 @@ type sight struct {
 	pods        map[string][]corev1.Pod // by revision, without terminating ones
 	verdicts    []v1alpha1.Verdict
 	told        []v1alpha1.Verdict // those that have changed
+	digest      string             // of all that is asked for
+	approval    *approval          // nil: none was asked for
 }
 
 // look gathers what strategy needs to know.
@@ -102,9 +104,7 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	if a := md.Spec.Autoscaling; a != nil {
 		s.world.Stable = max(a.MinReplicas, min(a.MaxReplicas, of(md.Status.Stable).Desired))
 	}
-	var err error
-	s.world.Blocked, err = r.blocked(ctx, md, revision)
-	return s, err
+	return s, r.letIn(ctx, md, revision, s)
 }
 
 // endpoints counts the pods that the Services of the revisions list as serving.

@@ -62,11 +62,16 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 }
 
 func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment) (time.Duration, error) {
-	if want := render.BaseName(md.Spec.Template.Model.ID); md.Name != want {
-		return 0, r.refuse(ctx, md, "InvalidName", fmt.Sprintf("the ModelDeployment of model %q must be named %q", md.Spec.Template.Model.ID, want))
+	no := (*refusal)(nil)
+	if err := r.refused(ctx, md); errors.As(err, &no) {
+		return 0, r.refuse(ctx, md, no)
+	} else if err != nil {
+		return 0, err
 	}
 	revision, all, err := r.revision(ctx, md)
-	if err != nil {
+	if errors.As(err, &no) {
+		return 0, r.refuse(ctx, md, no)
+	} else if err != nil {
 		return 0, err
 	}
 	seen, err := r.look(ctx, md, revision)
@@ -80,7 +85,9 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	if plan.Gates || plan.Status.Rollout.State == strategy.StateVerifying {
 		// The figures are fetched only where they count, and then it is planned with them.
-		r.figures(ctx, md, seen, all)
+		asked := md.DeepCopy()
+		asked.Spec = seen.world.Spec
+		r.figures(ctx, asked, seen, all)
 		plan = strategy.Next(seen.world)
 	}
 	// What was decided is written first: the objects follow from it, whoever makes them.
@@ -90,15 +97,17 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	if err := r.outcomes(ctx, md, seen, all, plan.Outcomes); err != nil {
 		return 0, err
 	}
-	if err := r.apply(ctx, md, seen, all, &plan); err != nil {
-		return 0, err
+	if len(plan.Replicas) > 0 || len(seen.deployments) > 0 { // what may not begin has no objects yet
+		if err := r.apply(ctx, md, seen, all, &plan); err != nil {
+			return 0, err
+		}
 	}
 	return plan.After, r.prune(ctx, md, all, &plan)
 }
 
 // refuse says why nothing is done.
-func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
-	status := md.Status.DeepCopy()
+func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, why *refusal) error {
+	status, reason, message := md.Status.DeepCopy(), why.reason, why.message
 	status.ObservedGeneration, status.Phase, status.Message = md.Generation, v1alpha1.Failed, message
 	setCondition(status, md.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
 	setCondition(status, md.Generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
@@ -127,12 +136,13 @@ func setCondition(s *v1alpha1.ModelDeploymentStatus, generation int64, kind stri
 func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, seen *sight, plan *strategy.Plan) error {
 	before := md.Status.DeepCopy()
 	s := &plan.Status
-	s.ObservedGeneration, s.Number = md.Generation, max(s.Number, revision.Spec.Number)
+	s.ObservedGeneration, s.Number, s.Digest = md.Generation, max(s.Number, revision.Spec.Number), seen.digest
 	if len(seen.verdicts) > 0 {
 		s.Verdicts = seen.verdicts
 	}
 	stable := seen.world.Revisions[s.Stable]
 	conditions(md, s, stable.Endpoints >= seen.world.Stable)
+	r.approvedNow(md, revision, seen.approval, s)
 	if err := r.writeStatus(ctx, md, s); err != nil {
 		return err
 	}
@@ -232,7 +242,7 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 	newest := md.Status.Number
 	for i := range list.Items {
 		if list.Items[i].Spec.Hash == hash {
-			return &list.Items[i], list.Items, nil
+			return &list.Items[i], list.Items, equal(&list.Items[i], md)
 		}
 		newest = max(newest, list.Items[i].Spec.Number)
 	}
@@ -254,6 +264,19 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 		return nil, nil, fmt.Errorf("recording the revision: %w", err)
 	}
 	return rev, append(list.Items, *rev), nil
+}
+
+// equal refuses a template that shares the short name of a revision and is another one.
+func equal(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) error {
+	recorded, err := render.TemplateDigest(rev.Spec.Template)
+	if err != nil {
+		return err
+	}
+	asked, err := render.TemplateDigest(md.Spec.Template)
+	if err == nil && asked != recorded {
+		err = &refusal{"RevisionTaken", fmt.Sprintf("what is asked for differs from %s and would share its name %s: set another template.attempt", rev.Spec.DeploymentID, rev.Spec.Hash)}
+	}
+	return err
 }
 
 // prune deletes the oldest records that nothing refers to.

@@ -115,7 +115,13 @@ func (b *bench) reconcile() error {
 // settle reconciles, brings pods up and acknowledges routes until nothing happens.
 func (b *bench) settle() *v1alpha1.ModelDeployment {
 	b.t.Helper()
-	for range 20 {
+	return b.rounds(20)
+}
+
+// rounds is so much of settle.
+func (b *bench) rounds(n int) *v1alpha1.ModelDeployment {
+	b.t.Helper()
+	for range n {
 		if err := b.reconcile(); err != nil {
 			b.t.Fatal(err)
 		}

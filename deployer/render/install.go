@@ -2,6 +2,7 @@ package render
 
 import (
 	"fmt"
+	"strings"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -119,7 +120,7 @@ func (s System) roles() []client.Object {
 // approve, a request by who makes that, and records are the controller's.
 func (s System) policies() []client.Object {
 	type rule struct{ expression, message string }
-	policy := func(name, kind string, operations []admissionv1.OperationType, rules ...rule) []client.Object {
+	policy := func(name string, kinds []string, operations []admissionv1.OperationType, rules ...rule) []client.Object {
 		version := admissionv1.SchemeGroupVersion.String()
 		p := &admissionv1.ValidatingAdmissionPolicy{
 			TypeMeta: typed("ValidatingAdmissionPolicy", version), ObjectMeta: s.meta(name, false),
@@ -127,7 +128,7 @@ func (s System) policies() []client.Object {
 				FailurePolicy: ptr(admissionv1.Fail),
 				MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{RuleWithOperations: admissionv1.RuleWithOperations{
 					Operations: operations,
-					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.Group}, APIVersions: []string{"*"}, Resources: []string{kind}},
+					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.Group}, APIVersions: []string{"*"}, Resources: kinds},
 				}}}},
 			},
 		}
@@ -141,15 +142,34 @@ func (s System) policies() []client.Object {
 	}
 	const me = "request.userInfo.username"
 	create, update := admissionv1.Create, admissionv1.Update
-	all := policy("pynomaly-approvals", "modelapprovals", []admissionv1.OperationType{create},
+	all := policy("pynomaly-approvals", []string{"modelapprovals"}, []admissionv1.OperationType{create},
 		rule{"object.spec.approvedBy == " + me, "spec.approvedBy must be who makes the approval"},
+		rule{"has(object.spec.digest) && has(object.spec.expiresAt)", "an approval is of spec.digest, which `deploy approve` prints, and ends at spec.expiresAt"},
 		rule{"authorizer.group('" + v1alpha1.Group + "').resource('modelapprovals').namespace(request.namespace).check('approve').allowed()", "approving needs the verb approve on modelapprovals"})
-	all = append(all, policy("pynomaly-requests", "modeldeployments", []admissionv1.OperationType{create, update},
+	all = append(all, policy("pynomaly-requests", []string{"modeldeployments"}, []admissionv1.OperationType{create, update},
 		rule{"!has(object.spec.requestedBy) || object.spec.requestedBy == '' || object.spec.requestedBy == " + me +
-			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && object.spec.template == oldObject.spec.template)",
-			"spec.requestedBy must be who changes spec.template"})...)
-	return append(all, policy("pynomaly-records", "modelrevisions", []admissionv1.OperationType{create, update},
-		rule{me + " == '" + s.User() + "'", "ModelRevisions are records: the controller alone writes them"})...)
+			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf") + ")",
+			"spec.requestedBy must be who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf"},
+		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models are not deployed in a namespace of the system"},
+		// Definitions cannot say this of quantities. One that the controller cannot read would
+		// keep it from reading any ModelDeployment.
+		rule{quantities("requests") + " && " + quantities("limits"), "spec.template.resources must be of quantities, such as 500m or 1Gi"})...)
+	return append(all, policy("pynomaly-records", []string{"modelrevisions", "modelrevisions/status", "modeldeployments/status"}, []admissionv1.OperationType{create, update},
+		rule{me + " == '" + s.User() + "'", "ModelRevisions and statuses are records: the controller alone writes them"})...)
+}
+
+// unchanged is an expression that holds where an update leaves fields of spec as they are.
+func unchanged(fields ...string) string {
+	out := make([]string, 0, len(fields))
+	for _, f := range fields {
+		out = append(out, "object.spec."+f+" == oldObject.spec."+f)
+	}
+	return strings.Join(out, " && ")
+}
+
+// quantities is an expression that holds where all resources of a kind are some.
+func quantities(of string) string {
+	return "object.spec.template.?resources.?" + of + ".orValue({}).all(k, isQuantity(string(object.spec.template.resources." + of + "[k])))"
 }
 
 // PolicyBindings put the policies of requests, approvals and records into force.

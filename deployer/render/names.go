@@ -49,14 +49,24 @@ func BaseName(id string) string {
 	return name + "-" + hex.EncodeToString(sum[:3])
 }
 
-// Hash tells a template from others: eight hex digits.
+// Hash tells a template from others in the names of its objects: eight hex digits of its
+// digest. Two templates may share it; their digests differ.
 func Hash(t v1alpha1.RevisionTemplate) (string, error) {
+	digest, err := TemplateDigest(t)
+	if err != nil {
+		return "", err
+	}
+	return digest[:8], nil
+}
+
+// TemplateDigest is the SHA-256 of a template, in hex.
+func TemplateDigest(t v1alpha1.RevisionTemplate) (string, error) {
 	text, err := json.Marshal(t)
 	if err != nil {
 		return "", fmt.Errorf("writing the template: %w", err)
 	}
 	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:4]), nil
+	return hex.EncodeToString(sum[:]), nil
 }
 
 // DeploymentID is <model>-<environment>-<number>.

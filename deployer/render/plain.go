@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // Plain is a model server without a controller, as manifests that GitOps tools apply.
@@ -267,6 +269,11 @@ func SplitName(text string) (namespace, name string) {
 func (p Plain) Valid() error {
 	if _, err := resource.ParseQuantity(p.Storage); err != nil {
 		return fmt.Errorf("storage %q is no quantity, such as 10Gi: %w", p.Storage, err)
+	}
+	if p.Only != "" {
+		if _, _, _, err := manifest.ParsePinned(p.Only); err != nil {
+			return fmt.Errorf("what alone is served, %q, %w", p.Only, err)
+		}
 	}
 	if p.MaxReplicas > 0 && p.MaxReplicas < p.Replicas {
 		return fmt.Errorf("at most %d replicas are fewer than %d", p.MaxReplicas, p.Replicas)

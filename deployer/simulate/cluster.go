@@ -15,19 +15,20 @@ import (
 
 // Cluster is what a controller would see and change.
 type Cluster struct {
-	Now      time.Time
-	Spec     v1alpha1.ModelDeploymentSpec
-	Status   v1alpha1.ModelDeploymentStatus
-	Update   string
-	Ratio    bool
-	Blocked  string
-	Start    time.Duration   // from a pod's creation to its readiness
-	Stop     time.Duration   // from a pod's end to its disappearance
-	Ack      time.Duration   // from a change of weights to the gateway's answer
-	Broken   map[string]bool // revisions whose pods never get ready
-	Gate     strategy.Gate
-	GateSays string
-	Observed strategy.Observed
+	Now       time.Time
+	Spec      v1alpha1.ModelDeploymentSpec
+	Status    v1alpha1.ModelDeploymentStatus
+	Update    string
+	Ratio     bool
+	Blocked   string
+	Admission *v1alpha1.Admission
+	Start     time.Duration   // from a pod's creation to its readiness
+	Stop      time.Duration   // from a pod's end to its disappearance
+	Ack       time.Duration   // from a change of weights to the gateway's answer
+	Broken    map[string]bool // revisions whose pods never get ready
+	Gate      strategy.Gate
+	GateSays  string
+	Observed  strategy.Observed
 
 	Outcomes map[string]string
 	Weights  map[string]int32
@@ -53,7 +54,7 @@ func NewCluster(now time.Time) *Cluster {
 func (c *Cluster) World() strategy.World {
 	w := strategy.World{
 		Now: c.Now, Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
-		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked,
+		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
 	}
 	for name, pods := range c.pods {
 		r := strategy.Revision{Desired: c.desired[name]}

@@ -24,6 +24,9 @@ func Next(w World) Plan {
 	m := &machine{World: w, plan: Plan{Status: *w.Status.DeepCopy(), Replicas: map[string]int32{}, Outcomes: map[string]string{}}}
 	m.st, m.ro = &m.plan.Status, &m.plan.Status.Rollout
 	m.begin()
+	if m.Blocked == "" && m.st.Update != m.st.Stable {
+		m.ro.Admitted = w.Admission
+	}
 	switch {
 	case m.st.Stable == "":
 		m.first()

@@ -69,9 +69,10 @@ type World struct {
 	Ratio     bool                // the ratio of replicas splits the traffic: there is no Gateway
 	Observed  Observed
 	Gate      Gate
-	GateStep  int32  // the step that the gates were evaluated at
-	GateSays  string // why it did not pass
-	Blocked   string // what has to happen before the rollout may begin
+	GateStep  int32               // the step that the gates were evaluated at
+	GateSays  string              // why it did not pass
+	Blocked   string              // what has to happen before the rollout may begin
+	Admission *v1alpha1.Admission // what it is let in as where nothing has to
 }
 
 // Plan is what should be.

@@ -1,11 +1,18 @@
 package v1alpha1
 
 import (
+	"time"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// EnvironmentSpec is what deployments to an environment begin with.
+// DefaultApprovalLifetime is how long an approval lasts where the Environment says nothing.
+const DefaultApprovalLifetime = 72 * time.Hour
+
+// EnvironmentSpec is what deployments to an environment begin with, and what they may use.
+//
+// +kubebuilder:validation:XValidation:rule="!self.namespace.startsWith('kube-')",message="namespace must not be one of the cluster's own"
 type EnvironmentSpec struct {
 	// Namespace of its objects.
 	// +kubebuilder:validation:MinLength=1
@@ -36,13 +43,41 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	PullSecrets []string `json:"pullSecrets,omitempty"`
+	// Images are what deployments may run besides Image: <repository>@sha256:<digest>, or
+	// <repository>:<tag> where whoever can move the tag may choose. With none, deployments
+	// may run any image, except where ApprovalRequired: there they run Image.
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*|@sha256:[0-9a-f]{64})$`
+	// +optional
+	Images []string `json:"images,omitempty"`
+	// Claims are the PersistentVolumeClaims that deployments may take as source.claim.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Claims []string `json:"claims,omitempty"`
 	// PromotesFrom is the environment that a model must have run in.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`
 	// Soak is how long it must have run there.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Soak *metav1.Duration `json:"soak,omitempty"`
 	// ApprovalRequired: somebody else must approve a deployment.
 	// +optional
 	ApprovalRequired bool `json:"approvalRequired,omitempty"`
+	// ApprovalLifetime is how long after it was made an approval lets a rollout begin;
+	// default 72 hours.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
+	// +optional
+	ApprovalLifetime *metav1.Duration `json:"approvalLifetime,omitempty"`
+}
+
+// Lifetime is how long an approval lasts.
+func (e *EnvironmentSpec) Lifetime() time.Duration {
+	if e.ApprovalLifetime != nil {
+		return e.ApprovalLifetime.Duration
+	}
+	return DefaultApprovalLifetime
 }

@@ -19,6 +19,8 @@ const (
 	ConditionReady       = "Ready"
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
+	// ConditionApproved is there where the environment asks for an approval.
+	ConditionApproved = "Approved"
 )
 
 // ModelDeploymentStatus is what was seen last, and where the rollout stands. What the
@@ -38,6 +40,9 @@ type ModelDeploymentStatus struct {
 	// Update is the revision that Template asks for; equal to Stable when all is done.
 	// +optional
 	Update string `json:"update,omitempty"`
+	// Digest is of all that is asked for, as an approval covers it.
+	// +optional
+	Digest string `json:"digest,omitempty"`
 	// Number is that of the newest revision.
 	// +optional
 	Number int32 `json:"number,omitempty"`
@@ -87,6 +92,24 @@ type Rollout struct {
 	Old string `json:"old,omitempty"`
 	// +optional
 	KeepUntil *metav1.Time `json:"keepUntil,omitempty"`
+	// Admitted is what the rollout was let in as.
+	// +optional
+	Admitted *Admission `json:"admitted,omitempty"`
+}
+
+// Admission is what a rollout was let in as. It lasts as long as the rollout does: an
+// approval that expires meanwhile stops nothing.
+type Admission struct {
+	// Digest is of all that an approval covers.
+	Digest string `json:"digest"`
+	// +optional
+	At metav1.Time `json:"at,omitempty"`
+	// ApprovedBy is empty where the environment asked for no approval.
+	// +optional
+	ApprovedBy string `json:"approvedBy,omitempty"`
+	// Strategy is the one that was approved. Another one counts once it is approved, too.
+	// +optional
+	Strategy *Strategy `json:"strategy,omitempty"`
 }
 
 // Verdict is what a gate said.
@@ -170,14 +193,17 @@ type ModelRevisionStatus struct {
 	DeployedAt *metav1.Time `json:"deployedAt,omitempty"`
 }
 
-// ModelApproval lets a model's contents into an environment. It is made by somebody
-// other than who asked for the deployment.
+// ModelApproval lets one revision into an environment: the model, and all else that
+// Digest is of. It is made by somebody other than who asked for the deployment, and it
+// expires.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mappr
 // +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.spec.model.id`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.spec.model.version`
 // +kubebuilder:printcolumn:name="By",type=string,JSONPath=`.spec.approvedBy`
+// +kubebuilder:printcolumn:name="Revision",type=string,JSONPath=`.spec.revision`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.spec.expiresAt`
 // +kubebuilder:validation:XValidation:rule="self.spec == oldSelf.spec",message="a ModelApproval cannot change: delete it and make another"
 type ModelApproval struct {
 	metav1.TypeMeta   `json:",inline"`
@@ -203,6 +229,22 @@ type ModelApprovalSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Environment string `json:"environment"`
+	// Revision is the id of the deployment that was looked at.
+	// +kubebuilder:validation:MaxLength=200
+	// +optional
+	Revision string `json:"revision,omitempty"`
+	// Digest is of all that is approved, as `deploy approve` prints it. An approval without
+	// one, as older versions made them, lets nothing in.
+	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// ExpiresAt ends the approval, if the Environment's approvalLifetime does not do so
+	// before. It is in UTC.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Format=date-time
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$`
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// ApprovedBy must be the user who makes the object; the admission policy sees to
 	// that.
 	// +kubebuilder:validation:MinLength=1

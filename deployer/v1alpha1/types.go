@@ -99,6 +99,7 @@ type StepOf struct {
 	// +kubebuilder:validation:MaxLength=80
 	Revision string `json:"revision"`
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
 	Step int32 `json:"step"`
 }
 
@@ -128,6 +129,7 @@ type RevisionTemplate struct {
 	Samples int32 `json:"samples,omitempty"`
 	// Attempt makes another revision of the same contents, to try again.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
 	// Config is set as environment variables of the host, such as WORKERS.
@@ -138,10 +140,11 @@ type RevisionTemplate struct {
 
 // ModelReference names a version of a model and its contents.
 type ModelReference struct {
-	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9\-_]+$`
+	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9][a-zA-Z0-9\-_]*$`
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// +kubebuilder:validation:Pattern=`^[0-9]+\.[0-9]+\.[0-9]+([-+].*)?$`
+	// Version is semantic, without build metadata, as hosts take it.
+	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?$`
 	// +kubebuilder:validation:MaxLength=128
 	Version string `json:"version"`
 	// Digest is of the model's contents; pods whose model has another do not get ready.
@@ -181,6 +184,7 @@ type Source struct {
 // +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
 type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	MinReplicas int32 `json:"minReplicas"`
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -215,17 +219,24 @@ type Strategy struct {
 	// MaxSurge is how many pods a rolling rollout has beyond the replicas; default a
 	// quarter of them.
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	MaxSurge int32 `json:"maxSurge,omitempty"`
 	// Window is how long the old revision of a blue_green rollout stays up after the
 	// switch; default 5 minutes.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Window *metav1.Duration `json:"window,omitempty"`
 	// Deadline is the longest time that one state of a rollout may take; default 10
 	// minutes.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
 	// Drain is how long a pod that gets no more traffic is kept; default 10 s.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Drain *metav1.Duration `json:"drain,omitempty"`
 	// Gates are what a new revision must pass at each step; default: all of them.
@@ -240,6 +251,8 @@ type Step struct {
 	// +kubebuilder:validation:Maximum=100
 	Weight int32 `json:"weight"`
 	// Hold is how long gates are watched at this weight.
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Hold *metav1.Duration `json:"hold,omitempty"`
 	// Pause waits for `deploy resume` after that.
@@ -270,10 +283,12 @@ type Gates struct {
 	AnomalyPercent *int32 `json:"anomalyPercent,omitempty"`
 	// LatencyPercent is by how much the 95th percentile may be above stable's.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	LatencyPercent *int32 `json:"latencyPercent,omitempty"`
 	// PSIThousandths bounds the population stability index of the scores.
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	PSIThousandths *int32 `json:"psiThousandths,omitempty"`
 	// DisagreePercent is the share of replayed rows that the revisions may judge

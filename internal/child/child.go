@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -24,6 +23,7 @@ type Job struct {
 	Exe     string        // the binary; empty: this one
 	Role    string        // its only argument
 	Input   []byte        // its standard input
+	Writes  []string      // the directories below which it may write, where the kernel can keep it from doing so elsewhere
 	Env     []string      // its whole environment
 	Wall    time.Duration // most time, from the process's start
 	CPU     time.Duration // what the role hands to LimitSelf before it works on Input; 0: it does not limit itself
@@ -37,16 +37,17 @@ type Cause int
 // The causes. The first ones say something about the job; from Starved on they
 // are the machine's state.
 const (
-	Failed   Cause = iota // it ended with an error of its own
-	Late                  // it took longer than Job.Wall, most of it on a processor
-	Busy                  // it used more processor time than it may
-	Large                 // it asked for more memory than it may
-	Crashed               // a signal ended it
-	Starved               // it took longer than Job.Wall and got little of the processors
-	Killed                // somebody else killed it, such as the kernel's OOM killer
-	Cramped               // a limit that this process has inherited, or the system's, left too little
-	NotBegun              // it could not be started
-	Cut                   // its output did not arrive
+	Failed    Cause = iota // it ended with an error of its own
+	Late                   // it took longer than Job.Wall, most of it on a processor
+	Busy                   // it used more processor time than it may
+	Large                  // it asked for more memory than it may
+	Crashed                // a signal ended it
+	Forbidden              // it made a system call for which Confine has it killed
+	Starved                // it took longer than Job.Wall and got little of the processors
+	Killed                 // somebody else killed it, such as the kernel's OOM killer
+	Cramped                // a limit that this process has inherited, or the system's, left too little
+	NotBegun               // it could not be started
+	Cut                    // its output did not arrive
 )
 
 // Surroundings reports whether the machine's state is the cause, and not the job.
@@ -71,7 +72,7 @@ func (e *DiedError) Error() string {
 		return strings.TrimSuffix(fmt.Sprintf("starting its process: %v: %.300s", e.Err, e.Stderr), ": ")
 	case Cut:
 		return fmt.Sprintf("reading the answer of its process: %v", e.Err)
-	case Failed, Late, Busy, Large, Crashed, Cramped:
+	case Failed, Late, Busy, Large, Crashed, Forbidden, Cramped:
 	}
 	if e.Stderr == "" {
 		return e.Err.Error()
@@ -103,9 +104,6 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	defer release()
 	limited, cancel := context.WithTimeout(ctx, job.Wall)
 	defer cancel()
-	// Pdeathsig fires when the thread that started the child ends.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	exe := job.Exe
 	if exe == "" {
 		exe = "/proc/self/exe"
@@ -117,7 +115,8 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	cmd.WaitDelay = afterExit
 	stdout, stderr := &bounded{most: maxOutput}, &bounded{most: maxStderr}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(job.Input), stdout, stderr
-	err = cmd.Start()
+	end, err := startShut(cmd, job.Writes)
+	defer end() // not before: Pdeathsig is sent when the thread that started the process ends
 	if err == nil {
 		offerToOOMKiller(cmd.Process.Pid)
 		err = cmd.Wait()
@@ -177,6 +176,8 @@ func (e *DiedError) judge(job Job, late bool) {
 		}
 	case says("failed to create new OS thread", "pthread_create failed", "newosproc"):
 		e.Cause = Cramped
+	case signal == syscall.SIGSYS:
+		e.Cause, e.Err = Forbidden, errors.New("a system call that only a process makes which somebody else has taken over (SIGSYS)")
 	case signal >= 0:
 		e.Cause, e.Err = Crashed, fmt.Errorf("signal: %v", signal)
 	case exit == nil:

@@ -103,6 +103,10 @@ var roles = map[string]func() error{
 		}
 		return nil
 	},
+	"attempt":       attempt,
+	"stay":          stay,
+	"contained":     contained,
+	"confined echo": confinedEcho,
 	"score": func() error {
 		data, err := os.ReadFile("/proc/self/oom_score_adj")
 		fmt.Print(strings.TrimSpace(string(data)))

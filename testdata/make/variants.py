@@ -56,6 +56,9 @@ def variants():
     yield "i64-tensor", model([cast("X", "f", T.FLOAT), total("f")], [info("X", T.INT64, ["N", 3])], SCORE, [AXIS])
     yield "bool-tensor", model([cast("X", "f", T.FLOAT), total("f")], [info("X", T.BOOL, ["N", 3])], SCORE, [AXIS])
     yield "string-tensor", model([encode("X", "f"), total("f")], [info("X", T.STRING, ["N", 2])], SCORE, [AXIS])
+    # The C library loads the locale from files.
+    yield "string-locale", model([node("Squeeze", ["X", "axis"], ["s"]), node("StringNormalizer", ["s"], ["l"], case_change_action="LOWER", locale="C.UTF-8"),
+                                  encode("l", "f"), node("Unsqueeze", ["f", "axis"], ["score"])], [info("X", T.STRING, ["N", 1])], SCORE, [AXIS])
     yield "fixed-batch", model([total()], [info("X", T.FLOAT, [4, 3])], [info("score", T.FLOAT, [4, 1])], [AXIS])
     yield "fixed-one", model([total(keep=0)], [info("X", T.FLOAT, [1, 3])], [info("score", T.FLOAT, [1])], [AXIS])
     kinds = {"real": T.FLOAT, "precise": T.DOUBLE, "whole": T.INT64, "flag": T.BOOL, "word": T.STRING}

@@ -1,0 +1,38 @@
+package graph
+
+import (
+	"regexp"
+	"slices"
+)
+
+// defaultLocale is the one that ONNX Runtime takes where a graph names none.
+const defaultLocale = "en_US.UTF-8"
+
+var localeName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,64}$`)
+
+// Locales names the locales that operators load from the system, each once. What cannot
+// be a name is left out.
+func (m *Model) Locales() []string {
+	var names []string
+	var visit func(g *graph)
+	visit = func(g *graph) {
+		for _, n := range g.nodes {
+			if n.op == "StringNormalizer" {
+				name := defaultLocale
+				if a := n.attribute("locale"); a != nil && len(a.strings) == 1 {
+					name = string(a.strings[0])
+				}
+				if localeName.MatchString(name) && !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+			for _, a := range n.attributes {
+				for _, inner := range a.graphs {
+					visit(inner)
+				}
+			}
+		}
+	}
+	visit(m.checked.graph)
+	return names
+}

@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+)
+
+// shownDiff is what two values do not share, one line for each part of them.
+type shownDiff struct {
+	Removed []string `json:"removed"`
+	Added   []string `json:"added"`
+	lines   []string
+}
+
+// What these match needs no quotes to be read as what it is.
+var (
+	plainText = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@+=,-]*$`)
+	plainKey  = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
+)
+
+// parts are the values of all fields below v, by path.
+func parts(v any) (map[string]string, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("writing what is compared: %w", err)
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var tree any
+	if err := d.Decode(&tree); err != nil {
+		return nil, fmt.Errorf("reading what is compared: %w", err)
+	}
+	out := map[string]string{}
+	collect("", tree, out)
+	return out, nil
+}
+
+func collect(at string, v any, out map[string]string) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if !plainKey.MatchString(key) {
+				key = strconv.QuoteToASCII(key)
+			}
+			if at != "" {
+				key = at + "." + key
+			}
+			collect(key, value, out)
+		}
+	case []any:
+		for i, value := range v {
+			collect(fmt.Sprintf("%s[%d]", at, i), value, out)
+		}
+	case string:
+		if !plainText.MatchString(v) {
+			v = strconv.QuoteToASCII(v)
+		}
+		out[at] = v
+	default:
+		out[at] = fmt.Sprint(v)
+	}
+}
+
+// compare says which parts of two values differ.
+func compare(before, after any) (shownDiff, error) {
+	d := shownDiff{Removed: []string{}, Added: []string{}}
+	old, err := parts(before)
+	if err != nil {
+		return d, err
+	}
+	now, err := parts(after)
+	if err != nil {
+		return d, err
+	}
+	all := slices.AppendSeq(slices.Collect(maps.Keys(old)), maps.Keys(now))
+	slices.Sort(all)
+	for _, path := range slices.Compact(all) {
+		was, had := old[path]
+		is, has := now[path]
+		if had == has && was == is {
+			continue
+		}
+		if had {
+			d.Removed = append(d.Removed, path+": "+was)
+			d.lines = append(d.lines, "- "+path+": "+was)
+		}
+		if has {
+			d.Added = append(d.Added, path+": "+is)
+			d.lines = append(d.lines, "+ "+path+": "+is)
+		}
+	}
+	return d, nil
+}
+
+// write prints what a value was above what it is.
+func (d shownDiff) write(out fmtWriter) error {
+	for _, line := range d.lines {
+		if _, err := fmt.Fprintln(out, line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) diff() *cobra.Command {
+	c := &cobra.Command{
+		Use: "diff <deployment-id> <deployment-id>", Short: "Show what differs between two deployments", Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.connect()
+			if err != nil {
+				return err
+			}
+			var of [2]*target
+			for i, id := range args {
+				if of[i], err = find(cmd.Context(), c, id); err != nil {
+					return err
+				}
+			}
+			d, err := compare(of[0].revision.Spec.Template, of[1].revision.Spec.Template)
+			if err != nil {
+				return err
+			}
+			return a.print(d, d.write)
+		},
+	}
+	a.outputs(c)
+	return c
+}

@@ -1,0 +1,243 @@
+package controller
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// refusal is why nothing at all is made for a ModelDeployment.
+type refusal struct{ reason, message string }
+
+func (e *refusal) Error() string { return e.message }
+
+// refused says what is wrong with a ModelDeployment itself. It is asked before anything
+// is written.
+func (r *Reconciler) refused(ctx context.Context, md *v1alpha1.ModelDeployment) error {
+	if render.SystemNamespace(md.Namespace, r.Namespace) {
+		return &refusal{"SystemNamespace", fmt.Sprintf("namespace %s is the system's: models are not deployed there", md.Namespace)}
+	}
+	if err := render.ValidModel(md.Spec.Template.Model); err != nil {
+		return &refusal{"InvalidModel", err.Error()}
+	}
+	if want := render.BaseName(md.Spec.Template.Model.ID); md.Name != want {
+		return &refusal{"InvalidName", fmt.Sprintf("the ModelDeployment of model %q must be named %q", md.Spec.Template.Model.ID, want)}
+	}
+	if md.Status.Stable != "" { // it was in its place when that began
+		return nil
+	}
+	_, err := r.environment(ctx, md)
+	return err
+}
+
+// environment reads the Environment of a ModelDeployment. It is a refusal where there is
+// none, or where another namespace is that Environment's.
+func (r *Reconciler) environment(ctx context.Context, md *v1alpha1.ModelDeployment) (*v1alpha1.Environment, error) {
+	var env v1alpha1.Environment
+	err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, &refusal{"NoEnvironment", fmt.Sprintf("there is no Environment %q: `deploy install` makes the usual ones", md.Spec.Environment)}
+	case err != nil:
+		return nil, fmt.Errorf("reading the Environment: %w", err)
+	case env.Spec.Namespace != md.Namespace:
+		return nil, &refusal{"WrongNamespace", fmt.Sprintf("deployments to %s belong in namespace %s, not %s", env.Name, env.Spec.Namespace, md.Namespace)}
+	}
+	return &env, nil
+}
+
+// letIn decides whether a rollout may begin, and as what. What is asked before a rollout
+// is not asked again while it goes on: an approval that expires and a list that changes
+// stop nothing that is under way. What was approved stays what is done: a strategy that
+// is changed meanwhile counts when that is approved, too.
+func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, s *sight) error {
+	contents, err := render.ContentsOf(md)
+	if err != nil {
+		return err
+	}
+	if s.digest, err = contents.Digest(); err != nil {
+		return err
+	}
+	if revision.Status.DeployedAt != nil || revision.Spec.Hash == md.Status.Stable {
+		return nil // what was deployed before may always come back
+	}
+	now := metav1.NewTime(r.Now())
+	fresh := &v1alpha1.Admission{Digest: s.digest, At: now}
+	in := underWay(md, revision, fresh)
+	if in != nil && (in.ApprovedBy == "" || in.Digest == s.digest) {
+		s.world.Admission = in
+		return nil
+	}
+	env, err := r.environment(ctx, md)
+	if no := (*refusal)(nil); errors.As(err, &no) && in == nil {
+		s.world.Blocked = no.message
+		return nil
+	} else if err != nil && no == nil {
+		return err
+	}
+	if in == nil {
+		if s.world.Blocked, err = r.blocked(ctx, env, revision); err != nil || s.world.Blocked != "" {
+			return err
+		}
+		if !env.Spec.ApprovalRequired {
+			s.world.Admission = fresh
+			return nil
+		}
+	}
+	a := approval{reason: reasonWaiting, message: "its Environment is gone"}
+	if env != nil {
+		if a, err = r.approved(ctx, md, revision, env, s.digest); err != nil {
+			return err
+		}
+	}
+	s.approval = &a
+	switch {
+	case a.reason == reasonApproved:
+		fresh.ApprovedBy, fresh.Strategy = a.by, md.Spec.Strategy.DeepCopy()
+		s.world.Admission = fresh
+	case in == nil:
+		s.world.Blocked = a.message
+	default:
+		a.message = fmt.Sprintf("the rollout goes on as %s approved it; a change since then does not count: %s", in.ApprovedBy, a.message)
+		s.world.Admission = in
+		asApproved(&s.world, in)
+	}
+	return nil
+}
+
+// underWay is what a rollout was let in as that goes on; nil: it has not begun. One that
+// began before controllers noted that is taken as it is.
+func underWay(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, now *v1alpha1.Admission) *v1alpha1.Admission {
+	ro := &md.Status.Rollout
+	switch {
+	case md.Status.Update != revision.Spec.Hash:
+		return nil
+	case ro.Admitted != nil:
+		return ro.Admitted
+	case md.Status.Digest == "" && ro.Aborted == "" && ro.State != "" && ro.State != strategy.StateBlocked:
+		return now
+	}
+	return nil
+}
+
+// asApproved lets a rollout see what was approved in place of what is asked for.
+func asApproved(w *strategy.World, in *v1alpha1.Admission) {
+	w.Spec.Promote, w.Spec.RollbackOf = "", ""
+	w.Stable = max(1, w.Stable) // without pods gates have nothing to judge
+	if a := in.Strategy; a != nil {
+		w.Spec.Strategy.Type, w.Spec.Strategy.Steps, w.Spec.Strategy.Gates = a.Type, a.Steps, a.Gates
+	}
+}
+
+// The reasons of the condition Approved.
+const (
+	reasonApproved  = "Approved"
+	reasonRequester = "ByRequester"
+	reasonExpired   = "Expired"
+	reasonChanged   = "ChangedAfterApproval"
+	reasonUnbound   = "NotOfARevision"
+	reasonWaiting   = "Waiting"
+)
+
+// approval is what became of looking for one.
+type approval struct{ by, reason, message string }
+
+// nearer orders reasons: of several approvals, the one that comes nearest to letting the
+// revision in is told about.
+func nearer(reason, other string) bool {
+	order := []string{reasonWaiting, reasonUnbound, reasonChanged, reasonExpired, reasonRequester, reasonApproved}
+	return slices.Index(order, reason) > slices.Index(order, other)
+}
+
+// approved looks for an approval of a digest, and says what is missing of one.
+func (r *Reconciler) approved(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, env *v1alpha1.Environment, digest string) (approval, error) {
+	m := revision.Spec.Template.Model
+	if m.Digest == "" {
+		return approval{reason: reasonWaiting, message: fmt.Sprintf("%s takes approved models, by their digest: give model.digest", env.Name)}, nil
+	}
+	var list v1alpha1.ModelApprovalList
+	if err := r.List(ctx, &list, client.InNamespace(md.Namespace)); err != nil {
+		return approval{}, fmt.Errorf("listing approvals: %w", err)
+	}
+	// Of several that are worth the same, the newest is told about.
+	slices.SortStableFunc(list.Items, func(a, b v1alpha1.ModelApproval) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
+	id := revision.Spec.DeploymentID
+	best := approval{reason: reasonWaiting, message: fmt.Sprintf("waits for an approval of %s@%s by somebody other than %s: `deploy approve %s`", m.ID, m.Version, nobody(revision.Spec.RequestedBy), id)}
+	for i := range list.Items {
+		a := &list.Items[i]
+		if a.Spec.Model.ID != m.ID || a.Spec.Environment != env.Name {
+			continue
+		}
+		if one := r.judge(a, md, revision, env, digest); nearer(one.reason, best.reason) {
+			best = one
+		}
+	}
+	return best, nil
+}
+
+// judge says what one approval is worth.
+func (r *Reconciler) judge(a *v1alpha1.ModelApproval, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, env *v1alpha1.Environment, digest string) approval {
+	s, id := &a.Spec, revision.Spec.DeploymentID
+	ends := a.CreationTimestamp.Add(env.Spec.Lifetime())
+	if s.ExpiresAt != nil && s.ExpiresAt.Time.Before(ends) {
+		ends = s.ExpiresAt.Time
+	}
+	same := s.Model == revision.Spec.Template.Model
+	switch {
+	case s.Digest == "" && same:
+		return approval{s.ApprovedBy, reasonUnbound, fmt.Sprintf("%s approved the model, and not all that is deployed with it: `deploy approve %s`", s.ApprovedBy, id)}
+	case s.Digest == "", s.Digest != digest && s.Model.Version != revision.Spec.Template.Model.Version && s.Revision != id:
+		return approval{reason: reasonWaiting} // of another version
+	case s.Digest != digest || !same:
+		return approval{s.ApprovedBy, reasonChanged, fmt.Sprintf("%s approved %s of %s; what is asked for now is %s: `deploy approve %s` shows it", s.ApprovedBy, s.Digest, cmp.Or(s.Revision, id), digest, id)}
+	case !r.Now().Before(ends):
+		return approval{s.ApprovedBy, reasonExpired, fmt.Sprintf("the approval by %s expired at %s: `deploy approve %s`", s.ApprovedBy, ends.UTC().Format("2006-01-02 15:04:05Z"), id)}
+	case revision.Spec.RequestedBy == "" || md.Spec.RequestedBy == "" || s.ApprovedBy == revision.Spec.RequestedBy || s.ApprovedBy == md.Spec.RequestedBy:
+		return approval{s.ApprovedBy, reasonRequester, fmt.Sprintf("%s has asked for it and cannot approve it: somebody else has to", nobody(s.ApprovedBy))}
+	}
+	return approval{s.ApprovedBy, reasonApproved, approvedText(s.ApprovedBy, digest)}
+}
+
+func nobody(name string) string {
+	if name == "" {
+		return "whoever asked for it"
+	}
+	return name
+}
+
+// approvedNow notes in the conditions what became of the approval, and tells about a
+// change of that.
+func (r *Reconciler) approvedNow(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, a *approval, status *v1alpha1.ModelDeploymentStatus) {
+	if in := status.Rollout.Admitted; a == nil && in != nil && in.ApprovedBy != "" {
+		a = &approval{in.ApprovedBy, reasonApproved, approvedText(in.ApprovedBy, in.Digest)}
+	}
+	if a == nil {
+		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionApproved)
+		return
+	}
+	value := metav1.ConditionFalse
+	if a.reason == reasonApproved {
+		value = metav1.ConditionTrue
+	}
+	before := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionApproved)
+	setCondition(status, md.Generation, v1alpha1.ConditionApproved, value, a.reason, a.message)
+	if before == nil || before.Reason != a.reason || before.Message != a.message {
+		r.Events.Event(md, corev1.EventTypeNormal, v1alpha1.ConditionApproved, revision.Spec.DeploymentID+": "+a.message)
+		r.Audit.Info("approval", "namespace", md.Namespace, "deployment", revision.Spec.DeploymentID, "result", a.reason,
+			"approved_by", a.by, "digest", status.Digest, "detail", a.message, "requested_by", md.Spec.RequestedBy)
+	}
+}
+
+func approvedText(by, digest string) string { return fmt.Sprintf("%s approved %s", by, digest) }

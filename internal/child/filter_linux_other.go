@@ -1,0 +1,8 @@
+//go:build linux && !amd64 && !arm64
+
+package child
+
+// Confine does nothing: the lists of system calls are those of amd64 and arm64.
+func Confine(bool) error { return nil }
+
+func filters() bool { return false }
