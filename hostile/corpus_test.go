@@ -23,11 +23,13 @@ func TestMain(m *testing.M) { hosttest.Main(m) }
 // full reports whether each case is met alone.
 func full() bool { return os.Getenv("HOSTILE") == "full" }
 
-// The host's memory: what Go's collector is told to keep to, and what the process may
-// have resident, which is a fifth more.
+// The host's memory: it is told what one finds out for itself in a container that has
+// so much, and may have a fifth more resident.
 const (
-	goMemory   = 512 << 20
-	mostMemory = goMemory + goMemory/5
+	memory     = 512 << 20
+	goMemory   = memory / 4 * 3
+	inflight   = memory / 4
+	mostMemory = memory + memory/5
 )
 
 // mostError bounds what the API says of one model.
@@ -82,8 +84,8 @@ func newSite(t *testing.T) *site {
 // start starts a host at the site.
 func (s *site) start(t *testing.T, args ...string) {
 	t.Helper()
-	config := fmt.Sprintf("server: {samples: {size: 8, models: [sampling], token: sesame}}\nlimits: {max: {bytes: 128MiB, memory: 256MiB}}\n"+
-		"backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", testkit.PluginUser(), filepath.Join(s.Models, "plugin"))
+	config := fmt.Sprintf("server: {samples: {size: 8, models: [sampling], token: sesame}, limits: {inflight_bytes: %d}}\nlimits: {max: {bytes: 128MiB, memory: 256MiB}}\n"+
+		"backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", inflight, testkit.PluginUser(), filepath.Join(s.Models, "plugin"))
 	s.Host = hosttest.Start(t, s.Place, hosttest.Options{Config: config, Args: append(args, "--request-timeout", "10m"), Env: []string{fmt.Sprintf("GOMEMLIMIT=%d", goMemory)}})
 	s.Ready()
 }
