@@ -112,7 +112,7 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	r := &Reconciler{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(), Secrets: mgr.GetAPIReader(), Prometheus: o.Prometheus,
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(), Live: mgr.GetAPIReader(), Prometheus: o.Prometheus,
 		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Now: o.Now, Log: o.Log, Audit: o.Audit,
 	}
 	if err := r.setUp(mgr, o.Workers); err != nil {

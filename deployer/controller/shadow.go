@@ -86,7 +86,7 @@ func revisionWith(all []v1alpha1.ModelRevision, hash string) (*v1alpha1.ModelRev
 // counts.
 func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) error {
 	var secret corev1.Secret
-	if err := r.Secrets.Get(ctx, client.ObjectKey{Namespace: md.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: md.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
 		return fmt.Errorf("reading the token for samples: `deploy install` makes it for the namespaces of environments: %w", err)
 	}
 	token := string(secret.Data[render.SamplesKey])
