@@ -160,7 +160,7 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 		}
 	}
 	// A controller that finds half of what there was would roll it out as if it were new.
-	if err := a.putBack(ctx, c, objects); err != nil {
+	if err := a.putBack(ctx, c, s, objects); err != nil {
 		return stopped(err)
 	}
 	return a.startController(ctx, c, s.Namespace)
@@ -171,7 +171,7 @@ func stopped(err error) error {
 }
 
 // putBack makes what is missing.
-func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[string][]*unstructured.Unstructured) error {
+func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, objects map[string][]*unstructured.Unstructured) error {
 	for _, u := range objects["Environment"] {
 		namespace, _, _ := unstructured.NestedString(u.Object, "spec", "namespace")
 		n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
@@ -196,7 +196,7 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[strin
 			}
 		}
 	}
-	return a.tokens(ctx, c)
+	return a.surround(ctx, c, s)
 }
 
 // own makes a record that of the deployment which has its name; false: there is none.

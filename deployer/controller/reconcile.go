@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -35,6 +36,7 @@ type Reconciler struct {
 	Live        client.Reader // not cached
 	Prometheus  Requests      // nil: hosts are asked
 	Namespace   string        // the controller's
+	Namespaces  []string      // in which it has its role
 	Now         func() time.Time
 	Log         *slog.Logger
 	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict
@@ -64,6 +66,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment) (time.Duration, error) {
 	if want := render.BaseName(md.Spec.Template.Model.ID); md.Name != want {
 		return 0, r.refuse(ctx, md, "InvalidName", fmt.Sprintf("the ModelDeployment of model %q must be named %q", md.Spec.Template.Model.ID, want))
+	}
+	if !slices.Contains(r.Namespaces, md.Namespace) {
+		return lookAgain, r.hold(ctx, md, ReasonNoRole, fmt.Sprintf("the controller has no role in namespace %s: an Environment has to name it, and `deploy install` gives the role", md.Namespace))
 	}
 	revision, all, err := r.revision(ctx, md)
 	if err != nil {
@@ -100,6 +105,17 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
 	status := md.Status.DeepCopy()
 	status.ObservedGeneration, status.Phase, status.Message = md.Generation, v1alpha1.Failed, message
+	stalled(status, md.Generation, reason, message)
+	return r.writeStatus(ctx, md, status)
+}
+
+// hold says what has to happen before anything is done. What serves goes on.
+func (r *Reconciler) hold(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
+	status := md.Status.DeepCopy()
+	status.ObservedGeneration, status.Message = md.Generation, message
+	if status.Stable == "" {
+		status.Phase = v1alpha1.Pending
+	}
 	stalled(status, md.Generation, reason, message)
 	return r.writeStatus(ctx, md, status)
 }

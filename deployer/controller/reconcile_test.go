@@ -85,7 +85,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		}).Build()
 	log := slog.New(slog.DiscardHandler)
 	b.Reconciler = &controller.Reconciler{
-		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system",
+		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system", Namespaces: []string{ns},
 		Now: func() time.Time { return b.now }, Log: log, Audit: log,
 	}
 	return b

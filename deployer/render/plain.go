@@ -66,9 +66,7 @@ func (p Plain) Objects() []runtime.Object {
 			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize),
 		}},
 		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
-		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{p.Name + "-config"}, Verbs: []string{"get"}},
-		}},
+		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host asks the API server nothing
 		&rbacv1.RoleBinding{
 			TypeMeta: typed("RoleBinding", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""),
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
