@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -18,14 +19,14 @@ import (
 // apply brings the objects to what is planned: first what bounds the pods' network, then
 // what takes traffic, then the traffic, then what goes.
 func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
+	if len(plan.Replicas)+len(seen.deployments) == 0 {
+		return nil // nothing serves, and nothing may yet
+	}
 	templates := map[string]v1alpha1.RevisionTemplate{}
 	for i := range all {
 		templates[all[i].Spec.Hash] = all[i].Spec.Template
 	}
-	if len(plan.Replicas)+len(seen.deployments) == 0 {
-		return nil // nothing serves, and nothing may yet
-	}
-	if err := r.admit(ctx, md, seen); err != nil {
+	if err := r.admit(ctx, md, seen, templates, plan); err != nil {
 		return err
 	}
 	less := map[string]int32{}
@@ -186,12 +187,24 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	return r.autoscale(ctx, md, seen, plan)
 }
 
-func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight) error {
-	want := render.NetworkPolicy(md, r.Namespace)
+// admit bounds the pods' network. All revisions that have pods, or will, are bounded
+// together.
+func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, templates map[string]v1alpha1.RevisionTemplate, plan *strategy.Plan) error {
+	var env v1alpha1.Environment
+	if err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the Environment: %w", err)
+	}
+	var sources []v1alpha1.Source
+	for _, hash := range slices.Sorted(maps.Keys(templates)) {
+		if _, planned := plan.Replicas[hash]; planned || seen.deployments[hash] != nil {
+			sources = append(sources, templates[hash].Source)
+		}
+	}
+	want := render.NetworkPolicy(md, r.Namespace, &env.Spec, sources)
 	if seen.network == nil {
 		return r.create(ctx, md, seen, want)
 	}
-	if equality.Semantic.DeepDerivative(want.Spec, seen.network.Spec) {
+	if equality.Semantic.DeepEqual(want.Spec, seen.network.Spec) {
 		return nil
 	}
 	changed := seen.network.DeepCopy()

@@ -8,7 +8,6 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -274,20 +273,6 @@ func Budget(md *v1alpha1.ModelDeployment) *policyv1.PodDisruptionBudget {
 		ObjectMeta: meta(md, md.Name, ""),
 		Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: &metav1.LabelSelector{MatchLabels: selector(md, "")}},
 	}
-}
-
-// NetworkPolicy admits the Gateway's namespace, monitoring's, the controller's and those
-// that the deployment names, and the deployment's own.
-func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string) *networkingv1.NetworkPolicy {
-	admit := append([]string{md.Namespace, controller, "monitoring"}, md.Spec.Traffic.Admit...)
-	if g := md.Spec.Traffic.Gateway; g != nil && g.Namespace != "" {
-		admit = append(admit, g.Namespace)
-	}
-	slices.Sort(admit)
-	p := Plain{Admit: slices.Compact(admit)}.networkPolicy()
-	p.ObjectMeta = meta(md, md.Name, "")
-	p.Spec.PodSelector = metav1.LabelSelector{MatchLabels: selector(md, "")}
-	return p
 }
 
 func ptr[T any](v T) *T { return &v }

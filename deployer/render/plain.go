@@ -40,7 +40,8 @@ type Plain struct {
 	Annotations map[string]string // of the Ingress
 	Class       string            // of the Ingress
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
-	Admit       []string          // namespaces whose pods may connect
+	Admit       []string          // namespaces whose pods may connect; none: nobody may
+	Egress      []networkingv1.NetworkPolicyEgressRule
 	Monitor     bool              // a ServiceMonitor for the Prometheus operator
 }
 
@@ -180,20 +181,6 @@ func (p Plain) deployment() *appsv1.Deployment {
 		d.Spec.Replicas = ptr(p.Replicas)
 	}
 	return d
-}
-
-func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
-	rule := networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: ptr(intstr.FromInt32(Port))}}}
-	for _, name := range p.Admit {
-		rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": name}}})
-	}
-	return &networkingv1.NetworkPolicy{
-		TypeMeta: typed("NetworkPolicy", "networking.k8s.io/v1"), ObjectMeta: p.meta(""),
-		Spec: networkingv1.NetworkPolicySpec{
-			PodSelector: metav1.LabelSelector{MatchLabels: p.selector()}, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
-			Ingress: []networkingv1.NetworkPolicyIngressRule{rule},
-		},
-	}
 }
 
 func (p Plain) ingress() *networkingv1.Ingress {

@@ -36,6 +36,16 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	PullSecrets []string `json:"pullSecrets,omitempty"`
+	// Egress is what pods may connect to beyond what pulling their model takes; none: nothing.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Egress []Egress `json:"egress,omitempty"`
+	// RegistryAddresses are CIDRs that the registries of models have; where there are none,
+	// pods that pull a model may connect to the registry's port at any address.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
+	// +optional
+	RegistryAddresses []string `json:"registryAddresses,omitempty"`
 	// PromotesFrom is the environment that a model must have run in.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`
@@ -45,4 +55,23 @@ type EnvironmentSpec struct {
 	// ApprovalRequired: somebody else must approve a deployment.
 	// +optional
 	ApprovalRequired bool `json:"approvalRequired,omitempty"`
+}
+
+// Egress is addresses or pods that pods may connect to.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.cidr) != has(self.namespace)",message="egress takes either a cidr or a namespace"
+type Egress struct {
+	// CIDR of addresses.
+	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
+	// +optional
+	CIDR string `json:"cidr,omitempty"`
+	// Namespace of pods.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Ports of TCP; none: all.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Ports []int32 `json:"ports,omitempty"`
 }
