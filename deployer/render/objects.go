@@ -160,6 +160,9 @@ func puller(t v1alpha1.RevisionTemplate) corev1.Container {
 	if t.Source.PlainHTTP {
 		c.Args = append(c.Args, "--plain-http")
 	}
+	for _, host := range t.Source.AuthHosts {
+		c.Args = append(c.Args, "--registry-auth-host", host)
+	}
 	if t.Source.PullSecret != "" {
 		c.Args = append(c.Args, "--registry-config", registryDir+"/config.json")
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "registry", MountPath: registryDir, ReadOnly: true})

@@ -171,7 +171,14 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PullSecret string `json:"pullSecret,omitempty"`
-	// PlainHTTP speaks to the registry without TLS.
+	// AuthHosts are hosts, <host>[:<port>], that the registry's credentials may be sent to for
+	// a token, beside its own.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:Pattern=`^[a-zA-Z0-9.:\[\]-]+$`
+	// +optional
+	AuthHosts []string `json:"authHosts,omitempty"`
+	// PlainHTTP speaks to the registry without TLS, credentials included.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }
