@@ -73,6 +73,13 @@ func (s System) namespace(name string) *corev1.Namespace {
 	return n
 }
 
+// restored holds for what somebody brings back from a backup, with the names that it had:
+// it takes the verb restore on environments, which is a verb of the whole cluster, and the
+// object tells who did it from then on. So no policy has to be suspended for a restore.
+const restored = "request.operation == 'CREATE' && has(object.metadata.annotations) && '" + AnnotationRestored + "' in object.metadata.annotations" +
+	" && object.metadata.annotations['" + AnnotationRestored + "'] == request.userInfo.username" +
+	" && authorizer.group('" + v1alpha1.Group + "').resource('environments').check('restore').allowed()"
+
 // policies let nobody write another's name: an approval is by who makes it and may
 // approve, a request by who makes that, and records are the controller's.
 func (s System) policies() []client.Object {
@@ -87,10 +94,11 @@ func (s System) policies() []client.Object {
 					Operations: operations,
 					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.Group}, APIVersions: []string{"*"}, Resources: []string{kind}},
 				}}}},
+				Variables: []admissionv1.Variable{{Name: "restored", Expression: restored}},
 			},
 		}
 		for _, r := range rules {
-			p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: r.expression, Message: r.message})
+			p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: "variables.restored || (" + r.expression + ")", Message: r.message})
 		}
 		return []client.Object{p, &admissionv1.ValidatingAdmissionPolicyBinding{
 			TypeMeta: typed("ValidatingAdmissionPolicyBinding", version), ObjectMeta: s.meta(name, false),
@@ -108,17 +116,6 @@ func (s System) policies() []client.Object {
 			"spec.requestedBy must be who changes spec.template"})...)
 	return append(all, policy("pynomaly-records", "modelrevisions", []admissionv1.OperationType{create, update},
 		rule{me + " == '" + s.User() + "'", "ModelRevisions are records: the controller alone writes them"})...)
-}
-
-// PolicyBindings put the policies of requests, approvals and records into force.
-func (s System) PolicyBindings() []client.Object {
-	var out []client.Object
-	for _, o := range s.policies() {
-		if b, ok := o.(*admissionv1.ValidatingAdmissionPolicyBinding); ok {
-			out = append(out, b)
-		}
-	}
-	return out
 }
 
 func (s System) deployment() *appsv1.Deployment {

@@ -42,7 +42,7 @@ type Plain struct {
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
 	Admit       []string          // namespaces whose pods may connect; none: nobody may
 	Egress      []networkingv1.NetworkPolicyEgressRule
-	Monitor     bool              // a ServiceMonitor for the Prometheus operator
+	Monitor     bool // a ServiceMonitor for the Prometheus operator
 }
 
 // GuidePlain is what the guide's manifests are.
