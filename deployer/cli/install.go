@@ -125,7 +125,7 @@ func (a *app) runInstall(ctx context.Context, s render.System, crds []*unstructu
 }
 
 // surround gives the controller its role in the namespace of every environment, and makes
-// the Secret there that hosts show samples for.
+// the Secret that the tokens of samples are made of, where there is none.
 func (a *app) surround(ctx context.Context, c client.Client, s render.System) error {
 	var all v1alpha1.EnvironmentList
 	if err := c.List(ctx, &all); err != nil {
@@ -135,13 +135,13 @@ func (a *app) surround(ctx context.Context, c client.Client, s render.System) er
 		if err := a.apply(ctx, c, s.Binding(all.Items[i].Spec.Namespace)); err != nil {
 			return err
 		}
-		s := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: all.Items[i].Spec.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
-			StringData: map[string]string{render.SamplesKey: rand.Text()},
-		}
-		if err := c.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("making the Secret %s of namespace %s: %w", s.Name, s.Namespace, err)
-		}
+	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: s.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
+		StringData: map[string]string{render.SamplesKey: rand.Text()},
+	}
+	if err := c.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making the Secret %s of namespace %s: %w", secret.Name, secret.Namespace, err)
 	}
 	return nil
 }

@@ -82,7 +82,14 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		if !ok {
 			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
 		}
-		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas)); err != nil {
+		token := ""
+		if t.Samples > 0 {
+			var err error
+			if token, err = r.samplesToken(ctx, md); err != nil {
+				return err
+			}
+		}
+		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, token)); err != nil {
 			return err
 		}
 	} else if !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {

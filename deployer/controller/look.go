@@ -114,6 +114,11 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	}
 	var err error
 	s.world.Blocked, err = r.blocked(ctx, md, revision)
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
+		if _, err := r.samplesToken(ctx, md); err != nil {
+			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes it", err)
+		}
+	}
 	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
 		s.world.Blocked = s.taken()
 	}

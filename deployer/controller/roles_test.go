@@ -102,12 +102,17 @@ func granted(rules []rbacv1.PolicyRule) []string {
 	return out
 }
 
+func samplesSecret() *corev1.Secret {
+	s := &corev1.Secret{Data: map[string][]byte{render.SamplesKey: []byte("a secret of some length")}}
+	s.Name, s.Namespace = render.SamplesSecret, "pynomaly-system"
+	return s
+}
+
 // TestRoles: what rollouts ask the API server for is what the roles grant, no less and no
 // more. On a real API server, with the role as it is installed, ../../e2e does the same.
 func TestRoles(t *testing.T) {
 	a := asked{t, map[string]bool{}}
-	secret := &corev1.Secret{Data: map[string][]byte{render.SamplesKey: []byte("x")}}
-	secret.Name, secret.Namespace = render.SamplesSecret, ns
+	secret := samplesSecret()
 	b := newBench(t, secret, deployment(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
 		md.Spec.Template.Samples, md.Spec.HistoryLimit = 10, 1
@@ -170,13 +175,21 @@ func TestRoles(t *testing.T) {
 	rounds()
 	want := map[string]bool{}
 	for _, o := range (render.System{Namespace: "pynomaly-system"}).Objects() {
-		if role, ok := o.(*rbacv1.ClusterRole); ok && strings.HasPrefix(role.Name, render.ControllerName) {
-			for _, v := range granted(role.Rules) {
-				want[v] = true
+		var rules []rbacv1.PolicyRule
+		switch role := o.(type) {
+		case *rbacv1.ClusterRole:
+			if strings.HasPrefix(role.Name, render.ControllerName) {
+				rules = role.Rules
 			}
+		case *rbacv1.Role:
+			rules = role.Rules
+		}
+		for _, v := range granted(rules) {
+			want[v] = true
 		}
 	}
-	for _, v := range []string{"create events.", "patch events."} { // client-go's, beside the client
+	lease := ".coordination.k8s.io"
+	for _, v := range []string{"create events.", "patch events.", "create leases" + lease, "get leases" + lease, "update leases" + lease} { // client-go's, beside the client
 		if !want[v] {
 			t.Errorf("%s is not granted", v)
 		}

@@ -48,16 +48,17 @@ func whereModelsRun() []rbacv1.PolicyRule {
 		rule("policy", made, "poddisruptionbudgets"),
 		rule("", []string{"list", "watch"}, "pods"), rule("discovery.k8s.io", []string{"list", "watch"}, "endpointslices"),
 		rule("", []string{"create", "patch"}, "events"),
-		named(SamplesSecret, "", []string{"get"}, "secrets"),
 	}
 }
 
-// inItsOwn is what it may do in its own namespace: to lead.
+// inItsOwn is what it may do in its own namespace: to lead, and to know the secret that the
+// tokens of samples are made of.
 func inItsOwn() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule("coordination.k8s.io", []string{"create"}, "leases"),
 		named(LeaseName, "coordination.k8s.io", []string{"get", "update"}, "leases"),
 		rule("", []string{"create"}, "events"),
+		named(SamplesSecret, "", []string{"get"}, "secrets"),
 	}
 }
 

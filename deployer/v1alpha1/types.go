@@ -120,8 +120,8 @@ type RevisionTemplate struct {
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
 	// Samples is how many of the rows that they score hosts keep, for comparing the next
-	// revision on them before it has traffic; 0: none. They are shown to whoever has the
-	// token in the Secret pynomaly-samples of the namespace.
+	// revision on them before it has traffic; 0: none. They are shown to the controller, for a
+	// token that is this deployment's alone.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
