@@ -1,6 +1,8 @@
 package render
 
 import (
+	"slices"
+
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,8 +40,8 @@ func everywhere() []rbacv1.PolicyRule {
 // the cache before they are made, to find those of others.
 func whereModelsRun() []rbacv1.PolicyRule {
 	made := []string{"get", "list", "watch", "create"}
-	changed := append(made[:len(made):len(made)], "update")
-	removed := append(changed[:len(changed):len(changed)], "delete")
+	changed := slices.Concat(made, []string{"update"})
+	removed := slices.Concat(changed, []string{"delete"})
 	return []rbacv1.PolicyRule{
 		rule(v1alpha1.Group, []string{"create", "delete"}, "modelrevisions"),
 		rule(v1alpha1.Group, []string{"update"}, "modelrevisions/status"),
