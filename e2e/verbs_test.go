@@ -169,6 +169,8 @@ func (w *world) verbs(t *testing.T) {
 	did("delete horizontalpodautoscalers.autoscaling")
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Traffic.Admit = []string{"batch"} })
 	did("update networkpolicies.networking.k8s.io")
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Replicas = 2 })
+	did("update deployments.apps")
 	// Rows are replayed to a canary, and the same event twice is one that is counted.
 	id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:1s:pause", "--samples", "50")
 	for range 3 {
@@ -182,7 +184,7 @@ func (w *world) verbs(t *testing.T) {
 	w.run(t, 0, "resume", id, "--full")
 	done(id)
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.HistoryLimit = 1 })
-	done(w.deploy(t, "1.2.0", "--strategy", "blue_green"))
+	done(w.deploy(t, "1.2.0", "--strategy", "direct"))
 	did("delete modelrevisions.runtime.pynomaly.io")
 	did("delete deployments.apps")
 	grants := w.grants(t)
@@ -226,7 +228,7 @@ func (w *world) another(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, errs, code := w.try(t, "deploy", model+"@1.0.0", "--env", name, "--models", w.models); code != 0 {
+	if _, errs, code := w.try(t, "deploy", model+"@1.0.0", "--env", name, "--models", w.models); code != 1 || !strings.Contains(errs, "no role in namespace "+there) {
 		t.Fatalf("exit code %d: %s", code, errs)
 	}
 	key := client.ObjectKey{Namespace: there, Name: model}

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -343,6 +344,9 @@ func revisionOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployme
 		return nil, explain(err)
 	}
 	if len(list.Items) == 0 {
+		if s := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && s.ObservedGeneration == md.Generation {
+			return nil, fmt.Errorf("%s is recorded, and nothing is done yet: %s", md.Name, s.Message)
+		}
 		return nil, fmt.Errorf("revision %s of %s is gone: somebody changed the deployment meanwhile", hash, md.Name)
 	}
 	return &list.Items[0], nil
