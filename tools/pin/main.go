@@ -23,20 +23,24 @@ func main() {
 	check := flag.Bool("check", false, "write nothing, ask nobody, and fail where a base image has no digest")
 	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: pin [-check] DOCKERFILE...") }
 	flag.Parse()
+	if err := run(flag.Args(), *check); err != nil {
+		fmt.Fprintln(os.Stderr, "pin:", err)
+		os.Exit(1)
+	}
+}
+
+func run(files []string, check bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var errs error
-	for _, file := range flag.Args() {
-		if *check {
+	for _, file := range files {
+		if check {
 			errs = errors.Join(errs, pinned(file))
 			continue
 		}
 		errs = errors.Join(errs, pin(ctx, file, os.Stdout))
 	}
-	if errs != nil {
-		fmt.Fprintln(os.Stderr, "pin:", errs)
-		os.Exit(1)
-	}
+	return errs
 }
 
 // pin writes the digests of a file's base images into it; nothing where one cannot be had.
@@ -63,7 +67,7 @@ func pin(ctx context.Context, file string, out io.Writer) error {
 	if bytes.Equal(text, changed) {
 		return nil
 	}
-	if err := os.WriteFile(file, changed, 0o644); err != nil { //nolint:gosec // it is a source file
+	if err := os.WriteFile(file, changed, 0o644); err != nil {
 		return fmt.Errorf("writing the Dockerfile: %w", err)
 	}
 	return nil
