@@ -391,8 +391,9 @@ func TestRevisionTaken(t *testing.T) {
 	}
 	other := *md.Spec.Template.DeepCopy()
 	other.Image = "y:1"
+	owner := *metav1.NewControllerRef(md, v1alpha1.GroupVersion().WithKind("ModelDeployment"))
 	b := newBench(t, md, &v1alpha1.ModelRevision{
-		ObjectMeta: metav1.ObjectMeta{Name: "cardio-1", Namespace: ns, Labels: render.Labels(md, hash)},
+		ObjectMeta: metav1.ObjectMeta{Name: "cardio-1", Namespace: ns, Labels: render.Labels(md, hash), OwnerReferences: []metav1.OwnerReference{owner}},
 		Spec:       v1alpha1.ModelRevisionSpec{DeploymentID: "cardio-development-1", Number: 1, Hash: hash, Template: other},
 		Status:     v1alpha1.ModelRevisionStatus{Phase: v1alpha1.Superseded, DeployedAt: &metav1.Time{Time: time.Unix(1, 0)}},
 	})
