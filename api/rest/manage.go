@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -171,16 +170,15 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
 	defer cancel()
 	r := request{modelID: id}
+	defer s.pipeline.Release(&r.Call)
 	if err := s.read(ctx, &r, body.b, learn); err != nil {
 		return s.fail(c, nil, err)
 	}
-	late := false
-	defer func() { r.release(late) }()
 	answer, err := do(ctx, &r)
-	if late = errors.Is(err, runtime.ErrLate); err != nil {
+	if err != nil {
 		var m *runtime.Model
 		if counted {
-			m = r.lease.Model()
+			m = r.Model()
 		}
 		return s.fail(c, m, err)
 	}
@@ -190,11 +188,8 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 // learn answers POST /api/v1/models/{id}/learn.
 func (s *Server) learn(c *fiber.Ctx) error {
 	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
-		if failed := r.rows.Failed(); len(failed) > 0 {
-			return nil, rowProblem(failed[0])
-		}
-		m := r.lease.Model()
-		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.rows.Total()}, m.Learn(ctx, r.rows.Batch())
+		m := r.Model()
+		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.Rows().Total()}, s.pipeline.Learn(ctx, &r.Call)
 	})
 }
 
