@@ -11,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
 // listModels answers GET /api/v1/models.
@@ -169,12 +170,13 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	defer s.buffers.put(body)
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
 	defer cancel()
-	r := request{modelID: id}
-	defer s.pipeline.Release(&r.Call)
-	if err := s.read(ctx, &r, body.b, learn); err != nil {
+	r := s.request(predict.Call{})
+	defer s.end(r)
+	r.modelID = id
+	if err := s.read(ctx, r, body.b, learn); err != nil {
 		return s.fail(c, nil, err)
 	}
-	answer, err := do(ctx, &r)
+	answer, err := do(ctx, r)
 	if err != nil {
 		var m *runtime.Model
 		if counted {

@@ -27,9 +27,9 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx := until.New(start.Add(s.cfg.Timeout), callerOf(c))
 	defer ctx.End()
-	r := request{Call: predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))}}
-	defer s.pipeline.Release(&r.Call)
-	if err := s.read(ctx, &r, body.b, single); err != nil {
+	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	defer s.end(r)
+	if err := s.read(ctx, r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
 	r.RequestID = s.requestID(c)
@@ -37,7 +37,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, r.Model(), ofOneRow(err))
 	}
-	c.Response().SwapBody(appendSingle(c.Response().SwapBody(nil)[:0], &r, result))
+	c.Response().SwapBody(appendSingle(c.Response().SwapBody(nil)[:0], r, result))
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return nil
 }
@@ -58,9 +58,9 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), start.Add(s.cfg.Timeout))
 	defer cancel()
-	r := request{Call: predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))}}
-	defer s.pipeline.Release(&r.Call)
-	if err := s.read(ctx, &r, body.b, batch); err != nil {
+	r := s.request(predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	defer s.end(r)
+	if err := s.read(ctx, r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
@@ -73,7 +73,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 		return s.fail(c, r.Model(), err)
 	}
 	account.lent = s.buffers.get(size)
-	account.lent.b = appendBatch(account.lent.b, &r, result)
+	account.lent.b = appendBatch(account.lent.b, r, result)
 	c.Response().SetBodyRaw(account.lent.b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return nil

@@ -40,6 +40,23 @@ type request struct {
 	id               []byte // JSON, of a WebSocket message
 }
 
+// request returns an empty request, which ends with end.
+func (s *Server) request(c predict.Call) *request {
+	r, _ := s.requests.Get().(*request)
+	if r == nil {
+		r = new(request)
+	}
+	r.Call = c
+	return r
+}
+
+// end releases a request, which nobody may use any more.
+func (s *Server) end(r *request) {
+	s.pipeline.Release(&r.Call)
+	*r = request{}
+	s.requests.Put(r)
+}
+
 const (
 	defaultBatchSize = 1000
 	maxBatchSize     = 10000

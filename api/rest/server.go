@@ -77,6 +77,7 @@ type Server struct {
 	started  time.Time
 	draining atomic.Bool
 	pipeline *predict.Pipeline
+	requests sync.Pool // of *request
 	idPrefix string
 	idCount  atomic.Uint64
 	sockets  sockets

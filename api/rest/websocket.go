@@ -213,8 +213,8 @@ func (s *Server) message(caller until.Caller, kind int, body []byte, key string)
 	}
 	ctx := until.New(start.Add(s.cfg.Timeout), caller)
 	defer ctx.End()
-	r := &request{Call: predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID}}
-	defer s.pipeline.Release(&r.Call)
+	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
+	defer s.end(r)
 	if err := s.read(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, err)
 	}
