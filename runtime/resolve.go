@@ -265,6 +265,11 @@ func (r *Registry) weighted(id string, a Aliases, key string) string {
 
 // List describes all versions of all models, or of one model.
 func (r *Registry) List(id string) ([]Status, error) {
+	all, err := r.list(id)
+	return r.ask(all), err
+}
+
+func (r *Registry) list(id string) ([]Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ids := sortedKeys(r.byID)

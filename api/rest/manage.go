@@ -54,6 +54,9 @@ func describe(st runtime.Status, of text) api.ModelVersion {
 		at := st.RetryAt.UTC()
 		v.RetryAt = &at
 	}
+	if st.Unwell != nil {
+		v.Warnings = append(v.Warnings, "it cannot answer for now: "+of(st.Unwell))
+	}
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
 	}
