@@ -2,6 +2,7 @@ package hostile
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,8 +40,6 @@ type hostileModel struct {
 	want  []string // each must be part of the reason why it is not served; empty: it is served
 	root  bool     // only root can make it
 	drops func(t *testing.T, s *site, id string)
-	// While it is loaded or refused; the returned function ends that and waits for it.
-	meanwhile func(t *testing.T, s *site, id string) (end func())
 	// Instead of want: judges what the API says, and returns what happened.
 	judge func(t *testing.T, s *site, id string, v *api.ModelVersion) string
 	keep  bool // it stays for the host that starts at the end
@@ -157,10 +156,6 @@ func (s *site) meet(t *testing.T, table *table, group string, models []hostileMo
 			continue
 		}
 		m.drops(t, s, ids[i])
-		if m.meanwhile != nil {
-			end := m.meanwhile(t, s, ids[i])
-			defer end()
-		}
 	}
 	for i, m := range models {
 		t.Run(word.ReplaceAllString(m.name, "-"), func(t *testing.T) {
@@ -168,6 +163,7 @@ func (s *site) meet(t *testing.T, table *table, group string, models []hostileMo
 				t.Skip("only root can make it")
 			}
 			happened := m.outcome(t, s, ids[i])
+			s.connectsToNobody(t)
 			table.row(t, group+": "+m.name, m.must, happened)
 			if !m.keep {
 				check(t, os.RemoveAll(filepath.Join(s.Models, ids[i])))
@@ -211,6 +207,15 @@ func (s *site) decided(t *testing.T, id string) (v *api.ModelVersion) {
 		return v != nil && (v.Status == "loaded" || v.Status == "failed" && !strings.Contains(v.Error, "being written"))
 	})
 	return v
+}
+
+// connectsToNobody fails the test if the host has a connection that it has made.
+func (s *site) connectsToNobody(t *testing.T) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(s.Address)
+	if to := outgoing(t, s.Cmd.Process.Pid, port); len(to) > 0 {
+		t.Errorf("the host connects to others: %q", to)
+	}
 }
 
 // clean fails the test if a text holds what nobody may read, or what no terminal may be

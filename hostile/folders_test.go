@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -173,12 +172,11 @@ func movingFolders() []hostileModel {
 			name: "a file that grows while it is read", must: "refused; no more of it is read than a model may have",
 			drops: func(t *testing.T, s *site, id string) {
 				write(t, filepath.Join(s.Models, ".growing"), "")
-				check(t, os.Truncate(filepath.Join(s.Models, ".growing"), 100<<20))
+				check(t, os.Truncate(filepath.Join(s.Models, ".growing"), grows))
 				testkit.WriteModel(t, s.Models, id, map[string][]byte{"model.yaml": []byte(manifestOf(id, ""))})
 				check(t, os.Rename(filepath.Join(s.Models, ".growing"), filepath.Join(s.dirOf(id), "model.onnx")))
 			},
-			meanwhile: growing,
-			want:      []string{"limits.max.bytes"},
+			judge: func(t *testing.T, s *site, id string, _ *api.ModelVersion) string { return grown(t, s, id) },
 		},
 	}
 }
@@ -204,21 +202,38 @@ func script(t *testing.T, do func() error) (end func()) {
 	return sync.OnceFunc(func() { close(stop); wg.Wait() })
 }
 
-// growing appends to the artifact, slowly.
-func growing(t *testing.T, s *site, id string) (end func()) {
-	f, err := os.OpenFile(filepath.Join(s.dirOf(id), "model.onnx"), os.O_WRONLY|os.O_APPEND, 0)
-	check(t, err)
+// grows is how large a file is before it grows. It may have limits.max.bytes, 128 MiB.
+const grows = 100 << 20
+
+// grown lets the host load a file again and again that grows beyond what it may have.
+func grown(t *testing.T, s *site, id string) string {
+	t.Helper()
+	file := filepath.Join(s.dirOf(id), "model.onnx")
 	pace := time.NewTicker(time.Millisecond)
-	size := int64(100 << 20)
-	stop := script(t, func() error {
+	defer pace.Stop()
+	size := int64(grows)
+	end := script(t, func() error {
 		<-pace.C
-		if size > 200<<20 { // and then it is whole
-			return nil
+		if size += 1 << 20; size > 2*grows {
+			size = grows
 		}
-		size += 256 << 10
-		return errors.Join(f.Truncate(size))
+		return os.Truncate(file, size)
 	})
-	return func() { stop(); pace.Stop(); _ = f.Close() }
+	defer end()
+	refusals := map[string]int{}
+	for range 10 {
+		status, text := s.Send(http.MethodPost, "/api/v1/models/"+id+"/load", "")
+		if status == http.StatusOK {
+			t.Errorf("it is served: %s", text)
+		}
+		for _, why := range []string{"grew over", "limits.max.bytes", "being written", "checking the graph"} {
+			if strings.Contains(text, why) {
+				refusals[why]++
+			}
+		}
+	}
+	end()
+	return fmt.Sprintf("10 loads refused: %v", refusals)
 }
 
 // exchanged lets the host load a folder again and again that is exchanged for a link as

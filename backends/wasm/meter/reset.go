@@ -55,6 +55,9 @@ func (m *Memory) Keep() (err error) {
 	// Piece by piece, so that no more than a piece is there twice.
 	for at := 0; at < m.size && err == nil; at += piece {
 		part := m.space[at:min(at+piece, m.size)]
+		// Looking at pages that were never touched maps them one by one; this maps all at
+		// once. A kernel before 5.14 cannot.
+		_ = unix.Madvise(part, unix.MADV_POPULATE_READ)
 		if err = writeNonZero(file, part, at); err == nil {
 			err = mapOver(part, file, at)
 		}
