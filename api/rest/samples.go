@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"encoding/json"
 	"math"
 	"slices"
@@ -214,16 +215,24 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 	if s.cfg.Samples == 0 {
 		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size"))
 	}
-	if s.cfg.SamplesToken == "" {
+	want := s.cfg.SamplesTokenSHA256
+	if s.cfg.SamplesToken != "" {
+		want = hexOf(s.cfg.SamplesToken)
+	}
+	if want == "" {
 		return s.managed(c)
 	}
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	want, got := sha256.Sum256([]byte(s.cfg.SamplesToken)), sha256.Sum256([]byte(given))
-	if !ok || subtle.ConstantTimeCompare(want[:], got[:]) != 1 {
+	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(hexOf(given))) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
 		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
 	}
 	return c.Next()
+}
+
+func hexOf(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.

@@ -49,9 +49,11 @@ type Config struct {
 	Samples      int      // rows kept of each version for comparing others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
 	SamplesToken string   // of who may see them; empty: as for management routes
-	Now          func() time.Time
-	Log          *slog.Logger      // of the server
-	Predictions  *logs.Predictions // one line a request; nil: none
+	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
+	SamplesTokenSHA256 string
+	Now                func() time.Time
+	Log                *slog.Logger      // of the server
+	Predictions        *logs.Predictions // one line a request; nil: none
 }
 
 const (

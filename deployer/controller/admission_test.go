@@ -29,8 +29,8 @@ func guarded(change func(*v1alpha1.EnvironmentSpec)) *v1alpha1.Environment {
 	return env
 }
 
-// asked is what alice wants to deploy there.
-func asked(change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment {
+// requested is what alice wants to deploy there.
+func requested(change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment {
 	return deployment(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Environment, md.Spec.RequestedBy, md.Spec.Template.Model.Digest = "guarded", "alice", sha("a")
 		if change != nil {
@@ -114,7 +114,7 @@ func TestApproval(t *testing.T) {
 		"before an image is":   {none: true, env: func(e *v1alpha1.EnvironmentSpec) { e.Image, e.Images = "", []string{"x@" + sha("a")} }, reason: "", says: "may not run the image x:1"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			md := asked(nil)
+			md := requested(nil)
 			objects := []client.Object{md, guarded(c.env)}
 			if !c.none {
 				objects = append(objects, approve(t, md, begin.Add(-c.at), c.change))
@@ -173,8 +173,8 @@ func TestApprovalCovers(t *testing.T) {
 		e.Images, e.Claims, e.PullSecrets = []string{"x:2"}, []string{"models"}, []string{"pull"}
 	})
 	try := func(rounds int, change func(*v1alpha1.ModelDeployment)) (int, *v1alpha1.ModelDeployment) {
-		approval := approve(t, asked(nil), newBench(t).now, nil)
-		b := newBench(t, asked(change), env.DeepCopy(), approval)
+		approval := approve(t, requested(nil), newBench(t).now, nil)
+		b := newBench(t, requested(change), env.DeepCopy(), approval)
 		md := b.rounds(rounds)
 		return b.deployments(), md
 	}
@@ -193,7 +193,7 @@ func TestApprovalCovers(t *testing.T) {
 // TestApprovalOfARolloutThatGoesOn: an approval that ends meanwhile stops nothing. What
 // is changed meanwhile counts when it is approved, too.
 func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
-	first := asked(func(md *v1alpha1.ModelDeployment) {
+	first := requested(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Canary, Gates: &v1alpha1.Gates{Disabled: true}, Steps: []v1alpha1.Step{{Weight: 10, Pause: true}, {Weight: 50, Pause: true}}}
 	})
 	b := newBench(t, first, guarded(nil))
@@ -267,7 +267,7 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 // approve it.
 func TestRequesters(t *testing.T) {
 	for by, want := range map[string]string{"alice": "ByRequester", "carol": "ByRequester", "bob": "Approved"} {
-		md := asked(nil)
+		md := requested(nil)
 		b := newBench(t, md, guarded(nil))
 		b.rounds(1) // the record is alice's
 		var now v1alpha1.ModelDeployment
@@ -368,7 +368,7 @@ func TestNothingIsMade(t *testing.T) {
 
 // TestBlockedHasNoObjects: what waits for an approval has a record, and nothing else.
 func TestBlockedHasNoObjects(t *testing.T) {
-	b := newBench(t, asked(nil), guarded(nil))
+	b := newBench(t, requested(nil), guarded(nil))
 	var made []string
 	b.fail = func(verb string, o client.Object) error {
 		if verb == "create" {
@@ -392,9 +392,11 @@ func TestRevisionTaken(t *testing.T) {
 	other := *md.Spec.Template.DeepCopy()
 	other.Image = "y:1"
 	b := newBench(t, md, &v1alpha1.ModelRevision{
-		ObjectMeta: metav1.ObjectMeta{Name: "cardio-1", Namespace: ns, Labels: render.Labels(md, hash)},
-		Spec:       v1alpha1.ModelRevisionSpec{DeploymentID: "cardio-development-1", Number: 1, Hash: hash, Template: other},
-		Status:     v1alpha1.ModelRevisionStatus{Phase: v1alpha1.Superseded, DeployedAt: &metav1.Time{Time: time.Unix(1, 0)}},
+		ObjectMeta: metav1.ObjectMeta{Name: "cardio-1", Namespace: ns, Labels: render.Labels(md, hash), OwnerReferences: []metav1.OwnerReference{
+			*metav1.NewControllerRef(md, v1alpha1.GroupVersion().WithKind("ModelDeployment")),
+		}},
+		Spec:   v1alpha1.ModelRevisionSpec{DeploymentID: "cardio-development-1", Number: 1, Hash: hash, Template: other},
+		Status: v1alpha1.ModelRevisionStatus{Phase: v1alpha1.Superseded, DeployedAt: &metav1.Time{Time: time.Unix(1, 0)}},
 	})
 	if got := b.rounds(2); b.deployments() != 0 || !strings.Contains(got.Status.Message, "set another template.attempt") {
 		t.Errorf("%d Deployments: %q", b.deployments(), got.Status.Message)
