@@ -76,8 +76,9 @@ func (s System) namespace(name string) *corev1.Namespace {
 
 // restored holds for what somebody brings back from a backup, with the names that it had:
 // it takes the verb restore on environments, which is a verb of the whole cluster, and the
-// object tells who did it from then on. So no policy has to be suspended for a restore.
-const restored = "request.operation == 'CREATE' && has(object.metadata.annotations) && '" + AnnotationRestored + "' in object.metadata.annotations" +
+// object tells who did it from then on. So no policy has to be suspended for a restore. The
+// status of such an object comes after it.
+const restored = "(request.operation == 'CREATE' || request.subResource == 'status') && has(object.metadata.annotations) && '" + AnnotationRestored + "' in object.metadata.annotations" +
 	" && object.metadata.annotations['" + AnnotationRestored + "'] == request.userInfo.username" +
 	" && authorizer.group('" + v1alpha1.Group + "').resource('environments').check('restore').allowed()"
 
