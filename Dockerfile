@@ -1,6 +1,7 @@
 # Builds the same as `make image` where there is a Docker daemon:
 #   docker build -t pynomaly-runtime .
 #   docker build -t pynomaly-runtime:debug --target debug .
+# `make base-images` writes the digests of the base images behind their tags, and renews them.
 FROM golang:1.26-bookworm AS build
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends python3-pip \

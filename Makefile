@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime clean
+.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 build: detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
@@ -77,6 +77,7 @@ test-go: onnxruntime python
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
 	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v -e /faults$$ -e /hostile$$)
 	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
+	cd tools && $(GO) test -timeout $(TIMEOUT) ./pin
 
 # Rewritten modules in a second engine: they validate and do the same, and no
 # invalid module has become valid.
@@ -206,6 +207,11 @@ IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so
 
 image: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar
+
+# Writes the digests of the Dockerfile's base images into it, as their registries tell them;
+# a release is built from such a file. `make image` takes no base image.
+base-images:
+	cd tools && $(GO) run ./pin $(CURDIR)/Dockerfile
 
 image-debug: onnxruntime build
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar

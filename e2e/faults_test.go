@@ -23,13 +23,16 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
@@ -154,15 +157,47 @@ func isReady(p corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == "True" })
 }
 
-// behindFaults puts a controller of this machine, whose requests meet faults, in the
-// place of those in the cluster, for one scenario.
+// behindFaults lets the controller's requests meet faults, for one scenario.
 func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
+	t.Helper()
+	var faults atomic.Int64
+	w.behind(t, func(proxy http.Handler) http.Handler {
+		return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/events") || rand.IntN(3) > 0 {
+				proxy.ServeHTTP(rw, r)
+				return
+			}
+			faults.Add(1)
+			code, reason := http.StatusConflict, "Conflict"
+			switch rand.IntN(4) {
+			case 1:
+				code, reason = http.StatusTooManyRequests, "TooManyRequests"
+				rw.Header().Set("Retry-After", "1")
+			case 2:
+				code, reason = http.StatusInternalServerError, "InternalError"
+			case 3: // it is done, and nobody hears of it
+				proxy.ServeHTTP(httptest.NewRecorder(), r)
+				time.Sleep(time.Second)
+				code, reason = http.StatusGatewayTimeout, "Timeout"
+			}
+			_, _ = io.Copy(io.Discard, r.Body)
+			rw.Header().Set("Content-Type", "application/json")
+			rw.WriteHeader(code)
+			_ = json.NewEncoder(rw).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": "a fault of the test"})
+		})
+	}, "--leader-elect=false")
+	return &faults
+}
+
+// behind puts a controller of this machine, which acts under the installed role and whose
+// requests go through a handler, in the place of those in the cluster, until the test ends.
+func (w *world) behind(t *testing.T, through func(proxy http.Handler) http.Handler, args ...string) {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:pynomaly-system:pynomaly-controller", Groups: []string{"system:serviceaccounts", "system:authenticated"}}
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:pynomaly-system:pynomaly-controller", Groups: []string{"system:serviceaccounts", "system:serviceaccounts:pynomaly-system", "system:authenticated"}}
 	transport, err := rest.TransportFor(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -171,34 +206,11 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var faults atomic.Int64
 	proxy := &httputil.ReverseProxy{
 		FlushInterval: -1, Transport: transport, ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, _ error) { rw.WriteHeader(http.StatusBadGateway) },
 		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || strings.Contains(r.URL.Path, "/events") || rand.IntN(3) > 0 {
-			proxy.ServeHTTP(rw, r)
-			return
-		}
-		faults.Add(1)
-		code, reason := http.StatusConflict, "Conflict"
-		switch rand.IntN(4) {
-		case 1:
-			code, reason = http.StatusTooManyRequests, "TooManyRequests"
-			rw.Header().Set("Retry-After", "1")
-		case 2:
-			code, reason = http.StatusInternalServerError, "InternalError"
-		case 3: // it is done, and nobody hears of it
-			proxy.ServeHTTP(httptest.NewRecorder(), r)
-			time.Sleep(time.Second)
-			code, reason = http.StatusGatewayTimeout, "Timeout"
-		}
-		_, _ = io.Copy(io.Discard, r.Body)
-		rw.Header().Set("Content-Type", "application/json")
-		rw.WriteHeader(code)
-		_ = json.NewEncoder(rw).Encode(map[string]any{"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code, "message": "a fault of the test"})
-	}))
+	server := httptest.NewServer(through(proxy))
 	scale := func(n int32) {
 		w.eventually(t, 10*time.Second, "the controllers are scaled", func() bool {
 			var d appsv1.Deployment
@@ -212,6 +224,9 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 		var all corev1.PodList
 		return w.List(context.Background(), &all, client.InNamespace("pynomaly-system")) == nil && len(all.Items) == 0
 	})
+	if err := client.IgnoreNotFound(w.Delete(context.Background(), &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: "pynomaly-system", Name: render.LeaseName}})); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "kubeconfig")
 	text := fmt.Sprintf("{apiVersion: v1, kind: Config, current-context: x, contexts: [{name: x, context: {cluster: x, user: x}}], clusters: [{name: x, cluster: {server: %q}}], users: [{name: x, user: {}}]}", server.URL)
@@ -222,7 +237,7 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(w.binary, "controller", "--leader-elect=false", "--metrics-bind-address", "0", "--health-probe-bind-address", "0")
+	cmd := exec.Command(w.binary, append([]string{"controller", "--metrics-bind-address", "0", "--health-probe-bind-address", "0"}, args...)...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+file)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
@@ -239,5 +254,4 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 		scale(2)
 		w.eventually(t, time.Minute, "the controllers are back", func() bool { return len(w.controllers(t)) == 2 })
 	})
-	return &faults
 }

@@ -106,7 +106,7 @@ type slots struct {
 func newSlots(calls *Calls, m *Model) *slots {
 	n, workers := cap(calls.workers), calls.workers
 	info := m.scorer.Info()
-	if r, ok := m.scorer.(backends.Remote); ok && r.Remote() {
+	if m.can.remote {
 		n = max(1, info.Concurrency)
 		workers = make(chan struct{}, n) // others need not wait while it waits
 	}

@@ -256,8 +256,7 @@ func (m *Model) explained(in *sdk.Batch, method string, f, phi []float64, additi
 
 // explainNative asks the detector itself.
 func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*Explanation, error) {
-	explainer, ok := m.scorer.(sdk.Explainer)
-	if !ok {
+	if m.can.explainer == nil {
 		return nil, fmt.Errorf("%w that this detector can follow: it does not explain itself", ErrNotExplained)
 	}
 	score, err := m.evaluate(ctx, in)
@@ -265,7 +264,7 @@ func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*Explanation,
 		return nil, err
 	}
 	out := make([]float64, 1+len(m.schema.Features()))
-	if err := m.slots.run(ctx, func(ctx context.Context) error { return explainer.Explain(ctx, in, out) }); err != nil {
+	if err := m.slots.run(ctx, func(ctx context.Context) error { return m.can.explainer.Explain(ctx, in, out) }); err != nil {
 		return nil, fmt.Errorf("explaining: %w", err)
 	}
 	if !allFinite(out) {

@@ -56,6 +56,9 @@ func (f *fake) Open(ctx context, a backends.Artifact) (sdk.Scorer, error) {
 	if counts, ok := c.Scorer.(*counter); ok {
 		return &closingCounter{c, counts, counts}, nil
 	}
+	if checks, ok := c.Scorer.(sdk.HealthChecker); ok {
+		return &closingChecker{c, checks}, nil
+	}
 	return c, nil
 }
 
@@ -70,6 +73,12 @@ type closingCounter struct {
 	*closing
 	sdk.Learner
 	sdk.Snapshotter
+}
+
+// closingChecker keeps the ability of a HealthChecker.
+type closingChecker struct {
+	*closing
+	sdk.HealthChecker
 }
 
 func (f *fake) counts() (opened, closed int) {

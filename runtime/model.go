@@ -28,6 +28,7 @@ type Model struct {
 	Stats    *Stats
 
 	scorer      sdk.Scorer
+	can         abilities
 	schema      *rows.Schema
 	decoders    sync.Pool
 	calibration *calibration
@@ -92,12 +93,13 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 	if m.scorer, err = backend.Open(ctx, a); err != nil {
 		return private(m.Manifest.Backend, err)
 	}
+	m.can = abilitiesOf(m.scorer)
 	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
 	m.slots = newSlots(calls, m)
 	m.merger = newMerger(m)
 	m.bytes = 2 * int64(len(a.Bytes))
-	if user, ok := m.scorer.(sdk.MemoryUser); ok {
-		m.bytes = user.MemoryBytes()
+	if m.can.memory != nil {
+		m.bytes = m.can.memory.MemoryBytes()
 	}
 	m.bytes += m.calibration.bytes() + m.confidence.bytes()
 	return nil

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -21,11 +22,14 @@ func (r *Registry) Trouble(err error) {
 
 // NotReady returns why the host should get no traffic; empty: it should. It should
 // once the models found at start have been loaded, unless all of them failed, or
-// one that the configuration names cannot answer because of the surroundings.
-func (r *Registry) NotReady() string { return r.notReady(error.Error) }
+// one that the configuration names cannot answer because of the surroundings, or is
+// unwell.
+func (r *Registry) NotReady() string { return cmp.Or(r.notReady(error.Error), r.unwell(error.Error)) }
 
 // NotReadyPublic is NotReady for those who are not the host's operators.
-func (r *Registry) NotReadyPublic() string { return r.notReady(backends.PublicText) }
+func (r *Registry) NotReadyPublic() string {
+	return cmp.Or(r.notReady(backends.PublicText), r.unwell(backends.PublicText))
+}
 
 func (r *Registry) notReady(text func(error) string) string {
 	r.mu.Lock()

@@ -74,6 +74,7 @@ type Status struct {
 	Error   error       // why it failed, or why a change to it was not taken up
 	Failure FailureKind // of Error
 	RetryAt time.Time   // when the load is tried again; zero: not by itself
+	Unwell  error       // why it cannot answer for now, although it is loaded
 	Warning string
 	Model   *Model // loaded or last loaded; nil if it never was
 	Pinned  bool

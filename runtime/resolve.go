@@ -131,9 +131,24 @@ func (r *Registry) resolveID(id string) (string, error) {
 	return id, nil
 }
 
+// notFound is the error of a model that is not there. The registry is locked.
 func (r *Registry) notFound(id string) error {
-	return fmt.Errorf("%w: there is no model %.80q%s", ErrModelNotFound, id, nearest.Hint(id, sortedKeys(r.byID)))
+	return &noModelError{id: id, known: slices.Collect(maps.Keys(r.byID))}
 }
+
+// noModelError says that there is no such model. Its text names the nearest one: it is
+// made when it is asked for, since that takes a while and requests wait for the
+// registry's lock.
+type noModelError struct {
+	id    string
+	known []string
+}
+
+func (e *noModelError) Error() string {
+	return fmt.Sprintf("%v: there is no model %.80q%s", ErrModelNotFound, e.id, nearest.Hint(e.id, e.known))
+}
+
+func (e *noModelError) Unwrap() error { return ErrModelNotFound }
 
 // resolveVersion returns the versions that may answer, best first; never none.
 func (r *Registry) resolveVersion(id, version, key string) ([]*entry, error) {
@@ -250,6 +265,11 @@ func (r *Registry) weighted(id string, a Aliases, key string) string {
 
 // List describes all versions of all models, or of one model.
 func (r *Registry) List(id string) ([]Status, error) {
+	all, err := r.list(id)
+	return r.ask(all), err
+}
+
+func (r *Registry) list(id string) ([]Status, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	ids := sortedKeys(r.byID)

@@ -134,11 +134,10 @@ func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) e
 
 // learn lets the detector learn rows, in a slot that the caller holds.
 func (m *Model) learn(ctx context.Context, in *sdk.Batch) error {
-	learner, ok := m.scorer.(sdk.Learner)
-	if !ok {
+	if m.can.learner == nil {
 		return fmt.Errorf("the detector does not learn: %w", errors.ErrUnsupported)
 	}
-	if err := learner.Learn(ctx, in); err != nil {
+	if err := m.can.learner.Learn(ctx, in); err != nil {
 		return fmt.Errorf("learning: %w", err)
 	}
 	return nil
@@ -149,7 +148,7 @@ var ErrNotLearning = fmt.Errorf("%w: the model does not learn: only stateful mod
 
 // Learn lets a stateful model learn rows, in order.
 func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
-	if _, ok := m.scorer.(sdk.Learner); !ok || !m.Manifest.Stateful {
+	if m.can.learner == nil || !m.Manifest.Stateful {
 		return ErrNotLearning
 	}
 	rows := in.Rows()
@@ -173,8 +172,8 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 // Resets is how many times a stateful model has lost what it learned since its
 // last snapshot.
 func (m *Model) Resets() uint64 {
-	if r, ok := m.scorer.(sdk.Resetter); ok {
-		return r.Resets()
+	if m.can.resetter != nil {
+		return m.can.resetter.Resets()
 	}
 	return 0
 }
@@ -185,14 +184,13 @@ func (m *Model) Save(ctx context.Context) ([]byte, error) { return m.save(ctx, n
 // save takes a snapshot. With a handover the calls that come after it wait for
 // that to be decided: what they bring must not be lost.
 func (m *Model) save(ctx context.Context, h *handover) ([]byte, error) {
-	saver, ok := m.scorer.(sdk.Snapshotter)
-	if !ok || !m.Manifest.Stateful {
+	if m.can.saver == nil || !m.Manifest.Stateful {
 		return nil, nil
 	}
 	var state []byte
 	err := m.slots.run(ctx, func(ctx context.Context) error {
 		var err error
-		state, err = saver.Save(ctx)
+		state, err = m.can.saver.Save(ctx)
 		if err == nil && h != nil {
 			m.given.Store(h)
 		}
@@ -209,9 +207,8 @@ func (m *Model) save(ctx context.Context, h *handover) ([]byte, error) {
 
 // restore gives a stateful model a state that Save returned.
 func (m *Model) restore(ctx context.Context, state []byte) error {
-	saver, ok := m.scorer.(sdk.Snapshotter)
-	if !ok {
+	if m.can.saver == nil {
 		return errors.ErrUnsupported
 	}
-	return m.slots.run(ctx, func(ctx context.Context) error { return saver.Load(ctx, state) })
+	return m.slots.run(ctx, func(ctx context.Context) error { return m.can.saver.Load(ctx, state) })
 }

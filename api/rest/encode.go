@@ -9,41 +9,32 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // The answers that matter for speed are written by hand, as encoding/json would
 // write the types of package api; a test holds them against each other.
 
-// answer is what all predictions of one response share.
-type answer struct {
-	model      *runtime.Model
-	now        time.Time
-	latency    time.Duration
-	confidence bool
-	requestID  string
-	id         []byte
-}
-
 // appendShared writes the members that are the same in every prediction of a
 // response.
-func (a *answer) appendShared(b []byte) []byte {
+func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 	b = append(b, `,"model_id":"`...)
-	b = append(b, a.model.ID()...)
+	b = append(b, r.Model.ID()...)
 	b = append(b, `","model_version":"`...)
-	b = append(b, a.model.Version()...)
+	b = append(b, r.Model.Version()...)
 	b = append(b, `","prediction_time":"`...)
-	b = stamp.Append(b, a.now)
+	b = stamp.Append(b, r.Time)
 	b = append(b, `","latency_ms":`...)
-	b = appendMillis(b, a.latency)
+	b = appendMillis(b, r.Latency)
 	b = append(b, `,"threshold":`...)
-	if threshold, ok := a.model.Threshold(); ok {
+	if threshold, ok := r.Model.Threshold(); ok {
 		b = appendFloat(b, threshold)
 	} else {
 		b = append(b, "null"...)
 	}
-	if a.confidence {
-		if reason := a.model.NoConfidence(); reason != "" {
+	if confidence {
+		if reason := r.Model.NoConfidence(); reason != "" {
 			b = append(b, `,"confidence_reason":`...)
 			b = appendString(b, reason)
 		}
@@ -79,73 +70,52 @@ func appendPrediction(b []byte, p runtime.Prediction, shared []byte) []byte {
 }
 
 // appendSingle writes the answer to one row.
-func (a *answer) appendSingle(b []byte, score float64, e *runtime.Explanation) []byte {
+func appendSingle(b []byte, c *request, r *predict.Result) []byte {
 	var shared [512]byte
-	b = appendPrediction(b, a.model.Judge(score, a.confidence), a.appendShared(shared[:0]))
-	if e != nil {
+	var row predict.Row
+	r.Next(&row)
+	b = appendPrediction(b, row.Prediction, appendShared(shared[:0], r, c.Confidence))
+	if r.Explanation != nil {
 		b = append(b, `,"explanation":`...)
-		b = appendExplanation(b, e)
+		b = appendExplanation(b, r.Explanation)
 	}
 	b = append(b, `,"request_id":`...)
-	b = appendString(b, a.requestID)
-	if a.id != nil {
+	b = appendString(b, c.RequestID)
+	if c.id != nil {
 		b = append(b, `,"id":`...)
-		b = append(b, a.id...)
+		b = append(b, c.id...)
 	}
 	return append(b, '}')
 }
 
-// appendBatch writes the answer of a batch; its arguments are those of appendRows.
-func (a *answer) appendBatch(b []byte, scores []float64, scoring, unread []sdk.RowError, total int) (_ []byte, anomalies int) {
-	b = append(b, `{"predictions":[`...)
-	b, anomalies = a.appendRows(b, scores, scoring, unread, total)
-	b = append(b, `],"total_processed":`...)
-	b = strconv.AppendInt(b, int64(total), 10)
-	b = append(b, `,"total_anomalies":`...)
-	b = strconv.AppendInt(b, int64(anomalies), 10)
-	b = append(b, `,"total_failed":`...)
-	b = strconv.AppendInt(b, int64(len(scoring)+len(unread)), 10)
-	b = append(b, `,"processing_time_ms":`...)
-	b = appendMillis(b, a.latency)
-	b = append(b, `,"throughput_per_second":`...)
-	b = strconv.AppendFloat(b, float64(total)/max(a.latency.Seconds(), 1e-6), 'f', 1, 64)
-	b = append(b, `,"request_id":`...)
-	return append(appendString(b, a.requestID), '}'), anomalies
-}
-
-// appendRows writes the predictions of a batch: scores are those of the rows that
-// could be read, scoring lists which of these failed, unread the rows that could
-// not be read at all.
-func (a *answer) appendRows(b []byte, scores []float64, scoring, unread []sdk.RowError, total int) (_ []byte, anomalies int) {
+// appendBatch writes the answer of a batch.
+func appendBatch(b []byte, c *request, r *predict.Result) []byte {
 	var space [512]byte
-	shared := a.appendShared(space[:0])
-	next := 0 // score
-	for row := range total {
-		if row > 0 {
+	shared := appendShared(space[:0], r, c.Confidence)
+	b = append(b, `{"predictions":[`...)
+	var row predict.Row
+	for i := 0; r.Next(&row); i++ {
+		if i > 0 {
 			b = append(b, ',')
 		}
-		if len(unread) > 0 && unread[0].Row == row {
-			b = appendRowProblem(b, unread[0])
-			unread = unread[1:]
-			continue
+		if row.Failed != nil {
+			b = appendRowProblem(b, *row.Failed)
+		} else {
+			b = append(appendPrediction(b, row.Prediction, shared), '}')
 		}
-		score := scores[next]
-		if len(scoring) > 0 && scoring[0].Row == next {
-			failed := scoring[0]
-			failed.Row = row
-			b = appendRowProblem(b, failed)
-			scoring = scoring[1:]
-			next++
-			continue
-		}
-		next++
-		p := a.model.Judge(score, a.confidence)
-		if p.Anomaly {
-			anomalies++
-		}
-		b = append(appendPrediction(b, p, shared), '}')
 	}
-	return b, anomalies
+	b = append(b, `],"total_processed":`...)
+	b = strconv.AppendInt(b, int64(r.Total), 10)
+	b = append(b, `,"total_anomalies":`...)
+	b = strconv.AppendInt(b, int64(r.Anomalies), 10)
+	b = append(b, `,"total_failed":`...)
+	b = strconv.AppendInt(b, int64(r.Failed), 10)
+	b = append(b, `,"processing_time_ms":`...)
+	b = appendMillis(b, r.Latency)
+	b = append(b, `,"throughput_per_second":`...)
+	b = strconv.AppendFloat(b, float64(r.Total)/max(r.Latency.Seconds(), 1e-6), 'f', 1, 64)
+	b = append(b, `,"request_id":`...)
+	return append(appendString(b, c.RequestID), '}')
 }
 
 func appendRowProblem(b []byte, e sdk.RowError) []byte {

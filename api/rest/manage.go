@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
 // listModels answers GET /api/v1/models.
@@ -53,6 +53,9 @@ func describe(st runtime.Status, of text) api.ModelVersion {
 	if !st.RetryAt.IsZero() {
 		at := st.RetryAt.UTC()
 		v.RetryAt = &at
+	}
+	if st.Unwell != nil {
+		v.Warnings = append(v.Warnings, "it cannot answer for now: "+of(st.Unwell))
 	}
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
@@ -170,17 +173,17 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	defer s.buffers.put(body)
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
 	defer cancel()
-	r := request{modelID: id}
-	if err := s.read(ctx, &r, body.b, learn); err != nil {
+	r := s.request(predict.Call{})
+	defer s.end(r)
+	r.modelID = id
+	if err := s.read(ctx, r, body.b, learn); err != nil {
 		return s.fail(c, nil, err)
 	}
-	late := false
-	defer func() { r.release(late) }()
-	answer, err := do(ctx, &r)
-	if late = errors.Is(err, runtime.ErrLate); err != nil {
+	answer, err := do(ctx, r)
+	if err != nil {
 		var m *runtime.Model
 		if counted {
-			m = r.lease.Model()
+			m = r.Model()
 		}
 		return s.fail(c, m, err)
 	}
@@ -190,11 +193,8 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 // learn answers POST /api/v1/models/{id}/learn.
 func (s *Server) learn(c *fiber.Ctx) error {
 	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
-		if failed := r.rows.Failed(); len(failed) > 0 {
-			return nil, rowProblem(failed[0])
-		}
-		m := r.lease.Model()
-		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.rows.Total()}, m.Learn(ctx, r.rows.Batch())
+		m := r.Model()
+		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.Rows().Total()}, s.pipeline.Learn(ctx, &r.Call)
 	})
 }
 

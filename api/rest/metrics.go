@@ -18,8 +18,8 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, panics, resets, errors, loaded, failed, sockets, leases *prometheus.Desc
-	duration, score, connections, inflight                                                           *prometheus.Desc
+	predictions, rows, anomalies, nonfinite, panics, resets, unwell, errors, loaded, failed, sockets, leases *prometheus.Desc
+	duration, score, connections, inflight                                                                   *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -36,6 +36,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
 		panics:      desc("model_detector_panics_total", "How often a version's detector panicked.", version...),
+		unwell:      desc("model_unwell", "1 while a loaded version cannot answer.", version...),
 		resets:      desc("model_state_resets_total", "How often a stateful model fell back to its last snapshot since it was loaded.", version...),
 		score:       desc("model_score", "Oriented scores, on the edges of the manifest's drift bins.", version...),
 		loaded:      desc("model_loaded", "1 for a version that is loaded, else 0.", version...),
@@ -53,7 +54,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.panics, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.panics, m.unwell, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -76,6 +77,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, loaded, st.ID, st.Version)
 		if st.Failure != "" {
 			ch <- prometheus.MustNewConstMetric(m.failed, prometheus.GaugeValue, 1, st.ID, st.Version, string(st.Failure))
+		}
+		if st.Unwell != nil {
+			ch <- prometheus.MustNewConstMetric(m.unwell, prometheus.GaugeValue, 1, st.ID, st.Version)
 		}
 		if st.Model == nil {
 			continue

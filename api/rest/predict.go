@@ -5,34 +5,14 @@ import (
 	"errors"
 	"mime"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
-	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-// scores are slices for one score a row, reused between requests.
-type scores struct{ pool sync.Pool }
-
-func (s *scores) get(n int) *[]float64 {
-	p, _ := s.pool.Get().(*[]float64)
-	if p == nil {
-		p = new([]float64)
-	}
-	if cap(*p) < n {
-		*p = make([]float64, n)
-	}
-	*p = (*p)[:n]
-	return p
-}
-
-func (s *scores) put(p *[]float64) { s.pool.Put(p) }
 
 // predict answers POST /api/v1/predict.
 func (s *Server) predict(c *fiber.Ctx) error {
@@ -47,81 +27,19 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx := until.New(start.Add(s.cfg.Timeout), callerOf(c))
 	defer ctx.End()
-	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, body.b, single); err != nil {
+	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	defer s.end(r)
+	if err := s.read(ctx, r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
-	m := r.lease.Model()
-	buf := c.Response().SwapBody(nil)
-	out, err := s.one(ctx, &r, start, s.requestID(c), buf[:0])
+	r.RequestID = s.requestID(c)
+	result, err := s.pipeline.Do(ctx, &r.Call)
 	if err != nil {
-		c.Response().SwapBody(buf[:0])
-		return s.fail(c, m, err)
+		return s.fail(c, r.Model(), ofOneRow(err))
 	}
-	c.Response().SwapBody(out)
+	c.Response().SwapBody(appendSingle(c.Response().SwapBody(nil)[:0], r, result))
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return nil
-}
-
-// one scores a single row, appends the answer to buf and releases the request.
-func (s *Server) one(ctx context.Context, r *request, start time.Time, requestID string, buf []byte) ([]byte, error) {
-	m := r.lease.Model()
-	late := false
-	defer func() { r.release(late) }()
-	if failed := r.rows.Failed(); len(failed) > 0 {
-		p := rowProblem(failed[0])
-		p.Detail = trimRow(p.Detail)
-		return nil, p
-	}
-	row := r.rows.Batch()
-	out := s.scores.get(1)
-	var explained *runtime.Explanation
-	var err error
-	if r.explanation {
-		explained, err = m.Explain(ctx, row)
-		var failed *sdk.RowErrors
-		if errors.As(err, &failed) {
-			p := rowProblem(failed.Rows[0])
-			p.Detail = trimRow(p.Detail)
-			err = p
-		}
-		if err == nil {
-			(*out)[0] = explained.Score
-			m.Count(*out)
-		}
-	} else {
-		var failed []sdk.RowError
-		failed, err = m.Predict(ctx, row, 1, *out)
-		if err == nil && len(failed) > 0 {
-			p := rowProblem(failed[0])
-			p.Detail = trimRow(p.Detail)
-			err = p
-		}
-	}
-	if late = errors.Is(err, runtime.ErrLate); err != nil {
-		if !late {
-			s.scores.put(out)
-		}
-		return nil, err
-	}
-	score := (*out)[0]
-	s.scores.put(out)
-	now := s.cfg.Now()
-	a := answer{model: m, now: now, latency: now.Sub(start), confidence: r.confidence, requestID: requestID, id: r.id}
-	buf = a.appendSingle(buf, score, explained)
-	m.Stats.Answered(a.latency)
-	s.sampleRow(r, m, now, score)
-	s.cfg.Predictions.Log(&logs.Prediction{Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: requestID, Latency: a.latency, Score: score})
-	return buf, nil
-}
-
-// trimRow drops "row 0: ", which says nothing of a single row.
-func trimRow(detail string) string {
-	const prefix = "row 0: "
-	if len(detail) > len(prefix) && detail[:len(prefix)] == prefix {
-		return detail[len(prefix):]
-	}
-	return detail
 }
 
 // predictBatch answers POST /api/v1/predict/batch.
@@ -140,42 +58,36 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), start.Add(s.cfg.Timeout))
 	defer cancel()
-	r := request{routingKey: string(c.Request().Header.Peek("X-Routing-Key"))}
-	if err := s.read(ctx, &r, body.b, batch); err != nil {
+	r := s.request(predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	defer s.end(r)
+	if err := s.read(ctx, r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
-	m := r.lease.Model()
-	late := false
-	defer func() { r.release(late) }()
-	account, size := accountOf(c), r.rows.Total()*answerRow
+	account, size := accountOf(c), r.Rows().Total()*answerRow
 	if err := s.charge(account, int64(size)); err != nil {
-		return s.fail(c, m, err)
+		return s.fail(c, r.Model(), err)
 	}
-	out := s.scores.get(r.rows.Batch().Rows())
-	failed, err := m.Predict(ctx, r.rows.Batch(), r.batchSize, *out)
-	if late = errors.Is(err, runtime.ErrLate); err != nil {
-		return s.fail(c, m, err)
+	r.RequestID = s.requestID(c)
+	result, err := s.pipeline.Do(ctx, &r.Call)
+	if err != nil {
+		return s.fail(c, r.Model(), err)
 	}
-	defer s.scores.put(out)
-	id := s.requestID(c)
-	now := s.cfg.Now()
-	took := now.Sub(start)
-	a := answer{model: m, now: now, latency: took, confidence: r.confidence, requestID: id}
-	lent := s.buffers.get(size)
-	account.lent = lent
-	b, anomalies := a.appendBatch(lent.b, *out, failed, r.rows.Failed(), r.rows.Total())
-	lent.b = b
-	c.Response().SetBodyRaw(b)
+	account.lent = s.buffers.get(size)
+	account.lent.b = appendBatch(account.lent.b, r, result)
+	c.Response().SetBodyRaw(account.lent.b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
-	m.Stats.Answered(took)
-	if len(failed) == 0 {
-		s.sampleBatch(&r, m, now, *out)
-	}
-	s.cfg.Predictions.Log(&logs.Prediction{
-		Time: now, ModelID: m.ID(), Version: m.Version(), RequestID: id, Latency: took,
-		Rows: r.rows.Total(), Anomalies: anomalies, Failed: len(failed) + len(r.rows.Failed()),
-	})
 	return nil
+}
+
+// ofOneRow is the error of a single row without its number, which says nothing.
+func ofOneRow(err error) error {
+	var failed *sdk.RowErrors
+	if !errors.As(err, &failed) || len(failed.Rows) == 0 {
+		return err
+	}
+	p := rowProblem(failed.Rows[0])
+	p.Detail = strings.TrimPrefix(p.Detail, "row 0: ")
+	return p
 }
 
 // full says why no batch is taken now; nil: all are.

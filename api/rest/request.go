@@ -11,6 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // kind is which of the request bodies is read.
@@ -33,29 +35,26 @@ var members = [...][]string{
 // request is a body that has been read: the rows are in the decoder of the
 // leased model.
 type request struct {
+	predict.Call
 	modelID, version string
-	routingKey       string
-	batchSize        int
-	confidence       bool
-	explanation      bool
 	id               []byte // JSON, of a WebSocket message
-	data             []byte // the rows as they came, while the body lives
-
-	lease *runtime.Lease
-	rows  *rows.Decoder
 }
 
-// release gives everything back; with late the decoder stays with the call that
-// still uses it.
-func (r *request) release(late bool) {
-	if r.lease == nil {
-		return
+// request returns an empty request, which ends with end.
+func (s *Server) request(c predict.Call) *request {
+	r, _ := s.requests.Get().(*request)
+	if r == nil {
+		r = new(request)
 	}
-	if !late {
-		r.lease.Model().Recycle(r.rows)
-	}
-	r.lease.Release()
-	r.lease, r.rows = nil, nil
+	r.Call = c
+	return r
+}
+
+// end releases a request, which nobody may use any more.
+func (s *Server) end(r *request) {
+	s.pipeline.Release(&r.Call)
+	*r = request{}
+	s.requests.Put(r)
 }
 
 const (
@@ -66,13 +65,16 @@ const (
 
 // read reads a body in one pass, straight into the matrix of the model that the
 // body names. Members come in any order: where the model is named after the
-// data, it is looked for at the body's end first. On an error nothing is leased.
+// data, it is looked for at the body's end first. On an error nothing is bound.
 func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err error) {
 	sc := &jsonscan.Scanner{Data: body}
-	r.confidence, r.batchSize = true, defaultBatchSize
+	r.Confidence = true
+	if k != single && k != streaming {
+		r.Chunk = defaultBatchSize
+	}
 	defer func() {
 		if err != nil {
-			r.release(false)
+			s.pipeline.Release(&r.Call)
 			if k == streaming && r.id == nil {
 				r.id = findID(body)
 			}
@@ -123,11 +125,11 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		if mayFollow(body) {
 			usedID, usedVersion = hinted(body, "model_id", usedID), hinted(body, "version", usedVersion)
 		}
-		if lease, err := s.registry.Acquire(ctx, usedID, usedVersion, r.routingKey); err != nil {
+		if err := s.pipeline.Bind(ctx, &r.Call, usedID, usedVersion); err != nil {
 			if err := sc.Skip(); err != nil { // the model is asked for again below
 				return err
 			}
-		} else if err := s.readData(r, lease, sc, k); err != nil {
+		} else if err := s.readData(r, sc, k); err != nil {
 			return err
 		}
 	}
@@ -137,15 +139,13 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 	if dataAt < 0 {
 		return api.NewProblem(api.ValidationError, "data", "is missing: give the features of %s", map[bool]string{true: "one row", false: "each row"}[k == single || k == streaming])
 	}
-	if r.lease != nil && usedID == r.modelID && usedVersion == r.version {
+	if r.Model() != nil && usedID == r.modelID && usedVersion == r.version {
 		return nil
 	}
-	r.release(false)
-	lease, err := s.registry.Acquire(ctx, r.modelID, r.version, r.routingKey)
-	if err != nil {
-		return err
+	if err := s.pipeline.Bind(ctx, &r.Call, r.modelID, r.version); err != nil {
+		return err //nolint:wrapcheck // it becomes a problem
 	}
-	return s.readData(r, lease, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+	return s.readData(r, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
 }
 
 // findID looks for the id of a message that is refused for something else, so
@@ -206,20 +206,19 @@ func hinted(body []byte, member, value string) string {
 	return string(text)
 }
 
-// readData reads the rows for a leased model, which r takes over.
-func (s *Server) readData(r *request, lease *runtime.Lease, sc *jsonscan.Scanner, k kind) error {
-	r.lease, r.rows = lease, lease.Model().Decoder()
+// readData reads the rows for the model that r is bound to.
+func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 	c := sc.Peek()
 	if k == single || k == streaming {
 		if c != '{' && c != '[' {
 			return api.NewProblem(api.ValidationError, "data", "must be an object of features by name, or an array of values in feature order")
 		}
 		start := sc.Pos
-		if err := r.rows.JSONRow(sc); err != nil {
+		if err := r.Rows().JSONRow(sc); err != nil {
 			return err
 		}
-		r.data = sc.Data[start:sc.Pos]
-		if isEmpty(r.data) {
+		r.Data = sc.Data[start:sc.Pos]
+		if isEmpty(r.Data) {
 			return api.NewProblem(api.ValidationError, "data", "is empty: give the row's features")
 		}
 		return nil
@@ -228,11 +227,11 @@ func (s *Server) readData(r *request, lease *runtime.Lease, sc *jsonscan.Scanner
 		return api.NewProblem(api.ValidationError, "data", "must be an array of rows")
 	}
 	start := sc.Pos
-	if err := r.rows.JSONRows(sc, s.cfg.MaxRows); err != nil {
+	if err := r.Rows().JSONRows(sc, s.cfg.MaxRows); err != nil {
 		return err
 	}
-	r.data = sc.Data[start:sc.Pos]
-	if r.rows.Total() == 0 {
+	r.Data = sc.Data[start:sc.Pos]
+	if r.Rows().Total() == 0 {
 		return api.NewProblem(api.ValidationError, "data", "is empty: give at least one row")
 	}
 	return nil
@@ -253,9 +252,9 @@ func (r *request) option(sc *jsonscan.Scanner, key string) error {
 	case "version":
 		return r.text(sc, key, &r.version)
 	case "return_confidence":
-		return boolean(sc, key, &r.confidence)
+		return boolean(sc, key, &r.Confidence)
 	case "return_explanation":
-		return boolean(sc, key, &r.explanation)
+		return boolean(sc, key, &r.Explanation)
 	case "batch_size":
 		if c := sc.Peek(); c != '-' && (c < '0' || c > '9') {
 			if err := sc.Skip(); err != nil {
@@ -271,7 +270,7 @@ func (r *request) option(sc *jsonscan.Scanner, key string) error {
 		if !whole || size < 1 || size > maxBatchSize {
 			return api.NewProblem(api.ValidationError, key, "must be a whole number from 1 to %d", maxBatchSize)
 		}
-		r.batchSize = int(size)
+		r.Chunk = int(size)
 		return nil
 	default: // id
 		const most = 256
@@ -352,11 +351,14 @@ func asProblem(err error, of text) *api.Problem {
 	var syntax *jsonscan.SyntaxError
 	var many *rows.TooManyRowsError
 	var unavailable *runtime.UnavailableError
+	var failed *sdk.RowErrors
 	switch {
 	case errors.As(err, &problem):
 		return problem
 	case errors.As(err, &syntax):
 		return api.NewProblem(api.ValidationError, "", "%s", syntax.Error())
+	case errors.As(err, &failed) && len(failed.Rows) > 0:
+		return rowProblem(failed.Rows[0])
 	case errors.As(err, &many):
 		return api.NewProblem(api.PayloadTooLarge, "data", "has more than %d rows: send fewer rows a request", many.Limit)
 	case errors.As(err, &unavailable):

@@ -30,6 +30,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
 // Config says how to serve.
@@ -51,9 +52,11 @@ type Config struct {
 	Samples      int      // rows kept of each version for comparing others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
 	SamplesToken string   // of who may see them; empty: as for management routes
-	Now          func() time.Time
-	Log          *slog.Logger      // of the server
-	Predictions  *logs.Predictions // one line a request; nil: none
+	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
+	SamplesTokenSHA256 string
+	Now                func() time.Time
+	Log                *slog.Logger      // of the server
+	Predictions        *logs.Predictions // one line a request; nil: none
 }
 
 const (
@@ -75,8 +78,8 @@ type Server struct {
 	stop     context.CancelFunc
 	started  time.Time
 	draining atomic.Bool
-	scores   scores
-	sampler  sampler
+	pipeline *predict.Pipeline
+	requests sync.Pool // of *request
 	idPrefix string
 	idCount  atomic.Uint64
 	sockets  sockets
@@ -97,7 +100,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
-		sampler: sampler{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
+		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
 const (
@@ -212,16 +213,16 @@ func (s *Server) message(caller until.Caller, kind int, body []byte, key string)
 	}
 	ctx := until.New(start.Add(s.cfg.Timeout), caller)
 	defer ctx.End()
-	r := &request{routingKey: key}
+	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
+	defer s.end(r)
 	if err := s.read(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, err)
 	}
-	m := r.lease.Model()
-	out, err := s.one(ctx, r, start, requestID, nil)
+	result, err := s.pipeline.Do(ctx, &r.Call)
 	if err != nil {
-		return s.socketProblem(m, r, requestID, err)
+		return s.socketProblem(r.Model(), r, requestID, ofOneRow(err))
 	}
-	return out
+	return appendSingle(nil, r, result)
 }
 
 func (s *Server) socketProblem(m *runtime.Model, r *request, requestID string, err error) []byte {

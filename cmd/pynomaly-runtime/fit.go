@@ -20,6 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -258,7 +259,7 @@ func fitStateful(ctx context.Context, model *host.Model, m *manifest.Manifest, t
 	got := make([]float64, n)
 	bad, err := model.Predict(ctx, first, 0, got)
 	if err == nil && len(bad) > 0 {
-		err = fmt.Errorf("row %d: %s", bad[0].Row, reason(bad[0]))
+		err = fmt.Errorf("row %d: %s", bad[0].Row, offline.Reason(bad[0]))
 	}
 	if err != nil {
 		return fmt.Errorf("scoring golden rows: %w", err)

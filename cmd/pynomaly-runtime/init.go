@@ -22,6 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -178,7 +179,7 @@ func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 		}
 	}
 	if failed := d.Failed(); len(failed) > 0 {
-		return nil, fmt.Errorf("%s: row %d: %s", file, failed[0].Row+1, reason(failed[0]))
+		return nil, fmt.Errorf("%s: row %d: %s", file, failed[0].Row+1, offline.Reason(failed[0]))
 	}
 	const least = 10
 	if n := d.Batch().Rows(); n < least {
@@ -199,7 +200,7 @@ func fitManifest(ctx context.Context, model *host.Model, o initOptions, files ma
 		return err
 	}
 	if len(bad) > 0 {
-		return fmt.Errorf("%s: row %d: %s", o.train, bad[0].Row+1, reason(bad[0]))
+		return fmt.Errorf("%s: row %d: %s", o.train, bad[0].Row+1, offline.Reason(bad[0]))
 	}
 	m := model.Manifest
 	if m.Explanation == nil {

@@ -15,10 +15,9 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
-	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 
 	"log/slog"
 )
@@ -152,7 +151,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 	if err != nil {
 		return err
 	}
-	total, failed, err := scoreTable(ctx, model, t, o.rows)
+	total, failed, err := offline.Score(ctx, model, t, o.rows)
 	if err != nil {
 		return err
 	}
@@ -196,66 +195,4 @@ func progress(s streams, o predictOptions, size int64) *progressbar.ProgressBar 
 	}
 	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true),
 		progressbar.OptionSetDescription("scoring"), progressbar.OptionClearOnFinish())
-}
-
-// scoreTable scores a whole table, a batch at a time.
-func scoreTable(ctx context.Context, m *host.Model, t table.Table, batch int) (total, failed int, err error) {
-	d := m.Schema().NewDecoder()
-	for {
-		d.Reset()
-		n, err := t.Read(d, batch)
-		if errors.Is(err, io.EOF) {
-			return total, failed, t.Close()
-		}
-		if err != nil {
-			return total, failed, fmt.Errorf("after row %d: %w", total, err)
-		}
-		scores := make([]float64, d.Batch().Rows())
-		bad, err := m.Predict(ctx, d.Batch(), batch, scores)
-		if err != nil {
-			return total, failed, fmt.Errorf("scoring rows %d to %d: %w", total, total+n-1, err)
-		}
-		next, unread := 0, d.Failed()
-		for i := range n {
-			var a table.Answer
-			switch {
-			case len(unread) > 0 && unread[0].Row == i:
-				a.Error = reason(unread[0])
-				unread = unread[1:]
-			case len(bad) > 0 && bad[0].Row == next:
-				a.Error = reason(bad[0])
-				bad = bad[1:]
-				next++
-			default:
-				a = judge(m, scores[next])
-				next++
-			}
-			if a.Error != "" {
-				failed++
-			}
-			if err := t.Write(i, a); err != nil {
-				return total, failed, err
-			}
-		}
-		total += n
-	}
-}
-
-func reason(e sdk.RowError) string {
-	if e.Field == "" {
-		return printable.Line(e.Reason)
-	}
-	return printable.Line(fmt.Sprintf("feature %q %s", e.Field, e.Reason))
-}
-
-func judge(m *host.Model, score float64) table.Answer {
-	p := m.Judge(score, true)
-	a := table.Answer{Prediction: p.Value, Score: p.Score}
-	if p.HasThreshold {
-		a.Anomaly = &p.Anomaly
-	}
-	if p.HasConfidence {
-		a.Confidence = &p.Confidence
-	}
-	return a
 }

@@ -22,7 +22,8 @@ import (
 // registryFlags are those of commands that speak to a registry.
 func registryFlags(cmd *cobra.Command, o *oci.Options) {
 	o.UserAgent = "pynomaly-runtime/" + version
-	cmd.Flags().BoolVar(&o.PlainHTTP, "plain-http", false, "speak HTTP to the registry, without TLS")
+	cmd.Flags().BoolVar(&o.PlainHTTP, "plain-http", false, "speak HTTP to the registry, without TLS, credentials included")
+	cmd.Flags().StringSliceVar(&o.AuthHosts, "registry-auth-host", nil, "<host>[:<port>] that the registry's credentials may be sent to for a token, beside its own")
 	cmd.Flags().StringVar(&o.Config, "registry-config", "", "file with credentials in the form of docker's config.json (default: docker's own)")
 }
 

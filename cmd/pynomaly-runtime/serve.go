@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -165,7 +166,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
-		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token,
+		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
 		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, changes.level, cfg.Log.Format, base),
 	}, registry, reg)
 	if err != nil {

@@ -86,7 +86,7 @@ func (a *app) restore() *cobra.Command {
 	c := &cobra.Command{
 		Use: "restore <file>", Short: "Bring back what `deploy backup` has printed, where it is missing; - reads standard input", Args: cobra.ExactArgs(1),
 		Long: "Bring back what `deploy backup` has printed. Run `deploy install` before. What is there already stays as it is.\n" +
-			"The controller is stopped meanwhile, and the admission policies of requests, approvals and records do not apply: it takes an administrator.",
+			"The controller is stopped meanwhile. The admission policies stay in force: what is restored has an annotation that says by whom, which takes the verb restore on environments.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			objects, err := readBackup(args[0])
 			if err != nil {
@@ -137,7 +137,7 @@ func decodeBackup(in io.Reader, file string) (map[string][]*unstructured.Unstruc
 	}
 }
 
-func (a *app) runRestore(ctx context.Context, s render.System, objects map[string][]*unstructured.Unstructured) (err error) {
+func (a *app) runRestore(ctx context.Context, s render.System, objects map[string][]*unstructured.Unstructured) error {
 	c, err := a.connect()
 	if err != nil {
 		return err
@@ -145,25 +145,33 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 	if err := a.stopController(ctx, c, s.Namespace); err != nil {
 		return err
 	}
-	// The policies come back whatever happens.
-	back := context.WithoutCancel(ctx)
-	defer func() {
-		for _, b := range s.PolicyBindings() {
-			if e := c.Create(back, b); e != nil && !apierrors.IsAlreadyExists(e) {
-				err = errors.Join(err, fmt.Errorf("putting the policy %s back: `deploy install` does that, too: %w", b.GetName(), e))
-			}
-		}
-	}()
-	for _, b := range s.PolicyBindings() {
-		if err := c.Delete(ctx, b); client.IgnoreNotFound(err) != nil {
-			return stopped(fmt.Errorf("suspending the policy %s: %w", b.GetName(), err))
-		}
+	by, err := user(ctx, c)
+	if err != nil {
+		return stopped(explain(err))
 	}
+	sign(objects, by)
 	// A controller that finds half of what there was would roll it out as if it were new.
-	if err := a.putBack(ctx, c, objects); err != nil {
+	if err := a.putBack(ctx, c, s, objects); err != nil {
 		return stopped(err)
 	}
 	return a.startController(ctx, c, s.Namespace)
+}
+
+// sign says on all that policies bound who restores it.
+func sign(objects map[string][]*unstructured.Unstructured, by string) {
+	for kind, all := range objects {
+		if kind == "Environment" {
+			continue
+		}
+		for _, u := range all {
+			a := u.GetAnnotations()
+			if a == nil {
+				a = map[string]string{}
+			}
+			a[render.AnnotationRestored] = by
+			u.SetAnnotations(a)
+		}
+	}
 }
 
 func stopped(err error) error {
@@ -171,7 +179,7 @@ func stopped(err error) error {
 }
 
 // putBack makes what is missing.
-func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[string][]*unstructured.Unstructured) error {
+func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, objects map[string][]*unstructured.Unstructured) error {
 	for _, u := range objects["Environment"] {
 		namespace, _, _ := unstructured.NestedString(u.Object, "spec", "namespace")
 		n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
@@ -196,7 +204,7 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, objects map[strin
 			}
 		}
 	}
-	return a.tokens(ctx, c)
+	return a.surround(ctx, c, s)
 }
 
 // own makes a record that of the deployment which has its name; false: there is none.
@@ -215,7 +223,8 @@ func own(ctx context.Context, c client.Client, u *unstructured.Unstructured) (bo
 	return true, nil
 }
 
-// patience is how long the API server may take to notice that policies are suspended.
+// patience is how long the API server may take to notice the policies that `deploy install`
+// has brought.
 const patience = 30 * time.Second
 
 func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {

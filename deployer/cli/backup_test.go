@@ -3,6 +3,8 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 )
 
 const saved = `---
@@ -32,6 +34,22 @@ func TestReadBackup(t *testing.T) {
 		if _, err := decodeBackup(strings.NewReader(text), "x"); err == nil || !strings.Contains(err.Error(), "document 1") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+}
+
+// TestSign: what is restored says by whom, whatever the backup says.
+func TestSign(t *testing.T) {
+	text := strings.Replace(saved, "namespace: pynomaly-development}\nspec: {}", "namespace: pynomaly-development, annotations: {runtime.pynomaly.io/restored-by: mallory}}\nspec: {}", 1)
+	got, err := decodeBackup(strings.NewReader(text), "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign(got, "alice")
+	if by := got["ModelDeployment"][0].GetAnnotations()[render.AnnotationRestored]; by != "alice" {
+		t.Errorf("restored by %q", by)
+	}
+	if a := got["Environment"][0].GetAnnotations(); len(a) > 0 {
+		t.Errorf("%v", a)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,6 +28,7 @@ type wish struct {
 	steps, gateway, prefix, claim, reason                    string
 	reference, pullSecret                                    string
 	plainHTTP, baked                                         bool
+	authHosts                                                []string
 	hostnames                                                []string
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
@@ -54,7 +56,8 @@ func (w *wish) flags(c *cobra.Command) {
 	f.BoolVar(&w.baked, "models-image", false, "the models are in the image, as at first")
 	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> that pods pull the model from")
 	f.StringVar(&w.pullSecret, "models-oci-secret", "", "Secret of type kubernetes.io/dockerconfigjson for that registry")
-	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "speak to that registry without TLS")
+	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "speak to that registry without TLS, credentials included")
+	f.StringSliceVar(&w.authHosts, "models-oci-auth-host", nil, "<host>[:<port>] that its credentials may be sent to for a token, beside its own")
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay as they are, and one without a value goes")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep for replaying them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "why, for the record")
@@ -224,7 +227,7 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 		t.Source = v1alpha1.Source{Type: "image"}
 	}
 	if w.reference != "" {
-		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP}
+		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP, AuthHosts: w.authHosts}
 	}
 	if w.samples >= 0 {
 		t.Samples = w.samples
@@ -348,6 +351,9 @@ func recordOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment
 		return nil, explain(err)
 	}
 	if len(list.Items) == 0 {
+		if s := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && s.ObservedGeneration == md.Generation {
+			return nil, fmt.Errorf("%s is recorded, and nothing is done yet: %s", md.Name, s.Message)
+		}
 		return nil, fmt.Errorf("revision %s of %s is gone: somebody changed the deployment meanwhile", hash, md.Name)
 	}
 	return &list.Items[0], nil

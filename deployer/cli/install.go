@@ -46,7 +46,7 @@ func (a *app) install() *cobra.Command {
 			if printOnly {
 				return a.printObjects(crds, objects)
 			}
-			return a.runInstall(cmd.Context(), crds, objects)
+			return a.runInstall(cmd.Context(), s, crds, objects)
 		},
 	}
 	c.Flags().StringVar(&s.Namespace, "namespace", "pynomaly-system", "namespace of the controller")
@@ -96,7 +96,7 @@ func (a *app) printObjects(crds []*unstructured.Unstructured, objects []client.O
 	return err
 }
 
-func (a *app) runInstall(ctx context.Context, crds []*unstructured.Unstructured, objects []client.Object) error {
+func (a *app) runInstall(ctx context.Context, s render.System, crds []*unstructured.Unstructured, objects []client.Object) error {
 	c, err := a.connect()
 	if err != nil {
 		return err
@@ -117,37 +117,44 @@ func (a *app) runInstall(ctx context.Context, crds []*unstructured.Unstructured,
 				continue
 			}
 		}
-		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		if err != nil {
-			return fmt.Errorf("writing %s: %w", o.GetName(), err)
-		}
-		u := &unstructured.Unstructured{Object: fields}
-		unstructured.RemoveNestedField(u.Object, "status")
-		unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-		if err := a.put(ctx, c, u); err != nil {
+		if err := a.apply(ctx, c, o); err != nil {
 			return err
 		}
 	}
-	return a.tokens(ctx, c)
+	return a.surround(ctx, c, s)
 }
 
-// tokens makes the Secret that hosts show samples for, in the namespace of every
-// environment that has none.
-func (a *app) tokens(ctx context.Context, c client.Client) error {
+// surround gives the controller its role in the namespace of every environment, and makes
+// the Secret that the tokens of samples are made of, where there is none.
+func (a *app) surround(ctx context.Context, c client.Client, s render.System) error {
 	var all v1alpha1.EnvironmentList
 	if err := c.List(ctx, &all); err != nil {
 		return fmt.Errorf("listing environments: %w", err)
 	}
 	for i := range all.Items {
-		s := &corev1.Secret{
-			ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: all.Items[i].Spec.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
-			StringData: map[string]string{render.SamplesKey: rand.Text()},
-		}
-		if err := c.Create(ctx, s); err != nil && !apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("making the Secret %s of namespace %s: %w", s.Name, s.Namespace, err)
+		if err := a.apply(ctx, c, s.Binding(all.Items[i].Spec.Namespace)); err != nil {
+			return err
 		}
 	}
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: s.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
+		StringData: map[string]string{render.SamplesKey: rand.Text()},
+	}
+	if err := c.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("making the Secret %s of namespace %s: %w", secret.Name, secret.Namespace, err)
+	}
 	return nil
+}
+
+func (a *app) apply(ctx context.Context, c client.Client, o client.Object) error {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", o.GetName(), err)
+	}
+	u := &unstructured.Unstructured{Object: fields}
+	unstructured.RemoveNestedField(u.Object, "status")
+	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
+	return a.put(ctx, c, u)
 }
 
 func (a *app) put(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {

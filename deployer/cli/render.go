@@ -44,7 +44,7 @@ func (a *app) render() *cobra.Command {
 	f.StringVar(&p.Class, "ingress-class", p.Class, "class of the Ingress; empty: the cluster's default")
 	f.StringToStringVar(&p.Annotations, "ingress-annotation", nil, "annotations of the Ingress")
 	f.StringVar(&p.Gateway, "gateway", "", "[<namespace>/]<name> of a Gateway: an HTTPRoute instead of an Ingress")
-	f.StringSliceVar(&p.Admit, "admit", p.Admit, "namespaces whose pods may connect")
+	f.StringSliceVar(&p.Admit, "admit", p.Admit, "namespaces whose pods may connect; none: nobody may")
 	f.BoolVar(&p.Monitor, "service-monitor", p.Monitor, "a ServiceMonitor for the Prometheus operator")
 	return c
 }

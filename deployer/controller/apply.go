@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
@@ -16,12 +16,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// apply brings the objects to what is planned: first what takes traffic, then the
-// traffic, then what goes.
+// apply brings the objects to what is planned: first what bounds the pods' network, then
+// what takes traffic, then the traffic, then what goes.
 func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
+	if len(plan.Replicas)+len(seen.deployments) == 0 {
+		return nil // nothing serves, and nothing may yet
+	}
 	templates := map[string]v1alpha1.RevisionTemplate{}
 	for i := range all {
 		templates[all[i].Spec.Hash] = all[i].Spec.Template
+	}
+	if err := r.admit(ctx, md, seen, templates, plan); err != nil {
+		return err
 	}
 	less := map[string]int32{}
 	for hash, n := range plan.Replicas {
@@ -76,7 +82,14 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		if !ok {
 			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
 		}
-		if err := r.create(ctx, md, render.Deployment(md, hash, t, replicas)); err != nil {
+		token := ""
+		if t.Samples > 0 {
+			var err error
+			if token, err = r.samplesToken(ctx, md); err != nil {
+				return err
+			}
+		}
+		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, token)); err != nil {
 			return err
 		}
 	} else if !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {
@@ -94,10 +107,12 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, want *corev1.Service) error {
 	s := seen.services[want.Name]
 	if s == nil {
-		if err := r.create(ctx, md, want); err != nil {
+		if err := r.create(ctx, md, seen, want); err != nil {
 			return err
 		}
-		seen.services[want.Name] = want
+		if seen.others[nameOf(want)] == "" {
+			seen.services[want.Name] = want
+		}
 		return nil
 	}
 	if equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) {
@@ -128,8 +143,13 @@ func (r *Reconciler) preview(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	return nil
 }
 
-func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, o client.Object) error {
-	if err := ctrl.SetControllerReference(md, o, r.Scheme()); err != nil {
+// create makes an object that md owns. A name that somebody else's object has is left
+// alone.
+func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, o client.Object) error {
+	if seen.others[nameOf(o)] != "" {
+		return nil
+	}
+	if err := own(md, o, r.Scheme()); err != nil {
 		return fmt.Errorf("owning %s: %w", o.GetName(), err)
 	}
 	if err := r.Create(ctx, o); err != nil {
@@ -146,7 +166,7 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		s := seen.services[md.Name]
 		switch {
 		case s == nil:
-			if err := r.create(ctx, md, want); err != nil {
+			if err := r.create(ctx, md, seen, want); err != nil {
 				return err
 			}
 		case !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) || s.Annotations[render.AnnotationWeights] != want.Annotations[render.AnnotationWeights]:
@@ -167,22 +187,31 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		}
 	}
 	if seen.budget == nil {
-		if err := r.create(ctx, md, render.Budget(md)); err != nil {
+		if err := r.create(ctx, md, seen, render.Budget(md)); err != nil {
 			return err
 		}
-	}
-	if err := r.admit(ctx, md, seen); err != nil {
-		return err
 	}
 	return r.autoscale(ctx, md, seen, plan)
 }
 
-func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight) error {
-	want := render.NetworkPolicy(md, r.Namespace)
-	if seen.network == nil {
-		return r.create(ctx, md, want)
+// admit bounds the pods' network. All revisions that have pods, or will, are bounded
+// together.
+func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, templates map[string]v1alpha1.RevisionTemplate, plan *strategy.Plan) error {
+	var env v1alpha1.Environment
+	if err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the Environment: %w", err)
 	}
-	if equality.Semantic.DeepDerivative(want.Spec, seen.network.Spec) {
+	var sources []v1alpha1.Source
+	for _, hash := range slices.Sorted(maps.Keys(templates)) {
+		if _, planned := plan.Replicas[hash]; planned || seen.deployments[hash] != nil {
+			sources = append(sources, templates[hash].Source)
+		}
+	}
+	want := render.NetworkPolicy(md, r.Namespace, &env.Spec, sources)
+	if seen.network == nil {
+		return r.create(ctx, md, seen, want)
+	}
+	if equality.Semantic.DeepEqual(want.Spec, seen.network.Spec) {
 		return nil
 	}
 	changed := seen.network.DeepCopy()
@@ -196,7 +225,7 @@ func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, se
 func (r *Reconciler) routeTo(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, weights map[string]int32) error {
 	want := render.Route(md, weights)
 	if seen.route == nil {
-		return r.create(ctx, md, want)
+		return r.create(ctx, md, seen, want)
 	}
 	if maps.Equal(render.WeightsOf(md, seen.route), weights) && equality.Semantic.DeepDerivative(want.Spec, seen.route.Spec) {
 		return nil
@@ -219,7 +248,7 @@ func (r *Reconciler) autoscale(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	want := render.Autoscaler(md, plan.Status.Stable)
 	if a == nil {
-		return r.create(ctx, md, want)
+		return r.create(ctx, md, seen, want)
 	}
 	if equality.Semantic.DeepDerivative(want.Spec, a.Spec) {
 		return nil

@@ -33,6 +33,8 @@ type sight struct {
 	budget      *policyv1.PodDisruptionBudget
 	network     *networkingv1.NetworkPolicy
 	pods        map[string][]corev1.Pod // by revision, without terminating ones
+	others      map[string]string       // objects that carry md's label or name and are not md's: why they are in the way
+	needs       []string                // names of objects that md cannot do without
 	verdicts    []v1alpha1.Verdict
 	told        []v1alpha1.Verdict // those that have changed
 	digest      string             // of all that is asked for
@@ -42,7 +44,7 @@ type sight struct {
 // look gathers what strategy needs to know.
 func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision) (*sight, error) {
 	s := &sight{
-		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{},
+		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{}, others: map[string]string{},
 		world: strategy.World{Now: r.Now(), Spec: md.Spec, Status: md.Status, Update: revision.Spec.Hash, Revisions: map[string]strategy.Revision{}},
 	}
 	own := []client.ListOption{client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}}
@@ -64,6 +66,9 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	}
 	for i := range deployments.Items {
 		d := &deployments.Items[i]
+		if !s.owned(md, d) {
+			continue
+		}
 		hash := d.Labels[render.LabelRevision]
 		if d.Name != render.RevisionName(md, hash) || !d.DeletionTimestamp.IsZero() {
 			continue
@@ -74,7 +79,9 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 		}
 	}
 	for i := range services.Items {
-		s.services[services.Items[i].Name] = &services.Items[i]
+		if s.owned(md, &services.Items[i]) {
+			s.services[services.Items[i].Name] = &services.Items[i]
+		}
 	}
 	ready := map[string]bool{}
 	for i := range pods.Items {
@@ -104,7 +111,21 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	if a := md.Spec.Autoscaling; a != nil {
 		s.world.Stable = max(a.MinReplicas, min(a.MaxReplicas, of(md.Status.Stable).Desired))
 	}
-	return s, r.letIn(ctx, md, revision, s)
+	if err := r.claim(ctx, md, s, revision.Spec.Hash); err != nil {
+		return nil, err
+	}
+	if err := r.letIn(ctx, md, revision, s); err != nil {
+		return nil, err
+	}
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
+		if _, err := r.samplesToken(ctx, md); err != nil {
+			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes it", err)
+		}
+	}
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
+		s.world.Blocked = s.taken()
+	}
+	return s, nil
 }
 
 // endpoints counts the pods that the Services of the revisions list as serving.
@@ -218,21 +239,21 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 	for what, get := range map[string]func() error{
 		"the HorizontalPodAutoscaler": func() error {
 			err := r.Get(ctx, key, &a)
-			if err == nil {
+			if err == nil && s.owned(md, &a) {
 				s.autoscaler = &a
 			}
 			return err
 		},
 		"the NetworkPolicy": func() error {
 			err := r.Get(ctx, key, &n)
-			if err == nil {
+			if err == nil && s.owned(md, &n) {
 				s.network = &n
 			}
 			return err
 		},
 		"the PodDisruptionBudget": func() error {
 			err := r.Get(ctx, key, &b)
-			if err == nil {
+			if err == nil && s.owned(md, &b) {
 				s.budget = &b
 			}
 			return err
@@ -260,6 +281,9 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 		return fmt.Errorf("traffic.gateway is set and this cluster has no Gateway API: install its CRDs, or leave the gateway out: %w", err)
 	case err != nil:
 		return fmt.Errorf("reading the HTTPRoute: %w", err)
+	}
+	if !s.owned(md, &route) {
+		return nil
 	}
 	s.route = &route
 	s.world.Weights = render.WeightsOf(md, &route)

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,9 +33,10 @@ type Reconciler struct {
 	Events      record.EventRecorder
 	Figures     Figures
 	Comparisons *Comparisons
-	Secrets     client.Reader // not cached
+	Live        client.Reader // not cached
 	Prometheus  Requests      // nil: hosts are asked
 	Namespace   string        // the controller's
+	Namespaces  []string      // in which it has its role
 	Now         func() time.Time
 	Log         *slog.Logger
 	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict
@@ -50,7 +52,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	after, err := r.reconcile(ctx, md)
-	if apierrors.IsConflict(err) { // somebody was faster, or the cache is behind
+	if apierrors.IsConflict(err) || errors.Is(err, errBehind) { // somebody was faster, or the cache is behind
 		r.Log.Debug("looking again", "deployment", req.String(), "error", err)
 		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
 	}
@@ -67,6 +69,9 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 		return 0, r.refuse(ctx, md, no)
 	} else if err != nil {
 		return 0, err
+	}
+	if !slices.Contains(r.Namespaces, md.Namespace) {
+		return lookAgain, r.hold(ctx, md, ReasonNoRole, fmt.Sprintf("the controller has no role in namespace %s: an Environment has to name it, and `deploy install` gives the role", md.Namespace))
 	}
 	revision, all, err := r.revision(ctx, md)
 	if errors.As(err, &no) {
@@ -109,10 +114,26 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, why *refusal) error {
 	status, reason, message := md.Status.DeepCopy(), why.reason, why.message
 	status.ObservedGeneration, status.Phase, status.Message = md.Generation, v1alpha1.Failed, message
-	setCondition(status, md.Generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
-	setCondition(status, md.Generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
-	setCondition(status, md.Generation, v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, message)
+	stalled(status, md.Generation, reason, message)
 	return r.writeStatus(ctx, md, status)
+}
+
+// hold says what has to happen before anything is done. What serves goes on.
+func (r *Reconciler) hold(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
+	status := md.Status.DeepCopy()
+	status.ObservedGeneration, status.Message = md.Generation, message
+	if status.Stable == "" {
+		status.Phase = v1alpha1.Pending
+	}
+	stalled(status, md.Generation, reason, message)
+	return r.writeStatus(ctx, md, status)
+}
+
+// stalled says that nothing goes on until somebody acts.
+func stalled(s *v1alpha1.ModelDeploymentStatus, generation int64, reason, message string) {
+	setCondition(s, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
+	setCondition(s, generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
+	setCondition(s, generation, v1alpha1.ConditionReconciling, metav1.ConditionFalse, reason, message)
 }
 
 func (r *Reconciler) writeStatus(ctx context.Context, md *v1alpha1.ModelDeployment, status *v1alpha1.ModelDeploymentStatus) error {
@@ -143,6 +164,15 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	stable := seen.world.Revisions[s.Stable]
 	conditions(md, s, stable.Endpoints >= seen.world.Stable)
 	r.approvedNow(md, revision, seen.approval, s)
+	if why := seen.taken(); why != "" {
+		if s.Message != why {
+			s.Message += "; " + why
+		}
+		stalled(s, md.Generation, ReasonNameTaken, why)
+		if plan.After == 0 || plan.After > lookAgain {
+			plan.After = lookAgain
+		}
+	}
 	if err := r.writeStatus(ctx, md, s); err != nil {
 		return err
 	}
@@ -240,11 +270,17 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 		return nil, nil, err
 	}
 	newest := md.Status.Number
+	ours := list.Items[:0:0]
 	for i := range list.Items {
-		if list.Items[i].Spec.Hash == hash {
-			return &list.Items[i], list.Items, equal(&list.Items[i], md)
-		}
 		newest = max(newest, list.Items[i].Spec.Number)
+		if metav1.IsControlledBy(&list.Items[i], md) {
+			ours = append(ours, list.Items[i])
+		}
+	}
+	for i := range ours {
+		if ours[i].Spec.Hash == hash {
+			return &ours[i], ours, equal(&ours[i], md)
+		}
 	}
 	number := newest + 1
 	rev := &v1alpha1.ModelRevision{
@@ -257,13 +293,13 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 			Environment: md.Spec.Environment, Template: *md.Spec.Template.DeepCopy(), RequestedBy: md.Spec.RequestedBy, Reason: md.Spec.Reason,
 		},
 	}
-	if err := ctrl.SetControllerReference(md, rev, r.Scheme()); err != nil {
-		return nil, nil, fmt.Errorf("owning the revision: %w", err)
+	if err := own(md, rev, r.Scheme()); err != nil {
+		return nil, nil, err
 	}
 	if err := r.Create(ctx, rev); err != nil {
 		return nil, nil, fmt.Errorf("recording the revision: %w", err)
 	}
-	return rev, append(list.Items, *rev), nil
+	return rev, append(ours, *rev), nil
 }
 
 // equal refuses a template that shares the short name of a revision and is another one.

@@ -85,7 +85,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		}).Build()
 	log := slog.New(slog.DiscardHandler)
 	b.Reconciler = &controller.Reconciler{
-		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Secrets: c, Namespace: "pynomaly-system",
+		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system", Namespaces: []string{ns},
 		Now: func() time.Time { return b.now }, Log: log, Audit: log,
 	}
 	return b
@@ -176,7 +176,7 @@ func (b *bench) cluster() {
 		must(b.Create(ctx, e))
 	}
 	var route gatewayv1.HTTPRoute
-	if err := b.Get(ctx, client.ObjectKey{Namespace: ns, Name: "cardio"}, &route); err == nil {
+	if err := b.Get(ctx, client.ObjectKey{Namespace: ns, Name: "cardio"}, &route); err == nil && len(route.Spec.Rules) > 0 {
 		var conditions []metav1.Condition
 		for _, kind := range []gatewayv1.RouteConditionType{gatewayv1.RouteConditionAccepted, gatewayv1.RouteConditionResolvedRefs} {
 			conditions = append(conditions, metav1.Condition{Type: string(kind), Status: "True", ObservedGeneration: route.Generation, Reason: "x", LastTransitionTime: metav1.NewTime(b.now)})

@@ -30,6 +30,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -70,7 +71,8 @@ func Scheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// Run follows the cluster until ctx ends.
+// Run follows the cluster until ctx ends. It reads and writes what serves models in the
+// namespaces of environments alone, and begins anew where these change.
 func Run(ctx context.Context, o Options) error {
 	scheme, err := Scheme()
 	if err != nil {
@@ -79,29 +81,46 @@ func Run(ctx context.Context, o Options) error {
 	log := logr.FromSlogHandler(o.Library.Handler())
 	ctrl.SetLogger(log)
 	klog.SetLogger(log)
-	grace := 10 * time.Second
-	// Only what carries the deployer's label is kept in memory, and of pods no more than
-	// is looked at.
-	mine, err := labels.NewRequirement(render.LabelDeployment, selection.Exists, nil)
+	c, err := client.New(o.Config, client.Options{Scheme: scheme})
 	if err != nil {
-		return fmt.Errorf("selecting by label: %w", err)
+		return fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	labelled := cache.ByObject{Label: labels.NewSelector().Add(*mine)}
+	comparisons := NewComparisons()
+	for ctx.Err() == nil {
+		namespaces, err := reachable(ctx, c)
+		if err != nil {
+			return err
+		}
+		if err := o.runIn(ctx, c, namespaces, comparisons); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// runIn follows the cluster until ctx ends or the controller can reach other namespaces.
+func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string, comparisons *Comparisons) error {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	gateway, err := hasGateway(c.RESTMapper())
+	if err != nil {
+		return err
+	}
+	grace, again := 10*time.Second, true
+	objects, err := cached(namespaces, gateway)
+	if err != nil {
+		return err
+	}
 	// Verdicts of several gates are no repetitions of one event.
 	events := record.NewBroadcasterWithCorrelatorOptions(record.CorrelatorOptions{MaxEvents: 200, BurstSize: 100})
 	defer events.Shutdown()
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
-		Scheme: scheme, Logger: log,
+		Scheme: c.Scheme(), MapperProvider: func(*rest.Config, *http.Client) (meta.RESTMapper, error) { return c.RESTMapper(), nil },
+		Logger: logr.FromSlogHandler(o.Library.Handler()), Controller: config.Controller{SkipNameValidation: &again},
 		EventBroadcaster: events, //nolint:staticcheck // it outlives the manager, and is shut down here
-		LeaderElection:   o.LeaderElection, LeaderElectionID: "controller." + v1alpha1.Group, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
+		LeaderElection:   o.LeaderElection, LeaderElectionID: render.LeaseName, LeaderElectionNamespace: o.Namespace, LeaderElectionReleaseOnCancel: true,
 		Metrics: server.Options{BindAddress: o.Metrics}, HealthProbeBindAddress: o.Health, GracefulShutdownTimeout: &grace,
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{
-				&corev1.Pod{}: labelled, &corev1.Service{}: labelled, &appsv1.Deployment{}: labelled, &discoveryv1.EndpointSlice{}: labelled,
-				&autoscalingv2.HorizontalPodAutoscaler{}: labelled, &policyv1.PodDisruptionBudget{}: labelled, &networkingv1.NetworkPolicy{}: labelled,
-			},
-		},
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: objects},
 	})
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster: %w", err)
@@ -112,10 +131,13 @@ func Run(ctx context.Context, o Options) error {
 		}
 	}
 	r := &Reconciler{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: NewComparisons(), Secrets: mgr.GetAPIReader(), Prometheus: o.Prometheus,
-		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Now: o.Now, Log: o.Log, Audit: o.Audit,
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: comparisons, Live: mgr.GetAPIReader(), Prometheus: o.Prometheus,
+		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Namespaces: namespaces, Now: o.Now, Log: o.Log, Audit: o.Audit,
 	}
-	if err := r.setUp(mgr, o.Workers); err != nil {
+	if err := mgr.Add(follower{reader: c, namespaces: namespaces, end: end, log: o.Log}); err != nil {
+		return fmt.Errorf("following environments: %w", err)
+	}
+	if err := r.setUp(mgr, o.Workers, gateway); err != nil {
 		return fmt.Errorf("setting the controller up: %w", err)
 	}
 	if err := mgr.Start(ctx); err != nil {
@@ -130,7 +152,37 @@ func HostClient() *http.Client {
 	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: askTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second}}
 }
 
-func (r *Reconciler) setUp(mgr ctrl.Manager, workers int) error {
+// cached says what is kept in memory of the objects that serve models: those that carry
+// the deployer's label, in some namespaces.
+func cached(namespaces []string, gateway bool) (map[client.Object]cache.ByObject, error) {
+	mine, err := labels.NewRequirement(render.LabelDeployment, selection.Exists, nil)
+	if err != nil {
+		return nil, fmt.Errorf("selecting by label: %w", err)
+	}
+	labelled := cache.ByObject{Label: labels.NewSelector().Add(*mine), Namespaces: map[string]cache.Config{}}
+	for _, name := range namespaces {
+		labelled.Namespaces[name] = cache.Config{}
+	}
+	out := map[client.Object]cache.ByObject{}
+	for _, o := range watched(gateway) {
+		out[o] = labelled
+	}
+	return out, nil
+}
+
+// watched are the objects that serve models.
+func watched(gateway bool) []client.Object {
+	all := []client.Object{
+		&appsv1.Deployment{}, &corev1.Service{}, &corev1.Pod{}, &discoveryv1.EndpointSlice{},
+		&autoscalingv2.HorizontalPodAutoscaler{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{},
+	}
+	if gateway {
+		all = append(all, &gatewayv1.HTTPRoute{})
+	}
+	return all
+}
+
+func (r *Reconciler) setUp(mgr ctrl.Manager, workers int, gateway bool) error {
 	mine := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		if name := o.GetLabels()[render.LabelDeployment]; name != "" {
 			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
@@ -141,21 +193,14 @@ func (r *Reconciler) setUp(mgr ctrl.Manager, workers int) error {
 	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ModelDeployment{}).Named("modeldeployment").
 		WithOptions(controller.Options{MaxConcurrentReconciles: max(1, workers)}).
 		Watches(&v1alpha1.ModelApproval{}, everybody).Watches(&v1alpha1.Environment{}, everybody)
-	for _, o := range []client.Object{
-		&appsv1.Deployment{}, &corev1.Service{}, &corev1.Pod{}, &discoveryv1.EndpointSlice{},
-		&autoscalingv2.HorizontalPodAutoscaler{}, &policyv1.PodDisruptionBudget{}, &networkingv1.NetworkPolicy{},
-	} {
-		b = b.Watches(o, mine)
+	if len(r.Namespaces) > 0 { // no namespaces would be all of them
+		for _, o := range watched(gateway) {
+			b = b.Watches(o, mine)
+		}
 	}
 	// A revision's status is written here and nowhere else.
 	b = b.Watches(&v1alpha1.ModelRevision{}, mine, builder.WithPredicates(deletions()))
-	ok, err := hasGateway(mgr.GetRESTMapper())
-	if err != nil {
-		return err
-	}
-	if ok {
-		b = b.Watches(&gatewayv1.HTTPRoute{}, mine)
-	} else {
+	if !gateway {
 		r.Log.Warn("this cluster has no Gateway API: traffic is split by the ratio of replicas")
 	}
 	return b.Complete(r)

@@ -85,11 +85,10 @@ func revisionWith(all []v1alpha1.ModelRevision, hash string) (*v1alpha1.ModelRev
 // replay takes the rows that are new and has them scored. What was scored before an error
 // counts.
 func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) error {
-	var secret corev1.Secret
-	if err := r.Secrets.Get(ctx, client.ObjectKey{Namespace: md.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
-		return fmt.Errorf("reading the token for samples: `deploy install` makes it for the namespaces of environments: %w", err)
+	token, err := r.samplesToken(ctx, md)
+	if err != nil {
+		return err
 	}
-	token := string(secret.Data[render.SamplesKey])
 	target := ""
 	for i := range seen.pods[k.update] {
 		if p := &seen.pods[k.update][i]; isReady(p) {
@@ -119,6 +118,22 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	}
 	return errs
 }
+
+// samplesToken is what the deployment's hosts show their samples for.
+func (r *Reconciler) samplesToken(ctx context.Context, md *v1alpha1.ModelDeployment) (string, error) {
+	var secret corev1.Secret
+	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
+		return "", fmt.Errorf("reading the secret of samples: %w", err)
+	}
+	key := secret.Data[render.SamplesKey]
+	if len(key) < minSecret {
+		return "", fmt.Errorf("the Secret %s of namespace %s has no %s of %d bytes or more", render.SamplesSecret, r.Namespace, render.SamplesKey, minSecret)
+	}
+	return render.SamplesToken(key, md.Namespace, md.Name), nil
+}
+
+// minSecret is how long the secret must be at least that tokens are made of.
+const minSecret = 16
 
 func hostOf(p *corev1.Pod) string {
 	return net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port))

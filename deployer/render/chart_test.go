@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	k8syaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
@@ -151,6 +152,8 @@ func TestChart(t *testing.T) {
 	}
 	p := render.GuidePlain("pynomaly-runtime:0.1.0")
 	same(t, render1("pynomaly-production"), manifests(t, p.Objects()))
+	p.Admit = nil
+	same(t, render1("pynomaly-production", "--set-json", "server.admit=[]"), manifests(t, p.Objects()))
 	p.Name, p.Namespace, p.Environment, p.Image, p.Only, p.Replicas, p.MaxReplicas = "other", "models", "staging", "r.example.com/x:2", "cardio@1.0.0", 2, 0
 	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Storage, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", true
 	p.Gateway, p.Admit, p.Host = "infra/web", []string{"gateway"}, "x.example.com"
@@ -160,6 +163,10 @@ func TestChart(t *testing.T) {
 		"--set", "server.gateway.name=web,server.gateway.namespace=infra,server.admit={gateway},server.host=x.example.com",
 	}
 	same(t, render1("models", other...), manifests(t, p.Objects()))
+	p.Admit = nil
+	p.Egress = []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24"}}}}}
+	other = append(other, "--set", "server.admit=null", "--set-json", `server.egress=[{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]`)
+	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Gateway, p.TLSSecret, p.Class, p.Annotations = "", "", "", map[string]string{"a.example.com/b": "c"}
 	other = append(other, "--set", "server.gateway.name=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
@@ -168,7 +175,7 @@ func TestChart(t *testing.T) {
 	same(t, render1("ops", only...), manifests(t, s.Objects()[1:]))
 	s.Prometheus = "http://prometheus.monitoring:9090"
 	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090")...), manifests(t, s.Objects()[1:]))
-	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.storage=big"} {
+	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.egress[0].ports=x", "server.storage=big"} {
 		if _, err := helm(t, "template", "x", chart, "--set", bad); err == nil {
 			t.Errorf("%s was taken", bad)
 		}

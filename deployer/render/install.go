@@ -7,7 +7,6 @@ import (
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -59,11 +58,12 @@ func (s System) Objects() []client.Object {
 	return append(all, s.deployment())
 }
 
-// Surroundings are the usual environments and their namespaces.
+// Surroundings are the usual environments, their namespaces, and the controller's role in
+// these.
 func (s System) Surroundings() []client.Object {
 	var all []client.Object
 	for _, e := range Environments(s.Image, s.ImagePullPolicy) {
-		all = append(all, s.namespace(e.Spec.Namespace), e)
+		all = append(all, s.namespace(e.Spec.Namespace), e, s.Binding(e.Spec.Namespace))
 	}
 	return all
 }
@@ -74,47 +74,13 @@ func (s System) namespace(name string) *corev1.Namespace {
 	return n
 }
 
-func (s System) roles() []client.Object {
-	rbac := rbacv1.SchemeGroupVersion.String()
-	all := []string{"get", "list", "watch", "create", "update", "patch", "delete"}
-	look := []string{"get", "list", "watch"}
-	subject := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: ControllerName, Namespace: s.Namespace}}
-	rule := func(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
-		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: resources, Verbs: verbs}
-	}
-	return []client.Object{
-		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: s.meta(ControllerName, true)},
-		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta(ControllerName, false), Rules: []rbacv1.PolicyRule{
-			rule(v1alpha1.Group, look, "modeldeployments", "modelapprovals", "environments"),
-			rule(v1alpha1.Group, []string{"update", "patch"}, "modeldeployments/status", "modelrevisions/status", "modeldeployments/finalizers"),
-			rule(v1alpha1.Group, all, "modelrevisions"),
-			rule("apps", all, "deployments"), rule("", all, "services"), rule("autoscaling", all, "horizontalpodautoscalers"),
-			rule("policy", all, "poddisruptionbudgets"), rule("networking.k8s.io", all, "networkpolicies"), rule("gateway.networking.k8s.io", all, "httproutes"),
-			{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{SamplesSecret}, Verbs: []string{"get"}},
-			rule("", look, "pods"), rule("discovery.k8s.io", look, "endpointslices"), rule("", []string{"create", "patch"}, "events"),
-		}},
-		&rbacv1.ClusterRoleBinding{
-			TypeMeta: typed("ClusterRoleBinding", rbac), ObjectMeta: s.meta(ControllerName, false), Subjects: subject,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: ControllerName},
-		},
-		&rbacv1.Role{TypeMeta: typed("Role", rbac), ObjectMeta: s.meta(ControllerName, true), Rules: []rbacv1.PolicyRule{
-			rule("coordination.k8s.io", []string{"get", "create", "update"}, "leases"),
-		}},
-		&rbacv1.RoleBinding{
-			TypeMeta: typed("RoleBinding", rbac), ObjectMeta: s.meta(ControllerName, true), Subjects: subject,
-			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: ControllerName},
-		},
-		// For people: bind them to these.
-		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta("pynomaly-deployer", false), Rules: []rbacv1.PolicyRule{
-			rule(v1alpha1.Group, []string{"get", "list", "watch", "create", "update", "patch"}, "modeldeployments"),
-			rule(v1alpha1.Group, look, "modelrevisions", "modelapprovals", "environments"), rule("", look, "events"),
-		}},
-		&rbacv1.ClusterRole{TypeMeta: typed("ClusterRole", rbac), ObjectMeta: s.meta("pynomaly-approver", false), Rules: []rbacv1.PolicyRule{
-			rule(v1alpha1.Group, []string{"get", "list", "watch", "create", "approve"}, "modelapprovals"),
-			rule(v1alpha1.Group, look, "modeldeployments", "modelrevisions", "environments"),
-		}},
-	}
-}
+// restored holds for what somebody brings back from a backup, with the names that it had:
+// it takes the verb restore on environments, which is a verb of the whole cluster, and the
+// object tells who did it from then on. So no policy has to be suspended for a restore. The
+// status of such an object comes after it.
+const restored = "(request.operation == 'CREATE' || request.subResource == 'status') && has(object.metadata.annotations) && '" + AnnotationRestored + "' in object.metadata.annotations" +
+	" && object.metadata.annotations['" + AnnotationRestored + "'] == request.userInfo.username" +
+	" && authorizer.group('" + v1alpha1.Group + "').resource('environments').check('restore').allowed()"
 
 // policies let nobody write another's name: an approval is by who makes it and may
 // approve, a request by who makes that, and records are the controller's.
@@ -130,10 +96,11 @@ func (s System) policies() []client.Object {
 					Operations: operations,
 					Rule:       admissionv1.Rule{APIGroups: []string{v1alpha1.Group}, APIVersions: []string{"*"}, Resources: kinds},
 				}}}},
+				Variables: []admissionv1.Variable{{Name: "restored", Expression: restored}},
 			},
 		}
 		for _, r := range rules {
-			p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: r.expression, Message: r.message})
+			p.Spec.Validations = append(p.Spec.Validations, admissionv1.Validation{Expression: "variables.restored || (" + r.expression + ")", Message: r.message})
 		}
 		return []client.Object{p, &admissionv1.ValidatingAdmissionPolicyBinding{
 			TypeMeta: typed("ValidatingAdmissionPolicyBinding", version), ObjectMeta: s.meta(name, false),
@@ -170,17 +137,6 @@ func unchanged(fields ...string) string {
 // quantities is an expression that holds where all resources of a kind are some.
 func quantities(of string) string {
 	return "object.spec.template.?resources.?" + of + ".orValue({}).all(k, isQuantity(string(object.spec.template.resources." + of + "[k])))"
-}
-
-// PolicyBindings put the policies of requests, approvals and records into force.
-func (s System) PolicyBindings() []client.Object {
-	var out []client.Object
-	for _, o := range s.policies() {
-		if b, ok := o.(*admissionv1.ValidatingAdmissionPolicyBinding); ok {
-			out = append(out, b)
-		}
-	}
-	return out
 }
 
 func (s System) deployment() *appsv1.Deployment {

@@ -20,8 +20,10 @@ const (
 	LabelRevision     = v1alpha1.Group + "/revision"   // the revision's hash
 	AnnotationModel   = v1alpha1.Group + "/model-id"
 	AnnotationWeights = v1alpha1.Group + "/weights" // of a Service, as they were planned
-	ManagedBy         = "app.kubernetes.io/managed-by"
-	Manager           = "pynomaly-runtime"
+	// AnnotationRestored is who has restored an object from a backup.
+	AnnotationRestored = v1alpha1.Group + "/restored-by"
+	ManagedBy          = "app.kubernetes.io/managed-by"
+	Manager            = "pynomaly-runtime"
 )
 
 const maxBase = 40

@@ -2,13 +2,15 @@ package render
 
 import (
 	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -29,7 +31,8 @@ const (
 	preStopSeconds = 5
 	graceSeconds   = 60
 
-	// SamplesSecret holds the token that hosts show samples for, under SamplesKey.
+	// SamplesSecret is in the controller's namespace and holds, under SamplesKey, what the
+	// tokens are made of that hosts show samples for.
 	SamplesSecret = "pynomaly-samples"
 	SamplesKey    = "token"
 )
@@ -61,8 +64,17 @@ func meta(md *v1alpha1.ModelDeployment, name, hash string) metav1.ObjectMeta {
 // RevisionName is that of a revision's Deployment and Service.
 func RevisionName(md *v1alpha1.ModelDeployment, hash string) string { return md.Name + "-" + hash }
 
-// Deployment runs a revision's pods.
-func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32) *appsv1.Deployment {
+// SamplesToken is what the hosts of one deployment show their samples for. No other
+// deployment's token can be told from it, nor the secret.
+func SamplesToken(secret []byte, namespace, name string) string {
+	h := hmac.New(sha256.New, secret)
+	fmt.Fprintf(h, "samples %s/%s", namespace, name)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Deployment runs a revision's pods. Of the token for samples they are given the SHA-256
+// alone, which opens nothing.
+func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32, token string) *appsv1.Deployment {
 	one, zero := intstr.FromInt32(1), intstr.FromInt32(0)
 	d := &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
@@ -74,14 +86,14 @@ func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTe
 			RevisionHistoryLimit: ptr(int32(1)),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: Labels(md, hash), Annotations: map[string]string{AnnotationModel: t.Model.ID}},
-				Spec:       pod(md, t),
+				Spec:       pod(md, t, token),
 			},
 		},
 	}
 	return d
 }
 
-func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSpec {
+func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string) corev1.PodSpec {
 	only := t.Model.ID + "@" + t.Model.Version
 	if t.Model.Digest != "" {
 		only += "=" + t.Model.Digest
@@ -110,11 +122,9 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) corev1.PodSp
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
 	}
 	if t.Samples > 0 {
-		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)}, corev1.EnvVar{
-			Name: "PYNOMALY_SERVER_SAMPLES_TOKEN", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
-				LocalObjectReference: corev1.LocalObjectReference{Name: SamplesSecret}, Key: SamplesKey,
-			}},
-		})
+		sum := sha256.Sum256([]byte(token))
+		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)},
+			corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256", Value: hex.EncodeToString(sum[:])})
 	}
 	spec := corev1.PodSpec{
 		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
@@ -160,6 +170,9 @@ func puller(t v1alpha1.RevisionTemplate) corev1.Container {
 	}
 	if t.Source.PlainHTTP {
 		c.Args = append(c.Args, "--plain-http")
+	}
+	for _, host := range t.Source.AuthHosts {
+		c.Args = append(c.Args, "--registry-auth-host", host)
 	}
 	if t.Source.PullSecret != "" {
 		c.Args = append(c.Args, "--registry-config", registryDir+"/config.json")
@@ -274,20 +287,6 @@ func Budget(md *v1alpha1.ModelDeployment) *policyv1.PodDisruptionBudget {
 		ObjectMeta: meta(md, md.Name, ""),
 		Spec:       policyv1.PodDisruptionBudgetSpec{MaxUnavailable: &one, Selector: &metav1.LabelSelector{MatchLabels: selector(md, "")}},
 	}
-}
-
-// NetworkPolicy admits the Gateway's namespace, monitoring's, the controller's and those
-// that the deployment names, and the deployment's own.
-func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string) *networkingv1.NetworkPolicy {
-	admit := append([]string{md.Namespace, controller, "monitoring"}, md.Spec.Traffic.Admit...)
-	if g := md.Spec.Traffic.Gateway; g != nil && g.Namespace != "" {
-		admit = append(admit, g.Namespace)
-	}
-	slices.Sort(admit)
-	p := Plain{Admit: slices.Compact(admit)}.networkPolicy()
-	p.ObjectMeta = meta(md, md.Name, "")
-	p.Spec.PodSelector = metav1.LabelSelector{MatchLabels: selector(md, "")}
-	return p
 }
 
 func ptr[T any](v T) *T { return &v }

@@ -42,8 +42,9 @@ type Plain struct {
 	Annotations map[string]string // of the Ingress
 	Class       string            // of the Ingress
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
-	Admit       []string          // namespaces whose pods may connect
-	Monitor     bool              // a ServiceMonitor for the Prometheus operator
+	Admit       []string          // namespaces whose pods may connect; none: nobody may
+	Egress      []networkingv1.NetworkPolicyEgressRule
+	Monitor     bool // a ServiceMonitor for the Prometheus operator
 }
 
 // GuidePlain is what the guide's manifests are.
@@ -68,9 +69,7 @@ func (p Plain) Objects() []runtime.Object {
 			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize),
 		}},
 		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
-		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{
-			{APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{p.Name + "-config"}, Verbs: []string{"get"}},
-		}},
+		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host asks the API server nothing
 		&rbacv1.RoleBinding{
 			TypeMeta: typed("RoleBinding", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""),
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
@@ -184,20 +183,6 @@ func (p Plain) deployment() *appsv1.Deployment {
 		d.Spec.Replicas = ptr(p.Replicas)
 	}
 	return d
-}
-
-func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
-	rule := networkingv1.NetworkPolicyIngressRule{Ports: []networkingv1.NetworkPolicyPort{{Port: ptr(intstr.FromInt32(Port))}}}
-	for _, name := range p.Admit {
-		rule.From = append(rule.From, networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": name}}})
-	}
-	return &networkingv1.NetworkPolicy{
-		TypeMeta: typed("NetworkPolicy", "networking.k8s.io/v1"), ObjectMeta: p.meta(""),
-		Spec: networkingv1.NetworkPolicySpec{
-			PodSelector: metav1.LabelSelector{MatchLabels: p.selector()}, PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress},
-			Ingress: []networkingv1.NetworkPolicyIngressRule{rule},
-		},
-	}
 }
 
 func (p Plain) ingress() *networkingv1.Ingress {

@@ -55,6 +55,16 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Claims []string `json:"claims,omitempty"`
+	// Egress is what pods may connect to beyond what pulling their model takes; none: nothing.
+	// +kubebuilder:validation:MaxItems=32
+	// +optional
+	Egress []Egress `json:"egress,omitempty"`
+	// RegistryAddresses are CIDRs that the registries of models have; where there are none,
+	// pods that pull a model may connect to the registry's port at any address.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
+	// +optional
+	RegistryAddresses []string `json:"registryAddresses,omitempty"`
 	// PromotesFrom is the environment that a model must have run in.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`
@@ -80,4 +90,25 @@ func (e *EnvironmentSpec) Lifetime() time.Duration {
 		return e.ApprovalLifetime.Duration
 	}
 	return DefaultApprovalLifetime
+}
+
+// Egress is addresses or pods that pods may connect to.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.cidr) != has(self.namespace)",message="egress takes either a cidr or a namespace"
+type Egress struct {
+	// CIDR of addresses.
+	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
+	// +optional
+	CIDR string `json:"cidr,omitempty"`
+	// Namespace of pods.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// Ports of TCP; none: all.
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=65535
+	// +optional
+	Ports []int32 `json:"ports,omitempty"`
 }

@@ -121,8 +121,8 @@ type RevisionTemplate struct {
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
 	// Samples is how many of the rows that they score hosts keep, for comparing the next
-	// revision on them before it has traffic; 0: none. They are shown to whoever has the
-	// token in the Secret pynomaly-samples of the namespace.
+	// revision on them before it has traffic; 0: none. They are shown to the controller, for a
+	// token that is this deployment's alone.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
@@ -174,7 +174,14 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PullSecret string `json:"pullSecret,omitempty"`
-	// PlainHTTP speaks to the registry without TLS.
+	// AuthHosts are hosts, <host>[:<port>], that the registry's credentials may be sent to for
+	// a token, beside its own.
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:Pattern=`^[a-zA-Z0-9.:\[\]-]+$`
+	// +optional
+	AuthHosts []string `json:"authHosts,omitempty"`
+	// PlainHTTP speaks to the registry without TLS, credentials included.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }

@@ -25,7 +25,7 @@ type Job struct {
 	Input   []byte        // its standard input
 	Writes  []string      // the directories below which it may write, where the kernel can keep it from doing so elsewhere
 	Env     []string      // its whole environment
-	Wall    time.Duration // most time, from the process's start
+	Wall    time.Duration // most time, from the process's start; more where it gets little of the processors
 	CPU     time.Duration // what the role hands to LimitSelf before it works on Input; 0: it does not limit itself
 	Limiter *Limiter      // the process waits for its turn; nil: it does not
 	Memory  int64         // bytes that the process is expected to need
@@ -89,8 +89,6 @@ const (
 	// afterExit is how long the output of a process may take to arrive once it has
 	// ended: on a busy machine the goroutines that read it wait for their turn.
 	afterExit = 10 * time.Second
-	// starvedShare is the share of Job.Wall below which a late process is Starved.
-	starvedShare = 2
 )
 
 // Run runs a role and returns what it wrote to its standard output. The error is
@@ -102,7 +100,7 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 		return nil, err
 	}
 	defer release()
-	limited, cancel := context.WithTimeout(ctx, job.Wall)
+	limited, cancel := context.WithCancel(ctx)
 	defer cancel()
 	exe := job.Exe
 	if exe == "" {
@@ -115,11 +113,14 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	cmd.WaitDelay = afterExit
 	stdout, stderr := &bounded{most: maxOutput}, &bounded{most: maxStderr}
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(job.Input), stdout, stderr
+	var late time.Duration
 	end, err := startShut(cmd, job.Writes)
 	defer end() // not before: Pdeathsig is sent when the thread that started the process ends
 	if err == nil {
 		offerToOOMKiller(cmd.Process.Pid)
+		c := startClock(job.Wall, cmd.Process.Pid, cancel)
 		err = cmd.Wait()
+		late = c.stop()
 	}
 	switch {
 	case err == nil:
@@ -133,13 +134,13 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 		return nil, died
 	}
 	died.CPU = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	died.judge(job, limited.Err() != nil)
+	died.judge(job, late)
 	return nil, died
 }
 
-// judge finds the cause of the end of a process. Where late is true, Run has
-// killed it.
-func (e *DiedError) judge(job Job, late bool) {
+// judge finds the cause of the end of a process. Where late is set, Run
+// has killed it after that time.
+func (e *DiedError) judge(job Job, late time.Duration) {
 	var exit *exec.ExitError
 	var signal syscall.Signal = -1
 	if errors.As(e.Err, &exit) {
@@ -159,9 +160,9 @@ func (e *DiedError) judge(job Job, late bool) {
 	// The kernel counts in ticks, and sends SIGKILL a second after SIGXCPU.
 	spent := job.CPU > 0 && e.CPU >= job.CPU-job.CPU/10
 	switch {
-	case late && (!begun || e.CPU < job.Wall/starvedShare):
+	case late > 0 && (!begun || e.CPU < late/starvedShare):
 		e.Cause = Starved
-	case late:
+	case late > 0:
 		e.Cause = Late
 	case signal == syscall.SIGXCPU, says("SIGXCPU"), signal == syscall.SIGKILL && spent:
 		e.Cause = Busy

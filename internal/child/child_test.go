@@ -44,6 +44,15 @@ var roles = map[string]func() error{
 	"kill": func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 	"trap": func() error { return syscall.Kill(os.Getpid(), syscall.SIGTERM) },
 	"wait": func() error { time.Sleep(time.Hour); return nil },
+	"limp": func() error { // as on a machine that is busy with something else
+		for range 6 {
+			for start := processorTime(); processorTime() < start+40*time.Millisecond; {
+				runtime.KeepAlive(start)
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		return nil
+	},
 	"spin": func() error {
 		if _, err := child.LimitSelf(most, time.Second); err != nil {
 			return err
@@ -163,6 +172,20 @@ func TestCauses(t *testing.T) {
 				t.Errorf("surroundings: %v", got)
 			}
 		})
+	}
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var used syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+// TestBusyMachine: a process that gets little of the processors has more time.
+func TestBusyMachine(t *testing.T) {
+	if _, err := child.Run(t.Context(), child.Job{Role: "limp", Wall: 2 * time.Second}); err != nil {
+		t.Error(err)
 	}
 }
 

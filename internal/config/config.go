@@ -6,6 +6,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -76,6 +77,8 @@ type Samples struct {
 	Size   int      // of each version; 0: none
 	Models []string // whose rows are kept; empty: all
 	Token  string
+	// TokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
+	TokenSHA256 string
 }
 
 // TLS names the files of a certificate and its key; both or none.
@@ -211,7 +214,7 @@ func Decode(data []byte) (*Config, error) {
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
 				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
 			}),
-			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": y.String(&s.Samples.Token)}),
+			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": y.String(&s.Samples.Token), "token_sha256": y.String(&s.Samples.TokenSHA256)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
 		"models": y.Object(y.Fields{
@@ -281,6 +284,14 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	within("server.port", int64(s.Port), 0, 65535)
 	within("server.workers", int64(s.Workers), 0, 1024)
 	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
+	if sum := s.Samples.TokenSHA256; sum != "" {
+		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
+			problem("server.samples.token_sha256", "is not a SHA-256 in hex")
+		}
+		if s.Samples.Token != "" {
+			problem("server.samples", "takes token or token_sha256, not both")
+		}
+	}
 	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
 	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)
 	within("server.limits.waiting_rows", int64(s.Limits.Waiting), 0, 1<<30)

@@ -68,6 +68,7 @@ func settings() []setting {
 		{key: "server.samples.size", flag: "samples", help: "rows kept of each version for comparing others with it; 0: none", value: number(func(c *Config) *int { return &c.Server.Samples.Size })},
 		{key: "server.samples.models", flag: "sample-models", help: "models whose rows are kept, with commas between; empty: all", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Samples.Models }, splitList, joinList)},
 		{key: "server.samples.token", value: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
+		{key: "server.samples.token_sha256", value: text(func(c *Config) *string { return &c.Server.Samples.TokenSHA256 })},
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
 		{key: "models.dir", flag: "models", help: "directory of models", value: text(func(c *Config) *string { return &c.Models.Dir })},

@@ -27,6 +27,7 @@ func TestPythonKNN(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
+	change(t, filepath.Join(at, "model.yaml"), `"load_timeout": "1m"`, `"load_timeout": "30m"`) // far off, for busy machines
 	change(t, filepath.Join(at, "model.yaml"), `"python3"`, fmt.Sprintf("%q", testkit.Python(t)))
 	all, err := runtime.Find(dir)
 	if err != nil {

@@ -51,6 +51,9 @@ type Options struct {
 	UserAgent string
 	// Config is a docker configuration with credentials; empty: the usual one.
 	Config string
+	// AuthHosts are hosts, <host>[:<port>], that the registry's credentials may be sent to
+	// for a token, beside its own and those that are known of public registries.
+	AuthHosts []string
 }
 
 // ErrNotModel is of an artifact that is something else.
@@ -64,6 +67,11 @@ type Model struct {
 }
 
 func repository(ref registry.Reference, o Options) (*remote.Repository, error) {
+	for _, host := range o.AuthHosts {
+		if err := ValidAuthHost(host); err != nil {
+			return nil, fmt.Errorf("a host that issues tokens: %w", err)
+		}
+	}
 	repo := &remote.Repository{Reference: ref, PlainHTTP: o.PlainHTTP}
 	var store credentials.Store
 	var err error
@@ -76,7 +84,7 @@ func repository(ref registry.Reference, o Options) (*remote.Repository, error) {
 		return nil, fmt.Errorf("reading the registry's credentials: %w", err)
 	}
 	repo.Client = &auth.Client{
-		Client: retry.DefaultClient, Cache: auth.NewCache(), Credential: credentials.Credential(store),
+		Client: newGuard(ref, o, retry.NewTransport(nil)).client(), Cache: auth.NewCache(), Credential: credentials.Credential(store),
 		Header: map[string][]string{"User-Agent": {o.UserAgent}},
 	}
 	return repo, nil

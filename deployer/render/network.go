@@ -1,0 +1,141 @@
+package render
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// NetworkPolicy bounds what may connect to a deployment's pods and what these may connect
+// to. It admits the Gateway's namespace, monitoring's, the controller's, the deployment's
+// own and those that the deployment names. Pods may connect to what the Environment lists,
+// and, where one of the sources is a registry, to that and to DNS.
+func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string, env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) *networkingv1.NetworkPolicy {
+	admit := append([]string{md.Namespace, controller, "monitoring"}, md.Spec.Traffic.Admit...)
+	if g := md.Spec.Traffic.Gateway; g != nil && g.Namespace != "" {
+		admit = append(admit, g.Namespace)
+	}
+	slices.Sort(admit)
+	p := Plain{Admit: slices.Compact(admit), Egress: egress(env, sources)}.networkPolicy()
+	p.ObjectMeta = meta(md, md.Name, "")
+	p.Spec.PodSelector = metav1.LabelSelector{MatchLabels: selector(md, "")}
+	return p
+}
+
+// networkPolicy says everything that an API server would fill in, so that the two can be
+// compared. A rule of no namespaces would be one for everybody: there is none then.
+func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
+	n := &networkingv1.NetworkPolicy{
+		TypeMeta: typed("NetworkPolicy", "networking.k8s.io/v1"), ObjectMeta: p.meta(""),
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: p.selector()},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
+			Egress:      p.Egress,
+		},
+	}
+	if len(p.Admit) > 0 {
+		rule := networkingv1.NetworkPolicyIngressRule{Ports: ports(corev1.ProtocolTCP, Port)}
+		for _, name := range p.Admit {
+			rule.From = append(rule.From, inNamespace(name))
+		}
+		n.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{rule}
+	}
+	return n
+}
+
+func inNamespace(name string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: name}}}
+}
+
+func ports(protocol corev1.Protocol, numbers ...int32) []networkingv1.NetworkPolicyPort {
+	out := make([]networkingv1.NetworkPolicyPort, len(numbers))
+	for i, n := range numbers {
+		out[i] = networkingv1.NetworkPolicyPort{Protocol: ptr(protocol), Port: ptr(intstr.FromInt32(n))}
+	}
+	return out
+}
+
+func addresses(cidr string, except ...string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: cidr, Except: except}}
+}
+
+// localDNS is where NodeLocal DNSCache listens on each node.
+const localDNS = "169.254.20.10/32"
+
+// anywhere is every address but those of a node's own link, where clouds keep credentials.
+func anywhere() []networkingv1.NetworkPolicyPeer {
+	return []networkingv1.NetworkPolicyPeer{addresses("0.0.0.0/0", "169.254.0.0/16"), addresses("::/0", "fe80::/10", "fd00:ec2::254/128")}
+}
+
+// egress is what pods may connect to: what the Environment lists, and what pulling a model
+// from its registry takes.
+func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networkingv1.NetworkPolicyEgressRule {
+	var out []networkingv1.NetworkPolicyEgressRule
+	for _, e := range env.Egress {
+		rule := networkingv1.NetworkPolicyEgressRule{Ports: ports(corev1.ProtocolTCP, e.Ports...)}
+		if e.CIDR != "" {
+			rule.To = append(rule.To, addresses(e.CIDR))
+		}
+		if e.Namespace != "" {
+			rule.To = append(rule.To, inNamespace(e.Namespace))
+		}
+		if len(rule.To) > 0 { // none would be everybody
+			out = append(out, rule)
+		}
+	}
+	seen := map[string]bool{}
+	for _, s := range sources {
+		host, numbers := registryOf(s)
+		key := fmt.Sprint(host, numbers)
+		if s.Type != "oci" || seen[key] {
+			continue
+		}
+		if len(seen) == 0 {
+			dns := append(ports(corev1.ProtocolUDP, 53), ports(corev1.ProtocolTCP, 53)...)
+			out = append(out, networkingv1.NetworkPolicyEgressRule{Ports: dns, To: []networkingv1.NetworkPolicyPeer{inNamespace("kube-system"), addresses(localDNS)}})
+		}
+		seen[key] = true
+		rule := networkingv1.NetworkPolicyEgressRule{Ports: ports(corev1.ProtocolTCP, numbers...)}
+		if ip, err := netip.ParseAddr(host); err == nil {
+			rule.To = append(rule.To, addresses(netip.PrefixFrom(ip, ip.BitLen()).String()))
+		} else if rule.To = anywhere(); len(env.RegistryAddresses) > 0 {
+			rule.To = nil
+			for _, cidr := range env.RegistryAddresses {
+				rule.To = append(rule.To, addresses(cidr))
+			}
+		}
+		out = append(out, rule)
+	}
+	return out
+}
+
+// registryOf is the host of a source's registry and the ports that pulling takes: its own,
+// and that of HTTPS, where tokens and blobs may come from.
+func registryOf(s v1alpha1.Source) (host string, numbers []int32) {
+	host, _, _ = strings.Cut(s.Reference, "/")
+	number := int32(443)
+	if s.PlainHTTP {
+		number = 80
+	}
+	if h, text, err := net.SplitHostPort(host); err == nil {
+		host = h
+		if n, err := strconv.ParseUint(text, 10, 16); err == nil && n > 0 {
+			number = int32(n)
+		}
+	}
+	host = strings.Trim(host, "[]")
+	if number == 443 || s.PlainHTTP {
+		return host, []int32{number}
+	}
+	return host, []int32{number, 443}
+}

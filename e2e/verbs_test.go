@@ -1,0 +1,246 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+const system = "pynomaly-system"
+
+// requests are those that went to the API server, as "verb resource.group", with the
+// place where the role is that of one namespace.
+type requests struct {
+	mu      sync.Mutex
+	asked   map[string]int
+	refused []string
+}
+
+// status remembers an answer's status code.
+type status struct {
+	http.ResponseWriter
+	code int
+}
+
+func (s *status) WriteHeader(code int) {
+	s.code = code
+	s.ResponseWriter.WriteHeader(code)
+}
+
+func (s *status) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+func (q *requests) through(proxy http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		what, namespace := verbOf(r)
+		if what != "" {
+			q.mu.Lock()
+			q.asked[keyOf(what, namespace)]++
+			q.mu.Unlock()
+		}
+		s := &status{ResponseWriter: rw}
+		proxy.ServeHTTP(s, r)
+		if s.code == http.StatusForbidden {
+			q.mu.Lock()
+			q.refused = append(q.refused, fmt.Sprintf("%s in %q: %s %s", what, namespace, r.Method, r.URL))
+			q.mu.Unlock()
+		}
+	})
+}
+
+// keyOf tells what is granted in the controller's own namespace from the rest.
+func keyOf(what, namespace string) string {
+	if namespace == system {
+		return what + " of its own"
+	}
+	return what
+}
+
+// verbOf reads a request as the API server's authorizer does; empty: it is of no resource.
+func verbOf(r *http.Request) (what, namespace string) {
+	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
+	group := ""
+	switch {
+	case len(parts) > 3 && parts[0] == "apis":
+		group, parts = parts[1], parts[3:]
+	case len(parts) > 2 && parts[0] == "api":
+		parts = parts[2:]
+	default:
+		return "", ""
+	}
+	if parts[0] == "namespaces" && len(parts) > 2 {
+		namespace, parts = parts[1], parts[2:]
+	}
+	resource := parts[0]
+	if len(parts) > 2 {
+		resource += "/" + parts[2]
+	}
+	verb := map[string]string{http.MethodPost: "create", http.MethodPut: "update", http.MethodPatch: "patch", http.MethodDelete: "delete"}[r.Method]
+	switch {
+	case r.Method == http.MethodGet && len(parts) > 1:
+		verb = "get"
+	case r.Method == http.MethodGet && r.URL.Query().Get("watch") != "":
+		verb = "watch"
+	case r.Method == http.MethodGet:
+		verb = "list"
+	case r.Method == http.MethodDelete && len(parts) == 1:
+		verb = "deletecollection"
+	}
+	return verb + " " + resource + "." + group, namespace
+}
+
+// grants are what the installed roles of the controller grant.
+func (w *world) grants(t *testing.T) map[string]bool {
+	t.Helper()
+	out := map[string]bool{}
+	add := func(namespace string, rules []rbacv1.PolicyRule) {
+		for _, r := range rules {
+			for _, resource := range r.Resources {
+				for _, verb := range r.Verbs {
+					out[keyOf(verb+" "+resource+"."+r.APIGroups[0], namespace)] = true
+				}
+			}
+		}
+	}
+	for _, name := range []string{render.ControllerName, render.ModelsRole} {
+		var role rbacv1.ClusterRole
+		w.get(t, client.ObjectKey{Name: name}, &role)
+		add("", role.Rules)
+	}
+	var role rbacv1.Role
+	w.get(t, client.ObjectKey{Namespace: system, Name: render.ControllerName}, &role)
+	add(system, role.Rules)
+	return out
+}
+
+// TestVerbs runs the controller under the installed roles, through all that it does, and
+// compares what it asks the API server for with what they grant: nothing is refused, and
+// nothing is granted that is not used.
+func TestVerbs(t *testing.T) {
+	w := open(t)
+	defer w.told(t, "TestVerbs")
+	t.Run("asked", func(t *testing.T) { w.verbs(t) })
+	t.Run("another_environment", func(t *testing.T) { w.another(t) })
+}
+
+func (w *world) verbs(t *testing.T) {
+	q := &requests{asked: map[string]int{}}
+	w.behind(t, q.through, "--leader-elect-namespace", system)
+	done := func(id string) {
+		t.Helper()
+		w.follow(t, id, v1alpha1.Deployed, long)
+	}
+	did := func(what string) {
+		t.Helper()
+		w.eventually(t, time.Minute, what, func() bool {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.asked[what] > 0
+		})
+	}
+	autoscaled := func(most int32) func(*v1alpha1.ModelDeploymentSpec) {
+		return func(s *v1alpha1.ModelDeploymentSpec) {
+			s.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 1, MaxReplicas: most}
+		}
+	}
+	done(w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "1", "--samples", "50"))
+	w.edit(t, autoscaled(2))
+	did("create horizontalpodautoscalers.autoscaling")
+	w.edit(t, autoscaled(3))
+	did("update horizontalpodautoscalers.autoscaling")
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Autoscaling = nil })
+	did("delete horizontalpodautoscalers.autoscaling")
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Traffic.Admit = []string{"batch"} })
+	did("update networkpolicies.networking.k8s.io")
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Replicas = 2 })
+	did("update deployments.apps")
+	// Rows are replayed to a canary, and the same event twice is one that is counted.
+	id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:1s:pause", "--samples", "50")
+	for range 3 {
+		w.eventually(t, long, "it has begun", func() bool { return w.phase(t, id) != "" && len(w.pods(t, w.revision(t, id).Spec.Hash)) > 0 })
+		w.run(t, 0, "pause", id)
+		w.follow(t, id, v1alpha1.Paused, long)
+		w.run(t, 0, "resume", id)
+		w.eventually(t, long, "it goes on", func() bool { return w.phase(t, id) != v1alpha1.Paused })
+	}
+	did("patch events.")
+	w.run(t, 0, "resume", id, "--full")
+	done(id)
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.HistoryLimit = 1 })
+	done(w.deploy(t, "1.2.0", "--strategy", "direct"))
+	did("delete modelrevisions.runtime.pynomaly.io")
+	did("delete deployments.apps")
+	grants := w.grants(t)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.refused {
+		t.Errorf("refused: %s", r)
+	}
+	var all []string
+	for what, n := range q.asked {
+		all = append(all, fmt.Sprintf("%6d %s", n, what))
+		if !grants[what] {
+			t.Errorf("it asked for what no role grants: %s", what)
+		}
+	}
+	for what := range grants {
+		if q.asked[what] == 0 {
+			t.Errorf("a role grants what it did not ask for: %s", what)
+		}
+	}
+	slices.Sort(all)
+	t.Logf("%s", strings.Join(all, "\n"))
+}
+
+// another makes an environment when the controller runs: nothing is done there before the
+// role is, and all of it after.
+func (w *world) another(t *testing.T) {
+	const name, there = "verbs", "pynomaly-verbs"
+	ctx := context.Background()
+	var e v1alpha1.Environment
+	w.get(t, client.ObjectKey{Name: "development"}, &e)
+	e.ObjectMeta = metav1.ObjectMeta{Name: name}
+	e.Spec.Namespace = there
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: there}}
+	t.Cleanup(func() {
+		_ = w.Delete(ctx, &e)
+		_ = w.Delete(ctx, ns)
+	})
+	for _, o := range []client.Object{ns, &e} {
+		if err := w.Create(ctx, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, errs, code := w.try(t, "deploy", model+"@1.0.0", "--env", name, "--models", w.models); code != 1 || !strings.Contains(errs, "no role in namespace "+there) {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	key := client.ObjectKey{Namespace: there, Name: model}
+	var md v1alpha1.ModelDeployment
+	w.eventually(t, time.Minute, "the missing role is said", func() bool {
+		w.get(t, key, &md)
+		c := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionStalled)
+		return c != nil && c.Reason == controller.ReasonNoRole && md.Status.Phase == v1alpha1.Pending
+	})
+	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
+	w.eventually(t, 2*time.Minute, "a Deployment is made", func() bool {
+		var all appsv1.DeploymentList
+		return w.List(ctx, &all, client.InNamespace(there)) == nil && len(all.Items) == 1
+	})
+}

@@ -1,0 +1,191 @@
+// Package predict is the one way that rows take through a host, whoever brings them:
+// the model is found and leased, its rows are decoded by whoever brought them, scored,
+// judged and accounted for.
+//
+// How requests arrive and how answers are written is not here: that is a transport's.
+package predict
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Config says what a Pipeline does beside scoring.
+type Config struct {
+	Now          func() time.Time
+	Log          *logs.Predictions // a line a request; nil: none
+	Samples      int               // rows kept of each version for comparing others with it; 0: none
+	SampleModels []string          // models whose rows are kept; empty: all
+}
+
+// Pipeline answers calls. It is safe for concurrent use.
+type Pipeline struct {
+	Samples *Samples
+
+	now      func() time.Time
+	log      *logs.Predictions
+	registry *runtime.Registry
+	scores   sync.Pool // of *[]float64
+}
+
+// New returns a Pipeline over the models of a registry; nil: calls bring their model.
+func New(cfg Config, registry *runtime.Registry) *Pipeline {
+	return &Pipeline{
+		Samples: &Samples{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
+		now:     cfg.Now, log: cfg.Log, registry: registry,
+	}
+}
+
+// Call is one request, by one goroutine: Bind or Use finds its model, whoever made it
+// decodes rows into Rows, Do scores them, and Release ends it.
+type Call struct {
+	RoutingKey  string // the same key is answered by the same version while weights stay
+	RequestID   string
+	Start       time.Time // when the whole request had arrived
+	Single      bool      // it is one row, whose failure is the call's
+	Confidence  bool
+	Explanation bool   // of a single row
+	Chunk       int    // rows that the detector is given at a time, at most; 0: as many as the manifest allows
+	Replay      bool   // the rows count nowhere and are not kept
+	Data        []byte // the rows as they came, for samples: a JSON value, or nil
+
+	model  *runtime.Model
+	lease  *runtime.Lease // nil: Use brought the model
+	rows   *rows.Decoder
+	scores *[]float64
+	late   bool // the detector still uses rows and scores
+	result Result
+}
+
+// Model is the model that answers; nil before Bind.
+func (c *Call) Model() *runtime.Model { return c.model }
+
+// Rows is the decoder of the model's rows; nil before Bind.
+func (c *Call) Rows() *rows.Decoder { return c.rows }
+
+// Bind finds and leases the model that a call names, loading it where needed; empty
+// names are those of defaults. A model that the call had before is released.
+func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error {
+	p.Release(c)
+	lease, err := p.registry.Acquire(ctx, id, version, c.RoutingKey)
+	if err != nil {
+		return err //nolint:wrapcheck // the registry says which model, and what of it
+	}
+	c.lease, c.model, c.rows = lease, lease.Model(), lease.Model().Decoder()
+	return nil
+}
+
+// Use gives a call a model that is open already and stays so until Release.
+func (p *Pipeline) Use(c *Call, m *runtime.Model) {
+	p.Release(c)
+	c.model, c.rows = m, m.Decoder()
+}
+
+// Release gives back what a call holds. Its result is not valid any more. It may be
+// called more than once.
+func (p *Pipeline) Release(c *Call) {
+	if c.model == nil {
+		return
+	}
+	if !c.late {
+		c.model.Recycle(c.rows)
+		if c.scores != nil {
+			p.scores.Put(c.scores)
+		}
+	}
+	if c.lease != nil {
+		c.lease.Release()
+	}
+	c.model, c.lease, c.rows, c.scores, c.late, c.result = nil, nil, nil, nil, false, Result{}
+}
+
+// space makes room for one score a row.
+func (p *Pipeline) space(c *Call, n int) []float64 {
+	if c.scores == nil {
+		if c.scores, _ = p.scores.Get().(*[]float64); c.scores == nil {
+			c.scores = new([]float64)
+		}
+	}
+	if cap(*c.scores) < n {
+		*c.scores = make([]float64, n)
+	}
+	*c.scores = (*c.scores)[:n]
+	return *c.scores
+}
+
+// Do scores the rows of a call and accounts for them. The result is valid until the
+// next Do or Release. The row of a single call that fails is an *sdk.RowErrors.
+func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
+	r := &c.result
+	*r = Result{Model: c.model, Total: c.rows.Total(), confidence: c.Confidence, unread: c.rows.Failed()}
+	if c.Single && len(r.unread) > 0 {
+		return nil, &sdk.RowErrors{Rows: r.unread[:1]}
+	}
+	r.scores = p.space(c, c.rows.Batch().Rows())
+	var err error
+	switch {
+	case c.Explanation:
+		r.Explanation, err = p.explain(ctx, c)
+	case c.Replay:
+		r.failed, err = c.model.Replay(ctx, c.rows.Batch(), c.Chunk, r.scores)
+	default:
+		r.failed, err = c.model.Predict(ctx, c.rows.Batch(), c.Chunk, r.scores)
+	}
+	if c.late = errors.Is(err, runtime.ErrLate); err != nil {
+		return nil, err //nolint:wrapcheck // the model says what failed
+	}
+	if c.Single && len(r.failed) > 0 {
+		return nil, &sdk.RowErrors{Rows: r.failed[:1]}
+	}
+	r.Time = p.now()
+	r.Latency = r.Time.Sub(c.Start)
+	r.Failed = len(r.unread) + len(r.failed)
+	if !c.Replay {
+		p.account(c, r)
+	}
+	return r, nil
+}
+
+// explain scores a single row with an explanation.
+func (p *Pipeline) explain(ctx context.Context, c *Call) (*runtime.Explanation, error) {
+	e, err := c.model.Explain(ctx, c.rows.Batch())
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the model says what failed
+	}
+	(*c.scores)[0] = e.Score
+	c.model.Count(*c.scores)
+	return e, nil
+}
+
+// account counts an answer, keeps a row of it now and then, and logs it.
+func (p *Pipeline) account(c *Call, r *Result) {
+	r.Model.Stats.Answered(r.Latency)
+	line := logs.Prediction{Time: r.Time, ModelID: r.Model.ID(), Version: r.Model.Version(), RequestID: c.RequestID, Latency: r.Latency}
+	if c.Single {
+		line.Score = r.scores[0]
+		p.Samples.keepRow(c, r)
+	} else {
+		r.Anomalies = r.anomalies()
+		line.Rows, line.Anomalies, line.Failed = r.Total, r.Anomalies, r.Failed
+		p.Samples.keepOne(c, r)
+	}
+	p.log.Log(&line)
+}
+
+// Learn lets a stateful model learn the rows of a call, in order; all must have been
+// read.
+func (p *Pipeline) Learn(ctx context.Context, c *Call) error {
+	if unread := c.rows.Failed(); len(unread) > 0 {
+		return &sdk.RowErrors{Rows: unread}
+	}
+	err := c.model.Learn(ctx, c.rows.Batch())
+	c.late = errors.Is(err, runtime.ErrLate)
+	return err //nolint:wrapcheck // the model says what failed
+}

@@ -1,0 +1,75 @@
+package predict
+
+import (
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Result is what a call is answered with. Next hands its rows out in order.
+type Result struct {
+	Model       *runtime.Model
+	Time        time.Time // of the prediction
+	Latency     time.Duration
+	Total       int // rows that came
+	Failed      int // of these
+	Anomalies   int
+	Explanation *runtime.Explanation // of a single row that asked for it
+
+	confidence bool
+	scores     []float64      // of the rows that could be read
+	failed     []sdk.RowError // in order, by the place in scores
+	unread     []sdk.RowError // in order, by the row
+	row, next  int            // of the rows, and in scores
+	problem    sdk.RowError
+}
+
+// Row is the answer to one row.
+type Row struct {
+	runtime.Prediction
+	Failed *sdk.RowError // why there is none, with the row's number; valid until the next call of Next
+}
+
+// Next sets to to the next row's answer; false: there is none left.
+func (r *Result) Next(to *Row) bool {
+	if r.row == r.Total {
+		return false
+	}
+	row := r.row
+	r.row++
+	if len(r.unread) > 0 && r.unread[0].Row == row {
+		to.Failed = &r.unread[0]
+		r.unread = r.unread[1:]
+		return true
+	}
+	i := r.next
+	r.next++
+	if len(r.failed) > 0 && r.failed[0].Row == i {
+		r.problem = r.failed[0]
+		r.problem.Row = row
+		r.failed = r.failed[1:]
+		to.Failed = &r.problem
+		return true
+	}
+	to.Failed = nil
+	to.Prediction = r.Model.Judge(r.scores[i], r.confidence)
+	return true
+}
+
+// anomalies counts the rows above the threshold that did not fail.
+func (r *Result) anomalies() int {
+	threshold, _ := r.Model.Threshold()
+	n := 0
+	for _, v := range r.scores {
+		if v > threshold {
+			n++
+		}
+	}
+	for _, f := range r.failed {
+		if r.scores[f.Row] > threshold {
+			n--
+		}
+	}
+	return n
+}

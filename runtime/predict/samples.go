@@ -1,0 +1,207 @@
+package predict
+
+import (
+	"bytes"
+	"encoding/json"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Sample is a row that was scored.
+type Sample struct {
+	Data  []byte  // JSON
+	Score float64 // oriented
+}
+
+const (
+	sampleEvery = 10 * time.Millisecond // no more than 100 rows a second are kept
+	sampleBytes = 16 << 10              // longer rows are not kept
+	sampleAmong = 100                   // of a batch, one of so many first rows
+	sampledMost = 64                    // versions whose rows are kept
+)
+
+// Samples keeps some of the rows that were scored, with their scores, for comparing
+// another version with this one. It keeps size rows a version, the newest.
+type Samples struct {
+	size int
+	only []string     // models whose rows are kept; empty: all
+	next atomic.Int64 // when the next row is kept, in nanoseconds since 1970
+	turn atomic.Uint64
+
+	mu    sync.Mutex
+	rings map[string]*ring // by id and version
+}
+
+type ring struct {
+	rows   []Sample
+	at     int
+	total  uint64
+	newest time.Time
+}
+
+// due reports whether a row may be kept now; of concurrent callers one is told so.
+func (s *Samples) due(now time.Time) bool {
+	if s.size == 0 {
+		return false
+	}
+	next, t := s.next.Load(), now.UnixNano()
+	return t >= next && s.next.CompareAndSwap(next, t+int64(sampleEvery))
+}
+
+// keep remembers a row, a JSON value of which the features are copied.
+func (s *Samples) keep(m *runtime.Model, now time.Time, row []byte, score float64) {
+	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
+		return
+	}
+	row = featuresOnly(row, m.Manifest.SDKFeatures())
+	if !json.Valid(row) {
+		return
+	}
+	key := m.ID() + "@" + m.Version()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rings[key]
+	if r == nil {
+		if len(s.rings) >= sampledMost {
+			s.drop()
+		}
+		r = &ring{}
+		s.rings[key] = r
+	}
+	sample := Sample{Data: row, Score: score}
+	if len(r.rows) < s.size {
+		r.rows = append(r.rows, sample)
+	} else {
+		r.rows[r.at] = sample
+	}
+	r.at = (r.at + 1) % s.size
+	r.total++
+	r.newest = now
+}
+
+// featuresOnly copies a row that was read without the members that are no features:
+// the model ignores them, and nobody who looks at samples needs a name or a number of
+// an account. It returns nil for what it does not understand.
+func featuresOnly(row []byte, features []sdk.Feature) []byte {
+	sc := &jsonscan.Scanner{Data: row}
+	if !sc.Take('{') {
+		return bytes.Clone(row) // values in the order of the features
+	}
+	out := []byte{'{'}
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil {
+			return nil
+		}
+		if !more {
+			return append(out, '}')
+		}
+		sc.Peek()
+		start := sc.Pos
+		name, err := sc.String(nil)
+		if err != nil || sc.Colon() != nil || sc.Skip() != nil {
+			return nil
+		}
+		if !slices.ContainsFunc(features, func(f sdk.Feature) bool { return f.Name == string(name) }) {
+			continue
+		}
+		if len(out) > 1 {
+			out = append(out, ',')
+		}
+		out = append(out, row[start:sc.Pos]...)
+	}
+}
+
+// drop forgets the version that was asked least recently.
+func (s *Samples) drop() {
+	oldest := ""
+	for key, r := range s.rings {
+		if oldest == "" || r.newest.Before(s.rings[oldest].newest) {
+			oldest = key
+		}
+	}
+	delete(s.rings, oldest)
+}
+
+// Of lists a version's rows, the oldest first and at most so many, without the first
+// that were kept; how many were kept in all; and how many of them lie before the next.
+func (s *Samples) Of(m *runtime.Model, after uint64, most int) (rows []Sample, total, next uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.rings[m.ID()+"@"+m.Version()]
+	if r == nil {
+		return []Sample{}, 0, 0
+	}
+	first := r.total - uint64(len(r.rows)) // of those that are there yet
+	from := min(max(after, first), r.total)
+	rows = make([]Sample, min(r.total-from, uint64(most)))
+	for i := range rows {
+		rows[i] = r.rows[(uint64(r.at%len(r.rows))+from-first+uint64(i))%uint64(len(r.rows))]
+	}
+	return rows, r.total, from + uint64(len(rows))
+}
+
+// NotKept says why no rows of a model are kept, or may be replayed to it.
+func NotKept(m *runtime.Model) string {
+	switch {
+	case m.Manifest.Stateful:
+		return "it keeps a state, which replayed rows would change"
+	case m.Manifest.BatchDependent:
+		return "its scores depend on the other rows of a call"
+	}
+	return ""
+}
+
+// Names reports whether rows of a model may be kept.
+func (s *Samples) Names(id string) bool { return len(s.only) == 0 || slices.Contains(s.only, id) }
+
+// keeps reports whether a row of a call is to be kept.
+func (s *Samples) keeps(c *Call, r *Result) bool {
+	return s.size > 0 && c.Data != nil && NotKept(r.Model) == "" && s.Names(r.Model.ID()) && s.due(r.Time)
+}
+
+// keepRow keeps the row of a single call, now and then.
+func (s *Samples) keepRow(c *Call, r *Result) {
+	if s.keeps(c, r) {
+		s.keep(r.Model, r.Time, c.Data, r.scores[0])
+	}
+}
+
+// keepOne keeps one row of a batch whose rows all were scored, now and then.
+func (s *Samples) keepOne(c *Call, r *Result) {
+	if r.Failed > 0 || !s.keeps(c, r) {
+		return
+	}
+	n := int(s.turn.Add(1) % uint64(min(len(r.scores), sampleAmong)))
+	if row := nth(c.Data, n); row != nil {
+		s.keep(r.Model, r.Time, row, r.scores[n])
+	}
+}
+
+// nth is element n of a JSON array that is known to be well-formed.
+func nth(array []byte, n int) []byte {
+	sc := &jsonscan.Scanner{Data: array}
+	if !sc.Take('[') {
+		return nil
+	}
+	for i := 0; ; i++ {
+		if more, err := sc.More(']', i == 0); err != nil || !more {
+			return nil
+		}
+		sc.Peek()
+		start := sc.Pos
+		if sc.Skip() != nil {
+			return nil
+		}
+		if i == n {
+			return array[start:sc.Pos]
+		}
+	}
+}
