@@ -19,6 +19,7 @@ const (
 	VersionNotFound      ErrorType = "VersionNotFound"
 	MethodNotAllowed     ErrorType = "MethodNotAllowed"
 	Conflict             ErrorType = "Conflict"
+	NotReplayed          ErrorType = "NotReplayed" // the model takes no rows of other versions
 	PayloadTooLarge      ErrorType = "PayloadTooLarge"
 	UnsupportedMediaType ErrorType = "UnsupportedMediaType"
 	HeadersTooLarge      ErrorType = "HeadersTooLarge"
@@ -45,7 +46,7 @@ func (t ErrorType) Status() int {
 		return 404
 	case MethodNotAllowed:
 		return 405
-	case Conflict:
+	case Conflict, NotReplayed:
 		return 409
 	case PayloadTooLarge:
 		return 413

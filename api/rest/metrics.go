@@ -75,11 +75,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 			loaded = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, loaded, st.ID, st.Version)
+		unwell := 0.0
+		if st.Unwell != nil {
+			unwell = 1
+		}
+		ch <- prometheus.MustNewConstMetric(m.unwell, prometheus.GaugeValue, unwell, st.ID, st.Version)
 		if st.Failure != "" {
 			ch <- prometheus.MustNewConstMetric(m.failed, prometheus.GaugeValue, 1, st.ID, st.Version, string(st.Failure))
-		}
-		if st.Unwell != nil {
-			ch <- prometheus.MustNewConstMetric(m.unwell, prometheus.GaugeValue, 1, st.ID, st.Version)
 		}
 		if st.Model == nil {
 			continue

@@ -95,7 +95,7 @@ func (s *Server) replay(c *fiber.Ctx) error {
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		if why := predict.NotKept(m); why != "" {
-			return nil, api.NewProblem(api.Conflict, "", "rows are not replayed to %s: %s", m.ID(), why)
+			return nil, api.NewProblem(api.NotReplayed, "", "rows are not replayed to %s: %s", m.ID(), why)
 		}
 		r.Replay, r.Chunk = true, defaultBatchSize
 		result, err := s.pipeline.Do(ctx, &r.Call)

@@ -142,8 +142,9 @@ func (h Hosts) do(req *http.Request, token string, into any) error {
 	if err != nil {
 		return fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
-	if resp.StatusCode == http.StatusConflict && req.Method == http.MethodPost {
-		return fmt.Errorf("%w: %.200s", errNotReplayed, text)
+	var problem api.Problem
+	if resp.StatusCode == http.StatusConflict && json.Unmarshal(text, &problem) == nil && problem.ErrorType == api.NotReplayed {
+		return fmt.Errorf("%w: %.200s", errNotReplayed, problem.Detail)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("asking %s: %s: %.200s", req.URL.String(), resp.Status, text)

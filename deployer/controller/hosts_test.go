@@ -2,7 +2,9 @@ package controller_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -60,5 +62,24 @@ func TestHosts(t *testing.T) {
 		if ask() == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestOtherConflicts: a host that refuses for another reason than that its model takes no
+// rows leaves the comparison open: no gate passes on that.
+func TestOtherConflicts(t *testing.T) {
+	for kind, want := range map[api.ErrorType]bool{api.NotReplayed: true, api.Conflict: false, "": false} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusConflict)
+			if kind != "" {
+				_ = json.NewEncoder(w).Encode(api.NewProblem(kind, "", "because"))
+			}
+		}))
+		hosts := controller.Hosts{Client: controller.HostClient()}
+		_, err := hosts.Replay(t.Context(), strings.TrimPrefix(s.URL, "http://"), "pima", "1.0.0", "secret", []api.Sample{{}})
+		if err == nil || strings.Contains(err.Error(), "rows are not replayed to it") != want {
+			t.Errorf("%q: %v", kind, err)
+		}
+		s.Close()
 	}
 }
