@@ -121,8 +121,8 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		IdleTimeout:           idleTimeout,
 		WriteTimeout:          cfg.Timeout + s.cfg.Receive,
 		ErrorHandler:          s.handleError,
-		StrictRouting:         false,
-		CaseSensitive:         true, // so that a proxy's rules for paths see what is routed
+		StrictRouting:         true, // a path has one spelling, so that a proxy's rules see what is routed
+		CaseSensitive:         true,
 
 		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
@@ -357,11 +357,11 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 
 // noRoute answers paths and methods that no route takes.
 func (s *Server) noRoute(c *fiber.Ctx) error {
-	path := c.Path()
+	path, as := c.Path(), s.app.Config()
 	var allowed []string
 	for _, routes := range s.app.Stack() {
 		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path) && !slices.Contains(allowed, r.Method) {
+			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path, as) && !slices.Contains(allowed, r.Method) {
 				allowed = append(allowed, r.Method)
 			}
 		}
