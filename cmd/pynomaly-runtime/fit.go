@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -100,9 +101,9 @@ func fitModel(ctx context.Context, s streams, cfg *config.Config, r plugins.Refe
 		return fmt.Errorf("fitting %s to %s: %w", r.Algorithm, o.train, err)
 	}
 	files := map[string][]byte{m.Artifact: module}
-	m.Digest = digestOf(module)
+	m.Digest = digest.Of(module)
 	for name, data := range result.Files {
-		files[name], m.Files[name] = data, digestOf(data)
+		files[name], m.Files[name] = data, digest.Of(data)
 	}
 	// What the rest of the manifest says comes from the module itself, opened as the
 	// host will open it.

@@ -3,9 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -138,22 +138,8 @@ func writeModel(dir string, files map[string][]byte) error {
 	if _, err := os.Stat(dir); err == nil {
 		return fmt.Errorf("%s exists already: remove it or choose another --version", dir)
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // models are no secrets
-		return fmt.Errorf("making the model's directory: %w", err)
-	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), ".init-*")
-	if err != nil {
-		return fmt.Errorf("making the model's directory: %w", err)
-	}
-	err = os.Chmod(tmp, 0o755) //nolint:gosec // models are no secrets
-	for name, data := range files {
-		err = errors.Join(err, os.WriteFile(filepath.Join(tmp, name), data, 0o644)) //nolint:gosec // models are no secrets
-	}
-	if err == nil {
-		err = os.Rename(tmp, dir)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("writing the model: %w", err), os.RemoveAll(tmp))
+	if err := atomicfile.WriteDir(dir, files); err != nil {
+		return fmt.Errorf("writing the model: %w", err)
 	}
 	return nil
 }
@@ -235,15 +221,9 @@ func calibrate(m *manifest.Manifest, scores []float64, contamination float64, fi
 	if m.Files == nil {
 		m.Files = map[string]string{}
 	}
-	m.Files[trainScores] = digestOf(files[trainScores])
+	m.Files[trainScores] = digest.Of(files[trainScores])
 	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: trainScores}
 	m.Confidence = &manifest.Confidence{Contamination: contamination, TrainingSize: len(scores)}
-}
-
-// digestOf is a file's digest as manifests have it.
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // percentile interpolates linearly between the sorted values, as numpy does.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -248,7 +249,7 @@ func pack(ctx context.Context, s streams, cfg *config.Config, at host.Place, wit
 		m.Digest, files[m.Artifact] = a.Digest, a.Bytes
 	}
 	for name, data := range a.Files {
-		files[name], m.Files[name] = data, digestOf(data)
+		files[name], m.Files[name] = data, digest.Of(data)
 	}
 	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
 		return err

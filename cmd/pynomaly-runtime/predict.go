@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
@@ -170,20 +171,16 @@ func createOutput(s streams, name string) (io.Writer, func(error) error, error) 
 	if name == "-" {
 		return s.raw.out, func(err error) error { return err }, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".predict-*")
+	f, err := atomicfile.Create(name, 0o644) // a result, not a secret
 	if err != nil {
 		return nil, nil, fmt.Errorf("creating the output: %w", err)
 	}
 	return f, func(err error) error {
 		var code exitError
-		closing := f.Close()
-		if (err == nil || errors.As(err, &code)) && closing == nil {
-			closing = errors.Join(os.Chmod(f.Name(), 0o644), os.Rename(f.Name(), name)) //nolint:gosec // a result, not a secret
-			if closing == nil {
-				return err
-			}
+		if err == nil || errors.As(err, &code) {
+			return errors.Join(err, f.Commit())
 		}
-		return errors.Join(err, closing, os.Remove(f.Name()))
+		return errors.Join(err, f.Discard())
 	}, nil
 }
 

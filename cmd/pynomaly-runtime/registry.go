@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/oci"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -144,13 +145,10 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 		return "", nil, fmt.Errorf("%s has content digest %s; whoever pushed it said %s", reference, c.Digest, pulled.Digest)
 	}
 	place := filepath.Join(models, c.ID, c.Version)
-	if err := os.MkdirAll(filepath.Dir(place), 0o755); err != nil { //nolint:gosec // what serves models may be another user
-		return "", nil, fmt.Errorf("making the model's directory: %w", err)
-	}
-	if err := os.Rename(dir, place); err == nil {
+	if err := atomicfile.MoveDir(dir, place); err == nil {
 		return place, c, nil
 	} else if _, there := os.Stat(place); there != nil {
-		return "", nil, fmt.Errorf("moving the model to its place: %w", err)
+		return "", nil, err
 	}
 	if was, err := (host.Place{Dir: models, Location: host.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest(); err != nil || was != c.Digest {
 		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
