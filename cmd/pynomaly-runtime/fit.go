@@ -228,7 +228,7 @@ func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.
 	if err := writeModel(dir, all); err != nil {
 		return nil, nil, err
 	}
-	places, err := find(cfg, dir)
+	places, err := store(cfg).Find(dir)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -102,13 +103,9 @@ func policy(cfg *config.Config) host.Policy {
 	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
-// find finds the models that a path names, for opening them as the host would.
-func find(cfg *config.Config, path string) ([]host.Place, error) {
-	all, err := host.Find(path)
-	for i := range all {
-		all[i].Policy = policy(cfg)
-	}
-	return all, err
+// store is the models directory.
+func store(cfg *config.Config) modelstore.Store {
+	return modelstore.Store{Dir: cfg.Models.Dir, Policy: policy(cfg)}
 }
 
 // openBackends makes the backends that are switched on; the returned function

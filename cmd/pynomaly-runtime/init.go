@@ -69,7 +69,7 @@ the threshold, the calibration, the confidence, an explanation and golden rows.`
 }
 
 func initModel(ctx context.Context, s streams, cfg *config.Config, file string, o initOptions) error {
-	found, err := find(cfg, file)
+	found, err := store(cfg).Find(file)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := find(cfg, cfg.Models.Dir)
+			all, err := store(cfg).Find(cfg.Models.Dir)
 			if err != nil {
 				return err
 			}
@@ -98,7 +98,7 @@ func modelInspect(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			at, err := place(cfg, args[0])
+			at, err := store(cfg).Resolve(args[0])
 			if err != nil {
 				return err
 			}
@@ -161,7 +161,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			calls := host.NewCalls(1)
 			good, bad := 0, 0
 			for _, path := range args {
-				all, err := find(cfg, path)
+				all, err := store(cfg).Find(path)
 				if err != nil {
 					return err
 				}

@@ -86,14 +86,7 @@ func pluginPlace(cfg *config.Config, path string) (host.Place, error) {
 			return host.Place{}, fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
 		}
 	}
-	all, err := find(cfg, path)
-	if err != nil {
-		return host.Place{}, err
-	}
-	if len(all) != 1 {
-		return host.Place{}, fmt.Errorf("%s holds %d models: name one of them", path, len(all))
-	}
-	return all[0], nil
+	return store(cfg).FindOne(path)
 }
 
 func pluginTest(s streams) *cobra.Command {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -66,26 +64,6 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	return cmd
 }
 
-// place finds the model that an argument names.
-func place(cfg *config.Config, name string) (host.Place, error) {
-	if _, err := os.Stat(name); err == nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, ".")) {
-		all, err := find(cfg, name)
-		if err != nil {
-			return host.Place{}, err
-		}
-		if len(all) > 1 {
-			return host.Place{}, fmt.Errorf("%s holds %d models: name one of them", name, len(all))
-		}
-		return all[0], nil
-	}
-	all, err := find(cfg, cfg.Models.Dir)
-	if err != nil {
-		return host.Place{}, err
-	}
-	id, version, _ := strings.Cut(name, "@")
-	return host.Newest(all, id, version)
-}
-
 // quietLog keeps warnings of the backends for people.
 func quietLog(s streams) (*slog.Logger, error) {
 	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text")
@@ -100,7 +78,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 	if err != nil {
 		return err
 	}
-	at, err := place(cfg, name)
+	at, err := store(cfg).Resolve(name)
 	if err != nil {
 		return err
 	}
