@@ -12,13 +12,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
+	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
-
-	"log/slog"
 )
 
 // rowsFailed is the exit code when some rows could not be scored.
@@ -46,11 +44,12 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
   cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := readConfig(cmd, o.file)
+			a, done, err := openAuthor(cmd, s, o.file)
 			if err != nil {
 				return err
 			}
-			return predict(cmd.Context(), s, cfg, args[0], args[1], o)
+			defer done()
+			return predict(cmd.Context(), s, a, args[0], args[1], o)
 		},
 	}
 	f := cmd.Flags()
@@ -64,21 +63,8 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	return cmd
 }
 
-// quietLog keeps warnings of the backends for people.
-func quietLog(s streams) (*slog.Logger, error) {
-	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text")
-	if err != nil {
-		return nil, err
-	}
-	return log, nil
-}
-
-func predict(ctx context.Context, s streams, cfg *config.Config, name, input string, o predictOptions) (err error) {
-	log, err := quietLog(s)
-	if err != nil {
-		return err
-	}
-	at, err := store(cfg).Resolve(name)
+func predict(ctx context.Context, s streams, a authoring.Author, name, input string, o predictOptions) (err error) {
+	at, err := a.Store.Resolve(name)
 	if err != nil {
 		return err
 	}
@@ -90,12 +76,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 			return err
 		}
 	}
-	with, closeBackends, err := openBackends(cfg, log)
-	if err != nil {
-		return err
-	}
-	defer closeBackends()
-	model, err := at.Open(ctx, with, host.NewCalls(1))
+	model, err := at.Open(ctx, a.With, host.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
