@@ -6,7 +6,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -74,29 +73,6 @@ func Find(path string) ([]Place, error) {
 		return nil, fmt.Errorf("%s holds no model", path)
 	}
 	return all, nil
-}
-
-// Newest returns the place of a model by id and version; without a version the
-// highest release, or else the highest pre-release.
-func Newest(all []Place, id, version string) (Place, error) {
-	var of []Place
-	for _, p := range all {
-		if p.ID == id && (version == "" || version == Latest || p.Version == version) {
-			of = append(of, p)
-		}
-	}
-	if len(of) == 0 {
-		return Place{}, fmt.Errorf("%w: %s %s", ErrModelNotFound, id, version)
-	}
-	return slices.MaxFunc(of, func(a, b Place) int {
-		if p, q := manifest.IsPrerelease(a.Version), manifest.IsPrerelease(b.Version); p != q {
-			if p {
-				return -1
-			}
-			return 1
-		}
-		return manifest.CompareVersions(a.Version, b.Version)
-	}), nil
 }
 
 // read reads all that the model is made of.

@@ -189,7 +189,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	if err != nil {
 		return nil, err
 	}
-	with, closeBackends := openBackendsWith(cfg, state, base)
+	with, closeBackends := openBackends(cfg, state, base)
 	h.parts.add("the backends", func(context.Context) error { closeBackends(); return nil })
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
