@@ -160,7 +160,7 @@ func (r *Registry) finish(e *entry, l *loading, at Location, model *Model, took 
 
 // install makes a model the current one of its entry.
 func (r *Registry) install(e *entry, model *Model) {
-	if old := e.last; old != nil && slices.Equal(old.Stats.edges, model.Stats.edges) {
+	if old := e.last; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
 	h := r.newHandle(model)

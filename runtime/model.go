@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -25,7 +26,7 @@ type Model struct {
 	Manifest *manifest.Manifest
 	Digest   string   // of the artifact
 	Warnings []string // what the probe found odd but not wrong
-	Stats    *Stats
+	Stats    *stats.Counters
 
 	scorer      sdk.Scorer
 	can         abilities
@@ -114,13 +115,13 @@ func (m *Model) prepare(c *contents) error {
 	if m.confidence, err = newConfidence(m.Manifest, m.calibration); err != nil {
 		return err
 	}
-	edges := defaultEdges()
+	edges := stats.DefaultEdges()
 	if m.Manifest.DriftBins != "" {
-		if edges, err = driftEdges(c.files[m.Manifest.DriftBins]); err != nil {
+		if edges, err = stats.DriftEdges(c.files[m.Manifest.DriftBins]); err != nil {
 			return fmt.Errorf("%s: %w", m.Manifest.DriftBins, err)
 		}
 	}
-	m.Stats = newStats(edges)
+	m.Stats = stats.New(edges)
 	if e := m.Manifest.Explanation; e != nil && e.Reference != nil {
 		m.reference = sdk.NewBatch(m.schema.Features())
 		m.reference.Resize(1)
