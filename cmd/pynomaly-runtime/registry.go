@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/oci"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // registryFlags are those of commands that speak to a registry.
@@ -152,7 +153,7 @@ func pull(ctx context.Context, reference, models, expect, digest string, o oci.O
 	} else if _, there := os.Stat(place); there != nil {
 		return "", nil, fmt.Errorf("moving the model to its place: %w", err)
 	}
-	if was, err := (host.Place{Dir: models, Location: host.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest(); err != nil || was != c.Digest {
+	if was, err := (host.Place{Dir: models, Location: catalog.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest(); err != nil || was != c.Digest {
 		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
 	}
 	return place, c, nil
