@@ -22,6 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // defaultConfig is what serve reads where no file is named, if it is there.
@@ -100,8 +101,8 @@ func snapshotDir(state string) string {
 }
 
 // policy is what models are granted.
-func policy(cfg *config.Config) host.Policy {
-	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
+func policy(cfg *config.Config) catalog.Policy {
+	return catalog.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
 // store is the models directory.

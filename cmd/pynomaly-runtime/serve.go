@@ -23,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 const (
@@ -225,7 +226,7 @@ func (h *running) follow(ctx context.Context, cfg *config.Config, registry *host
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	h.parts.add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
-	catalog := &host.Catalog{
+	catalog := &catalog.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}

@@ -13,12 +13,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Store is a directory of models.
 type Store struct {
 	Dir    string
-	Policy runtime.Policy // of whoever opens the models
+	Policy catalog.Policy // of whoever opens the models
 }
 
 // Find finds the models that a path names, in the directory or elsewhere, as

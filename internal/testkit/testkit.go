@@ -29,6 +29,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Main runs a package's tests, or the helper role this process was started for.
@@ -173,7 +174,7 @@ func Serve(t testing.TB, o Options) *Host {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
+	catalog := &catalog.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
 	wg.Go(func() {
 		if err := h.Server.Serve(ln, o.TLS); err != nil {
