@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
@@ -25,7 +26,7 @@ type reloader struct {
 	follow   bool // the files, and not only signals
 	signals  <-chan os.Signal
 	tls      config.TLS // at the start
-	cert     *certificate
+	cert     *listener.Certificate
 	registry *host.Registry
 	level    *slog.LevelVar
 	log      *slog.Logger
@@ -104,7 +105,7 @@ func (r *reloader) reload(ctx context.Context) {
 	case cfg.Server.TLS != r.tls:
 		r.log.Error("other TLS files are taken up at the next start only; the contents of those in use, at once")
 	case r.tls.Cert != "":
-		if err := r.cert.read(r.tls); err != nil {
+		if err := r.cert.Read(r.tls); err != nil {
 			r.log.Error("the TLS certificate is not taken up: the one in use stays", "error", err)
 		}
 	}

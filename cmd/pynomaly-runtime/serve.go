@@ -20,6 +20,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/crash"
+	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
+	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
@@ -27,8 +31,7 @@ import (
 
 const (
 	settleTime  = 200 * time.Millisecond // how far apart two looks at a model that is being copied are
-	drainLook   = 20 * time.Millisecond
-	logPatience = time.Second // for the rest of the log
+	logPatience = time.Second            // for the rest of the log
 )
 
 func serveCommand(s streams) *cobra.Command {
@@ -39,7 +42,7 @@ func serveCommand(s streams) *cobra.Command {
 		Example:     "  pynomaly-runtime serve --models models",
 		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			signals, forget := survive()
+			signals, forget := lifecycle.Survive()
 			defer forget()
 			cfg, err := serveConfig(cmd, file)
 			if err != nil {
@@ -47,7 +50,7 @@ func serveCommand(s streams) *cobra.Command {
 			}
 			return serve(cmd.Context(), s, cfg, &reloader{
 				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return serveConfig(cmd, file) },
-				follow: reload, signals: signals, tls: cfg.Server.TLS, cert: new(certificate),
+				follow: reload, signals: signals, tls: cfg.Server.TLS, cert: new(listener.Certificate),
 			})
 		},
 	}
@@ -60,7 +63,7 @@ func serveCommand(s streams) *cobra.Command {
 // running is a host that serves.
 type running struct {
 	log    *slog.Logger
-	parts  parts // what the host consists of, in the order in which it was started
+	parts  lifecycle.Parts // what the host consists of, in the order in which it was started
 	server *rest.Server
 	calls  *host.Calls
 	failed chan error // of the server
@@ -80,14 +83,14 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader
 	stop := func() error {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.Timeouts.Shutdown)
 		defer cancel()
-		return h.parts.close(end)
+		return h.parts.Close(end)
 	}
 	started := make(chan error, 1)
 	go func() { started <- h.start(ctx, cfg, changes, out, base) }() // whoever gives up waiting for it ends the process
 	select {
 	case err = <-started:
 	case <-ctx.Done():
-		if err = waitFor(started, cfg.Server.Timeouts.Shutdown); errors.Is(err, errLeft) {
+		if err = lifecycle.WaitFor(started, cfg.Server.Timeouts.Shutdown); errors.Is(err, lifecycle.ErrLeft) {
 			return fmt.Errorf("stopping while the host starts: %w", err)
 		}
 	}
@@ -104,7 +107,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader
 		most, whileConnected := cfg.Server.DrainTime()
 		h.server.Drain()
 		h.log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
-		drain(h.server, h.failed, most, whileConnected)
+		lifecycle.Drain(h.server, h.failed, most, whileConnected)
 	}
 	if err = errors.Join(err, stop()); err != nil {
 		h.log.Error("stopped, but not in order", "error", err)
@@ -125,39 +128,39 @@ func closeLog(out *logs.Buffered) {
 func (h *running) start(ctx context.Context, cfg *config.Config, changes *reloader, out *logs.Buffered, base *slog.Logger) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := countDroppedLines(reg, out); err != nil {
+	if err := hostmetrics.DroppedLines(reg, out); err != nil {
 		return err
 	}
 	h.calls = host.NewCalls(workers(cfg))
 	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
 		return err
 	}
-	if err := showConfinement(child.Confined(), reg, h.log); err != nil {
+	if err := hostmetrics.Confinement(child.Confined(), reg, h.log); err != nil {
 		return err
 	}
-	state, err := stateDir(cfg, h.log)
+	state, err := cfg.State(h.log)
 	if err != nil {
 		return err
 	}
-	forget, err := catchCrash(state, h.log)
+	forget, err := crash.Catch(state, h.log)
 	if err != nil {
 		h.log.Warn("what a crash says is on standard error only", "error", err)
 	}
-	h.parts.add("the file for crashes", forget)
+	h.parts.Add("the file for crashes", forget)
 	registry, err := h.startModels(cfg, state, reg, base)
 	if err != nil {
 		return err
 	}
 	if cfg.Server.TLS.Cert != "" {
-		if err := changes.cert.read(cfg.Server.TLS); err != nil {
+		if err := changes.cert.Read(cfg.Server.TLS); err != nil {
 			return err
 		}
 	}
-	ln, err := listen(ctx, cfg.Server.Host, cfg.Server.Port)
+	ln, err := listener.Listen(ctx, cfg.Server.Host, cfg.Server.Port)
 	if err != nil {
 		return err
 	}
-	local := isLoopback(ln.Addr())
+	local := listener.IsLoopback(ln.Addr())
 	if !local && !cfg.Server.Insecure {
 		h.log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
 	}
@@ -175,13 +178,13 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 	h.follow(ctx, cfg, registry, changes, base)
 	h.log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", workers(cfg))
-	h.serve(ln, changes.cert.config())
+	h.serve(ln, changes.cert.Config())
 	return nil
 }
 
 // startModels opens the backends and the registry of models.
 func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.Registry, base *slog.Logger) (*host.Registry, error) {
-	loads, err := newLoadMetrics(reg)
+	loads, err := rest.NewLoadMetrics(reg)
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +193,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 		return nil, err
 	}
 	with, closeBackends := openBackends(cfg, state, base)
-	h.parts.add("the backends", func(context.Context) error { closeBackends(); return nil })
+	h.parts.Add("the backends", func(context.Context) error { closeBackends(); return nil })
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
@@ -203,7 +206,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	if err != nil {
 		return nil, err
 	}
-	h.parts.add("the models", registry.Close)
+	h.parts.Add("the models", registry.Close)
 	return registry, nil
 }
 
@@ -224,7 +227,7 @@ func libraryAsked(cfg *config.Config, with host.Backends) error {
 func (h *running) follow(ctx context.Context, cfg *config.Config, registry *host.Registry, changes *reloader, base *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	h.parts.add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
+	h.parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
 	catalog := &host.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
@@ -238,37 +241,13 @@ func (h *running) follow(ctx context.Context, cfg *config.Config, registry *host
 // serve answers requests.
 func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	var wg sync.WaitGroup
-	h.parts.add("requests", func(ctx context.Context) error {
+	h.parts.Add("requests", func(ctx context.Context) error {
 		err := h.server.Shutdown(ctx)
 		_ = ln.Close() // where Shutdown came before Serve
 		wg.Wait()
 		return err
 	})
 	wg.Go(func() { h.failed <- h.server.Serve(ln, tlsConfig) })
-}
-
-// drainer is a server that knows who is connected to it.
-type drainer interface {
-	OpenConnections() int
-}
-
-// drain waits while traffic goes elsewhere: for a time, or while connections are
-// open. It ends when the server fails.
-func drain(server drainer, failed chan error, most time.Duration, whileConnected bool) {
-	over := time.NewTimer(most)
-	defer over.Stop()
-	look := time.NewTicker(drainLook)
-	defer look.Stop()
-	for !whileConnected || server.OpenConnections() > 0 {
-		select {
-		case <-over.C:
-			return
-		case err := <-failed:
-			failed <- err
-			return
-		case <-look.C:
-		}
-	}
 }
 
 func readOnly(names []string) ([]host.Only, error) {
@@ -281,18 +260,4 @@ func readOnly(names []string) ([]host.Only, error) {
 		out = append(out, o)
 	}
 	return out, nil
-}
-
-// countDroppedLines tells Prometheus how many lines of the log were dropped.
-func countDroppedLines(reg *prometheus.Registry, out *logs.Buffered) error {
-	for kind := range out.Dropped() {
-		err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "log_lines_dropped_total", Help: "Lines that were dropped because the log could not be written.",
-			ConstLabels: prometheus.Labels{"kind": kind},
-		}, func() float64 { return float64(out.Dropped()[kind]) }))
-		if err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return nil
 }

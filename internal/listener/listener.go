@@ -1,4 +1,5 @@
-package main
+// Package listener opens the address of a server, and follows its certificate.
+package listener
 
 import (
 	"context"
@@ -14,8 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// listen opens the address of the configuration. The error says what to change.
-func listen(ctx context.Context, host string, port int) (net.Listener, error) {
+// Listen opens the address of the configuration. The error says what to change.
+func Listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	bare := host
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		bare = host[1 : len(host)-1]
@@ -46,18 +47,19 @@ func advice(err error) string {
 	return "--host (server.host) and --port (server.port) say where to listen"
 }
 
-func isLoopback(a net.Addr) bool {
+// IsLoopback reports whether only this machine reaches an address.
+func IsLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// certificate is the pair that new connections get; it can be changed.
-type certificate struct {
+// Certificate is the pair that new connections get; it can be changed.
+type Certificate struct {
 	now atomic.Pointer[tls.Certificate]
 }
 
-// read takes the pair from its files. After an error it is what it was.
-func (c *certificate) read(files config.TLS) error {
+// Read takes the pair from its files. After an error it is what it was.
+func (c *Certificate) Read(files config.TLS) error {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return fmt.Errorf("reading the TLS certificate: %w", err)
@@ -66,8 +68,8 @@ func (c *certificate) read(files config.TLS) error {
 	return nil
 }
 
-// config returns the server's TLS configuration; nil where it has no certificate.
-func (c *certificate) config() *tls.Config {
+// Config returns the server's TLS configuration; nil where it has no certificate.
+func (c *Certificate) Config() *tls.Config {
 	if c.now.Load() == nil {
 		return nil
 	}
