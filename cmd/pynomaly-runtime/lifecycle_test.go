@@ -142,7 +142,7 @@ func TestInterruptedCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the output is begun", func() bool {
-		begun, err := filepath.Glob(filepath.Join(dir, ".predict-*"))
+		begun, err := filepath.Glob(filepath.Join(dir, ".out.csv-*"))
 		return err == nil && len(begun) == 1
 	})
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {

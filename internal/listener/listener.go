@@ -53,19 +53,36 @@ func IsLoopback(a net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Certificate is the pair that new connections get; it can be changed.
+// Certificate is the pair that new connections get; it can be changed. The zero value has
+// none.
 type Certificate struct {
 	now atomic.Pointer[tls.Certificate]
 }
 
-// Read takes the pair from its files. After an error it is what it was.
+// Read takes the pair from its files, if they are named.
 func (c *Certificate) Read(files config.TLS) error {
+	if files.Cert == "" {
+		return nil
+	}
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return fmt.Errorf("reading the TLS certificate: %w", err)
 	}
 	c.now.Store(&pair)
 	return nil
+}
+
+// Prepare reads the pair that is to follow, and returns what lets new connections get it.
+// A server keeps to TLS, or to doing without.
+func (c *Certificate) Prepare(files config.TLS) (use func(), err error) {
+	if was, is := c.now.Load() != nil, files.Cert != ""; was != is {
+		return nil, errors.New("server.tls is switched on or off at the next start only")
+	}
+	var next Certificate
+	if err := next.Read(files); err != nil {
+		return nil, fmt.Errorf("the TLS certificate is not taken up: the one in use stays: %w", err)
+	}
+	return func() { c.now.Store(next.now.Load()) }, nil
 }
 
 // Config returns the server's TLS configuration; nil where it has no certificate.
