@@ -9,6 +9,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
+	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -16,7 +17,7 @@ import (
 )
 
 func modelCommand(s streams) *cobra.Command {
-	return group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
+	return commands.Group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
 		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
@@ -83,7 +84,7 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 	defer func() { err = errors.Join(err, model.Close()) }()
 	in, size := s.in, int64(-1)
 	if f, ok := in.(*os.File); ok {
-		in = &interruptibleFile{ctx, f}
+		in = lifecycle.Input(ctx, f)
 	}
 	if input != "-" {
 		f, err := os.Open(input)

@@ -1,4 +1,5 @@
-package main
+// Package lifecycle stops a program in order and in time, by signals and otherwise.
+package lifecycle
 
 import (
 	"context"
@@ -8,41 +9,43 @@ import (
 	"time"
 )
 
-// errLeft says that something did not end in time. It ends with the process.
-var errLeft = errors.New("it did not end in time")
+// ErrLeft says that something did not end in time. It ends with the process.
+var ErrLeft = errors.New("it did not end in time")
 
 // closeSlack is how long a part may take to notice that its time is over.
 const closeSlack = 200 * time.Millisecond
 
-// part is something that a host consists of.
+// part is something that a program consists of.
 type part struct {
 	name  string
 	close func(context.Context) error
 }
 
-// parts are closed in the reverse order of their start.
-type parts []part
+// Parts are what a program consists of, in the order of their start. They are closed in
+// the reverse order.
+type Parts []part
 
-func (p *parts) add(name string, closing func(context.Context) error) {
+// Add adds what was started last. closing ends it, at the latest when its context ends.
+func (p *Parts) Add(name string, closing func(context.Context) error) {
 	*p = append(*p, part{name, closing})
 }
 
-// close closes all parts before ctx ends, or as many as will. Each has at most three
+// Close closes all parts before ctx ends, or as many as will. Each has at most three
 // quarters of the time that is left, so that there is some for those after one that
 // hangs. The error names the parts that are left.
-func (p parts) close(ctx context.Context) error {
+func (p Parts) Close(ctx context.Context) error {
 	var left []string
 	var errs []error
 	for i := len(p) - 1; i >= 0; i-- {
 		err := p[i].closeIn(ctx)
-		if errors.Is(err, errLeft) {
+		if errors.Is(err, ErrLeft) {
 			left = append(left, p[i].name)
 		} else if err != nil {
 			errs = append(errs, fmt.Errorf("closing %s: %w", p[i].name, err))
 		}
 	}
 	if left != nil {
-		errs = append(errs, fmt.Errorf("%w, and is left: %s", errLeft, strings.Join(left, ", ")))
+		errs = append(errs, fmt.Errorf("%w, and is left: %s", ErrLeft, strings.Join(left, ", ")))
 	}
 	return errors.Join(errs...)
 }
@@ -56,17 +59,17 @@ func (p part) closeIn(ctx context.Context) error {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- p.close(own) }() // if it hangs, the process is about to end
-	return waitFor(done, share+min(closeSlack, share/6))
+	return WaitFor(done, share+min(closeSlack, share/6))
 }
 
-// waitFor waits for an outcome, or for errLeft.
-func waitFor(done <-chan error, most time.Duration) error {
+// WaitFor waits for an outcome, or for ErrLeft.
+func WaitFor(done <-chan error, most time.Duration) error {
 	t := time.NewTimer(most)
 	defer t.Stop()
 	select {
 	case err := <-done:
 		return err
 	case <-t.C:
-		return errLeft
+		return ErrLeft
 	}
 }

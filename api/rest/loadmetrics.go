@@ -1,4 +1,4 @@
-package main
+package rest
 
 import (
 	"fmt"
@@ -6,18 +6,19 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
-// loadMetrics tells Prometheus about loads.
-type loadMetrics struct {
+// LoadMetrics tells Prometheus about loads.
+type LoadMetrics struct {
 	duration *prometheus.HistogramVec
 	failures *prometheus.CounterVec
 }
 
-func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
+// NewLoadMetrics registers the metrics of loads.
+func NewLoadMetrics(reg *prometheus.Registry) (*LoadMetrics, error) {
 	labels := []string{"model_id", "version"}
-	m := &loadMetrics{
+	m := &LoadMetrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "model_load_duration_seconds", Help: "Time to load a model, its probe included.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
@@ -34,18 +35,18 @@ func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
 	return m, nil
 }
 
-// Loaded implements host.Observer.
-func (m *loadMetrics) Loaded(model *host.Model, took time.Duration) {
+// Loaded implements runtime.Observer.
+func (m *LoadMetrics) Loaded(model *runtime.Model, took time.Duration) {
 	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
 }
 
-// LoadFailed implements host.Observer.
-func (m *loadMetrics) LoadFailed(id, version string, _ error) {
+// LoadFailed implements runtime.Observer.
+func (m *LoadMetrics) LoadFailed(id, version string, _ error) {
 	m.failures.WithLabelValues(id, version).Inc()
 }
 
-// Removed implements host.Observer.
-func (m *loadMetrics) Removed(id, version string) {
+// Removed implements runtime.Observer.
+func (m *LoadMetrics) Removed(id, version string) {
 	m.duration.DeleteLabelValues(id, version)
 	m.failures.DeleteLabelValues(id, version)
 }

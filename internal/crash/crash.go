@@ -1,4 +1,6 @@
-package main
+// Package crash keeps what the Go runtime says when a host crashes, for the next host with
+// the same state directory.
+package crash
 
 import (
 	"bytes"
@@ -16,13 +18,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
-// lastCrash is the file that keeps what the last host to crash has written.
-const lastCrash = "crash-last.log"
+// Last is the file that keeps what the last host to crash has written.
+const Last = "crash-last.log"
 
-// catchCrash has the Go runtime write what it says when the process crashes to a
+// Catch has the Go runtime write what it says when the process crashes to a
 // file in the state directory, besides standard error. The returned function ends
 // that and removes the file.
-func catchCrash(state string, log *slog.Logger) (func(context.Context) error, error) {
+func Catch(state string, log *slog.Logger) (func(context.Context) error, error) {
 	nothing := func(context.Context) error { return nil }
 	if state == "" {
 		return nothing, nil
@@ -55,7 +57,7 @@ func reportCrashes(state string, log *slog.Logger) {
 		return // a bad pattern: none
 	}
 	for _, name := range files {
-		if err := reportCrash(name, filepath.Join(state, lastCrash), log); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := reportCrash(name, filepath.Join(state, Last), log); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			log.Warn("a crash cannot be looked at", "file", name, "error", err)
 		}
 	}

@@ -1,4 +1,5 @@
-package main
+// Package hostmetrics tells Prometheus about the host itself.
+package hostmetrics
 
 import (
 	"fmt"
@@ -7,11 +8,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
+	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// showConfinement says how well the processes that prove graphs and compile modules are
+// DroppedLines tells Prometheus how many lines of the log were dropped.
+func DroppedLines(reg *prometheus.Registry, out *logs.Buffered) error {
+	for kind := range out.Dropped() {
+		err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_lines_dropped_total", Help: "Lines that were dropped because the log could not be written.",
+			ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(out.Dropped()[kind]) }))
+		if err != nil {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// Confinement says how well the processes that prove graphs and compile modules are
 // confined here, and exports it.
-func showConfinement(c child.Confinement, reg *prometheus.Registry, log *slog.Logger) error {
+func Confinement(c child.Confinement, reg *prometheus.Registry, log *slog.Logger) error {
 	if c.Seccomp && c.Landlock {
 		log.Info("confinement", "seccomp", c.Seccomp, "landlock", c.Landlock)
 	} else {

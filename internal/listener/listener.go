@@ -1,4 +1,5 @@
-package main
+// Package listener opens the address of a server, and follows its certificate.
+package listener
 
 import (
 	"context"
@@ -14,8 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// listen opens the address of the configuration. The error says what to change.
-func listen(ctx context.Context, host string, port int) (net.Listener, error) {
+// Listen opens the address of the configuration. The error says what to change.
+func Listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	bare := host
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		bare = host[1 : len(host)-1]
@@ -46,18 +47,23 @@ func advice(err error) string {
 	return "--host (server.host) and --port (server.port) say where to listen"
 }
 
-func isLoopback(a net.Addr) bool {
+// IsLoopback reports whether only this machine reaches an address.
+func IsLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// certificate is the pair that new connections get; it can be changed.
-type certificate struct {
+// Certificate is the pair that new connections get; it can be changed. The zero value has
+// none.
+type Certificate struct {
 	now atomic.Pointer[tls.Certificate]
 }
 
-// read takes the pair from its files. After an error it is what it was.
-func (c *certificate) read(files config.TLS) error {
+// Read takes the pair from its files, if they are named.
+func (c *Certificate) Read(files config.TLS) error {
+	if files.Cert == "" {
+		return nil
+	}
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return fmt.Errorf("reading the TLS certificate: %w", err)
@@ -66,8 +72,21 @@ func (c *certificate) read(files config.TLS) error {
 	return nil
 }
 
-// config returns the server's TLS configuration; nil where it has no certificate.
-func (c *certificate) config() *tls.Config {
+// Prepare reads the pair that is to follow, and returns what lets new connections get it.
+// A server keeps to TLS, or to doing without.
+func (c *Certificate) Prepare(files config.TLS) (use func(), err error) {
+	if was, is := c.now.Load() != nil, files.Cert != ""; was != is {
+		return nil, errors.New("server.tls is switched on or off at the next start only")
+	}
+	var next Certificate
+	if err := next.Read(files); err != nil {
+		return nil, fmt.Errorf("the TLS certificate is not taken up: the one in use stays: %w", err)
+	}
+	return func() { c.now.Store(next.now.Load()) }, nil
+}
+
+// Config returns the server's TLS configuration; nil where it has no certificate.
+func (c *Certificate) Config() *tls.Config {
 	if c.now.Load() == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package main
+package hostmetrics
 
 import (
 	"bytes"
@@ -25,7 +25,7 @@ func TestConfinementIsShown(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		reg := prometheus.NewRegistry()
-		if err := showConfinement(c.has, reg, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
+		if err := Confinement(c.has, reg, slog.New(slog.NewTextHandler(&log, nil))); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(log.String(), c.log) {
