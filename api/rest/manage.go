@@ -103,8 +103,10 @@ func pathVersion(c *fiber.Ctx) (string, error) {
 	return string(v), nil
 }
 
-// loadModel answers POST /api/v1/models/{id}/load.
+// loadModel answers POST /api/v1/models/{id}/load. It reads no body, so that nothing is
+// waited for on the connection while the load takes its time.
 func (s *Server) loadModel(c *fiber.Ctx) error {
+	received(c.Context().Conn())
 	id, err := s.pathID(c)
 	if err != nil {
 		return s.fail(c, nil, err)
