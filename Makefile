@@ -224,7 +224,7 @@ clean:
 # must be there, and E2E_GATEWAY say where its Gateway answers.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass; the others are e2e-full's.
-E2E_RUN   ?= TestRollouts|TestAdmission
+E2E_RUN   ?= TestRollouts|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build
