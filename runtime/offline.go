@@ -86,7 +86,7 @@ func (p Place) read() (*catalog.Contents, error) {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	return catalog.Read(root, p.Location, p.Policy)
+	return catalog.Read(root, p.Location, p.Policy, nil)
 }
 
 // Open opens a model outside a registry. Close it when no call runs.

@@ -297,3 +297,49 @@ func TestBytesOfAllFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestFilesAtOnce: loads together hold no more bytes of models' files than they may; a
+// model that has more alone is loaded alone.
+func TestFilesAtOnce(t *testing.T) {
+	const models, size = 6, 1000
+	for name, c := range map[string]struct {
+		bytes int64
+		want  int64 // loads at once
+	}{"one": {1, 1}, "two": {2*size + size/2, 2}, "all": {models * size, models}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			for i := range models {
+				id := fmt.Sprintf("m%d", i)
+				writeModel(t, dir, id, "1.0.0", simple(id, "1.0.0"))
+				check(t, os.WriteFile(filepath.Join(dir, id, "1.0.0", "a"), make([]byte, size), 0o600))
+			}
+			var mu sync.Mutex
+			var begun, running, most int64
+			f := newFake()
+			f.before = func(ctx context, _ *manifest.Manifest) error {
+				mu.Lock()
+				begun++
+				running++
+				most = max(most, running)
+				mu.Unlock()
+				for range 20 { // others that may begin have the time for it
+					mu.Lock()
+					all := running == c.want && begun == models || most > c.want
+					mu.Unlock()
+					if all || ctx.Err() != nil {
+						break
+					}
+					time.Sleep(time.Millisecond)
+				}
+				mu.Lock()
+				running--
+				mu.Unlock()
+				return nil
+			}
+			r := follow(t, dir, f, func(cfg *runtime.Config) { cfg.Loads, cfg.ReadBytes, cfg.CacheSize = models, c.bytes, models })
+			if loaded, _ := r.Counts(); loaded != models || most > c.want {
+				t.Errorf("%d are loaded, at most %d at once, want %d", loaded, most, c.want)
+			}
+		})
+	}
+}

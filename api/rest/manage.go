@@ -104,8 +104,10 @@ func pathVersion(c *fiber.Ctx) (string, error) {
 }
 
 // onModel answers with what do makes of the model id and the version that the path and
-// the query name. The version is empty where none is named.
+// the query name. The version is empty where none is named. No body is read, so that
+// nothing is waited for on the connection, however long a load takes.
 func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error)) error {
+	received(c.Context().Conn())
 	id, err := s.pathID(c)
 	if err != nil {
 		return s.fail(c, nil, err)

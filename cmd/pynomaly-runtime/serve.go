@@ -215,7 +215,7 @@ func (h *running) startModels(state string) (*host.Registry, error) {
 	registry, err := host.New(host.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
+		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads, ReadBytes: readBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
