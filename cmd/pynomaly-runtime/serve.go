@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -132,6 +133,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
 		return err
 	}
+	showPlatform(runtime.GOOS, h.log)
 	if err := showConfinement(child.Confined(), reg, h.log); err != nil {
 		return err
 	}
