@@ -245,7 +245,7 @@ clean: ## removes what was built and fetched
 # must be there, and E2E_GATEWAY say where its Gateway answers.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass; the others are e2e-full's.
-E2E_RUN   ?= TestRollouts|TestAdmission
+E2E_RUN   ?= TestRollouts|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build ## rolls versions out on a real Kubernetes node (root)

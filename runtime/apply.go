@@ -8,6 +8,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // maxUnsettledLooks is how many looks at the start wait for models that are being
@@ -16,7 +17,7 @@ const maxUnsettledLooks = 10
 
 // Apply takes over what was found in the models directory. It does not wait for
 // the loads that this starts: Ready does, for those of the first settled look.
-func (r *Registry) Apply(_ context.Context, all []Found) {
+func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var loads []*entry
@@ -27,7 +28,7 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 			continue
 		}
 		kept[all[i].Key()] = true
-		settled = settled && !errors.Is(all[i].Err, errUnsettled)
+		settled = settled && !errors.Is(all[i].Err, catalog.ErrUnsettled)
 		if e := r.take(&all[i]); e != nil {
 			loads = append(loads, e)
 		}
@@ -70,7 +71,7 @@ func (r *Registry) Apply(_ context.Context, all []Found) {
 
 // take notes one found version and returns its entry where it should be loaded
 // now.
-func (r *Registry) take(f *Found) *entry {
+func (r *Registry) take(f *catalog.Found) *entry {
 	key := f.Key()
 	e := r.entries[key]
 	if e == nil {
@@ -115,20 +116,20 @@ func (r *Registry) take(f *Found) *entry {
 
 // readable notes whether a look could read a version, and reports it. What it could
 // not read says nothing about what is there: the version stays as it is.
-func (r *Registry) readable(e *entry, f *Found) bool {
+func (r *Registry) readable(e *entry, f *catalog.Found) bool {
 	switch {
-	case errors.Is(f.Err, errUnsettled):
+	case errors.Is(f.Err, catalog.ErrUnsettled):
 		if e.current == nil && e.fingerprint == "" {
-			e.unread = fmt.Errorf("%s %w", f.Path(), errUnsettled)
+			e.unread = fmt.Errorf("%s %w", f.Path(), catalog.ErrUnsettled)
 		}
 		return false
 	case f.Err != nil && backends.Surroundings(f.Err):
-		if errText(e.unread) != f.Err.Error() {
+		if e.unread == nil || e.unread.Error() != f.Err.Error() {
 			e.unread = f.Err
 			r.cfg.Log.Error("model cannot be read for now", "model_id", e.ID, "version", e.Version, "still_serving", e.current != nil, "error", f.Err)
 		}
 		return false
-	case e.unread != nil && !errors.Is(e.unread, errUnsettled):
+	case e.unread != nil && !errors.Is(e.unread, catalog.ErrUnsettled):
 		r.cfg.Log.Info("model can be read again", "model_id", e.ID, "version", e.Version)
 	}
 	e.unread = nil

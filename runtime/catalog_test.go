@@ -11,6 +11,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // watched is a registry whose catalog has a clock that the test sets, and a log.
@@ -23,11 +24,11 @@ type watched struct {
 
 const confirm = time.Minute
 
-func watch(t *testing.T, dir string, change func(*runtime.Catalog)) *watched {
+func watch(t *testing.T, dir string, change func(*catalog.Catalog)) *watched {
 	t.Helper()
 	w := &watched{dir: dir, now: newClock(), log: &logged{}}
 	log := slog.New(slog.NewTextHandler(w.log, nil))
-	w.Registry = start(t, dir, newFake(), func(c *runtime.Config) { c.Log = log }, func(c *runtime.Catalog) {
+	w.Registry = start(t, dir, newFake(), func(c *runtime.Config) { c.Log = log }, func(c *catalog.Catalog) {
 		c.Log, c.Now, c.ConfirmAfter, c.AllowEmpty = log, w.now.now, confirm, false
 		if change != nil {
 			change(c)
@@ -179,7 +180,7 @@ func TestUnmounted(t *testing.T) {
 func TestAllowEmpty(t *testing.T) {
 	dir := openDir(t)
 	models(t, dir, "m@1.0.0")
-	w := watch(t, dir, func(c *runtime.Catalog) { c.AllowEmpty = true })
+	w := watch(t, dir, func(c *catalog.Catalog) { c.AllowEmpty = true })
 	w.serves(t, "m", "1.0.0")
 	if err := os.Rename(filepath.Join(dir, "m"), filepath.Join(t.TempDir(), "m")); err != nil {
 		t.Fatal(err)

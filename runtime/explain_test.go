@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -60,7 +61,7 @@ func TestExplanations(t *testing.T) {
 					t.Errorf("%s: %v, want %v within %v", what, got, want, allowed)
 				}
 			}
-			contributions := func(what string, e *runtime.Explanation, want []float64, allowed float64) {
+			contributions := func(what string, e *explain.Explanation, want []float64, allowed float64) {
 				t.Helper()
 				if len(e.Contributions) != len(want) {
 					t.Fatalf("%s: %d contributions, want %d", what, len(e.Contributions), len(want))

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -198,7 +199,7 @@ func follow(t *testing.T, dir string, f *fake, change func(*runtime.Config)) *ru
 
 // start is follow without waiting, and with a catalog that may be changed. The
 // catalog is no superuser.
-func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look func(*runtime.Catalog)) *runtime.Registry {
+func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look func(*catalog.Catalog)) *runtime.Registry {
 	t.Helper()
 	cfg := runtime.Config{
 		Dir: dir, CacheSize: 16, Now: time.Now, Random: func() float64 { return 0 },
@@ -212,7 +213,7 @@ func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look
 		t.Fatal(err)
 	}
 	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
-	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply, Trouble: r.Trouble, AllowEmpty: true}
+	c := catalog.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply, Trouble: r.Trouble, AllowEmpty: true}
 	if look != nil {
 		look(&c)
 	}

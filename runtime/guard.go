@@ -15,7 +15,7 @@ func (m *Model) guarded(call func() error) error {
 	}
 	var p *backends.PanicError
 	if errors.As(err, &p) {
-		m.Stats.panics.Add(1)
+		m.Stats.Panicked()
 		if m.witness != nil {
 			m.witness.panicked(m, p)
 		}

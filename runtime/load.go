@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // startLoad begins to load an entry, unless that is under way already. The
@@ -42,24 +43,24 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 // open reads and opens the model of an entry; nil: the files are those that are
 // loaded. The files must be those that the last look found settled: one that is
 // being written again must not be taken for a change.
-func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, error) {
+func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*Model, error) {
 	r.mu.Lock()
 	settled := e.fingerprint
 	r.mu.Unlock()
 	root, err := os.OpenRoot(r.cfg.Dir)
 	if err != nil {
-		return nil, noDirectory(fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err))
+		return nil, catalog.NoDirectory(fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err))
 	}
 	defer root.Close()
-	c, err := read(root, at, r.cfg.Policy)
-	if now, lookErr := look(root, at); lookErr == nil && now != settled {
-		return nil, fmt.Errorf("%s %w", at.Path(), errUnsettled)
+	c, err := catalog.Read(root, at, r.cfg.Policy)
+	if now, lookErr := catalog.Look(root, at); lookErr == nil && now != settled {
+		return nil, fmt.Errorf("%s %w", at.Path(), catalog.ErrUnsettled)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if o := r.only(at.ID, at.Version); o != nil && o.Digest != "" && o.Digest != c.content() {
-		return nil, fmt.Errorf("%w: its contents have digest %s; models.only asks for %s", ErrConflict, c.content(), o.Digest)
+	if o := r.only(at.ID, at.Version); o != nil && o.Digest != "" && o.Digest != c.ContentDigest() {
+		return nil, fmt.Errorf("%w: its contents have digest %s; models.only asks for %s", ErrConflict, c.ContentDigest(), o.Digest)
 	}
 	if same, err := r.unchanged(e, c); same || err != nil {
 		return nil, err
@@ -71,17 +72,12 @@ func (r *Registry) open(ctx context.Context, e *entry, at Location) (*Model, err
 	})
 	var p *backends.PanicError
 	if errors.As(err, &p) {
-		err = private(c.manifest.Backend, err)
+		err = private(c.Manifest.Backend, err)
 	}
 	if m != nil {
 		m.witness = &witness{log: r.cfg.Log, now: r.cfg.Now}
 	}
 	return m, err
-}
-
-// noDirectory marks an error that names the models directory.
-func noDirectory(err error) error {
-	return &backends.PrivateError{Public: "the models directory cannot be read: the host's log says why", Err: err}
 }
 
 // loadsUnderWay counts the loads that will take a place of their own.
@@ -97,33 +93,33 @@ func (r *Registry) loadsUnderWay() int {
 
 // unchanged reports whether the files that were read are the ones already
 // loaded, and refuses a new artifact under an immutable version.
-func (r *Registry) unchanged(e *entry, c *contents) (bool, error) {
+func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := e.last
 	if last == nil {
 		return false, nil
 	}
-	if e.current != nil && last.identity == c.identity {
+	if e.current != nil && last.identity == c.Identity {
 		return true, nil
 	}
-	if last.Digest != c.digest {
+	if last.Digest != c.Digest {
 		if r.cfg.Immutable {
-			return false, fmt.Errorf("%w: the artifact changed from %s to %s under the same version, and models.immutable is set: give it a new version", ErrConflict, last.Digest, c.digest)
+			return false, fmt.Errorf("%w: the artifact changed from %s to %s under the same version, and models.immutable is set: give it a new version", ErrConflict, last.Digest, c.Digest)
 		}
-		r.cfg.Log.Warn("artifact changed under the same version", "model_id", e.ID, "version", e.Version, "from", last.Digest, "to", c.digest)
+		r.cfg.Log.Warn("artifact changed under the same version", "model_id", e.ID, "version", e.Version, "from", last.Digest, "to", c.Digest)
 	}
 	return false, nil
 }
 
 // finish swaps a model in that was opened; what ran before goes on where that
 // failed.
-func (r *Registry) finish(e *entry, l *loading, at Location, model *Model, took time.Duration, err error) {
+func (r *Registry) finish(e *entry, l *loading, at catalog.Location, model *Model, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.loading, l.err, e.changed = nil, err, r.cfg.Now()
 	switch {
-	case errors.Is(err, errUnsettled): // the next look will find it changed
+	case errors.Is(err, catalog.ErrUnsettled): // the next look will find it changed
 		if !e.pending {
 			e.fingerprint = ""
 		}
@@ -160,7 +156,7 @@ func (r *Registry) finish(e *entry, l *loading, at Location, model *Model, took 
 
 // install makes a model the current one of its entry.
 func (r *Registry) install(e *entry, model *Model) {
-	if old := e.last; old != nil && slices.Equal(old.Stats.edges, model.Stats.edges) {
+	if old := e.last; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
 	h := r.newHandle(model)

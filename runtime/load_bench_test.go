@@ -5,6 +5,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // BenchmarkLoad is what a load of a proved and compiled model costs the host.
@@ -12,7 +13,7 @@ func BenchmarkLoad(b *testing.B) {
 	with := testkit.Backends(b, testkit.Proofs())
 	for _, id := range []string{"cardio-iforest-fused", "pima-lof", "thyroid-ocsvm", "ecod-c"} {
 		b.Run(id, func(b *testing.B) {
-			at := runtime.Place{Dir: testkit.Testdata("models"), Location: runtime.Location{ID: id, Version: "1.0.0", Dir: id + "/1.0.0"}}
+			at := runtime.Place{Dir: testkit.Testdata("models"), Location: catalog.Location{ID: id, Version: "1.0.0", Dir: id + "/1.0.0"}}
 			b.ReportAllocs()
 			for range b.N {
 				m, err := at.Open(b.Context(), with, runtime.NewCalls(1))

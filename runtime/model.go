@@ -17,6 +17,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -25,7 +27,7 @@ type Model struct {
 	Manifest *manifest.Manifest
 	Digest   string   // of the artifact
 	Warnings []string // what the probe found odd but not wrong
-	Stats    *Stats
+	Stats    *stats.Counters
 
 	scorer      sdk.Scorer
 	can         abilities
@@ -49,17 +51,17 @@ type Backends map[string]backends.Backend
 
 // open opens and probes a model. The backend bounds its own part, so that what it
 // waits for takes nothing from limits.load_timeout; the probe has as much again.
-func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model, error) {
-	m := c.manifest
+func open(ctx context.Context, c *catalog.Contents, with Backends, calls *Calls) (*Model, error) {
+	m := c.Manifest
 	backend, ok := with[m.Backend]
 	if !ok {
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
-	if err := c.complete(ctx, backend); err != nil {
+	if err := c.Complete(ctx, backend); err != nil {
 		return nil, private(m.Backend, err)
 	}
-	model := &Model{Manifest: m, Digest: c.digest, identity: c.identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
+	model := &Model{Manifest: m, Digest: c.Digest, identity: c.Identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
 	if err := model.prepare(c); err != nil {
 		return nil, err
 	}
@@ -67,7 +69,7 @@ func open(ctx context.Context, c *contents, with Backends, calls *Calls) (*Model
 	if err != nil {
 		return nil, err
 	}
-	artifact := c.handed()
+	artifact := c.ForBackend()
 	artifact.ProbeRows = probe.rows
 	if err := model.start(ctx, backend, artifact, calls); err != nil {
 		return nil, err
@@ -106,21 +108,21 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 }
 
 // prepare reads the side files and makes what every answer needs.
-func (m *Model) prepare(c *contents) error {
+func (m *Model) prepare(c *catalog.Contents) error {
 	var err error
-	if m.calibration, err = newCalibration(m.Manifest.Calibration, c.files); err != nil {
+	if m.calibration, err = newCalibration(m.Manifest.Calibration, c.Files); err != nil {
 		return err
 	}
 	if m.confidence, err = newConfidence(m.Manifest, m.calibration); err != nil {
 		return err
 	}
-	edges := defaultEdges()
+	edges := stats.DefaultEdges()
 	if m.Manifest.DriftBins != "" {
-		if edges, err = driftEdges(c.files[m.Manifest.DriftBins]); err != nil {
+		if edges, err = stats.DriftEdges(c.Files[m.Manifest.DriftBins]); err != nil {
 			return fmt.Errorf("%s: %w", m.Manifest.DriftBins, err)
 		}
 	}
-	m.Stats = newStats(edges)
+	m.Stats = stats.New(edges)
 	if e := m.Manifest.Explanation; e != nil && e.Reference != nil {
 		m.reference = sdk.NewBatch(m.schema.Features())
 		m.reference.Resize(1)

@@ -6,20 +6,20 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Place is a model on disk: a location below a directory.
 type Place struct {
 	Dir string // the models directory, or the parent of a single model
-	Location
-	Err    error  // why it cannot be read, found while looking
-	Policy Policy // of who opens it
+	catalog.Location
+	Err    error          // why it cannot be read, found while looking
+	Policy catalog.Policy // of who opens it
 }
 
 // Find finds the models that a path names: a directory with a model.yaml, a bare
@@ -35,24 +35,24 @@ func Find(path string) ([]Place, error) {
 	}
 	parent, name := filepath.Split(abs)
 	if !info.IsDir() {
-		id, version, ok := bareName(name)
+		id, version, ok := catalog.BareName(name)
 		if !ok {
 			if filepath.Base(name) == manifest.FileName {
 				return Find(filepath.Dir(path))
 			}
 			return nil, fmt.Errorf("%s is no model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
 		}
-		return []Place{{Dir: parent, Location: Location{ID: id, Version: version, File: name}}}, nil
+		return []Place{{Dir: parent, Location: catalog.Location{ID: id, Version: version, File: name}}}, nil
 	}
 	if _, err := os.Stat(filepath.Join(abs, manifest.FileName)); err == nil {
-		return []Place{{Dir: parent, Location: Location{Dir: name}}}, nil
+		return []Place{{Dir: parent, Location: catalog.Location{Dir: name}}}, nil
 	}
 	root, err := os.OpenRoot(abs)
 	if err != nil {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	found, err := Scan(root)
+	found, err := catalog.Scan(root)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +66,7 @@ func Find(path string) ([]Place, error) {
 			return nil, fmt.Errorf("opening the models directory: %w", err)
 		}
 		defer above.Close()
-		for _, f := range scanVersions(above, name) {
+		for _, f := range catalog.ScanVersions(above, name) {
 			all = append(all, Place{Dir: parent, Location: f.Location, Err: f.Err})
 		}
 	}
@@ -76,31 +76,8 @@ func Find(path string) ([]Place, error) {
 	return all, nil
 }
 
-// Newest returns the place of a model by id and version; without a version the
-// highest release, or else the highest pre-release.
-func Newest(all []Place, id, version string) (Place, error) {
-	var of []Place
-	for _, p := range all {
-		if p.ID == id && (version == "" || version == Latest || p.Version == version) {
-			of = append(of, p)
-		}
-	}
-	if len(of) == 0 {
-		return Place{}, fmt.Errorf("%w: %s %s", ErrModelNotFound, id, version)
-	}
-	return slices.MaxFunc(of, func(a, b Place) int {
-		if p, q := manifest.IsPrerelease(a.Version), manifest.IsPrerelease(b.Version); p != q {
-			if p {
-				return -1
-			}
-			return 1
-		}
-		return manifest.CompareVersions(a.Version, b.Version)
-	}), nil
-}
-
 // read reads all that the model is made of.
-func (p Place) read() (*contents, error) {
+func (p Place) read() (*catalog.Contents, error) {
 	if p.Err != nil {
 		return nil, p.Err
 	}
@@ -109,7 +86,7 @@ func (p Place) read() (*contents, error) {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	return read(root, p.Location, p.Policy)
+	return catalog.Read(root, p.Location, p.Policy)
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
@@ -128,7 +105,7 @@ func (p Place) open(ctx context.Context, with Backends, calls *Calls, change fun
 		return nil, err
 	}
 	if change != nil {
-		change(c.manifest)
+		change(c.Manifest)
 	}
 	return open(ctx, c, with, calls)
 }
@@ -140,11 +117,11 @@ func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, 
 	if err != nil {
 		return nil, "", err
 	}
-	backend, ok := with[c.manifest.Backend]
+	backend, ok := with[c.Manifest.Backend]
 	if !ok {
-		return c.manifest, c.digest, nil
+		return c.Manifest, c.Digest, nil
 	}
-	return c.manifest, c.digest, c.complete(ctx, backend)
+	return c.Manifest, c.Digest, c.Complete(ctx, backend)
 }
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
@@ -153,7 +130,7 @@ func (p Place) ContentDigest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.content(), nil
+	return c.ContentDigest(), nil
 }
 
 // Contents are the files that a model is made of, by their names below its directory.
@@ -172,10 +149,10 @@ func (p Place) Contents() (*Contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Contents{ID: c.manifest.ID, Version: c.manifest.Version, Digest: c.content(), Files: map[string][]byte{manifest.FileName: c.raw}}
-	maps.Copy(out.Files, c.files)
-	if c.manifest.Artifact != "" {
-		out.Files[c.manifest.Artifact] = c.artifact
+	out := &Contents{ID: c.Manifest.ID, Version: c.Manifest.Version, Digest: c.ContentDigest(), Files: map[string][]byte{manifest.FileName: c.Raw}}
+	maps.Copy(out.Files, c.Files)
+	if c.Manifest.Artifact != "" {
+		out.Files[c.Manifest.Artifact] = c.Artifact
 	}
 	return out, nil
 }
@@ -204,15 +181,15 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if err != nil {
 		return nil, none, err
 	}
-	m := c.manifest
+	m := c.Manifest
 	backend, ok := with[m.Backend]
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := c.complete(ctx, backend); err != nil {
+	if err := c.Complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
-	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}
+	model := &Model{Manifest: m, Digest: c.Digest, schema: rows.NewSchema(m)}
 	if err := model.prepare(c); err != nil {
 		return nil, none, err
 	}
@@ -220,7 +197,7 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if err != nil {
 		return nil, none, err
 	}
-	a := c.handed()
+	a := c.ForBackend()
 	a.ProbeRows = probe.rows
 	return backend, a, nil
 }

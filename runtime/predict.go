@@ -78,7 +78,7 @@ func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []flo
 	if counted {
 		good := scored(out, failed)
 		m.Count(good)
-		m.Stats.rows.Add(uint64(len(out) - len(good)))
+		m.Stats.RowsFailed(len(out) - len(good))
 	}
 	if failed == nil && allFinite(out) {
 		return nil, nil
@@ -141,5 +141,5 @@ func allFinite(v []float64) bool {
 // with an explanation.
 func (m *Model) Count(scores []float64) {
 	threshold, _ := m.Threshold()
-	m.Stats.record(scores, threshold)
+	m.Stats.Record(scores, threshold)
 }

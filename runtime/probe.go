@@ -11,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -28,9 +29,9 @@ const (
 
 // newProbe takes the golden rows, else the reference row and variations of it,
 // else made-up rows.
-func newProbe(m *Model, c *contents) (*probe, error) {
+func newProbe(m *Model, c *catalog.Contents) (*probe, error) {
 	if g := m.Manifest.Golden; g != nil {
-		p, err := readGolden(m, c.files[g.Rows])
+		p, err := readGolden(m, c.Files[g.Rows])
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", g.Rows, err)
 		}

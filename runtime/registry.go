@@ -13,22 +13,23 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Config says how a Registry loads models.
 type Config struct {
-	Dir        string   // the models directory
-	CacheSize  int      // models loaded at once
-	CacheBytes int64    // estimated bytes of all loaded models; 0: no limit
-	Default    string   // model that answers where none is named
-	Preload    []string // models loaded before the host is ready; "*" is every one
-	Pinned     []string // models that are never evicted
-	Only       []Only   // what is served; empty: all that is found. The host is ready when each has loaded
-	Lazy       bool     // load on first use only
-	Loads      int      // loads at once; 0: as many as processors
-	Immutable  bool     // refuse a changed artifact under the same version
-	Policy     Policy   // what models are granted
-	StateDir   string   // where states of stateful models are kept; empty: in memory
+	Dir        string         // the models directory
+	CacheSize  int            // models loaded at once
+	CacheBytes int64          // estimated bytes of all loaded models; 0: no limit
+	Default    string         // model that answers where none is named
+	Preload    []string       // models loaded before the host is ready; "*" is every one
+	Pinned     []string       // models that are never evicted
+	Only       []Only         // what is served; empty: all that is found. The host is ready when each has loaded
+	Lazy       bool           // load on first use only
+	Loads      int            // loads at once; 0: as many as processors
+	Immutable  bool           // refuse a changed artifact under the same version
+	Policy     catalog.Policy // what models are granted
+	StateDir   string         // where states of stateful models are kept; empty: in memory
 	Now        func() time.Time
 	Random     func() float64 // in [0, 1)
 	Log        *slog.Logger
@@ -69,7 +70,7 @@ const (
 
 // Status describes one version.
 type Status struct {
-	Location
+	catalog.Location
 	State   State
 	Error   error       // why it failed, or why a change to it was not taken up
 	Failure FailureKind // of Error
@@ -83,7 +84,7 @@ type Status struct {
 
 // entry is one version in the registry. The registry's mutex guards it.
 type entry struct {
-	Location
+	catalog.Location
 	fingerprint string
 	warning     string
 	current     *handle  // nil: not loaded

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -337,7 +338,7 @@ func TestOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, cancel := stdcontext.WithCancel(t.Context())
-	c := runtime.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: refused.Apply}
+	c := catalog.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: refused.Apply}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Follow(ctx) })
 	testkit.Eventually(t, "it is refused", func() bool {

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // failing makes the loads of some models fail while it says so.
@@ -362,7 +363,7 @@ func TestStateDirectoryRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer root.Close()
-		found, err := runtime.Scan(root)
+		found, err := catalog.Scan(root)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // TestOwnWords: why the host itself refuses a model is told to everybody, what a library
@@ -27,7 +28,7 @@ func TestOwnWords(t *testing.T) {
 			text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nbackend: onnx\nartifact: model.onnx\n" + c.manifest
 			testkit.CopyFile(t, testkit.Testdata(filepath.FromSlash(c.file)), filepath.Join(dir, "model.onnx"))
 			check(t, os.WriteFile(filepath.Join(dir, "model.yaml"), []byte(text), 0o600))
-			place := runtime.Place{Dir: dir, Location: runtime.Location{Dir: "."}}
+			place := runtime.Place{Dir: dir, Location: catalog.Location{Dir: "."}}
 			if strings.Contains(c.manifest, "trusted: true") {
 				place.Policy.Trusted = []string{dir}
 			}

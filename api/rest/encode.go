@@ -9,6 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -158,7 +159,7 @@ func appendProblem(b []byte, p *api.Problem) []byte {
 	return append(b, '}')
 }
 
-func appendExplanation(b []byte, e *runtime.Explanation) []byte {
+func appendExplanation(b []byte, e *explain.Explanation) []byte {
 	b = append(b, `{"method":`...)
 	b = appendString(b, e.Method)
 	b = append(b, `,"base_value":`...)

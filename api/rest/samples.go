@@ -2,15 +2,14 @@ package rest
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
@@ -22,22 +21,17 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
-		want = hexOf(s.cfg.SamplesToken)
+		want = digest.Hex([]byte(s.cfg.SamplesToken))
 	}
 	if want == "" {
 		return s.managed(c)
 	}
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(hexOf(given))) != 1 {
+	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
 		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
 	}
 	return c.Next()
-}
-
-func hexOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.

@@ -14,12 +14,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // defaultConfig is what serve reads where no file is named, if it is there.
@@ -98,32 +101,44 @@ func snapshotDir(state string) string {
 }
 
 // policy is what models are granted.
-func policy(cfg *config.Config) host.Policy {
-	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
+func policy(cfg *config.Config) catalog.Policy {
+	return catalog.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
-// find finds the models that a path names, for opening them as the host would.
-func find(cfg *config.Config, path string) ([]host.Place, error) {
-	all, err := host.Find(path)
-	for i := range all {
-		all[i].Policy = policy(cfg)
+// store is the models directory.
+func store(cfg *config.Config) modelstore.Store {
+	return modelstore.Store{Dir: cfg.Models.Dir, Policy: policy(cfg)}
+}
+
+// openAuthor makes what commands on models need: the models directory of the
+// configuration, and the backends that are switched on. adapt changes the configuration
+// first. The returned function gives back what the backends hold when no model is open any
+// more.
+func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*config.Config) error) (authoring.Author, func(), error) {
+	cfg, err := readConfig(cmd, file)
+	if err != nil {
+		return authoring.Author{}, nil, err
 	}
-	return all, err
-}
-
-// openBackends makes the backends that are switched on; the returned function
-// gives back what they hold when no model is open any more.
-func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), error) {
+	for _, f := range adapt {
+		if err := f(cfg); err != nil {
+			return authoring.Author{}, nil, err
+		}
+	}
+	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text") // for people
+	if err != nil {
+		return authoring.Author{}, nil, err
+	}
 	state, err := stateDir(cfg, log)
 	if err != nil {
-		return nil, nil, err
+		return authoring.Author{}, nil, err
 	}
-	all, done := openBackendsWith(cfg, state, log)
-	return all, done, nil
+	with, done := openBackends(cfg, state, log)
+	return authoring.Author{Store: store(cfg), With: with}, done, nil
 }
 
-// openBackendsWith is openBackends with a state directory that is known.
-func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
+// openBackends makes the backends that are switched on; the returned function gives back
+// what they hold when no model is open any more.
+func openBackends(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
 	all := host.Backends{}
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules

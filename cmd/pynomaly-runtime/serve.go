@@ -24,6 +24,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 const (
@@ -191,7 +192,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	if err != nil {
 		return nil, err
 	}
-	with, closeBackends := openBackendsWith(cfg, state, base)
+	with, closeBackends := openBackends(cfg, state, base)
 	h.parts.add("the backends", func(context.Context) error { closeBackends(); return nil })
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
@@ -227,7 +228,7 @@ func (h *running) follow(ctx context.Context, cfg *config.Config, registry *host
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	h.parts.add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
-	catalog := &host.Catalog{
+	catalog := &catalog.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}

@@ -76,6 +76,31 @@ func OpenOwn(dir string) (*os.Root, error) {
 	return root, nil
 }
 
+// OpenFile opens a file for reading that lies where other users may write. The error is
+// an ErrExposed unless it is a regular file, no link, of this user or root. A pipe that
+// somebody else has put there does not hold the caller up.
+func OpenFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%w: %s is a link", ErrExposed, name)
+	}
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the file
+	}
+	var stat unix.Stat_t
+	switch err = unix.Fstat(int(f.Fd()), &stat); {
+	case err != nil:
+		err = fmt.Errorf("looking at %s: %w", name, err)
+	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("%w: %s is no regular file", ErrExposed, name)
+	case !ours(&stat):
+		err = fmt.Errorf("%w: user %d owns %s", ErrExposed, stat.Uid, name)
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
+}
+
 // walk is a position in the file system: a descriptor for each directory from the
 // root to here, and the names that are still to be followed.
 type walk struct {

@@ -26,8 +26,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Main runs a package's tests, or the helper role this process was started for.
@@ -172,7 +174,7 @@ func Serve(t testing.TB, o Options) *Host {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
+	catalog := &catalog.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
 	wg.Go(func() {
 		if err := h.Server.Serve(ln, o.TLS); err != nil {
@@ -228,10 +230,7 @@ func Patient(text string) string {
 func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
 	t.Helper()
 	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
-	tmp, err := os.MkdirTemp(dir, ".copy-*")
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := map[string][]byte{}
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
@@ -249,17 +248,9 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 			}
 			data = []byte(Patient(text))
 		}
-		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		files[e.Name()] = data
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(to); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(tmp, to); err != nil {
+	if err := errors.Join(os.RemoveAll(to), atomicfile.WriteDir(to, files)); err != nil {
 		t.Fatal(err)
 	}
 	return to
@@ -270,29 +261,17 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 // replaced one by one.
 func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
 	t.Helper()
-	tmp, err := os.MkdirTemp(dir, ".new-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	to := filepath.Join(dir, id, "1.0.0")
 	if _, err := os.Stat(to); err != nil {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Rename(tmp, to)); err != nil {
+		if err := atomicfile.WriteDir(to, files); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	for name := range files {
-		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(to, name)); err != nil {
+	for name, data := range files {
+		if err := atomicfile.Write(filepath.Join(to, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := os.Remove(tmp); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -154,7 +155,7 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 }
 
 // explain scores a single row with an explanation.
-func (p *Pipeline) explain(ctx context.Context, c *Call) (*runtime.Explanation, error) {
+func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, error) {
 	e, err := c.model.Explain(ctx, c.rows.Batch())
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the model says what failed

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -15,7 +16,7 @@ type Result struct {
 	Total       int // rows that came
 	Failed      int // of these
 	Anomalies   int
-	Explanation *runtime.Explanation // of a single row that asked for it
+	Explanation *explain.Explanation // of a single row that asked for it
 
 	confidence bool
 	scores     []float64      // of the rows that could be read

@@ -1,4 +1,4 @@
-package runtime
+package catalog
 
 import (
 	"slices"
@@ -23,21 +23,21 @@ func (p Policy) max() manifest.Maxima {
 }
 
 // apply changes a manifest to what the host grants.
-func (p Policy) apply(c *contents) {
-	m := c.manifest
+func (p Policy) apply(c *Contents) {
+	m := c.Manifest
 	m.Lower(p.max())
 	asked := m.Trusted
 	if m.Trusted = p.trusts(c); asked && !m.Trusted {
-		c.wish = "the manifest asks to be trusted, which only the host's operator grants: list " + c.digest + " or the model's directory in backends.onnx.trusted"
+		c.wish = "the manifest asks to be trusted, which only the host's operator grants: list " + c.Digest + " or the model's directory in backends.onnx.trusted"
 		m.Warnings = append(m.Warnings, c.wish)
 	}
 }
 
 // trusts reports whether the artifact that was read is one of those listed.
-func (p Policy) trusts(c *contents) bool {
+func (p Policy) trusts(c *Contents) bool {
 	return slices.ContainsFunc(p.Trusted, func(one string) bool {
 		if manifest.ValidDigest(one) {
-			return one == c.digest
+			return one == c.Digest
 		}
 		return !slices.ContainsFunc(append([]string{c.dir}, c.outside...), func(path string) bool { return !backends.Within(path, one) })
 	})

@@ -1,4 +1,4 @@
-package runtime
+package catalog
 
 import (
 	"context"
@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -33,28 +35,28 @@ func (l Location) Key() string { return l.ID + "@" + l.Version }
 // Path is the directory or file, relative to the models directory.
 func (l Location) Path() string { return l.Dir + l.File }
 
-// contents are the files of a model as they were read, once.
-type contents struct {
-	manifest *manifest.Manifest
-	raw      []byte // of model.yaml
-	artifact []byte
-	digest   string // of the artifact
-	files    map[string][]byte
-	identity string   // of everything that was read
+// Contents are the files of a model as they were read, once.
+type Contents struct {
+	Manifest *manifest.Manifest
+	Raw      []byte // of model.yaml
+	Artifact []byte
+	Digest   string // of the artifact
+	Files    map[string][]byte
+	Identity string   // of everything that was read
 	dir      string   // that was read: absolute, with links followed
 	outside  []string // files that were read from outside of dir
 	wish     string   // what to say of a wish that the host does not grant
 	memo     backends.Memo
 }
 
-// handed is what a backend is given.
-func (c *contents) handed() backends.Artifact {
-	return backends.Artifact{Manifest: c.manifest, Bytes: c.artifact, Digest: c.digest, Files: c.files, Dir: c.dir, Outside: c.outside, Memo: &c.memo}
+// ForBackend is what a backend is given.
+func (c *Contents) ForBackend() backends.Artifact {
+	return backends.Artifact{Manifest: c.Manifest, Bytes: c.Artifact, Digest: c.Digest, Files: c.Files, Dir: c.dir, Outside: c.outside, Memo: &c.memo}
 }
 
-// complete lets a backend fill in what the manifest leaves out.
-func (c *contents) complete(ctx context.Context, with backends.Backend) error {
-	err := with.Complete(ctx, c.handed())
+// Complete lets a backend fill in what the manifest leaves out.
+func (c *Contents) Complete(ctx context.Context, with backends.Backend) error {
+	err := with.Complete(ctx, c.ForBackend())
 	if err != nil && c.wish != "" {
 		return fmt.Errorf("%w (%s)", err, c.wish)
 	}
@@ -64,35 +66,35 @@ func (c *contents) complete(ctx context.Context, with backends.Backend) error {
 // bareBackends maps the extensions of bare artifacts.
 var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": manifest.BackendWASM}
 
-// read reads a model below root. Its manifest says what the host grants.
-func read(root *os.Root, at Location, policy Policy) (*contents, error) {
+// Read reads a model below root. Its manifest says what the host grants.
+func Read(root *os.Root, at Location, policy Policy) (*Contents, error) {
 	from, err := openDir(root, at, policy.max().Bytes)
 	if err != nil {
 		return nil, err
 	}
 	defer from.close()
-	c := &contents{files: map[string][]byte{}, dir: from.dir}
+	c := &Contents{Files: map[string][]byte{}, dir: from.dir}
 	if err := c.readManifest(from, at); err != nil {
 		return nil, err
 	}
-	m := c.manifest
+	m := c.Manifest
 	if m.Artifact == "" && len(m.Command) == 0 {
 		return nil, errors.New("the manifest names no artifact")
 	}
 	if m.Artifact != "" {
-		if c.artifact, err = from.read(m.Artifact, maxArtifactBytes); err != nil {
+		if c.Artifact, err = from.read(m.Artifact, maxArtifactBytes); err != nil {
 			return nil, fmt.Errorf("reading the artifact: %w", err)
 		}
-		c.digest = digest(c.artifact)
-		if m.Digest != "" && m.Digest != c.digest {
-			return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.digest, m.Digest)
+		c.Digest = digest(c.Artifact)
+		if m.Digest != "" && m.Digest != c.Digest {
+			return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.Digest, m.Digest)
 		}
 	}
 	if err := c.readFiles(from); err != nil {
 		return nil, err
 	}
 	if m.Artifact == "" { // a command is made of files alone
-		c.digest = c.filesDigest()
+		c.Digest = c.filesDigest()
 	}
 	c.outside = from.elsewhere
 	policy.apply(c)
@@ -100,19 +102,19 @@ func read(root *os.Root, at Location, policy Policy) (*contents, error) {
 }
 
 // readManifest reads model.yaml, or makes one for a bare file.
-func (c *contents) readManifest(from *opened, at Location) error {
+func (c *Contents) readManifest(from *opened, at Location) error {
 	if at.File != "" {
-		c.manifest = derive(at)
+		c.Manifest = derive(at)
 		return nil
 	}
 	var err error
-	if c.raw, err = from.read(manifest.FileName, maxManifestBytes); err != nil {
+	if c.Raw, err = from.read(manifest.FileName, maxManifestBytes); err != nil {
 		return err
 	}
-	if c.manifest, err = manifest.Decode(c.raw); err != nil {
+	if c.Manifest, err = manifest.Decode(c.Raw); err != nil {
 		return fmt.Errorf("%s: %w", manifest.FileName, err)
 	}
-	m := c.manifest
+	m := c.Manifest
 	if at.ID != "" && (m.ID != at.ID || m.Version != at.Version) {
 		return fmt.Errorf("%s says %s %s, but stands in %s: directories are named <id>/<version>", manifest.FileName, m.ID, m.Version, at.Dir)
 	}
@@ -123,41 +125,41 @@ func (c *contents) readManifest(from *opened, at Location) error {
 }
 
 // readFiles reads what the manifest names beside the artifact.
-func (c *contents) readFiles(from *opened) error {
+func (c *Contents) readFiles(from *opened) error {
 	names := map[string]bool{}
-	for name := range c.manifest.Files {
+	for name := range c.Manifest.Files {
 		names[name] = true
 	}
-	for _, name := range namedFiles(c.manifest) {
+	for _, name := range namedFiles(c.Manifest) {
 		names[name] = true
 	}
 	identity := sha256.New()
-	fmt.Fprintf(identity, "%s %x", c.digest, sha256.Sum256(c.raw))
-	for _, name := range sortedKeys(names) {
+	fmt.Fprintf(identity, "%s %x", c.Digest, sha256.Sum256(c.Raw))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
 		data, err := from.read(name, maxSideFileBytes)
 		if err != nil {
 			return err
 		}
 		sum := digest(data)
-		if want, ok := c.manifest.Files[name]; ok && want != sum {
+		if want, ok := c.Manifest.Files[name]; ok && want != sum {
 			return fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", name, sum, want)
 		}
 		fmt.Fprintf(identity, " %q %s", name, sum)
-		c.files[name] = data
+		c.Files[name] = data
 	}
-	c.identity = hex.EncodeToString(identity.Sum(nil))
+	c.Identity = hex.EncodeToString(identity.Sum(nil))
 	return nil
 }
 
-// content is the digest of all that was read: manifest, artifact and files.
-func (c *contents) content() string { return "sha256:" + c.identity }
+// ContentDigest is the digest of all that was read: manifest, artifact and files.
+func (c *Contents) ContentDigest() string { return "sha256:" + c.Identity }
 
 // filesDigest is that of a model without an artifact: of its files' names and
 // digests.
-func (c *contents) filesDigest() string {
+func (c *Contents) filesDigest() string {
 	var list []byte
-	for _, name := range sortedKeys(c.files) {
-		list = fmt.Appendf(list, "%s  %s\n", digest(c.files[name]), name)
+	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
+		list = fmt.Appendf(list, "%s  %s\n", digest(c.Files[name]), name)
 	}
 	return digest(list)
 }

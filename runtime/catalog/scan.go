@@ -1,4 +1,4 @@
-package runtime
+package catalog
 
 import (
 	"errors"
@@ -60,17 +60,17 @@ func Scan(root *os.Root) ([]Found, error) {
 		switch {
 		case err != nil && vanished(root, e):
 		case err != nil:
-			if id, version, ok := bareName(e); ok {
+			if id, version, ok := BareName(e); ok {
 				add(Found{Location: Location{ID: id, Version: version, File: e}, Err: cause(err)})
 			} else if manifest.ValidID(e) {
 				add(Found{Location: Location{ID: e, Version: "0.0.0", Dir: e}, Err: cause(err), all: true})
 			}
 		case info.IsDir():
-			for _, f := range scanVersions(root, e) {
+			for _, f := range ScanVersions(root, e) {
 				add(f)
 			}
 		case info.Mode().IsRegular():
-			if id, version, ok := bareName(e); ok {
+			if id, version, ok := BareName(e); ok {
 				add(Found{Location: Location{ID: id, Version: version, File: e}, Fingerprint: fingerprint(e, info), Changed: changed(info)})
 			}
 		}
@@ -78,8 +78,8 @@ func Scan(root *os.Root) ([]Found, error) {
 	return all, nil
 }
 
-// bareName splits name.onnx and name@1.2.0.onnx.
-func bareName(file string) (id, version string, ok bool) {
+// BareName splits name.onnx and name@1.2.0.onnx.
+func BareName(file string) (id, version string, ok bool) {
 	ext := path.Ext(file)
 	if _, known := bareBackends[ext]; !known {
 		return "", "", false
@@ -91,7 +91,8 @@ func bareName(file string) (id, version string, ok bool) {
 	return id, version, manifest.ValidID(id) && manifest.ValidVersion(version)
 }
 
-func scanVersions(root *os.Root, id string) []Found {
+// ScanVersions looks at the directory of one model, once.
+func ScanVersions(root *os.Root, id string) []Found {
 	if !manifest.ValidID(id) {
 		return nil
 	}
@@ -126,8 +127,8 @@ func scanVersions(root *os.Root, id string) []Found {
 	return all
 }
 
-// look returns the fingerprint of one version as it is now.
-func look(root *os.Root, at Location) (string, error) {
+// Look returns the fingerprint of one version as it is now.
+func Look(root *os.Root, at Location) (string, error) {
 	if at.File != "" {
 		info, err := root.Stat(at.File)
 		if err != nil {

@@ -1,4 +1,9 @@
-package runtime
+// Package stats counts what a model has answered: rows, scores in bins, how long
+// requests took and how they failed. It also reads the bins that drift is measured by.
+//
+// How the figures are published is not here, nor are the formulas that other parts of
+// the project share: see internal/stats.
+package stats
 
 import (
 	"fmt"
@@ -15,8 +20,8 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// Stats counts what a loaded model has answered.
-type Stats struct {
+// Counters count what a loaded model has answered.
+type Counters struct {
 	edges     []float64       // upper edges of the bins, ascending; the last bin is open
 	bins      []atomic.Uint64 // len(edges)+1, not cumulative
 	rows      atomic.Uint64
@@ -41,7 +46,7 @@ var latencyEdges = [...]time.Duration{
 }
 
 // Answered counts a request that was answered, and how long that took.
-func (s *Stats) Answered(took time.Duration) {
+func (s *Counters) Answered(took time.Duration) {
 	s.requests.Add(1)
 	s.nanos.Add(uint64(max(took, 0)))
 	bin := 0
@@ -51,8 +56,17 @@ func (s *Stats) Answered(took time.Duration) {
 	s.latency[bin].Add(1)
 }
 
+// Panicked counts a panic of the detector.
+func (s *Counters) Panicked() { s.panics.Add(1) }
+
+// Edges are the upper edges of the bins of scores, ascending.
+func (s *Counters) Edges() []float64 { return s.edges }
+
+// RowsFailed counts rows that have no score.
+func (s *Counters) RowsFailed(n int) { s.rows.Add(uint64(n)) }
+
 // Failed counts a request that failed.
-func (s *Stats) Failed(errorType string) {
+func (s *Counters) Failed(errorType string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.errors == nil {
@@ -61,9 +75,9 @@ func (s *Stats) Failed(errorType string) {
 	s.errors[errorType]++
 }
 
-// StatsSnapshot is Stats at one moment. Bins are not cumulative; bin i holds the
+// Snapshot is what Counters have counted at one moment. Bins are not cumulative; bin i holds the
 // scores in (Edges[i-1], Edges[i]], the last one those above every edge.
-type StatsSnapshot struct {
+type Snapshot struct {
 	Edges                      []float64
 	Bins                       []uint64
 	Rows, Anomalies, Nonfinite uint64
@@ -76,13 +90,14 @@ type StatsSnapshot struct {
 	Errors                     map[string]uint64
 }
 
-func newStats(edges []float64) *Stats {
-	return &Stats{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
+// New counts scores in bins with the given upper edges, ascending.
+func New(edges []float64) *Counters {
+	return &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
 }
 
 // Snapshot reads the counters.
-func (s *Stats) Snapshot() StatsSnapshot {
-	out := StatsSnapshot{
+func (s *Counters) Snapshot() Snapshot {
+	out := Snapshot{
 		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(), Panics: s.panics.Load(),
 		Sum: math.Float64frombits(s.sum.Load()), Bins: make([]uint64, len(s.bins)),
 	}
@@ -100,8 +115,8 @@ func (s *Stats) Snapshot() StatsSnapshot {
 	return out
 }
 
-// record counts the oriented scores of one call.
-func (s *Stats) record(scores []float64, threshold float64) {
+// Record counts the oriented scores of one call.
+func (s *Counters) Record(scores []float64, threshold float64) {
 	const few = 64
 	var anomalies, nonfinite uint64
 	var sum float64
@@ -145,9 +160,9 @@ func (s *Stats) record(scores []float64, threshold float64) {
 	}
 }
 
-// defaultEdges are log-spaced around zero: three per decade from 0.001 to 1000,
+// DefaultEdges are log-spaced around zero: three per decade from 0.001 to 1000,
 // on both sides.
-func defaultEdges() []float64 {
+func DefaultEdges() []float64 {
 	var positive []float64
 	for decade := -3; decade <= 2; decade++ {
 		for _, step := range []float64{1, 2, 5} {
@@ -163,9 +178,9 @@ func defaultEdges() []float64 {
 	return edges
 }
 
-// driftEdges reads the score's bins from a drift file: {score: {edges,
+// DriftEdges reads the score's bins from a drift file: {score: {edges,
 // proportions}, features: {name: {edges or categories, proportions}}}.
-func driftEdges(data []byte) ([]float64, error) {
+func DriftEdges(data []byte) ([]float64, error) {
 	var score bins
 	features := map[string]*bins{}
 	d := y.Decode(data, y.Fields{

@@ -1,4 +1,9 @@
-package runtime
+// Package catalog follows a directory of models and turns the files of a version into
+// checked bytes: what is found, whether it is settled, what a manifest says, and whether
+// the digests hold.
+//
+// Which versions are loaded and what is made of their bytes is not here.
+package catalog
 
 import (
 	"context"
@@ -87,13 +92,18 @@ func (c *Catalog) report(err error) {
 func (c *Catalog) once(ctx context.Context, watcher *fsnotify.Watcher) error {
 	root, err := os.OpenRoot(c.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return noDirectory(fmt.Errorf("the models directory %s is not there: make it, or name another with --models", c.Dir))
+		return NoDirectory(fmt.Errorf("the models directory %s is not there: make it, or name another with --models", c.Dir))
 	}
 	if err != nil {
-		return noDirectory(fmt.Errorf("the models directory cannot be opened: %w", cause(err)))
+		return NoDirectory(fmt.Errorf("the models directory cannot be opened: %w", cause(err)))
 	}
 	defer root.Close()
 	return c.look(ctx, root, watcher)
+}
+
+// NoDirectory marks an error that names the models directory.
+func NoDirectory(err error) error {
+	return &backends.PrivateError{Public: "the models directory cannot be read: the host's log says why", Err: err}
 }
 
 // look applies the directory's state, again and again until every model in it is
@@ -242,22 +252,22 @@ func agree(before, now []Found, since time.Time) (all []Found, settled bool) {
 	settled = true
 	for _, f := range now {
 		if was, ok := known[f.Key()]; (!ok || was != f.Fingerprint+errText(f.Err)) && !f.Changed.Before(since) {
-			f.Err, settled = errUnsettled, false
+			f.Err, settled = ErrUnsettled, false
 		}
 		delete(known, f.Key())
 		all = append(all, f)
 	}
 	for _, f := range before {
 		if _, gone := known[f.Key()]; gone {
-			f.Err, settled = errUnsettled, false
+			f.Err, settled = ErrUnsettled, false
 			all = append(all, f)
 		}
 	}
 	return all, settled
 }
 
-// errUnsettled marks a model that is still being written.
-var errUnsettled = errors.New("is being written")
+// ErrUnsettled marks a model that is still being written.
+var ErrUnsettled = errors.New("is being written")
 
 func errText(err error) string {
 	if err == nil {
