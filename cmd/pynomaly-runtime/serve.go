@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -145,6 +146,7 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := fitLimits(cfg, h.calls, h.reg, h.log); err != nil {
 		return err
 	}
+	showPlatform(runtime.GOOS, h.log)
 	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.log); err != nil {
 		return err
 	}

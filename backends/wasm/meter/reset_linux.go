@@ -72,6 +72,19 @@ func (m *Memory) Keep() (err error) {
 	return nil
 }
 
+// reserve maps address space of which the system provides what is touched; it returns
+// nil where there is too little.
+func reserve(most uint64) []byte {
+	space, _ := unix.Mmap(-1, 0, int(most), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	return space
+}
+
+func (m *Memory) dropSpace() {
+	if m.space != nil {
+		_ = unix.Munmap(m.space)
+	}
+}
+
 func (m *Memory) dropImage() {
 	if m.space != nil && m.image != nil {
 		_ = unix.Munmap(m.image)

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/pynomaly/pynomaly-runtime/internal/host"
 )
 
 // ErrCramped means that a limit which this process has inherited leaves it less
@@ -25,14 +23,11 @@ const (
 // LimitSelf bounds, for good, how much more memory than now this process may map
 // and how much processor time it may use, and switches core dumps off. Limits that
 // the process has inherited are never raised. Where the inherited one on memory is
-// the lower one, cramped is true: a lack of memory is then not the job's fault.
+// the lower one, cramped is true: a lack of memory is then not the job's fault. Only
+// Linux enforces a limit on memory; elsewhere memory is not bounded.
 func LimitSelf(memory int64, cpu time.Duration) (cramped bool, err error) {
-	size, err := host.VirtualBytes()
-	if err != nil {
-		return false, fmt.Errorf("measuring this process: %w", err)
-	}
-	if cramped, err = lower(unix.RLIMIT_AS, uint64(size+memory), uint64(size+memory)); err != nil {
-		return cramped, fmt.Errorf("limiting memory: %w", err)
+	if cramped, err = limitMemory(memory); err != nil {
+		return cramped, err
 	}
 	if cramped {
 		fmt.Fprint(os.Stderr, inherited)
