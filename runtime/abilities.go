@@ -38,5 +38,5 @@ func (m *Model) Health(ctx context.Context) error {
 	if m.can.health == nil {
 		return nil
 	}
-	return m.guarded(func() error { return m.can.health.Health(ctx) })
+	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
 }

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -27,7 +27,7 @@ func batch(values ...float64) *sdk.Batch {
 func TestStuckModel(t *testing.T) { synctest.Test(t, testStuckModel) }
 
 func testStuckModel(t *testing.T) {
-	calls := runtime.NewCalls(2)
+	calls := batching.NewCalls(2)
 	release := make(chan struct{})
 	var armed atomic.Bool
 	stuck := openFake(t, simple("stuck", "1.0.0")+"limits: {timeout: 30ms}\n", calls, func(*manifest.Manifest) sdk.Scorer {
@@ -36,7 +36,7 @@ func testStuckModel(t *testing.T) {
 	other := openFake(t, simple("other", "1.0.0"), calls, func(*manifest.Manifest) sdk.Scorer { return sums{} })
 	armed.Store(true)
 	for range 2 {
-		if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, runtime.ErrLate) || !errors.Is(err, stdcontext.DeadlineExceeded) {
+		if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, batching.ErrLate) || !errors.Is(err, stdcontext.DeadlineExceeded) {
 			t.Fatalf("a stuck call ended with %v", err)
 		}
 		out := make([]float64, 1)
@@ -44,7 +44,7 @@ func testStuckModel(t *testing.T) {
 			t.Fatalf("the other model answers %v, %v", out, err)
 		}
 	}
-	if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, runtime.ErrModelUnavailable) {
+	if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, batching.ErrUnavailable) {
 		t.Fatalf("with all calls stuck: %v", err)
 	}
 	armed.Store(false)

@@ -6,24 +6,16 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 // The reasons why a request for a model fails, for errors.Is.
 var (
-	ErrModelNotFound    = errors.New("model not found")
-	ErrVersionNotFound  = errors.New("version not found")
-	ErrModelUnavailable = errors.New("model unavailable")
-	ErrOverloaded       = errors.New("overloaded")
-	ErrShuttingDown     = errors.New("shutting down")
-	ErrAmbiguousModel   = errors.New("no model named")
-	ErrConflict         = errors.New("conflict")
-	// ErrCallerGone means that whoever asked has left: what was not done yet is not done.
-	ErrCallerGone = errors.New("the client has gone")
-	// ErrScoring wraps what a detector said when it failed on a whole batch.
-	ErrScoring = errors.New("scoring failed")
-	// ErrLate means that a call ran past its deadline and still runs: the batch
-	// and the scores it was given belong to it and must not be used again.
-	ErrLate = errors.New("the detector is still busy")
+	ErrModelNotFound   = errors.New("model not found")
+	ErrVersionNotFound = errors.New("version not found")
+	ErrShuttingDown    = errors.New("shutting down")
+	ErrAmbiguousModel  = errors.New("no model named")
+	ErrConflict        = errors.New("conflict")
 )
 
 // private marks what a backend says of a model that it does not open. What of it are the
@@ -46,7 +38,7 @@ func private(backend string, err error) error {
 // retryAfter is what a client is told to wait when a model is unavailable.
 const retryAfter = time.Second
 
-// UnavailableError is an ErrModelUnavailable with the reason and a time after
+// UnavailableError is an ErrUnavailable with the reason and a time after
 // which it is worth asking again.
 type UnavailableError struct {
 	ID, Version string
@@ -71,5 +63,8 @@ func (e *UnavailableError) text(reason string) string {
 	return "model " + name + " is unavailable: " + reason
 }
 
-// Is makes the error an ErrModelUnavailable.
-func (e *UnavailableError) Is(target error) bool { return target == ErrModelUnavailable }
+// Suspect reports whether this call's rows are what ended the detector.
+func (e *UnavailableError) Suspect() bool { return e.suspect }
+
+// Is makes the error an ErrUnavailable.
+func (e *UnavailableError) Is(target error) bool { return target == batching.ErrUnavailable }

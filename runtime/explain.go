@@ -74,11 +74,11 @@ func (m *Model) explainer() *explain.Explainer {
 // evaluate scores rows between the reference row and row 0, which is the one to explain.
 func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, error) {
 	f := make([]float64, batch.Rows())
-	if err := m.slots.calls.admit(len(f)); err != nil {
+	if err := m.slots.Calls().Admit(len(f)); err != nil {
 		return nil, err
 	}
 	err := m.score(ctx, batch, 0, f)
-	m.slots.calls.dismiss(len(f))
+	m.slots.Calls().Dismiss(len(f))
 	var failed *sdk.RowErrors
 	switch {
 	case errors.As(err, &failed):
@@ -107,7 +107,7 @@ func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*explain.Expl
 		return nil, err
 	}
 	out := make([]float64, 1+len(m.schema.Features()))
-	if err := m.slots.run(ctx, func(ctx context.Context) error { return m.can.explainer.Explain(ctx, in, out) }); err != nil {
+	if err := m.slots.Run(ctx, func(ctx context.Context) error { return m.can.explainer.Explain(ctx, in, out) }); err != nil {
 		return nil, fmt.Errorf("explaining: %w", err)
 	}
 	if !allFinite(out) {

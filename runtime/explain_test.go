@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -22,7 +23,7 @@ func openCase(t *testing.T, c *testkit.Case, backends runtime.Backends) *runtime
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := all[0].Open(t.Context(), backends, runtime.NewCalls(2))
+	m, err := all[0].Open(t.Context(), backends, batching.NewCalls(2))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -131,7 +132,7 @@ func simple(id, version string) string {
 }
 
 // openFake opens one model with a detector written in Go.
-func openFake(t *testing.T, text string, calls *runtime.Calls, open func(*manifest.Manifest) sdk.Scorer) *runtime.Model {
+func openFake(t *testing.T, text string, calls *batching.Calls, open func(*manifest.Manifest) sdk.Scorer) *runtime.Model {
 	t.Helper()
 	m, err := tryFake(t, text, calls, open)
 	if err != nil {
@@ -140,10 +141,10 @@ func openFake(t *testing.T, text string, calls *runtime.Calls, open func(*manife
 	return m
 }
 
-func tryFake(t *testing.T, text string, calls *runtime.Calls, open func(*manifest.Manifest) sdk.Scorer) (*runtime.Model, error) {
+func tryFake(t *testing.T, text string, calls *batching.Calls, open func(*manifest.Manifest) sdk.Scorer) (*runtime.Model, error) {
 	t.Helper()
 	if calls == nil {
-		calls = runtime.NewCalls(2)
+		calls = batching.NewCalls(2)
 	}
 	dir := t.TempDir()
 	for name, data := range map[string]string{"a": "a", manifest.FileName: patient(text)} {
@@ -208,7 +209,7 @@ func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look
 	if change != nil {
 		change(&cfg)
 	}
-	r, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: f}, runtime.NewCalls(4))
+	r, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: f}, batching.NewCalls(4))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,55 +9,49 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
-	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
-// faults are the rows of one request at which the detector failed, other than by a
-// word on the row.
-type faults struct {
-	model *Model
-	rows  int   // in all
-	inRow int   // since it has last scored
-	last  error // an ErrScoring
+// owner says in a model's words what calls of its detector end with.
+type owner struct{ m *Model }
+
+// Unavailable names the model.
+func (o owner) Unavailable(reason string, retryAfter time.Duration) error {
+	return &UnavailableError{ID: o.m.ID(), Version: o.m.Version(), Reason: reason, RetryAfter: retryAfter}
 }
 
-// mostFaults is after how many in a row the rest of a request is not tried any more: a
-// detector that is out of something fails at every row.
-const mostFaults = 16
-
-// isFault reports whether the detector failed, other than by a word on the rows.
-func isFault(err error) bool { return errors.Is(err, ErrScoring) }
-
-// asScoring makes an error an ErrScoring.
-func asScoring(err error) error {
-	if isFault(err) {
-		return err
+// Translate puts what a backend says of a detector that is down, or has failed, into an
+// UnavailableError or an ErrScoring.
+func (o owner) Translate(err error) error {
+	var d *backends.DownError
+	if errors.As(err, &d) {
+		return &UnavailableError{ID: o.m.ID(), Version: o.m.Version(), Reason: d.Reason, public: "its plugin is down: the host's log says why", RetryAfter: d.RetryAfter, suspect: d.Suspect}
 	}
-	const public = "scoring failed: the detector failed at these rows, and the host's log says how"
-	return &backends.PrivateError{Public: public, Err: fmt.Errorf("%w: %w", ErrScoring, err)}
-}
-
-// add counts rows that failed with an error, and names them.
-func (f *faults) add(rows int, err error) []sdk.RowError {
-	f.rows += rows
-	f.inRow += rows
-	f.last = err
-	reason := f.model.reason(err)
-	failed := make([]sdk.RowError, rows)
-	for i := range failed {
-		failed[i] = sdk.RowError{Row: i, Reason: reason}
+	var fault *backends.FaultError
+	var panicked *guard.PanicError
+	if errors.As(err, &fault) || errors.As(err, &panicked) {
+		return batching.AsScoring(err)
 	}
-	return failed
+	return err
 }
 
-// reason is what a client is told of a row at which the detector failed. The words of
+// Panicked counts and logs a panic.
+func (o owner) Panicked(p *guard.PanicError) {
+	o.m.Stats.Panicked()
+	if o.m.witness != nil {
+		o.m.witness.panicked(o.m, p)
+	}
+}
+
+// Reason is what a client is told of a row at which the detector failed. The words of
 // the detector, which may hold what others have sent, are for the log of a host; where
 // there is none, whoever opened the model reads them.
-func (m *Model) reason(err error) string {
-	if m.witness == nil {
-		return "the detector failed: " + strings.TrimPrefix(err.Error(), ErrScoring.Error()+": ")
+func (o owner) Reason(err error) string {
+	if o.m.witness == nil {
+		return "the detector failed: " + strings.TrimPrefix(err.Error(), batching.ErrScoring.Error()+": ")
 	}
-	m.witness.note(m, err)
+	o.m.witness.note(o.m, err)
 	return "the detector failed: the host's log says how"
 }
 
@@ -74,7 +68,7 @@ func (w *witness) isDue(at *atomic.Int64) bool {
 	return now.UnixNano() >= next && at.CompareAndSwap(next, now.Add(time.Second).UnixNano())
 }
 
-func (w *witness) panicked(m *Model, p *backends.PanicError) {
+func (w *witness) panicked(m *Model, p *guard.PanicError) {
 	if w.isDue(&w.panics) {
 		w.log.Error("the detector panicked", "model_id", m.ID(), "version", m.Version(), "panic", fmt.Sprint(p.Value), "stack", string(p.Stack))
 	}
@@ -84,12 +78,4 @@ func (w *witness) note(m *Model, err error) {
 	if w.isDue(&w.rows) {
 		w.log.Warn("the detector failed at a row", "model_id", m.ID(), "version", m.Version(), "error", err)
 	}
-}
-
-// all is the error of a request of so many rows, if the detector failed at each.
-func (f *faults) all(rows int) error {
-	if rows > 0 && f.rows == rows {
-		return f.last
-	}
-	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -33,11 +34,11 @@ func (b *breaking) Score(ctx context, in *sdk.Batch, out []float64) error {
 func openBreaking(t *testing.T, extra string) (*runtime.Model, *breaking) {
 	t.Helper()
 	b := &breaking{}
-	return openFake(t, simple("m", "1.0.0")+extra, runtime.NewCalls(1), func(*manifest.Manifest) sdk.Scorer { return b }), b
+	return openFake(t, simple("m", "1.0.0")+extra, batching.NewCalls(1), func(*manifest.Manifest) sdk.Scorer { return b }), b
 }
 
 func isScoring(err error) bool {
-	return errors.Is(err, runtime.ErrScoring) && strings.Count(err.Error(), runtime.ErrScoring.Error()) == 1 && strings.Contains(err.Error(), "index out of range")
+	return errors.Is(err, batching.ErrScoring) && strings.Count(err.Error(), batching.ErrScoring.Error()) == 1 && strings.Contains(err.Error(), "index out of range")
 }
 
 // TestFaults: a detector that fails at the only row, or at every row, fails the request;

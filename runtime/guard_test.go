@@ -6,10 +6,11 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -50,8 +51,8 @@ func TestPanicEndsItsCall(t *testing.T) {
 				failed, err := m.Predict(t.Context(), in, 0, out)
 				return out, failed, err
 			}
-			var p *backends.PanicError
-			if _, _, err := predict(-101); !errors.Is(err, runtime.ErrScoring) || !errors.As(err, &p) || !strings.Contains(string(p.Stack), "guard_test.go") {
+			var p *guard.PanicError
+			if _, _, err := predict(-101); !errors.Is(err, batching.ErrScoring) || !errors.As(err, &p) || !strings.Contains(string(p.Stack), "guard_test.go") {
 				t.Errorf("%v; want an ErrScoring with the stack of the panic", err)
 			}
 			if m.Stats.Snapshot().Panics == 0 {
@@ -84,7 +85,7 @@ func TestPanicAtLoad(t *testing.T) {
 	}
 	r := follow(t, dir, f, nil)
 	_, err := r.Acquire(t.Context(), "m", "", "")
-	if !errors.Is(err, runtime.ErrModelUnavailable) || !strings.Contains(err.Error(), "it panicked: at the start") {
+	if !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "it panicked: at the start") {
 		t.Errorf("%v; want that it panicked", err)
 	}
 	mended.Store(true)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -66,11 +67,11 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*Mo
 		return nil, err
 	}
 	var m *Model
-	err = backends.Guarded(func() (err error) {
+	err = guard.Call(func() (err error) {
 		m, err = open(ctx, c, r.backends, r.calls)
 		return err
 	})
-	var p *backends.PanicError
+	var p *guard.PanicError
 	if errors.As(err, &p) {
 		err = private(c.Manifest.Backend, err)
 	}
@@ -160,7 +161,7 @@ func (r *Registry) install(e *entry, model *Model) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
 	h := r.newHandle(model)
-	model.slots.retain = func() func() { return r.retain(h) }
+	model.slots.Retain(func() func() { return r.retain(h) })
 	if taken := model.taken; taken != nil {
 		if old := e.current; old != nil { // calls that it has not begun go on in the new one
 			old.replaced, old.next = old.model.given.Load() == taken, h

@@ -5,6 +5,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -16,7 +17,7 @@ func BenchmarkLoad(b *testing.B) {
 			at := runtime.Place{Dir: testkit.Testdata("models"), Location: catalog.Location{ID: id, Version: "1.0.0", Dir: id + "/1.0.0"}}
 			b.ReportAllocs()
 			for range b.N {
-				m, err := at.Open(b.Context(), with, runtime.NewCalls(1))
+				m, err := at.Open(b.Context(), with, batching.NewCalls(1))
 				if err != nil {
 					b.Fatal(err)
 				}

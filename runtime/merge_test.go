@@ -15,6 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -90,10 +91,10 @@ func (g *gated) Score(ctx context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-func openGated(t *testing.T, extra string, workers int) (*runtime.Model, *gated, *runtime.Calls) {
+func openGated(t *testing.T, extra string, workers int) (*runtime.Model, *gated, *batching.Calls) {
 	t.Helper()
 	g := &gated{}
-	calls := runtime.NewCalls(workers)
+	calls := batching.NewCalls(workers)
 	m := openFake(t, simple("gated", "1.0.0")+extra, calls, func(*manifest.Manifest) sdk.Scorer { return g })
 	return m, g, calls
 }
@@ -217,7 +218,7 @@ func TestFullQueue(t *testing.T) {
 	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
 	rest := submit(t, m, 2, 3, 4)
 	testkit.Eventually(t, "a full queue", func() bool { return m.Waiting() == 3 })
-	if r := submit(t, m, 5)()[0]; !errors.Is(r.err, runtime.ErrOverloaded) {
+	if r := submit(t, m, 5)()[0]; !errors.Is(r.err, batching.ErrOverloaded) {
 		t.Errorf("a row too many: %v", r.err)
 	}
 	open()

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -38,8 +39,7 @@ type Model struct {
 	reference   *sdk.Batch // one row, for explanations; nil without one
 	identity    string
 	bytes       int64
-	slots       *slots
-	merger      *merger  // nil: rows of different requests stay apart
+	slots       *batching.Slots
 	witness     *witness // nil: whoever asks is told how the detector fails
 
 	given atomic.Pointer[handover] // of the state, to the model that replaces this one
@@ -51,7 +51,7 @@ type Backends map[string]backends.Backend
 
 // open opens and probes a model. The backend bounds its own part, so that what it
 // waits for takes nothing from limits.load_timeout; the probe has as much again.
-func open(ctx context.Context, c *catalog.Contents, with Backends, calls *Calls) (*Model, error) {
+func open(ctx context.Context, c *catalog.Contents, with Backends, calls *batching.Calls) (*Model, error) {
 	m := c.Manifest
 	backend, ok := with[m.Backend]
 	if !ok {
@@ -90,15 +90,19 @@ func open(ctx context.Context, c *catalog.Contents, with Backends, calls *Calls)
 }
 
 // start opens the detector.
-func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.Artifact, calls *Calls) error {
+func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.Artifact, calls *batching.Calls) error {
 	var err error
 	if m.scorer, err = backend.Open(ctx, a); err != nil {
 		return private(m.Manifest.Backend, err)
 	}
 	m.can = abilitiesOf(m.scorer)
 	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
-	m.slots = newSlots(calls, m)
-	m.merger = newMerger(m)
+	limits := m.Manifest.Limits
+	m.slots = batching.New(calls, batching.Detector{
+		Scorer: m.scorer, Features: m.schema.Features(), Owner: owner{m},
+		Limits:     batching.Limits{Timeout: limits.Timeout, Rows: limits.MaxBatchRows, Merged: m.Manifest.Batching.MaxRows, Queue: m.Manifest.Batching.MaxQueue},
+		Sequential: m.Manifest.Stateful, Coupled: m.Manifest.BatchDependent, Remote: m.can.remote,
+	})
 	m.bytes = 2 * int64(len(a.Bytes))
 	if m.can.memory != nil {
 		m.bytes = m.can.memory.MemoryBytes()
@@ -137,21 +141,13 @@ func (m *Model) prepare(c *catalog.Contents) error {
 
 // abandon closes a model that is not to be used, once its calls have returned:
 // one that came late may still run in the detector.
-func (m *Model) abandon() {
-	scorer, slots := m.scorer, m.slots // which start may replace
-	slots.calls.wg.Go(func() { _ = closeScorer(scorer, slots) })
-}
+func (m *Model) abandon() { m.slots.Abandon() }
 
 // close waits for the calls that run and closes the detector.
-func (m *Model) close() error { return closeScorer(m.scorer, m.slots) }
+func (m *Model) close() error { return m.slots.Close() }
 
-func closeScorer(scorer sdk.Scorer, slots *slots) error {
-	slots.running.Wait()
-	if err := backends.Guarded(scorer.Close); err != nil {
-		return fmt.Errorf("closing the detector: %w", err)
-	}
-	return nil
-}
+// Waiting is how many single rows wait for a call.
+func (m *Model) Waiting() int { return m.slots.Waiting() }
 
 // ID is the model's id.
 func (m *Model) ID() string { return m.Manifest.ID }

@@ -15,6 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -44,9 +45,9 @@ func (l lingering) Close() error {
 // and closed only when the call has returned.
 func TestNothingIsClosedUnderACall(t *testing.T) {
 	l := lingering{returns: make(chan struct{}), busy: new(atomic.Bool), closedBusy: new(atomic.Bool)}
-	calls := runtime.NewCalls(2)
+	calls := batching.NewCalls(2)
 	_, err := tryFake(t, simple("late", "1.0.0")+"limits: {timeout: 20ms}\n", calls, func(*manifest.Manifest) sdk.Scorer { return l })
-	if !errors.Is(err, runtime.ErrLate) {
+	if !errors.Is(err, batching.ErrLate) {
 		t.Errorf("opened with %v", err)
 	}
 	close(l.returns)
@@ -64,7 +65,7 @@ func TestWaitingIsNotTheDetectorsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout, each = time.Minute, 59 * time.Second
 		var armed atomic.Bool
-		m := openFake(t, simple("m", "1.0.0")+"limits: {timeout: 1m}\n", runtime.NewCalls(1), func(*manifest.Manifest) sdk.Scorer {
+		m := openFake(t, simple("m", "1.0.0")+"limits: {timeout: 1m}\n", batching.NewCalls(1), func(*manifest.Manifest) sdk.Scorer {
 			return leisurely{armed: &armed, takes: each}
 		})
 		armed.Store(true)

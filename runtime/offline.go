@@ -12,6 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -114,16 +115,16 @@ func (p Place) read() (*catalog.Contents, error) {
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
-func (p Place) Open(ctx context.Context, with Backends, calls *Calls) (*Model, error) {
+func (p Place) Open(ctx context.Context, with Backends, calls *batching.Calls) (*Model, error) {
 	return p.open(ctx, with, calls, nil)
 }
 
 // OpenWith is Open with a manifest that is changed before it is used.
-func (p Place) OpenWith(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) OpenWith(ctx context.Context, with Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*Model, error) {
 	return p.open(ctx, with, calls, change)
 }
 
-func (p Place) open(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) open(ctx context.Context, with Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*Model, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, err
@@ -188,12 +189,12 @@ const closeGrace = 5 * time.Second
 // busy is closed when it returns.
 func (m *Model) Close() error {
 	done := make(chan error, 1)
-	m.slots.calls.wg.Go(func() { done <- m.close() })
+	m.slots.Calls().Go(func() { done <- m.close() })
 	select {
 	case err := <-done:
 		return err
 	case <-time.After(closeGrace):
-		return ErrLate
+		return batching.ErrLate
 	}
 }
 

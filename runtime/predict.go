@@ -66,11 +66,11 @@ func (m *Model) Replay(ctx context.Context, in *sdk.Batch, chunk int, out []floa
 }
 
 func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64, counted bool) ([]sdk.RowError, error) {
-	if err := m.slots.calls.admit(in.Rows()); err != nil {
+	if err := m.slots.Calls().Admit(in.Rows()); err != nil {
 		return nil, err
 	}
 	err := m.score(ctx, in, chunk, out)
-	m.slots.calls.dismiss(len(out))
+	m.slots.Calls().Dismiss(len(out))
 	var failed *sdk.RowErrors
 	if err != nil && !errors.As(err, &failed) {
 		return nil, err
@@ -98,6 +98,35 @@ func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []flo
 	}
 	sort.SliceStable(bad, func(i, j int) bool { return bad[i].Row < bad[j].Row })
 	return bad, nil
+}
+
+// score fills out with the oriented scores of in, calling the detector with at
+// most chunk rows at a time. Rows that fail come back as *sdk.RowErrors.
+func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) error {
+	var failed []sdk.RowError
+	var err error
+	if m.Manifest.Stateful {
+		failed, err = m.scoreInOrder(ctx, in, chunk, out)
+	} else {
+		failed, err = m.slots.Score(ctx, in, chunk, out)
+	}
+	if err != nil {
+		return err
+	}
+	return m.orient(out, failed)
+}
+
+// orient turns scores so that higher is more anomalous.
+func (m *Model) orient(out []float64, failed []sdk.RowError) error {
+	if m.Manifest.Output.HigherIsNormal {
+		for i, v := range out {
+			out[i] = 0 - v // 0 - 0 is 0, where -0 would be printed as such
+		}
+	}
+	if failed != nil {
+		return &sdk.RowErrors{Rows: failed}
+	}
+	return nil
 }
 
 // scored are the scores of the rows that did not fail.

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -120,7 +121,7 @@ func (r *Registry) newHandle(m *Model) *handle {
 type Registry struct {
 	cfg      Config
 	backends Backends
-	calls    *Calls
+	calls    *batching.Calls
 
 	mu       sync.Mutex
 	entries  map[string]*entry
@@ -147,7 +148,7 @@ type Registry struct {
 }
 
 // New returns an empty registry. Apply fills it.
-func New(cfg Config, backends Backends, calls *Calls) (*Registry, error) {
+func New(cfg Config, backends Backends, calls *batching.Calls) (*Registry, error) {
 	if cfg.CacheSize < 1 {
 		return nil, errors.New("models.cache_size must be at least 1")
 	}

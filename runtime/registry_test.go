@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -90,7 +91,7 @@ func TestVersionsAndAliases(t *testing.T) {
 	for _, c := range []struct {
 		id, version string
 		want        error
-	}{{"none", "", runtime.ErrModelNotFound}, {"m", "3.0.0", runtime.ErrVersionNotFound}, {"broken", "2.0.0", runtime.ErrModelUnavailable}, {"", "", runtime.ErrAmbiguousModel}, {"broken", "next", runtime.ErrVersionNotFound}} {
+	}{{"none", "", runtime.ErrModelNotFound}, {"m", "3.0.0", runtime.ErrVersionNotFound}, {"broken", "2.0.0", batching.ErrUnavailable}, {"", "", runtime.ErrAmbiguousModel}, {"broken", "next", runtime.ErrVersionNotFound}} {
 		if _, err := r.Acquire(t.Context(), c.id, c.version, ""); !errors.Is(err, c.want) {
 			t.Errorf("%s %q: %v, want %v", c.id, c.version, err, c.want)
 		}
@@ -167,7 +168,7 @@ func TestLinks(t *testing.T) {
 	version(t, r, "inside", "", "")
 	for _, id := range []string{"secret", "up"} {
 		_, err := r.Acquire(t.Context(), id, "", "")
-		if !errors.Is(err, runtime.ErrModelUnavailable) || !strings.Contains(err.Error(), "outside") {
+		if !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "outside") {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -223,7 +224,7 @@ func TestEviction(t *testing.T) {
 		}
 		leases = append(leases, l)
 	}
-	if _, err := r.Acquire(t.Context(), "m1", "", ""); !errors.Is(err, runtime.ErrModelUnavailable) || !strings.Contains(err.Error(), "cache is full") {
+	if _, err := r.Acquire(t.Context(), "m1", "", ""); !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "cache is full") {
 		t.Errorf("load without room: %v", err)
 	}
 	for _, l := range leases {
@@ -244,7 +245,7 @@ func TestUnload(t *testing.T) {
 	if got, err := r.Unload("m", ""); err != nil || len(got) != 1 {
 		t.Fatal(got, err)
 	}
-	if _, err := r.Acquire(t.Context(), "m", "", ""); !errors.Is(err, runtime.ErrModelUnavailable) {
+	if _, err := r.Acquire(t.Context(), "m", "", ""); !errors.Is(err, batching.ErrUnavailable) {
 		t.Errorf("an unloaded model answers %v", err)
 	}
 	if _, closed := f.counts(); closed != 0 {
@@ -333,7 +334,7 @@ func TestOnly(t *testing.T) {
 	only("m@1.1.0")
 	o := runtime.Only{ID: "m", Version: "1.1.0", Digest: digest}
 	cfg := runtime.Config{Dir: dir, CacheSize: 1, Only: []runtime.Only{o}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{}}
-	refused, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: newFake()}, runtime.NewCalls(1))
+	refused, err := runtime.New(cfg, runtime.Backends{manifest.BackendONNX: newFake()}, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 // FailureKind says what made a load fail.
@@ -22,7 +24,7 @@ const (
 
 // KindOf returns the kind of a failure to load, or to read, a model.
 func KindOf(err error) FailureKind {
-	if backends.Surroundings(err) || errors.Is(err, ErrOverloaded) {
+	if backends.Surroundings(err) || errors.Is(err, batching.ErrOverloaded) {
 		return FailureSurroundings
 	}
 	return FailureFile
@@ -69,7 +71,7 @@ func (r *Registry) fail(e *entry, err error) {
 	}
 	e.failed, e.changed = f, r.cfg.Now()
 	r.cfg.Observe.LoadFailed(e.ID, e.Version, err)
-	var p *backends.PanicError
+	var p *guard.PanicError
 	if errors.As(err, &p) {
 		log = log.With("stack", string(p.Stack))
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -148,7 +149,7 @@ func TestLoadTriesAtOnce(t *testing.T) {
 		}
 		l.Release()
 	}
-	if _, err := r.Load(t.Context(), "m", ""); !errors.Is(err, runtime.ErrModelUnavailable) {
+	if _, err := r.Load(t.Context(), "m", ""); !errors.Is(err, batching.ErrUnavailable) {
 		t.Errorf("while it fails: %v", err)
 	}
 	bad.set("m", nil)
@@ -354,7 +355,7 @@ func TestStateDirectoryRemoved(t *testing.T) {
 		r, err := runtime.New(runtime.Config{
 			Dir: dir, CacheSize: 1, StateDir: state, Now: time.Now, Random: func() float64 { return 0 },
 			Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{},
-		}, runtime.Backends{manifest.BackendONNX: &fake{open: newCounter}}, runtime.NewCalls(1))
+		}, runtime.Backends{manifest.BackendONNX: &fake{open: newCounter}}, batching.NewCalls(1))
 		if err != nil {
 			t.Fatal(err)
 		}

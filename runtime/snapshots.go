@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 // snapshots keeps the states of stateful models, by artifact, in a directory; or
@@ -262,7 +263,7 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *Model) (err error
 			m.taken = newHandover()
 			// Without the host's help now the state would be lost, so that the old
 			// model goes on.
-			if err = r.keep(before.model, m.taken); isHostError(err) {
+			if err = r.keep(before.model, m.taken); batching.IsHost(err) {
 				m.taken.end(nil)
 				m.taken = nil
 				return fmt.Errorf("%w: taking over the state of the running model: %w", backends.ErrSurroundings, err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -20,15 +21,19 @@ const rowsInOrder = 256
 // scored. All of it shares one limits.timeout; it is looked at between the calls,
 // so that only a call that takes all of it alone costs the detector its state.
 func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
+	fillNaN(out) // what is left so was not scored
+	if chunk <= 0 {
+		chunk = rowsInOrder
+	}
 	var failed []sdk.RowError
 	err := m.inTurn(ctx, func(ctx context.Context, m *Model) error {
-		chunk := min(chunk, rowsInOrder)
+		chunk := min(chunk, rowsInOrder, m.Manifest.Limits.MaxBatchRows)
 		if m.Manifest.LearnOnline {
 			chunk = 1
 		}
 		for from := 0; from < in.Rows(); from += chunk {
 			if from > 0 {
-				if err := hasLeft(ctx); err != nil {
+				if err := batching.HasLeft(ctx); err != nil {
 					return fmt.Errorf("after %d of %d rows: %w", from, in.Rows(), err)
 				}
 			}
@@ -58,10 +63,10 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 	switch {
 	case err == nil:
 		return failed, nil
-	case isHostError(err):
+	case batching.IsHost(err):
 		return nil, err
 	}
-	return nil, asScoring(err)
+	return nil, batching.AsScoring(err)
 }
 
 // unhurried makes one call that has limits.timeout to itself: a detector that is
@@ -106,7 +111,7 @@ func (m *Model) handedOver() bool {
 func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) error) error {
 	for {
 		var given *handover
-		err := m.slots.run(ctx, func(ctx context.Context) error {
+		err := m.slots.Run(ctx, func(ctx context.Context) error {
 			if h := m.given.Load(); h != nil {
 				given = h
 				return errHandedOver
@@ -152,21 +157,21 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 		return ErrNotLearning
 	}
 	rows := in.Rows()
-	if err := m.slots.calls.admit(rows); err != nil {
+	if err := m.slots.Calls().Admit(rows); err != nil {
 		return err
 	}
 	err := m.inTurn(ctx, func(ctx context.Context, m *Model) error {
 		return m.unhurried(ctx, func(ctx context.Context) error { return m.learn(ctx, in) })
 	})
-	m.slots.calls.dismiss(rows)
+	m.slots.Calls().Dismiss(rows)
 	var failed *sdk.RowErrors
 	switch {
-	case err == nil, errors.As(err, &failed), isHostError(err):
+	case err == nil, errors.As(err, &failed), batching.IsHost(err):
 		return err
 	case errors.Is(err, errors.ErrUnsupported):
 		return ErrNotLearning
 	}
-	return asScoring(err)
+	return batching.AsScoring(err)
 }
 
 // Resets is how many times a stateful model has lost what it learned since its
@@ -188,7 +193,7 @@ func (m *Model) save(ctx context.Context, h *handover) ([]byte, error) {
 		return nil, nil
 	}
 	var state []byte
-	err := m.slots.run(ctx, func(ctx context.Context) error {
+	err := m.slots.Run(ctx, func(ctx context.Context) error {
 		var err error
 		state, err = m.can.saver.Save(ctx)
 		if err == nil && h != nil {
@@ -210,5 +215,5 @@ func (m *Model) restore(ctx context.Context, state []byte) error {
 	if m.can.saver == nil {
 		return errors.ErrUnsupported
 	}
-	return m.slots.run(ctx, func(ctx context.Context) error { return m.can.saver.Load(ctx, state) })
+	return m.slots.Run(ctx, func(ctx context.Context) error { return m.can.saver.Load(ctx, state) })
 }

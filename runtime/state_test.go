@@ -13,6 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -106,7 +107,7 @@ func TestOnlineLearning(t *testing.T) {
 	if _, err := m.Predict(t.Context(), xs(t, m, 0), 0, out[:1]); err != nil || out[0] != 405 {
 		t.Errorf("%v, %v", out[0], err)
 	}
-	if _, err := m.Predict(t.Context(), xs(t, m, 0, -1, 0), 0, out); !errors.Is(err, runtime.ErrScoring) {
+	if _, err := m.Predict(t.Context(), xs(t, m, 0, -1, 0), 0, out); !errors.Is(err, batching.ErrScoring) {
 		t.Errorf("a batch that fails half-way: %v", err)
 	}
 	if m.Close() != nil {
@@ -152,7 +153,7 @@ func TestGoldenRowsOfStatefulModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := all[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: bare{newCounter}}, runtime.NewCalls(1))
+		m, err := all[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: bare{newCounter}}, batching.NewCalls(1))
 		if err == nil {
 			defer m.Close()
 		}

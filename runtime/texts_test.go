@@ -9,6 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -32,7 +33,7 @@ func TestOwnWords(t *testing.T) {
 			if strings.Contains(c.manifest, "trusted: true") {
 				place.Policy.Trusted = []string{dir}
 			}
-			_, err := place.Open(t.Context(), with, runtime.NewCalls(1))
+			_, err := place.Open(t.Context(), with, batching.NewCalls(1))
 			if err == nil {
 				t.Fatal("it is served")
 			}

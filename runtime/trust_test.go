@@ -20,6 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -226,7 +227,7 @@ func TestTrustIsTheHosts(t *testing.T) {
 		}
 		check(t, os.WriteFile(filepath.Join(model, "model.yaml"), []byte(text), 0o600))
 		at.Policy.Trusted = c.trusted
-		m, err := at.Open(t.Context(), with, runtime.NewCalls(1))
+		m, err := at.Open(t.Context(), with, batching.NewCalls(1))
 		if err == nil {
 			check(t, m.Close())
 		}

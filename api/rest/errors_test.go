@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 const goodRow = `{"f0": 8, "f1": 155, "f2": 62, "f3": 26, "f4": 495, "f5": 34, "f6": 0.543, "f7": 46}`
@@ -220,11 +221,11 @@ func TestProblemsOfTheRuntime(t *testing.T) {
 		kind   api.ErrorType
 		status int
 	}{
-		{fmt.Errorf("x: %w", host.ErrOverloaded), api.Overloaded, 503},
+		{fmt.Errorf("x: %w", batching.ErrOverloaded), api.Overloaded, 503},
 		{host.ErrShuttingDown, api.ShuttingDown, 503},
 		{&host.UnavailableError{ID: "m", Reason: "r"}, api.ModelUnavailable, 503},
-		{fmt.Errorf("%w: %w", host.ErrLate, context.DeadlineExceeded), api.DeadlineExceeded, 504},
-		{fmt.Errorf("%w: %w", host.ErrScoring, errors.New("boom")), api.ScoringError, 500},
+		{fmt.Errorf("%w: %w", batching.ErrLate, context.DeadlineExceeded), api.DeadlineExceeded, 504},
+		{fmt.Errorf("%w: %w", batching.ErrScoring, errors.New("boom")), api.ScoringError, 500},
 		{host.ErrNotLearning, api.Conflict, 409},
 		{errors.New("anything else"), api.InternalError, 500},
 	} {

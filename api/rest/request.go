@@ -11,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -373,9 +374,9 @@ func asProblem(err error, of text) *api.Problem {
 		return api.NewProblem(api.VersionNotFound, "version", "%s", err.Error())
 	case errors.Is(err, runtime.ErrShuttingDown):
 		return retry(api.NewProblem(api.ShuttingDown, "", "the host is shutting down: send the request to another one"))
-	case errors.Is(err, runtime.ErrOverloaded):
+	case errors.Is(err, batching.ErrOverloaded):
 		return retry(api.NewProblem(api.Overloaded, "", "%s: try again later or send fewer requests at once", err.Error()))
-	case errors.Is(err, runtime.ErrCallerGone):
+	case errors.Is(err, batching.ErrCallerGone):
 		return api.NewProblem(api.ClientGone, "", "the client closed its connection before the answer was there")
 	case errors.Is(err, context.DeadlineExceeded):
 		return api.NewProblem(api.DeadlineExceeded, "", "the model did not answer in time: send fewer rows, or raise limits.timeout in its manifest")
@@ -383,7 +384,7 @@ func asProblem(err error, of text) *api.Problem {
 		return api.NewProblem(api.ValidationError, "return_explanation", "%s", err.Error())
 	case errors.Is(err, runtime.ErrConflict):
 		return api.NewProblem(api.Conflict, "", "%s", of(err))
-	case errors.Is(err, runtime.ErrScoring):
+	case errors.Is(err, batching.ErrScoring):
 		return api.NewProblem(api.ScoringError, "", "%s", of(err))
 	}
 	return api.NewProblem(api.InternalError, "", "%s", of(err))

@@ -20,6 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -239,7 +240,7 @@ func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.
 	if err != nil {
 		return nil, nil, err
 	}
-	model, err := places[0].Open(ctx, with, host.NewCalls(1))
+	model, err := places[0].Open(ctx, with, batching.NewCalls(1))
 	if err != nil {
 		closeBackends()
 		return nil, nil, err

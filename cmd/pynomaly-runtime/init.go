@@ -22,6 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -98,7 +99,7 @@ func initModel(ctx context.Context, s streams, cfg *config.Config, file string, 
 		return err
 	}
 	defer done()
-	model, err := at.OpenWith(ctx, with, host.NewCalls(1), func(m *manifest.Manifest) {
+	model, err := at.OpenWith(ctx, with, batching.NewCalls(1), func(m *manifest.Manifest) {
 		m.Output.Name = o.output
 	})
 	if err != nil {

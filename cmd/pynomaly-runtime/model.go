@@ -13,6 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 func modelCommand(s streams) *cobra.Command {
@@ -158,7 +159,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 				return err
 			}
 			defer done()
-			calls := host.NewCalls(1)
+			calls := batching.NewCalls(1)
 			good, bad := 0, 0
 			for _, path := range args {
 				all, err := find(cfg, path)

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	processsdk "github.com/pynomaly/pynomaly-runtime/sdk/process"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
@@ -179,7 +180,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 // verify opens and probes a model once.
 func verify(ctx context.Context, s streams, at host.Place, with host.Backends) error {
 	start := time.Now()
-	m, err := at.Open(ctx, with, host.NewCalls(1))
+	m, err := at.Open(ctx, with, batching.NewCalls(1))
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 
 	"log/slog"
@@ -116,7 +117,7 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 		return err
 	}
 	defer closeBackends()
-	model, err := at.Open(ctx, with, host.NewCalls(1))
+	model, err := at.Open(ctx, with, batching.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -63,7 +64,7 @@ type running struct {
 	log    *slog.Logger
 	parts  parts // what the host consists of, in the order in which it was started
 	server *rest.Server
-	calls  *host.Calls
+	calls  *batching.Calls
 	failed chan error // of the server
 }
 
@@ -129,7 +130,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 	if err := countDroppedLines(reg, out); err != nil {
 		return err
 	}
-	h.calls = host.NewCalls(workers(cfg))
+	h.calls = batching.NewCalls(workers(cfg))
 	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
 		return err
 	}

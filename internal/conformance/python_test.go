@@ -13,6 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
@@ -34,7 +35,7 @@ func TestPythonKNN(t *testing.T) {
 		t.Fatal(err)
 	}
 	with := runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)}
-	m, err := all[0].Open(t.Context(), with, runtime.NewCalls(1))
+	m, err := all[0].Open(t.Context(), with, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
@@ -115,7 +116,7 @@ type Host struct {
 	URL      string // http://127.0.0.1:port
 	Server   *rest.Server
 	Registry *host.Registry
-	Calls    *host.Calls
+	Calls    *batching.Calls
 	Metrics  *prometheus.Registry
 }
 
@@ -146,7 +147,7 @@ func Serve(t testing.TB, o Options) *Host {
 	if o.Models != nil {
 		o.Models(&cfg)
 	}
-	h := &Host{Calls: host.NewCalls(runtime.GOMAXPROCS(0)), Metrics: prometheus.NewRegistry()}
+	h := &Host{Calls: batching.NewCalls(runtime.GOMAXPROCS(0)), Metrics: prometheus.NewRegistry()}
 	var err error
 	if h.Registry, err = host.New(cfg, o.Backends, h.Calls); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -139,7 +140,7 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	default:
 		r.failed, err = c.model.Predict(ctx, c.rows.Batch(), c.Chunk, r.scores)
 	}
-	if c.late = errors.Is(err, runtime.ErrLate); err != nil {
+	if c.late = errors.Is(err, batching.ErrLate); err != nil {
 		return nil, err //nolint:wrapcheck // the model says what failed
 	}
 	if c.Single && len(r.failed) > 0 {
@@ -187,6 +188,6 @@ func (p *Pipeline) Learn(ctx context.Context, c *Call) error {
 		return &sdk.RowErrors{Rows: unread}
 	}
 	err := c.model.Learn(ctx, c.rows.Batch())
-	c.late = errors.Is(err, runtime.ErrLate)
+	c.late = errors.Is(err, batching.ErrLate)
 	return err //nolint:wrapcheck // the model says what failed
 }

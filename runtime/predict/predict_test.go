@@ -15,6 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -55,7 +56,7 @@ func open(t testing.TB) *runtime.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := found[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: backend{}}, runtime.NewCalls(1))
+	m, err := found[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: backend{}}, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,7 @@
-package backends
+// Package guard calls code that may panic: a detector, or what loads one.
+//
+// What a panic means to whoever waits for the call is not here.
+package guard
 
 import (
 	"fmt"
@@ -14,12 +17,11 @@ type PanicError struct {
 // Error says what it panicked with.
 func (e *PanicError) Error() string { return fmt.Sprintf("it panicked: %v", e.Value) }
 
-// Guarded makes a call into a detector, or into what loads one. A panic ends that call,
-// as a *FaultError with a *PanicError, and nothing else.
-func Guarded(call func() error) (err error) {
+// Call makes a call. A panic ends that call, as a *PanicError, and nothing else.
+func Call(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = &FaultError{Err: &PanicError{Value: p, Stack: debug.Stack()}}
+			err = &PanicError{Value: p, Stack: debug.Stack()}
 		}
 	}()
 	return call()

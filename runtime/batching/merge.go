@@ -1,10 +1,9 @@
-package runtime
+package batching
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	goruntime "runtime"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +16,7 @@ import (
 // detector. Nothing waits for company: a row that finds a free slot is scored at
 // once, and what arrives while calls run goes into the next one.
 type merger struct {
-	model   *Model
-	slots   *slots
+	slots   *Slots
 	tickets sync.Pool
 
 	mu         sync.Mutex
@@ -46,13 +44,7 @@ type outcome struct {
 	err    error
 }
 
-// newMerger returns nil for models whose rows may not be merged.
-func newMerger(m *Model) *merger {
-	if m.Manifest.Stateful || m.Manifest.BatchDependent || m.scorer.Info().Stateful {
-		return nil
-	}
-	return &merger{model: m, slots: m.slots}
-}
+func newMerger(s *Slots) *merger { return &merger{slots: s} }
 
 // score returns the raw score of a row, by the deadline of ctx. The row is not
 // used after it returns.
@@ -105,7 +97,7 @@ func (g *merger) submit(t *ticket) error {
 	if g.slots.allStuck() {
 		return g.slots.unavailable()
 	}
-	if most := g.model.Manifest.Batching.MaxQueue; len(g.queue) >= most {
+	if most := g.slots.d.Queue; len(g.queue) >= most {
 		return fmt.Errorf("%w: %d rows are waiting for this model already (batching.max_queue)", ErrOverloaded, most)
 	}
 	g.queue = append(g.queue, t)
@@ -134,7 +126,7 @@ func (g *merger) ensureRunner() {
 func (g *merger) work() {
 	r := g.takeRun()
 	for {
-		goruntime.Gosched() // requests that can run now join the next call
+		runtime.Gosched() // requests that can run now join the next call
 		g.slots.free <- struct{}{}
 		g.slots.workers <- struct{}{}
 		g.mu.Lock()
@@ -188,7 +180,7 @@ func (g *merger) takeRun() *run {
 }
 
 func newRun(g *merger) *run {
-	r := &run{g: g, batch: sdk.NewBatch(g.model.schema.Features()), ctx: until.New(time.Time{}, nil)}
+	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(time.Time{}, nil)}
 	r.watch = time.AfterFunc(time.Hour, r.late)
 	r.watch.Stop()
 	return r
@@ -212,7 +204,7 @@ func (t *ticket) left(now time.Time) bool {
 // take fills the run with waiting tickets. The merger is locked.
 func (r *run) take(now time.Time) {
 	g := r.g
-	most := g.model.mergedRows()
+	most := max(1, min(g.slots.d.Merged, g.slots.d.Rows))
 	if !g.aloneUntil.IsZero() {
 		if now.Before(g.aloneUntil) {
 			most = 1
@@ -247,7 +239,7 @@ func (r *run) take(now time.Time) {
 
 // call makes the call and delivers the scores; false: it was late.
 func (r *run) call(now time.Time) bool {
-	timeout := r.g.model.Manifest.Limits.Timeout
+	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
 	r.ctx = r.ctx.Renewed(now.Add(timeout))
 	if cap(r.out) < len(r.tickets) {
@@ -256,7 +248,7 @@ func (r *run) call(now time.Time) bool {
 	r.out = r.out[:len(r.tickets)]
 	fillNaN(r.out)
 	r.watch.Reset(timeout + terminateGrace)
-	failed, err := r.g.model.callDirectly(r.ctx, r.batch, r.out)
+	failed, err := r.g.slots.callDirectly(r.ctx, r.batch, r.out)
 	if !r.decided.CompareAndSwap(false, true) {
 		return false
 	}
@@ -296,7 +288,7 @@ func (r *run) late() {
 	}
 	<-g.slots.workers
 	if len(r.tickets) > 1 {
-		r.separate(aloneTimeouts * g.model.Manifest.Limits.Timeout)
+		r.separate(aloneTimeouts * g.slots.d.Timeout)
 	} else {
 		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
 	}
@@ -326,7 +318,7 @@ func (r *run) separate(pause time.Duration) {
 		if t.abandoned {
 			continue
 		}
-		row := sdk.NewBatch(g.model.schema.Features())
+		row := sdk.NewBatch(g.slots.d.Features)
 		row.Resize(1)
 		row.CopyRow(0, r.batch, i)
 		t.row, t.alone = row, true
@@ -342,52 +334,12 @@ const (
 	aloneAfterEnd = 10 * time.Second
 )
 
-// mergedRows is the most rows of different requests in one call.
-func (m *Model) mergedRows() int {
-	return max(1, min(m.Manifest.Batching.MaxRows, m.Manifest.Limits.MaxBatchRows))
-}
-
-// callDirectly calls the detector in a slot that the caller holds. Where it fails
-// as a whole, the batch is halved until the rows at fault are found.
-func (m *Model) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
-	err := m.guarded(func() error { return m.scorer.Score(ctx, in, out) })
-	var rowErrors *sdk.RowErrors
-	switch {
-	case err == nil:
-		return nil, nil
-	case errors.As(err, &rowErrors):
-		return rowErrors.Rows, nil
-	case ctx.Err() != nil, isHostError(err), isFault(err):
-		return nil, err
-	case in.Rows() == 1:
-		return []sdk.RowError{{Reason: "the detector failed: " + err.Error()}}, nil
-	}
-	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return m.callDirectly(ctx, in, out) })
-}
-
-// halve calls for both halves of a batch.
-func halve(in *sdk.Batch, out []float64, call func(*sdk.Batch, []float64) ([]sdk.RowError, error)) ([]sdk.RowError, error) {
-	half := in.Rows() / 2
-	var failed []sdk.RowError
-	for _, r := range [][2]int{{0, half}, {half, in.Rows()}} {
-		bad, err := call(in.Slice(r[0], r[1]), out[r[0]:r[1]])
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range bad {
-			e.Row += r[0]
-			failed = append(failed, e)
-		}
-	}
-	return failed, nil
-}
-
 // Waiting is how many single rows wait for a call.
-func (m *Model) Waiting() int {
-	if m.merger == nil {
+func (s *Slots) Waiting() int {
+	if s.merger == nil {
 		return 0
 	}
-	m.merger.mu.Lock()
-	defer m.merger.mu.Unlock()
-	return len(m.merger.queue)
+	s.merger.mu.Lock()
+	defer s.merger.mu.Unlock()
+	return len(s.merger.queue)
 }
