@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"errors"
 	"math"
 	"strings"
@@ -36,7 +36,7 @@ func testStuckModel(t *testing.T) {
 	other := openFake(t, simple("other", "1.0.0"), calls, func(*manifest.Manifest) sdk.Scorer { return sums{} })
 	armed.Store(true)
 	for range 2 {
-		if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, batching.ErrLate) || !errors.Is(err, stdcontext.DeadlineExceeded) {
+		if _, err := stuck.Predict(t.Context(), batch(1), 0, make([]float64, 1)); !errors.Is(err, batching.ErrLate) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("a stuck call ended with %v", err)
 		}
 		out := make([]float64, 1)
@@ -63,7 +63,7 @@ type picky struct {
 	limit float64
 }
 
-func (p picky) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (p picky) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	for _, v := range in.Float64s() {
 		if v > p.limit {
 			return errors.New("unknown category")
@@ -100,7 +100,7 @@ type moody struct {
 	n *atomic.Int64
 }
 
-func (m moody) Score(_ context, _ *sdk.Batch, out []float64) error {
+func (m moody) Score(_ context.Context, _ *sdk.Batch, out []float64) error {
 	for i := range out {
 		out[i] = float64(m.n.Add(1))
 	}
@@ -110,7 +110,7 @@ func (m moody) Score(_ context, _ *sdk.Batch, out []float64) error {
 // coupled subtracts the mean of the batch.
 type coupled struct{ sums }
 
-func (coupled) Score(_ context, in *sdk.Batch, out []float64) error {
+func (coupled) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	mean := 0.0
 	for _, v := range in.Float64s() {
 		mean += v / float64(in.Rows())

@@ -9,14 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
-// The reasons why a request for a model fails, for errors.Is.
-var (
-	ErrModelNotFound   = errors.New("model not found")
-	ErrVersionNotFound = errors.New("version not found")
-	ErrShuttingDown    = errors.New("shutting down")
-	ErrAmbiguousModel  = errors.New("no model named")
-	ErrConflict        = errors.New("conflict")
-)
+// ErrConflict means that what is asked for does not go with what is there.
+var ErrConflict = errors.New("conflict")
 
 // private marks what a backend says of a model that it does not open. What of it are the
 // host's own words everybody is told.

@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -14,7 +14,7 @@ import (
 
 // A model directory is found, opened and asked, without a registry or a server.
 func ExamplePlace_Open() {
-	ctx := stdcontext.Background()
+	ctx := context.Background()
 	found, err := runtime.Find(testkit.Testdata("models", "pima-lof", "1.0.0"))
 	if err != nil {
 		panic(err)

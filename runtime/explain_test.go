@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"encoding/json"
 	"math"
 	"strings"
@@ -115,7 +116,7 @@ type terms struct{ features []sdk.Feature }
 func (s terms) Info() sdk.Info { return sdk.Info{Features: s.features} }
 func (terms) Close() error     { return nil }
 
-func (s terms) Score(_ context, in *sdk.Batch, out []float64) error {
+func (s terms) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	d := len(s.features)
 	for i := range out {
 		out[i] = 1
@@ -126,7 +127,7 @@ func (s terms) Score(_ context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-func (s terms) Explain(_ context, in *sdk.Batch, out []float64) error {
+func (s terms) Explain(_ context.Context, in *sdk.Batch, out []float64) error {
 	out[0] = 1
 	copy(out[1:], in.Float64s())
 	return nil

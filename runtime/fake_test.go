@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"errors"
 	"log/slog"
 	"os"
@@ -23,13 +23,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-type context = stdcontext.Context
-
 // fake is a backend whose detectors are written in Go, for behaviour that no
 // ONNX graph has.
 type fake struct {
 	open   func(*manifest.Manifest) sdk.Scorer
-	before func(context, *manifest.Manifest) error // why Open fails; nil: it does not
+	before func(context.Context, *manifest.Manifest) error // why Open fails; nil: it does not
 
 	mu     sync.Mutex
 	tried  map[string]int // calls of Open, by version
@@ -37,9 +35,9 @@ type fake struct {
 	closed int
 }
 
-func (*fake) Complete(context, backends.Artifact) error { return nil }
+func (*fake) Complete(context.Context, backends.Artifact) error { return nil }
 
-func (f *fake) Open(ctx context, a backends.Artifact) (sdk.Scorer, error) {
+func (f *fake) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
 	f.mu.Lock()
 	if f.tried == nil {
 		f.tried = map[string]int{}
@@ -164,8 +162,8 @@ type bare struct {
 	open func(*manifest.Manifest) sdk.Scorer
 }
 
-func (bare) Complete(context, backends.Artifact) error { return nil }
-func (b bare) Open(_ context, a backends.Artifact) (sdk.Scorer, error) {
+func (bare) Complete(context.Context, backends.Artifact) error { return nil }
+func (b bare) Open(_ context.Context, a backends.Artifact) (sdk.Scorer, error) {
 	return b.open(a.Manifest), nil
 }
 
@@ -178,7 +176,7 @@ type sums struct {
 func (sums) Info() sdk.Info { return sdk.Info{} }
 func (sums) Close() error   { return nil }
 
-func (s sums) Score(_ context, in *sdk.Batch, out []float64) error {
+func (s sums) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	if s.armed != nil && s.armed() {
 		<-s.delay
 	}
@@ -213,7 +211,7 @@ func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	c := catalog.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: r.Apply, Trouble: r.Trouble, AllowEmpty: true}
 	if look != nil {
 		look(&c)
@@ -228,7 +226,7 @@ func start(t *testing.T, dir string, f *fake, change func(*runtime.Config), look
 	t.Cleanup(func() {
 		cancel()
 		wg.Wait()
-		end, stop := stdcontext.WithTimeout(stdcontext.Background(), 10*time.Minute)
+		end, stop := context.WithTimeout(context.Background(), 10*time.Minute)
 		defer stop()
 		if err := r.Close(end); err != nil {
 			t.Error(err)

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"strings"
@@ -21,7 +22,7 @@ type breaking struct {
 	calls atomic.Int64
 }
 
-func (b *breaking) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (b *breaking) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	b.calls.Add(1)
 	for _, v := range in.Float64s() {
 		if v == -1 {

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,7 @@ import (
 // panicking panics at the rows whose value is below -100, and when it is closed.
 type panicking struct{ sums }
 
-func (p panicking) Score(_ context, in *sdk.Batch, out []float64) error {
+func (p panicking) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	for i, v := range in.Float64s() {
 		if v < -100 {
 			panic("at such a value")
@@ -77,7 +78,7 @@ func TestPanicAtLoad(t *testing.T) {
 	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0"))
 	f := newFake()
 	var mended atomic.Bool
-	f.before = func(context, *manifest.Manifest) error {
+	f.before = func(context.Context, *manifest.Manifest) error {
 		if !mended.Load() {
 			panic("at the start")
 		}

@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -97,7 +97,7 @@ func TestCloseWaitsForRequests(t *testing.T) {
 			t.Fatal(err)
 		}
 		end := make(chan error, 1)
-		go func() { end <- r.Close(stdcontext.Background()) }()
+		go func() { end <- r.Close(context.Background()) }()
 		testkit.Eventually(t, "the model is unloaded", func() bool { n, _ := r.Counts(); return n == 0 })
 		if err := lease.Model().Learn(t.Context(), xs(t, lease.Model(), 1, 2, 3)); err != nil {
 			t.Error(err)
@@ -200,7 +200,7 @@ type slow struct {
 	row time.Duration
 }
 
-func (s *slow) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (s *slow) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	for i := range out {
 		select {
 		case <-time.After(s.row):

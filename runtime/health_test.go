@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync/atomic"
@@ -17,7 +18,7 @@ type unwell struct {
 	ill *atomic.Bool
 }
 
-func (u unwell) Health(context) error {
+func (u unwell) Health(context.Context) error {
 	if u.ill.Load() {
 		return errors.New("its process is down")
 	}

@@ -32,7 +32,7 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 		ctx := r.base // others may wait for this load, too
 		model, took, err := r.inTurn(ctx, l, func() (*Model, error) { return r.open(ctx, e, at) })
 		if err == nil && model != nil {
-			if err = r.takeState(ctx, e, model); err != nil {
+			if l.taken, err = r.takeState(ctx, e, model); err != nil {
 				model.abandon()
 			}
 		}
@@ -76,7 +76,7 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*Mo
 		err = private(c.Manifest.Backend, err)
 	}
 	if m != nil {
-		m.witness = &witness{log: r.cfg.Log, now: r.cfg.Now}
+		m.LogTo(r.cfg.Log, r.cfg.Now)
 	}
 	return m, err
 }
@@ -101,7 +101,7 @@ func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 	if last == nil {
 		return false, nil
 	}
-	if e.current != nil && last.identity == c.Identity {
+	if e.current != nil && last.ContentDigest() == c.ContentDigest() {
 		return true, nil
 	}
 	if last.Digest != c.Digest {
@@ -134,19 +134,19 @@ func (r *Registry) finish(e *entry, l *loading, at catalog.Location, model *Mode
 	case model == nil: // the same files as before
 		e.failed = nil
 	case e.gone || r.closed || e.unloaded:
-		if model.taken != nil {
-			model.taken.end(nil)
+		if l.taken != nil {
+			l.taken.end(nil)
 		}
 		h := r.newHandle(model)
 		h.retired, h.replaced = true, true
 		r.closeIfIdle(h)
 		l.err = &UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: retryAfter}
 	default:
-		r.install(e, model)
+		r.install(e, model, l.taken)
 		r.readyIfComplete()
 		r.cfg.Observe.Loaded(model, took)
 		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", model.Digest,
-			"took_ms", took.Milliseconds(), "bytes", model.bytes, "warnings", model.Warnings)
+			"took_ms", took.Milliseconds(), "bytes", model.Bytes(), "warnings", model.Warnings)
 	}
 	close(l.done)
 	if e.pending && !e.gone && !r.closed {
@@ -155,16 +155,17 @@ func (r *Registry) finish(e *entry, l *loading, at catalog.Location, model *Mode
 	}
 }
 
-// install makes a model the current one of its entry.
-func (r *Registry) install(e *entry, model *Model) {
+// install makes a model the current one of its entry. It may take over the state of the
+// one that runs.
+func (r *Registry) install(e *entry, model *Model, taken *Handover) {
 	if old := e.last; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
 	h := r.newHandle(model)
-	model.slots.Retain(func() func() { return r.retain(h) })
-	if taken := model.taken; taken != nil {
+	model.Retain(func() func() { return r.retain(h) })
+	if taken != nil {
 		if old := e.current; old != nil { // calls that it has not begun go on in the new one
-			old.replaced, old.next = old.model.given.Load() == taken, h
+			old.replaced, old.next = old.model.Gives(taken), h
 			h.refs++
 		}
 		taken.end(model)
@@ -172,7 +173,7 @@ func (r *Registry) install(e *entry, model *Model) {
 	r.retire(e)
 	e.current, e.last, e.failed, e.unloaded = h, model, nil, false
 	r.fulfil(e)
-	r.bytes += model.bytes
+	r.bytes += model.Bytes()
 	r.lru.Add(e, struct{}{})
 	if model.Manifest.Stateful {
 		r.wg.Go(func() { r.keepStates(h) })

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	stdcontext "context"
+	"context"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
@@ -55,7 +55,7 @@ func (g *gated) calls() []int {
 	return append([]int(nil), g.sizes...)
 }
 
-func (g *gated) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (g *gated) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	g.mu.Lock()
 	gate := g.gate
 	g.sizes = append(g.sizes, in.Rows())
@@ -112,7 +112,7 @@ func submit(t *testing.T, m *runtime.Model, values ...float64) (wait func() []re
 	var wg sync.WaitGroup
 	for i, v := range values {
 		wg.Go(func() {
-			ctx, cancel := stdcontext.WithTimeout(t.Context(), 10*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			score := make([]float64, 1)
 			failed, err := m.Predict(ctx, batch(v), 0, score)
@@ -173,7 +173,7 @@ func TestSlowRowCostsOthersNothing(t *testing.T) {
 			second()
 			for i, r := range rest() {
 				if i == 2 {
-					if !errors.Is(r.err, stdcontext.DeadlineExceeded) {
+					if !errors.Is(r.err, context.DeadlineExceeded) {
 						t.Errorf("%s: the slow row ended with %v", name, r.err)
 					}
 				} else if r.err != nil || r.score != []float64{2, 4, 0, 8}[i] {
@@ -236,9 +236,9 @@ func TestAbandonedRow(t *testing.T) {
 	open := g.shut()
 	first := submit(t, m, 1)
 	testkit.Eventually(t, "the first call", func() bool { return len(g.calls()) == 1 })
-	ctx, cancel := stdcontext.WithTimeout(t.Context(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := m.Predict(ctx, batch(2), 0, make([]float64, 1)); !errors.Is(err, stdcontext.DeadlineExceeded) {
+	if _, err := m.Predict(ctx, batch(2), 0, make([]float64, 1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("ended with %v", err)
 	}
 	open()
@@ -264,7 +264,7 @@ type counting struct {
 	most *atomic.Int64
 }
 
-func (c counting) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (c counting) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if n := int64(in.Rows()); n > c.most.Load() {
 		c.most.Store(n)
 	}

@@ -9,10 +9,12 @@ package runtime
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
@@ -42,8 +44,7 @@ type Model struct {
 	slots       *batching.Slots
 	witness     *witness // nil: whoever asks is told how the detector fails
 
-	given atomic.Pointer[handover] // of the state, to the model that replaces this one
-	taken *handover                // the same, of the model that this one replaces
+	given atomic.Pointer[Handover] // of the state, to the model that replaces this one
 }
 
 // Backends finds a backend by the name a manifest gives it.
@@ -143,11 +144,36 @@ func (m *Model) prepare(c *catalog.Contents) error {
 // one that came late may still run in the detector.
 func (m *Model) abandon() { m.slots.Abandon() }
 
-// close waits for the calls that run and closes the detector.
-func (m *Model) close() error { return m.slots.Close() }
+// end waits for the calls that run and closes the detector.
+func (m *Model) end() error { return m.slots.Close() }
+
+// Retain sets what keeps the model loaded while a call runs. Set it before the first
+// request.
+func (m *Model) Retain(retain func() (release func())) { m.slots.Retain(retain) }
+
+// LogTo sets where a model says how its detector fails. Without it whoever asks is told.
+func (m *Model) LogTo(log *slog.Logger, now func() time.Time) {
+	m.witness = &witness{log: log, now: now}
+}
 
 // Waiting is how many single rows wait for a call.
 func (m *Model) Waiting() int { return m.slots.Waiting() }
+
+// closeGrace is how long Close waits for a call that came late.
+const closeGrace = 5 * time.Second
+
+// Close is End for a model that nobody but the caller uses. A detector that is still
+// busy is closed when it returns.
+func (m *Model) Close() error {
+	done := make(chan error, 1)
+	m.slots.Calls().Go(func() { done <- m.end() })
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(closeGrace):
+		return batching.ErrLate
+	}
+}
 
 // ID is the model's id.
 func (m *Model) ID() string { return m.Manifest.ID }
@@ -177,5 +203,3 @@ func (m *Model) Decoder() *rows.Decoder {
 
 // Recycle takes a decoder back for reuse.
 func (m *Model) Recycle(d *rows.Decoder) { m.decoders.Put(d) }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

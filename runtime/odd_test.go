@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -26,7 +27,7 @@ type lingering struct {
 	busy, closedBusy *atomic.Bool
 }
 
-func (l lingering) Score(_ context, in *sdk.Batch, out []float64) error {
+func (l lingering) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	l.busy.Store(true)
 	<-l.returns
 	l.busy.Store(false)
@@ -95,7 +96,7 @@ type leisurely struct {
 	takes time.Duration
 }
 
-func (l leisurely) Score(ctx context, in *sdk.Batch, out []float64) error {
+func (l leisurely) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if l.armed.Load() {
 		time.Sleep(l.takes)
 	}

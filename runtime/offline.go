@@ -7,10 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
-	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
@@ -182,22 +180,6 @@ func (p Place) Contents() (*Contents, error) {
 	return out, nil
 }
 
-// closeGrace is how long Close waits for a call that came late.
-const closeGrace = 5 * time.Second
-
-// Close closes a model that was opened with Place.Open. A detector that is still
-// busy is closed when it returns.
-func (m *Model) Close() error {
-	done := make(chan error, 1)
-	m.slots.Calls().Go(func() { done <- m.close() })
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(closeGrace):
-		return batching.ErrLate
-	}
-}
-
 // Artifact reads a model for opening it by its backend alone, without what the
 // host makes of its scores.
 func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, backends.Artifact, error) {
@@ -214,15 +196,11 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if err := c.Complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
-	model := &Model{Manifest: m, Digest: c.Digest, schema: rows.NewSchema(m)}
-	if err := model.prepare(c); err != nil {
-		return nil, none, err
-	}
-	probe, err := newProbe(model, c)
+	probe, err := ProbeRows(c)
 	if err != nil {
 		return nil, none, err
 	}
 	a := c.ForBackend()
-	a.ProbeRows = probe.rows
+	a.ProbeRows = probe
 	return backend, a, nil
 }

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
@@ -60,6 +61,19 @@ func newProbe(m *Model, c *catalog.Contents) (*probe, error) {
 		p.real = 1
 	}
 	return p, nil
+}
+
+// ProbeRows are the rows that a model must score before it serves.
+func ProbeRows(c *catalog.Contents) (*sdk.Batch, error) {
+	m := &Model{Manifest: c.Manifest, Digest: c.Digest, schema: rows.NewSchema(c.Manifest)}
+	if err := m.prepare(c); err != nil {
+		return nil, err
+	}
+	p, err := newProbe(m, c)
+	if err != nil {
+		return nil, err
+	}
+	return p.rows, nil
 }
 
 // vary moves a reference value by a tenth of itself times a normal number.

@@ -13,6 +13,7 @@ import (
 type loading struct {
 	done  chan struct{}
 	err   error
+	taken *Handover     // of the state of the model that runs; nil: there is none
 	turn  chan struct{} // closed when it may begin
 	begun bool          // turn is closed; guarded by the registry's mutex
 }

@@ -178,7 +178,7 @@ func (r *Registry) retire(e *entry) {
 	}
 	e.current = nil
 	r.lru.Remove(e)
-	r.bytes -= h.model.bytes
+	r.bytes -= h.model.Bytes()
 	h.retired = true
 	if h.model.Manifest.Stateful && !h.replaced {
 		r.closing[e.Key()] = h
@@ -198,7 +198,7 @@ func (r *Registry) closeIfIdle(h *handle) {
 		if !h.replaced {
 			lost = r.keepState(h.model)
 		}
-		if err := h.model.close(); err != nil {
+		if err := h.model.end(); err != nil {
 			r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
 		}
 		close(h.closed)

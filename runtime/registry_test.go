@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	stdcontext "context"
+	"context"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -338,7 +338,7 @@ func TestOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := stdcontext.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(t.Context())
 	c := catalog.Catalog{Dir: dir, Rescan: 50 * time.Millisecond, Settle: 10 * time.Millisecond, Now: time.Now, Log: cfg.Log, Apply: refused.Apply}
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = c.Follow(ctx) })

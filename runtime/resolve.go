@@ -329,6 +329,8 @@ func (r *Registry) Counts() (loaded, leases int) {
 	return r.lru.Len(), leases
 }
 
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
 func joinSome(names []string) string {
 	const most = 20
 	out := ""

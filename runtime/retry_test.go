@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -37,7 +37,7 @@ func (f *failing) set(id string, err error) {
 	f.why[id] = err
 }
 
-func (f *failing) open(_ context, m *manifest.Manifest) error {
+func (f *failing) open(_ context.Context, m *manifest.Manifest) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.why[m.ID]
@@ -208,7 +208,7 @@ func TestLoadsWaitForTheirTurn(t *testing.T) {
 	var running, most atomic.Int64
 	begun, gate := make(chan string, models), make(chan struct{})
 	f := newFake()
-	f.before = func(ctx context, m *manifest.Manifest) error {
+	f.before = func(ctx context.Context, m *manifest.Manifest) error {
 		if n := running.Add(1); n > most.Load() {
 			most.Store(n)
 		}
@@ -298,7 +298,7 @@ func TestNotReady(t *testing.T) {
 				writeModel(t, dir, id, v, simple(id, v))
 			}
 			f := newFake()
-			f.before = func(_ context, m *manifest.Manifest) error {
+			f.before = func(_ context.Context, m *manifest.Manifest) error {
 				return errors.Join(c.bad[m.ID], c.bad[m.ID+"@"+m.Version])
 			}
 			r := start(t, dir, f, func(cfg *runtime.Config) {
@@ -324,7 +324,7 @@ func TestAliasWaitsForRetry(t *testing.T) {
 	var broken atomic.Bool
 	broken.Store(true)
 	f := newFake()
-	f.before = func(_ context, m *manifest.Manifest) error {
+	f.before = func(_ context.Context, m *manifest.Manifest) error {
 		if m.Version == "2.0.0" && broken.Load() {
 			return errFull
 		}
@@ -391,7 +391,7 @@ func TestStateDirectoryRemoved(t *testing.T) {
 	if _, err := r.Unload("m", ""); err != nil { // its state waits in memory for a directory
 		t.Fatal(err)
 	}
-	if err := r.Close(stdcontext.Background()); err == nil || !strings.Contains(err.Error(), "m@1.0.0") {
+	if err := r.Close(context.Background()); err == nil || !strings.Contains(err.Error(), "m@1.0.0") {
 		t.Errorf("a state that is lost: %v", err)
 	}
 }

@@ -77,20 +77,26 @@ func (m *Model) unhurried(ctx context.Context, call func(context.Context) error)
 	return call(ctx)
 }
 
-// handover moves the state of a stateful model to the one that replaces it.
-type handover struct {
+// Handover moves the state of a stateful model to the one that replaces it.
+type Handover struct {
 	done chan struct{} // closed when it is decided
 	to   *Model        // nil: it did not take place
 }
 
-func newHandover() *handover { return &handover{done: make(chan struct{})} }
+// newHandover returns a handover that is not decided.
+func newHandover() *Handover { return &Handover{done: make(chan struct{})} }
 
-func (h *handover) end(to *Model) {
+// end decides it: the calls that wait go on in the other model, or, where that is nil,
+// where they are.
+func (h *Handover) end(to *Model) {
 	h.to = to
 	close(h.done)
 }
 
 var errHandedOver = errors.New("the state is handed over")
+
+// Gives reports whether a handover is the one by which the state goes on.
+func (m *Model) Gives(h *Handover) bool { return m.given.Load() == h }
 
 // handedOver reports whether the state has gone on to another model.
 func (m *Model) handedOver() bool {
@@ -110,7 +116,7 @@ func (m *Model) handedOver() bool {
 // the time it is this call's turn.
 func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) error) error {
 	for {
-		var given *handover
+		var given *Handover
 		err := m.slots.Run(ctx, func(ctx context.Context) error {
 			if h := m.given.Load(); h != nil {
 				given = h
@@ -183,12 +189,10 @@ func (m *Model) Resets() uint64 {
 	return 0
 }
 
-// Save returns the state of a stateful model; nil: it has none to keep.
-func (m *Model) Save(ctx context.Context) ([]byte, error) { return m.save(ctx, nil) }
-
-// save takes a snapshot. With a handover the calls that come after it wait for
-// that to be decided: what they bring must not be lost.
-func (m *Model) save(ctx context.Context, h *handover) ([]byte, error) {
+// Save returns the state of a stateful model; nil: it has none to keep. With a handover
+// the calls that come after it wait for that to be decided: what they bring must not be
+// lost.
+func (m *Model) Save(ctx context.Context, h *Handover) ([]byte, error) {
 	if m.can.saver == nil || !m.Manifest.Stateful {
 		return nil, nil
 	}

@@ -1,6 +1,7 @@
 package runtime_test
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"log/slog"
@@ -24,7 +25,7 @@ type counter struct{ rows uint64 }
 func (*counter) Info() sdk.Info { return sdk.Info{Stateful: true} }
 func (*counter) Close() error   { return nil }
 
-func (c *counter) Score(_ context, in *sdk.Batch, out []float64) error {
+func (c *counter) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	for i, v := range in.Float64s() {
 		if v == -1 {
 			return errors.New("torn")
@@ -34,16 +35,16 @@ func (c *counter) Score(_ context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-func (c *counter) Learn(_ context, in *sdk.Batch) error {
+func (c *counter) Learn(_ context.Context, in *sdk.Batch) error {
 	c.rows += uint64(in.Rows())
 	return nil
 }
 
-func (c *counter) Save(context) ([]byte, error) {
+func (c *counter) Save(context.Context) ([]byte, error) {
 	return binary.LittleEndian.AppendUint64(nil, c.rows), nil
 }
 
-func (c *counter) Load(_ context, state []byte) error {
+func (c *counter) Load(_ context.Context, state []byte) error {
 	if len(state) != 8 {
 		return errors.New("8 bytes are wanted")
 	}
@@ -134,7 +135,7 @@ func TestStateWithoutLearning(t *testing.T) {
 	if err := plain.Learn(t.Context(), xs(t, plain, 1)); !errors.Is(err, runtime.ErrNotLearning) {
 		t.Errorf("%v", err)
 	}
-	if state, err := plain.Save(t.Context()); state != nil || err != nil {
+	if state, err := plain.Save(t.Context(), nil); state != nil || err != nil {
 		t.Errorf("%v, %v", state, err)
 	}
 }
