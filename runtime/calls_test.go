@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -13,13 +12,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-func batch(values ...float64) *sdk.Batch {
-	b := sdk.NewBatch([]sdk.Feature{{Name: "x", DType: sdk.Float64}})
-	b.Resize(len(values))
-	copy(b.Float64s(), values)
-	return b
-}
 
 // TestStuckModel: a detector that ignores its deadline is answered for at the
 // deadline, takes nothing from other models, and becomes unavailable when all
@@ -57,21 +49,6 @@ func testStuckModel(t *testing.T) {
 	}
 }
 
-// picky fails whole calls that contain a row above its limit.
-type picky struct {
-	sums
-	limit float64
-}
-
-func (p picky) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
-	for _, v := range in.Float64s() {
-		if v > p.limit {
-			return errors.New("unknown category")
-		}
-	}
-	return p.sums.Score(ctx, in, out)
-}
-
 func TestBadRowsHarmNoOthers(t *testing.T) {
 	m := openFake(t, simple("picky", "1.0.0"), nil, func(*manifest.Manifest) sdk.Scorer { return picky{limit: 100} })
 	out := make([]float64, 7)
@@ -91,55 +68,5 @@ func TestBadRowsHarmNoOthers(t *testing.T) {
 	}
 	if s := m.Stats.Snapshot(); s.Rows != 7 || s.Anomalies != 2 {
 		t.Errorf("counted %+v", s)
-	}
-}
-
-// moody scores differently every time.
-type moody struct {
-	sums
-	n *atomic.Int64
-}
-
-func (m moody) Score(_ context.Context, _ *sdk.Batch, out []float64) error {
-	for i := range out {
-		out[i] = float64(m.n.Add(1))
-	}
-	return nil
-}
-
-// coupled subtracts the mean of the batch.
-type coupled struct{ sums }
-
-func (coupled) Score(_ context.Context, in *sdk.Batch, out []float64) error {
-	mean := 0.0
-	for _, v := range in.Float64s() {
-		mean += v / float64(in.Rows())
-	}
-	for i, v := range in.Float64s() {
-		out[i] = v - mean
-	}
-	return nil
-}
-
-func TestProbe(t *testing.T) {
-	random := func(*manifest.Manifest) sdk.Scorer { return moody{n: new(atomic.Int64)} }
-	mean := func(*manifest.Manifest) sdk.Scorer { return coupled{} }
-	for _, c := range []struct {
-		name, extra, want string
-		open              func(*manifest.Manifest) sdk.Scorer
-	}{
-		{"random", "", "stateful: true", random},
-		{"random but stateful", "stateful: true\n", "", random},
-		{"coupled", "", "batch_dependent: true", mean},
-		{"coupled and says so", "batch_dependent: true\n", "", mean},
-		{"plain", "", "", func(*manifest.Manifest) sdk.Scorer { return sums{} }},
-		{"fails", "", "unknown category", func(*manifest.Manifest) sdk.Scorer { return picky{limit: -100} }},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			_, err := tryFake(t, simple("m", "1.0.0")+c.extra, nil, c.open)
-			if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
-				t.Errorf("error %v, want %q", err, c.want)
-			}
-		})
 	}
 }

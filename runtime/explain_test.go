@@ -2,52 +2,15 @@ package runtime_test
 
 import (
 	"context"
-	"encoding/json"
 	"math"
 	"strings"
 	"testing"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
-	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-func TestMain(m *testing.M) { testkit.Main(m) }
-
-func openCase(t *testing.T, c *testkit.Case, backends runtime.Backends) *runtime.Model {
-	t.Helper()
-	all, err := runtime.Find(testkit.CopyModel(t, t.TempDir(), c.Name, c.Name, "1.0.0", nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := all[0].Open(t.Context(), backends, batching.NewCalls(2))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return m
-}
-
-func row(t *testing.T, m *runtime.Model, values map[string]any) *sdk.Batch {
-	t.Helper()
-	data, err := json.Marshal(values)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := m.Schema().NewDecoder()
-	if err := d.JSONRow(&jsonscan.Scanner{Data: data}); err != nil || len(d.Failed()) > 0 {
-		t.Fatal(err, d.Failed())
-	}
-	return d.Batch()
-}
 
 // TestExplanations holds the three methods against the reference values of every
 // case.

@@ -68,7 +68,7 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*Mo
 	}
 	var m *Model
 	err = guard.Call(func() (err error) {
-		m, err = open(ctx, c, r.backends, r.calls)
+		m, err = OpenContents(ctx, c, r.backends, r.calls)
 		return err
 	})
 	var p *guard.PanicError
@@ -115,7 +115,7 @@ func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 
 // finish swaps a model in that was opened; what ran before goes on where that
 // failed.
-func (r *Registry) finish(e *entry, l *loading, at catalog.Location, model *Model, took time.Duration, err error) {
+func (r *Registry) finish(e *entry, l *loading, at catalog.Location, m *Model, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e.loading, l.err, e.changed = nil, err, r.cfg.Now()
@@ -131,22 +131,22 @@ func (r *Registry) finish(e *entry, l *loading, at catalog.Location, model *Mode
 		if !e.gone && !r.closed {
 			r.fail(e, err)
 		}
-	case model == nil: // the same files as before
+	case m == nil: // the same files as before
 		e.failed = nil
 	case e.gone || r.closed || e.unloaded:
 		if l.taken != nil {
 			l.taken.end(nil)
 		}
-		h := r.newHandle(model)
+		h := r.newHandle(m)
 		h.retired, h.replaced = true, true
 		r.closeIfIdle(h)
 		l.err = &UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: retryAfter}
 	default:
-		r.install(e, model, l.taken)
+		r.install(e, m, l.taken)
 		r.readyIfComplete()
-		r.cfg.Observe.Loaded(model, took)
-		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", model.Digest,
-			"took_ms", took.Milliseconds(), "bytes", model.Bytes(), "warnings", model.Warnings)
+		r.cfg.Observe.Loaded(m, took)
+		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", m.Digest,
+			"took_ms", took.Milliseconds(), "bytes", m.Bytes(), "warnings", m.Warnings)
 	}
 	close(l.done)
 	if e.pending && !e.gone && !r.closed {

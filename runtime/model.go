@@ -50,9 +50,9 @@ type Model struct {
 // Backends finds a backend by the name a manifest gives it.
 type Backends map[string]backends.Backend
 
-// open opens and probes a model. The backend bounds its own part, so that what it
+// OpenContents opens and probes a model. The backend bounds its own part, so that what it
 // waits for takes nothing from limits.load_timeout; the probe has as much again.
-func open(ctx context.Context, c *catalog.Contents, with Backends, calls *batching.Calls) (*Model, error) {
+func OpenContents(ctx context.Context, c *catalog.Contents, with Backends, calls *batching.Calls) (*Model, error) {
 	m := c.Manifest
 	backend, ok := with[m.Backend]
 	if !ok {

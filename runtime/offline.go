@@ -130,7 +130,7 @@ func (p Place) open(ctx context.Context, with Backends, calls *batching.Calls, c
 	if change != nil {
 		change(c.Manifest)
 	}
-	return open(ctx, c, with, calls)
+	return OpenContents(ctx, c, with, calls)
 }
 
 // Inspect reads a model's manifest and lets its backend complete it, without

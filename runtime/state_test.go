@@ -1,8 +1,6 @@
 package runtime_test
 
 import (
-	"context"
-	"encoding/binary"
 	"errors"
 	"log/slog"
 	"os"
@@ -17,66 +15,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-// counter is a stateful detector: the score of a row is how many rows it has
-// learned. A row of -1 makes it fail.
-type counter struct{ rows uint64 }
-
-func (*counter) Info() sdk.Info { return sdk.Info{Stateful: true} }
-func (*counter) Close() error   { return nil }
-
-func (c *counter) Score(_ context.Context, in *sdk.Batch, out []float64) error {
-	for i, v := range in.Float64s() {
-		if v == -1 {
-			return errors.New("torn")
-		}
-		out[i] = float64(c.rows)
-	}
-	return nil
-}
-
-func (c *counter) Learn(_ context.Context, in *sdk.Batch) error {
-	c.rows += uint64(in.Rows())
-	return nil
-}
-
-func (c *counter) Save(context.Context) ([]byte, error) {
-	return binary.LittleEndian.AppendUint64(nil, c.rows), nil
-}
-
-func (c *counter) Load(_ context.Context, state []byte) error {
-	if len(state) != 8 {
-		return errors.New("8 bytes are wanted")
-	}
-	c.rows = binary.LittleEndian.Uint64(state)
-	return nil
-}
-
-func newCounter(*manifest.Manifest) sdk.Scorer { return &counter{} }
-
-const online = "stateful: true\nlearning: online\n"
-
-func xs(t testing.TB, m *runtime.Model, values ...float64) *sdk.Batch {
-	t.Helper()
-	b := sdk.NewBatch(m.Schema().Features())
-	b.Resize(len(values))
-	copy(b.Float64s(), values)
-	return b
-}
-
-func predict(t testing.TB, r *runtime.Registry, id, version string, n int) []float64 {
-	t.Helper()
-	lease, err := r.Acquire(t.Context(), id, version, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lease.Release()
-	out := make([]float64, n)
-	if failed, err := lease.Model().Predict(t.Context(), xs(t, lease.Model(), make([]float64, n)...), 0, out); err != nil || failed != nil {
-		t.Fatal(failed, err)
-	}
-	return out
-}
 
 // TestOnlineLearning: each row is scored, then learned, in order; requests do not
 // come between the rows of others; the probe leaves nothing behind.

@@ -24,13 +24,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-func check(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // processes is a backend that may run the programs of one directory.
 func processes(t *testing.T, allowed string) runtime.Backends {
 	t.Helper()

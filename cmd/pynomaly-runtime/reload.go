@@ -116,9 +116,9 @@ func (r *reloader) reload(ctx context.Context) {
 }
 
 // setAliases points the aliases once the models of the first look are loaded.
-func setAliases(ctx context.Context, registry *host.Registry, cfg *config.Config, log *slog.Logger) {
+func setAliases(ctx context.Context, r *host.Registry, cfg *config.Config, log *slog.Logger) {
 	select {
-	case <-registry.Ready():
+	case <-r.Ready():
 	case <-ctx.Done():
 		return
 	}
@@ -126,7 +126,7 @@ func setAliases(ctx context.Context, registry *host.Registry, cfg *config.Config
 	for id, a := range cfg.Models.Aliases {
 		all[id] = host.Aliases{Names: a.Names, Default: a.Default}
 	}
-	for _, err := range registry.SetAliases(ctx, all) {
+	for _, err := range r.SetAliases(ctx, all) {
 		log.Error("alias not set", "error", err)
 	}
 }

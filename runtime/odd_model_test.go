@@ -1,0 +1,25 @@
+package runtime_test
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// TestUnexplainableRow: a row that cannot be scored fails as such with an
+// explanation, too.
+func TestUnexplainableRow(t *testing.T) {
+	m, _, _ := openGated(t, "explanation: {method: occlusion, reference: {x: 1}}\n", 1)
+	for _, v := range []float64{noScore, failsWhole} {
+		_, err := m.Explain(t.Context(), batch(v))
+		var failed *sdk.RowErrors
+		if !errors.As(err, &failed) {
+			t.Errorf("row %v: %v", v, err)
+		}
+	}
+	if e, err := m.Explain(t.Context(), batch(3)); err != nil || e.Score != 6 || math.Abs(e.Residual) > 1e-12 {
+		t.Errorf("%+v, %v", e, err)
+	}
+}

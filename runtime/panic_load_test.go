@@ -1,0 +1,36 @@
+package runtime_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+)
+
+// TestPanicAtLoad: what panics while a model is opened fails that load.
+func TestPanicAtLoad(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0"))
+	f := newFake()
+	var mended atomic.Bool
+	f.before = func(context.Context, *manifest.Manifest) error {
+		if !mended.Load() {
+			panic("at the start")
+		}
+		return nil
+	}
+	r := follow(t, dir, f, nil)
+	_, err := r.Acquire(t.Context(), "m", "", "")
+	if !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "it panicked: at the start") {
+		t.Errorf("%v; want that it panicked", err)
+	}
+	mended.Store(true)
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+"description: another\n")
+	testkit.Eventually(t, "it is loaded", func() bool { return state(t, r, "m", "1.0.0").State == runtime.StateLoaded })
+}
