@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // A model directory is found, opened and asked, without a registry or a server.
@@ -20,7 +21,7 @@ func ExamplePlace_Open() {
 		panic(err)
 	}
 	library := onnx.New(onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
-	model, err := found[0].Open(ctx, runtime.Backends{manifest.BackendONNX: library}, batching.NewCalls(1))
+	model, err := found[0].Open(ctx, model.Backends{manifest.BackendONNX: library}, batching.NewCalls(1))
 	if err != nil {
 		panic(err)
 	}

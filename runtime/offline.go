@@ -1,3 +1,4 @@
+// Package runtime finds and opens models on disk, for whoever has no registry.
 package runtime
 
 import (
@@ -12,6 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Place is a model on disk: a location below a directory.
@@ -81,12 +84,12 @@ func Find(path string) ([]Place, error) {
 func Newest(all []Place, id, version string) (Place, error) {
 	var of []Place
 	for _, p := range all {
-		if p.ID == id && (version == "" || version == Latest || p.Version == version) {
+		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
 			of = append(of, p)
 		}
 	}
 	if len(of) == 0 {
-		return Place{}, fmt.Errorf("%w: %s %s", ErrModelNotFound, id, version)
+		return Place{}, fmt.Errorf("%w: %s %s", registry.ErrModelNotFound, id, version)
 	}
 	return slices.MaxFunc(of, func(a, b Place) int {
 		if p, q := manifest.IsPrerelease(a.Version), manifest.IsPrerelease(b.Version); p != q {
@@ -113,16 +116,16 @@ func (p Place) read() (*catalog.Contents, error) {
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
-func (p Place) Open(ctx context.Context, with Backends, calls *batching.Calls) (*Model, error) {
+func (p Place) Open(ctx context.Context, with model.Backends, calls *batching.Calls) (*model.Model, error) {
 	return p.open(ctx, with, calls, nil)
 }
 
 // OpenWith is Open with a manifest that is changed before it is used.
-func (p Place) OpenWith(ctx context.Context, with Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) OpenWith(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	return p.open(ctx, with, calls, change)
 }
 
-func (p Place) open(ctx context.Context, with Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, err
@@ -130,12 +133,12 @@ func (p Place) open(ctx context.Context, with Backends, calls *batching.Calls, c
 	if change != nil {
 		change(c.Manifest)
 	}
-	return OpenContents(ctx, c, with, calls)
+	return model.Open(ctx, c, with, calls)
 }
 
 // Inspect reads a model's manifest and lets its backend complete it, without
 // loading the model.
-func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, string, error) {
+func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, "", err
@@ -182,7 +185,7 @@ func (p Place) Contents() (*Contents, error) {
 
 // Artifact reads a model for opening it by its backend alone, without what the
 // host makes of its scores.
-func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, backends.Artifact, error) {
+func (p Place) Artifact(ctx context.Context, with model.Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
 	c, err := p.read()
 	if err != nil {
@@ -196,7 +199,7 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if err := c.Complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
-	probe, err := ProbeRows(c)
+	probe, err := model.ProbeRows(c)
 	if err != nil {
 		return nil, none, err
 	}

@@ -11,8 +11,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // refusing is a listener that fails at first, as one of a process without
@@ -34,7 +34,7 @@ func (l *refusing) Accept() (net.Conn, error) {
 // withoutModels is a server that has no models, and does not serve yet.
 func withoutModels(t *testing.T) *rest.Server {
 	t.Helper()
-	registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
+	registry, err := registry.New(registry.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

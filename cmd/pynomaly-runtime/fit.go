@@ -19,8 +19,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -206,7 +206,7 @@ func detectorModule(dir, name string) ([]byte, error) {
 }
 
 // openFitted opens a model before it is complete, in a folder of its own.
-func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.Manifest, files map[string][]byte) (_ *host.Model, done func(), err error) {
+func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.Manifest, files map[string][]byte) (_ *model.Model, done func(), err error) {
 	tmp, err := os.MkdirTemp("", "pynomaly-fit-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a folder to try the model in: %w", err)
@@ -250,7 +250,7 @@ func openFitted(ctx context.Context, s streams, cfg *config.Config, m *manifest.
 
 // fitStateful takes the scores that the training rows had as they came. The golden
 // rows are what the model says of the first rows that it serves.
-func fitStateful(ctx context.Context, model *host.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o fitOptions, files map[string][]byte) error {
+func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o fitOptions, files map[string][]byte) error {
 	n := min(goldenRows, train.Rows())
 	first := sdk.NewBatch(train.Features())
 	first.Resize(n)

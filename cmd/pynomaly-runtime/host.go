@@ -21,6 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // defaultConfig is what serve reads where no file is named, if it is there.
@@ -114,7 +115,7 @@ func find(cfg *config.Config, path string) ([]host.Place, error) {
 
 // openBackends makes the backends that are switched on; the returned function
 // gives back what they hold when no model is open any more.
-func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), error) {
+func openBackends(cfg *config.Config, log *slog.Logger) (model.Backends, func(), error) {
 	state, err := stateDir(cfg, log)
 	if err != nil {
 		return nil, nil, err
@@ -124,8 +125,8 @@ func openBackends(cfg *config.Config, log *slog.Logger) (host.Backends, func(), 
 }
 
 // openBackendsWith is openBackends with a state directory that is known.
-func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
-	all := host.Backends{}
+func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
+	all := model.Backends{}
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
 	if cfg.Backends.ONNX.Enabled {

@@ -21,8 +21,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -190,7 +190,7 @@ func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 }
 
 // fitManifest scores the training rows and fills in what follows from them.
-func fitManifest(ctx context.Context, model *host.Model, o initOptions, files map[string][]byte) error {
+func fitManifest(ctx context.Context, model *model.Model, o initOptions, files map[string][]byte) error {
 	rows, err := readTraining(o.train, model.Schema())
 	if err != nil {
 		return err

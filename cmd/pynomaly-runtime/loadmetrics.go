@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // loadMetrics tells Prometheus about loads.
@@ -35,7 +35,7 @@ func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
 }
 
 // Loaded implements host.Observer.
-func (m *loadMetrics) Loaded(model *host.Model, took time.Duration) {
+func (m *loadMetrics) Loaded(model *model.Model, took time.Duration) {
 	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	processsdk "github.com/pynomaly/pynomaly-runtime/sdk/process"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
@@ -156,7 +157,7 @@ func trustOwn(cfg *config.Config, at host.Place) {
 }
 
 // openPlugin finds a plugin's model and the backends for it.
-func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, host.Backends, func(), error) {
+func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, model.Backends, func(), error) {
 	cfg, err := readConfig(cmd, file)
 	if err != nil {
 		return host.Place{}, nil, nil, err
@@ -178,7 +179,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (host.Place, h
 }
 
 // verify opens and probes a model once.
-func verify(ctx context.Context, s streams, at host.Place, with host.Backends) error {
+func verify(ctx context.Context, s streams, at host.Place, with model.Backends) error {
 	start := time.Now()
 	m, err := at.Open(ctx, with, batching.NewCalls(1))
 	if err != nil {
@@ -225,7 +226,7 @@ its module and files in model.yaml, once it has loaded and answered its golden r
 	return cmd
 }
 
-func pack(ctx context.Context, s streams, cfg *config.Config, at host.Place, with host.Backends, id, version string) error {
+func pack(ctx context.Context, s streams, cfg *config.Config, at host.Place, with model.Backends, id, version string) error {
 	_, a, err := at.Artifact(ctx, with)
 	if err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // configEvery is how often the configuration's files are looked at.
@@ -26,7 +26,7 @@ type reloader struct {
 	signals  <-chan os.Signal
 	tls      config.TLS // at the start
 	cert     *certificate
-	registry *host.Registry
+	registry *registry.Registry
 	level    *slog.LevelVar
 	log      *slog.Logger
 }
@@ -116,15 +116,15 @@ func (r *reloader) reload(ctx context.Context) {
 }
 
 // setAliases points the aliases once the models of the first look are loaded.
-func setAliases(ctx context.Context, r *host.Registry, cfg *config.Config, log *slog.Logger) {
+func setAliases(ctx context.Context, r *registry.Registry, cfg *config.Config, log *slog.Logger) {
 	select {
 	case <-r.Ready():
 	case <-ctx.Done():
 		return
 	}
-	all := map[string]host.Aliases{}
+	all := map[string]registry.Aliases{}
 	for id, a := range cfg.Models.Aliases {
-		all[id] = host.Aliases{Names: a.Names, Default: a.Default}
+		all[id] = registry.Aliases{Names: a.Names, Default: a.Default}
 	}
 	for _, err := range r.SetAliases(ctx, all) {
 		log.Error("alias not set", "error", err)

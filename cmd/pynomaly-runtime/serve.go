@@ -22,9 +22,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 const (
@@ -182,7 +183,7 @@ func (h *running) start(ctx context.Context, cfg *config.Config, changes *reload
 }
 
 // startModels opens the backends and the registry of models.
-func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.Registry, base *slog.Logger) (*host.Registry, error) {
+func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.Registry, base *slog.Logger) (*registry.Registry, error) {
 	loads, err := newLoadMetrics(reg)
 	if err != nil {
 		return nil, err
@@ -196,7 +197,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
-	registry, err := host.New(host.Config{
+	registry, err := registry.New(registry.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
 		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
@@ -211,7 +212,7 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 
 // libraryAsked fails where ONNX Runtime was named and cannot be loaded. Where it was
 // not named, a host without it is a host without ONNX models.
-func libraryAsked(cfg *config.Config, with host.Backends) error {
+func libraryAsked(cfg *config.Config, with model.Backends) error {
 	b, ok := with[manifest.BackendONNX].(interface{ Err() error })
 	if cfg.Backends.ONNX.Library == "" || !ok {
 		return nil
@@ -223,7 +224,7 @@ func libraryAsked(cfg *config.Config, with host.Backends) error {
 }
 
 // follow follows the models directory and the configuration.
-func (h *running) follow(ctx context.Context, cfg *config.Config, registry *host.Registry, changes *reloader, base *slog.Logger) {
+func (h *running) follow(ctx context.Context, cfg *config.Config, registry *registry.Registry, changes *reloader, base *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	h.parts.add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
@@ -273,10 +274,10 @@ func drain(server drainer, failed chan error, most time.Duration, whileConnected
 	}
 }
 
-func readOnly(names []string) ([]host.Only, error) {
-	out := make([]host.Only, 0, len(names))
+func readOnly(names []string) ([]registry.Only, error) {
+	out := make([]registry.Only, 0, len(names))
 	for _, name := range names {
-		o, err := host.ParseOnly(name)
+		o, err := registry.ParseOnly(name)
 		if err != nil {
 			return nil, err
 		}

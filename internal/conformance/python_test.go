@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
@@ -34,7 +35,7 @@ func TestPythonKNN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)}
+	with := model.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)}
 	m, err := all[0].Open(t.Context(), with, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +68,7 @@ func TestPythonConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, o, err := conformance.Model(t.Context(), all[0], runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
+	open, o, err := conformance.Model(t.Context(), all[0], model.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}
