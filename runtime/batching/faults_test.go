@@ -74,7 +74,7 @@ func TestFaultsAmongRequests(t *testing.T) {
 	m, b := openBreaking(t, "")
 	open := b.Shut()
 	first := modeltest.Submit(t, m, 100)
-	testkit.Eventually(t, "the first call", func() bool { return len(b.Gated.Calls()) == 1 })
+	testkit.Eventually(t, "the first call", func() bool { return len(b.Calls()) == 1 })
 	values := []float64{1, -1, 3, -1, 13}
 	rest := modeltest.Submit(t, m, values...)
 	testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == len(values) })

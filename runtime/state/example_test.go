@@ -37,8 +37,8 @@ func ExampleSnapshots() {
 		panic(err)
 	}
 	again, err := s.Read(m)
-	fmt.Println(again, err)
-	// Output: [1 0 0 0 0 0 0 0] <nil>
+	fmt.Printf("%x %v\n", again, err)
+	// Output: 0100000000000000 <nil>
 }
 
 // files is a model that remembers.
