@@ -19,8 +19,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // defaultConfig is what serve reads where no file is named, if it is there.
@@ -89,8 +89,8 @@ func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*confi
 
 // openBackends makes the backends that are switched on; the returned function gives back
 // what they hold when no model is open any more.
-func openBackends(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
-	all := host.Backends{}
+func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
+	all := model.Backends{}
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
 	if cfg.Backends.ONNX.Enabled {

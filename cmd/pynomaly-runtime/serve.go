@@ -28,8 +28,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 const (
@@ -78,7 +80,7 @@ type running struct {
 	cert   listener.Certificate
 	parts  lifecycle.Parts // what the host consists of, in the order in which it was started
 	server *rest.Server
-	calls  *host.Calls
+	calls  *batching.Calls
 	failed chan error // of the server
 }
 
@@ -142,7 +144,7 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
 		return err
 	}
-	h.calls = host.NewCalls(workers(cfg))
+	h.calls = batching.NewCalls(workers(cfg))
 	if err := fitLimits(cfg, h.calls, h.reg, h.log); err != nil {
 		return err
 	}
@@ -199,7 +201,7 @@ func (h *running) restConfig(loopback bool) rest.Config {
 }
 
 // startModels opens the backends and the registry of models.
-func (h *running) startModels(state string) (*host.Registry, error) {
+func (h *running) startModels(state string) (*registry.Registry, error) {
 	cfg := h.cfg
 	loads, err := rest.NewLoadMetrics(h.reg)
 	if err != nil {
@@ -214,7 +216,7 @@ func (h *running) startModels(state string) (*host.Registry, error) {
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
-	registry, err := host.New(host.Config{
+	registry, err := registry.New(registry.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
 		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads, ReadBytes: readBytes(),
@@ -229,7 +231,7 @@ func (h *running) startModels(state string) (*host.Registry, error) {
 
 // libraryAsked fails where ONNX Runtime was named and cannot be loaded. Where it was
 // not named, a host without it is a host without ONNX models.
-func libraryAsked(cfg *config.Config, with host.Backends) error {
+func libraryAsked(cfg *config.Config, with model.Backends) error {
 	b, ok := with[manifest.BackendONNX].(interface{ Err() error })
 	if cfg.Backends.ONNX.Library == "" || !ok {
 		return nil
@@ -241,7 +243,7 @@ func libraryAsked(cfg *config.Config, with host.Backends) error {
 }
 
 // follow follows the models directory and the configuration.
-func (h *running) follow(ctx context.Context, registry *host.Registry, changes reload.Config) error {
+func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
 	a := &aliases{registry: registry, log: h.log}
 	a.last.Store(cfg)
@@ -275,10 +277,10 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-func readOnly(names []string) ([]host.Only, error) {
-	out := make([]host.Only, 0, len(names))
+func readOnly(names []string) ([]registry.Only, error) {
+	out := make([]registry.Only, 0, len(names))
 	for _, name := range names {
-		o, err := host.ParseOnly(name)
+		o, err := registry.ParseOnly(name)
 		if err != nil {
 			return nil, err
 		}
