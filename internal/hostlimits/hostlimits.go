@@ -1,4 +1,5 @@
-package main
+// Package hostlimits fits a host's limits to the memory and the files that it may have.
+package hostlimits
 
 import (
 	"fmt"
@@ -9,12 +10,17 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
-// fitLimits makes the host's limits those of its surroundings, says which they are, and
-// exports them.
-func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, log *slog.Logger) error {
+// Rows are the rows of all requests that wait or are being scored.
+type Rows interface {
+	LimitRows(most int)
+	Rows() int64
+}
+
+// Fit fills in the limits that cfg leaves open, says in the log which they are, and exports
+// them.
+func Fit(cfg *config.Config, rows Rows, reg prometheus.Registerer, log *slog.Logger) error {
 	limit, source := memory.Limit("/")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
@@ -23,7 +29,7 @@ func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, 
 	cfg.Fit(limit, files.Cur)
 	ofGo := memory.KeepGoBelow(limit)
 	l := cfg.Server.Limits
-	calls.LimitRows(l.Waiting)
+	rows.LimitRows(l.Waiting)
 	if uint64(l.Connections) >= files.Cur {
 		log.Warn("more connections are configured than files may be open: raise the limit of open files, or lower server.limits.connections", "connections", l.Connections, "files", files.Cur)
 	}
@@ -38,7 +44,7 @@ func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, 
 		{"host_inflight_limit_bytes", "Bytes of requests and answers that may be held at once.", constant(l.Inflight)},
 		{"host_connections_limit", "Connections that may be open at once.", constant(int64(l.Connections))},
 		{"host_waiting_rows_limit", "Rows of all requests that may wait or be scored at once.", constant(int64(l.Waiting))},
-		{"host_waiting_rows", "Rows of all requests that wait or are being scored.", func() float64 { return float64(calls.Rows()) }},
+		{"host_waiting_rows", "Rows of all requests that wait or are being scored.", func() float64 { return float64(rows.Rows()) }},
 		{"host_models_cache_limit_bytes", "Memory of loaded models (estimated) beyond which one is unloaded.", constant(cfg.Models.CacheBytes)},
 	} {
 		if err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
