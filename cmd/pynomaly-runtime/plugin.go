@@ -96,12 +96,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 			if err := verify(cmd.Context(), s, a, at); err != nil {
 				return err
 			}
-			open, o, err := conformance.Model(cmd.Context(), at, a.With)
-			if err != nil {
-				return err
-			}
-			o.Calls = calls
-			return conformance.Report(cmd.Context(), s.out, open, o)
+			return conformance.Report(cmd.Context(), s.out, at, a.With, calls)
 		},
 	}
 	hostFlags(cmd, &file)
@@ -191,11 +186,7 @@ func pluginBench(s streams) *cobra.Command {
 				return err
 			}
 			defer done()
-			open, o, err := conformance.Model(cmd.Context(), at, a.With)
-			if err != nil {
-				return err
-			}
-			return conformance.Bench(cmd.Context(), s.out, open, o, lasting)
+			return conformance.Bench(cmd.Context(), s.out, at, a.With, lasting)
 		},
 	}
 	hostFlags(cmd, &file)

@@ -6,12 +6,19 @@ import (
 	"io"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// Report runs the kit's checks, and writes a line about each to to.
-func Report(ctx context.Context, to io.Writer, open sdktest.Open, o sdktest.Options) error {
-	err := sdktest.Report(ctx, open, o, func(out sdktest.Outcome) {
+// Report runs the kit's checks on the model at a place, and writes a line about each to
+// to. calls is how many the check for leaks makes; 0: as many as the kit does.
+func Report(ctx context.Context, to io.Writer, at runtime.Place, with runtime.Backends, calls int) error {
+	open, o, err := Model(ctx, at, with)
+	if err != nil {
+		return err
+	}
+	o.Calls = calls
+	err = sdktest.Report(ctx, open, o, func(out sdktest.Outcome) {
 		word, more := "ok  ", ""
 		switch {
 		case out.Err != nil:

@@ -40,21 +40,20 @@ func ScoreFile(ctx context.Context, m *runtime.Model, f Files) (total, failed in
 		}
 		in = file
 	}
-	out := f.Stdout
-	if f.Output != "-" {
-		file, err := atomicfile.Create(f.Output, 0o644) // a result, not a secret
-		if err != nil {
-			return 0, 0, fmt.Errorf("creating the output: %w", err)
-		}
-		defer func() {
-			if err == nil {
-				err = file.Commit()
-			} else {
-				err = errors.Join(err, file.Discard())
-			}
-		}()
-		out = file
+	if f.Output == "-" {
+		return f.score(ctx, m, in, size, f.Stdout)
 	}
+	out, err := atomicfile.Create(f.Output, 0o644) // a result, not a secret
+	if err != nil {
+		return 0, 0, fmt.Errorf("creating the output: %w", err)
+	}
+	if total, failed, err = f.score(ctx, m, in, size, out); err != nil {
+		return total, failed, errors.Join(err, out.Discard())
+	}
+	return total, failed, out.Commit()
+}
+
+func (f Files) score(ctx context.Context, m *runtime.Model, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
 	progress := f.Progress(size)
 	defer progress.Close()
 	if f.Format != table.Parquet { // which is not read from its beginning to its end
