@@ -25,7 +25,7 @@ func controllerCommand(s streams) *cobra.Command {
 			_, forget := lifecycle.Survive()
 			defer forget()
 			out := logs.NewBuffered(s.raw.err)
-			defer closeLog(out)
+			defer out.CloseSoon()
 			base, err := logs.New(out, new(slog.LevelVar), level, "json")
 			if err != nil {
 				return err

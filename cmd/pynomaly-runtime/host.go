@@ -4,11 +4,11 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/backends/all"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
@@ -18,7 +18,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
-	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -41,14 +40,6 @@ func serveConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 // and the flags over it.
 func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 	return config.Load(file, cmd.Flags())
-}
-
-// snapshotDir is where the states of stateful models are kept.
-func snapshotDir(state string) string {
-	if state == "" {
-		return ""
-	}
-	return filepath.Join(state, "snapshots")
 }
 
 // policy is what models are granted.
@@ -90,61 +81,20 @@ func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*confi
 // openBackends makes the backends that are switched on; the returned function gives back
 // what they hold when no model is open any more.
 func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
-	all := model.Backends{}
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
-	if cfg.Backends.ONNX.Enabled {
-		b := onnx.New(onnx.Config{
-			Library: cfg.Backends.ONNX.Library, Probe: cfg.Backends.ONNX.Probe, StateDir: state, Limiter: limiter, Log: logs.Named(log, "onnx"),
-		})
-		if err := b.Err(); err != nil {
-			log.Warn("ONNX Runtime is not available", "error", err)
-		} else {
-			file, version := b.Library()
-			log.Info("ONNX Runtime loaded", "library", file, "onnxruntime", version)
-		}
-		all[manifest.BackendONNX] = b
+	c := all.Config{Log: log}
+	if b := cfg.Backends.ONNX; b.Enabled {
+		c.ONNX = &onnx.Config{Library: b.Library, Probe: b.Probe, StateDir: state, Limiter: limiter}
 	}
-	done := func() {}
-	if cfg.Backends.WASM.Enabled {
-		b := wasm.New(wasm.Config{
-			CacheDir: cfg.Backends.WASM.CacheDir, MaxMemory: cfg.Backends.WASM.MaxMemory, Instances: workers(cfg), Limiter: limiter, Log: logs.Named(log, "wasm"),
-		})
-		if err := b.Err(); err != nil {
-			log.Warn("WASM modules cannot be served", "error", err)
-		}
-		all[manifest.BackendWASM] = b
-		done = func() {
-			if err := b.Close(); err != nil {
-				log.Warn("compiled code is left behind", "error", err)
-			}
+	if b := cfg.Backends.WASM; b.Enabled {
+		c.WASM = &wasm.Config{CacheDir: b.CacheDir, MaxMemory: b.MaxMemory, Instances: cfg.Workers(), Limiter: limiter}
+	}
+	if b := cfg.Backends.Process; b.Enabled {
+		c.Process = &process.Config{User: b.User, Env: b.Env, Cgroup: b.Cgroup, Random: rand.Float64}
+		for _, a := range b.Allow {
+			c.Process.Allow = append(c.Process.Allow, process.Allowed{Path: a.Path, Digests: a.Digests})
 		}
 	}
-	if cfg.Backends.Process.Enabled {
-		p := cfg.Backends.Process
-		c := process.Config{User: p.User, Env: p.Env, Cgroup: p.Cgroup, Random: rand.Float64, Log: logs.Named(log, "process")}
-		for _, a := range p.Allow {
-			c.Allow = append(c.Allow, process.Allowed{Path: a.Path, Digests: a.Digests})
-		}
-		b := process.New(c)
-		if err := b.Err(); err != nil {
-			log.Warn("process plugins cannot be served", "error", err)
-		}
-		all[manifest.BackendProcess] = b
-		before := done
-		done = func() {
-			before()
-			if err := b.Close(); err != nil {
-				log.Warn("something of process plugins is left behind", "error", err)
-			}
-		}
-	}
-	return all, done
-}
-
-func workers(cfg *config.Config) int {
-	if cfg.Server.Workers > 0 {
-		return cfg.Server.Workers
-	}
-	return runtime.GOMAXPROCS(0)
+	return all.Open(c)
 }

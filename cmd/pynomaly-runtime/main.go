@@ -10,9 +10,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
-	"github.com/pynomaly/pynomaly-runtime/backends/process"
-	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/backends/all"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/spf13/cobra"
@@ -20,25 +18,10 @@ import (
 
 func main() {
 	// Helper processes branch off before anything else is set up.
-	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
-		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
-		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	if len(os.Args) == 3 && (os.Args[1] == process.LimitsRole || os.Args[1] == process.KeeperRole) {
-		if err := process.Main(os.Args[1], os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if played, err := all.Play(os.Args, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	} else if played {
 		return
 	}
 	os.Exit(run())

@@ -15,11 +15,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
-	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	processsdk "github.com/pynomaly/pynomaly-runtime/sdk/process"
-	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
 func pluginCommand(s streams) *cobra.Command {
@@ -98,25 +96,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 			if err := verify(cmd.Context(), s, a, at); err != nil {
 				return err
 			}
-			open, o, err := conformance.Model(cmd.Context(), at, a.With)
-			if err != nil {
-				return err
-			}
-			o.Calls = calls
-			err = sdktest.Report(cmd.Context(), open, o, func(out sdktest.Outcome) {
-				word, more := "ok  ", ""
-				switch {
-				case out.Err != nil:
-					word, more = "FAIL", ": "+printable.Line(out.Err.Error())
-				case out.Skipped != "":
-					word, more = "-   ", ": "+out.Skipped
-				}
-				fmt.Fprintf(s.out, "%s  %s (%d ms)%s\n", word, out.Name, out.Took.Milliseconds(), more)
-			})
-			if err == nil {
-				fmt.Fprintln(s.out, "the plugin conforms")
-			}
-			return err
+			return conformance.Report(cmd.Context(), s.out, at, a.With, calls)
 		},
 	}
 	hostFlags(cmd, &file)
@@ -206,11 +186,7 @@ func pluginBench(s streams) *cobra.Command {
 				return err
 			}
 			defer done()
-			open, o, err := conformance.Model(cmd.Context(), at, a.With)
-			if err != nil {
-				return err
-			}
-			return conformance.Bench(cmd.Context(), s.out, open, o, lasting)
+			return conformance.Bench(cmd.Context(), s.out, at, a.With, lasting)
 		},
 	}
 	hostFlags(cmd, &file)

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
@@ -82,37 +81,14 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
-	in, size := s.in, int64(-1)
+	in := s.in
 	if f, ok := in.(*os.File); ok {
 		in = lifecycle.Input(ctx, f)
 	}
-	if input != "-" {
-		f, err := os.Open(input)
-		if err != nil {
-			return fmt.Errorf("opening the input: %w", err)
-		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil {
-			size = info.Size()
-		}
-		in = f
-	}
-	out, done, err := createOutput(s, o.output)
-	if err != nil {
-		return err
-	}
-	defer func() { err = done(err) }()
-	bar := progress(s, o, size)
-	defer bar.Close()
-	source := in
-	if o.format != table.Parquet {
-		source = io.TeeReader(in, bar)
-	}
-	t, err := table.Open(o.format, source, out, model.Schema(), table.Options{Extra: o.extra})
-	if err != nil {
-		return err
-	}
-	total, failed, err := offline.Score(ctx, model, t, o.rows)
+	total, failed, err := offline.ScoreFile(ctx, model, offline.Files{
+		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Extra: o.extra,
+		Progress: func(size int64) io.WriteCloser { return progress(s, o, size) },
+	})
 	if err != nil {
 		return err
 	}
@@ -123,25 +99,6 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 		return exitError(rowsFailed)
 	}
 	return nil
-}
-
-// createOutput opens the output; a file appears under its name only when it is
-// complete.
-func createOutput(s streams, name string) (io.Writer, func(error) error, error) {
-	if name == "-" {
-		return s.raw.out, func(err error) error { return err }, nil
-	}
-	f, err := atomicfile.Create(name, 0o644) // a result, not a secret
-	if err != nil {
-		return nil, nil, fmt.Errorf("creating the output: %w", err)
-	}
-	return f, func(err error) error {
-		var code exitError
-		if err == nil || errors.As(err, &code) {
-			return errors.Join(err, f.Commit())
-		}
-		return errors.Join(err, f.Discard())
-	}, nil
 }
 
 // progress is a bar on a terminal, and nothing elsewhere.

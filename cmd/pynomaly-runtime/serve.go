@@ -22,6 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/crash"
+	"github.com/pynomaly/pynomaly-runtime/internal/hostlimits"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
@@ -34,10 +35,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-const (
-	settleTime  = 200 * time.Millisecond // how far apart two looks at a model that is being copied are
-	logPatience = time.Second            // for the rest of the log
-)
+// settleTime is how far apart two looks at a model that is being copied are.
+const settleTime = 200 * time.Millisecond
 
 func serveCommand(s streams) *cobra.Command {
 	var file string
@@ -71,70 +70,38 @@ func serveCommand(s streams) *cobra.Command {
 
 // running is a host that serves.
 type running struct {
+	lifecycle.Service
 	cfg    *config.Config
 	out    *logs.Buffered
 	level  slog.LevelVar
 	base   *slog.Logger // of which the parts' loggers are made
-	log    *slog.Logger
 	reg    *prometheus.Registry
 	cert   listener.Certificate
-	parts  lifecycle.Parts // what the host consists of, in the order in which it was started
 	server *rest.Server
 	calls  *batching.Calls
-	failed chan error // of the server
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
 func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Config) error {
-	h := &running{cfg: cfg, out: logs.NewBuffered(s.raw.err), reg: prometheus.NewRegistry(), failed: make(chan error, 1)}
-	defer closeLog(h.out)
+	h := &running{cfg: cfg, out: logs.NewBuffered(s.raw.err), reg: prometheus.NewRegistry()}
+	defer h.out.CloseSoon()
 	var err error
 	if h.base, err = logs.New(h.out, &h.level, cfg.Log.Level, cfg.Log.Format); err != nil {
 		return err
 	}
-	h.log = logs.Named(h.base, "host")
-	stop := func() error {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.Timeouts.Shutdown)
-		defer cancel()
-		return h.parts.Close(end)
+	h.Service = lifecycle.Service{
+		Start: func(ctx context.Context) error { return h.start(ctx, changes) }, Drain: h.drain,
+		Failed: make(chan error, 1), Shutdown: cfg.Server.Timeouts.Shutdown, Log: logs.Named(h.base, "host"),
 	}
-	started := make(chan error, 1)
-	go func() { started <- h.start(ctx, changes) }() // whoever gives up waiting for it ends the process
-	select {
-	case err = <-started:
-	case <-ctx.Done():
-		if err = lifecycle.WaitFor(started, cfg.Server.Timeouts.Shutdown); errors.Is(err, lifecycle.ErrLeft) {
-			return fmt.Errorf("stopping while the host starts: %w", err)
-		}
-	}
-	if err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			h.log.Info("stopped before the host served")
-			err = nil
-		}
-		return errors.Join(err, stop())
-	}
-	select {
-	case err = <-h.failed:
-	case <-ctx.Done():
-		most, whileConnected := cfg.Server.DrainTime()
-		h.server.Drain()
-		h.log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
-		lifecycle.Drain(h.server, h.failed, most, whileConnected)
-	}
-	if err = errors.Join(err, stop()); err != nil {
-		h.log.Error("stopped, but not in order", "error", err)
-		return err
-	}
-	h.log.Info("stopped")
-	return nil
+	return h.Run(ctx)
 }
 
-// closeLog writes what is left of the log, for a moment: it may be what hangs.
-func closeLog(out *logs.Buffered) {
-	end, cancel := context.WithTimeout(context.Background(), logPatience)
-	defer cancel()
-	_ = out.Close(end) // there is nowhere to tell
+// drain stops taking requests, and waits while traffic goes elsewhere.
+func (h *running) drain() {
+	most, whileConnected := h.cfg.Server.DrainTime()
+	h.server.Drain()
+	h.Log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
+	lifecycle.Drain(h.server, h.Failed, most, whileConnected)
 }
 
 // start makes everything that the host consists of, and begins to serve.
@@ -144,23 +111,23 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
 		return err
 	}
-	h.calls = batching.NewCalls(workers(cfg))
-	if err := fitLimits(cfg, h.calls, h.reg, h.log); err != nil {
+	h.calls = batching.NewCalls(cfg.Workers())
+	if err := hostlimits.Fit(cfg, h.calls, h.reg, h.Log); err != nil {
 		return err
 	}
-	showPlatform(runtime.GOOS, h.log)
-	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.log); err != nil {
+	showPlatform(runtime.GOOS, h.Log)
+	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.Log); err != nil {
 		return err
 	}
-	state, err := cfg.State(h.log)
+	state, err := cfg.State(h.Log)
 	if err != nil {
 		return err
 	}
-	forget, err := crash.Catch(state, h.log)
+	forget, err := crash.Catch(state, h.Log)
 	if err != nil {
-		h.log.Warn("what a crash says is on standard error only", "error", err)
+		h.Log.Warn("what a crash says is on standard error only", "error", err)
 	}
-	h.parts.Add("the file for crashes", forget)
+	h.Parts.Add("the file for crashes", forget)
 	registry, err := h.startModels(state)
 	if err != nil {
 		return err
@@ -174,7 +141,7 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	}
 	local := listener.IsLoopback(ln.Addr())
 	if !local && !cfg.Server.Insecure {
-		h.log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
+		h.Log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
 	}
 	if h.server, err = rest.New(h.restConfig(local), registry, h.reg); err != nil {
 		return errors.Join(err, ln.Close())
@@ -182,8 +149,8 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := h.follow(ctx, registry, changes); err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	h.log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
-		"models", cfg.Models.Dir, "workers", workers(cfg))
+	h.Log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
+		"models", cfg.Models.Dir, "workers", cfg.Workers())
 	h.serve(ln, h.cert.Config())
 	return nil
 }
@@ -212,20 +179,20 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 		return nil, err
 	}
 	with, closeBackends := openBackends(cfg, state, h.base)
-	h.parts.Add("the backends", func(context.Context) error { closeBackends(); return nil })
+	h.Parts.Add("the backends", func(context.Context) error { closeBackends(); return nil })
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
 	registry, err := registry.New(registry.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads, ReadBytes: readBytes(),
+		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
 		return nil, err
 	}
-	h.parts.Add("the models", registry.Close)
+	h.Parts.Add("the models", registry.Close)
 	return registry, nil
 }
 
@@ -245,16 +212,16 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	a := &aliases{registry: registry, log: h.log}
+	a := &aliases{registry: registry, log: h.Log}
 	a.last.Store(cfg)
-	changes.Log, changes.Reloaders = h.log, reloaders(&h.level, &h.cert, a)
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, a)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	h.parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
+	h.Parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
 	catalog := &catalog.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(h.base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
@@ -268,13 +235,13 @@ func (h *running) follow(ctx context.Context, registry *registry.Registry, chang
 // serve answers requests.
 func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	var wg sync.WaitGroup
-	h.parts.Add("requests", func(ctx context.Context) error {
+	h.Parts.Add("requests", func(ctx context.Context) error {
 		err := h.server.Shutdown(ctx)
 		_ = ln.Close() // where Shutdown came before Serve
 		wg.Wait()
 		return err
 	})
-	wg.Go(func() { h.failed <- h.server.Serve(ln, tlsConfig) })
+	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
 func readOnly(names []string) ([]registry.Only, error) {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/spf13/pflag"
 )
@@ -60,4 +61,22 @@ func writable(dir string) error {
 		return err
 	}
 	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// Snapshots is the directory below the state's where the states of stateful models are
+// kept; empty where there is none.
+func Snapshots(state string) string {
+	if state == "" {
+		return ""
+	}
+	return filepath.Join(state, "snapshots")
+}
+
+// Workers is how many calls are scored at once: the configured number, else one for each
+// processor.
+func (c *Config) Workers() int {
+	if c.Server.Workers > 0 {
+		return c.Server.Workers
+	}
+	return runtime.GOMAXPROCS(0)
 }

@@ -7,26 +7,22 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// Bench times a plugin with the kit's rows: opening it, and calls of each batch size for
-// the given time. It writes a table to to.
-func Bench(ctx context.Context, to io.Writer, open sdktest.Open, o sdktest.Options, lasting time.Duration) error {
-	var scorer sdk.Scorer
-	for _, what := range []string{"first opening", "next opening"} {
-		start := time.Now()
-		var err error
-		if scorer, err = open(ctx); err != nil {
-			return err
-		}
-		fmt.Fprintf(to, "%s: %.1f ms\n", what, time.Since(start).Seconds()*1e3)
-		if what == "first opening" {
-			if err := scorer.Close(); err != nil {
-				return err
-			}
-		}
+// Bench times the model at a place: opening it, and calls of each batch size for the given
+// time, with rows that it can score. It writes a table to to.
+func Bench(ctx context.Context, to io.Writer, at runtime.Place, with model.Backends, lasting time.Duration) error {
+	open, o, err := Model(ctx, at, with)
+	if err != nil {
+		return err
+	}
+	scorer, err := openTwice(ctx, to, open)
+	if err != nil {
+		return err
 	}
 	defer scorer.Close()
 	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', tabwriter.AlignRight)
@@ -58,4 +54,21 @@ func Bench(ctx context.Context, to io.Writer, open sdktest.Open, o sdktest.Optio
 		fmt.Fprintf(to, "memory of all instances: %.1f MiB\n", float64(user.MemoryBytes())/(1<<20))
 	}
 	return nil
+}
+
+// openTwice times opening a plugin for the first time, and again.
+func openTwice(ctx context.Context, to io.Writer, open sdktest.Open) (scorer sdk.Scorer, err error) {
+	for _, what := range []string{"first opening", "next opening"} {
+		if scorer != nil {
+			if err := scorer.Close(); err != nil {
+				return nil, err
+			}
+		}
+		start := time.Now()
+		if scorer, err = open(ctx); err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(to, "%s: %.1f ms\n", what, time.Since(start).Seconds()*1e3)
+	}
+	return scorer, nil
 }

@@ -184,6 +184,17 @@ func (b *Buffered) Close(ctx context.Context) error {
 	}
 }
 
+// closePatience is how long CloseSoon takes at the most.
+const closePatience = time.Second
+
+// CloseSoon is Close for the end of a process: what cannot be written in a moment is lost,
+// since it may be the log that hangs.
+func (b *Buffered) CloseSoon() {
+	end, cancel := context.WithTimeout(context.Background(), closePatience)
+	defer cancel()
+	_ = b.Close(end) // there is nowhere to tell
+}
+
 // run writes lines until Close, and then those that wait.
 func (b *Buffered) run() {
 	defer close(b.ended)

@@ -52,11 +52,18 @@ func (s Store) Version(id, version string) (runtime.Place, error) {
 	if err != nil {
 		return runtime.Place{}, err
 	}
-	return newest(all, id, version)
+	p, ok := newest(all, id, version)
+	if !ok && version != "" {
+		id += "@" + version
+	}
+	if !ok {
+		return p, fmt.Errorf("%w: %s has no %s", registry.ErrModelNotFound, s.Dir, id)
+	}
+	return p, nil
 }
 
 // newest chooses by the rule by which hosts choose, manifest.NewestFirst.
-func newest(all []runtime.Place, id, version string) (runtime.Place, error) {
+func newest(all []runtime.Place, id, version string) (_ runtime.Place, ok bool) {
 	var of []runtime.Place
 	for _, p := range all {
 		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
@@ -64,9 +71,9 @@ func newest(all []runtime.Place, id, version string) (runtime.Place, error) {
 		}
 	}
 	if len(of) == 0 {
-		return runtime.Place{}, fmt.Errorf("%w: %s %s", registry.ErrModelNotFound, id, version)
+		return runtime.Place{}, false
 	}
-	return slices.MinFunc(of, func(a, b runtime.Place) int { return manifest.NewestFirst(a.Version, b.Version) }), nil
+	return slices.MinFunc(of, func(a, b runtime.Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
 }
 
 // Resolve returns the version that a command's argument names: a path with a separator or

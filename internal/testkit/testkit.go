@@ -23,9 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/backends/all"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
-	"github.com/pynomaly/pynomaly-runtime/backends/process"
-	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
@@ -37,25 +36,10 @@ import (
 // Main runs a package's tests, or the helper role this process was started for.
 // Call it from TestMain; cleanup runs after the tests.
 func Main(m *testing.M, cleanup ...func()) {
-	if len(os.Args) == 2 && os.Args[1] == onnx.ProbeRole {
-		if err := onnx.ProbeMain(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if len(os.Args) == 2 && os.Args[1] == wasm.CompileRole {
-		if err := wasm.CompileMain(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	if len(os.Args) == 3 && (os.Args[1] == process.LimitsRole || os.Args[1] == process.KeeperRole) {
-		if err := process.Main(os.Args[1], os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
+	if played, err := all.Play(os.Args, os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	} else if played {
 		os.Exit(0)
 	}
 	code := m.Run()

@@ -1,4 +1,5 @@
-package main
+// Package hostlimits fits a host's limits to the memory and the files that it may have.
+package hostlimits
 
 import (
 	"fmt"
@@ -10,12 +11,17 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
-	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
-// fitLimits makes the host's limits those of its surroundings, says which they are, and
-// exports them.
-func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Registry, log *slog.Logger) error {
+// Rows are the rows of all requests that wait or are being scored.
+type Rows interface {
+	LimitRows(most int)
+	Rows() int64
+}
+
+// Fit fills in the limits that cfg leaves open, says in the log which they are, and exports
+// them.
+func Fit(cfg *config.Config, rows Rows, reg prometheus.Registerer, log *slog.Logger) error {
 	limit, source := memory.Limit("/")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
@@ -24,7 +30,7 @@ func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Regist
 	cfg.Fit(limit, files.Cur)
 	ofGo := memory.KeepGoBelow(limit)
 	l := cfg.Server.Limits
-	calls.LimitRows(l.Waiting)
+	rows.LimitRows(l.Waiting)
 	if uint64(l.Connections) >= files.Cur {
 		log.Warn("more connections are configured than files may be open: raise the limit of open files, or lower server.limits.connections", "connections", l.Connections, "files", files.Cur)
 	}
@@ -39,7 +45,7 @@ func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Regist
 		{"host_inflight_limit_bytes", "Bytes of requests and answers that may be held at once.", constant(l.Inflight)},
 		{"host_connections_limit", "Connections that may be open at once.", constant(int64(l.Connections))},
 		{"host_waiting_rows_limit", "Rows of all requests that may wait or be scored at once.", constant(int64(l.Waiting))},
-		{"host_waiting_rows", "Rows of all requests that wait or are being scored.", func() float64 { return float64(calls.Rows()) }},
+		{"host_waiting_rows", "Rows of all requests that wait or are being scored.", func() float64 { return float64(rows.Rows()) }},
 		{"host_models_cache_limit_bytes", "Memory of loaded models (estimated) beyond which one is unloaded.", constant(cfg.Models.CacheBytes)},
 	} {
 		if err := reg.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, g.value)); err != nil {
@@ -49,8 +55,8 @@ func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Regist
 	return nil
 }
 
-// readBytes bounds what loads hold of models' files at once: a quarter of Go's memory limit,
+// ReadBytes bounds what loads hold of models' files at once: a quarter of Go's memory limit,
 // so that many large files in the models directory do not end the host.
-func readBytes() int64 { return min(1<<30, debug.SetMemoryLimit(-1)/4) }
+func ReadBytes() int64 { return min(1<<30, debug.SetMemoryLimit(-1)/4) }
 
 func constant(n int64) func() float64 { return func() float64 { return float64(n) } }
