@@ -34,7 +34,11 @@ func Check(data []byte, limits Limits) (*Model, error) {
 	case len(data) > 8 && string(data[4:8]) == "ORTM":
 		return nil, problem(Malformed, "the file is in ORT format: export it as .onnx")
 	}
-	p := &parser{}
+	limits = limits.defaults()
+	p := &parser{most: limits.Memory}
+	if limits.Trusted {
+		p.most = MaxTensorBytes
+	}
 	m, err := p.model(data)
 	if err != nil {
 		return nil, err
@@ -42,7 +46,7 @@ func Check(data []byte, limits Limits) (*Model, error) {
 	if err := inline(m); err != nil {
 		return nil, err
 	}
-	c := &checker{limits: limits.defaults(), longest: float64(p.longest), operators: map[string]int{}}
+	c := &checker{limits: limits, longest: float64(p.longest), operators: map[string]int{}}
 	if err := c.model(m); err != nil {
 		return nil, err
 	}

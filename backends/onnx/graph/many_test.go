@@ -1,0 +1,76 @@
+package graph_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+)
+
+// field is a field of a message, whose bytes are those of parts.
+func field(number protowire.Number, parts ...[]byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), slices.Concat(parts...))
+}
+
+func numberField(number protowire.Number, v uint64) []byte {
+	return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), v)
+}
+
+// TestManySmallThings: what takes two bytes in a file, or one, takes a hundred times as
+// much when it is read. However many there are, no more memory is taken than limits.memory
+// says, and some.
+func TestManySmallThings(t *testing.T) {
+	const size, memory, most = 2 << 20, 1 << 20, 8 << 20
+	many := func(one []byte) []byte { return bytes.Repeat(one, size/len(one)) }
+	inGraph := func(parts ...[]byte) []byte { return field(7, parts...) }
+	inNode := func(parts ...[]byte) []byte { return inGraph(field(1, parts...)) }
+	inAttribute := func(parts ...[]byte) []byte { return inNode(field(5, parts...)) }
+	inTensor := func(parts ...[]byte) []byte { return inGraph(field(5, parts...)) }
+	others := func(one func(name []byte) []byte) (all []byte) { // each with a name of its own
+		for i := 0; len(all) < size; i++ {
+			all = append(all, one(fmt.Appendf(nil, "%x", i))...)
+		}
+		return all
+	}
+	for name, data := range map[string][]byte{
+		"opsets":             others(func(name []byte) []byte { return field(8, field(1, name)) }), // compared with each other
+		"attributes":         inNode(others(func(name []byte) []byte { return field(5, field(1, name), numberField(20, 2)) })),
+		"nodes":              inGraph(many(field(1))),
+		"inputs":             inGraph(many(field(11))),
+		"outputs":            inGraph(many(field(12))),
+		"values":             inGraph(many(field(13))),
+		"dimensions":         inGraph(field(11, field(2, field(1, field(2, many(field(1))))))),
+		"a node's inputs":    inNode(many(field(1))),
+		"a node's outputs":   inNode(many(field(2))),
+		"graphs":             inAttribute(many(field(11))),
+		"texts":              inAttribute(many(field(9))),
+		"numbers":            inAttribute(many(numberField(8, 1))),
+		"numbers together":   inAttribute(field(8, many([]byte{1}))),
+		"a tensor's numbers": inTensor(field(5, many([]byte{1}))),
+		"its dimensions":     inTensor(field(1, many([]byte{1}))),
+		"its texts":          inTensor(many(field(6))),
+		"functions":          many(field(25)),
+		"a function's names": field(25, many(field(4))),
+		"metadata":           many(field(14)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := graph.Check(data, graph.Limits{Memory: memory})
+			runtime.ReadMemStats(&after)
+			var p *graph.Problem
+			if !errors.As(err, &p) || p.Code != graph.TooLarge {
+				t.Errorf("%v; want %s", err, graph.TooLarge)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > most {
+				t.Errorf("it took %d KiB", took>>10)
+			}
+		})
+	}
+}
