@@ -74,3 +74,52 @@ func TestManySmallThings(t *testing.T) {
 		})
 	}
 }
+
+// TestFewBytesThatGrow: what is derived from a small graph stays small, too.
+func TestFewBytesThatGrow(t *testing.T) {
+	const most = 16 << 20
+	x := field(11, field(1, []byte("v0")), field(2, field(1, numberField(1, 1), field(2, field(1, field(2, []byte("N"))), field(1, numberField(1, 4))))))
+	numbers := make([]byte, 8*60)
+	for i := range 60 {
+		numbers[8*i] = byte(i)
+	}
+	axes := field(5, field(8, []byte("axes")), field(1, []byte{60}), numberField(2, 7), field(9, numbers))
+	chain := func(op string, others ...[]byte) (all []byte) {
+		for i := range 5000 {
+			all = append(all, field(1, field(1, fmt.Appendf(nil, "v%d", i)), slices.Concat(others...), field(2, fmt.Appendf(nil, "v%d", i+1)), field(4, []byte(op)))...)
+		}
+		return all
+	}
+	equation := func(text []byte) []byte {
+		return field(1, field(1, []byte("v0")), field(2, []byte("v1")), field(4, []byte("Einsum")), field(5, field(1, []byte("equation")), field(4, text), numberField(20, 3)))
+	}
+	for name, nodes := range map[string][]byte{
+		"dimensions":               chain("Unsqueeze", field(1, []byte("axes"))),
+		"an equation's dimensions": equation(append([]byte("ab->"), bytes.Repeat([]byte("a"), 1<<20)...)),
+		"an equation's terms":      equation(append(bytes.Repeat([]byte(","), 1<<20), "->a"...)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := slices.Concat(numberField(1, 8), field(8, numberField(2, 17)), field(7, x, axes, nodes, field(12, field(1, []byte("v1")))))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, err := graph.Check(data, graph.Limits{})
+			runtime.ReadMemStats(&after)
+			var p *graph.Problem
+			if !errors.As(err, &p) {
+				t.Errorf("%v; want a problem", err)
+			}
+			if took := after.TotalAlloc - before.TotalAlloc; took > most {
+				t.Errorf("it took %d MiB", took>>20)
+			}
+		})
+	}
+	numbersOnly := field(1, field(1, []byte("axes")), field(1, []byte("axes")), field(2, []byte("v1")), field(4, []byte("Add")))
+	data := slices.Concat(numberField(1, 8), field(8, numberField(2, 17)), field(7, x, axes, numbersOnly, field(12, field(1, []byte("v1")))))
+	if _, err := graph.Check(data, graph.Limits{}); err != nil {
+		t.Error(err)
+	}
+	var p *graph.Problem
+	if _, err := graph.Check(data, graph.Limits{Memory: 1000}); !errors.As(err, &p) || p.Code != graph.TooLarge {
+		t.Errorf("%v; want %s", err, graph.TooLarge)
+	}
+}
