@@ -43,7 +43,7 @@ func Check(data []byte, limits Limits) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := inline(m); err != nil {
+	if err := inline(m, p.most); err != nil {
 		return nil, err
 	}
 	c := &checker{limits: limits, longest: float64(p.longest), operators: map[string]int{}}

@@ -22,6 +22,26 @@ func numberField(number protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), v)
 }
 
+// x is the input of the graphs.
+var x = field(11, field(1, []byte("v0")), field(2, field(1, numberField(1, 1), field(2, field(1, field(2, []byte("N"))), field(1, numberField(1, 4))))))
+
+// refused checks a graph that must be refused, with limits.memory, and takes at most so many
+// bytes for it.
+func refused(t *testing.T, data []byte, memory int64, most uint64) {
+	t.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := graph.Check(data, graph.Limits{Memory: memory})
+	runtime.ReadMemStats(&after)
+	var p *graph.Problem
+	if !errors.As(err, &p) || p.Code != graph.TooLarge && p.Code != graph.Unknown {
+		t.Errorf("%v; want %s", err, graph.TooLarge)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > most {
+		t.Errorf("it took %d KiB", took>>10)
+	}
+}
+
 // TestManySmallThings: what takes two bytes in a file, or one, takes a hundred times as
 // much when it is read. However many there are, no more memory is taken than limits.memory
 // says, and some.
@@ -60,17 +80,7 @@ func TestManySmallThings(t *testing.T) {
 		"metadata":           many(field(14)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := graph.Check(data, graph.Limits{Memory: memory})
-			runtime.ReadMemStats(&after)
-			var p *graph.Problem
-			if !errors.As(err, &p) || p.Code != graph.TooLarge {
-				t.Errorf("%v; want %s", err, graph.TooLarge)
-			}
-			if took := after.TotalAlloc - before.TotalAlloc; took > most {
-				t.Errorf("it took %d KiB", took>>10)
-			}
+			refused(t, data, memory, most)
 		})
 	}
 }
@@ -78,7 +88,6 @@ func TestManySmallThings(t *testing.T) {
 // TestFewBytesThatGrow: what is derived from a small graph stays small, too.
 func TestFewBytesThatGrow(t *testing.T) {
 	const most = 16 << 20
-	x := field(11, field(1, []byte("v0")), field(2, field(1, numberField(1, 1), field(2, field(1, field(2, []byte("N"))), field(1, numberField(1, 4))))))
 	numbers := make([]byte, 8*60)
 	for i := range 60 {
 		numbers[8*i] = byte(i)
@@ -100,17 +109,7 @@ func TestFewBytesThatGrow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			data := slices.Concat(numberField(1, 8), field(8, numberField(2, 17)), field(7, x, axes, nodes, field(12, field(1, []byte("v1")))))
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := graph.Check(data, graph.Limits{})
-			runtime.ReadMemStats(&after)
-			var p *graph.Problem
-			if !errors.As(err, &p) {
-				t.Errorf("%v; want a problem", err)
-			}
-			if took := after.TotalAlloc - before.TotalAlloc; took > most {
-				t.Errorf("it took %d MiB", took>>20)
-			}
+			refused(t, data, 0, most)
 		})
 	}
 	numbersOnly := field(1, field(1, []byte("axes")), field(1, []byte("axes")), field(2, []byte("v1")), field(4, []byte("Add")))
@@ -121,5 +120,24 @@ func TestFewBytesThatGrow(t *testing.T) {
 	var p *graph.Problem
 	if _, err := graph.Check(data, graph.Limits{Memory: 1000}); !errors.As(err, &p) || p.Code != graph.TooLarge {
 		t.Errorf("%v; want %s", err, graph.TooLarge)
+	}
+}
+
+// TestInlined: copies of functions are counted by what they take, not by their nodes alone.
+func TestInlined(t *testing.T) {
+	const most = 32 << 20
+	bigName := bytes.Repeat([]byte("n"), 10_000)
+	function := func(nodes ...[]byte) []byte {
+		return field(25, field(1, []byte("f")), field(10, []byte("own")), field(4, []byte("i")), field(5, []byte("o")), slices.Concat(nodes...))
+	}
+	calls := bytes.Repeat(field(1, field(1, []byte("v0")), field(2), field(4, []byte("f")), field(7, []byte("own"))), 5000)
+	for name, f := range map[string][]byte{
+		"a function's names":  function(field(7, field(1, []byte("i")), field(2, bigName), field(4, []byte("Neg")))),
+		"a function's inputs": function(field(7, bytes.Repeat(field(1, []byte("i")), 10_000), field(2, []byte("o")), field(4, []byte("Sum")))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			data := slices.Concat(numberField(1, 8), field(8, numberField(2, 17)), field(8, field(1, []byte("own")), numberField(2, 1)), f, field(7, x, calls, field(12, field(1, []byte("v0")))))
+			refused(t, data, 8<<20, most)
+		})
 	}
 }
