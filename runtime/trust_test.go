@@ -1,12 +1,14 @@
 package runtime_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 func check(t *testing.T, err error) {
@@ -341,5 +344,25 @@ func TestFilesAtOnce(t *testing.T) {
 				t.Errorf("%d are loaded, at most %d at once, want %d", loaded, most, c.want)
 			}
 		})
+	}
+}
+
+// TestGoldenFileOfLines: golden rows are read line by line: a list of all lines would take
+// many times what the file has.
+func TestGoldenFileOfLines(t *testing.T) {
+	dir := t.TempDir()
+	writeModel(t, dir, "m", "1.0.0", simple("m", "1.0.0")+"golden: {rows: g}\n")
+	const size, most = 8 << 20, 64 << 20
+	check(t, os.WriteFile(filepath.Join(dir, "m", "1.0.0", "g"), append([]byte(`{"data": [1], "score": 1}`), bytes.Repeat([]byte("\n"), size)...), 0o600))
+	all, err := runtime.Find(dir)
+	check(t, err)
+	var before, after goruntime.MemStats
+	goruntime.ReadMemStats(&before)
+	m, err := all[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: bare{func(*manifest.Manifest) sdk.Scorer { return sums{} }}}, runtime.NewCalls(1))
+	check(t, err)
+	goruntime.ReadMemStats(&after)
+	check(t, m.Close())
+	if took := after.TotalAlloc - before.TotalAlloc; took > most {
+		t.Errorf("it took %d MiB", took>>20)
 	}
 }
