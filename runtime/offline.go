@@ -1,3 +1,4 @@
+// Package runtime finds and opens models on disk, for whoever has no registry.
 package runtime
 
 import (
@@ -6,12 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
-	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Place is a model on disk: a location below a directory.
@@ -90,16 +91,16 @@ func (p Place) read() (*catalog.Contents, error) {
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
-func (p Place) Open(ctx context.Context, with Backends, calls *Calls) (*Model, error) {
+func (p Place) Open(ctx context.Context, with model.Backends, calls *batching.Calls) (*model.Model, error) {
 	return p.open(ctx, with, calls, nil)
 }
 
 // OpenWith is Open with a manifest that is changed before it is used.
-func (p Place) OpenWith(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) OpenWith(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	return p.open(ctx, with, calls, change)
 }
 
-func (p Place) open(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, err
@@ -107,12 +108,12 @@ func (p Place) open(ctx context.Context, with Backends, calls *Calls, change fun
 	if change != nil {
 		change(c.Manifest)
 	}
-	return open(ctx, c, with, calls)
+	return model.Open(ctx, c, with, calls)
 }
 
 // Inspect reads a model's manifest and lets its backend complete it, without
 // loading the model.
-func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, string, error) {
+func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, "", err
@@ -157,25 +158,9 @@ func (p Place) Contents() (*Contents, error) {
 	return out, nil
 }
 
-// closeGrace is how long Close waits for a call that came late.
-const closeGrace = 5 * time.Second
-
-// Close closes a model that was opened with Place.Open. A detector that is still
-// busy is closed when it returns.
-func (m *Model) Close() error {
-	done := make(chan error, 1)
-	m.slots.calls.wg.Go(func() { done <- m.close() })
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(closeGrace):
-		return ErrLate
-	}
-}
-
 // Artifact reads a model for opening it by its backend alone, without what the
 // host makes of its scores.
-func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, backends.Artifact, error) {
+func (p Place) Artifact(ctx context.Context, with model.Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
 	c, err := p.read()
 	if err != nil {
@@ -189,15 +174,11 @@ func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, b
 	if err := c.Complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
-	model := &Model{Manifest: m, Digest: c.Digest, schema: rows.NewSchema(m)}
-	if err := model.prepare(c); err != nil {
-		return nil, none, err
-	}
-	probe, err := newProbe(model, c)
+	probe, err := model.ProbeRows(c)
 	if err != nil {
 		return nil, none, err
 	}
 	a := c.ForBackend()
-	a.ProbeRows = probe.rows
+	a.ProbeRows = probe
 	return backend, a, nil
 }

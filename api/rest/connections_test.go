@@ -11,7 +11,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // refusing is a listener that fails at first, as one of a process without
@@ -33,7 +34,7 @@ func (l *refusing) Accept() (net.Conn, error) {
 // withoutModels is a server that has no models, and does not serve yet.
 func withoutModels(t *testing.T) *rest.Server {
 	t.Helper()
-	registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, host.NewCalls(1))
+	registry, err := registry.New(registry.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +106,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // TestLoadsAreAnswered: a load takes its time, in which its connection is none that waits
 // for a request, whatever body it came with.
 func TestLoadsAreAnswered(t *testing.T) {
-	h, g := serveGated(t, testkit.Options{Models: func(c *host.Config) { c.Lazy = true }})
+	h, g := serveGated(t, testkit.Options{Models: func(c *registry.Config) { c.Lazy = true }})
 	g.opens = make(chan struct{})
 	g.armed.Store(false)
 	for _, body := range []string{"", "{}"} {

@@ -8,8 +8,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -44,7 +44,7 @@ func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 }
 
 // appendPrediction writes a prediction without its closing brace.
-func appendPrediction(b []byte, p runtime.Prediction, shared []byte) []byte {
+func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	b = append(b, `{"prediction":`...)
 	b = appendFloat(b, p.Value)
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -71,7 +71,7 @@ func serveGated(t *testing.T, o testkit.Options) (*testkit.Host, *gated) {
 		}
 	}
 	g := &gated{begun: make(chan int), passes: make(chan struct{})}
-	o.Dir, o.Backends = dir, host.Backends{manifest.BackendONNX: g}
+	o.Dir, o.Backends = dir, model.Backends{manifest.BackendONNX: g}
 	h := testkit.Serve(t, o)
 	g.armed.Store(true)
 	t.Cleanup(func() { g.armed.Store(false) })

@@ -36,38 +36,32 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
-	id, err := s.pathID(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	version, err := pathVersion(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	m, err := s.registry.Peek(id, version)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	after, err := queryNumber(c, "after", 0)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	limit, err := queryNumber(c, "limit", maxBatchSize)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	samples := s.pipeline.Samples
-	why := predict.NotKept(m)
-	if why == "" && !samples.Names(id) {
-		why = "server.samples.models does not name it"
-	}
-	kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
-	rows := make([]api.Sample, len(kept))
-	for i, row := range kept {
-		rows[i] = api.Sample{Data: row.Data, Score: row.Score}
-	}
-	return s.json(c, api.Samples{
-		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: why,
+	return s.onModel(c, func(id, version string) (any, error) {
+		m, err := s.registry.Peek(id, version)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
+		}
+		after, err := queryNumber(c, "after", 0)
+		if err != nil {
+			return nil, err
+		}
+		limit, err := queryNumber(c, "limit", maxBatchSize)
+		if err != nil {
+			return nil, err
+		}
+		samples := s.pipeline.Samples
+		why := predict.NotKept(m)
+		if why == "" && !samples.Names(id) {
+			why = "server.samples.models does not name it"
+		}
+		kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
+		rows := make([]api.Sample, len(kept))
+		for i, row := range kept {
+			rows[i] = api.Sample{Data: row.Data, Score: row.Score}
+		}
+		return api.Samples{
+			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: why,
+		}, nil
 	})
 }
 

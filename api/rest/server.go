@@ -29,8 +29,9 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Config says how to serve.
@@ -73,7 +74,7 @@ const (
 // Server answers requests.
 type Server struct {
 	cfg      Config
-	registry *runtime.Registry
+	registry *registry.Registry
 	app      *fiber.App
 	base     context.Context // ends when running requests must
 	stop     context.CancelFunc
@@ -93,7 +94,7 @@ type Server struct {
 }
 
 // New makes a server; Serve runs it. Its metrics are registered with reg.
-func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Server, error) {
+func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Server, error) {
 	var prefix [4]byte
 	if _, err := rand.Read(prefix[:]); err != nil {
 		return nil, fmt.Errorf("making a prefix for request ids: %w", err)
@@ -291,7 +292,7 @@ func printable(b []byte) bool {
 }
 
 // fail answers with a problem and counts it for the model, if there is one.
-func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
+func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	p := *asProblem(err, s.textFor(c))
 	s.count(m, p.ErrorType)
 	s.logFailure(c.Path(), &p, err)
@@ -312,7 +313,7 @@ func (s *Server) logFailure(path string, p *api.Problem, err error) {
 	}
 }
 
-func (s *Server) count(m *runtime.Model, t api.ErrorType) {
+func (s *Server) count(m *model.Model, t api.ErrorType) {
 	if t == api.ClientGone { // which is no failure of the model's
 		m = nil
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
@@ -238,7 +238,7 @@ func (s *Server) message(caller until.Caller, kind int, body []byte, key string)
 	return appendSingle(nil, r, result)
 }
 
-func (s *Server) socketProblem(m *runtime.Model, r *request, requestID string, err error) []byte {
+func (s *Server) socketProblem(m *model.Model, r *request, requestID string, err error) []byte {
 	p := *asProblem(err, backends.PublicText)
 	s.count(m, p.ErrorType)
 	s.logFailure(streamPath, &p, err)

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -187,7 +188,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		defer func() { <-b.loading }()
 		before := host.ResidentBytes()
 		var s *scorer
-		err := backends.Guarded(func() (err error) {
+		err := guard.Call(func() (err error) {
 			s, err = newScorer(data, bind, m)
 			return err
 		})
@@ -226,7 +227,7 @@ func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) 
 	done := make(chan result, 1)
 	go func() {
 		var f finding
-		err := backends.Guarded(func() (err error) {
+		err := guard.Call(func() (err error) {
 			f, err = runProbe(ctx, job)
 			return err
 		})

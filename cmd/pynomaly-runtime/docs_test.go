@@ -24,7 +24,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatalf("%d pages: %v", len(files), err)
 	}
 	out := map[string]string{}
-	for _, file := range append(files, filepath.Join(testkit.Root(), "README.md"), filepath.Join(testkit.Root(), "CHANGELOG.md")) {
+	for _, file := range append(files, housePages()...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -32,6 +32,15 @@ func pages(t *testing.T) map[string]string {
 		out[file] = string(text)
 	}
 	return out
+}
+
+// housePages are the pages beside docs.
+func housePages() []string {
+	names := []string{"README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"}
+	for i, name := range names {
+		names[i] = filepath.Join(testkit.Root(), name)
+	}
+	return names
 }
 
 var (

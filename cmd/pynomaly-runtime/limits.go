@@ -10,12 +10,12 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
 // fitLimits makes the host's limits those of its surroundings, says which they are, and
 // exports them.
-func fitLimits(cfg *config.Config, calls *host.Calls, reg *prometheus.Registry, log *slog.Logger) error {
+func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Registry, log *slog.Logger) error {
 	limit, source := memory.Limit("/")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

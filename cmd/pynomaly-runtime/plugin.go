@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
+	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
@@ -22,7 +23,7 @@ import (
 )
 
 func pluginCommand(s streams) *cobra.Command {
-	return group(&cobra.Command{Use: "plugin", Short: "Write detectors of your own: new, build, test, bench, pack"},
+	return commands.Group(&cobra.Command{Use: "plugin", Short: "Write detectors of your own: new, build, test, bench, pack"},
 		pluginNew(s), pluginBuild(s), pluginTest(s), pluginBench(s), pluginPack(s))
 }
 

@@ -14,8 +14,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
 
@@ -76,14 +77,14 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 			return err
 		}
 	}
-	model, err := at.Open(ctx, a.With, host.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
 	in, size := s.in, int64(-1)
 	if f, ok := in.(*os.File); ok {
-		in = &interruptibleFile{ctx, f}
+		in = lifecycle.Input(ctx, f)
 	}
 	if input != "-" {
 		f, err := os.Open(input)

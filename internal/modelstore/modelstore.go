@@ -14,6 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Store is a directory of models.
@@ -58,12 +59,12 @@ func (s Store) Version(id, version string) (runtime.Place, error) {
 func newest(all []runtime.Place, id, version string) (runtime.Place, error) {
 	var of []runtime.Place
 	for _, p := range all {
-		if p.ID == id && (version == "" || version == runtime.Latest || p.Version == version) {
+		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
 			of = append(of, p)
 		}
 	}
 	if len(of) == 0 {
-		return runtime.Place{}, fmt.Errorf("%w: %s %s", runtime.ErrModelNotFound, id, version)
+		return runtime.Place{}, fmt.Errorf("%w: %s %s", registry.ErrModelNotFound, id, version)
 	}
 	return slices.MinFunc(of, func(a, b runtime.Place) int { return manifest.NewestFirst(a.Version, b.Version) }), nil
 }

@@ -3,14 +3,14 @@ package predict
 import (
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Result is what a call is answered with. Next hands its rows out in order.
 type Result struct {
-	Model       *runtime.Model
+	Model       *model.Model
 	Time        time.Time // of the prediction
 	Latency     time.Duration
 	Total       int // rows that came
@@ -28,7 +28,7 @@ type Result struct {
 
 // Row is the answer to one row.
 type Row struct {
-	runtime.Prediction
+	model.Prediction
 	Failed *sdk.RowError // why there is none, with the row's number; valid until the next call of Next
 }
 
