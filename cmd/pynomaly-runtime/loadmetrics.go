@@ -34,17 +34,17 @@ func newLoadMetrics(reg *prometheus.Registry) (*loadMetrics, error) {
 	return m, nil
 }
 
-// Loaded implements host.Observer.
+// Loaded implements registry.Observer.
 func (m *loadMetrics) Loaded(model *model.Model, took time.Duration) {
 	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
 }
 
-// LoadFailed implements host.Observer.
+// LoadFailed implements registry.Observer.
 func (m *loadMetrics) LoadFailed(id, version string, _ error) {
 	m.failures.WithLabelValues(id, version).Inc()
 }
 
-// Removed implements host.Observer.
+// Removed implements registry.Observer.
 func (m *loadMetrics) Removed(id, version string) {
 	m.duration.DeleteLabelValues(id, version)
 	m.failures.DeleteLabelValues(id, version)
