@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -33,8 +33,6 @@ func plugins(ctx context.Context, o options, w io.Writer) error {
 	fmt.Fprintln(w)
 	return loading(ctx, o, w)
 }
-
-func digest(data []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(data)) }
 
 // readTable reads a CSV file of numbers.
 func readTable(file string) (header []string, d fit.Data, err error) {
@@ -92,7 +90,7 @@ func newECOD(o options, name, file string) (*guest, error) {
 	files := map[string][]byte{fit.TrainFile: fit.Columns(train)}
 	m.Files = map[string]string{}
 	for name, data := range files {
-		m.Files[name] = digest(data)
+		m.Files[name] = digest.Of(data)
 	}
 	return &guest{name: name, module: module, manifest: m, files: files, rows: test}, nil
 }

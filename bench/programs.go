@@ -15,6 +15,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	processes "github.com/pynomaly/pynomaly-runtime/backends/process"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins/ecod"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
@@ -38,7 +39,7 @@ func wide(o options, id, backend, file string) (*guest, error) {
 		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: h, DType: sdk.Float64}})
 	}
 	files := map[string][]byte{fit.TrainFile: fit.Columns(train)}
-	m.Files = map[string]string{fit.TrainFile: digest(files[fit.TrainFile])}
+	m.Files = map[string]string{fit.TrainFile: digest.Of(files[fit.TrainFile])}
 	return &guest{name: id, module: artifact, manifest: m, files: files, rows: train}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -246,6 +247,30 @@ func TestVersions(t *testing.T) {
 	for _, bad := range []string{"", "1", "1.0", "v1.0.0", "1.0.0+b", "01.0.0", "latest", "1.0.0-"} {
 		if manifest.ValidVersion(bad) {
 			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+// TestNewestFirst: of the versions of a row, the first is the newest, whatever order they
+// are given in.
+func TestNewestFirst(t *testing.T) {
+	for _, want := range [][]string{
+		{"1.0.0", "2.0.0-rc.1"},
+		{"2.0.0", "1.10.0", "1.9.0", "3.0.0-alpha", "2.0.0-rc.10", "2.0.0-rc.2"},
+		{"2.0.0-rc.1", "2.0.0-beta", "1.0.0-rc.1"},
+		{"0.0.1", "0.0.0", "9.9.9-0", "9.0.0+build", "1.0", "", "draft", "v3.0.0"},
+	} {
+		got := slices.Clone(want)
+		for range got {
+			got = append(got[1:], got[0])
+			given := slices.Clone(got)
+			slices.SortFunc(given, manifest.NewestFirst)
+			if !slices.Equal(given, want) {
+				t.Errorf("%q is sorted as %q, want %q", got, given, want)
+			}
+			if first := slices.MinFunc(got, manifest.NewestFirst); first != want[0] {
+				t.Errorf("the newest of %q is %q, want %q", got, first, want[0])
+			}
 		}
 	}
 }

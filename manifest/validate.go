@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"cmp"
 	"path/filepath"
 	"time"
 
@@ -31,6 +32,23 @@ func CompareVersions(a, b string) int { return semver.Compare("v"+a, "v"+b) }
 
 // IsPrerelease reports whether version is a pre-release such as 2.0.0-rc.1.
 func IsPrerelease(version string) bool { return semver.Prerelease("v"+version) != "" }
+
+// NewestFirst orders versions by the rule that says which one "latest" is: releases before
+// pre-releases, and higher before lower. What is no semantic version comes last. It is for
+// slices.SortFunc and slices.MinFunc.
+func NewestFirst(a, b string) int {
+	return cmp.Or(cmp.Compare(class(a), class(b)), CompareVersions(b, a), cmp.Compare(a, b))
+}
+
+func class(version string) int {
+	switch {
+	case !ValidVersion(version):
+		return 2
+	case IsPrerelease(version):
+		return 1
+	}
+	return 0
+}
 
 func (m *draft) resolveIdentity(d *y.Decoder) {
 	if m.apiVersion != APIVersion {

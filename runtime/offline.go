@@ -7,14 +7,12 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
-	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Place is a model on disk: a location below a directory.
@@ -79,29 +77,6 @@ func Find(path string) ([]Place, error) {
 	return all, nil
 }
 
-// Newest returns the place of a model by id and version; without a version the
-// highest release, or else the highest pre-release.
-func Newest(all []Place, id, version string) (Place, error) {
-	var of []Place
-	for _, p := range all {
-		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
-			of = append(of, p)
-		}
-	}
-	if len(of) == 0 {
-		return Place{}, fmt.Errorf("%w: %s %s", registry.ErrModelNotFound, id, version)
-	}
-	return slices.MaxFunc(of, func(a, b Place) int {
-		if p, q := manifest.IsPrerelease(a.Version), manifest.IsPrerelease(b.Version); p != q {
-			if p {
-				return -1
-			}
-			return 1
-		}
-		return manifest.CompareVersions(a.Version, b.Version)
-	}), nil
-}
-
 // read reads all that the model is made of.
 func (p Place) read() (*catalog.Contents, error) {
 	if p.Err != nil {
@@ -112,7 +87,7 @@ func (p Place) read() (*catalog.Contents, error) {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	return catalog.Read(root, p.Location, p.Policy)
+	return catalog.Read(root, p.Location, p.Policy, nil)
 }
 
 // Open opens a model outside a registry. Close it when no call runs.

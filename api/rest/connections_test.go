@@ -103,6 +103,31 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestLoadsAreAnswered: a load takes its time, in which its connection is none that waits
+// for a request, whatever body it came with.
+func TestLoadsAreAnswered(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{Models: func(c *registry.Config) { c.Lazy = true }})
+	g.opens = make(chan struct{})
+	g.armed.Store(false)
+	for _, body := range []string{"", "{}"} {
+		c := dial(t, h)
+		write(t, c, head("/api/v1/models/slow/load", len(body))+body)
+		g.opens <- struct{}{} // it has begun
+		if n := h.Server.Answering(); n != 1 {
+			t.Errorf("with the body %q %d requests are being answered", body, n)
+		}
+		g.opens <- struct{}{}
+		if resp, _ := answerOn(t, c); resp.StatusCode != http.StatusOK {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		_ = c.Close()
+		testkit.Eventually(t, "its connection is closed", func() bool { return h.Server.OpenConnections() == 0 })
+		if _, err := h.Registry.Unload("slow", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestLastConnectionIsServed: where all connections but one are busy, each client that
 // gets that one is served: it makes room only for another that is there.
 func TestLastConnectionIsServed(t *testing.T) {

@@ -104,8 +104,11 @@ func pathVersion(c *fiber.Ctx) (string, error) {
 	return string(v), nil
 }
 
-// loadModel answers POST /api/v1/models/{id}/load.
-func (s *Server) loadModel(c *fiber.Ctx) error {
+// onModel answers with what do makes of the model id and the version that the path and
+// the query name. The version is empty where none is named. No body is read, so that
+// nothing is waited for on the connection, however long a load takes.
+func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error)) error {
+	received(c.Context().Conn())
 	id, err := s.pathID(c)
 	if err != nil {
 		return s.fail(c, nil, err)
@@ -114,44 +117,46 @@ func (s *Server) loadModel(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	ctx, cancel := context.WithTimeout(s.base, s.cfg.Timeout)
-	defer cancel()
-	lease, err := s.registry.Load(ctx, id, version)
+	answer, err := do(id, version)
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	loaded := lease.Model().Version()
-	lease.Release()
-	all, err := s.registry.List(id)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	for _, st := range all {
-		if st.Version == loaded {
-			return s.json(c, describe(st, s.textFor(c)))
+	return s.json(c, answer)
+}
+
+// loadModel answers POST /api/v1/models/{id}/load.
+func (s *Server) loadModel(c *fiber.Ctx) error {
+	return s.onModel(c, func(id, version string) (any, error) {
+		ctx, cancel := context.WithTimeout(s.base, s.cfg.Timeout)
+		defer cancel()
+		lease, err := s.registry.Load(ctx, id, version)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
-	}
-	return s.fail(c, nil, api.NewProblem(api.VersionNotFound, "version", "version %s was removed while it was loaded", loaded))
+		loaded := lease.Model().Version()
+		lease.Release()
+		all, err := s.registry.List(id)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
+		}
+		for _, st := range all {
+			if st.Version == loaded {
+				return describe(st, s.textFor(c)), nil
+			}
+		}
+		return nil, api.NewProblem(api.VersionNotFound, "version", "version %s was removed while it was loaded", loaded)
+	})
 }
 
 // unloadModel answers DELETE /api/v1/models/{id}/unload.
 func (s *Server) unloadModel(c *fiber.Ctx) error {
-	id, err := s.pathID(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	version, err := pathVersion(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	unloaded, err := s.registry.Unload(id, version)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	if unloaded == nil {
-		unloaded = []string{}
-	}
-	return s.json(c, api.Unloaded{ModelID: id, Unloaded: unloaded})
+	return s.onModel(c, func(id, version string) (any, error) {
+		unloaded, err := s.registry.Unload(id, version)
+		if unloaded == nil {
+			unloaded = []string{}
+		}
+		return api.Unloaded{ModelID: id, Unloaded: unloaded}, err
+	})
 }
 
 // onRows reads rows for the model of the path, and answers with what do makes of them.
@@ -161,13 +166,7 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	if err := checkBody(c); err != nil {
-		return s.fail(c, nil, err)
-	}
-	if err := s.full(); err != nil {
-		return s.fail(c, nil, err)
-	}
-	body, err := s.body(c)
+	body, err := s.rowsBody(c)
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
@@ -201,28 +200,22 @@ func (s *Server) learn(c *fiber.Ctx) error {
 
 // getStats answers GET /api/v1/models/{id}/stats.
 func (s *Server) getStats(c *fiber.Ctx) error {
-	id, err := s.pathID(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	version, err := pathVersion(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	m, err := s.registry.Peek(id, version)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	st := m.Stats.Snapshot()
-	errorCounts := st.Errors
-	if errorCounts == nil {
-		errorCounts = map[string]uint64{}
-	}
-	return s.json(c, api.Stats{
-		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
-		Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
-		Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
-		Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
+	return s.onModel(c, func(id, version string) (any, error) {
+		m, err := s.registry.Peek(id, version)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
+		}
+		st := m.Stats.Snapshot()
+		errorCounts := st.Errors
+		if errorCounts == nil {
+			errorCounts = map[string]uint64{}
+		}
+		return api.Stats{
+			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
+			Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
+			Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
+			Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
+		}, nil
 	})
 }
 

@@ -44,13 +44,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 
 // predictBatch answers POST /api/v1/predict/batch.
 func (s *Server) predictBatch(c *fiber.Ctx) error {
-	if p := checkBody(c); p != nil {
-		return s.fail(c, nil, p)
-	}
-	if err := s.full(); err != nil {
-		return s.fail(c, nil, err)
-	}
-	body, err := s.body(c)
+	body, err := s.rowsBody(c)
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
@@ -96,6 +90,17 @@ func (s *Server) full() error {
 		return nil
 	}
 	return s.cfg.Full()
+}
+
+// rowsBody reads a body of several rows, unless no batch is taken now.
+func (s *Server) rowsBody(c *fiber.Ctx) (*buffer, error) {
+	if err := checkBody(c); err != nil {
+		return nil, err
+	}
+	if err := s.full(); err != nil {
+		return nil, err
+	}
+	return s.body(c)
 }
 
 // callerOf is whoever waits for the answer on a request's connection; nil: it is

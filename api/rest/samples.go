@@ -2,15 +2,14 @@ package rest
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
@@ -22,58 +21,47 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
-		want = hexOf(s.cfg.SamplesToken)
+		want = digest.Hex([]byte(s.cfg.SamplesToken))
 	}
 	if want == "" {
 		return s.managed(c)
 	}
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(hexOf(given))) != 1 {
+	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
 		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
 	}
 	return c.Next()
 }
 
-func hexOf(token string) string {
-	sum := sha256.Sum256([]byte(token))
-	return hex.EncodeToString(sum[:])
-}
-
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
-	id, err := s.pathID(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	version, err := pathVersion(c)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	m, err := s.registry.Peek(id, version)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	after, err := queryNumber(c, "after", 0)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	limit, err := queryNumber(c, "limit", maxBatchSize)
-	if err != nil {
-		return s.fail(c, nil, err)
-	}
-	samples := s.pipeline.Samples
-	why := predict.NotKept(m)
-	if why == "" && !samples.Names(id) {
-		why = "server.samples.models does not name it"
-	}
-	kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
-	rows := make([]api.Sample, len(kept))
-	for i, row := range kept {
-		rows[i] = api.Sample{Data: row.Data, Score: row.Score}
-	}
-	return s.json(c, api.Samples{
-		ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: why,
+	return s.onModel(c, func(id, version string) (any, error) {
+		m, err := s.registry.Peek(id, version)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
+		}
+		after, err := queryNumber(c, "after", 0)
+		if err != nil {
+			return nil, err
+		}
+		limit, err := queryNumber(c, "limit", maxBatchSize)
+		if err != nil {
+			return nil, err
+		}
+		samples := s.pipeline.Samples
+		why := predict.NotKept(m)
+		if why == "" && !samples.Names(id) {
+			why = "server.samples.models does not name it"
+		}
+		kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
+		rows := make([]api.Sample, len(kept))
+		for i, row := range kept {
+			rows[i] = api.Sample{Data: row.Data, Score: row.Score}
+		}
+		return api.Samples{
+			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Threshold: m.Manifest.Threshold, Total: total, Next: next, Rows: rows, NotKept: why,
+		}, nil
 	})
 }
 

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"log/slog"
 	"testing"
+	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,7 +22,7 @@ func TestEndedWhileItStarts(t *testing.T) {
 	if err := errors.Join(out.open(), said.open()); err != nil {
 		t.Fatal(err)
 	}
-	p := &proc{log: &pluginLog{log: slog.New(slog.DiscardHandler)}, ending: make(chan struct{}), done: make(chan struct{})}
+	p := &proc{log: pluginlog.New(slog.New(slog.DiscardHandler), time.Now, parse), ending: make(chan struct{}), done: make(chan struct{})}
 	if err := p.take(control); err != nil {
 		t.Fatal(err)
 	}

@@ -1,3 +1,5 @@
+//go:build linux
+
 package process
 
 import (
@@ -22,6 +24,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
@@ -67,7 +70,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	}
 	i := &instance{program: p}
 	var starting atomic.Pointer[proc]
-	log := &pluginLog{log: p.backend.cfg.Log.With("model_id", p.model.ID, "version", p.model.Version)}
+	log := pluginlog.New(p.backend.cfg.Log.With("model_id", p.model.ID, "version", p.model.Version), time.Now, parse)
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  process.Handshake(),
 		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
@@ -162,9 +165,9 @@ func (i *instance) abandon(ctx context.Context, err error) error {
 	i.proc.kill(err)
 	i.end()
 	if cause := i.proc.ended(); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%s)", cause, printable([]byte(err.Error())))
+		err = fmt.Errorf("%w (%s)", cause, pluginlog.Text([]byte(err.Error())))
 	}
-	if tail := i.proc.log.tail(); tail != "" {
+	if tail := i.proc.log.Tail(); tail != "" {
 		err = fmt.Errorf("%w; it printed: %s", err, tail)
 	}
 	return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
 // FuzzLog: whatever a plugin prints is taken, and what is kept is text.
@@ -17,14 +19,14 @@ func FuzzLog(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		l := &pluginLog{log: slog.New(slog.DiscardHandler)}
+		l := pluginlog.New(slog.New(slog.DiscardHandler), time.Now, parse)
 		for _, part := range [][]byte{data, data} {
 			if n, err := l.Write(part); n != len(part) || err != nil {
 				t.Fatal(n, err)
 			}
 		}
-		l.flush()
-		if tail := l.tail(); !utf8.ValidString(tail) || len(tail) > 1100 || strings.ContainsAny(tail, "\n\x00") {
+		l.Flush()
+		if tail := l.Tail(); !utf8.ValidString(tail) || len(tail) > 1100 || strings.ContainsAny(tail, "\n\x00") {
 			t.Errorf("%q", tail)
 		}
 	})
@@ -89,10 +91,10 @@ func FuzzReports(f *testing.F) {
 
 func TestLog(t *testing.T) {
 	var out strings.Builder
-	l := &pluginLog{log: slog.New(slog.NewTextHandler(&out, nil))}
+	l := pluginlog.New(slog.New(slog.NewTextHandler(&out, nil)), time.Now, parse)
 	_, _ = l.Write([]byte("one\ntw"))
 	_, _ = l.Write([]byte("o\n" + strings.Repeat("y", 5000) + "\nthree"))
-	l.flush()
+	l.Flush()
 	for _, want := range []string{"text=one cut=false", "text=two cut=false", "cut=true", "text=three cut=false"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in %s", want, out.String())
@@ -102,8 +104,8 @@ func TestLog(t *testing.T) {
 	for range 1000 {
 		_, _ = l.Write([]byte("spam\n"))
 	}
-	l.flush()
-	if n := strings.Count(out.String(), "text=spam"); n > 2*linesPerSecond || !strings.Contains(out.String(), "dropped=") {
+	l.Flush()
+	if n := strings.Count(out.String(), "text=spam"); n > 2*pluginlog.LinesPerSecond || !strings.Contains(out.String(), "dropped=") {
 		t.Errorf("%d lines: %s", n, out.String())
 	}
 }

@@ -1,3 +1,5 @@
+//go:build linux
+
 package process
 
 import (
@@ -20,6 +22,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // proc is one process of a plugin, with its supervisor. It is go-plugin's runner, so
@@ -29,7 +33,7 @@ type proc struct {
 	spec    spec
 	binary  *os.File // what the process becomes; nil: spec.Path
 	keeper  *keeper
-	log     *pluginLog
+	log     *pluginlog.Log
 	sockets string // where its sockets may lie
 	cgroups *cgroups
 	memory  atomic.Int64 // bytes that it holds, when they were last looked at
@@ -112,7 +116,7 @@ func (p *proc) follow(control *net.UnixConn, out, said *os.File, started chan<- 
 	_ = errors.Join(out.SetReadDeadline(soon), said.SetReadDeadline(soon))
 	readers.Wait()
 	_ = errors.Join(out.Close(), said.Close())
-	p.log.flush()
+	p.log.Flush()
 }
 
 // drainTime is for reading what a process has printed before it ended.
@@ -240,7 +244,7 @@ func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 		if errors.Is(err, bufio.ErrBufferFull) {
 			line = append([]byte("a line without end: "), line[:80]...)
 		}
-		_, _ = first.Write(append([]byte(printable(line)), '\n'))
+		_, _ = first.Write(append([]byte(printable.Short(string(line), pluginlog.MaxLine)), '\n'))
 	}
 	p.mute.Store(len(line) == 0)
 	_ = first.Close()

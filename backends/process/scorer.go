@@ -1,3 +1,5 @@
+//go:build linux
+
 package process
 
 import (
@@ -18,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
@@ -274,12 +277,7 @@ func (s *scorer) lost(i *instance, err error) error {
 
 // message is the text of a status, fit for people.
 func message(err error) string {
-	const most = 1000
-	text := status.Convert(err).Message()
-	if len(text) > most {
-		text = text[:most] + "..."
-	}
-	return printable([]byte(text))
+	return pluginlog.Text([]byte(status.Convert(err).Message()))
 }
 
 // scores makes one call that answers with numbers.

@@ -1,9 +1,9 @@
+//go:build linux
+
 package process
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -13,14 +13,8 @@ import (
 	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
-
-// Allowed is a directory whose models may run programs and, where Digests is not
-// empty, the files that may be run or handed to them.
-type Allowed struct {
-	Path    string
-	Digests []string // "sha256:..."
-}
 
 // permit refuses a model that the operator has not allowed to run a program.
 func (b *Backend) permit(a backends.Artifact) error {
@@ -71,13 +65,13 @@ func notIn(a backends.Artifact, digests []string) []string {
 		return nil
 	}
 	var missing []string
-	check := func(name, digest string) {
-		if !slices.Contains(digests, digest) {
-			missing = append(missing, fmt.Sprintf("%s (%s)", digest, name))
+	check := func(name, sum string) {
+		if !slices.Contains(digests, sum) {
+			missing = append(missing, fmt.Sprintf("%s (%s)", sum, name))
 		}
 	}
 	if a.Manifest.Artifact != "" {
-		check(a.Manifest.Artifact, digestOf(a.Bytes))
+		check(a.Manifest.Artifact, digest.Of(a.Bytes))
 	}
 	if len(a.Manifest.Command) == 0 && !isScript(a.Bytes) {
 		return missing
@@ -88,7 +82,7 @@ func notIn(a backends.Artifact, digests []string) []string {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		check(name, digestOf(a.Files[name]))
+		check(name, digest.Of(a.Files[name]))
 	}
 	return missing
 }
@@ -114,11 +108,6 @@ func commandIsCovered(a backends.Artifact) error {
 		return fmt.Errorf("%w: where backends.process.allow lists digests, command must be a file of the model, or an interpreter of the host's PATH, by its name, followed by the artifact", backends.ErrRefused)
 	}
 	return nil
-}
-
-func digestOf(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 // account is who plugins run as; nil: as the host does.

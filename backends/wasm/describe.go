@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
-	shown "github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -159,14 +158,4 @@ func (i *instance) init(ctx context.Context, content []byte) error {
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line
-}
-
-// printable makes a guest's text fit for logs and answers.
-func printable(text []byte) string {
-	const most = 1000
-	s := shown.Line(string(text))
-	if len(s) > most {
-		s = strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
 }

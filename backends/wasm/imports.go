@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
@@ -41,7 +42,7 @@ var errAbort = errors.New("the module called abort")
 
 // guest is what the imports of one instance need.
 type guest struct {
-	log    *stderrLog
+	log    *pluginlog.Log
 	random *rand.ChaCha8
 	start  time.Time
 }
@@ -195,7 +196,7 @@ func fdWrite(_ context.Context, g *guest, memory api.Memory, args []uint64) uint
 		if !ok {
 			return errnoFault
 		}
-		g.log.write(text)
+		_, _ = g.log.Write(text)
 		total += uint32(len(text))
 	}
 	if !memory.WriteUint32Le(written, total) {

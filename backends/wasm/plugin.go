@@ -17,6 +17,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
 type pluginConfig struct {
@@ -104,7 +105,7 @@ const maxUnits = math.MaxInt64 / 2
 // instantiate makes an instance that has run its start functions.
 func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 	i := &instance{
-		guest:     &guest{log: &stderrLog{log: p.cfg.log}, random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
+		guest:     &guest{log: pluginlog.New(p.cfg.log, time.Now, nil), random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
 		functions: map[string]api.Function{},
 		memory:    &meter.Memory{},
 	}
@@ -309,10 +310,10 @@ func (i *instance) check(ctx context.Context, name string, status uint64) error 
 		if len(text) == 0 {
 			text = []byte("it does not say why")
 		}
-		failed := &failedError{text: printable(text)}
+		failed := &failedError{text: pluginlog.Text(text)}
 		if i.fresh == remembers && (name == exportScore || name == exportExplain || name == exportLearn) {
 			failed.hidden = true
-			i.guest.log.refused(failed.text)
+			i.guest.log.Refused(failed.text)
 		}
 		return failed
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 )
 
 // calibrations are what a replaced model changes.
@@ -111,15 +112,12 @@ var calibration = regexp.MustCompile(`(?m)^calibration: .*$`)
 // place puts a model into the models directory, as a whole or not at all,
 // replacing what is there.
 func place(testdata, models, name, method string) error {
-	tmp, err := os.MkdirTemp(filepath.Dir(models), "model-*")
-	if err != nil {
-		return fmt.Errorf("placing a model: %w", err)
-	}
 	from := filepath.Join(testdata, "models", name, "1.0.0")
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		return fmt.Errorf("placing a model: %w", err)
 	}
+	files := map[string][]byte{}
 	for _, e := range entries {
 		text, err := os.ReadFile(filepath.Join(from, e.Name()))
 		if err != nil {
@@ -128,21 +126,13 @@ func place(testdata, models, name, method string) error {
 		if e.Name() == "model.yaml" {
 			text = calibration.ReplaceAll(text, []byte("calibration: {method: "+method+", scores: train_scores.f64}"))
 		}
-		if err := os.WriteFile(filepath.Join(tmp, e.Name()), text, 0o600); err != nil {
-			return fmt.Errorf("placing a model: %w", err)
-		}
+		files[e.Name()] = text
 	}
 	to := filepath.Join(models, name, "1.0.0")
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		return fmt.Errorf("placing a model: %w", err)
-	}
 	if _, err := os.Stat(to); err == nil { // a manifest is replaced in one step
-		if err := os.Rename(filepath.Join(tmp, "model.yaml"), filepath.Join(to, "model.yaml")); err != nil {
-			return fmt.Errorf("placing a model: %w", err)
-		}
-		return os.RemoveAll(tmp)
+		return atomicfile.Write(filepath.Join(to, "model.yaml"), files["model.yaml"], 0o600)
 	}
-	return os.Rename(tmp, to)
+	return atomicfile.WriteDir(to, files)
 }
 
 func number(v int) string { return strconv.Itoa(v) }

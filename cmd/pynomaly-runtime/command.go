@@ -6,10 +6,10 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
@@ -36,78 +36,26 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 		SilenceErrors: true,
 		Version:       version,
 
-		SuggestionsMinimumDistance: nearby,
+		SuggestionsMinimumDistance: commands.Nearby,
 	}
 	root.SetIn(in)
 	root.SetOut(s.out)
 	root.SetErr(s.err)
-	commands := deployCommands(s)
-	deploy := group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(commands, serveCommand(s))...)
-	shorten(deploy, commands)
+	below := deployCommands(s)
+	deploy := commands.Group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(below, serveCommand(s))...)
+	shorten(deploy, below)
 	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), versionCommand(s))
 	root.AddCommand(controllerCommands(s)...)
-	strictHelp(root)
+	commands.StrictHelp(root)
 	completeValues(root)
 	return root
-}
-
-// strictHelp makes what cobra adds refuse names that it does not know.
-func strictHelp(root *cobra.Command) {
-	root.InitDefaultCompletionCmd()
-	root.InitDefaultHelpCmd()
-	for _, c := range root.Commands() {
-		switch c.Name() {
-		case "completion":
-			group(c)
-		case "help":
-			c.Run = nil
-			c.RunE = func(_ *cobra.Command, args []string) error {
-				about, rest, err := root.Find(args)
-				if err != nil {
-					return err
-				}
-				if len(rest) > 0 {
-					return unknownCommand(about, rest[0])
-				}
-				about.InitDefaultHelpFlag()
-				return about.Help()
-			}
-		}
-	}
-}
-
-// nearby is how many letters a word may differ in from a command's name to be taken
-// for a slip.
-const nearby = 2
-
-// group makes cmd a command that only has others below it. What is none of them is an
-// error, and not a question for help.
-func group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
-	cmd.AddCommand(below...)
-	cmd.SuggestionsMinimumDistance = nearby
-	cmd.Args = cobra.ArbitraryArgs
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return cmd.Help()
-		}
-		return unknownCommand(cmd, args[0])
-	}
-	return cmd
-}
-
-func unknownCommand(cmd *cobra.Command, word string) error {
-	hint := ""
-	if near := cmd.SuggestionsFor(word); len(near) > 0 {
-		hint = "; did you mean " + strings.Join(near, " or ") + "?"
-	}
-	return fmt.Errorf("unknown command %q for %q%s", word, cmd.CommandPath(), hint)
 }
 
 // shorten lets `deploy <model>` stand for `deploy deploy <model>`. A word near a
 // command's name that is no model in the models directory is a slip, which must not
 // reach the cluster.
-func shorten(deploy *cobra.Command, commands []*cobra.Command) {
-	for _, c := range commands {
+func shorten(deploy *cobra.Command, below []*cobra.Command) {
+	for _, c := range below {
 		if c.Name() != deploy.Name() {
 			continue
 		}
@@ -119,7 +67,7 @@ func shorten(deploy *cobra.Command, commands []*cobra.Command) {
 				return cmd.Help()
 			}
 			if near := cmd.SuggestionsFor(args[0]); len(near) > 0 && !slices.Contains(modelsFor(cmd), args[0]) {
-				return fmt.Errorf("%w If it is a model: %s deploy %s", unknownCommand(cmd, args[0]), cmd.CommandPath(), args[0])
+				return fmt.Errorf("%w If it is a model: %s deploy %s", commands.Unknown(cmd, args[0]), cmd.CommandPath(), args[0])
 			}
 			return c.RunE(cmd, args)
 		}

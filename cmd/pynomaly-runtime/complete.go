@@ -1,14 +1,13 @@
 package main
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
 // choices are the values of flags that take one of a few, by the flag's name.
@@ -81,14 +80,9 @@ func modelsFor(cmd *cobra.Command) []string {
 		}
 		dir = cfg.Models.Dir
 	}
-	all, err := host.Find(dir)
+	names, err := modelstore.Store{Dir: dir}.Names()
 	if err != nil {
 		return nil
 	}
-	var out []string
-	for _, p := range all {
-		out = append(out, p.ID, p.ID+"@"+p.Version)
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
+	return names
 }

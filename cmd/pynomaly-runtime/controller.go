@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
@@ -21,7 +22,7 @@ func controllerCommand(s streams) *cobra.Command {
 		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
 		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, forget := survive()
+			_, forget := lifecycle.Survive()
 			defer forget()
 			out := logs.NewBuffered(s.raw.err)
 			defer closeLog(out)

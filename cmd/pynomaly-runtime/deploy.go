@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/cli"
-	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 )
 
 func controllerCommands(s streams) []*cobra.Command { return []*cobra.Command{controllerCommand(s)} }
@@ -42,22 +40,17 @@ func deployCommands(s streams) []*cobra.Command {
 
 // resolve looks a model up in a directory of models.
 func resolve(dir, id, version string) (cli.Model, error) {
-	all, err := host.Find(dir)
+	p, err := modelstore.Store{Dir: dir}.Version(id, version)
 	if err != nil {
 		return cli.Model{}, err
 	}
-	all = slices.DeleteFunc(all, func(p host.Place) bool { return p.ID != id || (version != "" && p.Version != version) })
-	if len(all) == 0 {
-		return cli.Model{}, fmt.Errorf("%s has no %s@%s", dir, id, version)
-	}
-	newest := slices.MaxFunc(all, func(a, b host.Place) int { return manifest.CompareVersions(a.Version, b.Version) })
-	digest, err := newest.ContentDigest()
+	digest, err := p.ContentDigest()
 	if err != nil {
 		return cli.Model{}, err
 	}
-	m, _, err := newest.Inspect(context.Background(), nil)
+	m, _, err := p.Inspect(context.Background(), nil)
 	if err != nil {
 		return cli.Model{}, err
 	}
-	return cli.Model{Version: newest.Version, Digest: digest, Stateful: m.Stateful}, nil
+	return cli.Model{Version: p.Version, Digest: digest, Stateful: m.Stateful}, nil
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -14,12 +12,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -39,56 +38,9 @@ func serveConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 }
 
 // readConfig reads the file that --config names, if it does, and lays the environment
-// and the flags over it. It looks for no file by itself: a command is run in whatever
-// directory, and the configuration names libraries that are loaded and programs that
-// are run.
+// and the flags over it.
 func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
-	cfg := config.Default()
-	if file != "" {
-		var err error
-		if cfg, err = config.Read(file); err != nil {
-			return nil, err
-		}
-	}
-	return cfg, cfg.Overlay(cmd.Flags())
-}
-
-// stateDir is where the host remembers things: the configured directory, else
-// the user's; empty where that cannot be written.
-func stateDir(cfg *config.Config, log *slog.Logger) (string, error) {
-	if cfg.StateDir != "" {
-		if err := writable(cfg.StateDir); err != nil {
-			return "", fmt.Errorf("state_dir: %w", err)
-		}
-		return cfg.StateDir, nil
-	}
-	base := os.Getenv("XDG_STATE_HOME")
-	if base == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			log.Warn("there is no state directory: nothing outlives this host", "error", err)
-			return "", nil
-		}
-		base = filepath.Join(home, ".local", "state")
-	}
-	dir := filepath.Join(base, "pynomaly-runtime")
-	if err := writable(dir); err != nil {
-		log.Warn("the state directory cannot be written: nothing outlives this host; state_dir names another", "directory", dir, "error", err)
-		return "", nil
-	}
-	return dir, nil
-}
-
-// writable makes a directory, and a file in it.
-func writable(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(dir, ".write-*")
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	return config.Load(file, cmd.Flags())
 }
 
 // snapshotDir is where the states of stateful models are kept.
@@ -104,28 +56,40 @@ func policy(cfg *config.Config) catalog.Policy {
 	return catalog.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
-// find finds the models that a path names, for opening them as the host would.
-func find(cfg *config.Config, path string) ([]host.Place, error) {
-	all, err := host.Find(path)
-	for i := range all {
-		all[i].Policy = policy(cfg)
-	}
-	return all, err
+// store is the models directory.
+func store(cfg *config.Config) modelstore.Store {
+	return modelstore.Store{Dir: cfg.Models.Dir, Policy: policy(cfg)}
 }
 
-// openBackends makes the backends that are switched on; the returned function
-// gives back what they hold when no model is open any more.
-func openBackends(cfg *config.Config, log *slog.Logger) (model.Backends, func(), error) {
-	state, err := stateDir(cfg, log)
+// openAuthor makes what commands on models need: the models directory of the
+// configuration, and the backends that are switched on. adapt changes the configuration
+// first. The returned function gives back what the backends hold when no model is open any
+// more.
+func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*config.Config) error) (authoring.Author, func(), error) {
+	cfg, err := readConfig(cmd, file)
 	if err != nil {
-		return nil, nil, err
+		return authoring.Author{}, nil, err
 	}
-	all, done := openBackendsWith(cfg, state, log)
-	return all, done, nil
+	for _, f := range adapt {
+		if err := f(cfg); err != nil {
+			return authoring.Author{}, nil, err
+		}
+	}
+	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text") // for people
+	if err != nil {
+		return authoring.Author{}, nil, err
+	}
+	state, err := cfg.State(log)
+	if err != nil {
+		return authoring.Author{}, nil, err
+	}
+	with, done := openBackends(cfg, state, log)
+	return authoring.Author{Store: store(cfg), With: with}, done, nil
 }
 
-// openBackendsWith is openBackends with a state directory that is known.
-func openBackendsWith(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
+// openBackends makes the backends that are switched on; the returned function gives back
+// what they hold when no model is open any more.
+func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
 	all := model.Backends{}
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules

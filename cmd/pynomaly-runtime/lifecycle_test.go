@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,8 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/crash"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
@@ -145,7 +142,7 @@ func TestInterruptedCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the output is begun", func() bool {
-		begun, err := filepath.Glob(filepath.Join(dir, ".predict-*"))
+		begun, err := filepath.Glob(filepath.Join(dir, ".out.csv-*"))
 		return err == nil && len(begun) == 1
 	})
 	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
@@ -210,67 +207,6 @@ func TestSignalsToGoOn(t *testing.T) {
 	p.end()
 }
 
-// TestDrain: a host that drains while there are connections ends with the last one.
-func TestDrain(t *testing.T) {
-	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
-	failed := make(chan error, 1)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "the connection is open", func() bool { return h.Server.OpenConnections() == 1 })
-	done := make(chan struct{})
-	go func() { drain(h.Server, failed, time.Hour, true); close(done) }()
-	select {
-	case <-done:
-		t.Error("it did not wait for the connection")
-	case <-time.After(5 * drainLook):
-	}
-	_ = conn.Close()
-	<-done
-	drain(h.Server, failed, time.Millisecond, false) // ends with its time
-	failed <- errLeft
-	drain(h.Server, failed, time.Hour, false) // or with the server
-	if err := <-failed; !errors.Is(err, errLeft) {
-		t.Error(err)
-	}
-}
-
-// TestPartsThatHang: what hangs does not keep the rest from being closed, and is
-// named.
-func TestPartsThatHang(t *testing.T) {
-	var mu sync.Mutex
-	var closed []string
-	var p parts
-	add := func(name string, err error) {
-		p.add(name, func(context.Context) error {
-			mu.Lock()
-			defer mu.Unlock()
-			closed = append(closed, name)
-			return err
-		})
-	}
-	forever := make(chan struct{})
-	defer close(forever)
-	broken := errors.New("broken")
-	add("first", nil)
-	add("second", broken)
-	p.add("stuck", func(context.Context) error { <-forever; return nil })
-	add("last", nil)
-	p.add("late", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
-	defer cancel()
-	err := p.close(ctx)
-	if !errors.Is(err, errLeft) || !errors.Is(err, broken) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "is left: stuck") {
-		t.Errorf("%v", err)
-	}
-	mu.Lock()
-	defer mu.Unlock()
-	if got := strings.Join(closed, " "); got != "last second first" {
-		t.Errorf("closed %s", got)
-	}
-}
-
 // TestCrashIsKept: what a host says when it crashes is on standard error and in its
 // state directory, and the next one tells of it once.
 func TestCrashIsKept(t *testing.T) {
@@ -283,7 +219,7 @@ func TestCrashIsKept(t *testing.T) {
 	}
 	p, _ = startHost(t, "--state-dir", state)
 	p.next("a host with this state directory has crashed")
-	if line := p.seen[len(p.seen)-1]; !strings.Contains(line, "SIGABRT: abort") || !strings.Contains(line, lastCrash) {
+	if line := p.seen[len(p.seen)-1]; !strings.Contains(line, "SIGABRT: abort") || !strings.Contains(line, crash.Last) {
 		t.Error(line)
 	}
 	p.next(`"message":"serving"`)
@@ -299,27 +235,10 @@ func TestCrashIsKept(t *testing.T) {
 		t.Error("the crash is told again")
 	}
 	files, err := filepath.Glob(filepath.Join(state, "*crash*"))
-	if err != nil || len(files) != 1 || filepath.Base(files[0]) != lastCrash {
+	if err != nil || len(files) != 1 || filepath.Base(files[0]) != crash.Last {
 		t.Errorf("left: %v, %v", files, err)
 	}
 	if text, err := os.ReadFile(files[0]); err != nil || !strings.Contains(string(text), "goroutine ") {
 		t.Errorf("%v: %s", err, text)
-	}
-}
-
-// TestCrashesOfOthers: a host that starts leaves the file of one that runs alone.
-func TestCrashesOfOthers(t *testing.T) {
-	state := t.TempDir()
-	f, err := os.Create(filepath.Join(state, "crash-1-other.log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	reportCrashes(state, slog.New(slog.DiscardHandler))
-	if _, err := os.Stat(f.Name()); err != nil {
-		t.Error(err)
 	}
 }

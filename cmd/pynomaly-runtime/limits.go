@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,5 +48,9 @@ func fitLimits(cfg *config.Config, calls *batching.Calls, reg *prometheus.Regist
 	}
 	return nil
 }
+
+// readBytes bounds what loads hold of models' files at once: a quarter of Go's memory limit,
+// so that many large files in the models directory do not end the host.
+func readBytes() int64 { return min(1<<30, debug.SetMemoryLimit(-1)/4) }
 
 func constant(n int64) func() float64 { return func() float64 { return float64(n) } }

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
@@ -16,8 +18,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
@@ -92,27 +92,75 @@ func TestCertificateIsReloaded(t *testing.T) {
 	p.end()
 }
 
-func TestListen(t *testing.T) {
-	for _, host := range []string{"127.0.0.1", "::1", "[::1]", "localhost", ""} {
-		ln, err := listen(t.Context(), host, 0)
+// TestReloadIsAllOrNothing: of a configuration with a certificate that cannot be read,
+// nothing is taken up; with one in other files, all is.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	dir := t.TempDir()
+	name := func(file string) string { return filepath.Join(dir, file) }
+	writePair(t, name("cert1"), name("key1"), 1)
+	writePair(t, name("cert2"), name("key2"), 2)
+	p, _ := startHost(t, "--config", writeConfig(t, name("plugins.yaml"), name("cert1"), name("key1"), ""), "--drain", "0s")
+	p.next(`"message":"serving"`)
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	ask := func(path string) (text string, serial int64) {
+		t.Helper()
+		resp, err := client.Get("https://" + p.address + path)
 		if err != nil {
-			t.Errorf("%q: %v", host, err)
-			continue
+			t.Fatal(err)
 		}
-		_, err = listen(t.Context(), host, ln.Addr().(*net.TCPAddr).Port)
-		if err == nil || !strings.Contains(err.Error(), "--port") {
-			t.Errorf("%q, in use: %v", host, err)
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
 		}
-		_ = ln.Close()
+		return string(body), resp.TLS.PeerCertificates[0].SerialNumber.Int64()
 	}
-	for want, host := range map[string]string{"--host": "192.0.2.1", "the name is not known": "no-such-host.invalid"} {
-		if _, err := listen(t.Context(), host, 0); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%s: %v", host, err)
+	testkit.Eventually(t, "ready", func() bool { text, _ := ask("/ready"); return strings.Contains(text, `"ready":true`) })
+	for _, c := range []struct {
+		cert, alias, logged string
+		successful          string
+		serial              int64
+		aliased             bool
+	}{
+		{"cert2", "stable", `"message":"configuration reloaded"`, "1", 2, true},
+		{"none", "other", "certificates: the TLS certificate is not taken up", "0", 2, false},
+		{"", "other", "server.tls is switched on or off at the next start only", "0", 2, false},
+		{"cert1", "other", `"message":"configuration reloaded"`, "1", 1, true},
+	} {
+		key := strings.Replace(c.cert, "cert", "key", 1)
+		if c.cert != "" {
+			c.cert, key = name(c.cert), name(key)
+		}
+		writeConfig(t, name("plugins.yaml"), c.cert, key, c.alias)
+		signalTo(t, p, syscall.SIGHUP)
+		p.next(c.logged)
+		text, serial := ask("/api/v1/models/pima-lof")
+		if serial != c.serial || strings.Contains(text, `"`+c.alias+`":"1.0.0"`) != c.aliased {
+			t.Errorf("%+v: serial %d, %s", c, serial, text)
+		}
+		if text, _ = ask("/metrics"); !strings.Contains(text, "\nconfig_last_reload_successful "+c.successful+"\n") {
+			t.Errorf("%+v: config_last_reload_successful is not %s", c, c.successful)
 		}
 	}
-	if got := advice(&net.OpError{Op: "listen", Err: os.NewSyscallError("bind", syscall.EACCES)}); !strings.Contains(got, "needs privileges") {
-		t.Error(got)
+	signalTo(t, p, syscall.SIGTERM)
+	p.end()
+}
+
+// writeConfig writes a configuration with a certificate and an alias of pima-lof, where
+// they are given, and returns its file.
+func writeConfig(t *testing.T, file, cert, key, alias string) string {
+	t.Helper()
+	text := "server: {host: 127.0.0.1}\n"
+	if cert != "" {
+		text = fmt.Sprintf("server: {tls: {cert: %q, key: %q}}\n", cert, key)
 	}
+	if alias != "" {
+		text += fmt.Sprintf("models: {aliases: {pima-lof: {names: {%s: 1.0.0}}}}\n", alias)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // TestLibraryThatWasNamed: a library that was asked for must be there.
@@ -120,28 +168,6 @@ func TestLibraryThatWasNamed(t *testing.T) {
 	_, _, err := command(t, nil, "serve", "--models", t.TempDir(), "--port", "0", "--onnxruntime", "/does/not/exist.so")
 	if err == nil || !strings.Contains(err.Error(), "--onnxruntime") || !strings.Contains(err.Error(), "/does/not/exist.so") {
 		t.Errorf("%v", err)
-	}
-}
-
-// TestListenerIsPlainTCP: one of Multipath TCP, which Go makes where it is told
-// nothing, takes no filter: each stop would reset some of the clients that connect.
-func TestListenerIsPlainTCP(t *testing.T) {
-	ln, err := listen(t.Context(), "127.0.0.1", 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	control, err := ln.(syscall.Conn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var protocol int
-	var got error
-	if err := control.Control(func(fd uintptr) { protocol, got = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_PROTOCOL) }); err != nil || got != nil {
-		t.Fatal(err, got)
-	}
-	if protocol != unix.IPPROTO_TCP {
-		t.Errorf("its protocol is %d, want %d", protocol, unix.IPPROTO_TCP)
 	}
 }
 

@@ -13,7 +13,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
+	"github.com/spf13/cobra"
 )
 
 func main() {
@@ -51,14 +53,20 @@ func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 // nobody reads.
 const errorPatience = time.Second
 
+// interruptPatience is how long a command may take to end when it is interrupted.
+const interruptPatience = 2 * time.Second
+
+// stopsInOrder marks commands that take their time to stop, and bound it themselves.
+const stopsInOrder = "stops-in-order"
+
 func run() int {
 	root := newCommand(os.Stdin, os.Stdout, os.Stderr)
 	patience := patienceWith(root, os.Args[1:])
-	ctx, stop := interruptible(context.Background(), patience)
+	ctx, stop := lifecycle.Interruptible(context.Background(), patience)
 	defer stop()
 	err := root.ExecuteContext(ctx)
 	var code exitError
-	var interrupt bySignal
+	var interrupt lifecycle.BySignal
 	switch {
 	case err == nil:
 		return 0
@@ -67,7 +75,7 @@ func run() int {
 			err = interrupt
 		}
 		printError(err)
-		return interrupt.exitCode()
+		return interrupt.ExitCode()
 	case errors.As(err, &code):
 		return int(code)
 	}
@@ -81,5 +89,13 @@ func printError(err error) {
 		_, err := fmt.Fprintln(printable.Writer(os.Stderr), "Error:", err)
 		printed <- err
 	}()
-	_ = waitFor(printed, errorPatience) // there is nowhere else to tell
+	_ = lifecycle.WaitFor(printed, errorPatience) // there is nowhere else to tell
+}
+
+// patienceWith says how long the command that the arguments name may take to end.
+func patienceWith(root *cobra.Command, args []string) time.Duration {
+	if c, _, err := root.Find(args); err == nil && c.Annotations[stopsInOrder] != "" {
+		return 0
+	}
+	return interruptPatience
 }

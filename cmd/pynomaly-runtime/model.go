@@ -4,20 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
+	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 func modelCommand(s streams) *cobra.Command {
-	return group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
+	return commands.Group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
 		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
 }
 
@@ -47,7 +47,7 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := find(cfg, cfg.Models.Dir)
+			all, err := store(cfg).Find(cfg.Models.Dir)
 			if err != nil {
 				return err
 			}
@@ -95,24 +95,16 @@ func modelInspect(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "inspect MODEL", Short: "Print a model's manifest, derived where it has none", Args: cobra.ExactArgs(1), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := readConfig(cmd, file)
-			if err != nil {
-				return err
-			}
-			at, err := place(cfg, args[0])
-			if err != nil {
-				return err
-			}
-			log, err := quietLog(s)
-			if err != nil {
-				return err
-			}
-			with, done, err := openBackends(cfg, log)
+			a, done, err := openAuthor(cmd, s, file)
 			if err != nil {
 				return err
 			}
 			defer done()
-			m, digest, err := at.Inspect(cmd.Context(), with)
+			at, err := a.Store.Resolve(args[0])
+			if err != nil {
+				return err
+			}
+			m, digest, err := at.Inspect(cmd.Context(), a.With)
 			if err != nil {
 				return err
 			}
@@ -146,23 +138,14 @@ or a bare file. Each is read, checked, loaded and probed, golden rows included.
 Exit codes: 0 every model can be served, 1 one cannot.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := readConfig(cmd, file)
-			if err != nil {
-				return err
-			}
-			log, err := quietLog(s)
-			if err != nil {
-				return err
-			}
-			with, done, err := openBackends(cfg, log)
+			a, done, err := openAuthor(cmd, s, file)
 			if err != nil {
 				return err
 			}
 			defer done()
-			calls := batching.NewCalls(1)
-			good, bad := 0, 0
+			good, total := 0, 0
 			for _, path := range args {
-				all, err := find(cfg, path)
+				all, err := a.Store.Find(path)
 				if err != nil {
 					return err
 				}
@@ -171,30 +154,19 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 					if len(all) == 1 {
 						name = path
 					}
-					start := time.Now()
-					m, err := p.Open(cmd.Context(), with, calls)
+					total++
+					v, err := a.Verify(cmd.Context(), p)
 					if err != nil {
-						bad++
 						fmt.Fprintf(s.out, "FAIL  %s: %s\n", printable.Line(name), printable.Line(err.Error()))
 						continue
 					}
 					good++
-					rows := "made-up rows"
-					if m.Manifest.Golden != nil {
-						rows = "golden rows"
-					}
-					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), m.ID(), m.Version(),
-						len(m.Manifest.Features), rows, time.Since(start).Milliseconds())
-					for _, w := range m.Warnings {
-						fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
-					}
-					if err := m.Close(); err != nil {
-						return err
-					}
+					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), v.ID, v.Version, v.Features, v.Rows, v.Took.Milliseconds())
+					printWarnings(s, v)
 				}
 			}
-			fmt.Fprintf(s.out, "%d of %d models can be served\n", good, good+bad)
-			if bad > 0 {
+			fmt.Fprintf(s.out, "%d of %d models can be served\n", good, total)
+			if good < total {
 				return exitError(1)
 			}
 			return nil
@@ -202,4 +174,10 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 	}
 	hostFlags(cmd, &file)
 	return cmd
+}
+
+func printWarnings(s streams, v *authoring.Verdict) {
+	for _, w := range v.Warnings {
+		fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
+	}
 }

@@ -6,21 +6,18 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"strings"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
+	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
-
-	"log/slog"
 )
 
 // rowsFailed is the exit code when some rows could not be scored.
@@ -48,11 +45,12 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
   cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := readConfig(cmd, o.file)
+			a, done, err := openAuthor(cmd, s, o.file)
 			if err != nil {
 				return err
 			}
-			return predict(cmd.Context(), s, cfg, args[0], args[1], o)
+			defer done()
+			return predict(cmd.Context(), s, a, args[0], args[1], o)
 		},
 	}
 	f := cmd.Flags()
@@ -66,41 +64,8 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	return cmd
 }
 
-// place finds the model that an argument names.
-func place(cfg *config.Config, name string) (host.Place, error) {
-	if _, err := os.Stat(name); err == nil && (strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, ".")) {
-		all, err := find(cfg, name)
-		if err != nil {
-			return host.Place{}, err
-		}
-		if len(all) > 1 {
-			return host.Place{}, fmt.Errorf("%s holds %d models: name one of them", name, len(all))
-		}
-		return all[0], nil
-	}
-	all, err := find(cfg, cfg.Models.Dir)
-	if err != nil {
-		return host.Place{}, err
-	}
-	id, version, _ := strings.Cut(name, "@")
-	return host.Newest(all, id, version)
-}
-
-// quietLog keeps warnings of the backends for people.
-func quietLog(s streams) (*slog.Logger, error) {
-	log, err := logs.New(s.err, new(slog.LevelVar), "warn", "text")
-	if err != nil {
-		return nil, err
-	}
-	return log, nil
-}
-
-func predict(ctx context.Context, s streams, cfg *config.Config, name, input string, o predictOptions) (err error) {
-	log, err := quietLog(s)
-	if err != nil {
-		return err
-	}
-	at, err := place(cfg, name)
+func predict(ctx context.Context, s streams, a authoring.Author, name, input string, o predictOptions) (err error) {
+	at, err := a.Store.Resolve(name)
 	if err != nil {
 		return err
 	}
@@ -112,19 +77,14 @@ func predict(ctx context.Context, s streams, cfg *config.Config, name, input str
 			return err
 		}
 	}
-	with, closeBackends, err := openBackends(cfg, log)
-	if err != nil {
-		return err
-	}
-	defer closeBackends()
-	model, err := at.Open(ctx, with, batching.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
 	in, size := s.in, int64(-1)
 	if f, ok := in.(*os.File); ok {
-		in = &interruptibleFile{ctx, f}
+		in = lifecycle.Input(ctx, f)
 	}
 	if input != "-" {
 		f, err := os.Open(input)
@@ -171,20 +131,16 @@ func createOutput(s streams, name string) (io.Writer, func(error) error, error) 
 	if name == "-" {
 		return s.raw.out, func(err error) error { return err }, nil
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".predict-*")
+	f, err := atomicfile.Create(name, 0o644) // a result, not a secret
 	if err != nil {
 		return nil, nil, fmt.Errorf("creating the output: %w", err)
 	}
 	return f, func(err error) error {
 		var code exitError
-		closing := f.Close()
-		if (err == nil || errors.As(err, &code)) && closing == nil {
-			closing = errors.Join(os.Chmod(f.Name(), 0o644), os.Rename(f.Name(), name)) //nolint:gosec // a result, not a secret
-			if closing == nil {
-				return err
-			}
+		if err == nil || errors.As(err, &code) {
+			return errors.Join(err, f.Commit())
 		}
-		return errors.Join(err, closing, os.Remove(f.Name()))
+		return errors.Join(err, f.Discard())
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/crash"
+	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
+	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
+	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/reload"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
@@ -30,67 +36,74 @@ import (
 
 const (
 	settleTime  = 200 * time.Millisecond // how far apart two looks at a model that is being copied are
-	drainLook   = 20 * time.Millisecond
-	logPatience = time.Second // for the rest of the log
+	logPatience = time.Second            // for the rest of the log
 )
 
 func serveCommand(s streams) *cobra.Command {
 	var file string
-	var reload bool
+	var follow bool
 	cmd := &cobra.Command{
 		Use: "serve", Short: "Serve the models of a directory", Args: cobra.NoArgs,
 		Example:     "  pynomaly-runtime serve --models models",
 		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			signals, forget := survive()
+			signals, forget := lifecycle.Survive()
 			defer forget()
 			cfg, err := serveConfig(cmd, file)
 			if err != nil {
 				return err
 			}
-			return serve(cmd.Context(), s, cfg, &reloader{
-				file: cmp.Or(file, defaultConfig), read: func() (*config.Config, error) { return serveConfig(cmd, file) },
-				follow: reload, signals: signals, tls: cfg.Server.TLS, cert: new(certificate),
-			})
+			changes := reload.Config{
+				File: cmp.Or(file, defaultConfig), Read: func() (*config.Config, error) { return serveConfig(cmd, file) },
+				Signals: signals, Now: time.Now,
+			}
+			if follow {
+				changes.Follow = followed
+			}
+			return serve(cmd.Context(), s, cfg, changes)
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	cmd.Flags().BoolVar(&reload, "reload", false, "follow the configuration and TLS files: log level, aliases and certificate change without a restart, as after SIGHUP")
+	cmd.Flags().BoolVar(&follow, "reload", false, "follow the configuration and TLS files: log level, aliases and certificate change without a restart, as after SIGHUP")
 	config.AddFlags(cmd.Flags())
 	return cmd
 }
 
 // running is a host that serves.
 type running struct {
+	cfg    *config.Config
+	out    *logs.Buffered
+	level  slog.LevelVar
+	base   *slog.Logger // of which the parts' loggers are made
 	log    *slog.Logger
-	parts  parts // what the host consists of, in the order in which it was started
+	reg    *prometheus.Registry
+	cert   listener.Certificate
+	parts  lifecycle.Parts // what the host consists of, in the order in which it was started
 	server *rest.Server
 	calls  *batching.Calls
 	failed chan error // of the server
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
-func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader) error {
-	out := logs.NewBuffered(s.raw.err)
-	defer closeLog(out)
-	level := new(slog.LevelVar)
-	base, err := logs.New(out, level, cfg.Log.Level, cfg.Log.Format)
-	if err != nil {
+func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Config) error {
+	h := &running{cfg: cfg, out: logs.NewBuffered(s.raw.err), reg: prometheus.NewRegistry(), failed: make(chan error, 1)}
+	defer closeLog(h.out)
+	var err error
+	if h.base, err = logs.New(h.out, &h.level, cfg.Log.Level, cfg.Log.Format); err != nil {
 		return err
 	}
-	h := &running{log: logs.Named(base, "host"), failed: make(chan error, 1)}
-	changes.level, changes.log = level, h.log
+	h.log = logs.Named(h.base, "host")
 	stop := func() error {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), cfg.Server.Timeouts.Shutdown)
 		defer cancel()
-		return h.parts.close(end)
+		return h.parts.Close(end)
 	}
 	started := make(chan error, 1)
-	go func() { started <- h.start(ctx, cfg, changes, out, base) }() // whoever gives up waiting for it ends the process
+	go func() { started <- h.start(ctx, changes) }() // whoever gives up waiting for it ends the process
 	select {
 	case err = <-started:
 	case <-ctx.Done():
-		if err = waitFor(started, cfg.Server.Timeouts.Shutdown); errors.Is(err, errLeft) {
+		if err = lifecycle.WaitFor(started, cfg.Server.Timeouts.Shutdown); errors.Is(err, lifecycle.ErrLeft) {
 			return fmt.Errorf("stopping while the host starts: %w", err)
 		}
 	}
@@ -107,7 +120,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes *reloader
 		most, whileConnected := cfg.Server.DrainTime()
 		h.server.Drain()
 		h.log.Info("stopping", "drain", most.String(), "while_connected", whileConnected)
-		drain(h.server, h.failed, most, whileConnected)
+		lifecycle.Drain(h.server, h.failed, most, whileConnected)
 	}
 	if err = errors.Join(err, stop()); err != nil {
 		h.log.Error("stopped, but not in order", "error", err)
@@ -125,66 +138,72 @@ func closeLog(out *logs.Buffered) {
 }
 
 // start makes everything that the host consists of, and begins to serve.
-func (h *running) start(ctx context.Context, cfg *config.Config, changes *reloader, out *logs.Buffered, base *slog.Logger) error {
-	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	if err := countDroppedLines(reg, out); err != nil {
+func (h *running) start(ctx context.Context, changes reload.Config) error {
+	cfg := h.cfg
+	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
 		return err
 	}
 	h.calls = batching.NewCalls(workers(cfg))
-	if err := fitLimits(cfg, h.calls, reg, h.log); err != nil {
+	if err := fitLimits(cfg, h.calls, h.reg, h.log); err != nil {
 		return err
 	}
-	if err := showConfinement(child.Confined(), reg, h.log); err != nil {
+	showPlatform(runtime.GOOS, h.log)
+	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.log); err != nil {
 		return err
 	}
-	state, err := stateDir(cfg, h.log)
+	state, err := cfg.State(h.log)
 	if err != nil {
 		return err
 	}
-	forget, err := catchCrash(state, h.log)
+	forget, err := crash.Catch(state, h.log)
 	if err != nil {
 		h.log.Warn("what a crash says is on standard error only", "error", err)
 	}
-	h.parts.add("the file for crashes", forget)
-	registry, err := h.startModels(cfg, state, reg, base)
+	h.parts.Add("the file for crashes", forget)
+	registry, err := h.startModels(state)
 	if err != nil {
 		return err
 	}
-	if cfg.Server.TLS.Cert != "" {
-		if err := changes.cert.read(cfg.Server.TLS); err != nil {
-			return err
-		}
+	if err := h.cert.Read(cfg.Server.TLS); err != nil {
+		return err
 	}
-	ln, err := listen(ctx, cfg.Server.Host, cfg.Server.Port)
+	ln, err := listener.Listen(ctx, cfg.Server.Host, cfg.Server.Port)
 	if err != nil {
 		return err
 	}
-	local := isLoopback(ln.Addr())
+	local := listener.IsLoopback(ln.Addr())
 	if !local && !cfg.Server.Insecure {
 		h.log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
 	}
-	h.server, err = rest.New(rest.Config{
-		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
-		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
-		Insecure: cfg.Server.Insecure, Loopback: local, Remote: cfg.Server.Environment == config.Production,
-		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
-		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
-		Log: logs.Named(base, "rest"), Predictions: logs.NewPredictions(out, changes.level, cfg.Log.Format, base),
-	}, registry, reg)
-	if err != nil {
+	if h.server, err = rest.New(h.restConfig(local), registry, h.reg); err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	h.follow(ctx, cfg, registry, changes, base)
+	if err := h.follow(ctx, registry, changes); err != nil {
+		return errors.Join(err, ln.Close())
+	}
 	h.log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", workers(cfg))
-	h.serve(ln, changes.cert.config())
+	h.serve(ln, h.cert.Config())
 	return nil
 }
 
+func (h *running) restConfig(loopback bool) rest.Config {
+	cfg := h.cfg
+	return rest.Config{
+		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
+		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
+		Insecure: cfg.Server.Insecure, Loopback: loopback, Remote: cfg.Server.Environment == config.Production,
+		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
+		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
+		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
+	}
+}
+
 // startModels opens the backends and the registry of models.
-func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.Registry, base *slog.Logger) (*registry.Registry, error) {
-	loads, err := newLoadMetrics(reg)
+func (h *running) startModels(state string) (*registry.Registry, error) {
+	cfg := h.cfg
+	loads, err := rest.NewLoadMetrics(h.reg)
 	if err != nil {
 		return nil, err
 	}
@@ -192,21 +211,21 @@ func (h *running) startModels(cfg *config.Config, state string, reg *prometheus.
 	if err != nil {
 		return nil, err
 	}
-	with, closeBackends := openBackendsWith(cfg, state, base)
-	h.parts.add("the backends", func(context.Context) error { closeBackends(); return nil })
+	with, closeBackends := openBackends(cfg, state, h.base)
+	h.parts.Add("the backends", func(context.Context) error { closeBackends(); return nil })
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
 	registry, err := registry.New(registry.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads,
-		Now: time.Now, Random: rand.Float64, Log: logs.Named(base, "models"), Observe: loads,
+		Only: only, Policy: policy(cfg), StateDir: snapshotDir(state), Loads: cfg.Models.Loads, ReadBytes: readBytes(),
+		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
 		return nil, err
 	}
-	h.parts.add("the models", registry.Close)
+	h.parts.Add("the models", registry.Close)
 	return registry, nil
 }
 
@@ -224,54 +243,38 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 }
 
 // follow follows the models directory and the configuration.
-func (h *running) follow(ctx context.Context, cfg *config.Config, registry *registry.Registry, changes *reloader, base *slog.Logger) {
+func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
+	cfg := h.cfg
+	a := &aliases{registry: registry, log: h.log}
+	a.last.Store(cfg)
+	changes.Log, changes.Reloaders = h.log, reloaders(&h.level, &h.cert, a)
+	list, err := reload.New(changes, cfg, h.reg)
+	if err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	h.parts.add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
+	h.parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
 	catalog := &catalog.Catalog{
-		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(base, "catalog"), Apply: registry.Apply,
+		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(h.base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
-	changes.registry = registry
 	wg.Go(func() { _ = catalog.Follow(ctx) })
-	wg.Go(func() { setAliases(ctx, registry, cfg, h.log) })
-	wg.Go(func() { changes.run(ctx) })
+	wg.Go(func() { a.point(ctx) })
+	wg.Go(func() { list.Run(ctx) })
+	return nil
 }
 
 // serve answers requests.
 func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	var wg sync.WaitGroup
-	h.parts.add("requests", func(ctx context.Context) error {
+	h.parts.Add("requests", func(ctx context.Context) error {
 		err := h.server.Shutdown(ctx)
 		_ = ln.Close() // where Shutdown came before Serve
 		wg.Wait()
 		return err
 	})
 	wg.Go(func() { h.failed <- h.server.Serve(ln, tlsConfig) })
-}
-
-// drainer is a server that knows who is connected to it.
-type drainer interface {
-	OpenConnections() int
-}
-
-// drain waits while traffic goes elsewhere: for a time, or while connections are
-// open. It ends when the server fails.
-func drain(server drainer, failed chan error, most time.Duration, whileConnected bool) {
-	over := time.NewTimer(most)
-	defer over.Stop()
-	look := time.NewTicker(drainLook)
-	defer look.Stop()
-	for !whileConnected || server.OpenConnections() > 0 {
-		select {
-		case <-over.C:
-			return
-		case err := <-failed:
-			failed <- err
-			return
-		case <-look.C:
-		}
-	}
 }
 
 func readOnly(names []string) ([]registry.Only, error) {
@@ -284,18 +287,4 @@ func readOnly(names []string) ([]registry.Only, error) {
 		out = append(out, o)
 	}
 	return out, nil
-}
-
-// countDroppedLines tells Prometheus how many lines of the log were dropped.
-func countDroppedLines(reg *prometheus.Registry, out *logs.Buffered) error {
-	for kind := range out.Dropped() {
-		err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "log_lines_dropped_total", Help: "Lines that were dropped because the log could not be written.",
-			ConstLabels: prometheus.Labels{"kind": kind},
-		}, func() float64 { return float64(out.Dropped()[kind]) }))
-		if err != nil {
-			return fmt.Errorf("registering metrics: %w", err)
-		}
-	}
-	return nil
 }

@@ -1,12 +1,11 @@
 package render
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
 // Contents are all that an approval covers: everything of a ModelDeployment that reaches
@@ -59,6 +58,5 @@ func (c Contents) Digest() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing what is to be approved: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	return "sha256:" + hex.EncodeToString(sum[:]), nil
+	return digest.Of(text), nil
 }

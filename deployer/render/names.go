@@ -5,13 +5,12 @@
 package render
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
 // Labels and annotations of the objects.
@@ -47,18 +46,17 @@ func BaseName(id string) string {
 	if name == id {
 		return name
 	}
-	sum := sha256.Sum256([]byte(id))
-	return name + "-" + hex.EncodeToString(sum[:3])
+	return name + "-" + digest.Hex([]byte(id))[:6]
 }
 
 // Hash tells a template from others in the names of its objects: eight hex digits of its
 // digest. Two templates may share it; their digests differ.
 func Hash(t v1alpha1.RevisionTemplate) (string, error) {
-	digest, err := TemplateDigest(t)
+	whole, err := TemplateDigest(t)
 	if err != nil {
 		return "", err
 	}
-	return digest[:8], nil
+	return whole[:8], nil
 }
 
 // TemplateDigest is the SHA-256 of a template, in hex.
@@ -67,8 +65,7 @@ func TemplateDigest(t v1alpha1.RevisionTemplate) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the template: %w", err)
 	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:]), nil
+	return digest.Hex(text), nil
 }
 
 // DeploymentID is <model>-<environment>-<number>.

@@ -17,6 +17,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
 // What a pod is like.
@@ -122,9 +123,8 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
 	}
 	if t.Samples > 0 {
-		sum := sha256.Sum256([]byte(token))
 		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)},
-			corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256", Value: hex.EncodeToString(sum[:])})
+			corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256", Value: digest.Hex([]byte(token))})
 	}
 	spec := corev1.PodSpec{
 		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),

@@ -31,12 +31,20 @@ func New(w io.Writer, to *slog.LevelVar, level, format string) (*slog.Logger, er
 
 // SetLevel changes the level of running loggers: debug, info, warn or error.
 func SetLevel(to *slog.LevelVar, level string) error {
+	l, err := ParseLevel(level)
+	if err == nil {
+		to.Set(l)
+	}
+	return err
+}
+
+// ParseLevel reads a level: debug, info, warn or error.
+func ParseLevel(level string) (slog.Level, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return fmt.Errorf("reading the log level: %w", err)
+		return l, fmt.Errorf("reading the log level: %w", err)
 	}
-	to.Set(l)
-	return nil
+	return l, nil
 }
 
 // Named returns a logger whose lines say which part of the host they are from.

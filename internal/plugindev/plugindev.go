@@ -280,6 +280,20 @@ func Detect(dir string) (Language, error) {
 	return Language{}, fmt.Errorf("%s is no plugin project: it has none of %s; `plugin new` makes one", dir, strings.Join(markers, ", "))
 }
 
+// ModelPath returns the folder of a project's model, once it has been built. Any other
+// path is returned as it is.
+func ModelPath(path string) (string, error) {
+	l, err := Detect(path)
+	if err != nil {
+		return path, nil //nolint:nilerr // no project: a model's directory or file
+	}
+	path = filepath.Join(path, ModelDir)
+	if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
+		return "", fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
+	}
+	return path, nil
+}
+
 // Build builds a project's module and returns its path. What the tools print goes
 // to log.
 func Build(ctx context.Context, dir string, log io.Writer) (string, error) {

@@ -20,6 +20,17 @@ func Line(text string) string {
 	}, strings.ToValidUTF8(text, "\uFFFD")))
 }
 
+// Short is Line for at most the given number of bytes of text; dots stand for the rest.
+func Short(text string, most int) string {
+	if len(text) <= most {
+		return Line(text)
+	}
+	for n := 1; n < utf8.UTFMax && most > 0 && !utf8.RuneStart(text[most]); n++ {
+		most--
+	}
+	return Line(text[:most]) + "..."
+}
+
 // Writer returns a writer that passes lines of text on to w without what a terminal
 // obeys: control characters other than newlines and tabs, and those that turn the
 // direction of writing, become spaces. Lines that a program makes of others' texts go

@@ -1,7 +1,6 @@
 package testkit
 
 import (
-	"crypto/sha256"
 	"encoding/csv"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
@@ -68,7 +68,7 @@ func fitAs(t testing.TB, dir, id string, r plugins.Reference, data, backend stri
 	files := map[string][]byte{"detector.bin": artifact}
 	text.WriteString("files:\n")
 	for name, data := range result.Files {
-		fmt.Fprintf(&text, "  %s: sha256:%x\n", name, sha256.Sum256(data))
+		fmt.Fprintf(&text, "  %s: %s\n", name, digest.Of(data))
 		files[name] = data
 	}
 	text.WriteString("features:\n")

@@ -26,6 +26,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
@@ -231,10 +232,7 @@ func Patient(text string) string {
 func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
 	t.Helper()
 	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
-	tmp, err := os.MkdirTemp(dir, ".copy-*")
-	if err != nil {
-		t.Fatal(err)
-	}
+	files := map[string][]byte{}
 	entries, err := os.ReadDir(from)
 	if err != nil {
 		t.Fatal(err)
@@ -252,17 +250,9 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 			}
 			data = []byte(Patient(text))
 		}
-		if err := os.WriteFile(filepath.Join(tmp, e.Name()), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		files[e.Name()] = data
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(to); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(tmp, to); err != nil {
+	if err := errors.Join(os.RemoveAll(to), atomicfile.WriteDir(to, files)); err != nil {
 		t.Fatal(err)
 	}
 	return to
@@ -273,29 +263,17 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 // replaced one by one.
 func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
 	t.Helper()
-	tmp, err := os.MkdirTemp(dir, ".new-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(tmp, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
 	to := filepath.Join(dir, id, "1.0.0")
 	if _, err := os.Stat(to); err != nil {
-		if err := errors.Join(os.MkdirAll(filepath.Dir(to), 0o750), os.Rename(tmp, to)); err != nil {
+		if err := atomicfile.WriteDir(to, files); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	for name := range files {
-		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(to, name)); err != nil {
+	for name, data := range files {
+		if err := atomicfile.Write(filepath.Join(to, name), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if err := os.Remove(tmp); err != nil {
-		t.Fatal(err)
 	}
 }
 

@@ -23,7 +23,7 @@ func ExampleScan() {
 		if f.ID != "pima-lof" {
 			continue
 		}
-		c, err := catalog.Read(root, f.Location, catalog.Policy{})
+		c, err := catalog.Read(root, f.Location, catalog.Policy{}, nil)
 		if err != nil {
 			panic(err)
 		}

@@ -114,6 +114,26 @@ func (o *opened) judge(f *os.File, name string) error {
 	return nil
 }
 
+// size is how many bytes an artifact and other files have. What cannot be opened counts
+// nothing: reading it says why.
+func (o *opened) size(artifact string, names ...string) int64 {
+	sum := int64(0)
+	if artifact != "" {
+		names = append(names, artifact)
+	}
+	for _, name := range names {
+		f, err := o.open(name)
+		if err != nil {
+			continue
+		}
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			sum += min(info.Size(), maxArtifactBytes)
+		}
+		_ = f.Close() // nothing was read
+	}
+	return sum
+}
+
 // read reads a file of the model, of at most so many bytes.
 func (o *opened) read(name string, most int64) ([]byte, error) {
 	whole := path.Join(o.name, name)

@@ -66,8 +66,9 @@ func (c *Contents) Complete(ctx context.Context, with backends.Backend) error {
 // bareBackends maps the extensions of bare artifacts.
 var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": manifest.BackendWASM}
 
-// Read reads a model below root. Its manifest says what the host grants.
-func Read(root *os.Root, at Location, policy Policy) (*Contents, error) {
+// Read reads a model below root. Its manifest says what the host grants. With reserve,
+// which may wait, no more bytes of its files are read than that was asked for before.
+func Read(root *os.Root, at Location, policy Policy, reserve func(bytes int64) error) (*Contents, error) {
 	from, err := openDir(root, at, policy.max().Bytes)
 	if err != nil {
 		return nil, err
@@ -80,6 +81,12 @@ func Read(root *os.Root, at Location, policy Policy) (*Contents, error) {
 	m := c.Manifest
 	if m.Artifact == "" && len(m.Command) == 0 {
 		return nil, errors.New("the manifest names no artifact")
+	}
+	if reserve != nil {
+		from.left = min(from.left, from.size(m.Artifact, slices.Collect(maps.Keys(c.names()))...))
+		if err := reserve(from.left); err != nil {
+			return nil, err
+		}
 	}
 	if m.Artifact != "" {
 		if c.Artifact, err = from.read(m.Artifact, maxArtifactBytes); err != nil {
@@ -124,8 +131,8 @@ func (c *Contents) readManifest(from *opened, at Location) error {
 	return nil
 }
 
-// readFiles reads what the manifest names beside the artifact.
-func (c *Contents) readFiles(from *opened) error {
+// names are the files that the manifest names beside the artifact.
+func (c *Contents) names() map[string]bool {
 	names := map[string]bool{}
 	for name := range c.Manifest.Files {
 		names[name] = true
@@ -133,9 +140,14 @@ func (c *Contents) readFiles(from *opened) error {
 	for _, name := range namedFiles(c.Manifest) {
 		names[name] = true
 	}
+	return names
+}
+
+// readFiles reads what the manifest names beside the artifact.
+func (c *Contents) readFiles(from *opened) error {
 	identity := sha256.New()
 	fmt.Fprintf(identity, "%s %x", c.Digest, sha256.Sum256(c.Raw))
-	for _, name := range slices.Sorted(maps.Keys(names)) {
+	for _, name := range slices.Sorted(maps.Keys(c.names())) {
 		data, err := from.read(name, maxSideFileBytes)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func ExampleOpen() {
 		panic(err)
 	}
 	defer root.Close()
-	files, err := catalog.Read(root, catalog.Location{ID: "pima-lof", Version: "1.0.0", Dir: "pima-lof/1.0.0"}, catalog.Policy{})
+	files, err := catalog.Read(root, catalog.Location{ID: "pima-lof", Version: "1.0.0", Dir: "pima-lof/1.0.0"}, catalog.Policy{}, nil)
 	if err != nil {
 		panic(err)
 	}

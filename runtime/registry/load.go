@@ -54,7 +54,16 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*mo
 		return nil, catalog.NoDirectory(fmt.Errorf("%w: opening the models directory: %w", backends.ErrSurroundings, err))
 	}
 	defer root.Close()
-	c, err := catalog.Read(root, at, r.cfg.Policy)
+	var held int64
+	defer func() { r.reading.Release(held) }()
+	c, err := catalog.Read(root, at, r.cfg.Policy, func(bytes int64) error {
+		bytes = min(bytes, r.cfg.ReadBytes)
+		if err := r.reading.Acquire(ctx, bytes); err != nil {
+			return fmt.Errorf("waiting for the files of other models: %w", err)
+		}
+		held = bytes
+		return nil
+	})
 	if now, lookErr := catalog.Look(root, at); lookErr == nil && now != settled {
 		return nil, fmt.Errorf("%s %w", at.Path(), catalog.ErrUnsettled)
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
@@ -35,6 +36,7 @@ type Config struct {
 	Only       []Only         // what is served; empty: all that is found. The host is ready when each has loaded
 	Lazy       bool           // load on first use only
 	Loads      int            // loads at once; 0: as many as processors
+	ReadBytes  int64          // of models' files that loads hold at once, unless a single one has more; 0: 1 GiB
 	Immutable  bool           // refuse a changed artifact under the same version
 	Policy     catalog.Policy // what models are granted
 	StateDir   string         // where states of stateful models are kept; empty: in memory
@@ -140,12 +142,13 @@ type Registry struct {
 	wg       sync.WaitGroup // loads, and models that are not closed
 	queue    []*loading     // loads that wait for their turn
 	running  int            // loads whose turn it is
-	retries  chan struct{}  // wakes the goroutine that retries; nil: there is none yet
-	lost     []error        // states that could not be kept while the registry closed
-	trouble  error          // why the directory could not be looked at
-	starting []*loading     // loads of the looks until the first settled one
-	ready    bool           // the first settled look is over
-	first    chan struct{}  // closed when its loads are, too
+	reading  *semaphore.Weighted
+	retries  chan struct{} // wakes the goroutine that retries; nil: there is none yet
+	lost     []error       // states that could not be kept while the registry closed
+	trouble  error         // why the directory could not be looked at
+	starting []*loading    // loads of the looks until the first settled one
+	ready    bool          // the first settled look is over
+	first    chan struct{} // closed when its loads are, too
 	looks    int
 	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
 	states   *state.Snapshots
@@ -162,6 +165,9 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	if cfg.Loads < 1 {
 		cfg.Loads = goruntime.GOMAXPROCS(0)
 	}
+	if cfg.ReadBytes <= 0 {
+		cfg.ReadBytes = 1 << 30
+	}
 	// The order only: nothing is ever evicted by the list itself.
 	order, err := simplelru.NewLRU[*entry, struct{}](1<<30, nil)
 	if err != nil {
@@ -170,7 +176,8 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
 		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
-		states: state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
+		reading: semaphore.NewWeighted(cfg.ReadBytes),
+		states:  state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
 	}
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil

@@ -1,12 +1,12 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/fnv"
 	"maps"
 	"slices"
-	"sort"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -171,8 +171,8 @@ func (r *Registry) resolveVersion(id, version, key string) ([]*entry, error) {
 	return []*entry{e}, nil
 }
 
-// newestFirst lists releases before pre-releases, and before that those that can
-// answer before those that failed, were unloaded, or load for the first time: a
+// newestFirst lists the versions that can answer before those that failed, were
+// unloaded, or load for the first time, and among these by manifest.NewestFirst: a
 // version that takes long to load takes no traffic from the one that runs.
 func (r *Registry) newestFirst(id string) []*entry {
 	list := r.byID[id]
@@ -192,26 +192,17 @@ func (r *Registry) newestFirst(id string) []*entry {
 	})
 }
 
-// releasesFirst lists releases before pre-releases, newest first, whatever their
-// state.
+// releasesFirst lists versions by manifest.NewestFirst, whatever their state.
 func (r *Registry) releasesFirst(id string) []*entry {
 	return ranked(r.byID[id], func(*entry) int { return 0 })
 }
 
-// ranked sorts by a state, and then releases before pre-releases.
+// ranked sorts by a state, and then by manifest.NewestFirst.
 func ranked(list []*entry, state func(*entry) int) []*entry {
-	rank := func(e *entry) int {
-		n := 4 * state(e)
-		switch {
-		case !manifest.ValidVersion(e.Version):
-			n += 2
-		case manifest.IsPrerelease(e.Version):
-			n++
-		}
-		return n
-	}
 	out := slices.Clone(list)
-	sort.SliceStable(out, func(i, j int) bool { return rank(out[i]) < rank(out[j]) })
+	slices.SortFunc(out, func(a, b *entry) int {
+		return cmp.Or(cmp.Compare(state(a), state(b)), manifest.NewestFirst(a.Version, b.Version))
+	})
 	return out
 }
 

@@ -10,7 +10,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
@@ -19,6 +19,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	files "github.com/pynomaly/pynomaly-runtime/internal/private"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Snapshots keeps the states of stateful models, by artifact, in a directory; or
@@ -120,7 +123,7 @@ func (s *Snapshots) take() (*os.File, error) {
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of snapshots: %w", err)
 	}
-	f, err := os.OpenFile(filepath.Join(s.dir, snapshotLock), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(filepath.Join(s.dir, snapshotLock), os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the directory of snapshots: %w", err)
 	}
@@ -215,7 +218,7 @@ func (s *Snapshots) Read(m *model.Model) ([]byte, error) {
 			return nil, nil
 		}
 		var err error
-		if data, err = os.ReadFile(filepath.Join(s.dir, s.name(m))); errors.Is(err, os.ErrNotExist) {
+		if data, err = readSnapshot(filepath.Join(s.dir, s.name(m))); errors.Is(err, os.ErrNotExist) {
 			return nil, nil
 		} else if err != nil {
 			return nil, fmt.Errorf("reading it: %w", err)
@@ -226,6 +229,17 @@ func (s *Snapshots) Read(m *model.Model) ([]byte, error) {
 		return nil, errors.New("it is damaged, or of another artifact")
 	}
 	return state, nil
+}
+
+// readSnapshot reads a snapshot of this user's. What others have put into the directory
+// is not what this host has learned.
+func readSnapshot(name string) ([]byte, error) {
+	f, err := files.OpenFile(name)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the file
+	}
+	defer f.Close()
+	return io.ReadAll(f) //nolint:wrapcheck // the same
 }
 
 // PutAside renames a snapshot that could not be used, for people to look at: the

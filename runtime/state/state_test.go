@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -175,6 +177,42 @@ func TestSnapshots(t *testing.T) {
 			t.Errorf("it is not put aside: %q, %v", data, err)
 		}
 	})
+}
+
+// TestSnapshotsOfOthers: what somebody else has put in place of a snapshot is no state,
+// and does not hold the host up.
+func TestSnapshotsOfOthers(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
+	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
+	f := &modeltest.Fake{Make: modeltest.NewCounter}
+	with := func(c *registry.Config) { c.StateDir = state }
+	t.Run("first host", func(t *testing.T) { modeltest.Predict(t, modeltest.Follow(t, dir, f, with), "m", "", 10) })
+	name := snapshotFile(t, state, "m@1.0.0")
+	elsewhere := filepath.Join(t.TempDir(), "state")
+	if err := os.Rename(name, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	for kind, put := range map[string]func() error{
+		"a pipe": func() error { return unix.Mkfifo(name, 0o600) },
+		"a link": func() error { return os.Symlink(elsewhere, name) },
+	} {
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		t.Run(kind, func(t *testing.T) {
+			r := modeltest.Follow(t, dir, f, with)
+			m, err := r.Peek("m", "")
+			if err != nil || !strings.Contains(strings.Join(m.Warnings, "\n"), "the snapshot cannot be used") {
+				t.Errorf("%v, warnings %v", err, m.Warnings)
+			}
+			if out := modeltest.Predict(t, r, "m", "", 1); out[0] != 0 {
+				t.Errorf("it knows %v rows", out[0])
+			}
+		})
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSnapshotInterval: snapshots are taken while the model serves.

@@ -70,7 +70,7 @@ func openDirectory(t testing.TB, dir string, with model.Backends, calls *batchin
 		t.Fatal(err)
 	}
 	defer root.Close()
-	c, err := catalog.Read(root, catalog.Location{Dir: filepath.Base(dir)}, catalog.Policy{})
+	c, err := catalog.Read(root, catalog.Location{Dir: filepath.Base(dir)}, catalog.Policy{}, nil)
 	if err != nil {
 		return nil, err
 	}

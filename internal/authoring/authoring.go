@@ -1,0 +1,75 @@
+// Package authoring writes versions of models into a directory of models: for a file that
+// is served as it is, for a detector that is fitted to rows, and for a project of a
+// plugin's author. What it writes, it has opened as a host does.
+package authoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+)
+
+// Author writes into a directory of models, and opens models with backends.
+type Author struct {
+	Store modelstore.Store
+	With  model.Backends
+}
+
+// Training says what a model is fitted or calibrated to.
+type Training struct {
+	File          string  // CSV
+	Contamination float64 // share of anomalies in the rows
+}
+
+func (t Training) check() error {
+	if !(t.Contamination > 0 && t.Contamination <= 0.5) { // NaN, too
+		return errors.New("--contamination must be above 0 and at most 0.5")
+	}
+	return nil
+}
+
+func checkName(id, version string) error {
+	if !manifest.ValidID(id) || !manifest.ValidVersion(version) {
+		return fmt.Errorf("%s@%s is no valid model id and version", id, version)
+	}
+	return nil
+}
+
+// put writes a version with its manifest, and returns its directory.
+func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, error) {
+	var err error
+	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
+		return "", err
+	}
+	return a.Store.Put(m.ID, m.Version, files)
+}
+
+// Verdict is what Verify found a version to be.
+type Verdict struct {
+	ID, Version string
+	Features    int
+	Rows        string // that it was probed with: golden rows, or made-up rows
+	Warnings    []string
+	Took        time.Duration
+}
+
+// Verify loads and probes a version as a host does, and closes it.
+func (a Author) Verify(ctx context.Context, at runtime.Place) (*Verdict, error) {
+	start := time.Now()
+	m, err := at.Open(ctx, a.With, batching.NewCalls(1))
+	if err != nil {
+		return nil, err
+	}
+	v := &Verdict{ID: m.ID(), Version: m.Version(), Features: len(m.Manifest.Features), Rows: "made-up rows", Warnings: m.Warnings, Took: time.Since(start)}
+	if m.Manifest.Golden != nil {
+		v.Rows = "golden rows"
+	}
+	return v, m.Close()
+}

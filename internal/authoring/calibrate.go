@@ -1,0 +1,158 @@
+package authoring
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// goldenRows is how many training rows become golden rows: rows with the scores that the
+// model must give them wherever it is loaded.
+const goldenRows = 16
+
+// The files that are written for a manifest that was fitted.
+const (
+	goldenFile  = "golden.ndjson"
+	trainScores = "train_scores.f64"
+)
+
+// addGolden adds golden rows to a model: rows spread over the training rows.
+func addGolden(m *manifest.Manifest, rows *sdk.Batch, scores []float64, files map[string][]byte) (err error) {
+	if files[goldenFile], err = golden(rows, scores); err != nil {
+		return err
+	}
+	m.Golden = &manifest.Golden{Rows: goldenFile, Tolerance: tolerance(m)}
+	return nil
+}
+
+// tolerance is how far golden rows may be off: what is computed in float64 by the
+// same code everywhere hardly is.
+func tolerance(m *manifest.Manifest) float64 {
+	if m.Backend == manifest.BackendWASM {
+		return 1e-9
+	}
+	return manifest.DefaultTolerance
+}
+
+// calibrate fills in what follows from the scores of the training rows.
+func calibrate(m *manifest.Manifest, scores []float64, contamination float64, files map[string][]byte) {
+	slices.Sort(scores)
+	threshold := percentile(scores, 1-contamination)
+	m.Threshold = &threshold
+	files[trainScores] = encodeScores(scores)
+	if m.Files == nil {
+		m.Files = map[string]string{}
+	}
+	m.Files[trainScores] = digest.Of(files[trainScores])
+	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: trainScores}
+	m.Confidence = &manifest.Confidence{Contamination: contamination, TrainingSize: len(scores)}
+}
+
+// percentile interpolates linearly between the sorted values, as numpy does.
+func percentile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	low := int(at)
+	if low+1 >= len(sorted) {
+		return sorted[len(sorted)-1]
+	}
+	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+}
+
+// encodeScores writes scores as little-endian float64s.
+func encodeScores(v []float64) []byte {
+	out := make([]byte, 0, 8*len(v))
+	for _, x := range v {
+		out = binary.LittleEndian.AppendUint64(out, math.Float64bits(x))
+	}
+	return out
+}
+
+// golden writes rows spread over the training rows with their scores.
+func golden(rows *sdk.Batch, scores []float64) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	for i := 0; i < rows.Rows(); i += max(1, rows.Rows()/goldenRows) {
+		data := map[string]any{}
+		for j, f := range rows.Features() {
+			data[f.Name] = plain(rows.Value(i, j))
+		}
+		if err := enc.Encode(map[string]any{"data": data, "score": scores[i]}); err != nil {
+			return nil, fmt.Errorf("writing golden rows: %w", err)
+		}
+	}
+	return out.Bytes(), nil
+}
+
+// plain makes a value that JSON can hold: NaN is missing.
+func plain(v any) any {
+	switch x := v.(type) {
+	case float32:
+		if x != x {
+			return nil
+		}
+	case float64:
+		if x != x {
+			return nil
+		}
+	}
+	return v
+}
+
+// reference takes the middle value of every feature, the commonest text.
+func reference(rows *sdk.Batch) map[string]any {
+	out := map[string]any{}
+	n := rows.Rows()
+	for j, f := range rows.Features() {
+		values := make([]any, n)
+		for i := range n {
+			values[i] = rows.Value(i, j)
+		}
+		slices.SortStableFunc(values, compare)
+		if f.DType.Numeric() {
+			out[f.Name] = values[(n-1)/2]
+			continue
+		}
+		best, run, most := values[0], 0, 0
+		for i, v := range values {
+			if i > 0 && v != values[i-1] {
+				run = 0
+			}
+			if run++; run > most {
+				best, most = v, run
+			}
+		}
+		out[f.Name] = best
+	}
+	return out
+}
+
+// compare orders values of one type; NaN comes first.
+func compare(a, b any) int {
+	less := func(a, b any) bool {
+		switch x := a.(type) {
+		case float32:
+			return x < b.(float32) || (x != x && b.(float32) == b.(float32))
+		case float64:
+			return x < b.(float64) || (x != x && b.(float64) == b.(float64))
+		case int64:
+			return x < b.(int64)
+		case string:
+			return x < b.(string)
+		}
+		return a == false && b == true
+	}
+	switch {
+	case less(a, b):
+		return -1
+	case less(b, a):
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,191 @@
+package authoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/plugins"
+	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// FitOptions say what Fit fits, and what it writes.
+type FitOptions struct {
+	ID, Version string
+	Training
+	Exclude   []string // columns that are no features
+	Detectors string   // folder of the detectors' modules; empty: plugins beside the binary
+	fit.Options
+}
+
+// Fitted is what Fit has written.
+type Fitted struct {
+	Dir            string
+	Rows, Features int
+}
+
+// Fit fits a reference detector to training rows and writes it as a version: its module,
+// what it was fitted to, and the manifest.
+func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fitted, error) {
+	if err := checkName(o.ID, o.Version); err != nil {
+		return nil, err
+	}
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	module, err := detectorModule(o.Detectors, r.Name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := beginManifest(r, o)
+	if err != nil {
+		return nil, err
+	}
+	train, err := readTraining(o.File, rows.NewSchema(m))
+	if err != nil {
+		return nil, err
+	}
+	result, err := r.Fit(fit.Data{Rows: train.Rows(), Cols: len(m.Features), Values: train.Float64s()}, o.Options)
+	if err != nil {
+		return nil, fmt.Errorf("fitting %s to %s: %w", r.Algorithm, o.File, err)
+	}
+	files := map[string][]byte{m.Artifact: module}
+	m.Digest = digest.Of(module)
+	for name, data := range result.Files {
+		files[name], m.Files[name] = data, digest.Of(data)
+	}
+	// What the rest of the manifest says comes from the module itself, opened as the
+	// host will open it.
+	model, done, err := a.openFitted(ctx, m, files)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	if r.Stateful {
+		err = fitStateful(ctx, model, m, train, result.Scores, o, files)
+	} else {
+		err = fitManifest(ctx, model, o.Training, files)
+		m = model.Manifest
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := a.put(m, files)
+	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features)}, err
+}
+
+// beginManifest makes the manifest as far as the header of the training rows says it.
+func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error) {
+	header, err := csvHeader(o.File)
+	if err != nil {
+		return nil, err
+	}
+	m := manifest.Defaults()
+	m.ID, m.Version, m.Algorithm, m.Backend = o.ID, o.Version, r.Algorithm, manifest.BackendWASM
+	m.Artifact, m.Files, m.Stateful, m.LearnOnline = r.Name+".wasm", map[string]string{}, r.Stateful, r.Stateful
+	if r.Explains {
+		m.Explanation = &manifest.Explanation{Method: manifest.ExplainNative}
+	}
+	for _, name := range o.Exclude {
+		if !slices.Contains(header, name) {
+			return nil, fmt.Errorf("--exclude names %q, which %s has no column of: it has %s", name, o.File, strings.Join(header, ", "))
+		}
+	}
+	for _, name := range header {
+		if !slices.Contains(o.Exclude, name) {
+			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
+		}
+	}
+	if len(m.Features) == 0 {
+		return nil, fmt.Errorf("%s has no column that is a feature", o.File)
+	}
+	return m, nil
+}
+
+// detectorModule reads a detector's module from a folder, or from where builds put
+// them.
+func detectorModule(dir, name string) ([]byte, error) {
+	dirs := []string{dir}
+	if dir == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("finding this binary: %w", err)
+		}
+		dirs = []string{filepath.Join(filepath.Dir(exe), "plugins"), filepath.Join("bin", "plugins")}
+	}
+	for _, d := range dirs {
+		data, err := os.ReadFile(filepath.Join(d, name+".wasm"))
+		if err == nil {
+			return data, nil
+		}
+		if !errors.Is(err, os.ErrNotExist) {
+			return nil, fmt.Errorf("reading the detector's module: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("%s.wasm is not in %s: run `make build`, or name its folder with --detectors", name, strings.Join(dirs, " or "))
+}
+
+// openFitted opens a model before it is complete, in a folder of its own.
+func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (_ *model.Model, done func(), err error) {
+	tmp, err := os.MkdirTemp("", "pynomaly-fit-*")
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a folder to try the model in: %w", err)
+	}
+	clean := func() { _ = os.RemoveAll(tmp) }
+	defer func() {
+		if err != nil {
+			clean()
+		}
+	}()
+	trial := Author{Store: modelstore.Store{Dir: tmp, Policy: a.Store.Policy}, With: a.With}
+	dir, err := trial.put(m, maps.Clone(files))
+	if err != nil {
+		return nil, nil, err
+	}
+	at, err := trial.Store.FindOne(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
+	if err != nil {
+		return nil, nil, err
+	}
+	return model, func() { _ = model.Close(); clean() }, nil
+}
+
+// fitStateful takes the scores that the training rows had as they came. The golden
+// rows are what the model says of the first rows that it serves.
+func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o FitOptions, files map[string][]byte) error {
+	n := min(goldenRows, train.Rows())
+	first := sdk.NewBatch(train.Features())
+	first.Resize(n)
+	for i := range n {
+		first.CopyRow(i, train, i*(train.Rows()/n))
+	}
+	got := make([]float64, n)
+	bad, err := model.Predict(ctx, first, 0, got)
+	if err == nil && len(bad) > 0 {
+		err = fmt.Errorf("row %d: %s", bad[0].Row, offline.Reason(bad[0]))
+	}
+	if err != nil {
+		return fmt.Errorf("scoring golden rows: %w", err)
+	}
+	if err := addGolden(m, first, got, files); err != nil {
+		return err
+	}
+	calibrate(m, scores, o.Contamination, files)
+	return nil
+}

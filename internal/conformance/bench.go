@@ -1,0 +1,61 @@
+package conformance
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
+)
+
+// Bench times a plugin with the kit's rows: opening it, and calls of each batch size for
+// the given time. It writes a table to to.
+func Bench(ctx context.Context, to io.Writer, open sdktest.Open, o sdktest.Options, lasting time.Duration) error {
+	var scorer sdk.Scorer
+	for _, what := range []string{"first opening", "next opening"} {
+		start := time.Now()
+		var err error
+		if scorer, err = open(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintf(to, "%s: %.1f ms\n", what, time.Since(start).Seconds()*1e3)
+		if what == "first opening" {
+			if err := scorer.Close(); err != nil {
+				return err
+			}
+		}
+	}
+	defer scorer.Close()
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "rows a call\tµs a call\tµs a row\trows/s\t")
+	for _, n := range []int{1, 10, 100, 1000, 10000} {
+		if n > o.LargeRows {
+			break
+		}
+		in := sdk.NewBatch(scorer.Info().Features)
+		in.Resize(n)
+		for i := range n {
+			in.CopyRow(i, o.Rows, i%o.Rows.Rows())
+		}
+		out := make([]float64, n)
+		calls, start := 0, time.Now()
+		for calls < 3 || time.Since(start) < lasting {
+			if err := scorer.Score(ctx, in, out); err != nil {
+				return fmt.Errorf("scoring %d rows: %w", n, err)
+			}
+			calls++
+		}
+		each := time.Since(start).Seconds() / float64(calls)
+		fmt.Fprintf(w, "%d\t%.1f\t%.3f\t%.0f\t\n", n, each*1e6, each*1e6/float64(n), float64(n)/each)
+	}
+	if err := w.Flush(); err != nil {
+		return fmt.Errorf("writing the table: %w", err)
+	}
+	if user, ok := scorer.(sdk.MemoryUser); ok {
+		fmt.Fprintf(to, "memory of all instances: %.1f MiB\n", float64(user.MemoryBytes())/(1<<20))
+	}
+	return nil
+}

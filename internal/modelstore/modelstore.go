@@ -1,0 +1,115 @@
+// Package modelstore finds versions in a directory of models, and puts versions into it.
+package modelstore
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+)
+
+// Store is a directory of models.
+type Store struct {
+	Dir    string
+	Policy catalog.Policy // of whoever opens the models
+}
+
+// Find finds the models that a path names, in the directory or elsewhere, as
+// runtime.Find does.
+func (s Store) Find(path string) ([]runtime.Place, error) {
+	all, err := runtime.Find(path)
+	for i := range all {
+		all[i].Policy = s.Policy
+	}
+	return all, err
+}
+
+// FindOne is Find for a path that names one version.
+func (s Store) FindOne(path string) (runtime.Place, error) {
+	all, err := s.Find(path)
+	if err != nil {
+		return runtime.Place{}, err
+	}
+	if len(all) != 1 {
+		return runtime.Place{}, fmt.Errorf("%s holds %d models: name one of them", path, len(all))
+	}
+	return all[0], nil
+}
+
+// Version returns a version of a model in the directory. No version, or latest, is the
+// newest one.
+func (s Store) Version(id, version string) (runtime.Place, error) {
+	all, err := s.Find(s.Dir)
+	if err != nil {
+		return runtime.Place{}, err
+	}
+	return newest(all, id, version)
+}
+
+// newest chooses by the rule by which hosts choose, manifest.NewestFirst.
+func newest(all []runtime.Place, id, version string) (runtime.Place, error) {
+	var of []runtime.Place
+	for _, p := range all {
+		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
+			of = append(of, p)
+		}
+	}
+	if len(of) == 0 {
+		return runtime.Place{}, fmt.Errorf("%w: %s %s", registry.ErrModelNotFound, id, version)
+	}
+	return slices.MinFunc(of, func(a, b runtime.Place) int { return manifest.NewestFirst(a.Version, b.Version) }), nil
+}
+
+// Resolve returns the version that a command's argument names: a path with a separator or
+// a dot in it, or else <id> or <id>@<version> in the directory. A path without either is
+// taken where the directory has no such model.
+func (s Store) Resolve(name string) (runtime.Place, error) {
+	_, err := os.Stat(name)
+	exists := err == nil
+	id, version, _ := strings.Cut(name, "@")
+	if isPath := strings.ContainsRune(name, filepath.Separator) || strings.Contains(name, "."); (exists && isPath) || !manifest.ValidID(id) {
+		return s.FindOne(name)
+	}
+	p, err := s.Version(id, version)
+	if err != nil && exists {
+		return s.FindOne(name)
+	}
+	return p, err
+}
+
+// Names lists what Resolve takes for the models in the directory: <id> and
+// <id>@<version>, sorted.
+func (s Store) Names() ([]string, error) {
+	all, err := s.Find(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, p := range all {
+		out = append(out, p.ID, p.ID+"@"+p.Version)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// Put writes a version and returns its directory, which appears as a whole.
+func (s Store) Put(id, version string, files map[string][]byte) (string, error) {
+	dir := filepath.Join(s.Dir, id, version)
+	err := fs.ErrExist // an empty directory is there as well
+	if _, missing := os.Stat(dir); missing != nil {
+		err = atomicfile.WriteDir(dir, files)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return "", fmt.Errorf("%s exists already: remove it or choose another --version", dir)
+	}
+	return dir, err
+}

@@ -1,0 +1,164 @@
+// Package pluginlog bounds what plugins print and say, whatever runs them: lines become
+// lines of the host's log, and texts become fit for answers.
+package pluginlog
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
+)
+
+// Bounds of what is taken from one plugin.
+const (
+	MaxLine        = 4096 // bytes of a line; the rest of a longer one is dropped
+	LinesPerSecond = 20   // all further ones are counted
+	MaxText        = 1000 // bytes of a text in an answer or an error
+	keptLines      = 8    // for Tail
+)
+
+// Text makes what a plugin says, such as why it refuses a row, one printable line of
+// bounded length.
+func Text(said []byte) string { return printable.Short(string(said), MaxText) }
+
+// Log turns what a plugin prints into lines of the host's log. It is an io.Writer that
+// takes everything, so that a plugin never waits for it. Its methods may be called
+// concurrently.
+type Log struct {
+	log   *slog.Logger
+	now   func() time.Time
+	parse func(line []byte) (slog.Level, string)
+
+	mu      sync.Mutex
+	line    []byte
+	skip    bool // the rest of the line is dropped
+	second  time.Time
+	lines   int // of this second
+	dropped int
+	last    []string
+}
+
+// New returns a Log that writes to log. parse finds the level and the text of a line, which
+// is never empty; nil: all lines are information.
+func New(log *slog.Logger, now func() time.Time, parse func(line []byte) (slog.Level, string)) *Log {
+	if parse == nil {
+		parse = func(line []byte) (slog.Level, string) { return slog.LevelInfo, string(line) }
+	}
+	return &Log{log: log, now: now, parse: parse}
+}
+
+// Write implements io.Writer.
+func (l *Log) Write(text []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin()
+	n := len(text)
+	for len(text) > 0 {
+		if l.lines >= LinesPerSecond { // not even looked at: spamming must be cheap
+			l.drop(text)
+			break
+		}
+		part, rest, whole := bytes.Cut(text, []byte("\n"))
+		text = rest
+		if !l.skip {
+			cut := false
+			if room := MaxLine - len(l.line); len(part) > room {
+				part, cut = part[:room], true
+			}
+			l.line = append(l.line, part...)
+			if whole || cut {
+				l.end(cut)
+			}
+			l.skip = cut
+		}
+		if whole {
+			l.skip = false
+		}
+	}
+	return n, nil
+}
+
+// drop counts the lines of a text that is not looked at. l is locked.
+func (l *Log) drop(text []byte) {
+	l.dropped += bytes.Count(text, []byte("\n"))
+	if text[len(text)-1] == '\n' {
+		l.skip = false
+		return
+	}
+	if !l.skip {
+		l.dropped++
+	}
+	l.line, l.skip = l.line[:0], true
+}
+
+// begin begins another second where the last one is over. l is locked.
+func (l *Log) begin() {
+	if now := l.now(); now.Sub(l.second) >= time.Second {
+		l.tell()
+		l.second, l.lines = now, 0
+	}
+}
+
+// end logs a line. l is locked.
+func (l *Log) end(cut bool) {
+	line := l.line
+	l.line = l.line[:0]
+	if len(bytes.TrimSpace(line)) == 0 {
+		return
+	}
+	l.lines++
+	level, text := l.parse(line)
+	text = printable.Line(text)
+	l.last = append(l.last, text)
+	if len(l.last) > keptLines {
+		l.last = append(l.last[:0], l.last[1:]...)
+	}
+	l.log.Log(context.Background(), level, "plugin printed", "text", text, "cut", cut)
+}
+
+// Refused logs why a plugin refused rows. It counts as a line.
+func (l *Log) Refused(text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin()
+	if l.lines >= LinesPerSecond {
+		l.dropped++
+		return
+	}
+	l.lines++
+	l.log.Warn("plugin refused rows", "text", text)
+}
+
+// Flush logs a line that has no end yet, and how many were dropped.
+func (l *Log) Flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.begin()
+	if len(l.line) > 0 {
+		l.end(false)
+	}
+	l.tell()
+}
+
+// tell logs how many lines were dropped since it last did. l is locked.
+func (l *Log) tell() {
+	if l.dropped > 0 {
+		l.log.Warn("plugin printed more lines than are kept", "dropped", l.dropped)
+		l.dropped = 0
+	}
+}
+
+// Tail returns the end of what the plugin has printed, as one line, for an error.
+func (l *Log) Tail() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	text := strings.Join(l.last, "; ")
+	if len(text) > MaxText {
+		text = "..." + strings.ToValidUTF8(text[len(text)-MaxText:], "")
+	}
+	return text
+}

@@ -1,0 +1,113 @@
+package pluginlog_test
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
+)
+
+// newLog returns a Log whose clock stands at *now, and what it logs.
+func newLog(now *time.Time) (*pluginlog.Log, *strings.Builder) {
+	var out strings.Builder
+	return pluginlog.New(slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return *now }, nil), &out
+}
+
+func TestLines(t *testing.T) {
+	now := time.Unix(1, 0)
+	long := strings.Repeat("y", pluginlog.MaxLine)
+	for _, c := range []struct {
+		name  string
+		parts []string
+		want  []string // the texts that are logged; with a + behind those that are cut
+	}{
+		{"whole lines", []string{"one\ntwo\n"}, []string{"one", "two"}},
+		{"in pieces", []string{"o", "ne\ntw", "o\n"}, []string{"one", "two"}},
+		{"without an end", []string{"one\ntwo"}, []string{"one", "two"}},
+		{"as long as may be", []string{long + "\nnext\n"}, []string{long, "next"}},
+		{"too long", []string{long + "z\nnext\n"}, []string{long + "+", "next"}},
+		{"too long, in pieces", []string{long, "z", long, "more\nnext\n"}, []string{long + "+", "next"}},
+		{"too long, without an end", []string{long + "z", "more"}, []string{long + "+"}},
+		{"nothing in it", []string{"\n \t\n", "\n", "one\n"}, []string{"one"}},
+		{"a terminal's commands", []string{"\x1b[31mred\r\xff\n"}, []string{"[31mred \uFFFD"}},
+	} {
+		l, out := newLog(&now)
+		for _, p := range c.parts {
+			if n, err := l.Write([]byte(p)); n != len(p) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		l.Flush()
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			_, text, _ := strings.Cut(line, "text=")
+			text, cut, _ := strings.Cut(text, " cut=")
+			got = append(got, strings.Trim(text, `"`)+map[bool]string{true: "+"}[cut == "true\n"])
+		}
+		if strings.Join(got, "\n") != strings.Join(c.want, "\n") {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
+		}
+	}
+}
+
+// TestLinesPerSecond: what is more than a second's share is counted, and told when the
+// next second begins.
+func TestLinesPerSecond(t *testing.T) {
+	now := time.Unix(1, 0)
+	l, out := newLog(&now)
+	for range 10 * pluginlog.LinesPerSecond {
+		_, _ = l.Write([]byte("spam\n"))
+	}
+	l.Refused("because")
+	if n := strings.Count(out.String(), "text=spam"); n != pluginlog.LinesPerSecond {
+		t.Errorf("%d lines in a second", n)
+	}
+	now = now.Add(time.Second)
+	l.Refused("because")
+	_, _ = l.Write([]byte("more\n"))
+	for _, want := range []string{"dropped=181", "plugin refused rows", "text=because", "text=more"} {
+		if strings.Count(out.String(), want) != 1 {
+			t.Errorf("%q is not there once: %s", want, out.String())
+		}
+	}
+	out.Reset()
+	_, _ = l.Write([]byte(strings.Repeat("spam\n", 100) + "half"))
+	_, _ = l.Write([]byte(" a line\nand half"))
+	l.Flush()
+	if !strings.Contains(out.String(), "dropped=84") || strings.Contains(out.String(), "half") { // 82 of spam, 2 begun
+		t.Error(out.String())
+	}
+}
+
+// FuzzLog: whatever a plugin prints is taken, and what is kept is text.
+func FuzzLog(f *testing.F) {
+	for _, seed := range []string{"{", "a\xffb\nc", "\n\n", strings.Repeat("x", 9000), strings.Repeat("\n", 99) + "x"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		now := time.Unix(1, 0)
+		l, _ := newLog(&now)
+		for _, part := range [][]byte{data, data} {
+			if n, err := l.Write(part); n != len(part) || err != nil {
+				t.Fatal(n, err)
+			}
+		}
+		l.Flush()
+		if tail := l.Tail(); !utf8.ValidString(tail) || len(tail) > pluginlog.MaxText+100 || strings.ContainsAny(tail, "\n\x00") {
+			t.Errorf("%q", tail)
+		}
+	})
+}
+
+func TestText(t *testing.T) {
+	for said, want := range map[string]string{
+		"no\nsuch row": "no such row", "": "", strings.Repeat("ä", 600): strings.Repeat("ä", 500) + "...", "a" + strings.Repeat("ä", 600): "a" + strings.Repeat("ä", 499) + "...",
+	} {
+		if got := pluginlog.Text([]byte(said)); got != want {
+			t.Errorf("%q is %q, want %q", said, got, want)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+// Package reload takes up what changes in a configuration while a host runs: after a
+// SIGHUP, and by itself where files are followed.
+package reload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
+)
+
+// Reloader takes up one part of a configuration.
+type Reloader struct {
+	Name string
+	// Prepare checks the part, without changing anything, and returns what takes it up.
+	// That cannot fail any more; it ends early when its context does.
+	Prepare func(*config.Config) (apply func(context.Context), err error)
+}
+
+// Config is what a List is made of.
+type Config struct {
+	File      string // of the configuration, for the log and to follow
+	Read      func() (*config.Config, error)
+	Follow    func(*config.Config) []string // files whose contents count as well; nil: no file is followed
+	Reloaders []Reloader
+	Signals   <-chan os.Signal
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// List is the list of all that is taken up.
+type List struct {
+	Config
+	current    *config.Config
+	successful prometheus.Gauge
+	succeeded  prometheus.Gauge
+}
+
+// New returns a list whose parts are those of the configuration that the host has
+// started with, and exports how the last reload went.
+func New(c Config, current *config.Config, reg prometheus.Registerer) (*List, error) {
+	l := &List{
+		Config: c, current: current,
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "config_last_reload_successful", Help: "Whether the configuration was taken up when it was last read: 1 or 0.",
+		}),
+		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "config_last_reload_success_timestamp_seconds", Help: "When the configuration was last taken up, as Unix time.",
+		}),
+	}
+	for _, g := range []prometheus.Gauge{l.successful, l.succeeded} {
+		if err := reg.Register(g); err != nil {
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	l.succeed()
+	return l, nil
+}
+
+func (l *List) succeed() {
+	l.successful.Set(1)
+	l.succeeded.Set(float64(l.Now().UnixMilli()) / 1e3)
+}
+
+// Run reloads after a SIGHUP, and when a followed file has changed, until ctx ends.
+func (l *List) Run(ctx context.Context) {
+	var ticks <-chan time.Time
+	if l.Follow != nil {
+		tick := time.NewTicker(lookEvery)
+		defer tick.Stop()
+		ticks = tick.C
+	}
+	w := watch{files: l.files}
+	w.begin()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-l.Signals:
+			if s != syscall.SIGHUP {
+				l.Log.Warn("a signal without a meaning was received", "signal", s.String())
+				continue
+			}
+		case <-ticks:
+			if !w.changed() {
+				continue
+			}
+		}
+		w.begin()
+		l.reload(ctx)
+	}
+}
+
+// files are those that are followed.
+func (l *List) files() []string {
+	if l.Follow == nil {
+		return nil
+	}
+	return append([]string{l.File}, l.Follow(l.current)...)
+}
+
+func (l *List) reload(ctx context.Context) {
+	if err := l.Reload(ctx); err != nil {
+		l.Log.Error("the changed configuration is not taken up: the one in use stays", "file", l.File, "error", err)
+		return
+	}
+	l.Log.Info("configuration reloaded", "file", l.File)
+}
+
+// Reload reads the configuration and takes it up: all of it, or nothing where a part of it
+// cannot be. The error names each such part. Run calls it; it must not be called beside
+// Run.
+func (l *List) Reload(ctx context.Context) error {
+	apply, cfg, err := l.prepare()
+	if err != nil {
+		l.successful.Set(0)
+		return err
+	}
+	for _, f := range apply {
+		f(ctx)
+	}
+	l.current = cfg
+	l.succeed()
+	return nil
+}
+
+func (l *List) prepare() ([]func(context.Context), *config.Config, error) {
+	cfg, err := l.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	var apply []func(context.Context)
+	var errs []error
+	for _, r := range l.Reloaders {
+		f, err := r.Prepare(cfg)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", r.Name, err))
+			continue
+		}
+		apply = append(apply, f)
+	}
+	return apply, cfg, errors.Join(errs...)
+}
