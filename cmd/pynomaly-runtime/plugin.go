@@ -14,8 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	processsdk "github.com/pynomaly/pynomaly-runtime/sdk/process"
 )
@@ -105,7 +105,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 }
 
 // trustOwn lets a program run that its author asks to be run, by name and in person.
-func trustOwn(cfg *config.Config, at host.Place) {
+func trustOwn(cfg *config.Config, at modelstore.Place) {
 	p := &cfg.Backends.Process
 	if p.Enabled {
 		return
@@ -118,8 +118,8 @@ func trustOwn(cfg *config.Config, at host.Place) {
 
 // openPlugin finds the model of a project, a model's directory or a bare file, and opens
 // the backends for it.
-func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Author, host.Place, func(), error) {
-	var at host.Place
+func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Author, modelstore.Place, func(), error) {
+	var at modelstore.Place
 	path, err := plugindev.ModelPath(path)
 	if err != nil {
 		return authoring.Author{}, at, nil, err
@@ -134,7 +134,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Aut
 }
 
 // verify opens and probes a model once.
-func verify(ctx context.Context, s streams, a authoring.Author, at host.Place) error {
+func verify(ctx context.Context, s streams, a authoring.Author, at modelstore.Place) error {
 	v, err := a.Verify(ctx, at)
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -61,7 +60,7 @@ type Verdict struct {
 }
 
 // Verify loads and probes a version as a host does, and closes it.
-func (a Author) Verify(ctx context.Context, at runtime.Place) (*Verdict, error) {
+func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, error) {
 	start := time.Now()
 	m, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {

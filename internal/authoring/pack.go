@@ -5,14 +5,14 @@ import (
 	"context"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 )
 
 // Pack writes the model at a place, with the digests of its module and files in its
 // manifest, and returns its directory. Without an id or a version it has the manifest's.
-func (a Author) Pack(ctx context.Context, at runtime.Place, id, version string) (string, error) {
+func (a Author) Pack(ctx context.Context, at modelstore.Place, id, version string) (string, error) {
 	_, artifact, err := at.Artifact(ctx, a.With)
 	if err != nil {
 		return "", err

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
@@ -15,7 +15,7 @@ import (
 
 // Bench times the model at a place: opening it, and calls of each batch size for the given
 // time, with rows that it can score. It writes a table to to.
-func Bench(ctx context.Context, to io.Writer, at runtime.Place, with model.Backends, lasting time.Duration) error {
+func Bench(ctx context.Context, to io.Writer, at modelstore.Place, with model.Backends, lasting time.Duration) error {
 	open, o, err := Model(ctx, at, with)
 	if err != nil {
 		return err

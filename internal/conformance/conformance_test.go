@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
@@ -25,9 +25,9 @@ func TestModels(t *testing.T) {
 	for _, s := range samples {
 		testkit.CopyModel(t, copies, s.Name(), s.Name(), "1.0.0", nil)
 	}
-	var places []runtime.Place
+	var places []modelstore.Place
 	for _, dir := range []string{copies, testkit.FittedModels(t)} {
-		all, err := runtime.Find(dir)
+		all, err := modelstore.Find(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,7 +57,7 @@ func TestBareModule(t *testing.T) {
 	if err := os.WriteFile(file, testkit.Guest(t, "counter"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all, err := runtime.Find(file)
+	all, err := modelstore.Find(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
@@ -20,11 +20,11 @@ import (
 func TestProcessPlugins(t *testing.T) {
 	dir, modules := testkit.ProcessModels(t), testkit.FittedModels(t)
 	with := model.Backends{manifest.BackendWASM: testkit.WASM(t), manifest.BackendProcess: testkit.Processes(t, dir, nil)}
-	places, err := runtime.Find(dir)
+	places, err := modelstore.Find(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	others, err := runtime.Find(modules)
+	others, err := modelstore.Find(modules)
 	if err != nil {
 		t.Fatal(err)
 	}

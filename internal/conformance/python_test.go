@@ -10,9 +10,9 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/conformance"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -31,7 +31,7 @@ func TestPythonKNN(t *testing.T) {
 	}
 	change(t, filepath.Join(at, "model.yaml"), `"load_timeout": "1m"`, `"load_timeout": "30m"`) // far off, for busy machines
 	change(t, filepath.Join(at, "model.yaml"), `"python3"`, fmt.Sprintf("%q", testkit.Python(t)))
-	all, err := runtime.Find(dir)
+	all, err := modelstore.Find(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestPythonConformance(t *testing.T) {
 	if err := errors.Join(os.WriteFile(filepath.Join(dir, "odd.py"), data, 0o600), os.WriteFile(filepath.Join(dir, "model.yaml"), []byte(text), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	all, err := runtime.Find(dir)
+	all, err := modelstore.Find(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

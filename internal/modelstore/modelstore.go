@@ -12,7 +12,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
@@ -25,8 +24,8 @@ type Store struct {
 
 // Find finds the models that a path names, in the directory or elsewhere, as
 // runtime.Find does.
-func (s Store) Find(path string) ([]runtime.Place, error) {
-	all, err := runtime.Find(path)
+func (s Store) Find(path string) ([]Place, error) {
+	all, err := Find(path)
 	for i := range all {
 		all[i].Policy = s.Policy
 	}
@@ -34,23 +33,23 @@ func (s Store) Find(path string) ([]runtime.Place, error) {
 }
 
 // FindOne is Find for a path that names one version.
-func (s Store) FindOne(path string) (runtime.Place, error) {
+func (s Store) FindOne(path string) (Place, error) {
 	all, err := s.Find(path)
 	if err != nil {
-		return runtime.Place{}, err
+		return Place{}, err
 	}
 	if len(all) != 1 {
-		return runtime.Place{}, fmt.Errorf("%s holds %d models: name one of them", path, len(all))
+		return Place{}, fmt.Errorf("%s holds %d models: name one of them", path, len(all))
 	}
 	return all[0], nil
 }
 
 // Version returns a version of a model in the directory. No version, or latest, is the
 // newest one.
-func (s Store) Version(id, version string) (runtime.Place, error) {
+func (s Store) Version(id, version string) (Place, error) {
 	all, err := s.Find(s.Dir)
 	if err != nil {
-		return runtime.Place{}, err
+		return Place{}, err
 	}
 	p, ok := newest(all, id, version)
 	if !ok && version != "" {
@@ -63,23 +62,23 @@ func (s Store) Version(id, version string) (runtime.Place, error) {
 }
 
 // newest chooses by the rule by which hosts choose, manifest.NewestFirst.
-func newest(all []runtime.Place, id, version string) (_ runtime.Place, ok bool) {
-	var of []runtime.Place
+func newest(all []Place, id, version string) (_ Place, ok bool) {
+	var of []Place
 	for _, p := range all {
 		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
 			of = append(of, p)
 		}
 	}
 	if len(of) == 0 {
-		return runtime.Place{}, false
+		return Place{}, false
 	}
-	return slices.MinFunc(of, func(a, b runtime.Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
+	return slices.MinFunc(of, func(a, b Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
 }
 
 // Resolve returns the version that a command's argument names: a path with a separator or
 // a dot in it, or else <id> or <id>@<version> in the directory. A path without either is
 // taken where the directory has no such model.
-func (s Store) Resolve(name string) (runtime.Place, error) {
+func (s Store) Resolve(name string) (Place, error) {
 	_, err := os.Stat(name)
 	exists := err == nil
 	id, version, _ := strings.Cut(name, "@")

@@ -12,13 +12,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/oci"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Push stores the model that name resolves to in an OCI registry, and returns the
 // reference by digest.
-func (s Store) Push(ctx context.Context, name, reference string, o oci.Options) (string, *runtime.Contents, error) {
+func (s Store) Push(ctx context.Context, name, reference string, o oci.Options) (string, *Contents, error) {
 	p, err := s.Resolve(name)
 	if err != nil {
 		return "", nil, err
@@ -37,7 +36,7 @@ type Expected struct {
 	Digest string // of the content
 }
 
-func (e Expected) check(reference, pushed string, c *runtime.Contents) error {
+func (e Expected) check(reference, pushed string, c *Contents) error {
 	switch {
 	case e.Name != "" && e.Name != c.ID+"@"+c.Version:
 		return fmt.Errorf("%s is %s@%s, not %s", reference, c.ID, c.Version, e.Name)
@@ -51,7 +50,7 @@ func (e Expected) check(reference, pushed string, c *runtime.Contents) error {
 
 // Pull fetches a model from an OCI registry into the directory, and returns its place
 // there. It fetches into a directory beside the models, checks what came, and moves it.
-func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.Options) (string, *runtime.Contents, error) {
+func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.Options) (string, *Contents, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what serves models may be another user
 		return "", nil, fmt.Errorf("making the models directory: %w", err)
 	}
@@ -71,7 +70,7 @@ func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.
 	} else if _, there := os.Stat(place); there != nil {
 		return "", nil, err
 	}
-	was, err := (runtime.Place{Dir: s.Dir, Location: catalog.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest()
+	was, err := (Place{Dir: s.Dir, Location: catalog.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest()
 	if err != nil || was != c.Digest {
 		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
 	}
@@ -79,7 +78,7 @@ func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.
 }
 
 // fetch fetches a model into dir, and checks it.
-func (s Store) fetch(ctx context.Context, reference, dir string, want Expected, o oci.Options) (*runtime.Contents, error) {
+func (s Store) fetch(ctx context.Context, reference, dir string, want Expected, o oci.Options) (*Contents, error) {
 	if err := os.Mkdir(dir, 0o755); err != nil { //nolint:gosec // what serves models may be another user
 		return nil, fmt.Errorf("making a directory to pull into: %w", err)
 	}

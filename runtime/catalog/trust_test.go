@@ -17,10 +17,10 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -60,7 +60,7 @@ func TestAllowanceOfWhatWasRead(t *testing.T) {
 	modeltest.Check(t, os.Symlink(filepath.Join("..", "good", "1.0.0"), other))
 	with := processes(t, trusted)
 	open := func(dir string) (string, error) {
-		m, _, err := runtime.Place{Dir: models, Location: catalog.Location{Dir: dir}}.Inspect(t.Context(), with)
+		m, _, err := modelstore.Place{Dir: models, Location: catalog.Location{Dir: dir}}.Inspect(t.Context(), with)
 		if m == nil {
 			return "", err
 		}
@@ -157,7 +157,7 @@ func TestLinksBetweenModels(t *testing.T) {
 			writeProgram(t, filepath.Join(dir, "good", "1.0.0"), "good", "exit 0")
 			c.make(dir)
 			at := catalog.Location{ID: "evil", Version: "1.0.0", Dir: "evil/1.0.0"}
-			_, _, err := runtime.Place{Dir: dir, Location: at}.Inspect(t.Context(), processes(t, dir))
+			_, _, err := modelstore.Place{Dir: dir, Location: at}.Inspect(t.Context(), processes(t, dir))
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%v, want %q", err, c.want)
 			}
@@ -167,7 +167,7 @@ func TestLinksBetweenModels(t *testing.T) {
 		dir := t.TempDir()
 		writeProgram(t, filepath.Join(dir, "good", "1.0.0"), "good", "exit 0")
 		link(t, "good/1.0.0/run", filepath.Join(dir, "evil.onnx"))
-		_, _, err := runtime.Place{Dir: dir, Location: catalog.Location{ID: "evil", Version: "0.0.0", File: "evil.onnx"}}.Inspect(t.Context(), nil)
+		_, _, err := modelstore.Place{Dir: dir, Location: catalog.Location{ID: "evil", Version: "0.0.0", File: "evil.onnx"}}.Inspect(t.Context(), nil)
 		if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), "a file of another model") {
 			t.Errorf("%v", err)
 		}
@@ -182,7 +182,7 @@ func TestSharedFilesAreAllowedForThemselves(t *testing.T) {
 	writeProgram(t, model, "good", "exit 0")
 	modeltest.Check(t, os.Rename(filepath.Join(model, "run"), filepath.Join(dir, "run")))
 	link(t, "../../run", filepath.Join(model, "run"))
-	at := runtime.Place{Dir: dir, Location: catalog.Location{ID: "good", Version: "1.0.0", Dir: "good/1.0.0"}}
+	at := modelstore.Place{Dir: dir, Location: catalog.Location{ID: "good", Version: "1.0.0", Dir: "good/1.0.0"}}
 	if _, _, err := at.Inspect(t.Context(), processes(t, model)); !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), filepath.Join(dir, "run")) {
 		t.Errorf("the program is elsewhere: %v", err)
 	}
@@ -202,7 +202,7 @@ func TestTrustIsTheHosts(t *testing.T) {
 	modeltest.Check(t, err)
 	digest := fmt.Sprintf("sha256:%x", sha256.Sum256(graph))
 	with := testkit.Backends(t, t.TempDir())
-	at := runtime.Place{Dir: dir, Location: catalog.Location{ID: "loop", Version: "1.0.0", Dir: "loop/1.0.0"}}
+	at := modelstore.Place{Dir: dir, Location: catalog.Location{ID: "loop", Version: "1.0.0", Dir: "loop/1.0.0"}}
 	const refused = "list the model in backends.onnx.trusted if you trust it"
 	for _, c := range []struct {
 		asks    bool
@@ -247,7 +247,7 @@ func TestLimitsAreRequests(t *testing.T) {
 	modeltest.Check(t, err)
 	greedy := "processes: 9\nlimits: {timeout: 20h, load_timeout: 23h, max_batch_rows: 1000000, memory: 1TiB}\n"
 	modeltest.Check(t, os.WriteFile(file, append(text, greedy...), 0o600))
-	at := runtime.Place{Dir: dir, Location: catalog.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
+	at := modelstore.Place{Dir: dir, Location: catalog.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
 	m, _, err := at.Inspect(t.Context(), nil)
 	modeltest.Check(t, err)
 	if most := manifest.DefaultMaxima(); m.Limits.Memory != most.Memory || m.Limits.LoadTimeout != most.LoadTimeout || m.Limits.Timeout != most.Timeout || len(m.Warnings) != 3 {
@@ -283,7 +283,7 @@ func TestBytesOfAllFiles(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(model, "model.yaml"))
 	modeltest.Check(t, err)
 	modeltest.Check(t, os.WriteFile(filepath.Join(model, "model.yaml"), append(text, files...), 0o600))
-	at := runtime.Place{Dir: dir, Location: catalog.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
+	at := modelstore.Place{Dir: dir, Location: catalog.Location{ID: "m", Version: "1.0.0", Dir: "m/1.0.0"}}
 	at.Policy.Max = manifest.DefaultMaxima()
 	for most, fits := range map[int64]bool{4 << 20: false, 4<<20 + 64<<10: true} {
 		at.Policy.Max.Bytes = most

@@ -7,9 +7,9 @@ import (
 	goruntime "runtime"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -23,7 +23,7 @@ func TestGoldenFileOfLines(t *testing.T) {
 	const size, most = 8 << 20, 64 << 20
 	text := append([]byte(`{"data": [1], "score": 1}`), bytes.Repeat([]byte("\n"), size)...)
 	modeltest.Check(t, os.WriteFile(filepath.Join(dir, "m", "1.0.0", "g"), text, 0o600))
-	all, err := runtime.Find(dir)
+	all, err := modelstore.Find(dir)
 	modeltest.Check(t, err)
 	sums := modeltest.Bare{Make: func(*manifest.Manifest) sdk.Scorer { return modeltest.Sums{} }}
 	var before, after goruntime.MemStats

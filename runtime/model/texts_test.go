@@ -7,9 +7,9 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
@@ -30,7 +30,7 @@ func TestOwnWords(t *testing.T) {
 			text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nbackend: onnx\nartifact: model.onnx\n" + c.manifest
 			testkit.CopyFile(t, testkit.Testdata(filepath.FromSlash(c.file)), filepath.Join(dir, "model.onnx"))
 			modeltest.Check(t, os.WriteFile(filepath.Join(dir, "model.yaml"), []byte(text), 0o600))
-			place := runtime.Place{Dir: dir, Location: catalog.Location{Dir: "."}}
+			place := modelstore.Place{Dir: dir, Location: catalog.Location{Dir: "."}}
 			if strings.Contains(c.manifest, "trusted: true") {
 				place.Policy.Trusted = []string{dir}
 			}

@@ -13,8 +13,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
@@ -53,7 +53,7 @@ func open(t testing.TB) *model.Model {
 			t.Fatal(err)
 		}
 	}
-	found, err := runtime.Find(dir)
+	found, err := modelstore.Find(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,10 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -245,11 +245,11 @@ func TestOnly(t *testing.T) {
 	for _, v := range []string{"1.0.0", "1.1.0"} {
 		modeltest.WriteModel(t, dir, "m", v, modeltest.Simple("m", v))
 	}
-	all, err := runtime.Find(dir)
+	all, err := modelstore.Find(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	digest, err := all[slices.IndexFunc(all, func(p runtime.Place) bool { return p.Version == "1.0.0" })].ContentDigest()
+	digest, err := all[slices.IndexFunc(all, func(p modelstore.Place) bool { return p.Version == "1.0.0" })].ContentDigest()
 	if err != nil {
 		t.Fatal(err)
 	}

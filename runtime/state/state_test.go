@@ -11,10 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -93,7 +93,7 @@ func TestGoldenRowsOfStatefulModels(t *testing.T) {
 		}
 	}
 	at := func() error {
-		all, err := runtime.Find(dir)
+		all, err := modelstore.Find(dir)
 		if err != nil {
 			t.Fatal(err)
 		}

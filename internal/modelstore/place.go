@@ -1,5 +1,4 @@
-// Package runtime finds and opens models on disk, for whoever has no registry.
-package runtime
+package modelstore
 
 import (
 	"context"

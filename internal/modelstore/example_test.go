@@ -1,4 +1,4 @@
-package runtime_test
+package modelstore_test
 
 import (
 	"context"
@@ -6,9 +6,9 @@ import (
 	"log/slog"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -16,7 +16,7 @@ import (
 // A model directory is found, opened and asked, without a registry or a server.
 func ExamplePlace_Open() {
 	ctx := context.Background()
-	found, err := runtime.Find(testkit.Testdata("models", "pima-lof", "1.0.0"))
+	found, err := modelstore.Find(testkit.Testdata("models", "pima-lof", "1.0.0"))
 	if err != nil {
 		panic(err)
 	}

@@ -1,4 +1,4 @@
-package runtime_test
+package modelstore_test
 
 import (
 	"testing"
