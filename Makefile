@@ -1,4 +1,4 @@
-# pynomaly-runtime. `make run` serves the sample models; `make test` runs every test.
+# pynomaly-runtime. `make help` lists what can be made: `##` begins a line of it.
 
 SHELL   := /bin/sh
 GO      ?= go
@@ -21,9 +21,31 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
-build: detectors
+help: ## lists this
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+
+# The packages whose tests start no host, plugin or compiler: minutes less than test-go.
+SLOW := /cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/internal/(testkit|plugindev|conformance)|/testdata
+
+check: ## what to run before a commit: no root, and no network once fetched
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GO) vet ./...
+	$(GO) test -vet=off $$($(GO) list ./... | grep -vE '$(SLOW)')
+	cd sdk && $(GO) test ./...
+
+# The host for other platforms. CROSS='darwin/arm64:0' builds one: whether with cgo
+# comes after the colon.
+cross: ## builds the host for linux and darwin, amd64 and arm64, with and without cgo
+	scripts/cross.sh $(CROSS)
+
+# Archives, packages, checksums and SBOMs in dist/release. PUBLISH=1 publishes the tag that
+# is checked out; otherwise it is a snapshot.
+release: ## archives, deb, rpm, checksums and SBOMs of a snapshot, in dist/release
+	scripts/release.sh $(if $(PUBLISH),,--snapshot)
+
+build: detectors ## builds the host, and the reference detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
 
 # The reference detectors as WASM modules, which `model fit` puts into models, and
@@ -34,17 +56,17 @@ detectors:
 		GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$name.wasm ./plugins/$$name/module || exit 1; \
 	done
 
-onnxruntime:
+onnxruntime: ## fetches ONNX Runtime, checked against its sha256
 	@scripts/onnxruntime.sh $(BIN)
 
 # The sample models, and two detectors in Go that are fitted on the spot.
-samples: onnxruntime build
+samples: onnxruntime build ## builds the models that make run serves
 	@rm -rf $(BIN)/models && cp -R testdata/models $(BIN)/models
 	@for name in ecod hstrees; do \
 		$(BINARY) model fit $$name --data testdata/reference/data/pima-train.csv --id $$name-go --models $(BIN)/models --contamination 0.2 --window 100 || exit 1; \
 	done
 
-run: samples
+run: samples ## fetches, builds and serves the sample models, and prints requests to try
 	@echo
 	@echo 'Serving $(BIN)/models: ONNX graphs, and plugins in C, Rust, AssemblyScript and Go. Once it says "model loaded", try:'
 	@echo
@@ -53,16 +75,16 @@ run: samples
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-faults test-hostile
+test: test-build test-go test-meter test-python test-api test-chart test-faults test-hostile ## runs every test
 
 # All tests, and what takes longer than a change should wait for: a fresh clone of the
 # README's reader, harm in its whole form, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
-test-full: test faults hostile
+test-full: test faults hostile ## the same and what takes longer: a fresh clone, all harm, some fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # The same on a machine that does something else, too: a load of 10 beside it.
-test-slow:
+test-slow: ## make test beside a load of 10
 	scripts/beside-load.sh 10 $(MAKE) test
 
 # Everything builds, without cgo, too.
@@ -71,7 +93,7 @@ test-build:
 	cd sdk && CGO_ENABLED=0 $(GO) build ./...
 	cd sdk/process && CGO_ENABLED=0 $(GO) build ./...
 
-test-go: onnxruntime python
+test-go: onnxruntime python ## the tests in Go
 	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
@@ -90,11 +112,11 @@ test-meter: .python/.complete
 
 # What the sample plugins in C, Rust and AssemblyScript are built with; nothing else
 # needs it.
-toolchains:
+toolchains: ## installs the compilers that make guests needs
 	@scripts/toolchains.sh
 
 # Builds the sample plugins anew and compares what they do.
-guests: build
+guests: build ## builds the sample plugins in C, Rust and AssemblyScript anew and compares them
 	scripts/guests.sh $(BINARY)
 
 guests-update: build
@@ -109,7 +131,7 @@ python: .python-plugin/.complete
 	.python-plugin/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-python.txt
 	touch $@
 
-test-python: python
+test-python: python ## the tests of the Python SDK
 	cd sdk/python && PYTHONPATH=. ../../.python-plugin/bin/python -m pytest --quiet
 
 # The Helm chart: linted, rendered, and the same as what the commands print.
@@ -120,7 +142,7 @@ $(BIN)/helm: tools/helm/go.mod
 	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
 # The protocol of process plugins: linted, and its code generated.
-proto:
+proto: ## generates the code of the protocol of process plugins
 	scripts/proto.sh
 
 # Harm done to the built host from outside: the short form. It runs alone, since it
@@ -132,7 +154,7 @@ test-faults: onnxruntime build
 # root, all runs in namespaces of its own.
 FAULTS_RUN ?= .
 
-faults: onnxruntime build
+faults: onnxruntime build ## does harm to a built host from outside, and prints a table
 	FAULTS=full FAULTS_TABLE=$(if $(FAULTS_TABLE),$(abspath $(FAULTS_TABLE))) $(GO) test ./faults -count 1 -timeout $(TIMEOUT) -v -run 'TestFaults/$(FAULTS_RUN)'
 
 # The table that docs/operations.md shows.
@@ -146,7 +168,7 @@ test-hostile: onnxruntime build
 
 # The same one by one, as a table: HOSTILE_RUN is a regular expression of cases,
 # HOSTILE_TABLE a file for Markdown.
-hostile: onnxruntime build
+hostile: onnxruntime build ## lets a built host meet everything that means harm, and prints a table
 	HOSTILE=full HOSTILE_RUN='$(HOSTILE_RUN)' HOSTILE_TABLE=$(if $(HOSTILE_TABLE),$(abspath $(HOSTILE_TABLE))) $(GO) test ./hostile -count 1 -timeout $(TIMEOUT) -v -run TestCorpus
 
 # The table that docs/hostile.md shows.
@@ -163,7 +185,7 @@ test-api: onnxruntime build .python/.complete
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python -r scripts/requirements.txt
 	touch $@
 
-lint:
+lint: ## formatting, go.mod files and the linter, in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	@for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff >/dev/null) || { echo "go.mod of $$m is not tidy: run go mod tidy in it"; exit 1; }; done
 	$(LINT) run ./...
@@ -173,7 +195,7 @@ lint:
 	cd tools && $(LINT) run --config ../.golangci.yml ./...
 
 # BENCH='-only lifecycle -other old-runtime' runs parts, and compares with another build.
-bench: onnxruntime build
+bench: onnxruntime build ## prints the tables of docs/rationale.md
 	cd bench && $(GO) build -o ../$(BIN)/bench .
 	$(BIN)/bench -binary $(BINARY) -testdata testdata $(BENCH)
 
@@ -188,12 +210,12 @@ kernels:
 	$(WASM) -mreference-types -o $(KERNELS)/table.wasm $(KERNELS)/table.s
 	chmod 644 $(KERNELS)/*.wasm
 
-soak: onnxruntime build
+soak: onnxruntime build ## sends mixed traffic for two minutes and looks for leaks
 	cd bench && $(GO) build -o ../$(BIN)/soak ./soak
 	$(BIN)/soak -binary $(BINARY) -testdata testdata
 
 # Every fuzz target for FUZZTIME; `make test` runs their seeds.
-fuzz: onnxruntime
+fuzz: onnxruntime ## runs every fuzz target for FUZZTIME (30s)
 	@for package in $$($(GO) list ./... github.com/pynomaly/pynomaly-runtime/sdk/wasm github.com/pynomaly/pynomaly-runtime/sdk/process/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
 			echo "$$package $$target"; \
@@ -205,7 +227,7 @@ fuzz: onnxruntime
 MODELS ?= $(CURDIR)/testdata/models
 IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(abspath $(MODELS)) -detectors $(CURDIR)/$(BIN)/plugins -config $(CURDIR)/plugins.yaml -version $(VERSION)
 
-image: onnxruntime build
+image: onnxruntime build ## writes a container image, without a daemon
 	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar
 
 # Writes the digests of the Dockerfile's base images into it, as their registries tell them;
@@ -213,21 +235,21 @@ image: onnxruntime build
 base-images:
 	cd tools && $(GO) run ./pin $(CURDIR)/Dockerfile
 
-image-debug: onnxruntime build
+image-debug: onnxruntime build ## the same with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
-clean:
-	rm -rf $(BIN) dist .python .python-plugin
+clean: ## removes what was built and fetched
+	rm -rf $(BIN) dist .python .python-plugin .cross
 
 # Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
 # network namespace of its own, which takes root; with it, that cluster is used: the image
 # must be there, and E2E_GATEWAY say where its Gateway answers.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass; the others are e2e-full's.
-E2E_RUN   ?= TestRollouts|TestAdmission
+E2E_RUN   ?= TestRollouts|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
-e2e: onnxruntime build
+e2e: onnxruntime build ## rolls versions out on a real Kubernetes node (root)
 	e2e/models.sh $(BIN)/e2e-models
 	$(GO) test -c -tags e2e -o $(BIN)/e2e.test ./e2e
 	@if [ -n "$$KUBECONFIG" ]; then \
@@ -242,15 +264,15 @@ e2e: onnxruntime build
 # Everything that a cluster of one node can show, and the table that is checked in.
 RESULTS := $(CURDIR)/e2e/RESULTS.md
 
-e2e-full:
+e2e-full: ## everything that one node can show, and its table
 	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
 	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m; code=$$?; \
 	printf '```\n' >> $(RESULTS).new; cat e2e/notes.md >> $(RESULTS).new; mv $(RESULTS).new $(RESULTS); exit $$code
 
 # Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
-simulate:
+simulate: ## 20,000 rollouts without a cluster
 	$(GO) run ./deployer/simulate/report
 
 # The deployer's resource definitions and deep copies, from its types.
-crds:
+crds: ## generates the resource definitions
 	$(GO) tool -modfile=$(CURDIR)/tools/kubernetes/go.mod controller-gen object crd paths=./deployer/v1alpha1 output:crd:dir=deployer/v1alpha1/crds

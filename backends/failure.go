@@ -49,7 +49,7 @@ func surroundings(errno syscall.Errno) bool {
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, // room
 		syscall.EACCES, syscall.EPERM, // permissions, which are no part of a file's contents
 		syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN,
-		syscall.ENXIO, syscall.ENODEV, syscall.EREMOTEIO, // file systems that fail
+		syscall.ENXIO, syscall.ENODEV, remoteIO, // file systems that fail
 		syscall.EINTR, syscall.EBUSY, syscall.ETXTBSY:
 		return true
 	}

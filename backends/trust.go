@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-
-	"golang.org/x/sys/unix"
 )
 
 // Where returns the absolute path of an open file or directory, with all links
@@ -18,7 +16,7 @@ func Where(f *os.File) (string, error) {
 	}
 	var path string
 	var failed error
-	err = conn.Control(func(fd uintptr) { path, failed = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)) })
+	err = conn.Control(func(fd uintptr) { path, failed = pathOf(fd) })
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("asking where a file is: %w", err)
@@ -34,7 +32,7 @@ func Where(f *os.File) (string, error) {
 // below it. above may be relative, and its links are followed. A directory that cannot
 // be opened has nothing below it.
 func Within(path, above string) bool {
-	f, err := os.OpenFile(above, unix.O_PATH, 0) // which needs no right to list it
+	f, err := os.OpenFile(above, openPath, 0)
 	if err != nil {
 		return false
 	}

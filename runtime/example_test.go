@@ -1,7 +1,7 @@
 package runtime_test
 
 import (
-	stdcontext "context"
+	"context"
 	"fmt"
 	"log/slog"
 
@@ -9,17 +9,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // A model directory is found, opened and asked, without a registry or a server.
 func ExamplePlace_Open() {
-	ctx := stdcontext.Background()
+	ctx := context.Background()
 	found, err := runtime.Find(testkit.Testdata("models", "pima-lof", "1.0.0"))
 	if err != nil {
 		panic(err)
 	}
 	library := onnx.New(onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
-	model, err := found[0].Open(ctx, runtime.Backends{manifest.BackendONNX: library}, runtime.NewCalls(1))
+	model, err := found[0].Open(ctx, model.Backends{manifest.BackendONNX: library}, batching.NewCalls(1))
 	if err != nil {
 		panic(err)
 	}

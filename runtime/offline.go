@@ -1,3 +1,4 @@
+// Package runtime finds and opens models on disk, for whoever has no registry.
 package runtime
 
 import (
@@ -6,19 +7,20 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
-	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Place is a model on disk: a location below a directory.
 type Place struct {
 	Dir string // the models directory, or the parent of a single model
-	Location
-	Err    error  // why it cannot be read, found while looking
-	Policy Policy // of who opens it
+	catalog.Location
+	Err    error          // why it cannot be read, found while looking
+	Policy catalog.Policy // of who opens it
 }
 
 // Find finds the models that a path names: a directory with a model.yaml, a bare
@@ -34,24 +36,24 @@ func Find(path string) ([]Place, error) {
 	}
 	parent, name := filepath.Split(abs)
 	if !info.IsDir() {
-		id, version, ok := bareName(name)
+		id, version, ok := catalog.BareName(name)
 		if !ok {
 			if filepath.Base(name) == manifest.FileName {
 				return Find(filepath.Dir(path))
 			}
 			return nil, fmt.Errorf("%s is no model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
 		}
-		return []Place{{Dir: parent, Location: Location{ID: id, Version: version, File: name}}}, nil
+		return []Place{{Dir: parent, Location: catalog.Location{ID: id, Version: version, File: name}}}, nil
 	}
 	if _, err := os.Stat(filepath.Join(abs, manifest.FileName)); err == nil {
-		return []Place{{Dir: parent, Location: Location{Dir: name}}}, nil
+		return []Place{{Dir: parent, Location: catalog.Location{Dir: name}}}, nil
 	}
 	root, err := os.OpenRoot(abs)
 	if err != nil {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	found, err := Scan(root)
+	found, err := catalog.Scan(root)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +67,7 @@ func Find(path string) ([]Place, error) {
 			return nil, fmt.Errorf("opening the models directory: %w", err)
 		}
 		defer above.Close()
-		for _, f := range scanVersions(above, name) {
+		for _, f := range catalog.ScanVersions(above, name) {
 			all = append(all, Place{Dir: parent, Location: f.Location, Err: f.Err})
 		}
 	}
@@ -76,7 +78,7 @@ func Find(path string) ([]Place, error) {
 }
 
 // read reads all that the model is made of.
-func (p Place) read() (*contents, error) {
+func (p Place) read() (*catalog.Contents, error) {
 	if p.Err != nil {
 		return nil, p.Err
 	}
@@ -85,42 +87,42 @@ func (p Place) read() (*contents, error) {
 		return nil, fmt.Errorf("opening the models directory: %w", err)
 	}
 	defer root.Close()
-	return read(root, p.Location, p.Policy)
+	return catalog.Read(root, p.Location, p.Policy, nil)
 }
 
 // Open opens a model outside a registry. Close it when no call runs.
-func (p Place) Open(ctx context.Context, with Backends, calls *Calls) (*Model, error) {
+func (p Place) Open(ctx context.Context, with model.Backends, calls *batching.Calls) (*model.Model, error) {
 	return p.open(ctx, with, calls, nil)
 }
 
 // OpenWith is Open with a manifest that is changed before it is used.
-func (p Place) OpenWith(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) OpenWith(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	return p.open(ctx, with, calls, change)
 }
 
-func (p Place) open(ctx context.Context, with Backends, calls *Calls, change func(*manifest.Manifest)) (*Model, error) {
+func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, err
 	}
 	if change != nil {
-		change(c.manifest)
+		change(c.Manifest)
 	}
-	return open(ctx, c, with, calls)
+	return model.Open(ctx, c, with, calls)
 }
 
 // Inspect reads a model's manifest and lets its backend complete it, without
 // loading the model.
-func (p Place) Inspect(ctx context.Context, with Backends) (*manifest.Manifest, string, error) {
+func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, "", err
 	}
-	backend, ok := with[c.manifest.Backend]
+	backend, ok := with[c.Manifest.Backend]
 	if !ok {
-		return c.manifest, c.digest, nil
+		return c.Manifest, c.Digest, nil
 	}
-	return c.manifest, c.digest, c.complete(ctx, backend)
+	return c.Manifest, c.Digest, c.Complete(ctx, backend)
 }
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
@@ -129,7 +131,7 @@ func (p Place) ContentDigest() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.content(), nil
+	return c.ContentDigest(), nil
 }
 
 // Contents are the files that a model is made of, by their names below its directory.
@@ -148,55 +150,35 @@ func (p Place) Contents() (*Contents, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Contents{ID: c.manifest.ID, Version: c.manifest.Version, Digest: c.content(), Files: map[string][]byte{manifest.FileName: c.raw}}
-	maps.Copy(out.Files, c.files)
-	if c.manifest.Artifact != "" {
-		out.Files[c.manifest.Artifact] = c.artifact
+	out := &Contents{ID: c.Manifest.ID, Version: c.Manifest.Version, Digest: c.ContentDigest(), Files: map[string][]byte{manifest.FileName: c.Raw}}
+	maps.Copy(out.Files, c.Files)
+	if c.Manifest.Artifact != "" {
+		out.Files[c.Manifest.Artifact] = c.Artifact
 	}
 	return out, nil
 }
 
-// closeGrace is how long Close waits for a call that came late.
-const closeGrace = 5 * time.Second
-
-// Close closes a model that was opened with Place.Open. A detector that is still
-// busy is closed when it returns.
-func (m *Model) Close() error {
-	done := make(chan error, 1)
-	m.slots.calls.wg.Go(func() { done <- m.close() })
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(closeGrace):
-		return ErrLate
-	}
-}
-
 // Artifact reads a model for opening it by its backend alone, without what the
 // host makes of its scores.
-func (p Place) Artifact(ctx context.Context, with Backends) (backends.Backend, backends.Artifact, error) {
+func (p Place) Artifact(ctx context.Context, with model.Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
 	c, err := p.read()
 	if err != nil {
 		return nil, none, err
 	}
-	m := c.manifest
+	m := c.Manifest
 	backend, ok := with[m.Backend]
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := c.complete(ctx, backend); err != nil {
+	if err := c.Complete(ctx, backend); err != nil {
 		return nil, none, err
 	}
-	model := &Model{Manifest: m, Digest: c.digest, schema: rows.NewSchema(m)}
-	if err := model.prepare(c); err != nil {
-		return nil, none, err
-	}
-	probe, err := newProbe(model, c)
+	probe, err := model.ProbeRows(c)
 	if err != nil {
 		return nil, none, err
 	}
-	a := c.handed()
-	a.ProbeRows = probe.rows
+	a := c.ForBackend()
+	a.ProbeRows = probe
 	return backend, a, nil
 }

@@ -1,7 +1,9 @@
 #!/bin/sh
 # Puts ONNX Runtime's shared library into a directory.
 #
-# usage: onnxruntime.sh DIRECTORY
+# usage: onnxruntime.sh DIRECTORY [PLATFORM]
+#
+# The platform is Linux-x86_64 or Linux-aarch64, by default this machine's.
 #
 # Tries pip, then npm, then the project's release page, and takes nothing whose
 # sha256 is not listed here. The npm registry has no release 1.28.0 of the
@@ -10,9 +12,9 @@ set -eu
 
 version=1.28.0
 npm_version=1.27.0
-target=${1:?usage: onnxruntime.sh DIRECTORY}
+target=${1:?usage: onnxruntime.sh DIRECTORY [PLATFORM]}
 
-case $(uname -s)-$(uname -m) in
+case ${2:-$(uname -s)-$(uname -m)} in
 Linux-x86_64)
 	platform=x86_64 npm_arch=x64 release_arch=x64
 	sums='aa4079d18f4ea7a5f3a94d80cd4bbe0f2740436626622d64d793803a20381083
@@ -75,6 +77,9 @@ for way in by_pip by_npm by_release; do
 			mkdir -p "$target"
 			cp "$found" "$library.new"
 			mv "$library.new" "$library"
+			for notice in LICENSE ThirdPartyNotices.txt; do
+				[ ! -f "$work/wheel/onnxruntime/$notice" ] || cp "$work/wheel/onnxruntime/$notice" "$target/onnxruntime-$notice"
+			done
 			echo "ONNX Runtime: $library ($way)"
 			exit 0
 		fi

@@ -140,7 +140,7 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	case s.draining.Load():
 		return nil, retry(api.NewProblem(api.ShuttingDown, "", "the host stopped before the whole body had arrived: send the request to another one"))
 	case isTimeout(err):
-		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(body.b), readTimeout)
+		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(body.b), s.cfg.Receive)
 	}
 	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
 }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 func get(t testing.TB, url string, to any) int {
@@ -144,7 +144,7 @@ func TestEndlessRun(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(loop, "model.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	h := testkit.Serve(t, testkit.Options{Dir: dir, Models: func(c *runtime.Config) { c.Policy.Trusted = []string{loop} }})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Models: func(c *registry.Config) { c.Policy.Trusted = []string{loop} }})
 	l := startLoad(t, h.URL, c, "good")
 	for range 3 {
 		var p api.Problem

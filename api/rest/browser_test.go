@@ -54,6 +54,12 @@ func TestPagesOfOthers(t *testing.T) {
 		{"a form with files", load, own, map[string]string{"Content-Type": "multipart/form-data; boundary=x"}, 415},
 		{"JSON", load, own, map[string]string{"Content-Type": "application/json"}, 200},
 		{"another case", "POST /API/V1/models/pima/LOAD", own, nil, 404},
+		{"another case and method", "POST /API/v1/models", own, nil, 404},
+		{"another method", "POST /api/v1/models", own, nil, 405},
+		{"a slash at the end", "POST /api/v1/models/pima/load/", own, nil, 404},
+		{"a slash at the beginning", "GET //api/v1/models", own, nil, 404},
+		{"a letter in another way", "POST /api/v1/models/pima/%6coad", own, nil, 404},
+		{"by a detour", "POST /health/../api/v1/models/pima/load", own, nil, 404},
 		{"another case of one letter", "POST /api/v1/models/pima/Load", own, nil, 404},
 	} {
 		t.Run(c.name, func(t *testing.T) {

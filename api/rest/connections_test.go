@@ -11,7 +11,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // refusing is a listener that fails at first, as one of a process without
@@ -33,7 +34,7 @@ func (l *refusing) Accept() (net.Conn, error) {
 // withoutModels is a server that has no models, and does not serve yet.
 func withoutModels(t *testing.T) *rest.Server {
 	t.Helper()
-	registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, host.NewCalls(1))
+	registry, err := registry.New(registry.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +100,31 @@ func TestConnectionsAreBounded(t *testing.T) {
 	g.passes <- struct{}{}
 	if resp, _ := answerOn(t, busy); resp.StatusCode != http.StatusOK {
 		t.Errorf("status %d", resp.StatusCode)
+	}
+}
+
+// TestLoadsAreAnswered: a load takes its time, in which its connection is none that waits
+// for a request, whatever body it came with.
+func TestLoadsAreAnswered(t *testing.T) {
+	h, g := serveGated(t, testkit.Options{Models: func(c *registry.Config) { c.Lazy = true }})
+	g.opens = make(chan struct{})
+	g.armed.Store(false)
+	for _, body := range []string{"", "{}"} {
+		c := dial(t, h)
+		write(t, c, head("/api/v1/models/slow/load", len(body))+body)
+		g.opens <- struct{}{} // it has begun
+		if n := h.Server.Answering(); n != 1 {
+			t.Errorf("with the body %q %d requests are being answered", body, n)
+		}
+		g.opens <- struct{}{}
+		if resp, _ := answerOn(t, c); resp.StatusCode != http.StatusOK {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		_ = c.Close()
+		testkit.Eventually(t, "its connection is closed", func() bool { return h.Server.OpenConnections() == 0 })
+		if _, err := h.Registry.Unload("slow", ""); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

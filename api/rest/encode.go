@@ -8,7 +8,8 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -43,7 +44,7 @@ func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 }
 
 // appendPrediction writes a prediction without its closing brace.
-func appendPrediction(b []byte, p runtime.Prediction, shared []byte) []byte {
+func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	b = append(b, `{"prediction":`...)
 	b = appendFloat(b, p.Value)
 	switch {
@@ -158,7 +159,7 @@ func appendProblem(b []byte, p *api.Problem) []byte {
 	return append(b, '}')
 }
 
-func appendExplanation(b []byte, e *runtime.Explanation) []byte {
+func appendExplanation(b []byte, e *explain.Explanation) []byte {
 	b = append(b, `{"method":`...)
 	b = appendString(b, e.Method)
 	b = append(b, `,"base_value":`...)

@@ -17,7 +17,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 const goodRow = `{"f0": 8, "f1": 155, "f2": 62, "f3": 26, "f4": 495, "f5": 34, "f6": 0.543, "f7": 46}`
@@ -220,12 +222,12 @@ func TestProblemsOfTheRuntime(t *testing.T) {
 		kind   api.ErrorType
 		status int
 	}{
-		{fmt.Errorf("x: %w", host.ErrOverloaded), api.Overloaded, 503},
-		{host.ErrShuttingDown, api.ShuttingDown, 503},
-		{&host.UnavailableError{ID: "m", Reason: "r"}, api.ModelUnavailable, 503},
-		{fmt.Errorf("%w: %w", host.ErrLate, context.DeadlineExceeded), api.DeadlineExceeded, 504},
-		{fmt.Errorf("%w: %w", host.ErrScoring, errors.New("boom")), api.ScoringError, 500},
-		{host.ErrNotLearning, api.Conflict, 409},
+		{fmt.Errorf("x: %w", batching.ErrOverloaded), api.Overloaded, 503},
+		{registry.ErrShuttingDown, api.ShuttingDown, 503},
+		{&model.UnavailableError{ID: "m", Reason: "r"}, api.ModelUnavailable, 503},
+		{fmt.Errorf("%w: %w", batching.ErrLate, context.DeadlineExceeded), api.DeadlineExceeded, 504},
+		{fmt.Errorf("%w: %w", batching.ErrScoring, errors.New("boom")), api.ScoringError, 500},
+		{model.ErrNotLearning, api.Conflict, 409},
 		{errors.New("anything else"), api.InternalError, 500},
 	} {
 		if p := rest.AsProblem(c.err); p.ErrorType != c.kind || p.Status != c.status || p.Detail == "" {

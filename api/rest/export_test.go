@@ -50,3 +50,17 @@ func (s *Server) Hurry() {
 
 // Serves says whether Serve has begun.
 func (s *Server) Serves() bool { return s.conns.Load() != nil }
+
+// Answering is how many connections have a request that is being answered.
+func (s *Server) Answering() int {
+	l := s.conns.Load()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for c := range l.open {
+		if c.state.Load() == connActive {
+			n++
+		}
+	}
+	return n
+}

@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -40,7 +40,7 @@ func TestFailedLoads(t *testing.T) {
 	testkit.CopyModel(t, dir, "mammography-gmm", "bad", "1.0.0", func(m string) string { return m + "unknown: 1\n" })
 	f := &full{Backend: testkit.ONNX(t, t.TempDir())}
 	f.is.Store(true)
-	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: runtime.Backends{manifest.BackendONNX: f}})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendONNX: f}})
 	resp, body := do(t, h, sent{method: "GET", path: "/ready"})
 	if resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "none of the 2 versions found could be loaded") {
 		t.Errorf("/ready answers %d: %s", resp.StatusCode, body)

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -21,11 +21,16 @@ type gated struct {
 	begun  chan int      // the rows of each call
 	passes chan struct{} // lets one call go on
 	rows   atomic.Int64
+	opens  chan struct{} // of each load two items are taken, at its beginning and its end; nil: none
 }
 
 func (*gated) Complete(context.Context, backends.Artifact) error { return nil }
 
 func (g *gated) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {
+	if g.opens != nil {
+		<-g.opens
+		<-g.opens
+	}
 	return &gate{g}, nil
 }
 
@@ -66,7 +71,7 @@ func serveGated(t *testing.T, o testkit.Options) (*testkit.Host, *gated) {
 		}
 	}
 	g := &gated{begun: make(chan int), passes: make(chan struct{})}
-	o.Dir, o.Backends = dir, host.Backends{manifest.BackendONNX: g}
+	o.Dir, o.Backends = dir, model.Backends{manifest.BackendONNX: g}
 	h := testkit.Serve(t, o)
 	g.armed.Store(true)
 	t.Cleanup(func() { g.armed.Store(false) })

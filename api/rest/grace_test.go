@@ -16,13 +16,14 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // serveEmpty starts a server without models.
 func serveEmpty(t *testing.T, config *tls.Config) (s *rest.Server, reg *prometheus.Registry, addr string, ended chan error) {
 	t.Helper()
-	registry, err := host.New(host.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, host.NewCalls(1))
+	registry, err := registry.New(registry.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // LoadMetrics tells Prometheus about loads.
@@ -35,17 +35,17 @@ func NewLoadMetrics(reg *prometheus.Registry) (*LoadMetrics, error) {
 	return m, nil
 }
 
-// Loaded implements runtime.Observer.
-func (m *LoadMetrics) Loaded(model *runtime.Model, took time.Duration) {
+// Loaded implements registry.Observer.
+func (m *LoadMetrics) Loaded(model *model.Model, took time.Duration) {
 	m.duration.WithLabelValues(model.ID(), model.Version()).Observe(took.Seconds())
 }
 
-// LoadFailed implements runtime.Observer.
+// LoadFailed implements registry.Observer.
 func (m *LoadMetrics) LoadFailed(id, version string, _ error) {
 	m.failures.WithLabelValues(id, version).Inc()
 }
 
-// Removed implements runtime.Observer.
+// Removed implements registry.Observer.
 func (m *LoadMetrics) Removed(id, version string) {
 	m.duration.DeleteLabelValues(id, version)
 	m.failures.DeleteLabelValues(id, version)

@@ -10,8 +10,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // listModels answers GET /api/v1/models.
@@ -45,7 +46,7 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 	return s.json(c, out)
 }
 
-func describe(st runtime.Status, of text) api.ModelVersion {
+func describe(st registry.Status, of text) api.ModelVersion {
 	v := api.ModelVersion{ModelID: st.ID, Version: st.Version, Status: string(st.State), Pinned: st.Pinned, Changed: st.Changed.UTC()}
 	if st.Error != nil {
 		v.Error, v.Failure = of(st.Error), string(st.Failure)
@@ -70,7 +71,7 @@ func describe(st runtime.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
-	if st.State == runtime.StateLoaded {
+	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
 	}
 	if m.Calibration != nil {
@@ -104,8 +105,10 @@ func pathVersion(c *fiber.Ctx) (string, error) {
 }
 
 // onModel answers with what do makes of the model id and the version that the path and
-// the query name. The version is empty where none is named.
+// the query name. The version is empty where none is named. No body is read, so that
+// nothing is waited for on the connection, however long a load takes.
 func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error)) error {
+	received(c.Context().Conn())
 	id, err := s.pathID(c)
 	if err != nil {
 		return s.fail(c, nil, err)
@@ -178,7 +181,7 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 	}
 	answer, err := do(ctx, r)
 	if err != nil {
-		var m *runtime.Model
+		var m *model.Model
 		if counted {
 			m = r.Model()
 		}

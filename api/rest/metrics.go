@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // metrics turns the counters that models keep into Prometheus metrics when they
@@ -71,7 +71,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, st := range all {
 		loaded := 0.0
-		if st.State == runtime.StateLoaded {
+		if st.State == registry.StateLoaded {
 			loaded = 1
 		}
 		ch <- prometheus.MustNewConstMetric(m.loaded, prometheus.GaugeValue, loaded, st.ID, st.Version)
@@ -114,7 +114,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 // histogram makes Prometheus's cumulative form of counts per bin.
-func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, st runtime.Status) prometheus.Metric {
+func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, st registry.Status) prometheus.Metric {
 	cumulative := make(map[float64]uint64, len(edges))
 	var count uint64
 	for i, n := range bins {

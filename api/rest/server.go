@@ -29,14 +29,16 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Config says how to serve.
 type Config struct {
 	Version      string        // of the host, for /health
 	Timeout      time.Duration // of one request
+	Receive      time.Duration // for a request, or a message, to arrive as a whole; 0: 30 s
 	BodyLimit    int           // bytes
 	MaxRows      int           // in one request
 	Inflight     int64         // bytes of all requests and their answers together; 0: no bound
@@ -72,7 +74,7 @@ const (
 // Server answers requests.
 type Server struct {
 	cfg      Config
-	registry *runtime.Registry
+	registry *registry.Registry
 	app      *fiber.App
 	base     context.Context // ends when running requests must
 	stop     context.CancelFunc
@@ -92,7 +94,7 @@ type Server struct {
 }
 
 // New makes a server; Serve runs it. Its metrics are registered with reg.
-func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Server, error) {
+func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Server, error) {
 	var prefix [4]byte
 	if _, err := rand.Read(prefix[:]); err != nil {
 		return nil, fmt.Errorf("making a prefix for request ids: %w", err)
@@ -102,6 +104,7 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
+	s.cfg.Receive = cmp.Or(cfg.Receive, readTimeout)
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt
 	}
@@ -115,12 +118,12 @@ func New(cfg Config, registry *runtime.Registry, reg *prometheus.Registry) (*Ser
 		BodyLimit:             s.cfg.BodyLimit,
 		StreamRequestBody:     true, // so that memory is taken for what has arrived, not for what is announced
 		ReadBufferSize:        headerBytes,
-		ReadTimeout:           readTimeout,
+		ReadTimeout:           s.cfg.Receive,
 		IdleTimeout:           idleTimeout,
-		WriteTimeout:          cfg.Timeout + readTimeout,
+		WriteTimeout:          cfg.Timeout + s.cfg.Receive,
 		ErrorHandler:          s.handleError,
-		StrictRouting:         false,
-		CaseSensitive:         true, // so that a proxy's rules for paths see what is routed
+		StrictRouting:         true, // a path has one spelling, so that a proxy's rules see what is routed
+		CaseSensitive:         true,
 
 		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
 	})
@@ -289,7 +292,7 @@ func printable(b []byte) bool {
 }
 
 // fail answers with a problem and counts it for the model, if there is one.
-func (s *Server) fail(c *fiber.Ctx, m *runtime.Model, err error) error {
+func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	p := *asProblem(err, s.textFor(c))
 	s.count(m, p.ErrorType)
 	s.logFailure(c.Path(), &p, err)
@@ -310,7 +313,7 @@ func (s *Server) logFailure(path string, p *api.Problem, err error) {
 	}
 }
 
-func (s *Server) count(m *runtime.Model, t api.ErrorType) {
+func (s *Server) count(m *model.Model, t api.ErrorType) {
 	if t == api.ClientGone { // which is no failure of the model's
 		m = nil
 	}
@@ -355,11 +358,11 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 
 // noRoute answers paths and methods that no route takes.
 func (s *Server) noRoute(c *fiber.Ctx) error {
-	path := c.Path()
+	path, as := c.Path(), s.app.Config()
 	var allowed []string
 	for _, routes := range s.app.Stack() {
 		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path) && !slices.Contains(allowed, r.Method) {
+			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path, as) && !slices.Contains(allowed, r.Method) {
 				allowed = append(allowed, r.Method)
 			}
 		}
@@ -371,34 +374,4 @@ func (s *Server) noRoute(c *fiber.Ctx) error {
 		c.Append(fiber.HeaderAllow, m)
 	}
 	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
-}
-
-// managed lets a request for a route that changes the host pass: everybody with
-// Insecure, else callers that are known to be on this very machine.
-func (s *Server) managed(c *fiber.Ctx) error {
-	if isForm(c.Request().Header.ContentType()) {
-		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
-	}
-	if s.mayManage(c) {
-		return c.Next()
-	}
-	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
-}
-
-// isLocal reports whether a request comes from this machine, by no proxy that says
-// so, and under a name of this host.
-func (s *Server) isLocal(c *fiber.Ctx) bool {
-	if s.cfg.Remote {
-		return false
-	}
-	if s.cfg.Loopback { // fromPage has seen the name
-		return true
-	}
-	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
-		if len(c.Request().Header.Peek(h)) > 0 {
-			return false
-		}
-	}
-	ip := c.Context().RemoteIP()
-	return ip != nil && ip.IsLoopback() && s.isOwn(c.Request().Header.Host())
 }

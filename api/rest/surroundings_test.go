@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/fasthttp/websocket"
 
@@ -293,6 +294,40 @@ func TestLargeSocketMessages(t *testing.T) {
 	}
 	_ = c.Close()
 	sending.Wait()
+}
+
+// TestUnfinishedSocketMessages: who sends parts of messages and never their end does not
+// hold the bytes of all others, however often he says that he is there.
+func TestUnfinishedSocketMessages(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
+		c.BodyLimit, c.Inflight, c.Receive = 1<<20, 3<<20, 100*time.Millisecond
+	}})
+	c, ended := dialSocket(t, h), make(chan error, 1)
+	w, err := c.NextWriter(websocket.TextMessage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_, _, err := c.ReadMessage()
+		ended <- err
+	}()
+	for {
+		// A peer whose other end has closed gets an error at the latest by the second try.
+		_, err := w.Write(bytes.Repeat([]byte(" "), 8<<10))
+		if err != nil || c.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute)) != nil {
+			break
+		}
+		select {
+		case err = <-ended:
+		case <-time.After(10 * time.Millisecond):
+			continue
+		}
+		if !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+			t.Errorf("it ended with %v", err)
+		}
+		break
+	}
+	testkit.Eventually(t, "nothing is held", func() bool { return held(t, h) == 0 })
 }
 
 // TestExplanationsAtOnce: explanations wait for their calls with children of the

@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // TestTextsForOperators: what a plugin printed and where it lies is told to callers
@@ -37,7 +37,7 @@ func TestTextsForOperators(t *testing.T) {
 	write("forbidden", "artifact: run\n")
 	b := testkit.Processes(t, filepath.Join(dir, "words"), nil)
 	// Behind an address that others reach, a caller is an operator where no proxy stands before it.
-	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: runtime.Backends{manifest.BackendProcess: b}, REST: func(c *rest.Config) { c.Loopback = false }})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendProcess: b}, REST: func(c *rest.Config) { c.Loopback = false }})
 	ask := func(path, body string, operator bool) string {
 		t.Helper()
 		method := http.MethodGet

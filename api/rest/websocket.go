@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
@@ -77,15 +77,14 @@ func (s *sockets) shutdown(ctx context.Context) error {
 	}
 }
 
-// keepAlive gives a peer time until its next message, unless the server shuts
-// down.
-func (s *sockets) keepAlive(c *websocket.Conn) error {
+// within gives a peer time for what it sends next, unless the server shuts down.
+func (s *sockets) within(c *websocket.Conn, d time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil
 	}
-	return c.SetReadDeadline(time.Now().Add(silence))
+	return c.SetReadDeadline(time.Now().Add(d))
 }
 
 func (s *sockets) closing() bool {
@@ -122,7 +121,13 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 	caller, _ := c.Locals(callerLocal).(until.Caller)
 	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
-	alive := func(string) error { return s.sockets.keepAlive(c) }
+	receiving := false // a message; who pings in the middle of one has no more time for it
+	alive := func(string) error {
+		if receiving {
+			return nil
+		}
+		return s.sockets.within(c, silence)
+	}
 	c.SetPongHandler(alive)
 	c.SetPingHandler(func(data string) error {
 		_ = c.WriteControl(websocket.PongMessage, []byte(data), time.Now().Add(writeTimeout))
@@ -132,7 +137,7 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 	stop := s.pinging(c)
 	defer stop()
 	for {
-		kind, message, err := s.receive(c, &account)
+		kind, message, err := s.receive(c, &account, &receiving)
 		var refused *api.Problem
 		if err != nil && !errors.As(err, &refused) {
 			switch {
@@ -140,9 +145,12 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 			case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
 				s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
+			case receiving && isTimeout(err):
+				s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
 			}
 			return
 		}
+		receiving = false
 		_ = alive("")
 		var answer []byte
 		if refused != nil {
@@ -163,12 +171,17 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 	}
 }
 
-// receive reads a message into a buffer that goes back with s.buffers.put. An
-// *api.Problem is for the client, who may send another message.
-func (s *Server) receive(c *websocket.Conn, a *account) (kind int, message *buffer, err error) {
+// receive reads a message into a buffer that goes back with s.buffers.put, and sets
+// receiving once one has begun. It takes no longer than a body may. An *api.Problem is for the
+// client, who may send another message.
+func (s *Server) receive(c *websocket.Conn, a *account, receiving *bool) (kind int, message *buffer, err error) {
 	kind, r, err := c.NextReader()
 	if err != nil {
 		return 0, nil, err //nolint:wrapcheck // the caller looks at its type
+	}
+	*receiving = true
+	if err := s.sockets.within(c, s.cfg.Receive); err != nil {
+		return 0, nil, err
 	}
 	message = s.buffers.get(firstBytes)
 	if err := s.readAll(a, message, r, -1); err != nil {
@@ -225,7 +238,7 @@ func (s *Server) message(caller until.Caller, kind int, body []byte, key string)
 	return appendSingle(nil, r, result)
 }
 
-func (s *Server) socketProblem(m *runtime.Model, r *request, requestID string, err error) []byte {
+func (s *Server) socketProblem(m *model.Model, r *request, requestID string, err error) []byte {
 	p := *asProblem(err, backends.PublicText)
 	s.count(m, p.ErrorType)
 	s.logFailure(streamPath, &p, err)

@@ -8,9 +8,14 @@ import (
 	"strings"
 )
 
-// libraryNames are the file names under which the library is looked for, best
+// libraryNames returns the file names under which the library is looked for, best
 // first.
-var libraryNames = []string{"libonnxruntime.so." + Version, "libonnxruntime.so.1", "libonnxruntime.so"}
+func libraryNames(platform string) []string {
+	if platform == "darwin" {
+		return []string{"libonnxruntime." + Version + ".dylib", "libonnxruntime.1.dylib", "libonnxruntime.dylib"}
+	}
+	return []string{"libonnxruntime.so." + Version, "libonnxruntime.so.1", "libonnxruntime.so"}
+}
 
 // Locate finds ONNX Runtime: the given file, else beside the running binary or
 // in lib beside it, else in the system's library directories.
@@ -30,8 +35,9 @@ func Locate(given string) (string, error) {
 	}
 	triplet := map[string]string{"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}[runtime.GOARCH]
 	dirs = append(dirs, "/usr/local/lib", "/usr/lib/"+triplet, "/usr/lib64", "/usr/lib")
+	names := libraryNames(runtime.GOOS)
 	for _, dir := range dirs {
-		for _, name := range libraryNames {
+		for _, name := range names {
 			file := filepath.Join(dir, name)
 			if info, err := os.Stat(file); err == nil && info.Mode().IsRegular() {
 				return file, nil
@@ -39,5 +45,5 @@ func Locate(given string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("found no %s in %s: run `make onnxruntime`, or name the file with --onnxruntime or PYNOMALY_BACKENDS_ONNX_LIBRARY",
-		libraryNames[0], strings.Join(dirs, ", "))
+		names[0], strings.Join(dirs, ", "))
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -89,10 +90,17 @@ func (b *Backend) Library() (file, version string) {
 	return b.library, b.version
 }
 
-// checked is a graph that was checked, with the limits that it was checked for.
+// checked is a graph that was checked, with the bytes that it was read from and the
+// limits that it was checked for.
 type checked struct {
+	bytes  []byte
 	limits graph.Limits
 	model  *graph.Model
+}
+
+// of reports whether the graph is of these very bytes: the same ones in the same place.
+func (c *checked) of(bytes []byte, limits graph.Limits) bool {
+	return c.limits == limits && len(c.bytes) == len(bytes) && len(bytes) > 0 && &c.bytes[0] == &bytes[0]
 }
 
 // check reads a graph and refuses it where ONNX Runtime may not be given it. What
@@ -101,7 +109,7 @@ func check(a backends.Artifact) (*graph.Model, error) {
 	m := a.Manifest
 	limits := graph.Limits{Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory}
 	if a.Memo != nil {
-		if c, ok := a.Memo.Value.(*checked); ok && c.limits == limits {
+		if c, ok := a.Memo.Value.(*checked); ok && c.of(a.Bytes, limits) {
 			return c.model, nil
 		}
 	}
@@ -110,7 +118,7 @@ func check(a backends.Artifact) (*graph.Model, error) {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
 	if a.Memo != nil {
-		a.Memo.Value = &checked{limits, g}
+		a.Memo.Value = &checked{a.Bytes, limits, g}
 	}
 	return g, nil
 }
@@ -180,7 +188,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		defer func() { <-b.loading }()
 		before := host.ResidentBytes()
 		var s *scorer
-		err := backends.Guarded(func() (err error) {
+		err := guard.Call(func() (err error) {
 			s, err = newScorer(data, bind, m)
 			return err
 		})
@@ -219,7 +227,7 @@ func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) 
 	done := make(chan result, 1)
 	go func() {
 		var f finding
-		err := backends.Guarded(func() (err error) {
+		err := guard.Call(func() (err error) {
 			f, err = runProbe(ctx, job)
 			return err
 		})

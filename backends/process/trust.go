@@ -1,3 +1,5 @@
+//go:build linux
+
 package process
 
 import (
@@ -13,13 +15,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
-
-// Allowed is a directory whose models may run programs and, where Digests is not
-// empty, the files that may be run or handed to them.
-type Allowed struct {
-	Path    string
-	Digests []string // "sha256:..."
-}
 
 // permit refuses a model that the operator has not allowed to run a program.
 func (b *Backend) permit(a backends.Artifact) error {

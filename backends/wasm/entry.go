@@ -73,9 +73,6 @@ type entry struct {
 	code    *os.File // its directory
 }
 
-// path names the directory of the code by its descriptor.
-func (e *entry) path() string { return fmt.Sprintf("/proc/self/fd/%d", e.code.Fd()) }
-
 // openEntry opens the entry of a name where it is sealed as such. The caller closes
 // its code.
 func (h home) openEntry(name string) (*entry, error) {

@@ -131,7 +131,7 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 		if err != nil {
 			return nil, err
 		}
-		cfg.module, cfg.cache = e.metered, e.path()
+		cfg.module, cfg.cache = e.metered, pathOf(e.code)
 		p, err := newPlugin(ctx, cfg)
 		_ = e.code.Close() // it was only read
 		switch {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
@@ -22,7 +24,7 @@ func pages(t *testing.T) map[string]string {
 		t.Fatalf("%d pages: %v", len(files), err)
 	}
 	out := map[string]string{}
-	for _, file := range append(files, filepath.Join(testkit.Root(), "README.md"), filepath.Join(testkit.Root(), "CHANGELOG.md")) {
+	for _, file := range append(files, housePages()...) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -30,6 +32,15 @@ func pages(t *testing.T) map[string]string {
 		out[file] = string(text)
 	}
 	return out
+}
+
+// housePages are the pages beside docs.
+func housePages() []string {
+	names := []string{"README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"}
+	for i, name := range names {
+		names[i] = filepath.Join(testkit.Root(), name)
+	}
+	return names
 }
 
 var (
@@ -50,10 +61,15 @@ func TestDocumentation(t *testing.T) {
 	if err := yaml.Unmarshal(sample, &keys); err != nil {
 		t.Fatal(err)
 	}
-	serve, _, err := newCommand(nil, nil, nil).Find([]string{"serve"})
-	if err != nil {
-		t.Fatal(err)
+	flags := map[string]bool{}
+	var collect func(*cobra.Command)
+	collect = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) { flags[f.Name] = true })
+		for _, sub := range c.Commands() {
+			collect(sub)
+		}
 	}
+	collect(newCommand(nil, nil, nil))
 	for file, text := range pages(t) {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
@@ -61,13 +77,7 @@ func TestDocumentation(t *testing.T) {
 			}
 		}
 		for _, m := range flagName.FindAllStringSubmatch(text, -1) {
-			name := strings.TrimPrefix(m[1], "--")
-			known := serve.Flags().Lookup(name) != nil
-			for _, path := range [][]string{{"predict"}, {"model", "init"}, {"model", "list"}, {"model", "fit"}, {"plugin", "new"}, {"plugin", "pack"}, {"plugin", "test"}, {"plugin", "bench"}, {"deploy", "deploy"}, {"deploy", "resume"}, {"deploy", "install"}, {"deploy", "render"}, {"deploy", "status"}} {
-				c, _, err := newCommand(nil, nil, nil).Find(path)
-				known = known || (err == nil && c.Flags().Lookup(name) != nil)
-			}
-			if !known {
+			if !flags[strings.TrimPrefix(m[1], "--")] {
 				t.Errorf("%s names the flag %s, which no command has", filepath.Base(file), m[1])
 			}
 		}

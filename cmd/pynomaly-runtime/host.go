@@ -18,7 +18,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // defaultConfig is what serve reads where no file is named, if it is there.
@@ -42,8 +43,8 @@ func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 }
 
 // policy is what models are granted.
-func policy(cfg *config.Config) host.Policy {
-	return host.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
+func policy(cfg *config.Config) catalog.Policy {
+	return catalog.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
 // store is the models directory.
@@ -79,7 +80,7 @@ func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*confi
 
 // openBackends makes the backends that are switched on; the returned function gives back
 // what they hold when no model is open any more.
-func openBackends(cfg *config.Config, state string, log *slog.Logger) (host.Backends, func()) {
+func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
 	limit, _ := memory.Limit("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
 	c := all.Config{Log: log}

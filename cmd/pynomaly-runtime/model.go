@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 func modelCommand(s streams) *cobra.Command {
@@ -53,10 +53,10 @@ func modelList(s streams) *cobra.Command {
 			}
 			out := api.ModelList{Total: len(all)}
 			for _, p := range all {
-				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(host.StateAvailable)}
+				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(registry.StateAvailable)}
 				m, digest, err := p.Inspect(cmd.Context(), nil)
 				if err != nil {
-					v.Status, v.Error, v.Failure = string(host.StateFailed), err.Error(), string(host.KindOf(err))
+					v.Status, v.Error, v.Failure = string(registry.StateFailed), err.Error(), string(registry.KindOf(err))
 				} else {
 					if v.Content, err = p.ContentDigest(); err != nil {
 						v.Warnings = append(v.Warnings, err.Error())
@@ -77,7 +77,7 @@ func modelList(s streams) *cobra.Command {
 				if v.Error != "" {
 					what = v.Error
 				}
-				if v.Failure == string(host.FailureSurroundings) {
+				if v.Failure == string(registry.FailureSurroundings) {
 					status = "unreadable" // for now: it may be well
 				}
 				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, printable.Line(v.Version), v.Backend, status, printable.Line(what))

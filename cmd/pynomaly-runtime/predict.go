@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
 
@@ -76,7 +76,7 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 			return err
 		}
 	}
-	model, err := at.Open(ctx, a.With, host.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // reloaders lists what changes without a restart.
@@ -40,7 +40,7 @@ func followed(cfg *config.Config) []string {
 
 // aliases points the registry's aliases to versions, as the last configuration says.
 type aliases struct {
-	registry *host.Registry
+	registry *registry.Registry
 	log      *slog.Logger
 	last     atomic.Pointer[config.Config]
 	mu       sync.Mutex // held while aliases are set
@@ -60,9 +60,9 @@ func (a *aliases) point(ctx context.Context) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	all := map[string]host.Aliases{}
+	all := map[string]registry.Aliases{}
 	for id, of := range a.last.Load().Models.Aliases {
-		all[id] = host.Aliases{Names: of.Names, Default: of.Default}
+		all[id] = registry.Aliases{Names: of.Names, Default: of.Default}
 	}
 	for _, err := range a.registry.SetAliases(ctx, all) {
 		a.log.Error("alias not set", "error", err)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -26,9 +27,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/platform"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // settleTime is how far apart two looks at a model that is being copied are.
@@ -74,7 +79,7 @@ type running struct {
 	reg    *prometheus.Registry
 	cert   listener.Certificate
 	server *rest.Server
-	calls  *host.Calls
+	calls  *batching.Calls
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
@@ -107,10 +112,11 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
 		return err
 	}
-	h.calls = host.NewCalls(cfg.Workers())
+	h.calls = batching.NewCalls(cfg.Workers())
 	if err := hostlimits.Fit(cfg, h.calls, h.reg, h.Log); err != nil {
 		return err
 	}
+	platform.Show(runtime.GOOS, h.Log)
 	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.Log); err != nil {
 		return err
 	}
@@ -163,7 +169,7 @@ func (h *running) restConfig(loopback bool) rest.Config {
 }
 
 // startModels opens the backends and the registry of models.
-func (h *running) startModels(state string) (*host.Registry, error) {
+func (h *running) startModels(state string) (*registry.Registry, error) {
 	cfg := h.cfg
 	loads, err := rest.NewLoadMetrics(h.reg)
 	if err != nil {
@@ -178,10 +184,10 @@ func (h *running) startModels(state string) (*host.Registry, error) {
 	if err := libraryAsked(cfg, with); err != nil {
 		return nil, err
 	}
-	registry, err := host.New(host.Config{
+	registry, err := registry.New(registry.Config{
 		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
 		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads,
+		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
@@ -193,7 +199,7 @@ func (h *running) startModels(state string) (*host.Registry, error) {
 
 // libraryAsked fails where ONNX Runtime was named and cannot be loaded. Where it was
 // not named, a host without it is a host without ONNX models.
-func libraryAsked(cfg *config.Config, with host.Backends) error {
+func libraryAsked(cfg *config.Config, with model.Backends) error {
 	b, ok := with[manifest.BackendONNX].(interface{ Err() error })
 	if cfg.Backends.ONNX.Library == "" || !ok {
 		return nil
@@ -205,7 +211,7 @@ func libraryAsked(cfg *config.Config, with host.Backends) error {
 }
 
 // follow follows the models directory and the configuration.
-func (h *running) follow(ctx context.Context, registry *host.Registry, changes reload.Config) error {
+func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
 	a := &aliases{registry: registry, log: h.Log}
 	a.last.Store(cfg)
@@ -217,7 +223,7 @@ func (h *running) follow(ctx context.Context, registry *host.Registry, changes r
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
 	h.Parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
-	catalog := &host.Catalog{
+	catalog := &catalog.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(h.base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
@@ -239,10 +245,10 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-func readOnly(names []string) ([]host.Only, error) {
-	out := make([]host.Only, 0, len(names))
+func readOnly(names []string) ([]registry.Only, error) {
+	out := make([]registry.Only, 0, len(names))
 	for _, name := range names {
-		o, err := host.ParseOnly(name)
+		o, err := registry.ParseOnly(name)
 		if err != nil {
 			return nil, err
 		}

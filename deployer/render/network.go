@@ -77,6 +77,34 @@ func anywhere() []networkingv1.NetworkPolicyPeer {
 	return []networkingv1.NetworkPolicyPeer{addresses("0.0.0.0/0", "169.254.0.0/16"), addresses("::/0", "fe80::/10", "fd00:ec2::254/128")}
 }
 
+// registryPeers are where a registry may be: among the addresses that the Environment
+// lists, or anywhere. A reference with an IP address gets that one, or nothing: whoever
+// deploys writes references.
+func registryPeers(host string, listed []string) []networkingv1.NetworkPolicyPeer {
+	within := anywhere()
+	if len(listed) > 0 {
+		within = nil
+		for _, cidr := range listed {
+			within = append(within, addresses(cidr))
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return within
+	}
+	ip = ip.Unmap().WithZone("")
+	holds := func(cidr string) bool {
+		prefix, err := netip.ParsePrefix(cidr)
+		return err == nil && prefix.Contains(ip)
+	}
+	for _, peer := range within {
+		if holds(peer.IPBlock.CIDR) && !slices.ContainsFunc(peer.IPBlock.Except, holds) {
+			return []networkingv1.NetworkPolicyPeer{addresses(netip.PrefixFrom(ip, ip.BitLen()).String())}
+		}
+	}
+	return nil
+}
+
 // egress is what pods may connect to: what the Environment lists, and what pulling a model
 // from its registry takes.
 func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networkingv1.NetworkPolicyEgressRule {
@@ -105,16 +133,10 @@ func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networki
 			out = append(out, networkingv1.NetworkPolicyEgressRule{Ports: dns, To: []networkingv1.NetworkPolicyPeer{inNamespace("kube-system"), addresses(localDNS)}})
 		}
 		seen[key] = true
-		rule := networkingv1.NetworkPolicyEgressRule{Ports: ports(corev1.ProtocolTCP, numbers...)}
-		if ip, err := netip.ParseAddr(host); err == nil {
-			rule.To = append(rule.To, addresses(netip.PrefixFrom(ip, ip.BitLen()).String()))
-		} else if rule.To = anywhere(); len(env.RegistryAddresses) > 0 {
-			rule.To = nil
-			for _, cidr := range env.RegistryAddresses {
-				rule.To = append(rule.To, addresses(cidr))
-			}
+		rule := networkingv1.NetworkPolicyEgressRule{Ports: ports(corev1.ProtocolTCP, numbers...), To: registryPeers(host, env.RegistryAddresses)}
+		if len(rule.To) > 0 {
+			out = append(out, rule)
 		}
-		out = append(out, rule)
 	}
 	return out
 }

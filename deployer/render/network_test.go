@@ -65,6 +65,10 @@ func TestNetworkPolicy(t *testing.T) {
 		"its IPv6 address":      {sources: []v1alpha1.Source{oci("[2001:db8::1]:5000/a:1")}, want: dns + "; 2001:db8::1/128:TCP5000,TCP443"},
 		"plain HTTP":            {sources: []v1alpha1.Source{{Type: "oci", Reference: "r.example.com/a:1", PlainHTTP: true}}, want: dns + "; " + anywhere + ":TCP80"},
 		"addresses that it has": {env: v1alpha1.EnvironmentSpec{RegistryAddresses: []string{"192.0.2.0/24"}}, sources: []v1alpha1.Source{oci("r.example.com/a:1")}, want: dns + "; 192.0.2.0/24:TCP443"},
+		"an address among them": {env: v1alpha1.EnvironmentSpec{RegistryAddresses: []string{"192.0.2.0/24"}}, sources: []v1alpha1.Source{oci("192.0.2.7/a:1")}, want: dns + "; 192.0.2.7/32:TCP443"},
+		"one that is not":       {env: v1alpha1.EnvironmentSpec{RegistryAddresses: []string{"192.0.2.0/24"}}, sources: []v1alpha1.Source{oci("198.51.100.1/a:1")}, want: dns},
+		"where credentials are": {sources: []v1alpha1.Source{{Type: "oci", Reference: "169.254.169.254/a:1", PlainHTTP: true}, oci("[::ffff:169.254.169.254]/a:1"), oci("[fe80::1%1]/a:1"), oci("[fd00:ec2::254]/a:1")}, want: dns},
+		"an IPv4 address in 6":  {sources: []v1alpha1.Source{oci("[::ffff:192.0.2.1]/a:1")}, want: dns + "; 192.0.2.1/32:TCP443"},
 		"what is listed":        {env: v1alpha1.EnvironmentSpec{Egress: []v1alpha1.Egress{{CIDR: "192.0.2.0/24", Ports: []int32{80, 81}}, {Namespace: "tracing"}}}, want: "192.0.2.0/24:TCP80,TCP81; tracing:"},
 		"nothing is listed":     {env: v1alpha1.EnvironmentSpec{Egress: []v1alpha1.Egress{{}}}},
 	} {

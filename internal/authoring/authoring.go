@@ -12,12 +12,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Author writes into a directory of models, and opens models with backends.
 type Author struct {
 	Store modelstore.Store
-	With  runtime.Backends
+	With  model.Backends
 }
 
 // Training says what a model is fitted or calibrated to.
@@ -61,7 +63,7 @@ type Verdict struct {
 // Verify loads and probes a version as a host does, and closes it.
 func (a Author) Verify(ctx context.Context, at runtime.Place) (*Verdict, error) {
 	start := time.Now()
-	m, err := at.Open(ctx, a.With, runtime.NewCalls(1))
+	m, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return nil, err
 	}

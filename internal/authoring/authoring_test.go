@@ -10,7 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -69,7 +69,7 @@ func TestCSVHeader(t *testing.T) {
 // TestPackAndVerify: what is packed under another name is a version that hosts load.
 func TestPackAndVerify(t *testing.T) {
 	from := testkit.CopyModel(t, t.TempDir(), "ecod-c", "ecod-c", "1.0.0", nil)
-	a := Author{Store: modelstore.Store{Dir: t.TempDir()}, With: runtime.Backends{"wasm": testkit.WASM(t)}}
+	a := Author{Store: modelstore.Store{Dir: t.TempDir()}, With: model.Backends{"wasm": testkit.WASM(t)}}
 	at, err := a.Store.FindOne(from)
 	if err != nil {
 		t.Fatal(err)

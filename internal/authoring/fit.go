@@ -16,7 +16,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -138,7 +139,7 @@ func detectorModule(dir, name string) ([]byte, error) {
 }
 
 // openFitted opens a model before it is complete, in a folder of its own.
-func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (_ *runtime.Model, done func(), err error) {
+func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (_ *model.Model, done func(), err error) {
 	tmp, err := os.MkdirTemp("", "pynomaly-fit-*")
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a folder to try the model in: %w", err)
@@ -158,7 +159,7 @@ func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[
 	if err != nil {
 		return nil, nil, err
 	}
-	model, err := at.Open(ctx, a.With, runtime.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -167,7 +168,7 @@ func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[
 
 // fitStateful takes the scores that the training rows had as they came. The golden
 // rows are what the model says of the first rows that it serves.
-func fitStateful(ctx context.Context, model *runtime.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o FitOptions, files map[string][]byte) error {
+func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o FitOptions, files map[string][]byte) error {
 	n := min(goldenRows, train.Rows())
 	first := sdk.NewBatch(train.Features())
 	first.Resize(n)

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
 
@@ -46,7 +47,7 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	model, err := found[0].OpenWith(ctx, a.With, runtime.NewCalls(1), func(m *manifest.Manifest) {
+	model, err := found[0].OpenWith(ctx, a.With, batching.NewCalls(1), func(m *manifest.Manifest) {
 		m.Output.Name = o.Output
 	})
 	if err != nil {
@@ -72,7 +73,7 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 }
 
 // fitManifest scores the training rows and fills in what follows from them.
-func fitManifest(ctx context.Context, model *runtime.Model, t Training, files map[string][]byte) error {
+func fitManifest(ctx context.Context, model *model.Model, t Training, files map[string][]byte) error {
 	rows, err := readTraining(t.File, model.Schema())
 	if err != nil {
 		return err

@@ -104,11 +104,13 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	defer cancel()
 	exe := job.Exe
 	if exe == "" {
-		exe = "/proc/self/exe"
+		if exe, err = self(); err != nil {
+			return nil, &DiedError{Cause: NotBegun, Err: err}
+		}
 	}
 	cmd := exec.CommandContext(limited, exe, job.Role) //nolint:gosec // the host's binary, in a role that is a constant
 	cmd.Env = append([]string{"GOTRACEBACK=none"}, job.Env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = apart()
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = afterExit
 	stdout, stderr := &bounded{most: maxOutput}, &bounded{most: maxStderr}

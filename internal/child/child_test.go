@@ -115,6 +115,7 @@ var roles = map[string]func() error{
 	"attempt":       attempt,
 	"stay":          stay,
 	"contained":     contained,
+	"descriptors":   descriptors,
 	"confined echo": confinedEcho,
 	"score": func() error {
 		data, err := os.ReadFile("/proc/self/oom_score_adj")

@@ -3,9 +3,12 @@ package child
 import (
 	"errors"
 	"fmt"
+	"math"
+	"os"
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"sync"
 
 	"github.com/landlock-lsm/go-landlock/landlock"
@@ -34,10 +37,13 @@ func Confined() (c Confinement) {
 }
 
 // Start starts a process that gains no privileges by what it runs (no_new_privs), nor
-// does what it starts.
+// does what it starts. It has the descriptors that cmd names and no others.
 func Start(cmd *exec.Cmd) error {
 	end, err := onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
+			return err
+		}
+		if err := keepDescriptors(); err != nil {
 			return err
 		}
 		return cmd.Start()
@@ -53,6 +59,9 @@ func Start(cmd *exec.Cmd) error {
 func startShut(cmd *exec.Cmd, writes []string) (end func(), err error) {
 	return onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
+			return err
+		}
+		if err := keepDescriptors(); err != nil {
 			return err
 		}
 		if err := shut(writes); err != nil && !errors.Is(err, errNoLandlock) {
@@ -89,6 +98,26 @@ func onThread(f func() error) (end func(), err error) {
 func giveUpPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("giving privileges up: %w", err)
+	}
+	return nil
+}
+
+// keepDescriptors keeps from children what this process was started with beside its
+// standard streams, such as a lock or a socket of a shell or a service manager. What the
+// process has opened itself is closed in children anyway.
+func keepDescriptors() error {
+	const first = 3
+	if unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
+		return nil
+	}
+	open, err := os.ReadDir("/proc/self/fd") // kernels before 5.11, and filters of containers
+	if err != nil {
+		return fmt.Errorf("listing this process's descriptors: %w", err)
+	}
+	for _, entry := range open {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd >= first {
+			unix.CloseOnExec(fd)
+		}
 	}
 	return nil
 }

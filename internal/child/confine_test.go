@@ -296,3 +296,42 @@ func confinedEcho() error {
 	_, err := io.Copy(os.Stdout, os.Stdin)
 	return err
 }
+
+// TestDescriptors: what a host was started with, beside its standard streams, its
+// children do not have.
+func TestDescriptors(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	inherited := func() { // as from whoever started the host
+		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inherited()
+	if out := run(t, child.Job{Role: "descriptors"}); out == "" || strings.Contains(out, file.Name()) {
+		t.Errorf("a process that limits itself has %q", out)
+	}
+	inherited()
+	var out strings.Builder
+	cmd := exec.Command("/proc/self/exe", "descriptors")
+	cmd.Stdout, cmd.ExtraFiles = &out, []*os.File{file}
+	if err := child.Start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || strings.Count(out.String(), file.Name()) != 1 {
+		t.Errorf("a process that is given the file has %q, %v", out.String(), err)
+	}
+}
+
+// descriptors prints what is open.
+func descriptors() error {
+	links, err := filepath.Glob("/proc/self/fd/*")
+	for _, link := range links {
+		target, _ := os.Readlink(link)
+		fmt.Println(target)
+	}
+	return err
+}

@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
 // Bench times the model at a place: opening it, and calls of each batch size for the given
 // time, with rows that it can score. It writes a table to to.
-func Bench(ctx context.Context, to io.Writer, at runtime.Place, with runtime.Backends, lasting time.Duration) error {
+func Bench(ctx context.Context, to io.Writer, at runtime.Place, with model.Backends, lasting time.Duration) error {
 	open, o, err := Model(ctx, at, with)
 	if err != nil {
 		return err

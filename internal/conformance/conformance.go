@@ -9,13 +9,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
 // Model prepares the kit for the model at a place: a bare module or graph, or a
 // directory. The rows are its golden ones, where it has some.
-func Model(ctx context.Context, at runtime.Place, with runtime.Backends) (sdktest.Open, sdktest.Options, error) {
+func Model(ctx context.Context, at runtime.Place, with model.Backends) (sdktest.Open, sdktest.Options, error) {
 	backend, a, err := at.Artifact(ctx, with)
 	if err != nil {
 		return nil, sdktest.Options{}, err

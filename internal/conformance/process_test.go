@@ -9,6 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
@@ -18,7 +19,7 @@ import (
 // modules: bit by bit.
 func TestProcessPlugins(t *testing.T) {
 	dir, modules := testkit.ProcessModels(t), testkit.FittedModels(t)
-	with := runtime.Backends{manifest.BackendWASM: testkit.WASM(t), manifest.BackendProcess: testkit.Processes(t, dir, nil)}
+	with := model.Backends{manifest.BackendWASM: testkit.WASM(t), manifest.BackendProcess: testkit.Processes(t, dir, nil)}
 	places, err := runtime.Find(dir)
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
@@ -33,8 +35,8 @@ func TestPythonKNN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	with := runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)}
-	m, err := all[0].Open(t.Context(), with, runtime.NewCalls(1))
+	with := model.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)}
+	m, err := all[0].Open(t.Context(), with, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +68,7 @@ func TestPythonConformance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	open, o, err := conformance.Model(t.Context(), all[0], runtime.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
+	open, o, err := conformance.Model(t.Context(), all[0], model.Backends{manifest.BackendProcess: testkit.PythonProcesses(t, dir, nil)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,12 +7,13 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
 // Report runs the kit's checks on the model at a place, and writes a line about each to
 // to. calls is how many the check for leaks makes; 0: as many as the kit does.
-func Report(ctx context.Context, to io.Writer, at runtime.Place, with runtime.Backends, calls int) error {
+func Report(ctx context.Context, to io.Writer, at runtime.Place, with model.Backends, calls int) error {
 	open, o, err := Model(ctx, at, with)
 	if err != nil {
 		return err

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // TestSickServed: what a client is told while a plugin is sick is a scoring error, which
@@ -29,7 +29,7 @@ func TestSickServed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: runtime.Backends{manifest.BackendProcess: testkit.Processes(t, dir, nil)}})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendProcess: testkit.Processes(t, dir, nil)}})
 	ask := func(path, body string) (int, string) {
 		t.Helper()
 		resp, err := http.Post(h.URL+path, "application/json", strings.NewReader(body))

@@ -14,6 +14,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
 // Last is the file that keeps what the last host to crash has written.
@@ -62,7 +64,7 @@ func reportCrashes(state string, log *slog.Logger) {
 }
 
 func reportCrash(name, keep string, log *slog.Logger) error {
-	f, err := os.Open(name)
+	f, err := private.OpenFile(name)
 	if err != nil {
 		return err
 	}

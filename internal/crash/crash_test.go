@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -8,7 +9,8 @@ import (
 	"testing"
 )
 
-// TestCrashesOfOthers: a host that starts leaves the file of one that runs alone.
+// TestCrashesOfOthers: a host that starts leaves the file of one that runs alone, and is
+// not held up by a pipe of somebody else's.
 func TestCrashesOfOthers(t *testing.T) {
 	state := t.TempDir()
 	f, err := os.Create(filepath.Join(state, "crash-1-other.log"))
@@ -16,7 +18,7 @@ func TestCrashesOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+	if err := errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_EX), syscall.Mkfifo(filepath.Join(state, "crash-2-other.log"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	reportCrashes(state, slog.New(slog.DiscardHandler))

@@ -4,6 +4,7 @@ package hostlimits
 import (
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,5 +54,9 @@ func Fit(cfg *config.Config, rows Rows, reg prometheus.Registerer, log *slog.Log
 	}
 	return nil
 }
+
+// ReadBytes bounds what loads hold of models' files at once: a quarter of Go's memory limit,
+// so that many large files in the models directory do not end the host.
+func ReadBytes() int64 { return min(1<<30, debug.SetMemoryLimit(-1)/4) }
 
 func constant(n int64) func() float64 { return func() float64 { return float64(n) } }

@@ -13,12 +13,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Store is a directory of models.
 type Store struct {
 	Dir    string
-	Policy runtime.Policy // of whoever opens the models
+	Policy catalog.Policy // of whoever opens the models
 }
 
 // Find finds the models that a path names, in the directory or elsewhere, as
@@ -55,7 +57,7 @@ func (s Store) Version(id, version string) (runtime.Place, error) {
 		id += "@" + version
 	}
 	if !ok {
-		return p, fmt.Errorf("%w: %s has no %s", runtime.ErrModelNotFound, s.Dir, id)
+		return p, fmt.Errorf("%w: %s has no %s", registry.ErrModelNotFound, s.Dir, id)
 	}
 	return p, nil
 }
@@ -64,7 +66,7 @@ func (s Store) Version(id, version string) (runtime.Place, error) {
 func newest(all []runtime.Place, id, version string) (_ runtime.Place, ok bool) {
 	var of []runtime.Place
 	for _, p := range all {
-		if p.ID == id && (version == "" || version == runtime.Latest || p.Version == version) {
+		if p.ID == id && (version == "" || version == registry.Latest || p.Version == version) {
 			of = append(of, p)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // TestResolve: what commands take for a model is found by one rule, and the newest is a
@@ -47,7 +47,7 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%q: %+v, %v, %v; want %s", name, p.Location, err, readErr, want)
 		}
 	}
-	if _, err := s.Version("none", ""); !errors.Is(err, runtime.ErrModelNotFound) {
+	if _, err := s.Version("none", ""); !errors.Is(err, registry.ErrModelNotFound) {
 		t.Errorf("a model that is not there: %v", err)
 	}
 	names, err := s.Names()

@@ -13,6 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/oci"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Push stores the model that name resolves to in an OCI registry, and returns the
@@ -70,7 +71,7 @@ func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.
 	} else if _, there := os.Stat(place); there != nil {
 		return "", nil, err
 	}
-	was, err := (runtime.Place{Dir: s.Dir, Location: runtime.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest()
+	was, err := (runtime.Place{Dir: s.Dir, Location: catalog.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest()
 	if err != nil || was != c.Digest {
 		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
 	}

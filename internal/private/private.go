@@ -47,7 +47,7 @@ func Open(dir string) (*os.Root, error) {
 	if err := w.checkLast(); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", w.fds[len(w.fds)-1]))
+	root, err := rootOf(w.fds[len(w.fds)-1], w.path())
 	if err != nil {
 		return nil, fmt.Errorf("opening directory %s: %w", abs, err)
 	}
@@ -60,7 +60,7 @@ func Open(dir string) (*os.Root, error) {
 // the caller uses what it keeps there through the returned Root alone, and closes
 // that.
 func OpenOwn(dir string) (*os.Root, error) {
-	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(dir, openPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("opening directory %s: %w", dir, err)
 	}
@@ -69,11 +69,36 @@ func OpenOwn(dir string) (*os.Root, error) {
 	if err := w.checkLast(); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
+	root, err := rootOf(fd, dir)
 	if err != nil {
 		return nil, fmt.Errorf("opening directory %s: %w", dir, err)
 	}
 	return root, nil
+}
+
+// OpenFile opens a file for reading that lies where other users may write. The error is
+// an ErrExposed unless it is a regular file, no link, of this user or root. A pipe that
+// somebody else has put there does not hold the caller up.
+func OpenFile(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, fmt.Errorf("%w: %s is a link", ErrExposed, name)
+	}
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it names the file
+	}
+	var stat unix.Stat_t
+	switch err = unix.Fstat(int(f.Fd()), &stat); {
+	case err != nil:
+		err = fmt.Errorf("looking at %s: %w", name, err)
+	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
+		err = fmt.Errorf("%w: %s is no regular file", ErrExposed, name)
+	case !ours(&stat):
+		err = fmt.Errorf("%w: user %d owns %s", ErrExposed, stat.Uid, name)
+	default:
+		return f, nil
+	}
+	return nil, errors.Join(err, f.Close())
 }
 
 // walk is a position in the file system: a descriptor for each directory from the
@@ -100,7 +125,7 @@ func (w *walk) close() {
 
 func (w *walk) start() error {
 	w.close()
-	fd, err := unix.Open("/", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open("/", openPath|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("opening /: %w", err)
 	}
@@ -126,7 +151,7 @@ func (w *walk) step() error {
 	if err := checkOnTheWay(here, w.path()); err != nil {
 		return err
 	}
-	const flags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	const flags = openLink | unix.O_NOFOLLOW | unix.O_CLOEXEC
 	fd, err := unix.Openat(here, name, flags, 0)
 	if errors.Is(err, unix.ENOENT) {
 		if err = unix.Mkdirat(here, name, 0o700); err == nil || errors.Is(err, unix.EEXIST) {
@@ -161,7 +186,7 @@ func (w *walk) follow(fd int, stat *unix.Stat_t, at string) error {
 		return fmt.Errorf("%w: user %d owns the link %s and can point it elsewhere", ErrExposed, stat.Uid, at)
 	}
 	buf := make([]byte, unix.PathMax)
-	n, err := unix.Readlinkat(fd, "", buf)
+	n, err := readLink(fd, at, buf)
 	if err != nil {
 		return fmt.Errorf("reading the link %s: %w", at, err)
 	}

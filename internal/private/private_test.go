@@ -2,6 +2,7 @@ package private_test
 
 import (
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,5 +214,41 @@ func TestOpenOwn(t *testing.T) {
 			t.Errorf("%s was opened", dir)
 			_ = root.Close()
 		}
+	}
+}
+
+// TestOpenFile: what somebody else can have put into a directory is not opened, and does
+// not hold up who tries.
+func TestOpenFile(t *testing.T) {
+	dir := base(t)
+	at := func(name string) string { return filepath.Join(dir, name) }
+	if err := errors.Join(os.WriteFile(at("own"), []byte("text"), 0o600), syscall.Mkfifo(at("pipe"), 0o600), os.Mkdir(at("directory"), 0o700), os.WriteFile(at("others"), nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	link(t, "own", at("link"))
+	f, err := private.OpenFile(at("own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := io.ReadAll(f); err != nil || string(text) != "text" {
+		t.Errorf("%q, %v", text, err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	names := []string{"pipe", "directory", "link"}
+	if os.Geteuid() == 0 { // only root can give a file away
+		if err := os.Chown(at("others"), 12345, -1); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, "others")
+	}
+	for _, name := range names {
+		if _, err := private.OpenFile(at(name)); !errors.Is(err, private.ErrExposed) || !strings.Contains(err.Error(), at(name)) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := private.OpenFile(at("none")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
 	}
 }

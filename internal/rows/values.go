@@ -49,7 +49,11 @@ func (d *Decoder) Text(j int, s string) {
 		d.batch.Column(j).Bools[d.batch.Rows()-1] = v
 		return
 	}
-	sc := &jsonscan.Scanner{Data: []byte(strings.TrimPrefix(s, "+"))}
+	digits := strings.TrimPrefix(s, "+")
+	if digits != s && strings.HasPrefix(digits, "-") {
+		digits = s // which is no number
+	}
+	sc := &jsonscan.Scanner{Data: []byte(digits)}
 	n, err := sc.Number()
 	if err != nil || sc.End() != nil {
 		d.fail(f.Name, "is %q; the feature is %s: give a number", clip(s), f.DType)

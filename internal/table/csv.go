@@ -20,9 +20,12 @@ type csvTable struct {
 }
 
 func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
-	t := &csvTable{in: csv.NewReader(WithoutBOM(in)), out: csv.NewWriter(out)}
+	t := &csvTable{in: csv.NewReader(newLines(WithoutBOM(in))), out: csv.NewWriter(out)}
 	t.in.FieldsPerRecord = -1
 	header, err := t.in.Read()
+	for err == nil && isBlank(header) {
+		header, err = t.in.Read()
+	}
 	if errors.Is(err, io.EOF) {
 		return nil, errors.New("the file is empty: the first line must name the columns")
 	}
@@ -63,6 +66,12 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 		if err != nil {
 			return 0, fmt.Errorf("reading the file: %w", err)
 		}
+		if isBlank(record) {
+			if len(t.to) > 1 {
+				continue
+			}
+			record[0] = "" // the only column's value is missing
+		}
 		t.rows = append(t.rows, record)
 		d.Begin()
 		if len(record) != len(t.to) {
@@ -81,6 +90,8 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 	}
 	return len(t.rows), nil
 }
+
+func isBlank(record []string) bool { return len(record) == 1 && record[0] == blank }
 
 // Write implements Table.
 func (t *csvTable) Write(i int, a Answer) error {

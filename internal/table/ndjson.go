@@ -69,39 +69,46 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 	return len(t.rows), nil
 }
 
-// unwrap takes the row out of {"data": row}.
+// unwrap takes the row out of {"data": row}, wherever that member stands: others, such as
+// an id or a golden score, are passed over. A line without one is the row.
 func (t *ndjsonTable) unwrap(line []byte) ([]byte, error) {
 	s := &jsonscan.Scanner{Data: line}
 	if !t.wrapped || !s.Take('{') {
 		return line, nil
 	}
-	if key, err := s.String(nil); err != nil || string(key) != "data" || s.Colon() != nil {
-		return line, nil //nolint:nilerr // it is checked as a row
-	}
-	s.Peek()
-	start := s.Pos
-	if err := s.Skip(); err != nil {
-		return line, err
-	}
-	row := line[start:s.Pos]
-	for { // further members, such as a golden score, are passed over
-		more, err := s.More('}', false)
+	var row []byte
+	for first := true; ; first = false {
+		more, err := s.More('}', first)
 		if err != nil {
 			return line, err
 		}
 		if !more {
-			return row, s.End()
+			break
 		}
-		if _, err := s.String(nil); err != nil {
+		key, err := s.String(nil)
+		if err != nil {
 			return line, err
 		}
+		isRow := string(key) == "data"
 		if err := s.Colon(); err != nil {
 			return line, err
 		}
+		s.Peek()
+		start := s.Pos
 		if err := s.Skip(); err != nil {
 			return line, err
 		}
+		if isRow && row != nil {
+			return line, errors.New(`has "data" twice`)
+		}
+		if isRow {
+			row = line[start:s.Pos]
+		}
 	}
+	if row == nil {
+		return line, nil
+	}
+	return row, s.End()
 }
 
 // Write implements Table.

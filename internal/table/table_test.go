@@ -324,3 +324,38 @@ func FuzzParquet(f *testing.F) {
 		}
 	})
 }
+
+// TestRowsStay: blank lines of one column are rows whose value is missing, a row stands
+// under "data" wherever that is, and line ends in texts stay.
+func TestRowsStay(t *testing.T) {
+	for name, c := range map[string]struct {
+		format, features, in string
+		want                 []string // in the lines of the output, after a header
+	}{
+		"one column":      {table.CSV, "{name: x, dtype: float64}", "x\n1\n\n3\n", []string{"1,", "x is missing", "3,"}},
+		"three columns":   {table.CSV, "{name: x, dtype: float64}, {name: y, dtype: float64}", "x,y\n1,1\n\n3,3\n", []string{"1,1,", "3,3,"}},
+		"plus and minus":  {table.CSV, "{name: x, dtype: float64}", "x\n+-5\n+5\n", []string{`""+-5""`, "+5,"}},
+		"data comes last": {table.NDJSON, "{name: x, dtype: float64}", `{"id":7,"data":{"x":1}}` + "\n", []string{`"score"`}},
+		"data twice":      {table.NDJSON, "{name: x, dtype: float64}", `{"data":{"x":1},"data":{"x":2}}` + "\n", []string{`has \"data\" twice`}},
+		"no data":         {table.NDJSON, "{name: x, dtype: float64}", `{"x":1}` + "\n", []string{`"score"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := pass(c.format, strings.NewReader(c.in), schema(t, c.features), table.Options{}, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lines := strings.Split(strings.TrimSpace(got), "\n")
+			if c.format == table.CSV {
+				lines = lines[1:]
+			}
+			if len(lines) != len(c.want) {
+				t.Fatalf("%d lines:\n%s", len(lines), got)
+			}
+			for i, want := range c.want {
+				if !strings.Contains(lines[i], want) {
+					t.Errorf("line %d is %s, want %s in it", i, lines[i], want)
+				}
+			}
+		})
+	}
+}

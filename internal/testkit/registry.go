@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var registry = sync.OnceValues(func() ([]byte, error) {
+var distribution = sync.OnceValues(func() ([]byte, error) {
 	dir, err := os.MkdirTemp("", "pynomaly-registry-*")
 	if err != nil {
 		return nil, err
@@ -35,7 +35,7 @@ var registry = sync.OnceValues(func() ([]byte, error) {
 // below dir.
 func Registry(t testing.TB, dir, htpasswd string) string {
 	t.Helper()
-	program, err := registry()
+	program, err := distribution()
 	if err != nil {
 		t.Fatal(err)
 	}

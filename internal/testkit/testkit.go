@@ -27,7 +27,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
-	host "github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // Main runs a package's tests, or the helper role this process was started for.
@@ -77,16 +80,16 @@ func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 }
 
 // Backends are all backends.
-func Backends(t testing.TB, stateDir string) host.Backends {
+func Backends(t testing.TB, stateDir string) model.Backends {
 	t.Helper()
-	return host.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
+	return model.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
 }
 
 // Silent is an observer that does nothing.
 type Silent struct{}
 
 // Loaded implements host.Observer.
-func (Silent) Loaded(*host.Model, time.Duration) {}
+func (Silent) Loaded(*model.Model, time.Duration) {}
 
 // LoadFailed implements host.Observer.
 func (Silent) LoadFailed(string, string, error) {}
@@ -98,16 +101,16 @@ func (Silent) Removed(string, string) {}
 type Host struct {
 	URL      string // http://127.0.0.1:port
 	Server   *rest.Server
-	Registry *host.Registry
-	Calls    *host.Calls
+	Registry *registry.Registry
+	Calls    *batching.Calls
 	Metrics  *prometheus.Registry
 }
 
 // Options change how a Host is started.
 type Options struct {
 	Dir      string
-	Backends host.Backends
-	Models   func(*host.Config)
+	Backends model.Backends
+	Models   func(*registry.Config)
 	REST     func(*rest.Config)
 	TLS      *tls.Config // nil: plain HTTP
 	Log      io.Writer
@@ -124,15 +127,15 @@ func Serve(t testing.TB, o Options) *Host {
 	if o.Backends == nil {
 		o.Backends = Backends(t, Proofs())
 	}
-	cfg := host.Config{
+	cfg := registry.Config{
 		Dir: o.Dir, CacheSize: 64, Now: time.Now, Random: rand.Float64, Log: log, Observe: Silent{},
 	}
 	if o.Models != nil {
 		o.Models(&cfg)
 	}
-	h := &Host{Calls: host.NewCalls(runtime.GOMAXPROCS(0)), Metrics: prometheus.NewRegistry()}
+	h := &Host{Calls: batching.NewCalls(runtime.GOMAXPROCS(0)), Metrics: prometheus.NewRegistry()}
 	var err error
-	if h.Registry, err = host.New(cfg, o.Backends, h.Calls); err != nil {
+	if h.Registry, err = registry.New(cfg, o.Backends, h.Calls); err != nil {
 		t.Fatal(err)
 	}
 	restConfig := rest.Config{
@@ -157,7 +160,7 @@ func Serve(t testing.TB, o Options) *Host {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	catalog := &host.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
+	catalog := &catalog.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
 	wg.Go(func() {
 		if err := h.Server.Serve(ln, o.TLS); err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Files say which rows are scored, and where they are written.
@@ -27,7 +27,7 @@ type Files struct {
 
 // ScoreFile scores the rows of the input, as Score does. A file appears under the output's
 // name only when it is complete.
-func ScoreFile(ctx context.Context, m *runtime.Model, f Files) (total, failed int, err error) {
+func ScoreFile(ctx context.Context, m *model.Model, f Files) (total, failed int, err error) {
 	in, size := f.Stdin, int64(-1)
 	if f.Input != "-" {
 		file, err := os.Open(f.Input)
@@ -53,7 +53,7 @@ func ScoreFile(ctx context.Context, m *runtime.Model, f Files) (total, failed in
 	return total, failed, out.Commit()
 }
 
-func (f Files) score(ctx context.Context, m *runtime.Model, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
+func (f Files) score(ctx context.Context, m *model.Model, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
 	progress := f.Progress(size)
 	defer progress.Close()
 	if f.Format != table.Parquet { // which is not read from its beginning to its end

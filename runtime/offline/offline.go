@@ -12,7 +12,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -20,7 +20,7 @@ import (
 // Score scores the rows of a table, a batch at a time, and writes each with its
 // answer. It closes the table at its end. It returns how many rows there were, and
 // how many of them failed; an error ends it at a row that it names.
-func Score(ctx context.Context, m *runtime.Model, t table.Table, batch int) (total, failed int, err error) {
+func Score(ctx context.Context, m *model.Model, t table.Table, batch int) (total, failed int, err error) {
 	p := predict.New(predict.Config{Now: time.Now}, nil)
 	c := predict.Call{Confidence: true, Chunk: batch}
 	p.Use(&c, m)

@@ -13,7 +13,10 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -31,12 +34,12 @@ type Pipeline struct {
 
 	now      func() time.Time
 	log      *logs.Predictions
-	registry *runtime.Registry
+	registry *registry.Registry
 	scores   sync.Pool // of *[]float64
 }
 
 // New returns a Pipeline over the models of a registry; nil: calls bring their model.
-func New(cfg Config, registry *runtime.Registry) *Pipeline {
+func New(cfg Config, registry *registry.Registry) *Pipeline {
 	return &Pipeline{
 		Samples: &Samples{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
 		now:     cfg.Now, log: cfg.Log, registry: registry,
@@ -56,8 +59,8 @@ type Call struct {
 	Replay      bool   // the rows count nowhere and are not kept
 	Data        []byte // the rows as they came, for samples: a JSON value, or nil
 
-	model  *runtime.Model
-	lease  *runtime.Lease // nil: Use brought the model
+	model  *model.Model
+	lease  *registry.Lease // nil: Use brought the model
 	rows   *rows.Decoder
 	scores *[]float64
 	late   bool // the detector still uses rows and scores
@@ -65,7 +68,7 @@ type Call struct {
 }
 
 // Model is the model that answers; nil before Bind.
-func (c *Call) Model() *runtime.Model { return c.model }
+func (c *Call) Model() *model.Model { return c.model }
 
 // Rows is the decoder of the model's rows; nil before Bind.
 func (c *Call) Rows() *rows.Decoder { return c.rows }
@@ -83,7 +86,7 @@ func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error 
 }
 
 // Use gives a call a model that is open already and stays so until Release.
-func (p *Pipeline) Use(c *Call, m *runtime.Model) {
+func (p *Pipeline) Use(c *Call, m *model.Model) {
 	p.Release(c)
 	c.model, c.rows = m, m.Decoder()
 }
@@ -138,7 +141,7 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	default:
 		r.failed, err = c.model.Predict(ctx, c.rows.Batch(), c.Chunk, r.scores)
 	}
-	if c.late = errors.Is(err, runtime.ErrLate); err != nil {
+	if c.late = errors.Is(err, batching.ErrLate); err != nil {
 		return nil, err //nolint:wrapcheck // the model says what failed
 	}
 	if c.Single && len(r.failed) > 0 {
@@ -154,7 +157,7 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 }
 
 // explain scores a single row with an explanation.
-func (p *Pipeline) explain(ctx context.Context, c *Call) (*runtime.Explanation, error) {
+func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, error) {
 	e, err := c.model.Explain(ctx, c.rows.Batch())
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the model says what failed
@@ -186,6 +189,6 @@ func (p *Pipeline) Learn(ctx context.Context, c *Call) error {
 		return &sdk.RowErrors{Rows: unread}
 	}
 	err := c.model.Learn(ctx, c.rows.Batch())
-	c.late = errors.Is(err, runtime.ErrLate)
+	c.late = errors.Is(err, batching.ErrLate)
 	return err //nolint:wrapcheck // the model says what failed
 }

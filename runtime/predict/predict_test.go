@@ -15,6 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -41,7 +43,7 @@ func (backend) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {
 }
 
 // open opens a model of the detector, whose threshold is 1.
-func open(t testing.TB) *runtime.Model {
+func open(t testing.TB) *model.Model {
 	t.Helper()
 	const text = "apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nartifact: a\n" +
 		"features: [{name: x, dtype: float64}]\nthreshold: 1\nlimits: {timeout: 5m, load_timeout: 10m}\n"
@@ -55,7 +57,7 @@ func open(t testing.TB) *runtime.Model {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := found[0].Open(t.Context(), runtime.Backends{manifest.BackendONNX: backend{}}, runtime.NewCalls(1))
+	m, err := found[0].Open(t.Context(), model.Backends{manifest.BackendONNX: backend{}}, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,19 +3,20 @@ package predict
 import (
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Result is what a call is answered with. Next hands its rows out in order.
 type Result struct {
-	Model       *runtime.Model
+	Model       *model.Model
 	Time        time.Time // of the prediction
 	Latency     time.Duration
 	Total       int // rows that came
 	Failed      int // of these
 	Anomalies   int
-	Explanation *runtime.Explanation // of a single row that asked for it
+	Explanation *explain.Explanation // of a single row that asked for it
 
 	confidence bool
 	scores     []float64      // of the rows that could be read
@@ -27,7 +28,7 @@ type Result struct {
 
 // Row is the answer to one row.
 type Row struct {
-	runtime.Prediction
+	model.Prediction
 	Failed *sdk.RowError // why there is none, with the row's number; valid until the next call of Next
 }
 

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
-	"github.com/pynomaly/pynomaly-runtime/runtime"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -56,7 +56,7 @@ func (s *Samples) due(now time.Time) bool {
 }
 
 // keep remembers a row, a JSON value of which the features are copied.
-func (s *Samples) keep(m *runtime.Model, now time.Time, row []byte, score float64) {
+func (s *Samples) keep(m *model.Model, now time.Time, row []byte, score float64) {
 	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
 		return
 	}
@@ -132,7 +132,7 @@ func (s *Samples) drop() {
 
 // Of lists a version's rows, the oldest first and at most so many, without the first
 // that were kept; how many were kept in all; and how many of them lie before the next.
-func (s *Samples) Of(m *runtime.Model, after uint64, most int) (rows []Sample, total, next uint64) {
+func (s *Samples) Of(m *model.Model, after uint64, most int) (rows []Sample, total, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.rings[m.ID()+"@"+m.Version()]
@@ -149,7 +149,7 @@ func (s *Samples) Of(m *runtime.Model, after uint64, most int) (rows []Sample, t
 }
 
 // NotKept says why no rows of a model are kept, or may be replayed to it.
-func NotKept(m *runtime.Model) string {
+func NotKept(m *model.Model) string {
 	switch {
 	case m.Manifest.Stateful:
 		return "it keeps a state, which replayed rows would change"

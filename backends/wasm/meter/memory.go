@@ -1,10 +1,6 @@
 package meter
 
-import (
-	"golang.org/x/sys/unix"
-
-	"github.com/tetratelabs/wazero/experimental"
-)
+import "github.com/tetratelabs/wazero/experimental"
 
 // Memory is the memory of one instance, for experimental.WithMemoryAllocator:
 // address space for the most that it may have, of which the system provides what
@@ -14,7 +10,7 @@ import (
 // Keep, Begin and Reset bring its content back to what it was once.
 type Memory struct {
 	space []byte
-	heap  []byte // where address space is short
+	heap  []byte // where address space is short, and outside Linux
 	size  int
 	image []byte // what was kept
 	changes
@@ -24,7 +20,7 @@ var _ experimental.LinearMemory = (*Memory)(nil)
 
 // Allocate implements experimental.MemoryAllocator.
 func (m *Memory) Allocate(_, most uint64) experimental.LinearMemory {
-	m.space, _ = unix.Mmap(-1, 0, int(most), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
+	m.space = reserve(most)
 	return m
 }
 
@@ -46,8 +42,6 @@ func (m *Memory) Reallocate(size uint64) []byte {
 // closed, and it may be called again.
 func (m *Memory) Free() {
 	m.dropImage()
-	if m.space != nil {
-		_ = unix.Munmap(m.space)
-	}
+	m.dropSpace()
 	m.space, m.heap = nil, nil
 }

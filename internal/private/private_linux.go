@@ -1,0 +1,22 @@
+package private
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Directories and links are opened to be looked at, which takes no right to read them.
+const (
+	openPath = unix.O_PATH
+	openLink = unix.O_PATH | unix.O_NOFOLLOW
+)
+
+// rootOf returns the directory of a descriptor, whatever its path stands for by now.
+func rootOf(fd int, _ string) (*os.Root, error) {
+	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// readLink reads the link of a descriptor.
+func readLink(fd int, _ string, buf []byte) (int, error) { return unix.Readlinkat(fd, "", buf) }

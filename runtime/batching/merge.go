@@ -1,0 +1,345 @@
+package batching
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// merger scores the single rows of different requests in common calls of the
+// detector. Nothing waits for company: a row that finds a free slot is scored at
+// once, and what arrives while calls run goes into the next one.
+type merger struct {
+	slots   *Slots
+	tickets sync.Pool
+
+	mu         sync.Mutex
+	queue      []*ticket
+	runners    int
+	spare      []*run    // of runners that have ended
+	aloneUntil time.Time // after a merged call that ran out of time
+}
+
+// ticket is a row that waits for its score.
+type ticket struct {
+	row       *sdk.Batch
+	caller    until.Caller // of its request; nil: not known
+	since     time.Time    // when it was queued
+	deadline  time.Time    // of its request; zero: none
+	alone     bool         // may not share a call
+	abandoned bool         // nobody waits for it any more; guarded by merger.mu
+	done      chan outcome
+	timer     *time.Timer
+}
+
+type outcome struct {
+	score  float64
+	failed *sdk.RowError
+	err    error
+}
+
+func newMerger(s *Slots) *merger { return &merger{slots: s} }
+
+// score returns the raw score of a row, by the deadline of ctx. The row is not
+// used after it returns.
+func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowError, error) {
+	t, _ := g.tickets.Get().(*ticket)
+	if t == nil {
+		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
+	}
+	t.row, t.alone = row, false
+	t.caller, t.since = until.CallerOf(ctx), time.Now()
+	t.deadline, _ = ctx.Deadline()
+	if err := g.submit(t); err != nil {
+		return 0, nil, err
+	}
+	var o outcome
+	if t.deadline.IsZero() {
+		o = <-t.done
+	} else {
+		t.timer.Reset(t.deadline.Sub(t.since) + terminateGrace)
+		select {
+		case o = <-t.done:
+			t.timer.Stop()
+		case <-t.timer.C:
+			if g.abandon(t) {
+				return 0, nil, fmt.Errorf("waiting for the detector: %w", context.DeadlineExceeded)
+			}
+			o = <-t.done
+		}
+	}
+	t.row, t.caller = nil, nil
+	g.tickets.Put(t)
+	return o.score, o.failed, o.err
+}
+
+// abandon gives a ticket up, unless its outcome is there.
+func (g *merger) abandon(t *ticket) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(t.done) > 0 {
+		return false
+	}
+	t.abandoned = true
+	return true
+}
+
+// submit queues a ticket and sees to it that somebody works on the queue.
+func (g *merger) submit(t *ticket) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.slots.allStuck() {
+		return g.slots.unavailable()
+	}
+	if most := g.slots.d.Queue; len(g.queue) >= most {
+		return fmt.Errorf("%w: %d rows are waiting for this model already (batching.max_queue)", ErrOverloaded, most)
+	}
+	g.queue = append(g.queue, t)
+	g.ensureRunner()
+	return nil
+}
+
+// ensureRunner starts a runner if there may be one more. The merger is locked.
+func (g *merger) ensureRunner() {
+	if g.runners >= cap(g.slots.free) {
+		return
+	}
+	g.runners++
+	release := g.slots.retain()
+	g.slots.calls.wg.Add(1)
+	g.slots.running.Add(1)
+	go func() {
+		defer g.slots.calls.wg.Done()
+		defer release()
+		defer g.slots.running.Done()
+		g.work()
+	}()
+}
+
+// work makes calls until the queue is empty.
+func (g *merger) work() {
+	r := g.takeRun()
+	for {
+		runtime.Gosched() // requests that can run now join the next call
+		g.slots.free <- struct{}{}
+		g.slots.workers <- struct{}{}
+		g.mu.Lock()
+		now := time.Now()
+		r.take(now)
+		if len(r.tickets) == 0 {
+			g.runners--
+			g.spare = append(g.spare, r)
+			g.mu.Unlock()
+			<-g.slots.workers
+			<-g.slots.free
+			return
+		}
+		g.mu.Unlock()
+		if r.call(now) {
+			<-g.slots.workers
+			if r.spent {
+				r = newRun(g)
+			}
+		} else { // it was late: others have its tickets
+			g.slots.stuck.Add(-1)
+			r = newRun(g)
+		}
+		<-g.slots.free
+	}
+}
+
+// run is what one runner's calls use. After a late call it is left to that.
+type run struct {
+	g       *merger
+	tickets []*ticket
+	batch   *sdk.Batch
+	out     []float64
+	ctx     *until.Context
+	watch   *time.Timer
+	decided atomic.Bool // by whoever is first: the call's end or the watch
+	spent   bool        // the watch went off just then, and must not meet another call
+}
+
+// takeRun returns a run for a runner that begins.
+func (g *merger) takeRun() *run {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := len(g.spare) - 1
+	if n < 0 {
+		return newRun(g)
+	}
+	r := g.spare[n]
+	g.spare = g.spare[:n]
+	return r
+}
+
+func newRun(g *merger) *run {
+	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(time.Time{}, nil)}
+	r.watch = time.AfterFunc(time.Hour, r.late)
+	r.watch.Stop()
+	return r
+}
+
+// patience is how long a row may have waited before its caller is looked for.
+const patience = 20 * time.Millisecond
+
+// left reports whether nobody waits for a ticket any more, and if so ends it.
+func (t *ticket) left(now time.Time) bool {
+	if t.abandoned {
+		return true
+	}
+	if t.caller == nil || now.Sub(t.since) < patience || !t.caller.Gone() {
+		return false
+	}
+	t.done <- outcome{err: ErrCallerGone}
+	return true
+}
+
+// take fills the run with waiting tickets. The merger is locked.
+func (r *run) take(now time.Time) {
+	g := r.g
+	most := max(1, min(g.slots.d.Merged, g.slots.d.Rows))
+	if !g.aloneUntil.IsZero() {
+		if now.Before(g.aloneUntil) {
+			most = 1
+		} else {
+			g.aloneUntil = time.Time{}
+		}
+	}
+	r.tickets = r.tickets[:0]
+	n := 0
+	for n < len(g.queue) && len(r.tickets) < most {
+		t := g.queue[n]
+		if t.alone && len(r.tickets) > 0 {
+			break
+		}
+		n++
+		if t.left(now) {
+			continue
+		}
+		r.tickets = append(r.tickets, t)
+		if t.alone {
+			break
+		}
+	}
+	rest := copy(g.queue, g.queue[n:])
+	clear(g.queue[rest:])
+	g.queue = g.queue[:rest]
+	r.batch.Resize(len(r.tickets))
+	for i, t := range r.tickets {
+		r.batch.CopyRow(i, t.row, 0)
+	}
+}
+
+// call makes the call and delivers the scores; false: it was late.
+func (r *run) call(now time.Time) bool {
+	timeout := r.g.slots.d.Timeout
+	r.decided.Store(false)
+	r.ctx = r.ctx.Renewed(now.Add(timeout))
+	if cap(r.out) < len(r.tickets) {
+		r.out = make([]float64, len(r.tickets), 2*len(r.tickets))
+	}
+	r.out = r.out[:len(r.tickets)]
+	fillNaN(r.out)
+	r.watch.Reset(timeout + terminateGrace)
+	failed, err := r.g.slots.callDirectly(r.ctx, r.batch, r.out)
+	if !r.decided.CompareAndSwap(false, true) {
+		return false
+	}
+	r.spent = !r.watch.Stop()
+	if err != nil && len(r.tickets) > 1 {
+		switch {
+		case r.ctx.Err() != nil:
+			r.separate(aloneTimeouts * timeout)
+			return true
+		case isSuspect(err):
+			r.separate(aloneAfterEnd)
+			return true
+		case isFault(err):
+			r.separate(0)
+			return true
+		}
+	}
+	for i, t := range r.tickets {
+		o := outcome{score: r.out[i], err: err}
+		if len(failed) > 0 && failed[0].Row == i {
+			o.failed = &sdk.RowError{Field: failed[0].Field, Reason: failed[0].Reason}
+			failed = failed[1:]
+		}
+		t.done <- o
+	}
+	return true
+}
+
+// late runs when a call is past its deadline and did not notice: its tickets are
+// answered for, and its worker is free for other models.
+func (r *run) late() {
+	g := r.g
+	g.slots.stuck.Add(1)
+	if !r.decided.CompareAndSwap(false, true) { // it ended just now
+		g.slots.stuck.Add(-1)
+		return
+	}
+	<-g.slots.workers
+	if len(r.tickets) > 1 {
+		r.separate(aloneTimeouts * g.slots.d.Timeout)
+	} else {
+		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
+	}
+	if !g.slots.allStuck() {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range g.queue {
+		t.done <- outcome{err: g.slots.unavailable()}
+	}
+	clear(g.queue)
+	g.queue = g.queue[:0]
+}
+
+// separate scores each row of a call that failed, ran out of time, or ended the
+// detector's process, alone: one row must not cost the others their answer. For the
+// length of a pause nothing is merged.
+func (r *run) separate(pause time.Duration) {
+	g := r.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if until := time.Now().Add(pause); until.After(g.aloneUntil) {
+		g.aloneUntil = until
+	}
+	for i, t := range r.tickets {
+		if t.abandoned {
+			continue
+		}
+		row := sdk.NewBatch(g.slots.d.Features)
+		row.Resize(1)
+		row.CopyRow(0, r.batch, i)
+		t.row, t.alone = row, true
+		g.queue = append(g.queue, t)
+	}
+	g.ensureRunner()
+}
+
+// How long nothing is merged after a merged call that ran out of time, in multiples
+// of limits.timeout, or that ended processes.
+const (
+	aloneTimeouts = 10
+	aloneAfterEnd = 10 * time.Second
+)
+
+// Waiting is how many single rows wait for a call.
+func (s *Slots) Waiting() int {
+	if s.merger == nil {
+		return 0
+	}
+	s.merger.mu.Lock()
+	defer s.merger.mu.Unlock()
+	return len(s.merger.queue)
+}

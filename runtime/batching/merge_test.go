@@ -1,0 +1,166 @@
+package batching_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// TestRowsOfRequestsShareCalls: what arrives while the only call runs goes into
+// the next one, and every request gets its own answer.
+func TestRowsOfRequestsShareCalls(t *testing.T) {
+	m, g, _ := modeltest.OpenGated(t, "", 1)
+	open := g.Shut()
+	first := modeltest.Submit(t, m, 100)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
+	values := []float64{1, 2, 3, 13, 5, modeltest.NoScore, 7, modeltest.FailsWhole, 9, 10}
+	rest := modeltest.Submit(t, m, values...)
+	testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == len(values) })
+	open()
+	if r := first()[0]; r.Err != nil || r.Score != 200 {
+		t.Errorf("the first request got %+v", r)
+	}
+	for i, r := range rest() {
+		bad := values[i] == 13 || values[i] == modeltest.NoScore || values[i] == modeltest.FailsWhole
+		switch {
+		case r.Err != nil:
+			t.Errorf("row %v: %v", values[i], r.Err)
+		case bad != (len(r.Failed) == 1):
+			t.Errorf("row %v failed with %v", values[i], r.Failed)
+		case !bad && r.Score != 2*values[i]:
+			t.Errorf("row %v scored %v", values[i], r.Score)
+		}
+	}
+	if sizes := g.Calls(); len(sizes) < 2 || sizes[1] != len(values) {
+		t.Errorf("calls had %v rows: the waiting ones did not share one", sizes)
+	}
+}
+
+// TestSlowRowCostsOthersNothing: a merged call that runs out of time is made
+// again row by row.
+func TestSlowRowCostsOthersNothing(t *testing.T) {
+	for name, slow := range map[string]float64{"notices its deadline": modeltest.TakesLong, "ignores its deadline": modeltest.Hangs} {
+		synctest.Test(t, func(t *testing.T) {
+			m, g, calls := modeltest.OpenGated(t, "limits: {timeout: 1s}\n", 2)
+			open := g.Shut()
+			first := modeltest.Submit(t, m, 100)
+			synctest.Wait()
+			second := modeltest.Submit(t, m, 101)
+			synctest.Wait()
+			rest := modeltest.Submit(t, m, 1, 2, slow, 4)
+			synctest.Wait()
+			if running, waiting := len(g.Calls()), m.Waiting(); running != 2 || waiting != 4 {
+				t.Fatalf("%s: %d calls, and %d rows wait", name, running, waiting)
+			}
+			open()
+			first()
+			second()
+			for i, r := range rest() {
+				if i == 2 {
+					if !errors.Is(r.Err, context.DeadlineExceeded) {
+						t.Errorf("%s: the slow row ended with %v", name, r.Err)
+					}
+				} else if r.Err != nil || r.Score != []float64{2, 4, 0, 8}[i] {
+					t.Errorf("%s: row %d: %v, %v, %v", name, i, r.Score, r.Failed, r.Err)
+				}
+			}
+			if err := calls.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestDeadlyRowCostsOthersNothing: a merged call that ended the detector's processes
+// is made again row by row.
+func TestDeadlyRowCostsOthersNothing(t *testing.T) {
+	m, g, _ := modeltest.OpenGated(t, "", 1)
+	open := g.Shut()
+	first := modeltest.Submit(t, m, 100)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
+	values := []float64{1, 2, modeltest.EndsIt, 4}
+	rest := modeltest.Submit(t, m, values...)
+	testkit.Eventually(t, "the others wait", func() bool { return m.Waiting() == len(values) })
+	open()
+	first()
+	var down *model.UnavailableError
+	for i, r := range rest() {
+		if values[i] == modeltest.EndsIt {
+			if !errors.As(r.Err, &down) {
+				t.Errorf("the deadly row ended with %v", r.Err)
+			}
+		} else if r.Err != nil || r.Score != 2*values[i] {
+			t.Errorf("row %d: %v, %v, %v", i, r.Score, r.Failed, r.Err)
+		}
+	}
+}
+
+func TestFullQueue(t *testing.T) {
+	m, g, _ := modeltest.OpenGated(t, "batching: {max_queue: 3}\n", 1)
+	open := g.Shut()
+	first := modeltest.Submit(t, m, 1)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
+	rest := modeltest.Submit(t, m, 2, 3, 4)
+	testkit.Eventually(t, "a full queue", func() bool { return m.Waiting() == 3 })
+	if r := modeltest.Submit(t, m, 5)()[0]; !errors.Is(r.Err, batching.ErrOverloaded) {
+		t.Errorf("a row too many: %v", r.Err)
+	}
+	open()
+	for _, r := range append(first(), rest()...) {
+		if r.Err != nil {
+			t.Error(r.Err)
+		}
+	}
+}
+
+// TestAbandonedRow: a request whose time is up while it waits gets its answer
+// then, and its row is not scored later.
+func TestAbandonedRow(t *testing.T) {
+	m, g, _ := modeltest.OpenGated(t, "", 1)
+	open := g.Shut()
+	first := modeltest.Submit(t, m, 1)
+	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := m.Predict(ctx, modeltest.Batch(2), 0, make([]float64, 1)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("ended with %v", err)
+	}
+	open()
+	first()
+	modeltest.Submit(t, m, 3)()
+	if sizes := g.Calls(); len(sizes) != 2 || sizes[1] != 1 {
+		t.Errorf("calls had %v rows", sizes)
+	}
+}
+
+func TestCoupledRowsAreNotMerged(t *testing.T) {
+	var most atomic.Int64
+	m := modeltest.OpenFake(t, modeltest.Simple("m", "1.0.0")+"batch_dependent: true\n", nil, func(*manifest.Manifest) sdk.Scorer { return counting{most: &most} })
+	most.Store(0)
+	modeltest.Submit(t, m, make([]float64, 50)...)()
+	if most.Load() != 1 {
+		t.Errorf("a call had %d rows", most.Load())
+	}
+}
+
+type counting struct {
+	modeltest.Sums
+	most *atomic.Int64
+}
+
+func (c counting) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if n := int64(in.Rows()); n > c.most.Load() {
+		c.most.Store(n)
+	}
+	return c.Sums.Score(ctx, in, out)
+}

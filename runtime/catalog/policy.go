@@ -1,0 +1,44 @@
+package catalog
+
+import (
+	"slices"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// Policy is what a host grants models, whatever their manifests ask for.
+type Policy struct {
+	Max manifest.Maxima // zero: manifest.DefaultMaxima
+	// Trusted lists the artifacts that may do what needs trust: their digests
+	// ("sha256:..."), and directories that they were read from.
+	Trusted []string
+}
+
+func (p Policy) max() manifest.Maxima {
+	if p.Max == (manifest.Maxima{}) {
+		return manifest.DefaultMaxima()
+	}
+	return p.Max
+}
+
+// apply changes a manifest to what the host grants.
+func (p Policy) apply(c *Contents) {
+	m := c.Manifest
+	m.Lower(p.max())
+	asked := m.Trusted
+	if m.Trusted = p.trusts(c); asked && !m.Trusted {
+		c.wish = "the manifest asks to be trusted, which only the host's operator grants: list " + c.Digest + " or the model's directory in backends.onnx.trusted"
+		m.Warnings = append(m.Warnings, c.wish)
+	}
+}
+
+// trusts reports whether the artifact that was read is one of those listed.
+func (p Policy) trusts(c *Contents) bool {
+	return slices.ContainsFunc(p.Trusted, func(one string) bool {
+		if manifest.ValidDigest(one) {
+			return one == c.Digest
+		}
+		return !slices.ContainsFunc(append([]string{c.dir}, c.outside...), func(path string) bool { return !backends.Within(path, one) })
+	})
+}

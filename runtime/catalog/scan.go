@@ -1,0 +1,218 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// Found is one version of a model in the models directory.
+type Found struct {
+	Location
+	Fingerprint string    // changes when any of its files does
+	Changed     time.Time // when a file of it was last written
+	Warning     string
+	Err         error // why it cannot even be read
+
+	all bool // of an id's directory that cannot be listed: Err is about all its versions
+}
+
+// maxEntries bounds how many files of one model are looked at.
+const maxEntries = 1000
+
+// Scan looks at the models directory, once: <id>/<version>/model.yaml, and bare
+// name.onnx, name.wasm and name@1.2.0.onnx. Entries that begin with a dot are
+// passed over; links are followed as long as they stay inside root.
+func Scan(root *os.Root) ([]Found, error) {
+	entries, err := list(root, ".")
+	if err != nil {
+		return nil, fmt.Errorf("reading the models directory: %w", err)
+	}
+	seen := map[string]int{}
+	var all []Found
+	add := func(f Found) {
+		at, twice := seen[f.Key()]
+		switch {
+		case !twice:
+			seen[f.Key()] = len(all)
+			all = append(all, f)
+		case all[at].Err == nil && f.Err != nil && f.Fingerprint == "": // what cannot be read hides nothing
+			all[at].Warning = fmt.Sprintf("%s is passed over: %v", f.Path(), f.Err)
+		case f.Err == nil && all[at].Err != nil && all[at].Fingerprint == "":
+			f.Warning = fmt.Sprintf("%s is passed over: %v", all[at].Path(), all[at].Err)
+			all[at] = f
+		case f.File == "": // a directory wins over a bare file
+			f.Warning = fmt.Sprintf("%s is passed over: the directory %s has the same id and version", all[at].Path(), f.Path())
+			all[at] = f
+		default:
+			all[at].Warning = fmt.Sprintf("%s is passed over: %s has the same id and version", f.Path(), all[at].Path())
+		}
+	}
+	for _, e := range entries {
+		info, err := root.Stat(e)
+		switch {
+		case err != nil && vanished(root, e):
+		case err != nil:
+			if id, version, ok := BareName(e); ok {
+				add(Found{Location: Location{ID: id, Version: version, File: e}, Err: cause(err)})
+			} else if manifest.ValidID(e) {
+				add(Found{Location: Location{ID: e, Version: "0.0.0", Dir: e}, Err: cause(err), all: true})
+			}
+		case info.IsDir():
+			for _, f := range ScanVersions(root, e) {
+				add(f)
+			}
+		case info.Mode().IsRegular():
+			if id, version, ok := BareName(e); ok {
+				add(Found{Location: Location{ID: id, Version: version, File: e}, Fingerprint: fingerprint(e, info), Changed: changed(info)})
+			}
+		}
+	}
+	return all, nil
+}
+
+// BareName splits name.onnx and name@1.2.0.onnx.
+func BareName(file string) (id, version string, ok bool) {
+	ext := path.Ext(file)
+	if _, known := bareBackends[ext]; !known {
+		return "", "", false
+	}
+	id, version, found := strings.Cut(strings.TrimSuffix(file, ext), "@")
+	if !found {
+		version = "0.0.0"
+	}
+	return id, version, manifest.ValidID(id) && manifest.ValidVersion(version)
+}
+
+// ScanVersions looks at the directory of one model, once.
+func ScanVersions(root *os.Root, id string) []Found {
+	if !manifest.ValidID(id) {
+		return nil
+	}
+	entries, err := list(root, id)
+	if err != nil && vanished(root, id) {
+		return nil
+	}
+	if err != nil {
+		return []Found{{Location: Location{ID: id, Version: "0.0.0", Dir: id}, Err: err, all: true}}
+	}
+	var all []Found
+	for _, e := range entries {
+		dir := path.Join(id, e)
+		info, err := root.Stat(dir)
+		if (err == nil && !info.IsDir()) || (err != nil && vanished(root, dir)) {
+			continue
+		}
+		f := Found{Location: Location{ID: id, Version: strings.ToValidUTF8(e, "\uFFFD"), Dir: dir}} // it becomes a label
+		if err == nil {
+			f.Changed = changed(info)
+		}
+		switch {
+		case err != nil:
+			f.Err = cause(err)
+		case !manifest.ValidVersion(e):
+			f.Err = fmt.Errorf("the directory %s is not named by a semantic version such as 1.0.0", dir)
+		default:
+			f.Err = f.scanFiles(root, dir)
+		}
+		all = append(all, f)
+	}
+	return all
+}
+
+// Look returns the fingerprint of one version as it is now.
+func Look(root *os.Root, at Location) (string, error) {
+	if at.File != "" {
+		info, err := root.Stat(at.File)
+		if err != nil {
+			return "", cause(err)
+		}
+		return fingerprint(at.File, info), nil
+	}
+	var f Found
+	err := f.scanFiles(root, at.Dir)
+	return f.Fingerprint, err
+}
+
+// scanFiles makes the fingerprint of a version's directory.
+func (f *Found) scanFiles(root *os.Root, dir string) error {
+	var b strings.Builder
+	hasManifest := false
+	var walk func(dir string, depth int) error
+	count := 0
+	walk = func(dir string, depth int) error {
+		entries, err := list(root, dir)
+		if err != nil {
+			return err
+		}
+		for _, e := range entries {
+			if count++; count > maxEntries {
+				return fmt.Errorf("%s holds more than %d files", dir, maxEntries)
+			}
+			name := path.Join(dir, e)
+			info, err := root.Stat(name)
+			switch {
+			case err != nil && vanished(root, name):
+			case err != nil:
+				return cause(err)
+			case info.IsDir() && depth < 3:
+				if err := walk(name, depth+1); err != nil {
+					return err
+				}
+			case info.Mode().IsRegular():
+				hasManifest = hasManifest || (depth == 0 && e == manifest.FileName)
+				b.WriteString(fingerprint(name, info))
+				if t := changed(info); t.After(f.Changed) {
+					f.Changed = t
+				}
+			}
+		}
+		return nil
+	}
+	err := walk(dir, 0)
+	f.Fingerprint = b.String()
+	if err == nil && !hasManifest {
+		return fmt.Errorf("%s has no %s: write one with `pynomaly-runtime model init`", dir, manifest.FileName)
+	}
+	return err
+}
+
+// vanished reports whether a name that was listed is gone by now; a link that leads
+// nowhere is not.
+func vanished(root *os.Root, name string) bool {
+	_, err := root.Lstat(name)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
+func fingerprint(name string, info fs.FileInfo) string {
+	return fmt.Sprintf("%s|%d|%d|%s\n", name, info.Size(), info.ModTime().UnixNano(), inode(info))
+}
+
+// list returns the names in a directory, sorted, without those that begin with a
+// dot.
+func list(root *os.Root, dir string) ([]string, error) {
+	f, err := root.Open(dir)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	names, err := f.Readdirnames(-1)
+	if err != nil {
+		return nil, cause(err)
+	}
+	kept := names[:0]
+	for _, n := range names {
+		if !strings.HasPrefix(n, ".") {
+			kept = append(kept, n)
+		}
+	}
+	sort.Strings(kept)
+	return kept, nil
+}

@@ -1,0 +1,42 @@
+package model
+
+import (
+	"context"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// abilities are what a detector can do beside scoring, found once when it is opened;
+// nil: it cannot.
+type abilities struct {
+	explainer sdk.Explainer
+	learner   sdk.Learner
+	saver     sdk.Snapshotter
+	resetter  sdk.Resetter
+	health    sdk.HealthChecker
+	memory    sdk.MemoryUser
+	remote    bool // it works elsewhere, and waits for that
+}
+
+func abilitiesOf(s sdk.Scorer) abilities {
+	var a abilities
+	a.explainer, _ = s.(sdk.Explainer)
+	a.learner, _ = s.(sdk.Learner)
+	a.saver, _ = s.(sdk.Snapshotter)
+	a.resetter, _ = s.(sdk.Resetter)
+	a.health, _ = s.(sdk.HealthChecker)
+	a.memory, _ = s.(sdk.MemoryUser)
+	if r, ok := s.(backends.Remote); ok {
+		a.remote = r.Remote()
+	}
+	return a
+}
+
+// Health returns why a loaded model cannot answer for now; nil: it can.
+func (m *Model) Health(ctx context.Context) error {
+	if m.can.health == nil {
+		return nil
+	}
+	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
+}

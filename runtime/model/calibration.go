@@ -1,0 +1,136 @@
+package model
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync/atomic"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/stats"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+)
+
+// calibration maps oriented scores to 0..1; nil: scores are answered as they are.
+type calibration struct {
+	method              string
+	min, max, mean, std float64
+	scores              []float64 // ascending
+}
+
+func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibration, error) {
+	if c == nil {
+		return nil, nil
+	}
+	out := &calibration{method: c.Method}
+	if c.Scores != "" {
+		var err error
+		if out.scores, err = readScores(files[c.Scores]); err != nil {
+			return nil, fmt.Errorf("%s: %w", c.Scores, err)
+		}
+		out.min, out.max = out.scores[0], out.scores[len(out.scores)-1]
+		out.mean, out.std = stats.MeanStd(out.scores)
+	}
+	for _, given := range []struct{ from, to *float64 }{{c.Min, &out.min}, {c.Max, &out.max}, {c.Mean, &out.mean}, {c.Std, &out.std}} {
+		if given.from != nil {
+			*given.to = *given.from
+		}
+	}
+	if c.Method == manifest.CalibrateLinear && out.min >= out.max {
+		return nil, errors.New("calibration: linear needs training scores that differ")
+	}
+	if c.Method == manifest.CalibrateUnify && out.std <= 0 {
+		return nil, errors.New("calibration: unify needs training scores that differ")
+	}
+	return out, nil
+}
+
+// readScores reads sorted little-endian float64.
+func readScores(data []byte) ([]float64, error) {
+	if len(data) == 0 || len(data)%8 != 0 {
+		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each", len(data))
+	}
+	out := make([]float64, len(data)/8)
+	for i := range out {
+		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
+		if math.IsNaN(out[i]) || math.IsInf(out[i], 0) {
+			return nil, fmt.Errorf("training score %d is %v", i, out[i])
+		}
+	}
+	if !slices.IsSorted(out) {
+		return nil, errors.New("training scores must be sorted, smallest first")
+	}
+	return out, nil
+}
+
+// bytes is the memory that it holds.
+func (c *calibration) bytes() int64 {
+	if c == nil {
+		return 0
+	}
+	return 8 * int64(len(c.scores))
+}
+
+// of is the calibrated score.
+func (c *calibration) of(s float64) float64 {
+	switch c.method {
+	case manifest.CalibrateLinear:
+		return stats.Linear(s, c.min, c.max)
+	case manifest.CalibrateUnify:
+		return stats.Unify(s, c.mean, c.std)
+	default:
+		return float64(stats.CountAtMost(c.scores, s)) / float64(len(c.scores))
+	}
+}
+
+// confidence answers ExCeeD. It depends on nothing but how many training scores
+// are at most the score, so every value is computed once.
+type confidence struct {
+	scores []float64
+	n      int
+	gamma  float64
+	table  []atomic.Uint64 // bits of ExCeeD by count; 0: not yet computed
+}
+
+func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
+	if m.Confidence == nil {
+		return nil, nil
+	}
+	if c == nil || c.scores == nil {
+		return nil, errors.New("confidence needs calibration.scores")
+	}
+	n := m.Confidence.TrainingSize
+	if n == 0 {
+		n = len(c.scores)
+	}
+	if n != len(c.scores) {
+		return nil, fmt.Errorf("confidence.training_size is %d, but %s holds %d scores", n, m.Calibration.Scores, len(c.scores))
+	}
+	return &confidence{scores: c.scores, n: n, gamma: m.Confidence.Contamination, table: make([]atomic.Uint64, n+1)}, nil
+}
+
+// bytes is the memory that it holds beside the calibration's.
+func (c *confidence) bytes() int64 {
+	if c == nil {
+		return 0
+	}
+	return 8 * int64(len(c.table))
+}
+
+// of is the confidence in the answer that a row with this score is, or is not,
+// an anomaly.
+func (c *confidence) of(s float64, anomaly bool) float64 {
+	count := stats.CountAtMost(c.scores, s)
+	const computed = 1 // the last bit of a double marks what is there; it is far below what ExCeeD resolves
+	bits := c.table[count].Load()
+	if bits == 0 {
+		bits = math.Float64bits(stats.ExCeeD(c.n, count, c.gamma)) | computed
+		c.table[count].Store(bits)
+	}
+	v := min(math.Float64frombits(bits), 1)
+	if !anomaly {
+		return 1 - v
+	}
+	return v
+}

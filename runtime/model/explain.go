@@ -1,0 +1,123 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// ErrNotExplained means that a model has nothing to explain its scores with.
+var ErrNotExplained = errors.New("the model's manifest has no explanation section")
+
+// Explain attributes the score of the only row of in, in one batch, by the
+// manifest's method.
+func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
+	e := m.Manifest.Explanation
+	if e == nil {
+		return nil, ErrNotExplained
+	}
+	if m.Manifest.Stateful && e.Method != manifest.ExplainNative {
+		return nil, fmt.Errorf("%w that works for stateful models: use native", ErrNotExplained)
+	}
+	switch e.Method {
+	case manifest.ExplainNative:
+		return m.explainNative(ctx, in)
+	case manifest.ExplainOcclusion:
+		return m.ExplainOcclusion(ctx, in)
+	case manifest.ExplainExact:
+		return m.ExplainExact(ctx, in)
+	default:
+		return m.ExplainPermutations(ctx, in, explain.Draw(e.Permutations, len(m.schema.Features()), e.Seed))
+	}
+}
+
+// ExplainPermutations is permutation Shapley over the given orders of features.
+func (m *Model) ExplainPermutations(ctx context.Context, in *sdk.Batch, permutations [][]int) (*explain.Explanation, error) {
+	return m.explained(manifest.ExplainPermutation, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Permutations(ctx, in, permutations) })
+}
+
+// ExplainExact computes Shapley values from all subsets of features.
+func (m *Model) ExplainExact(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
+	if d := len(m.schema.Features()); d > manifest.MaxExactFeatures {
+		return nil, fmt.Errorf("exact explanations take at most %d features; the model has %d", manifest.MaxExactFeatures, d)
+	}
+	return m.explained(manifest.ExplainExact, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Exact(ctx, in) })
+}
+
+// ExplainOcclusion takes each feature from the reference row in turn.
+func (m *Model) ExplainOcclusion(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
+	return m.explained(manifest.ExplainOcclusion, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Occlusion(ctx, in) })
+}
+
+// explained explains a row by a method that needs a reference row.
+func (m *Model) explained(method string, by func(*explain.Explainer) (*explain.Explanation, error)) (*explain.Explanation, error) {
+	if m.reference == nil {
+		return nil, fmt.Errorf("%w with a reference row", ErrNotExplained)
+	}
+	e, err := by(m.explainer())
+	if err != nil {
+		return nil, err
+	}
+	e.Method = method
+	return e, nil
+}
+
+func (m *Model) explainer() *explain.Explainer {
+	return &explain.Explainer{Features: m.schema.Features(), Reference: m.reference, Evaluate: m.evaluate}
+}
+
+// evaluate scores rows between the reference row and row 0, which is the one to explain.
+func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, error) {
+	f := make([]float64, batch.Rows())
+	if err := m.slots.Calls().Admit(len(f)); err != nil {
+		return nil, err
+	}
+	err := m.score(ctx, batch, 0, f)
+	m.slots.Calls().Dismiss(len(f))
+	var failed *sdk.RowErrors
+	switch {
+	case errors.As(err, &failed):
+		e := failed.Rows[0]
+		if e.Row > 0 {
+			e = sdk.RowError{Reason: "cannot be explained: a row between the reference row and this row fails: " + e.Reason}
+		}
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{e}}
+	case err != nil:
+		return nil, fmt.Errorf("explaining: %w", err)
+	case !finite(f[0]):
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: notFinite}}}
+	case !allFinite(f):
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: "cannot be explained: a score between the reference row and this row is not finite"}}}
+	}
+	return f, nil
+}
+
+// explainNative asks the detector itself.
+func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
+	if m.can.explainer == nil {
+		return nil, fmt.Errorf("%w that this detector can follow: it does not explain itself", ErrNotExplained)
+	}
+	score, err := m.evaluate(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]float64, 1+len(m.schema.Features()))
+	if err := m.slots.Run(ctx, func(ctx context.Context) error { return m.can.explainer.Explain(ctx, in, out) }); err != nil {
+		return nil, fmt.Errorf("explaining: %w", err)
+	}
+	if !allFinite(out) {
+		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: "cannot be explained: the detector's explanation is not finite"}}}
+	}
+	for i := range out {
+		out[i] *= m.Manifest.Output.Sign()
+	}
+	e := m.explainer().Attribute(in, []float64{score[0], out[0]}, out[1:], true)
+	e.Method = manifest.ExplainNative
+	e.Additive = math.Abs(e.Residual) <= m.Manifest.GoldenTolerance()*max(1, math.Abs(e.Score))
+	return e, nil
+}

@@ -1,0 +1,9 @@
+package model_test
+
+import (
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }

@@ -1,0 +1,259 @@
+// Package registry holds the models of one directory: it loads and unloads their
+// versions, tries again what failed, and says which version answers a request.
+//
+// What is in the directory, and how files are read, is the catalog's; how a model
+// answers is not here: see model.
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/state"
+)
+
+// Config says how a Registry loads models.
+type Config struct {
+	Dir        string         // the models directory
+	CacheSize  int            // models loaded at once
+	CacheBytes int64          // estimated bytes of all loaded models; 0: no limit
+	Default    string         // model that answers where none is named
+	Preload    []string       // models loaded before the host is ready; "*" is every one
+	Pinned     []string       // models that are never evicted
+	Only       []Only         // what is served; empty: all that is found. The host is ready when each has loaded
+	Lazy       bool           // load on first use only
+	Loads      int            // loads at once; 0: as many as processors
+	ReadBytes  int64          // of models' files that loads hold at once, unless a single one has more; 0: 1 GiB
+	Immutable  bool           // refuse a changed artifact under the same version
+	Policy     catalog.Policy // what models are granted
+	StateDir   string         // where states of stateful models are kept; empty: in memory
+	Now        func() time.Time
+	Random     func() float64 // in [0, 1)
+	Log        *slog.Logger
+	Observe    Observer
+}
+
+// Only names a version that is to be served and, where Digest is not empty, the
+// contents it must have ("sha256:" and hex digits, as Model.ContentDigest).
+type Only struct{ ID, Version, Digest string }
+
+// ParseOnly reads id@version, or id@version=sha256:..., as written in models.only.
+func ParseOnly(text string) (Only, error) {
+	id, version, digest, err := manifest.ParsePinned(text)
+	if err != nil {
+		return Only{}, fmt.Errorf("models.only: %q %w", text, err)
+	}
+	return Only{ID: id, Version: version, Digest: digest}, nil
+}
+
+// Observer is told what happens to models.
+type Observer interface {
+	Loaded(m *model.Model, took time.Duration)
+	LoadFailed(id, version string, err error)
+	Removed(id, version string)
+}
+
+// State is where a version stands.
+type State string
+
+// The states of a version.
+const (
+	StateAvailable State = "available" // found, not loaded
+	StateLoading   State = "loading"
+	StateLoaded    State = "loaded"
+	StateFailed    State = "failed"
+	StateUnloaded  State = "unloaded" // by request; stays so until loaded
+)
+
+// Status describes one version.
+type Status struct {
+	catalog.Location
+	State   State
+	Error   error       // why it failed, or why a change to it was not taken up
+	Failure FailureKind // of Error
+	RetryAt time.Time   // when the load is tried again; zero: not by itself
+	Unwell  error       // why it cannot answer for now, although it is loaded
+	Warning string
+	Model   *model.Model // loaded or last loaded; nil if it never was
+	Pinned  bool
+	Changed time.Time // of the state
+}
+
+// entry is one version in the registry. The registry's mutex guards it.
+type entry struct {
+	catalog.Location
+	fingerprint string
+	warning     string
+	current     *handle      // nil: not loaded
+	last        *model.Model // what was loaded last, for listings
+	failed      *failure     // of the last load; nil: it did not fail
+	unread      error        // why the last look could not read it; nil: it could
+	unloaded    bool         // by request
+	gone        bool         // removed from the directory
+	loading     *loading
+	changed     time.Time
+	pending     bool // a change waits for the load that is under way
+}
+
+// handle is a loaded model and who uses it.
+type handle struct {
+	model    *model.Model
+	refs     int
+	retired  bool
+	ending   bool          // it is being closed
+	replaced bool          // its state has gone on to another, or was never used
+	next     *handle       // the one that its state has gone on to, which it keeps
+	stop     chan struct{} // closed when it is retired
+	closed   chan struct{} // closed when the detector is
+}
+
+// newHandle makes a handle, which Close waits for. The registry is locked.
+func (r *Registry) newHandle(m *model.Model) *handle {
+	r.wg.Add(1)
+	return &handle{model: m, stop: make(chan struct{}), closed: make(chan struct{})}
+}
+
+// Registry holds the models of one directory.
+type Registry struct {
+	cfg      Config
+	backends model.Backends
+	calls    *batching.Calls
+
+	mu       sync.Mutex
+	entries  map[string]*entry
+	byID     map[string][]*entry              // newest version first
+	lru      *simplelru.LRU[*entry, struct{}] // loaded ones
+	bytes    int64
+	aliases  map[string]Aliases
+	closed   bool
+	wg       sync.WaitGroup // loads, and models that are not closed
+	queue    []*loading     // loads that wait for their turn
+	running  int            // loads whose turn it is
+	reading  *semaphore.Weighted
+	retries  chan struct{} // wakes the goroutine that retries; nil: there is none yet
+	lost     []error       // states that could not be kept while the registry closed
+	trouble  error         // why the directory could not be looked at
+	starting []*loading    // loads of the looks until the first settled one
+	ready    bool          // the first settled look is over
+	first    chan struct{} // closed when its loads are, too
+	looks    int
+	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
+	states   *state.Snapshots
+	closing  map[string]*handle // stateful models that were retired last, by Location.Key
+	base     context.Context    // of loads
+	cancel   context.CancelFunc
+}
+
+// New returns an empty registry. Apply fills it.
+func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry, error) {
+	if cfg.CacheSize < 1 {
+		return nil, errors.New("models.cache_size must be at least 1")
+	}
+	if cfg.Loads < 1 {
+		cfg.Loads = goruntime.GOMAXPROCS(0)
+	}
+	if cfg.ReadBytes <= 0 {
+		cfg.ReadBytes = 1 << 30
+	}
+	// The order only: nothing is ever evicted by the list itself.
+	order, err := simplelru.NewLRU[*entry, struct{}](1<<30, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the LRU list: %w", err)
+	}
+	r := &Registry{
+		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
+		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
+		reading: semaphore.NewWeighted(cfg.ReadBytes),
+		states:  state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
+	}
+	r.base, r.cancel = context.WithCancel(context.Background())
+	return r, nil
+}
+
+// retire unlinks a loaded model; it is closed when its last lease ends. The
+// registry is locked.
+func (r *Registry) retire(e *entry) {
+	h := e.current
+	if h == nil {
+		return
+	}
+	e.current = nil
+	r.lru.Remove(e)
+	r.bytes -= h.model.Bytes()
+	h.retired = true
+	if h.model.Manifest.Stateful && !h.replaced {
+		r.closing[e.Key()] = h
+	}
+	close(h.stop)
+	r.closeIfIdle(h)
+}
+
+func (r *Registry) closeIfIdle(h *handle) {
+	if !h.retired || h.refs > 0 || h.ending {
+		return
+	}
+	h.ending = true // taking the last snapshot uses the model once more
+	go func() {
+		defer r.wg.Done()
+		var lost error
+		if !h.replaced {
+			lost = r.keepState(h.model)
+		}
+		if err := h.model.End(); err != nil {
+			r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
+		}
+		close(h.closed)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if lost != nil && r.closed {
+			r.lost = append(r.lost, lost)
+		}
+		maps.DeleteFunc(r.closing, func(_ string, c *handle) bool { return c == h })
+		if h.next != nil {
+			h.next.refs--
+			r.closeIfIdle(h.next)
+		}
+	}()
+}
+
+// Close unloads everything, once the leases have ended or ctx does.
+func (r *Registry) Close(ctx context.Context) error {
+	r.mu.Lock()
+	r.closed = true
+	for _, e := range r.entries {
+		r.retire(e)
+	}
+	r.mu.Unlock()
+	r.cancel()
+	done := make(chan struct{})
+	go func() { r.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for requests and loads to end: %w", ctx.Err())
+	}
+	lost := r.states.Close()
+	for _, err := range r.lost {
+		// What was written to memory only has had another chance.
+		if !errors.Is(err, state.ErrInMemory) {
+			lost = errors.Join(lost, err)
+		}
+	}
+	if lost != nil {
+		r.cfg.Log.Error("what models have learned is lost with this process", "error", lost)
+	}
+	return errors.Join(lost, r.calls.Wait(ctx))
+}
