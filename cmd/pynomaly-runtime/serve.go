@@ -27,6 +27,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/platform"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
@@ -115,7 +116,7 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	if err := hostlimits.Fit(cfg, h.calls, h.reg, h.Log); err != nil {
 		return err
 	}
-	showPlatform(runtime.GOOS, h.Log)
+	platform.Show(runtime.GOOS, h.Log)
 	if err := hostmetrics.Confinement(child.Confined(), h.reg, h.Log); err != nil {
 		return err
 	}

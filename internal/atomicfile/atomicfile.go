@@ -22,11 +22,19 @@ type File struct {
 
 // Create begins the file name, which will have the given mode.
 func Create(name string, mode fs.FileMode) (*File, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+"-*")
+	f, err := os.CreateTemp(filepath.Dir(name), unfinished(name))
 	if err != nil {
 		return nil, fmt.Errorf("creating a file beside %s: %w", name, err)
 	}
 	return &File{f, name, mode}, nil
+}
+
+// unfinished is the pattern of the name that something has while it is written: not longer
+// than file systems allow where the final name is not.
+func unfinished(name string) string {
+	const most = 200
+	base := filepath.Base(name)
+	return "." + base[:min(len(base), most)] + "-*"
 }
 
 // Commit closes the file and gives it its name, in place of a file that had it before. The
@@ -73,7 +81,7 @@ func WriteDir(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(filepath.Dir(dir), dirMode); err != nil {
 		return fmt.Errorf("making the directory of %s: %w", dir, err)
 	}
-	tmp, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), unfinished(dir))
 	if err != nil {
 		return fmt.Errorf("making a directory beside %s: %w", dir, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
@@ -40,6 +41,15 @@ func TestWrite(t *testing.T) {
 	if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o640 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
+}
+
+// TestLongName: a name as long as a file system allows can be written.
+func TestLongName(t *testing.T) {
+	dir, long := t.TempDir(), strings.Repeat("n", 255)
+	if err := atomicfile.Write(filepath.Join(dir, long), []byte("text"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, dir, map[string]string{long: "text"})
 }
 
 // TestUnfinished: what is not complete has another name, and nothing is left of what was

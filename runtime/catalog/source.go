@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
@@ -92,7 +93,7 @@ func Read(root *os.Root, at Location, policy Policy, reserve func(bytes int64) e
 		if c.Artifact, err = from.read(m.Artifact, maxArtifactBytes); err != nil {
 			return nil, fmt.Errorf("reading the artifact: %w", err)
 		}
-		c.Digest = digest(c.Artifact)
+		c.Digest = digest.Of(c.Artifact)
 		if m.Digest != "" && m.Digest != c.Digest {
 			return nil, fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", m.Artifact, c.Digest, m.Digest)
 		}
@@ -152,7 +153,7 @@ func (c *Contents) readFiles(from *opened) error {
 		if err != nil {
 			return err
 		}
-		sum := digest(data)
+		sum := digest.Of(data)
 		if want, ok := c.Manifest.Files[name]; ok && want != sum {
 			return fmt.Errorf("%s has digest %s; the manifest says %s: the file changed or is damaged", name, sum, want)
 		}
@@ -164,16 +165,16 @@ func (c *Contents) readFiles(from *opened) error {
 }
 
 // ContentDigest is the digest of all that was read: manifest, artifact and files.
-func (c *Contents) ContentDigest() string { return "sha256:" + c.Identity }
+func (c *Contents) ContentDigest() string { return digest.Prefix + c.Identity }
 
 // filesDigest is that of a model without an artifact: of its files' names and
 // digests.
 func (c *Contents) filesDigest() string {
 	var list []byte
 	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
-		list = fmt.Appendf(list, "%s  %s\n", digest(c.Files[name]), name)
+		list = fmt.Appendf(list, "%s  %s\n", digest.Of(c.Files[name]), name)
 	}
-	return digest(list)
+	return digest.Of(list)
 }
 
 // namedFiles are the files that keys of a manifest name.
@@ -197,9 +198,4 @@ func derive(at Location) *manifest.Manifest {
 	m.ID, m.Version, m.Artifact, m.Derived = at.ID, at.Version, at.File, true
 	m.Backend = bareBackends[path.Ext(at.File)]
 	return m
-}
-
-func digest(data []byte) string {
-	sum := sha256.Sum256(data)
-	return "sha256:" + hex.EncodeToString(sum[:])
 }

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	files "github.com/pynomaly/pynomaly-runtime/internal/private"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -61,9 +62,9 @@ func (s *Snapshots) name(m *model.Model) string {
 }
 
 const (
-	snapshotLock   = ".lock"
-	snapshotPrefix = ".snapshot-" // of files that are being written
-	setAside       = ".unusable"  // follows the name of a snapshot that could not be loaded
+	snapshotLock = ".lock"
+	unfinished   = ".*-*"      // the names of snapshots that are being written
+	setAside     = ".unusable" // follows the name of a snapshot that could not be loaded
 )
 
 // The reasons why a state stays in memory that are no failures: they were said at
@@ -102,7 +103,7 @@ func (s *Snapshots) own() error {
 		return err
 	}
 	s.lock, s.trouble = f, ""
-	left, _ := filepath.Glob(filepath.Join(s.dir, snapshotPrefix+"*"))
+	left, _ := filepath.Glob(filepath.Join(s.dir, unfinished))
 	for _, name := range left { // of a host that was killed
 		_ = os.Remove(name)
 	}
@@ -149,7 +150,7 @@ func (s *Snapshots) Close() error {
 	for _, name := range slices.Sorted(maps.Keys(s.memory)) {
 		err := s.own()
 		if err == nil {
-			err = s.writeFile(name, s.memory[name])
+			err = atomicfile.Write(filepath.Join(s.dir, name), s.memory[name], 0o600)
 		}
 		if err != nil && !errors.Is(err, errNoDirectory) && !errors.Is(err, errBusy) {
 			errs = append(errs, fmt.Errorf("keeping the state %s: %w", name, err))
@@ -176,7 +177,7 @@ func (s *Snapshots) Write(m *model.Model, state []byte) error {
 	}
 	err := s.own()
 	if err == nil {
-		err = s.writeFile(s.name(m), data)
+		err = atomicfile.Write(filepath.Join(s.dir, s.name(m)), data, 0o600)
 	}
 	if err == nil {
 		delete(s.memory, s.name(m))
@@ -187,23 +188,6 @@ func (s *Snapshots) Write(m *model.Model, state []byte) error {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrInMemory, err)
-}
-
-func (s *Snapshots) writeFile(name string, data []byte) error {
-	f, err := os.CreateTemp(s.dir, snapshotPrefix+"*")
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(data); err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), filepath.Join(s.dir, name))
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return nil
 }
 
 // Read returns the snapshot of a model's artifact; nil: there is none. The error

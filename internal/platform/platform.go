@@ -1,4 +1,5 @@
-package main
+// Package platform says what a host lacks where it does not run on Linux.
+package platform
 
 import "log/slog"
 
@@ -10,8 +11,8 @@ func lacks(platform string) []string {
 	return []string{"process plugins", "memory limits of children", "seccomp and Landlock", "control groups", "memory figures", "quiet listeners"}
 }
 
-// showPlatform warns of what the host does without on this platform.
-func showPlatform(platform string, log *slog.Logger) {
+// Show warns of what the host does without on this platform.
+func Show(platform string, log *slog.Logger) {
 	if missing := lacks(platform); len(missing) > 0 {
 		log.Warn("this platform is for development: it lacks what a host has on Linux", "platform", platform, "lacks", missing)
 	}

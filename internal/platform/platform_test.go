@@ -1,4 +1,4 @@
-package main
+package platform
 
 import (
 	"bytes"
@@ -30,7 +30,7 @@ func TestPlatforms(t *testing.T) {
 	}
 	for platform, want := range map[string]int{"linux": 0, "darwin": 1} {
 		var out bytes.Buffer
-		showPlatform(platform, slog.New(slog.NewTextHandler(&out, nil)))
+		Show(platform, slog.New(slog.NewTextHandler(&out, nil)))
 		if got := strings.Count(out.String(), "\n"); got != want {
 			t.Errorf("on %s %d lines are logged: %s", platform, got, out.String())
 		}
