@@ -64,7 +64,7 @@ func TestExamplesFail(t *testing.T) {
 	for _, client := range [][]string{
 		{"sh", "examples/curl/predict.sh"}, {"python3", "examples/python/client.py"}, {"go", "run", "./examples/go"}, {"node", "examples/javascript/client.mjs"},
 	} {
-		cmd := exec.CommandContext(t.Context(), client[0], append(client[1:], "http://"+empty)...) //nolint:gosec // the examples
+		cmd := exec.CommandContext(t.Context(), client[0], append(client[1:], "http://"+empty)...)
 		cmd.Dir = testkit.Root()
 		out, err := cmd.CombinedOutput()
 		if err == nil || !strings.Contains(string(out), "ModelNotFound") {

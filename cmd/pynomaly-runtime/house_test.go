@@ -126,7 +126,7 @@ func TestShellScripts(t *testing.T) {
 		t.Fatalf("%d scripts: %v", len(scripts), err)
 	}
 	for _, script := range scripts {
-		if out, err := exec.CommandContext(t.Context(), "bash", "-n", script).CombinedOutput(); err != nil { //nolint:gosec // the repository's
+		if out, err := exec.CommandContext(t.Context(), "bash", "-n", script).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", filepath.Base(script), err, out)
 		}
 	}
