@@ -26,8 +26,8 @@ TIMEOUT  ?= 90m
 help: ## lists this
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
-# The packages whose tests start no host, plugin or compiler: minutes less than test-go.
-SLOW := /cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/internal/(testkit|plugindev|conformance)|/testdata
+# What make check leaves to make test: packages whose tests start processes or walk long.
+SLOW := /cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/onnx$$|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/deployer/controller$$|/internal/(child|testkit|plugindev|conformance)|/testdata
 
 check: ## what to run before a commit: no root, and no network once fetched
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -29,4 +29,4 @@ if [ ! -f .cross/.complete ]; then
 	touch .cross/.complete
 fi
 export ZIG="$PWD/.cross/ziglang/zig" ZIG_GLOBAL_CACHE_DIR="$PWD/.cross/cache" ZIG_LOCAL_CACHE_DIR="$PWD/.cross/cache"
-VERSION=$(cat VERSION) PATH="$bin:$PATH" GOMAXPROCS=2 nice goreleaser release --clean --parallelism 1 --config .goreleaser.yaml "$@"
+COMMIT=$(git rev-parse --short HEAD) VERSION=$(cat VERSION) PATH="$bin:$PATH" GOMAXPROCS=2 nice goreleaser release --clean --parallelism 1 --config .goreleaser.yaml "$@"

@@ -88,13 +88,13 @@ func Backends(t testing.TB, stateDir string) model.Backends {
 // Silent is an observer that does nothing.
 type Silent struct{}
 
-// Loaded implements host.Observer.
+// Loaded implements registry.Observer.
 func (Silent) Loaded(*model.Model, time.Duration) {}
 
-// LoadFailed implements host.Observer.
+// LoadFailed implements registry.Observer.
 func (Silent) LoadFailed(string, string, error) {}
 
-// Removed implements host.Observer.
+// Removed implements registry.Observer.
 func (Silent) Removed(string, string) {}
 
 // Host is a host that serves on the loopback interface.

@@ -34,15 +34,19 @@ func Check(data []byte, limits Limits) (*Model, error) {
 	case len(data) > 8 && string(data[4:8]) == "ORTM":
 		return nil, problem(Malformed, "the file is in ORT format: export it as .onnx")
 	}
-	p := &parser{}
+	limits = limits.defaults()
+	p := &parser{most: limits.Memory}
+	if limits.Trusted {
+		p.most = MaxTensorBytes
+	}
 	m, err := p.model(data)
 	if err != nil {
 		return nil, err
 	}
-	if err := inline(m); err != nil {
+	if err := inline(m, p.most); err != nil {
 		return nil, err
 	}
-	c := &checker{limits: limits.defaults(), longest: float64(p.longest), operators: map[string]int{}}
+	c := &checker{limits: limits, longest: float64(p.longest), operators: map[string]int{}}
 	if err := c.model(m); err != nil {
 		return nil, err
 	}
@@ -105,6 +109,7 @@ type checker struct {
 	longest   float64 // text among the constants
 	operators map[string]int
 	uncertain float64 // bytes
+	known     int64   // bytes that facts take
 	top       *scope  // of the model's own graph
 }
 
@@ -215,9 +220,24 @@ func (c *checker) node(n *node, s *scope) error {
 		if i < len(outputs) {
 			f = outputs[i]
 		}
+		if err := c.keep(n, f); err != nil {
+			return err
+		}
 		if err := s.set(name, f); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// keep counts the memory that it takes to know of an output what is known.
+func (c *checker) keep(n *node, f *fact) error {
+	const bytesOfFact, bytesOfSpan = 192, 24
+	if len(f.dims) > MaxRank {
+		return problem(TooLarge, "%s makes a value of more than %d dimensions", n.describe(), MaxRank)
+	}
+	if c.known += bytesOfFact + bytesOfSpan*int64(len(f.dims)+len(f.spans)); c.known > c.limits.Memory {
+		return problem(TooLarge, "to know the sizes of the model's values takes more than %d MiB (limits.memory)", c.limits.Memory>>20)
 	}
 	return nil
 }

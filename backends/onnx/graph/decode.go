@@ -14,11 +14,15 @@ const (
 	bytesOfTensor    = 192
 	bytesOfValue     = 192
 	bytesOfText      = 24
+	bytesOfName      = 40
+	bytesOfGraph     = 256
 )
 
 type parser struct {
 	nodes   int
 	bytes   int64 // of what was read
+	beside  int64 // of these, those that take memory beside the file
+	most    int64 // of beside
 	longest int   // text among the constants
 }
 
@@ -63,6 +67,7 @@ func (p *parser) model(b []byte) (*model, error) {
 
 // pair reads metadata, which is left out.
 func (p *parser) pair(m *message) {
+	m.spend(p, bytesOfName) // which bounds the time, too
 	e := m.message("an entry of metadata", 0)
 	for e.next() {
 		if e.number > 2 {
@@ -100,6 +105,9 @@ func (p *parser) opset(m *message, opsets []opset) []opset {
 			m.fail(problem(Duplicate, "domain %.80q has two opsets, %d and %d", o.domain, other.version, o.version))
 		}
 	}
+	if len(opsets) == MaxOpsets {
+		m.fail(problem(TooLarge, "more than %d opsets are imported", MaxOpsets))
+	}
 	return append(opsets, o)
 }
 
@@ -112,7 +120,7 @@ func standard(domain string) string {
 }
 
 func (p *parser) texts(m *message, to *[]string) {
-	m.spend(p, bytesOfText)
+	m.spend(p, bytesOfName)
 	*to = append(*to, m.text())
 }
 
@@ -161,6 +169,7 @@ func (p *parser) graph(m *message, depth int) (*graph, error) {
 		return nil, problem(TooLarge, "graphs are nested more than %d deep", MaxNesting)
 	}
 	g := &graph{}
+	m.spend(p, bytesOfGraph)
 	values := func(to *[]*value) {
 		var v *value
 		v, m.err = p.value(m.message("a value", many(4)))
@@ -236,6 +245,9 @@ func (p *parser) node(parent *message, to *[]*node, depth int) error {
 		case 4:
 			n.op = m.text()
 		case 5:
+			if len(n.attributes) == MaxAttributes { // each is compared with all others
+				return problem(TooLarge, "%s has more than %d attributes", n.describe(), MaxAttributes)
+			}
 			var a *attribute
 			a, m.err = p.attribute(m.message("an attribute", many(7, 8, 9, 10, 11, 15, 23)), depth)
 			n.attributes = append(n.attributes, a)

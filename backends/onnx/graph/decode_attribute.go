@@ -112,9 +112,6 @@ func (p *parser) value(m *message) (*value, error) {
 			m.unknown()
 		}
 	}
-	if m.err == nil && v.typ != nil && len(v.typ.dims) > MaxRank {
-		return nil, problem(TooLarge, "%.80q has more than %d dimensions", v.name, MaxRank)
-	}
 	return v, m.err
 }
 
@@ -185,6 +182,9 @@ func (p *parser) dimension(parent *message, t *typ) {
 	d := dim{size: -1}
 	m := parent.message("a dimension", 0)
 	m.spend(p, bytesOfText)
+	if len(t.dims) == MaxRank {
+		m.fail(problem(TooLarge, "a value has more than %d dimensions", MaxRank))
+	}
 	for m.next() {
 		switch m.number {
 		case 1:

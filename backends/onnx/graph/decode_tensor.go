@@ -78,7 +78,11 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 	if err := t.take(m, held, ints); err != nil {
 		return nil, err
 	}
-	m.spend(p, int64(len(t.raw)))
+	if len(ints) > 0 {
+		m.spend(p, int64(len(t.raw)))
+	} else {
+		m.count(p, int64(len(t.raw)))
+	}
 	return t, m.err
 }
 

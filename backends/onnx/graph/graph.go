@@ -17,6 +17,8 @@ const (
 	MaxTensorBytes = 1 << 30
 	MaxLoopTrips   = 1 << 20
 	MaxRank        = 16
+	MaxAttributes  = 256 // of a node
+	MaxOpsets      = 256 // of the model, or of a function
 )
 
 // ElemType is ONNX's TensorProto.DataType.

@@ -8,14 +8,17 @@ const inlineHint = "inline the model's functions first, with onnx.inliner.inline
 type inliner struct {
 	model     *model
 	functions map[string]*function // by domain::name
+	plain     map[*function]bool   // those that can stand elsewhere
 	calls     int
 	nodes     int
+	bytes     int64 // of the copies that were made
+	most      int64 // of them
 }
 
 // inline replaces all calls, so that no function is left. Functions that take
 // attributes or hold graphs are refused where they are called.
-func inline(m *model) error {
-	in := &inliner{model: m, functions: map[string]*function{}}
+func inline(m *model, most int64) error {
+	in := &inliner{model: m, functions: map[string]*function{}, plain: map[*function]bool{}, most: most}
 	for _, f := range m.functions {
 		key := f.domain + "::" + f.name
 		switch {
@@ -76,6 +79,9 @@ func (in *inliner) call(n *node, f *function) ([]*node, error) {
 	if err := in.simple(n, f); err != nil {
 		return nil, err
 	}
+	if in.bytes += f.size(); in.bytes > in.most {
+		return nil, problem(TooLarge, "to inline the model's functions takes more than %d MiB (limits.memory)", in.most>>20)
+	}
 	in.calls++
 	names := map[string]string{"": ""}
 	for i, name := range f.inputs {
@@ -135,6 +141,9 @@ func (in *inliner) simple(n *node, f *function) error {
 	if len(n.inputs) > len(f.inputs) || len(n.outputs) > len(f.outputs) {
 		return problem(Malformed, "%s has more inputs or outputs than its function", n.describe())
 	}
+	if in.plain[f] {
+		return nil
+	}
 	for _, b := range f.nodes {
 		for _, a := range b.attributes {
 			if len(a.graphs) > 0 {
@@ -149,5 +158,19 @@ func (in *inliner) simple(n *node, f *function) error {
 			}
 		}
 	}
+	in.plain[f] = true
 	return nil
+}
+
+// size is how many bytes a copy of the function's nodes takes.
+func (f *function) size() int64 {
+	const inlined = 2 * bytesOfName // what is written before a name, and how it is looked up
+	sum := inlined * int64(len(f.inputs)+len(f.outputs))
+	for _, n := range f.nodes {
+		sum += bytesOfNode + int64(len(n.name)) + bytesOfName*int64(len(n.inputs))
+		for _, name := range n.outputs {
+			sum += inlined + int64(len(name))
+		}
+	}
+	return sum
 }

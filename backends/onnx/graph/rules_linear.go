@@ -58,7 +58,8 @@ func gemmRule(c *call) ([]*fact, error) {
 
 func einsumRule(c *call) ([]*fact, error) {
 	a := c.attribute("equation")
-	if a == nil || len(a.strings) != 1 {
+	const most = 1000 // bytes, which are more than all ranks need
+	if a == nil || len(a.strings) != 1 || len(a.strings[0]) > most {
 		return nil, c.errUnknown()
 	}
 	equation := strings.ReplaceAll(string(a.strings[0]), " ", "")

@@ -173,13 +173,22 @@ func (m *message) varints(p *parser, to *[]int64) {
 		return
 	}
 	b := m.bytes()
-	for len(b) > 0 && m.err == nil {
+	count := 0
+	for _, c := range b {
+		if c < 0x80 { // the last byte of a number
+			count++
+		}
+	}
+	if m.spend(p, 8*int64(count)); m.err != nil {
+		return
+	}
+	*to = slices.Grow(*to, count)
+	for len(b) > 0 {
 		v, n := protowire.ConsumeVarint(b)
 		if n < 0 {
 			m.fail(problem(Malformed, "%s has a list of integers that is cut short", m.what))
 			return
 		}
-		m.spend(p, 8)
 		*to = append(*to, int64(v))
 		b = b[n:]
 	}
@@ -253,8 +262,16 @@ func (m *message) fixed(p *parser, size int, to *[]byte) {
 	*to = append(*to, b...)
 }
 
-// spend counts memory that what was read takes.
+// spend counts memory that what was read takes beside the file.
 func (m *message) spend(p *parser, bytes int64) {
+	if p.beside += bytes; p.beside > p.most {
+		m.fail(problem(TooLarge, "to read the model's nodes, names and lists takes more than %d MiB (limits.memory)", p.most>>20))
+	}
+	m.count(p, bytes)
+}
+
+// count counts bytes of tensors, which are parts of the file.
+func (m *message) count(p *parser, bytes int64) {
 	if p.bytes += bytes; p.bytes > MaxTensorBytes {
 		m.fail(problem(TooLarge, "the model's tensors and lists need more than %d MiB", MaxTensorBytes>>20))
 	}

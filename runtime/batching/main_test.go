@@ -1,9 +1,0 @@
-package batching_test
-
-import (
-	"testing"
-
-	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-)
-
-func TestMain(m *testing.M) { testkit.Main(m) }

@@ -1,9 +1,0 @@
-package state_test
-
-import (
-	"testing"
-
-	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-)
-
-func TestMain(m *testing.M) { testkit.Main(m) }
