@@ -212,10 +212,13 @@ func (s *Server) grow(a *account, to *buffer, length int) error {
 // connection.
 func (s *Server) lend(c *fiber.Ctx) {
 	resp, a := c.Response(), accountOf(c)
-	if a.lent != nil || len(resp.Body()) <= freeBytes {
+	body := resp.Body()
+	if a.lent != nil || len(body) <= freeBytes {
 		return
 	}
-	b := &buffer{resp.SwapBody(nil)}
-	a.lent = b
-	resp.SetBodyRaw(b.b)
+	// A body that was set raw, as fiber's JSON does, is in no buffer.
+	if own := resp.SwapBody(nil); len(own) == len(body) && &own[0] == &body[0] {
+		a.lent = &buffer{own}
+	}
+	resp.SetBodyRaw(body)
 }
