@@ -2,6 +2,7 @@ package rest
 
 import (
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ func TestLargeAnswers(t *testing.T) {
 			return err
 		})
 		app.Get("/", answer)
-		resp, err := app.Test(httptest.NewRequest("GET", "/", nil), -1)
+		resp, err := app.Test(httptest.NewRequest(http.MethodGet, "/", nil), -1)
 		if err != nil {
 			t.Fatal(err)
 		}
