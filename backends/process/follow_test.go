@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"golang.org/x/sys/unix"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
 // TestEndedWhileItStarts: a process that was told to end before it was known to have

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,11 +13,11 @@ import (
 	"testing"
 )
 
-// TestTree: both ways of finding descendants find a child and its child, parents first,
-// and what is left out is left out with what is below it.
-func TestTree(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
-	cmd.WaitDelay = 1 // what has its output may go on
+// startFamily starts a process that has a child, whose number it returns. Both end with
+// the test.
+func startFamily(t *testing.T) (cmd *exec.Cmd, child int) {
+	t.Helper()
+	cmd = exec.CommandContext(context.Background(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -24,13 +25,20 @@ func TestTree(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
+	t.Cleanup(func() {
 		endDescendants(func(int) bool { return false })
 		_ = cmd.Wait() // it was killed
-	}()
-	if _, err := out.Read(make([]byte, 20)); err != nil {
+	})
+	if _, err := fmt.Fscan(out, &child); err != nil {
 		t.Fatal(err)
 	}
+	return cmd, child
+}
+
+// TestTree: both ways of finding descendants find a child and its child, parents first,
+// and what is left out is left out with what is below it.
+func TestTree(t *testing.T) {
+	cmd, _ := startFamily(t)
 	for name, children := range map[string]func(int) ([]int, int){"by the kernel's list": childrenOf, "by parents": scanned()} {
 		var all []int
 		threads := walk(os.Getpid(), children, func(pid int) bool { all = append(all, pid); return true })
@@ -49,23 +57,7 @@ func TestTree(t *testing.T) {
 // TestStrangersAreLeftAlone: a process gets no signal whose parent is nobody that is
 // known, as where a number has become another's.
 func TestStrangersAreLeftAlone(t *testing.T) {
-	cmd := exec.CommandContext(t.Context(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
-	cmd.WaitDelay = 1 // what has its output may go on
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		endDescendants(func(int) bool { return false })
-		_ = cmd.Wait() // it was killed
-	}()
-	var pid int
-	if _, err := fmt.Fscan(out, &pid); err != nil {
-		t.Fatal(err)
-	}
+	cmd, pid := startFamily(t)
 	own := func(pid int) bool { return pid == os.Getpid() }
 	if signalChild(pid, own, syscall.SIGSTOP) {
 		t.Error("a child of another process got the signal")

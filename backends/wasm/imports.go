@@ -8,10 +8,11 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
 // What a plugin may import: WASI preview 1 as far as the runtimes of languages

@@ -101,7 +101,7 @@ type reader struct {
 
 func newReader(t *testing.T) *reader {
 	t.Helper()
-	r := &reader{t: t, dir: checkout(t), address: freeAddress(t)}
+	r := &reader{t: t, dir: checkout(t), address: testkit.FreeAddress(t)}
 	_, port, _ := net.SplitHostPort(r.address)
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "PYNOMALY_") && !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "BE_PYNOMALY") {
@@ -111,16 +111,6 @@ func newReader(t *testing.T) *reader {
 	r.env = append(r.env, "GOWORK=off", "PORT="+port, "PYNOMALY_SERVER_PORT="+port, "TMPDIR="+t.TempDir(), "XDG_STATE_HOME="+t.TempDir())
 	t.Cleanup(r.stop)
 	return r
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 func (r *reader) command(text string) *exec.Cmd {

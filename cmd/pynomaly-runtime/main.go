@@ -10,10 +10,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/pynomaly/pynomaly-runtime/backends/all"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
-	"github.com/spf13/cobra"
 )
 
 func main() {

@@ -2,8 +2,9 @@ package registry
 
 import (
 	"context"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // healthPatience is how long detectors are given to say whether they are well.

@@ -2,9 +2,10 @@ package registry
 
 import (
 	"context"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"slices"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Loads wait in a queue and so many run at once: many models at a start must not

@@ -56,7 +56,7 @@ type Host struct {
 // Start starts a host at a place. The test's cleanup ends it.
 func Start(t *testing.T, p Place, o Options) *Host {
 	t.Helper()
-	h := &Host{Place: p, T: t, Address: freeAddress(t), ended: make(chan struct{})}
+	h := &Host{Place: p, T: t, Address: testkit.FreeAddress(t), ended: make(chan struct{})}
 	h.URL = "http://" + h.Address
 	_, port, _ := net.SplitHostPort(h.Address)
 	args := []string{
@@ -349,17 +349,6 @@ func Binary(t *testing.T) string {
 		t.Fatalf("run `make build` first: %v", err)
 	}
 	return file
-}
-
-// freeAddress returns a loopback address that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // ForgetPeak lets the kernel begin anew with the peak of a process's resident memory.

@@ -19,7 +19,8 @@ func inode(info fs.FileInfo) string {
 // changed is when a file was last written or moved, which cp -p cannot set back.
 func changed(info fs.FileInfo) time.Time {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
-		return time.Unix(s.Ctim.Unix())
+		at := ctime(s)
+		return time.Unix(at.Unix())
 	}
 	return info.ModTime()
 }
