@@ -39,7 +39,7 @@ func reserveThreads() int {
 // affordable bounds a reserve by a quarter of what is left; 0 is no bound.
 func affordable(want int, left uint64) int {
 	if left > 0 {
-		want = int(min(uint64(want), left/4)) //nolint:gosec // less than want
+		want = int(min(uint64(want), left/4))
 	}
 	return want
 }
@@ -49,7 +49,7 @@ func affordable(want int, left uint64) int {
 func left() uint64 {
 	var left uint64
 	if limit, used := cgroup.Tasks("/"); limit > 0 {
-		left = uint64(max(1, limit-used)) //nolint:gosec // positive
+		left = uint64(max(1, limit-used))
 	}
 	// The other processes of the user count, too; they are taken to be most of them.
 	var user unix.Rlimit
