@@ -22,7 +22,7 @@ const (
 )
 
 // Number takes a number, which must be next.
-func (s *Scanner) Number() (Number, error) {
+func (s *Scanner) Number() (Number, error) { //nolint:funlen // each number of a request goes through it, and its loops share their state
 	s.Peek()
 	data, i := s.Data, s.Pos
 	start := i
