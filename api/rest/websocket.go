@@ -93,9 +93,15 @@ func (s *sockets) closing() bool {
 	return s.closed
 }
 
-// stream answers WS /api/v1/predict/stream: a predict request a text message.
-func (s *Server) stream() fiber.Handler {
-	upgrade := websocket.New(s.serveSocket, websocket.Config{HandshakeTimeout: writeTimeout})
+// socketMessage is a kind of messages with what answers them.
+type socketMessage struct {
+	Message
+	answer func(caller until.Caller, kind int, body []byte, key string) []byte
+}
+
+// stream answers WebSockets whose messages are all of one kind.
+func (s *Server) stream(of socketMessage) fiber.Handler {
+	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout})
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.ErrUpgradeRequired
@@ -111,7 +117,7 @@ const (
 	callerLocal     = "caller"
 )
 
-func (s *Server) serveSocket(c *websocket.Conn) {
+func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 	if !s.sockets.add(c) {
 		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 		return
@@ -156,7 +162,7 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		if refused != nil {
 			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
 		} else {
-			answer = s.message(caller, kind, message.b, key)
+			answer = of.answer(caller, kind, message.b, key)
 		}
 		s.buffers.put(message)
 		s.settle(&account)
@@ -217,7 +223,7 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
 }
 
-// message answers one message.
+// message answers WS /api/v1/predict/stream: a predict request a text message.
 func (s *Server) message(caller until.Caller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
