@@ -141,7 +141,11 @@ func (s *Server) check(r *Route) error {
 func (s *Server) behind(r *route) fiber.Handler {
 	door := s.doorOf(r.Action)
 	return func(c *fiber.Ctx) error {
-		if err := door(c); err != nil {
+		err := s.identify(c)
+		if err == nil {
+			err = door(c)
+		}
+		if err != nil {
 			return s.fail(c, nil, err)
 		}
 		return r.handler(c)

@@ -37,7 +37,7 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.registry.Peek(id, version)
+		m, err := s.models(c).Peek(id, version)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}

@@ -27,6 +27,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -54,9 +55,13 @@ type Config struct {
 	SamplesToken string   // of who may see them; empty: as for management routes
 	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
 	SamplesTokenSHA256 string
-	Now                func() time.Time
-	Log                *slog.Logger      // of the server
-	Predictions        *logs.Predictions // one line a request; nil: none
+	// Identify finds out who sends a request. A model that the principal does not see is
+	// nowhere in the answers that it gets; an error refuses the request. Nil: nobody is
+	// asked, and everybody sees all models.
+	Identify    func(*fiber.Ctx) (until.Principal, error)
+	Now         func() time.Time
+	Log         *slog.Logger      // of the server
+	Predictions *logs.Predictions // one line a request; nil: none
 }
 
 const (
