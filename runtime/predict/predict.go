@@ -50,7 +50,7 @@ func New(cfg Config, registry *registry.Registry) *Pipeline {
 // decodes rows into Rows, Do scores them, and Release ends it.
 type Call struct {
 	Viewer      registry.Viewer // says which models there are for the caller; nil: all
-	RoutingKey  string // the same key is answered by the same version while weights stay
+	RoutingKey  string          // the same key is answered by the same version while weights stay
 	RequestID   string
 	Start       time.Time // when the whole request had arrived
 	Single      bool      // it is one row, whose failure is the call's

@@ -80,7 +80,7 @@ func TestViewNames(t *testing.T) {
 		{sees{}, "model not found: the models directory is empty", "[]"},
 	} {
 		view := r.For(k.viewer)
-		got := ""
+		var got string
 		lease, err := view.Acquire(t.Context(), "", "", "")
 		if err != nil {
 			got = err.Error()
