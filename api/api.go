@@ -32,6 +32,12 @@ type BatchRequest struct {
 	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
 }
 
+// RowsRequest brings rows to learn or to replay.
+type RowsRequest struct {
+	Data    []any  `json:"data"`
+	Version string `json:"version,omitempty"`
+}
+
 // Prediction answers one row.
 type Prediction struct {
 	Prediction       float64      `json:"prediction"` // calibrated to 0..1, or the score
