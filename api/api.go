@@ -189,17 +189,22 @@ type Replayed struct {
 	Scores    []*float64 `json:"scores"`
 }
 
-// Stats counts what one version has answered since the process started.
+// Stats counts what one version, or several of a model together, have answered since the
+// process started. Each row is counted once, by its outcome: in Scored, Nonfinite or Failed.
 type Stats struct {
 	ModelID          string            `json:"model_id"`
-	Version          string            `json:"version"`
+	Version          string            `json:"version"`  // empty: the figures are of several versions
+	Versions         []string          `json:"versions"` // that the figures are of
 	ProcessStartTime time.Time         `json:"process_start_time"`
-	Requests         uint64            `json:"requests"`
-	Errors           map[string]uint64 `json:"errors"`
-	Rows             uint64            `json:"rows"`
+	Requests         uint64            `json:"requests"` // answered
+	Errors           map[string]uint64 `json:"errors"`   // requests that failed as a whole, by error_type
+	Rows             uint64            `json:"rows"`     // that the detector was given
+	Scored           uint64            `json:"scored"`
+	Failed           map[string]uint64 `json:"failed"` // rows without a score, by error_type; those that cannot be read, too
 	Anomalies        uint64            `json:"anomalies"`
 	Nonfinite        uint64            `json:"nonfinite"`
-	ScoreSum         float64           `json:"score_sum"`
+	ScoreSum         float64           `json:"score_sum"` // the largest number where it is beyond that
+	ScoreMean        float64           `json:"score_mean"`
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 }

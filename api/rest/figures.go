@@ -1,0 +1,74 @@
+package rest
+
+import (
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
+)
+
+// getStats answers GET /api/v1/models/{id}/stats. Without a version it sums up all that
+// have been loaded.
+func (s *Server) getStats(c *fiber.Ctx) error {
+	return s.onModel(c, func(id, version string) (any, error) {
+		models, err := s.counted(id, version)
+		if err != nil {
+			return nil, err
+		}
+		var sum stats.Snapshot
+		versions := make([]string, len(models))
+		for i, m := range models {
+			versions[i] = m.Version()
+			if one := m.Stats.Snapshot(); i == 0 {
+				sum = one
+			} else {
+				sum = sum.Plus(&one)
+			}
+		}
+		out := figures(&sum)
+		out.ModelID, out.Versions, out.ProcessStartTime = id, versions, s.started.UTC()
+		if len(versions) == 1 {
+			out.Version = versions[0]
+		}
+		return out, nil
+	})
+}
+
+// counted are the models whose figures are asked for.
+func (s *Server) counted(id, version string) ([]*model.Model, error) {
+	if version == "" {
+		all, err := s.registry.List(id)
+		if err != nil {
+			return nil, err //nolint:wrapcheck // it becomes a problem
+		}
+		var out []*model.Model
+		for _, st := range all {
+			if st.Model != nil {
+				out = append(out, st.Model)
+			}
+		}
+		if out == nil {
+			err = &model.UnavailableError{ID: id, Reason: "it has not been loaded yet", RetryAfter: model.RetryAfter}
+		}
+		return out, err
+	}
+	m, err := s.registry.Peek(id, version)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // it becomes a problem
+	}
+	return []*model.Model{m}, nil
+}
+
+// figures are what is published of counters.
+func figures(s *stats.Snapshot) api.Stats {
+	errors := s.Errors
+	if errors == nil {
+		errors = map[string]uint64{}
+	}
+	return api.Stats{
+		Requests: s.Requests, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
+		ScoreSum: s.Sum, ScoreMean: s.Mean, Histogram: api.Histogram{Edges: s.Edges, Counts: s.Bins},
+		Durations: api.Histogram{Edges: inSeconds(s.LatencyEdges), Counts: s.Latency},
+	}
+}
