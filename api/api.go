@@ -205,6 +205,9 @@ type Stats struct {
 	Nonfinite        uint64            `json:"nonfinite"`
 	ScoreSum         float64           `json:"score_sum"` // the largest number where it is beyond that
 	ScoreMean        float64           `json:"score_mean"`
+	ScoreMin         *float64          `json:"score_min"` // null where there is no score
+	ScoreMax         *float64          `json:"score_max"`
+	Sketch           *Sketch           `json:"score_sketch,omitempty"` // where it is asked for
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 }
@@ -212,6 +215,14 @@ type Stats struct {
 // Histogram counts oriented scores: bin i holds those in (edges[i-1], edges[i]],
 // the last bin those above every edge.
 type Histogram struct {
+	Edges  []float64 `json:"edges"`
+	Counts []uint64  `json:"counts"`
+}
+
+// Sketch counts oriented scores finer than a Histogram does: in the bins of a grid that is
+// the same for all models, less than 1 % wide. Those that hold something are listed in
+// ascending order, by their upper edges; there are as many counts as edges.
+type Sketch struct {
 	Edges  []float64 `json:"edges"`
 	Counts []uint64  `json:"counts"`
 }

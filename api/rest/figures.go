@@ -16,7 +16,12 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 		if err != nil {
 			return nil, err
 		}
+		fine, err := queryBool(c, "sketch")
+		if err != nil {
+			return nil, err
+		}
 		var sum stats.Snapshot
+		var sketch stats.Sketch
 		versions := make([]string, len(models))
 		for i, m := range models {
 			versions[i] = m.Version()
@@ -25,14 +30,31 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 			} else {
 				sum = sum.Plus(&one)
 			}
+			if fine {
+				sketch = sketch.Plus(m.Stats.Sketch())
+			}
 		}
 		out := figures(&sum)
 		out.ModelID, out.Versions, out.ProcessStartTime = id, versions, s.started.UTC()
 		if len(versions) == 1 {
 			out.Version = versions[0]
 		}
+		if fine {
+			out.Sketch = &api.Sketch{Edges: append([]float64{}, sketch.Edges...), Counts: append([]uint64{}, sketch.Counts...)}
+		}
 		return out, nil
 	})
+}
+
+// queryBool reads true or false from the query; absent: false.
+func queryBool(c *fiber.Ctx, name string) (bool, error) {
+	switch text := string(c.Context().QueryArgs().Peek(name)); text {
+	case "true":
+		return true, nil
+	case "", "false":
+		return false, nil
+	}
+	return false, api.NewProblem(api.ValidationError, name, "must be true or false")
 }
 
 // counted are the models whose figures are asked for.
@@ -66,9 +88,13 @@ func figures(s *stats.Snapshot) api.Stats {
 	if errors == nil {
 		errors = map[string]uint64{}
 	}
-	return api.Stats{
+	out := api.Stats{
 		Requests: s.Requests, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
 		ScoreSum: s.Sum, ScoreMean: s.Mean, Histogram: api.Histogram{Edges: s.Edges, Counts: s.Bins},
 		Durations: api.Histogram{Edges: inSeconds(s.LatencyEdges), Counts: s.Latency},
 	}
+	if s.Scored > 0 {
+		out.ScoreMin, out.ScoreMax = &s.Low, &s.High
+	}
+	return out
 }

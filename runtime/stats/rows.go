@@ -3,6 +3,7 @@ package stats
 import (
 	"math"
 	"sort"
+	"sync/atomic"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -54,34 +55,22 @@ func (s *Counters) Lost(k Kind, read, unread int) {
 // Record counts each row of a call once, by its outcome, and returns how many of them
 // are anomalies.
 func (s *Counters) Record(c *Call) (anomalies int) {
-	const few = 64
-	var sum float64
-	var local [few]uint64
-	useLocal := len(c.Scores) > 8 && len(s.bins) <= few
-	failed := c.Failed
-	for i, v := range c.Scores {
-		if len(failed) > 0 && failed[0].Row == i {
-			failed = failed[1:]
-			continue
-		}
-		sum += v * sumUnit
-		if v > c.Threshold {
-			anomalies++
-		}
-		bin := sort.SearchFloat64s(s.edges, v)
-		if useLocal {
-			local[bin]++
-		} else {
-			s.bins[bin].Add(1)
-		}
-	}
-	if useLocal {
-		for i, n := range local[:len(s.bins)] {
-			if n > 0 {
-				s.bins[i].Add(n)
+	t := totals{low: math.Inf(1), high: math.Inf(-1)}
+	if few := 8; len(c.Scores) > few && len(s.bins) <= maxLocal {
+		s.recordMany(c, &t)
+	} else {
+		failed := c.Failed
+		for i, v := range c.Scores {
+			if len(failed) > 0 && failed[0].Row == i {
+				failed = failed[1:]
+				continue
 			}
+			t.add(v, c.Threshold)
+			s.bins[sort.SearchFloat64s(s.edges, v)].Add(1)
+			s.grid.add(binOf(v), 1)
 		}
 	}
+	anomalies = t.anomalies
 	s.rows.Add(uint64(len(c.Scores)))
 	if anomalies > 0 {
 		s.anomalies.Add(uint64(anomalies))
@@ -91,10 +80,82 @@ func (s *Counters) Record(c *Call) (anomalies int) {
 		s.failed[ScoringError].Add(uint64(c.Faults))
 		s.failed[RowError].Add(uint64(c.Unread + len(c.Failed) - c.Nonfinite - c.Faults))
 	}
+	s.sum.update(func(old float64) float64 { return old + t.sum })
+	if t.low < s.low.load() {
+		s.low.update(func(old float64) float64 { return min(old, t.low) })
+	}
+	if t.high > s.high.load() {
+		s.high.update(func(old float64) float64 { return max(old, t.high) })
+	}
+	return anomalies
+}
+
+// totals are of the scores of one call.
+type totals struct {
+	sum       float64 // in sumUnit
+	low, high float64
+	anomalies int
+}
+
+func (t *totals) add(v, threshold float64) {
+	t.sum += v * sumUnit
+	if v < t.low {
+		t.low = v
+	}
+	if v > t.high {
+		t.high = v
+	}
+	if v > threshold {
+		t.anomalies++
+	}
+}
+
+// maxLocal is how many bins are counted apart first, so that each is written once.
+const maxLocal = 64
+
+// recordMany writes each bin once.
+func (s *Counters) recordMany(c *Call, t *totals) {
+	var bins [maxLocal]uint64
+	var p *pile
+	if len(c.Scores) > len(p) {
+		p = new(pile)
+	}
+	failed := c.Failed
+	for i, v := range c.Scores {
+		if len(failed) > 0 && failed[0].Row == i {
+			failed = failed[1:]
+			continue
+		}
+		t.add(v, c.Threshold)
+		bins[sort.SearchFloat64s(s.edges, v)]++
+		if bin := binOf(v); p != nil {
+			p.add(&s.grid, bin)
+		} else {
+			s.grid.add(bin, 1)
+		}
+	}
+	for i, n := range bins[:len(s.bins)] {
+		if n > 0 {
+			s.bins[i].Add(n)
+		}
+	}
+	if p != nil {
+		p.flush(&s.grid)
+	}
+}
+
+// number is a float64 that is changed by several.
+type number struct{ bits atomic.Uint64 }
+
+func (n *number) load() float64 { return math.Float64frombits(n.bits.Load()) }
+
+func (n *number) store(v float64) { n.bits.Store(math.Float64bits(v)) }
+
+func (n *number) update(f func(float64) float64) {
 	for {
-		old := s.sum.Load()
-		if s.sum.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+sum)) {
-			return anomalies
+		old := n.bits.Load()
+		if n.bits.CompareAndSwap(old, math.Float64bits(f(math.Float64frombits(old)))) {
+			return
 		}
 	}
 }
@@ -109,7 +170,7 @@ func (s *Counters) sums(scored uint64) (sum, mean float64) {
 	if scored == 0 {
 		return 0, 0
 	}
-	inUnits := math.Float64frombits(s.sum.Load())
+	inUnits := s.sum.load()
 	return bounded(inUnits / sumUnit), bounded(inUnits / float64(scored) / sumUnit)
 }
 

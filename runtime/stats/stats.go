@@ -7,6 +7,7 @@ package stats
 
 import (
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,7 +21,9 @@ type Counters struct {
 	anomalies atomic.Uint64
 	nonfinite atomic.Uint64
 	panics    atomic.Uint64
-	sum       atomic.Uint64 // bits of the sum of finite scores, in sumUnit
+	sum       number // of finite scores, in sumUnit
+	low, high number // of finite scores; infinite where there are none
+	grid      grid
 	failed    [kinds]atomic.Uint64
 
 	requests atomic.Uint64
@@ -55,6 +58,9 @@ func (s *Counters) Panicked() { s.panics.Add(1) }
 // Edges are the upper edges of the bins of scores, ascending.
 func (s *Counters) Edges() []float64 { return s.edges }
 
+// Sketch reads how the scores are spread, finer than the bins do.
+func (s *Counters) Sketch() Sketch { return s.grid.sketch() }
+
 // Failed counts a request that failed.
 func (s *Counters) Failed(errorType string) {
 	s.mu.Lock()
@@ -79,6 +85,7 @@ type Snapshot struct {
 	Panics                     uint64            // of the detector
 	Sum                        float64           // of the scores, or the largest number where it is beyond that
 	Mean                       float64           // of the scores; 0 where there are none
+	Low, High                  float64           // the least and the greatest score; infinite where there are none
 	Requests                   uint64
 	LatencyEdges               []time.Duration
 	Latency                    []uint64 // not cumulative, as Bins
@@ -88,7 +95,10 @@ type Snapshot struct {
 
 // New counts scores in bins with the given upper edges, ascending.
 func New(edges []float64) *Counters {
-	return &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
+	s := &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
+	s.low.store(math.Inf(1))
+	s.high.store(math.Inf(-1))
+	return s
 }
 
 // Snapshot reads the counters.
@@ -96,6 +106,7 @@ func (s *Counters) Snapshot() Snapshot {
 	out := Snapshot{
 		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(), Panics: s.panics.Load(),
 		Bins: make([]uint64, len(s.bins)), Failed: map[string]uint64{},
+		Low: s.low.load(), High: s.high.load(),
 	}
 	for i := range s.bins {
 		out.Bins[i] = s.bins[i].Load()

@@ -14,6 +14,7 @@ func (s Snapshot) Plus(o *Snapshot) Snapshot {
 		s.Mean = bounded(s.Mean)
 	}
 	s.Sum = bounded(s.Sum + o.Sum)
+	s.Low, s.High = min(s.Low, o.Low), max(s.High, o.High)
 	s.Rows += o.Rows
 	s.Scored = scored
 	s.Anomalies += o.Anomalies
