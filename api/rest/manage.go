@@ -200,27 +200,6 @@ func (s *Server) learn(c *fiber.Ctx) error {
 	})
 }
 
-// getStats answers GET /api/v1/models/{id}/stats.
-func (s *Server) getStats(c *fiber.Ctx) error {
-	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.models(c).Peek(id, version)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // it becomes a problem
-		}
-		st := m.Stats.Snapshot()
-		errorCounts := st.Errors
-		if errorCounts == nil {
-			errorCounts = map[string]uint64{}
-		}
-		return api.Stats{
-			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
-			Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
-			Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
-			Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
-		}, nil
-	})
-}
-
 // health answers GET /health.
 func (s *Server) health(c *fiber.Ctx) error {
 	now := s.cfg.Now()
