@@ -57,6 +57,9 @@ type Principal struct {
 // Same reports whether two principals are the same one.
 func (p *Principal) Same(other *Principal) bool { return p.Kind == other.Kind && p.ID == other.ID }
 
+// Sees reports whether the principal may know of a model, whether it is there or not.
+func (p *Principal) Sees(model string) bool { return p.Models.Match(model) }
+
 // Decide returns nil if p may do the action to the model. The model is empty where the
 // action concerns none. A nil p is nobody. The error is an *Error of ErrUnauthenticated,
 // ErrHidden or ErrForbidden.
