@@ -339,7 +339,6 @@ func (s *Slots) Waiting() int {
 	if s.merger == nil {
 		return 0
 	}
-	s.merger.mu.Lock()
-	defer s.merger.mu.Unlock()
-	return len(s.merger.queue)
+	n, _ := s.merger.waiting(time.Time{})
+	return n
 }

@@ -61,6 +61,7 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 	if f.inRow >= mostFaults {
 		return f.add(in.Rows(), f.last), nil
 	}
+	s.sizes.count(in.Rows())
 	err := s.Run(ctx, func(ctx context.Context) error { return s.d.Scorer.Score(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
@@ -85,6 +86,7 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 // callDirectly calls the detector in a slot that the caller holds. Where it fails
 // as a whole, the batch is halved until the rows at fault are found.
 func (s *Slots) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
+	s.sizes.count(in.Rows())
 	err := s.Guard(func() error { return s.d.Scorer.Score(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
