@@ -33,7 +33,7 @@ func TestFigures(t *testing.T) {
 		in := sdk.NewBatch(features)
 		in.Resize(rows)
 		done := make(chan error, 1)
-		go func() { _, err := s.Score(t.Context(), in, 0, make([]float64, rows)); done <- err }()
+		go func() { _, _, err := s.Score(t.Context(), in, 0, make([]float64, rows)); done <- err }()
 		return done
 	}
 	batch := score(3)
