@@ -108,6 +108,9 @@ type Ready struct {
 type Feature struct {
 	Name  string `json:"name"`
 	DType string `json:"dtype"`
+	// Missing is what null and absence become: "nan", or a value of the dtype. There is
+	// none where a missing value is an error.
+	Missing json.RawMessage `json:"missing,omitempty"`
 }
 
 // ModelVersion describes one version of a model.
@@ -125,6 +128,7 @@ type ModelVersion struct {
 	Digest      string         `json:"digest,omitempty"`         // of the artifact
 	Content     string         `json:"content_digest,omitempty"` // of manifest, artifact and files
 	Features    []Feature      `json:"features,omitempty"`
+	Unknown     string         `json:"unknown_features,omitempty"` // ignore: members that are no features are passed over
 	Threshold   *float64       `json:"threshold,omitempty"`
 	Calibration string         `json:"calibration,omitempty"`
 	Explanation string         `json:"explanation,omitempty"`

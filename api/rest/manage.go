@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -83,9 +85,24 @@ func describe(st registry.Status, of text) api.ModelVersion {
 		v.Explanation = m.Explanation.Method
 	}
 	for _, f := range m.Features {
-		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String()})
+		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String(), Missing: missing(f.Missing)})
+	}
+	if m.IgnoreUnknown {
+		v.Unknown = "ignore"
 	}
 	return v
+}
+
+// missing is a feature's rule as clients see it; nil: a missing value is an error.
+func missing(m manifest.Missing) json.RawMessage {
+	switch m.Policy {
+	case manifest.MissingIsNaN:
+		return json.RawMessage(`"nan"`)
+	case manifest.MissingIsValue:
+		return appendValue(nil, m.Value)
+	case manifest.MissingIsError:
+	}
+	return nil
 }
 
 // pathID is the model id of the path.
