@@ -32,14 +32,14 @@ type Figures interface {
 type Hosts struct{ Client *http.Client }
 
 const (
-	maxStats   = 1 << 20
+	maxStats   = 4 << 20
 	maxSamples = 4 << 20 // of one page
 )
 
 // Stats implements Figures.
 func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.Stats, error) {
 	var s api.Stats
-	err := h.get(ctx, address, "/api/v1/models/"+model+"/stats", url.Values{"version": {version}}, "", &s)
+	err := h.get(ctx, address, "/api/v1/models/"+model+"/stats", url.Values{"version": {version}, "sketch": {"true"}}, "", &s)
 	if err != nil {
 		return nil, err
 	}
