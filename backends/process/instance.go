@@ -5,8 +5,10 @@ package process
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,43 +73,23 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	i := &instance{program: p}
 	var starting atomic.Pointer[proc]
 	log := pluginlog.New(p.backend.cfg.Log.With("model_id", p.model.ID, "version", p.model.Version), time.Now, parse)
-	client := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  process.Handshake(),
-		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
-			if u := p.backend.user; u.other {
-				if err := os.Chown(sockets, u.uid, u.gid); err != nil {
-					return nil, fmt.Errorf("handing over the plugin's directory: %w", err)
-				}
+	client := plugin.NewClient(clientConfig(log, cfg, p.dir, remaining(ctx, p.model.Limits.LoadTimeout), func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
+		if u := p.backend.user; u.other {
+			if err := os.Chown(sockets, u.uid, u.gid); err != nil {
+				return nil, fmt.Errorf("handing over the plugin's directory: %w", err)
 			}
-			i.proc = &proc{
-				name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
-				keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
-			}
-			starting.Store(i.proc) // from here on the end of ctx ends the process
-			if err := ctx.Err(); err != nil {
-				i.proc = nil // it will not be started, and so never end
-				return nil, err
-			}
-			return i.proc, nil
-		},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		SkipHostEnv:      true,
-		StartTimeout:     remaining(ctx, p.model.Limits.LoadTimeout),
-		TLSConfig:        cfg, // AutoMTLS, by hand
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.dir},
-		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
-		SyncStdout:       log,
-		SyncStderr:       log,
-		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
-			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
-			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
-			grpc.WithChainStreamInterceptor(withoutBroker),
-			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
-		},
-	})
+		}
+		i.proc = &proc{
+			name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
+			keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
+		}
+		starting.Store(i.proc) // from here on the end of ctx ends the process
+		if err := ctx.Err(); err != nil {
+			i.proc = nil // it will not be started, and so never end
+			return nil, err
+		}
+		return i.proc, nil
+	}))
 	defer func() {
 		if err == nil {
 			return
@@ -127,15 +109,9 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		}
 	})
 	defer stopKilling()
-	if i.client, err = client.Client(); err != nil {
-		return nil, fmt.Errorf("starting the plugin: %w", err)
+	if err := i.dial(client); err != nil {
+		return nil, err
 	}
-	conn, err := i.client.Dispense(process.Name)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the plugin: %w", err)
-	}
-	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
-	i.api = pluginv1.NewScorerClient(i.conn)
 	i.proc.memory.Store(resident(i.proc.pid))
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
@@ -149,6 +125,45 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	}
 	i.checked = watch
 	return i, nil
+}
+
+// dial starts the process, and connects to it.
+func (i *instance) dial(client *plugin.Client) (err error) {
+	if i.client, err = client.Client(); err != nil {
+		return fmt.Errorf("starting the plugin: %w", err)
+	}
+	conn, err := i.client.Dispense(process.Name)
+	if err != nil {
+		return fmt.Errorf("connecting to the plugin: %w", err)
+	}
+	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
+	i.api = pluginv1.NewScorerClient(i.conn)
+	return nil
+}
+
+// clientConfig is how go-plugin speaks with a plugin whose process run makes.
+func clientConfig(log io.Writer, tls *tls.Config, dir string, timeout time.Duration, run func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error)) *plugin.ClientConfig {
+	return &plugin.ClientConfig{
+		HandshakeConfig:  process.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
+		RunnerFunc:       run,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     timeout,
+		TLSConfig:        tls, // AutoMTLS, by hand
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+		SyncStdout:       log,
+		SyncStderr:       log,
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
+			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
+			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
+			grpc.WithChainStreamInterceptor(withoutBroker),
+			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+		},
+	}
 }
 
 // abandon ends a process that is of no use, because of err, and adds what is known
