@@ -126,3 +126,18 @@ func (e *DownError) Error() string { return e.Reason }
 type Remote interface {
 	Remote() bool
 }
+
+// Usage is what a detector runs in, and what it has used since it was loaded.
+type Usage struct {
+	Instances int    // instances of a module, or processes of a plugin, that are up
+	Wanted    int    // how many there are when all is well, or at most
+	Restarts  uint64 // processes that ended, or did not start, and were started again
+	Fuel      uint64 // units that calls of a metered module took
+	Waits     bool   // all processes are down, and wait before they are started again
+}
+
+// UsageReporter is implemented by a Scorer that can say what it uses. It is safe for
+// concurrent use.
+type UsageReporter interface {
+	Usage() Usage
+}

@@ -25,6 +25,7 @@ type pool struct {
 	mu       sync.Mutex
 	up       []*instance
 	starting int
+	restarts uint64            // since the pool was made
 	retry    map[int]time.Time // when the workers that wait will start
 	reason   string            // of the last end or failure
 	wake     chan struct{}     // is closed when any of this changes
@@ -103,7 +104,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			failures = 0
 		}
 		meant := false
-		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error(); meant = inst.meant })
+		p.change(func() { p.drop(inst); p.starting++; p.restarts++; p.reason = cause.Error(); meant = inst.meant })
 		inst.end()
 		p.ended(cause)
 		inst = nil
@@ -128,6 +129,16 @@ func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) 
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// usage is how many processes are up, and what it took to keep them so.
+func (p *pool) usage() backends.Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return backends.Usage{
+		Instances: len(p.up), Wanted: len(p.up) + p.starting + len(p.retry), Restarts: p.restarts,
+		Waits: len(p.up) == 0 && p.starting == 0 && len(p.retry) > 0,
 	}
 }
 

@@ -141,7 +141,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	split := r.ratio(md, seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
-	n := update.Rows + update.Errors
+	n := update.Size()
 	limits := limitsOf(md.Spec.Strategy.Gates)
 	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
 		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step

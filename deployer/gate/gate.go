@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mathext"
 
@@ -24,7 +25,7 @@ const (
 // is beyond the limit and is no chance.
 type Limits struct {
 	MinSamples int64   // rows of each side before a comparison passes
-	Errors     float64 // difference of the shares of failed requests
+	Errors     float64 // difference of the shares of failed requests, and of failed rows
 	Anomalies  float64 // difference of the shares of anomalies
 	Nonfinite  float64 // difference of the shares of scores that are not finite
 	Latency    float64 // how much longer the 95th percentile may be, relative
@@ -83,17 +84,17 @@ func (l Look) Next(n int64) Look { return Look{K: l.K + 1, N: n} }
 func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 	alpha := l.Alpha / gates * 6 / math.Pow(math.Pi*float64(max(1, k)), 2)
 	all := []Verdict{
-		proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, l.Errors, alpha, false),
-		proportion(Nonfinite, update.Nonfinite, update.Rows, stable.Nonfinite, stable.Rows, l.Nonfinite, alpha, false),
+		failures(stable, update, l.Errors, alpha),
+		proportion(Nonfinite, update.Nonfinite, update.Rows-update.Failed, stable.Nonfinite, stable.Rows-stable.Failed, l.Nonfinite, alpha, false),
 		constant(stable, update),
-		proportion(Anomalies, update.Anomalies, update.Rows, stable.Anomalies, stable.Rows, l.Anomalies, alpha, true),
+		proportion(Anomalies, update.Anomalies, update.Rows-update.Failed, stable.Anomalies, stable.Rows-stable.Failed, l.Anomalies, alpha, true),
 		distribution(stable, update, l.PSI, alpha),
 		latency(stable.Durations, update.Durations, l.Latency, alpha),
 	}
 	for i := range all {
 		v := &all[i]
-		few := min(update.Rows+update.Errors, stable.Rows+stable.Errors)
-		if v.Result == Fail && update.Rows+update.Errors < earliest {
+		few := min(update.Size(), stable.Size())
+		if v.Result == Fail && update.Size() < earliest {
 			v.Result = Inconclusive
 		}
 		if v.Result == Inconclusive && few >= l.MinSamples && v.N > 0 {
@@ -116,6 +117,22 @@ func Together(all []Verdict) (Result, string) {
 		}
 	}
 	return Pass, ""
+}
+
+// failures compares the shares of requests that failed as a whole, and of rows that failed
+// by themselves: a batch half of whose rows fail is answered. Each may err with half of
+// alpha; the worse one speaks.
+func failures(stable, update Sample, limit, alpha float64) Verdict {
+	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/2, false)
+	requests.Message = "requests: " + requests.Message
+	rows := proportion(Errors, update.Failed, update.Rows, stable.Failed, stable.Rows, limit, alpha/2, false)
+	rows.Message = "rows: " + rows.Message
+	severity := func(r Result) int { return slices.Index([]Result{Pass, Inconclusive, Fail}, r) }
+	switch a, b := severity(requests.Result), severity(rows.Result); {
+	case a > b, a == b && requests.Statistic >= rows.Statistic:
+		return requests
+	}
+	return rows
 }
 
 // proportion compares shares. The difference's standard error is that of Agresti and

@@ -15,8 +15,9 @@ import (
 // Sample is what one side of a comparison has counted.
 type Sample struct {
 	Requests  int64 // answered
-	Errors    int64 // requests that failed, whoever was at fault
-	Rows      int64
+	Errors    int64 // requests that failed as a whole, whoever was at fault
+	Rows      int64 // that were judged, or failed by themselves: alone or in a batch
+	Failed    int64 // of Rows: they cannot be read, or the detector refused them, or failed at them
 	Anomalies int64
 	Nonfinite int64
 	Scores    api.Histogram
@@ -24,23 +25,38 @@ type Sample struct {
 	Mixed     bool // its hosts count scores in different bins
 }
 
+// rowKinds are the kinds of failures of a row by itself. The rows of a request that
+// fails as a whole are not independent of each other: they are one error.
+func rowKinds() []api.ErrorType { return []api.ErrorType{api.RowError, api.ScoringError} }
+
 // FromStats takes a host's counters.
 func FromStats(s *api.Stats) Sample {
 	out := Sample{
-		Requests: int64(s.Requests), Rows: int64(s.Rows), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
+		Requests: int64(s.Requests), Rows: int64(s.Scored + s.Nonfinite), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
 		Scores: s.Histogram, Durations: s.Durations,
 	}
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
+	if s.Failed == nil { // a host that does not count them: of single rows they are the errors
+		out.Failed, out.Rows = out.Errors, int64(s.Rows)
+	}
+	for _, kind := range rowKinds() {
+		out.Failed += int64(s.Failed[string(kind)])
+	}
+	out.Rows += out.Failed
 	return out
 }
+
+// Size is how many samples there are: rows, or requests where none had any.
+func (s Sample) Size() int64 { return max(s.Rows, s.Requests+s.Errors) }
 
 // plus adds sign times another sample.
 func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Requests += sign * o.Requests
 	s.Errors += sign * o.Errors
 	s.Rows += sign * o.Rows
+	s.Failed += sign * o.Failed
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
 	s.Mixed = s.Mixed || o.Mixed

@@ -7,8 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// state: a stateful detector that is given the state of another goes on as that one
-// does, also after it was given what is no state, and refused it.
+// state checks that a detector that loads another's state continues as the
+// other does. It must also do so after it has refused to load nonsense.
 func state(k *kit) error {
 	s, err := k.fresh()
 	if err != nil {
@@ -62,7 +62,7 @@ func state(k *kit) error {
 	if err := k.refusesNonsense(loader); err != nil {
 		return err
 	}
-	if err := loader.Load(k.ctx, saved); err != nil { // a refused state may cost the detector its own
+	if err := loader.Load(k.ctx, saved); err != nil { // refusing a state may reset the detector
 		return fmt.Errorf("loading the state after one that was refused: %w", err)
 	}
 	if saved, err = saver.Save(k.ctx); err != nil {
@@ -74,7 +74,7 @@ func state(k *kit) error {
 	return compare("after loading the state again")
 }
 
-// saved has a detector save its state.
+// saved makes a detector save its state.
 func (k *kit) saved(s sdk.Scorer) (sdk.Snapshotter, []byte, error) {
 	saver, ok := s.(sdk.Snapshotter)
 	if !ok {
@@ -89,7 +89,7 @@ func (k *kit) saved(s sdk.Scorer) (sdk.Snapshotter, []byte, error) {
 	return saver, saved, nil
 }
 
-// equal scores rows by two detectors, which must give the same scores.
+// equal scores rows with two detectors and compares their scores.
 func (k *kit) equal(when string, one, other sdk.Scorer, in *sdk.Batch) error {
 	a, _, err := k.score(one, in)
 	if err != nil {
@@ -105,15 +105,16 @@ func (k *kit) equal(when string, one, other sdk.Scorer, in *sdk.Batch) error {
 	return nil
 }
 
-// refusesNonsense loads what is no state, which must fail with an error that can be read.
+// refusesNonsense loads bytes that are no state. Load must return a readable
+// error.
 func (k *kit) refusesNonsense(loader sdk.Snapshotter) error {
 	const nonsense = "no state of any detector"
 	err := loader.Load(k.ctx, []byte(nonsense))
 	if err == nil {
-		return fmt.Errorf("it takes %q for a state", nonsense)
+		return fmt.Errorf("it loaded %q as a state", nonsense)
 	}
 	if err := readable(err.Error()); err != nil {
-		return fmt.Errorf("the error of what is no state: %w", err)
+		return fmt.Errorf("the error of loading nonsense: %w", err)
 	}
 	return nil
 }
