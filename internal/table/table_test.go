@@ -308,6 +308,15 @@ func FuzzParquet(f *testing.F) {
 		f.Add(data[:len(data)/2])
 	}
 	f.Add([]byte("PAR1PAR1"))
+	for name, file := range openPyarrow(f).files {
+		if strings.Contains(name, "-17.") || strings.Contains(name, "-runs-") {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
 	s := schema(f, features)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		at, err := os.CreateTemp(t.TempDir(), "")
