@@ -105,7 +105,17 @@ type Config struct {
 	Keys         Keys          // nil: there are none
 	Tokens       Tokens        // nil: there are none
 	Certificates *Certificates // nil: none has a role
+	Anonymous    *Principal    // who shows nothing; nil: is refused
 	Now          func() time.Time
+}
+
+// Nobody returns who shows nothing and has a role all the same.
+func Nobody(role string, roles *Roles) (*Principal, error) {
+	actions, err := roles.Actions(role)
+	if err != nil {
+		return nil, err
+	}
+	return &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Roles: []string{role}, Actions: actions, Models: AllModels()}, nil
 }
 
 // Authenticator finds out who asks.
@@ -171,6 +181,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, c *Credentials) (*Prin
 		return p, nil
 	case a.Mode == RunKey && c.Local:
 		return a.local, nil
+	case a.Anonymous != nil:
+		return a.Anonymous, nil
 	}
 	return nil, errNobody
 }
