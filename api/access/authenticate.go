@@ -96,6 +96,15 @@ func (c *Credentials) add(text []byte, key bool) {
 	c.n++
 }
 
+// Clone returns credentials that share no memory with the request.
+func (c *Credentials) Clone() *Credentials {
+	out := *c
+	for i := range out.n {
+		out.shown[i].text = bytes.Clone(out.shown[i].text)
+	}
+	return &out
+}
+
 // Any reports whether a key or a token is shown, or what was meant for one.
 func (c *Credentials) Any() bool { return c.n > 0 || c.bad }
 

@@ -14,7 +14,7 @@ import (
 )
 
 // reloaders lists what changes without a restart.
-func reloaders(level *slog.LevelVar, cert *listener.Certificate, a *aliases) []reload.Reloader {
+func reloaders(level *slog.LevelVar, cert *listener.Certificate, a *aliases, door *entrance) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			l, err := logs.ParseLevel(cfg.Log.Level)
@@ -24,6 +24,7 @@ func reloaders(level *slog.LevelVar, cert *listener.Certificate, a *aliases) []r
 			use, err := cert.Prepare(cfg.Server.TLS)
 			return func(context.Context) { use() }, err
 		}},
+		{Name: "access", Prepare: door.reload}, // keys, tokens, roles, certificates' roles, limits
 		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) { // checked by config
 			return func(ctx context.Context) { a.set(ctx, cfg) }, nil
 		}},
@@ -35,7 +36,11 @@ func followed(cfg *config.Config) []string {
 	if cfg.Server.TLS.Cert == "" {
 		return nil
 	}
-	return []string{cfg.Server.TLS.Cert, cfg.Server.TLS.Key}
+	files := []string{cfg.Server.TLS.Cert, cfg.Server.TLS.Key}
+	if cfg.Server.TLS.ClientCA != "" {
+		files = append(files, cfg.Server.TLS.ClientCA)
+	}
+	return files
 }
 
 // aliases points the registry's aliases to versions, as the last configuration says.

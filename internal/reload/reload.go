@@ -30,6 +30,7 @@ type Config struct {
 	Read      func() (*config.Config, error)
 	Follow    func(*config.Config) []string // files whose contents count as well; nil: no file is followed
 	Reloaders []Reloader
+	Done      func(error) // told how each reload went; nil: nobody is
 	Signals   <-chan os.Signal
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -117,7 +118,10 @@ func (l *List) reload(ctx context.Context) {
 // Reload reads the configuration and takes it up: all of it, or nothing where a part of it
 // cannot be. The error names each such part. Run calls it; it must not be called beside
 // Run.
-func (l *List) Reload(ctx context.Context) error {
+func (l *List) Reload(ctx context.Context) (err error) {
+	if l.Done != nil {
+		defer func() { l.Done(err) }()
+	}
 	apply, cfg, err := l.prepare()
 	if err != nil {
 		l.successful.Set(0)

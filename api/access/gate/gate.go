@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -47,6 +48,14 @@ type Config struct {
 	Reg    prometheus.Registerer
 }
 
+// Open returns a gate that lets everybody do everything.
+func Open(now func() time.Time, log *slog.Logger) (*Gate, error) {
+	return New(Config{
+		Rules:  &Rules{Authenticator: access.NewAuthenticator(access.Config{Mode: access.Open, Now: now})},
+		Limits: limits.New(limits.Rates{}, now), Logins: limits.NewLogins(now), Log: log, Reg: prometheus.NewRegistry(),
+	})
+}
+
 // New makes a gate, and exports what it refuses.
 func New(c Config) (*Gate, error) {
 	g := &Gate{
@@ -75,6 +84,16 @@ func (g *Gate) Client(peer netip.Addr, forwardedFor ...string) netip.Addr {
 // Proxied reports whether a peer is a proxy that is believed, so that what it has forwarded
 // must be read.
 func (g *Gate) Proxied(peer netip.Addr) bool { return g.rules.Load().Proxies.Has(peer) }
+
+// Asks reports whether anybody is asked for credentials.
+func (g *Gate) Asks() bool {
+	mode := g.rules.Load().Authenticator.Mode
+	return mode != access.Open && mode != access.Off
+}
+
+// AsksLocal reports whether it matters that a request that shows nothing comes from this
+// machine.
+func (g *Gate) AsksLocal() bool { return g.rules.Load().Authenticator.Mode == access.RunKey }
 
 // Public reports whether a path needs no credentials.
 func (g *Gate) Public(path string) bool { return slices.Contains(g.rules.Load().Public, path) }
