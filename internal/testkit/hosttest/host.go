@@ -112,8 +112,8 @@ func Start(t *testing.T, p Place, o Options) *Host {
 func (h *Host) End() {
 	_ = h.Cmd.Process.Kill()
 	<-h.ended
-	log := h.Log()
-	for _, sign := range []string{"panic:", "fatal error:", "runtime: failed"} {
+	log := "\n" + h.Log()
+	for _, sign := range []string{"\npanic:", "\nfatal error:", "\nruntime: failed"} { // in a line of the log they are others' words
 		if at := strings.Index(log, sign); at >= 0 {
 			h.T.Errorf("the host crashed: %.600s", log[at:])
 			return
