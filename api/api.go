@@ -134,6 +134,8 @@ type ModelList struct {
 	Models  []ModelVersion `json:"models"`
 	Total   int            `json:"total"`
 	Default string         `json:"default_model,omitempty"`
+	// Problems say what the configuration asks for and cannot be had.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Model describes all versions of one model, newest first.

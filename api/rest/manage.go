@@ -22,6 +22,9 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all), Default: s.cfg.DefaultModel}
+	if out.Problems = s.registry.UnmetPublic(); s.mayManage(c) {
+		out.Problems = s.registry.Unmet()
+	}
 	for _, st := range all {
 		out.Models = append(out.Models, describe(st, s.textFor(c)))
 	}
