@@ -71,7 +71,9 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out.Problems = named.Missing(modelstore.Versions(all))
+			for _, p := range named.Missing(modelstore.Versions(all)) {
+				out.Problems = append(out.Problems, p.Why)
+			}
 			if asJSON {
 				enc := json.NewEncoder(s.out)
 				enc.SetIndent("", "  ")

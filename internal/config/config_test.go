@@ -28,8 +28,8 @@ func TestCheckedInFile(t *testing.T) {
 	if len(c.Models.Pinned) == 0 {
 		c.Models.Pinned = nil
 	}
-	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 {
-		c.Server.Hosts, c.Server.Origins = nil, nil
+	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 && len(c.Server.TrustedProxies) == 0 {
+		c.Server.Hosts, c.Server.Origins, c.Server.TrustedProxies = nil, nil, nil
 	}
 	if len(c.Backends.ONNX.Trusted) == 0 && len(c.Server.Samples.Models) == 0 {
 		c.Backends.ONNX.Trusted, c.Server.Samples.Models = nil, nil

@@ -308,6 +308,15 @@ func FuzzParquet(f *testing.F) {
 		f.Add(data[:len(data)/2])
 	}
 	f.Add([]byte("PAR1PAR1"))
+	for name, file := range openPyarrow(f).files {
+		if strings.Contains(name, "-17.") || strings.Contains(name, "-runs-") {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
 	s := schema(f, features)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		at, err := os.CreateTemp(t.TempDir(), "")
@@ -357,5 +366,31 @@ func TestRowsStay(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestLongNumbers: what a number is does not depend on how long it is written, in any file.
+func TestLongNumbers(t *testing.T) {
+	long := "1" + strings.Repeat("0", 300_000) + "e-300000"
+	small := "-0." + strings.Repeat("0", 300_000) + "25e300000"
+	for format, in := range map[string]string{
+		table.CSV:    "x,y\n" + long + "," + small + "\n",
+		table.NDJSON: `{"x":` + long + `,"y":` + small + "}\n[" + long + "," + small + "]\n",
+	} {
+		s := schema(t, "{name: x, dtype: float32}, {name: y, dtype: float64}")
+		open, err := table.Open(format, strings.NewReader(in), io.Discard, s, table.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := s.NewDecoder()
+		n, err := open.Read(d, 10)
+		if err != nil || len(d.Failed()) > 0 {
+			t.Fatalf("%s: %v, %v", format, err, d.Failed())
+		}
+		for i := range n {
+			if x, y := d.Batch().Value(i, 0), d.Batch().Value(i, 1); x != float32(1) || y != -0.25 {
+				t.Errorf("%s, row %d: %v, %v; want 1, -0.25", format, i, x, y)
+			}
+		}
 	}
 }

@@ -22,9 +22,9 @@ func (r *Registry) CheckAliases(all map[string]Aliases) error {
 	}
 	before := r.named.Missing(r.versions())
 	next := Named{Aliases: all}
-	for _, why := range next.Missing(r.versions()) {
-		if !slices.Contains(before, why) {
-			return fmt.Errorf("%w: %s", model.ErrConflict, why)
+	for _, p := range next.Missing(r.versions()) {
+		if !slices.Contains(before, p) {
+			return fmt.Errorf("%w: %s", model.ErrConflict, p.Why)
 		}
 	}
 	for _, id := range sortedKeys(all) {
@@ -72,10 +72,10 @@ func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []err
 	return errs
 }
 
-func missingErrors(texts []string) []error {
+func missingErrors(all []Problem) []error {
 	var errs []error
-	for _, text := range texts {
-		errs = append(errs, fmt.Errorf("%w: %s", ErrVersionNotFound, text))
+	for _, p := range all {
+		errs = append(errs, fmt.Errorf("%w: %s", ErrVersionNotFound, p.Why))
 	}
 	return errs
 }
@@ -192,9 +192,9 @@ func (r *Registry) report() {
 		return
 	}
 	unmet := r.unmet(error.Error)
-	for _, why := range unmet {
-		if !slices.Contains(r.reported, why) {
-			r.cfg.Log.Error("the configuration asks for what cannot be had: the host is not ready", "reason", why)
+	for _, p := range unmet {
+		if !slices.Contains(r.reported, p) {
+			r.cfg.Log.Error("the configuration asks for what cannot be had: the host is not ready", "model_id", p.ID, "reason", p.Why)
 		}
 	}
 	if len(unmet) == 0 && len(r.reported) > 0 {

@@ -17,17 +17,23 @@ type Named struct {
 	Aliases map[string]Aliases // by model
 }
 
+// Problem is something that the configuration asks for and that cannot be had.
+type Problem struct {
+	ID  string // of the model
+	Why string
+}
+
 // Missing lists what is named and not there, given the versions of each model that is.
-func (n *Named) Missing(versions map[string][]string) []string {
-	var out []string
+func (n *Named) Missing(versions map[string][]string) []Problem {
+	var out []Problem
 	for _, o := range n.Only {
 		if !slices.Contains(versions[o.ID], o.Version) {
-			out = append(out, fmt.Sprintf("models.only names %s@%s, which is not there", o.ID, o.Version))
+			out = append(out, Problem{o.ID, fmt.Sprintf("models.only names %s@%s, which is not there", o.ID, o.Version)})
 		}
 	}
 	model := func(key, id string) {
 		if _, ok := versions[id]; !ok {
-			out = append(out, fmt.Sprintf("%s names model %s, which is not there", key, id))
+			out = append(out, Problem{id, fmt.Sprintf("%s names model %s, which is not there", key, id)})
 		}
 	}
 	if n.Default != "" {
@@ -53,23 +59,24 @@ func (n *Named) Missing(versions map[string][]string) []string {
 const every = "*"
 
 // missing lists the names that stand for nothing, given the versions of the model.
-func (a Aliases) missing(id string, versions []string) []string {
+func (a Aliases) missing(id string, versions []string) []Problem {
 	if len(versions) == 0 {
-		return []string{fmt.Sprintf("models.aliases names model %s, which is not there", id)}
+		return []Problem{{id, fmt.Sprintf("models.aliases names model %s, which is not there", id)}}
 	}
-	var out []string
+	var out []Problem
+	say := func(format string, args ...any) { out = append(out, Problem{id, fmt.Sprintf(format, args...)}) }
 	for _, alias := range sortedKeys(a.Names) {
 		version := a.Names[alias]
 		switch {
 		case has(versions, alias):
-			out = append(out, fmt.Sprintf("alias %s of model %s is never used: a version has that name", alias, id))
+			say("alias %s of model %s is never used: a version has that name", alias, id)
 		case !has(versions, version):
-			out = append(out, fmt.Sprintf("alias %s of model %s stands for version %s, which is not there: there are %s", alias, id, version, joinSome(versions)))
+			say("alias %s of model %s stands for version %s, which is not there: there are %s", alias, id, version, joinSome(versions))
 		}
 	}
 	for _, name := range sortedKeys(a.Default) {
 		if _, alias := a.Names[name]; !alias && name != Latest && !has(versions, name) {
-			out = append(out, fmt.Sprintf("models.aliases splits requests for model %s between versions, and %s is neither a version that is there nor an alias", id, name))
+			say("models.aliases splits requests for model %s between versions, and %s is neither a version that is there nor an alias", id, name)
 		}
 	}
 	return out

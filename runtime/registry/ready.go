@@ -32,13 +32,9 @@ func (r *Registry) NotReadyPublic() string {
 	return cmp.Or(r.notReady(backends.PublicText), r.unwell(backends.PublicText))
 }
 
-// Unmet lists what the configuration asks for and cannot be had.
-func (r *Registry) Unmet() []string { return r.unmetTexts(error.Error) }
-
-// UnmetPublic is Unmet for those who are not the host's operators.
-func (r *Registry) UnmetPublic() []string { return r.unmetTexts(backends.PublicText) }
-
-func (r *Registry) unmetTexts(text func(error) string) []string {
+// Unmet lists what the configuration asks for and cannot be had; text says what of an
+// error is told.
+func (r *Registry) Unmet(text func(error) string) []Problem {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.looked {
@@ -55,10 +51,14 @@ func (r *Registry) notReady(text func(error) string) string {
 	}
 	if unmet := r.unmet(text); len(unmet) > 0 {
 		const most = 3
-		if more := len(unmet) - most; more > 0 {
-			unmet = append(unmet[:most], fmt.Sprintf("and %d more", more))
+		var all []string
+		for _, p := range unmet[:min(most, len(unmet))] {
+			all = append(all, p.Why)
 		}
-		return strings.Join(unmet, "; ")
+		if more := len(unmet) - most; more > 0 {
+			all = append(all, fmt.Sprintf("and %d more", more))
+		}
+		return strings.Join(all, "; ")
 	}
 	down := 0
 	var first *entry
@@ -87,15 +87,15 @@ func (r *Registry) starts(text func(error) string) string {
 	}
 	if r.looked {
 		if missing := r.named.Missing(r.versions()); len(missing) > 0 {
-			return missing[0]
+			return missing[0].Why
 		}
 	}
 	return "the models found at start are still being loaded"
 }
 
 // unmet lists what the configuration asks for and cannot be had. The registry is locked.
-func (r *Registry) unmet(text func(error) string) []string {
-	var out []string
+func (r *Registry) unmet(text func(error) string) []Problem {
+	var out []Problem
 	if r.named.any() {
 		out = r.named.Missing(r.versions())
 	}
@@ -103,11 +103,11 @@ func (r *Registry) unmet(text func(error) string) []string {
 		e := r.entries[key]
 		switch {
 		case e.down() && r.needed(e):
-			out = append(out, e.notLoaded(text))
+			out = append(out, Problem{e.ID, e.notLoaded(text)})
 		case e.unloaded && e.current == nil && r.wants(e):
-			out = append(out, key+" was unloaded, and an alias stands for it")
+			out = append(out, Problem{e.ID, key + " was unloaded, and an alias stands for it"})
 		case r.undecided(e) && r.neverAnswered(e):
-			out = append(out, key+" has not been loaded yet, and an alias stands for it")
+			out = append(out, Problem{e.ID, key + " has not been loaded yet, and an alias stands for it"})
 		}
 	}
 	return out

@@ -150,7 +150,7 @@ type Registry struct {
 	looked   bool          // the first settled look is over
 	ready    bool          // its loads are, too, and those that aliases ask for
 	first    chan struct{} // closed when ready
-	reported []string      // what of the configuration cannot be had, as logged
+	reported []Problem     // what of the configuration cannot be had, as logged
 	states   *state.Snapshots
 	closing  map[string]*handle // stateful models that were retired last, by Location.Key
 	base     context.Context    // of loads
