@@ -126,3 +126,9 @@ func (e *DownError) Error() string { return e.Reason }
 type Remote interface {
 	Remote() bool
 }
+
+// Filler is implemented by a Scorer that knows how its calls must be filled up for each
+// row to be computed the same: to a multiple of rows, with each row so many times.
+type Filler interface {
+	Fill() (rows, each int)
+}

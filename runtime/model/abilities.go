@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -16,7 +17,8 @@ type abilities struct {
 	resetter  sdk.Resetter
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
-	remote    bool // it works elsewhere, and waits for that
+	remote    bool          // it works elsewhere, and waits for that
+	fill      batching.Fill // that the detector knows that it needs
 }
 
 func abilitiesOf(s sdk.Scorer) abilities {
@@ -29,6 +31,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	a.memory, _ = s.(sdk.MemoryUser)
 	if r, ok := s.(backends.Remote); ok {
 		a.remote = r.Remote()
+	}
+	if f, ok := s.(backends.Filler); ok {
+		a.fill.Rows, a.fill.Each = f.Fill()
 	}
 	return a
 }

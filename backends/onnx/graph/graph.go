@@ -111,6 +111,10 @@ type Model struct {
 	Outputs   []Value
 	Nodes     int
 	Operators map[string]int // how many nodes of each type
+	// Packet is a number of rows in whose multiples ONNX Runtime computes each row the
+	// same; 1: in any number. Apart is how many rows apart rows must be for it; 1: they
+	// may stand anywhere.
+	Packet, Apart int
 
 	checked *model
 }
