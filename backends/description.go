@@ -144,3 +144,9 @@ type Usage struct {
 type UsageReporter interface {
 	Usage() Usage
 }
+
+// Filler is implemented by a Scorer that knows how its calls must be filled up for each
+// row to be computed the same: to a multiple of rows, with each row so many times.
+type Filler interface {
+	Fill() (rows, each int)
+}

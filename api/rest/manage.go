@@ -78,6 +78,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Model.Difference
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
 	}

@@ -136,7 +136,14 @@ func modelInspect(s streams) *cobra.Command {
 			if m.Derived {
 				fmt.Fprintf(s.out, "# derived from %s\n", printable.Line(m.Artifact))
 			}
-			for _, w := range m.Warnings {
+			warnings := m.Warnings
+			if v, err := a.Verify(cmd.Context(), at); err != nil {
+				warnings = append(warnings, "hosts refuse it: "+err.Error())
+			} else {
+				warnings = v.Warnings
+				fmt.Fprintf(s.out, "# %s\n", v.Same())
+			}
+			for _, w := range warnings {
 				fmt.Fprintf(s.out, "# warning: %s\n", printable.Line(w))
 			}
 			_, err = s.out.Write(text)
