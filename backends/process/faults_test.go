@@ -325,7 +325,7 @@ func TestMemory(t *testing.T) {
 // TestAnswers: an answer that is not one score a row is refused by name.
 func TestAnswers(t *testing.T) {
 	for fault, want := range map[string]string{
-		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "an error of row 2 after row -1 of 2", "huge-reply": "larger than max",
+		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "row error 2 follows row error -1 of 2 rows", "huge-reply": "larger than max",
 	} {
 		a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {memory: 1GiB}\n")
 		s := open(t, backend(t, a, nil), a)
