@@ -23,6 +23,9 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all)}
+	for _, p := range s.models(c).Unmet(s.textFor(c)) {
+		out.Problems = append(out.Problems, p.Why)
+	}
 	if s.models(c).Sees(s.cfg.DefaultModel) {
 		out.Default = s.cfg.DefaultModel
 	}
@@ -75,6 +78,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Model.Difference
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
 	}
@@ -214,27 +218,6 @@ func (s *Server) learn(c *fiber.Ctx) error {
 	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.Rows().Total()}, s.pipeline.Learn(ctx, &r.Call)
-	})
-}
-
-// getStats answers GET /api/v1/models/{id}/stats.
-func (s *Server) getStats(c *fiber.Ctx) error {
-	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.models(c).Peek(id, version)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // it becomes a problem
-		}
-		st := m.Stats.Snapshot()
-		errorCounts := st.Errors
-		if errorCounts == nil {
-			errorCounts = map[string]uint64{}
-		}
-		return api.Stats{
-			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
-			Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
-			Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
-			Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
-		}, nil
 	})
 }
 

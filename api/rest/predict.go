@@ -9,6 +9,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -58,6 +59,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
 	if err := s.charge(account, int64(size)); err != nil {
+		s.pipeline.Lose(&r.Call, batching.ErrOverloaded)
 		return s.fail(c, r.Model(), err)
 	}
 	r.RequestID = s.requestID(c)
