@@ -132,17 +132,16 @@ func (c *compared) groups() (stable, update []float64) {
 	return stable, update
 }
 
-// psi is the population stability index. Half a count in each group keeps empty ones from
-// saying much.
-func (c *compared) psi() float64 {
+// psi is the population stability index, and what it is on average where nothing differs.
+// Half a count in each group keeps empty ones from saying much.
+func (c *compared) psi() (index, noise float64) {
 	a, b := c.groups()
 	groups := float64(len(a))
-	sum := 0.0
 	for i := range a {
 		p, q := (a[i]+0.5)/(c.n+0.5*groups), (b[i]+0.5)/(c.m+0.5*groups)
-		sum += (q - p) * math.Log(q/p)
+		index += (q - p) * math.Log(q/p)
 	}
-	return sum
+	return index, (groups - 1) * (1/c.n + 1/c.m)
 }
 
 // distance is the Kolmogorov-Smirnov distance on the bins.
@@ -190,7 +189,8 @@ func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 	switch {
 	case v.Statistic < 1 || sameScore(stable, update):
 	case c.top < 0.9:
-		v.Result = certainty(math.Pow((c.top*c.n+1)/(c.n+1), c.m), alpha)
+		p := math.Pow((c.top*c.n+1)/(c.n+1), c.m)
+		v.Result = certainty(p, p, alpha)
 		if c.n < earliest {
 			v.Result = Inconclusive
 		}
@@ -201,7 +201,7 @@ func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 }
 
 // distribution compares the scores: by the population stability index over stable's
-// quantiles as the effect, and by the two-sample Kolmogorov-Smirnov test on the bins, which
+// quantiles, beyond what it is without a difference, as the effect, and by the two-sample Kolmogorov-Smirnov test on the bins, which
 // is conservative, for chance (the probability by Smirnov's limit, as in Conover, Practical
 // Nonparametric Statistics, 6.3).
 func distribution(stable, update Sample, c *compared, limit, alpha float64) Verdict {
@@ -211,10 +211,12 @@ func distribution(stable, update Sample, c *compared, limit, alpha float64) Verd
 		return v
 	}
 	ks := c.distance()
-	v.Statistic = c.psi()
+	psi, noise := c.psi()
+	v.Statistic = psi
 	v.Message = fmt.Sprintf("PSI %.3f, Kolmogorov-Smirnov distance %.3f", v.Statistic, ks)
-	if v.Statistic > limit {
-		v.Result = certainty(2*math.Exp(-2*ks*ks*c.n*c.m/(c.n+c.m)), alpha)
+	if psi > limit+noise {
+		p := 2 * math.Exp(-2*ks*ks*c.n*c.m/(c.n+c.m))
+		v.Result = certainty(p, p, alpha)
 	}
 	if v.Result == Pass && !c.tells() && !sameScore(stable, update) {
 		v.Result = CannotTell
