@@ -5,6 +5,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
@@ -12,7 +13,7 @@ import (
 // have been loaded.
 func (s *Server) getStats(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		models, err := s.counted(id, version)
+		models, err := counted(s.models(c), id, version)
 		if err != nil {
 			return nil, err
 		}
@@ -57,10 +58,10 @@ func queryBool(c *fiber.Ctx, name string) (bool, error) {
 	return false, api.NewProblem(api.ValidationError, name, "must be true or false")
 }
 
-// counted are the models whose figures are asked for.
-func (s *Server) counted(id, version string) ([]*model.Model, error) {
+// counted returns the models whose figures are asked for.
+func counted(models registry.View, id, version string) ([]*model.Model, error) {
 	if version == "" {
-		all, err := s.registry.List(id)
+		all, err := models.List(id)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
@@ -75,7 +76,7 @@ func (s *Server) counted(id, version string) ([]*model.Model, error) {
 		}
 		return out, err
 	}
-	m, err := s.registry.Peek(id, version)
+	m, err := models.Peek(id, version)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it becomes a problem
 	}

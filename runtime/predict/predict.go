@@ -49,7 +49,8 @@ func New(cfg Config, registry *registry.Registry) *Pipeline {
 // Call is one request, by one goroutine: Bind or Use finds its model, whoever made it
 // decodes rows into Rows, Do scores them, and Release ends it.
 type Call struct {
-	RoutingKey  string // the same key is answered by the same version while weights stay
+	Viewer      registry.Viewer // says which models there are for the caller; nil: all
+	RoutingKey  string          // the same key is answered by the same version while weights stay
 	RequestID   string
 	Start       time.Time // when the whole request had arrived
 	Single      bool      // it is one row, whose failure is the call's
@@ -74,10 +75,11 @@ func (c *Call) Model() *model.Model { return c.model }
 func (c *Call) Rows() *rows.Decoder { return c.rows }
 
 // Bind finds and leases the model that a call names, loading it where needed; empty
-// names are those of defaults. A model that the call had before is released.
+// names are those of defaults. A model that the call's viewer does not see is not found,
+// and not loaded. A model that the call had before is released.
 func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error {
 	p.Release(c)
-	lease, err := p.registry.Acquire(ctx, id, version, c.RoutingKey)
+	lease, err := p.registry.For(c.Viewer).Acquire(ctx, id, version, c.RoutingKey)
 	if err != nil {
 		return err //nolint:wrapcheck // the registry says which model, and what of it
 	}
