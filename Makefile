@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists this
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -80,7 +80,7 @@ test: test-build test-go test-meter test-python test-api test-chart test-faults 
 # All tests, and what takes longer than a change should wait for: a fresh clone of the
 # README's reader, harm in its whole form, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
-test-full: test faults hostile ## the same and what takes longer: a fresh clone, all harm, some fuzzing
+test-full: test faults hostile gates ## the same and what takes longer: a fresh clone, all harm, some fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # The same on a machine that does something else, too: a load of 10 beside it.
@@ -175,6 +175,16 @@ hostile: onnxruntime build ## lets a built host meet everything that means harm,
 hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
+
+# How often gates fail good versions, and find bad ones: `make test` runs a short form.
+# GATES_TABLE is a file for Markdown.
+gates: ## power and false alarms of the deployer's gates, by simulation, as a table
+	GATES=full GATES_TABLE=$(if $(GATES_TABLE),$(abspath $(GATES_TABLE))) $(GO) test ./deployer/gate -count 1 -timeout $(TIMEOUT) -v -run 'TestPower$$'
+
+# The table that docs/deployer.md shows.
+gates-table:
+	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
+	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete
