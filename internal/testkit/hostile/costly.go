@@ -7,13 +7,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// plainWith is the module that follows the ABI, with other sections.
+// plainWith returns a module that follows the ABI, with changed sections.
 func plainWith(change func(*asm.Module)) []byte { return guest(func(map[string]*body) {}, change) }
 
-// many is a vector of the same item over and over.
+// many encodes a vector of n equal items.
 func many(n int, item []byte) []byte { return asm.Cat(u(uint64(n)), bytes.Repeat(item, n)) }
 
-// justFunctions has the same function over and over, and nothing of the ABI.
+// justFunctions makes a module of n equal functions without the ABI.
 func justFunctions(n int, function []byte, types ...[]byte) func(*asm.Module) {
 	return func(m *asm.Module) {
 		m.Types = asm.Vec(append([][]byte{asm.Sig(nil, nil)}, types...)...)
@@ -21,7 +21,7 @@ func justFunctions(n int, function []byte, types ...[]byte) func(*asm.Module) {
 	}
 }
 
-// costly are expensive to compile.
+// costly returns modules that are expensive to compile.
 func costly() []Attack {
 	const (
 		functions = 40
@@ -52,8 +52,8 @@ func costly() []Attack {
 	}
 }
 
-// large have more of something than the engine holds in memory for each, which
-// takes more room or time than the module itself.
+// large returns modules with so many parts of a kind that the engine would need more
+// memory or time than the size of the module suggests.
 func large() []Attack {
 	wide := bytes.Repeat([]byte{asm.I64}, 1000)
 	passive := func(n int) []byte { return asm.Cat(u(1), []byte{0}, many(n, u(0))) }
@@ -66,8 +66,8 @@ func large() []Attack {
 		{Name: "elements that are expressions", Module: plainWith(func(m *asm.Module) {
 			m.Elements = asm.Vec(asm.Cat(u(5), []byte{0x70}, many(8_000_000, []byte{0xd2, 0, 0x0b})))
 		}), Want: "at most 200000 are allowed"},
-		{Name: "as many elements as are taken", Module: endlessScore(func(m *asm.Module) { m.Elements = asm.Vec(passive(200_000)) }), OrLate: true},
-		{Name: "as many segments of data as are taken", Module: endlessScore(func(m *asm.Module) {
+		{Name: "as many elements as are allowed", Module: endlessScore(func(m *asm.Module) { m.Elements = asm.Vec(passive(200_000)) }), OrLate: true},
+		{Name: "as many segments of data as are allowed", Module: endlessScore(func(m *asm.Module) {
 			one := asm.Cat(u(0), i32c(atDescription-1), []byte{0x0b}, asm.Text("x"))
 			text := asm.Cat(u(0), i32c(atDescription), []byte{0x0b}, asm.Text(description))
 			m.Data = asm.Cat(u(100_000), bytes.Repeat(one, 99_999), text)
@@ -91,7 +91,7 @@ func large() []Attack {
 	}
 }
 
-// malformed are read differently by different readers.
+// malformed returns modules that different readers understand differently.
 func malformed() []Attack {
 	plain := Plain()
 	return []Attack{

@@ -1,22 +1,22 @@
-// Package hostile holds WASM plugins that mean harm, written instruction by
-// instruction, for the tests that let a host survive them.
+// Package hostile holds hostile WASM plugins, written instruction by instruction,
+// which a host must survive.
 package hostile
 
 import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// Attack is a module and how it must end.
+// Attack is a module and how its call must end.
 type Attack struct {
 	Name   string
 	Module []byte
 	Want   string // in the error
-	OrLate bool   // or at the deadline
-	Slow   bool   // compiling it takes as long as it may
-	Scores bool   // it only harms itself: the row fails with a score that is not finite
+	OrLate bool   // or the deadline may end it
+	Slow   bool   // compiling it takes as long as allowed
+	Scores bool   // it harms only itself: the row fails because its score is not finite
 }
 
-// body is one function of the ABI in a module made by hand.
+// body is one function of the ABI in an assembled module.
 type body struct {
 	params, results []byte
 	locals          []byte
@@ -25,7 +25,7 @@ type body struct {
 
 func code(c ...any) []any { return c }
 
-// Where the well-behaved module keeps things.
+// Addresses in the well-behaved module's memory.
 const (
 	atDescription = 1024
 	atHeap        = 65536
@@ -40,7 +40,8 @@ var (
 	long          = []byte{asm.I64}
 )
 
-// wellBehaved is a module that follows the ABI, with a bump allocator.
+// wellBehaved returns the functions of a module that follows the ABI. It has a bump
+// allocator.
 func wellBehaved() map[string]*body {
 	packed := int64(atDescription)<<32 | int64(len(description))
 	return map[string]*body{
@@ -60,16 +61,16 @@ var order = []string{
 	"pynomaly_abi_v1", "pynomaly_alloc", "pynomaly_free", "pynomaly_describe", "pynomaly_init", "pynomaly_score", "pynomaly_last_error", extra,
 }
 
-// imports is an import in place of a function: its locals are the entry.
+// imports names an import instead of a function. Its locals are the encoded import.
 const imports = "imports"
 
-// extra is a function beside those of the ABI, the last one.
+// extra names a function beyond the ABI, the last one.
 const extra = "extra"
 
-// Plain is the module that follows the ABI; all its scores are 1.
+// Plain returns the module that follows the ABI. All its scores are 1.
 func Plain() []byte { return guest(func(map[string]*body) {}) }
 
-// guest is the well-behaved module with changes.
+// guest returns the well-behaved module with changes.
 func guest(change func(map[string]*body), more ...func(*asm.Module)) []byte {
 	functions := wellBehaved()
 	change(functions)
@@ -105,7 +106,7 @@ func guest(change func(map[string]*body), more ...func(*asm.Module)) []byte {
 // endless is a loop without an end.
 var endless = code(0x03, 0x40, 0x0c, u(0), 0x0b, 0x00)
 
-// Attacks are modules that mean harm.
+// Attacks returns all hostile modules.
 func Attacks() []Attack {
 	var all []Attack
 	for _, group := range [][]Attack{endlessOnes(), broken(), liars(), wrongForm(), costly(), large(), malformed()} {
@@ -114,12 +115,12 @@ func Attacks() []Attack {
 	return all
 }
 
-// with changes the code of one function.
+// with returns a module with another body for one function.
 func with(name string, c []any) []byte {
 	return guest(func(f map[string]*body) { f[name].code = c })
 }
 
-// describing is a module that describes itself so.
+// describing returns a module with the given description.
 func describing(text string) []byte {
 	return guest(func(f map[string]*body) {
 		f["pynomaly_describe"].code = code(i64c(int64(atDescription)<<32 | int64(len(text))))
@@ -128,9 +129,9 @@ func describing(text string) []byte {
 	})
 }
 
-// endlessOnes do not come back by themselves.
+// endlessOnes returns modules that never return by themselves.
 func endlessOnes() []Attack {
-	again := func(c ...any) []any { // c, over and over
+	again := func(c ...any) []any { // repeats c
 		return append(append([]any{0x03, 0x40}, c...), 0x0c, u(0), 0x0b, 0x00)
 	}
 	self := code(0x20, u(0), 0x20, u(1), 0x20, u(2), 0x20, u(3), 0x10, u(5))
@@ -163,10 +164,10 @@ func endlessOnes() []Attack {
 	}
 }
 
-// atText is where printing keeps what it prints: a pointer, a length, a result.
+// atText is the address of what printing prints: a pointer, a length, a result.
 const atText = 4096
 
-// importing is a module that imports a function of WASI, as function 0.
+// importing returns a module that imports a function of WASI as function 0.
 func importing(name string, params []byte, score []any) []byte {
 	return guest(func(f map[string]*body) {
 		f[imports] = &body{params: params, results: word, locals: asm.Cat(asm.Text("wasi_snapshot_preview1"), asm.Text(name), []byte{0}, u(0))}
@@ -174,13 +175,13 @@ func importing(name string, params []byte, score []any) []byte {
 	})
 }
 
-// printing is a module that has a text of a line to print.
+// printing returns a module with a line of text to print.
 func printing(score []any) []byte {
 	f := importing("fd_write", i32x4, append(code(i32c(atText), i32c(atDescription), 0x36, u(2), u(0), i32c(atText+4), i32c(50), 0x36, u(2), u(0)), score...))
 	return f
 }
 
-// broken do what traps.
+// broken returns modules that trap.
 func broken() []Attack {
 	return []Attack{
 		{Name: "trap", Module: with("pynomaly_score", code(0x00)), Want: "trapped: wasm error: unreachable"},
@@ -200,7 +201,7 @@ func broken() []Attack {
 	}
 }
 
-// liars answer with pointers and lengths that are not theirs.
+// liars returns modules that return wrong pointers and lengths.
 func liars() []Attack {
 	failing := func(packed int64) []byte {
 		return guest(func(f map[string]*body) {
@@ -226,7 +227,7 @@ func liars() []Attack {
 	}
 }
 
-// wrongForm are not built as the ABI has it.
+// wrongForm returns modules that violate the ABI's types.
 func wrongForm() []Attack {
 	foreign := func(module, name string) []byte {
 		return guest(func(map[string]*body) {}, func(m *asm.Module) {
