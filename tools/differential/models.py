@@ -17,8 +17,11 @@ NAMES = ["f0", "a b", "größe", "東京", 'q"uote', "back\\slash", "semi;colon"
 SAMPLES = ["breast-cancer-mixed", "cardio-iforest-fused", "mammography-gmm", "pima-lof", "thyroid-autoencoder", "thyroid-ocsvm"]
 GRAPHS = {
     "identity": (graphs.identity, ("float32", "float64", "int64")), "weighted": (graphs.weighted, ("float32", "float64", "int64")),
-    "curved": (graphs.curved, ("float32", "float64")), "forest": (graphs.forest, ("float32",)), "network": (graphs.network, ("float32",)),
+    "reduced": (graphs.reduced, ("float32", "float64")), "curved": (graphs.curved, ("float32", "float64")), "forest": (graphs.forest, ("float32",)),
+    "network": (graphs.network, ("float32",)),
 }
+# Kinds whose last bits depend on how many rows there are beside one, and where it stands.
+COMPANY = ("reduced", "curved", "network", "sample")
 KINDS = [*GRAPHS, "columns", "sample", "module", "program"]
 
 
@@ -68,8 +71,7 @@ def graph(rng, model):
     blob = build(rng, dtype, width).SerializeToString()
     model.manifest |= {"backend": "onnx", "input": "X"}
     onnx_model(model, blob, None)
-    # Other kernels take these where rows are many, or a row stands elsewhere among them.
-    model.exact = model.steady = model.kind not in ("network", "curved")
+    model.exact = model.steady = model.kind not in COMPANY
 
 
 def mixed(rng, model):
