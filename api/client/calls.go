@@ -70,9 +70,19 @@ func (c *Client) Learn(ctx context.Context, id string, r *api.RowsRequest) (*api
 	return ask[api.Learned](ctx, c, k)
 }
 
-// Stats counts what a version has answered; empty: the one that answers.
-func (c *Client) Stats(ctx context.Context, id, version string) (*api.Stats, error) {
-	return ask[api.Stats](ctx, c, of(http.MethodGet, id, "stats", version))
+// StatsQuery says which figures of a model are asked for.
+type StatsQuery struct {
+	Version string // empty: all versions that have been loaded, summed up
+	Sketch  bool   // with the scores on the grid that all models share
+}
+
+// Stats counts what versions have answered.
+func (c *Client) Stats(ctx context.Context, id string, q StatsQuery) (*api.Stats, error) {
+	k := of(http.MethodGet, id, "stats", q.Version)
+	if q.Sketch {
+		k.query.Set("sketch", "true")
+	}
+	return ask[api.Stats](ctx, c, k)
 }
 
 // SamplesQuery says which of the rows that a version has scored are asked for.

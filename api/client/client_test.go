@@ -85,7 +85,7 @@ func TestEveryMethod(t *testing.T) {
 	if v := checked[api.ModelVersion](t)(c.Version(ctx, "m", "1.0.0")); v.Status != "loaded" || len(v.Features) != 1 {
 		t.Errorf("version: %+v", v)
 	}
-	if s := checked[api.Stats](t)(c.Stats(ctx, "m", "1.0.0")); s.Requests != 2 || s.Rows != 3 {
+	if s := checked[api.Stats](t)(c.Stats(ctx, "m", client.StatsQuery{Version: "1.0.0", Sketch: true})); s.Requests != 2 || s.Rows != 3 {
 		t.Errorf("stats: %+v", s)
 	}
 	s := checked[api.Samples](t)(c.Samples(ctx, "m", client.SamplesQuery{Version: "1.0.0", Limit: 1}))
@@ -135,7 +135,7 @@ func TestProblems(t *testing.T) {
 		ask  func() error
 		want api.ErrorType
 	}{
-		"no such model":   {func() error { _, err := c.Stats(ctx, "none", ""); return err }, api.ModelNotFound},
+		"no such model":   {func() error { _, err := c.Stats(ctx, "none", client.StatsQuery{}); return err }, api.ModelNotFound},
 		"no such version": {func() error { _, err := c.Version(ctx, "m", "9.0.0"); return err }, api.VersionNotFound},
 		"no version":      {func() error { _, err := c.Version(ctx, "m", ""); return err }, api.VersionNotFound},
 		"version of none": {func() error { _, err := c.Version(ctx, "none", "9.0.0"); return err }, api.ModelNotFound},
@@ -190,7 +190,7 @@ func TestAnswersOfOthers(t *testing.T) {
 	c := to(t, client.Config{URL: s.URL + "/", MaxAnswer: 1000})
 	ask := func(code int, h http.Header, text string) error {
 		status, header, body = code, h, text
-		_, err := c.Stats(t.Context(), "m", "")
+		_, err := c.Stats(t.Context(), "m", client.StatsQuery{})
 		return err
 	}
 	var other *client.StatusError

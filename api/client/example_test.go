@@ -57,7 +57,7 @@ func Example_errors() {
 		panic(err)
 	}
 	defer c.Close()
-	_, err = c.Stats(context.Background(), "prima", "")
+	_, err = c.Stats(context.Background(), "prima", client.StatsQuery{})
 	var p *api.Problem
 	if errors.As(err, &p) && p.ErrorType == api.ModelNotFound {
 		fmt.Println(p.Status, p.Detail)

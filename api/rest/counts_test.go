@@ -119,7 +119,9 @@ func TestCountedOnce(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if total, failed, err := offline.Score(t.Context(), lease.Model(), rows, 4); total != 11 || failed != 6 || err != nil {
+			local := offline.NewLocal(lease.Model())
+			defer local.Release()
+			if total, failed, err := offline.Score(t.Context(), local, rows, 4); total != 11 || failed != 6 || err != nil {
 				t.Errorf("%d rows, %d failed, %v", total, failed, err)
 			}
 		}

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -21,6 +23,9 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all)}
+	for _, p := range s.models(c).Unmet(s.textFor(c)) {
+		out.Problems = append(out.Problems, p.Why)
+	}
 	if s.models(c).Sees(s.cfg.DefaultModel) {
 		out.Default = s.cfg.DefaultModel
 	}
@@ -73,6 +78,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Model.Difference
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
 	}
@@ -83,9 +89,24 @@ func describe(st registry.Status, of text) api.ModelVersion {
 		v.Explanation = m.Explanation.Method
 	}
 	for _, f := range m.Features {
-		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String()})
+		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String(), Missing: missing(f.Missing)})
+	}
+	if m.IgnoreUnknown {
+		v.Unknown = "ignore"
 	}
 	return v
+}
+
+// missing is a feature's rule as clients see it; nil: a missing value is an error.
+func missing(m manifest.Missing) json.RawMessage {
+	switch m.Policy {
+	case manifest.MissingIsNaN:
+		return json.RawMessage(`"nan"`)
+	case manifest.MissingIsValue:
+		return appendValue(nil, m.Value)
+	case manifest.MissingIsError:
+	}
+	return nil
 }
 
 // pathID is the model id of the path.

@@ -18,10 +18,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// initialising guards the library, of which a process has one.
+// initialising guards the library: a process has only one.
 var initialising sync.Mutex
 
-// initialise loads the library, once a process, and returns its version.
+// initialise loads the library once per process and returns its version.
 func initialise(library string) (string, error) {
 	initialising.Lock()
 	defer initialising.Unlock()
@@ -37,7 +37,7 @@ func initialise(library string) (string, error) {
 	}
 	version := ort.GetVersion()
 	if !strings.HasPrefix(version, "1.26.") && !strings.HasPrefix(version, "1.27.") && !strings.HasPrefix(version, "1.28.") {
-		return version, fmt.Errorf("%s is ONNX Runtime %s; this host is proved with %s (1.26 to 1.28 work)", library, version, Version)
+		return version, fmt.Errorf("%s is ONNX Runtime %s; this host is tested with %s (1.26 to 1.28 work)", library, version, Version)
 	}
 	return version, nil
 }
@@ -48,24 +48,34 @@ type scorer struct {
 	bind    binding
 	info    sdk.Info
 	memory  int64
+	rows    int // that calls must be a multiple of
+	each    int // how often each row must stand in a call
 
 	mu    sync.Mutex
-	lanes []*lane // idle
+	lanes []*lane // idle ones
 }
 
-// lane holds what one call needs: its cancel switch, and tensors for one row.
+// mostKept is how many rows the tensors that stay with a lane have at most.
+const mostKept = 8
+
+// keptTensors are the tensors of calls of one size; nil: not made yet.
+type keptTensors struct {
+	inputs *tensors
+	output *output
+}
+
+// lane holds what one call needs: its cancel switch, and tensors for few rows.
 type lane struct {
 	options *ort.RunOptions
-	timer   *time.Timer   // tells the run to stop
-	fired   chan struct{} // by the timer, once it has told
-	inputs  *tensors
-	output  *output
+	timer   *time.Timer               // tells the run to stop
+	fired   chan struct{}             // by the timer, once it has told
+	kept    [mostKept + 1]keptTensors // by the number of rows
 	outF32  []float32
 	padded  *sdk.Batch
 }
 
-// arm sees to it that the run is told to stop when ctx ends. The returned
-// function takes that back and reports whether it was too late for it.
+// arm terminates the run when ctx ends. The returned function disarms it and
+// reports whether the run was terminated before.
 func (l *lane) arm(ctx context.Context) (disarm func() (told bool)) {
 	if deadline, only := until.Only(ctx); only {
 		l.timer.Reset(time.Until(deadline))
@@ -102,8 +112,8 @@ func newScorer(data []byte, bind *binding, m *manifest.Manifest) (_ *scorer, err
 		return nil, fmt.Errorf("making session options: %w", err)
 	}
 	defer func() { err = errors.Join(err, options.Destroy()) }()
-	// One thread a call makes scores repeatable and requests the only source of
-	// parallelism; the arena never gives memory back.
+	// With one thread per call, scores are repeatable and requests are the only
+	// source of parallelism. The arena would never return memory.
 	err = errors.Join(
 		options.SetIntraOpNumThreads(1),
 		options.SetInterOpNumThreads(1),
@@ -128,6 +138,9 @@ func (s *scorer) Info() sdk.Info { return s.info }
 
 // MemoryBytes implements sdk.MemoryUser; it is an estimate.
 func (s *scorer) MemoryBytes() int64 { return s.memory }
+
+// Fill implements backends.Filler.
+func (s *scorer) Fill() (rows, each int) { return s.rows, s.each }
 
 // Close implements sdk.Scorer.
 func (s *scorer) Close() error {
@@ -173,20 +186,19 @@ func (s *scorer) release(l *lane) {
 
 func (l *lane) destroy() error {
 	errs := []error{l.options.Destroy()}
-	if l.inputs != nil {
-		errs = append(errs, l.inputs.destroy())
-	}
-	if l.output != nil {
-		errs = append(errs, l.output.destroy())
+	for _, k := range l.kept {
+		if k.inputs != nil {
+			errs = append(errs, k.inputs.destroy(), k.output.destroy())
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// Score implements sdk.Scorer. At the deadline of ctx the run is told to stop,
-// which it does between two kernels.
+// Score implements sdk.Scorer. At the deadline of ctx it terminates the run,
+// which ends after the current kernel.
 func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if in.Rows() == 0 {
-		return nil // some kernels of ONNX Runtime divide by the number of rows, and take the process down
+		return nil // some kernels of ONNX Runtime divide by the number of rows and crash
 	}
 	l, err := s.lane()
 	if err != nil {
@@ -232,13 +244,17 @@ func (s *scorer) score(ctx context.Context, l *lane, in *sdk.Batch, out []float6
 	return nil
 }
 
-// run makes one call into the library.
+// run makes one call of the library.
 func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	rows := in.Rows()
-	keep := rows == 1 && s.bind.Fixed == 0 // single rows are the common case: their tensors stay
-	inputs, output := l.inputs, l.output
+	keep := rows <= mostKept && s.bind.Fixed == 0 // single rows are the common case: their tensors stay
+	var inputs *tensors
+	var output *output
 	var err error
-	if !keep || inputs == nil {
+	if keep {
+		inputs, output = l.kept[rows].inputs, l.kept[rows].output
+	}
+	if inputs == nil {
 		if inputs, err = newTensors(&s.bind, in, keep); err != nil {
 			return err
 		}
@@ -246,7 +262,7 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 			return errors.Join(err, inputs.destroy())
 		}
 		if keep {
-			l.inputs, l.output = inputs, output
+			l.kept[rows] = keptTensors{inputs, output}
 		} else {
 			defer func() { _ = errors.Join(inputs.destroy(), output.destroy()) }()
 		}
@@ -261,7 +277,7 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// explain makes the library's most common complaints readable.
+// explain makes the library's most common errors readable.
 func explain(err error) error {
 	if outOfMemory(err) {
 		return fmt.Errorf("the memory limit (limits.memory) was reached: %w", err)

@@ -103,7 +103,7 @@ func (s *scorer) MemoryBytes() int64 {
 
 // Usage implements backends.UsageReporter.
 func (s *scorer) Usage() backends.Usage {
-	return backends.Usage{Instances: int(s.plugin.instances.Load()), Wanted: s.info.Concurrency, Fuel: s.plugin.fuel.Load()}
+	return backends.Usage{Instances: int(s.plugin.instances.Load()), Wanted: s.info.Concurrency, Metered: true, Fuel: s.plugin.fuel.Load()}
 }
 
 // Close implements sdk.Scorer.

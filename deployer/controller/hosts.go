@@ -29,7 +29,7 @@ type Figures interface {
 type Hosts struct{ Client *http.Client }
 
 const (
-	maxStats   = 1 << 20
+	maxStats   = 4 << 20
 	maxSamples = 4 << 20 // of one page
 )
 
@@ -61,7 +61,7 @@ func (h Hosts) Stats(ctx context.Context, address, model, version string) (*api.
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.Stats(ctx, model, version)
+	s, err := c.Stats(ctx, model, client.StatsQuery{Version: version, Sketch: true})
 	if err != nil {
 		return nil, of(address, err)
 	}

@@ -54,7 +54,7 @@ func TestGates(t *testing.T) {
 		"no anomalies":         {func(s *gate.Sample) { s.Anomalies = 0 }, gate.Anomalies, gate.Fail},
 		"some more anomalies":  {func(s *gate.Sample) { s.Anomalies = 140 }, gate.Anomalies, gate.Pass},
 		"other scores":         {func(s *gate.Sample) { s.Scores = histogram([]float64{1, 2, 3}, 125, 125, 250, 500) }, gate.Scores, gate.Fail},
-		"other bins":           {func(s *gate.Sample) { s.Scores = histogram([]float64{1}, 125, 875) }, gate.Scores, gate.Pass},
+		"other bins":           {func(s *gate.Sample) { s.Scores = histogram([]float64{1}, 125, 875) }, gate.Scores, gate.CannotTell},
 		"slow":                 {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 0, 0, 200, 800) }, gate.Latency, gate.Fail},
 		"some slow":            {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 900, 90, 10, 0) }, gate.Latency, gate.Pass},
 		"too few to be sure":   {func(s *gate.Sample) { *s = healthy(60) }, gate.Anomalies, gate.Inconclusive},

@@ -14,15 +14,18 @@ import (
 
 // Sample is what one side of a comparison has counted.
 type Sample struct {
-	Requests  int64 // answered
-	Errors    int64 // requests that failed as a whole, whoever was at fault
-	Rows      int64 // that were judged, or failed by themselves: alone or in a batch
-	Failed    int64 // of Rows: they cannot be read, or the detector refused them, or failed at them
-	Anomalies int64
-	Nonfinite int64
-	Scores    api.Histogram
-	Durations api.Histogram
-	Mixed     bool // its hosts count scores in different bins
+	Requests   int64 // answered
+	Errors     int64 // requests that failed as a whole, whoever was at fault
+	Rows       int64 // that were judged, or failed by themselves: alone or in a batch
+	Failed     int64 // of Rows: they cannot be read, or the detector refused them, or failed at them
+	Anomalies  int64
+	Nonfinite  int64
+	Scores     api.Histogram
+	Durations  api.Histogram
+	Mixed      bool // its hosts count scores in different bins
+	Sketch     api.Sketch
+	Unsketched bool  // a host has counted scores without a sketch
+	Span       *Span // nil: not known
 }
 
 // rowKinds are the kinds of failures of a row by itself. The rows of a request that
@@ -33,7 +36,13 @@ func rowKinds() []api.ErrorType { return []api.ErrorType{api.RowError, api.Scori
 func FromStats(s *api.Stats) Sample {
 	out := Sample{
 		Requests: int64(s.Requests), Rows: int64(s.Scored + s.Nonfinite), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
-		Scores: s.Histogram, Durations: s.Durations,
+		Scores: s.Histogram, Durations: s.Durations, Unsketched: s.Sketch == nil && Total(s.Histogram) > 0,
+	}
+	if s.Sketch != nil && len(s.Sketch.Edges) == len(s.Sketch.Counts) {
+		out.Sketch = *s.Sketch
+	}
+	if s.ScoreMin != nil && s.ScoreMax != nil {
+		out.Span = &Span{*s.ScoreMin, *s.ScoreMax}
 	}
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
@@ -59,7 +68,14 @@ func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Failed += sign * o.Failed
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
-	s.Mixed = s.Mixed || o.Mixed
+	s.Mixed, s.Unsketched = s.Mixed || o.Mixed, s.Unsketched || o.Unsketched
+	s.Sketch = plusSketch(s.Sketch, o.Sketch, sign)
+	switch {
+	case s.Span == nil:
+		s.Span = o.Span
+	case o.Span != nil && sign > 0:
+		s.Span = &Span{min(s.Span.Low, o.Span.Low), max(s.Span.High, o.Span.High)}
+	}
 	var same bool
 	if s.Scores, same = plus(s.Scores, o.Scores, sign); !same {
 		s.Mixed = true

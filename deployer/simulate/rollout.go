@@ -140,7 +140,7 @@ func Rollout(kind, how string, rate int, r *rand.Rand) Outcome {
 		c.Gate = strategy.NotRun
 		if verdicts != nil && step == c.Status.Rollout.Step {
 			result, says := gate.Together(verdicts)
-			c.Gate = map[gate.Result]strategy.Gate{gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive}[result]
+			c.Gate = map[gate.Result]strategy.Gate{gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.CannotTell: strategy.CannotTell}[result]
 			c.GateSays = says
 		}
 		plan := c.Step()

@@ -131,7 +131,7 @@ func (a *Auth) fields() y.Fields {
 			return y.Object(y.Fields{"match": y.String(&r.Match), "role": y.String(&r.Role)})
 		}),
 		"roles": y.Map(func(name string) y.Field {
-			return into(a.Roles, name, func(to *[]string) y.Field { return y.Strings(to) })
+			return into(a.Roles, name, y.Strings)
 		}),
 	}
 }

@@ -64,6 +64,14 @@ func readScores(data []byte) ([]float64, error) {
 	return out, nil
 }
 
+// training are the scores of the training rows, ascending; nil: they are not known.
+func (c *calibration) training() []float64 {
+	if c == nil {
+		return nil
+	}
+	return c.scores
+}
+
 // bytes is the memory that it holds.
 func (c *calibration) bytes() int64 {
 	if c == nil {

@@ -263,7 +263,7 @@ func TestLinksAndModes(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
 	create(t, s, keys.Wanted{Role: "viewer"})
-	if err := os.Chmod(s.File, 0o644); err != nil { //nolint:gosec // it is the test
+	if err := os.Chmod(s.File, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	link := s.File + ".link"

@@ -62,7 +62,7 @@ func (i *issuer) principal(claims jwt.MapClaims, roles *access.Roles) (*access.P
 			return nil, errClaims
 		}
 		for _, value := range values {
-			if role, ok := i.Issuer.Roles[value]; ok && !slices.Contains(p.Roles, role) {
+			if role, ok := i.Roles[value]; ok && !slices.Contains(p.Roles, role) {
 				p.Roles = append(p.Roles, role)
 			}
 		}

@@ -100,7 +100,7 @@ func (v *Verifier) Prepare(issuers []Issuer, roles *access.Roles) (use func(), e
 			}
 		}
 		one := &issuer{Issuer: i, validator: jwt.NewValidator(
-			jwt.WithIssuer(i.Issuer), jwt.WithAudience(i.Audience), jwt.WithExpirationRequired(), jwt.WithLeeway(i.Leeway), jwt.WithTimeFunc(v.Config.Now),
+			jwt.WithIssuer(i.Issuer), jwt.WithAudience(i.Audience), jwt.WithExpirationRequired(), jwt.WithLeeway(i.Leeway), jwt.WithTimeFunc(v.Now),
 		)}
 		if one.source, err = v.source(t, i); err != nil {
 			return nil, fmt.Errorf("tokens of %s: %w", i.Issuer, err)
@@ -207,7 +207,7 @@ func (v *Verifier) Verify(ctx context.Context, token []byte) (*access.Principal,
 	}
 	t := v.now.Load()
 	sum := sha256.Sum256(token)
-	now := v.Config.Now()
+	now := v.Now()
 	if p := t.cache.get(&sum, now); p != nil {
 		return p, nil
 	}
