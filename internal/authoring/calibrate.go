@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
+	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -62,7 +63,7 @@ func percentile(sorted []float64, q float64) float64 {
 	if low+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
 	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+	return stats.Between(sorted[low], sorted[low+1], at-float64(low))
 }
 
 // encodeScores writes scores as little-endian float64s.
