@@ -10,19 +10,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Description is what a plugin says of itself.
+// Description is what a plugin tells about itself.
 type Description struct {
 	Name        string
 	Version     string
 	Algorithm   string
-	DType       sdk.DType // of the matrix that it takes; 0: batches as the features make them
-	Features    []string  // nil: as the manifest says
+	DType       sdk.DType // of the matrix that it takes; 0: batches have the types of the features
+	Features    []string  // nil: the manifest lists them
 	Orientation string
 	Threshold   *float64
 	Stateful    bool
 }
 
-// Check refuses what no plugin may say.
+// Check refuses values that no plugin may give.
 func (d *Description) Check() error {
 	if d.Orientation != "" && d.Orientation != "higher_is_anomalous" && d.Orientation != "higher_is_normal" {
 		return fmt.Errorf("its orientation is %.40q, not higher_is_anomalous or higher_is_normal", d.Orientation)
@@ -45,7 +45,7 @@ func (d *Description) Complete(m *manifest.Manifest) error {
 		}
 		for _, name := range d.Features {
 			if name == "" || len(name) > manifest.MaxNameLength || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.Name == name }) {
-				return fmt.Errorf("the plugin names a feature %.60q that is empty, too long or there already", name)
+				return fmt.Errorf("the plugin's feature name %.60q is empty, too long or taken", name)
 			}
 			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: dtype}})
 		}
@@ -59,10 +59,11 @@ func (d *Description) Complete(m *manifest.Manifest) error {
 	return nil
 }
 
-// Agrees compares a description with the features of the manifest.
+// Agrees returns an error if the description contradicts the manifest's
+// features.
 func (d *Description) Agrees(features []sdk.Feature) error {
 	if want := MatrixType(features); d.DType != 0 && want != d.DType {
-		return fmt.Errorf("the manifest's features make a matrix of %s; the plugin takes %s", want, d.DType)
+		return fmt.Errorf("the manifest's features form a matrix of %s; the plugin takes %s", want, d.DType)
 	}
 	if d.Features == nil {
 		return nil
@@ -78,8 +79,8 @@ func (d *Description) Agrees(features []sdk.Feature) error {
 	return nil
 }
 
-// MatrixType is the type of the matrix that a plugin is given: that of all
-// features, or float64 where they differ.
+// MatrixType returns the type of the matrix that a plugin receives: the type of
+// all features, or float64 if they differ.
 func MatrixType(features []sdk.Feature) sdk.DType {
 	for _, f := range features {
 		if f.DType != features[0].DType || !f.DType.Numeric() {
@@ -89,10 +90,11 @@ func MatrixType(features []sdk.Feature) sdk.DType {
 	return features[0].DType
 }
 
-// Inexact is the reason of a row whose value Widen cannot hold.
+// Inexact is the reason of a row error if Widen cannot convert a value.
 const Inexact = "is beyond 2^53, which float64 does not hold exactly"
 
-// Widen makes a float64 of a number or truth value; false: not exactly.
+// Widen converts a number or boolean to float64. It returns false if the result
+// would not be exact.
 func Widen(c *sdk.Column, row int) (float64, bool) {
 	const exact = 1 << 53
 	switch c.DType {
@@ -111,20 +113,37 @@ func Widen(c *sdk.Column, row int) (float64, bool) {
 	}
 }
 
-// DownError says that a plugin cannot be called for now: what runs it is down.
+// DownError says that a plugin cannot be called at present because its process
+// or module is down.
 type DownError struct {
 	Reason     string
 	RetryAfter time.Duration
-	Suspect    bool // the rows of this call are what ended it
+	Suspect    bool // the rows of this call may have brought it down
 }
 
-// Error is the reason.
+// Error returns the reason.
 func (e *DownError) Error() string { return e.Reason }
 
-// Remote is implemented by a Scorer whose calls use no processor of this process:
-// they wait for another one.
+// Remote is implemented by a Scorer whose calls only wait for another process
+// and use no processor of this one.
 type Remote interface {
 	Remote() bool
+}
+
+// Usage is what a detector runs in, and what it has used since it was loaded.
+type Usage struct {
+	Instances int    // instances of a module, or processes of a plugin, that are up
+	Wanted    int    // how many there are when all is well, or at most
+	Restarts  uint64 // processes that ended, or did not start, and were started again
+	Metered   bool   // it is a module, whose calls take fuel
+	Fuel      uint64 // units that they took
+	Waits     bool   // all processes are down, and wait before they are started again
+}
+
+// UsageReporter is implemented by a Scorer that can say what it uses. It is safe for
+// concurrent use.
+type UsageReporter interface {
+	Usage() Usage
 }
 
 // Filler is implemented by a Scorer that knows how its calls must be filled up for each

@@ -11,22 +11,25 @@ import (
 // artifact: the same load may succeed later.
 var ErrSurroundings = errors.New("it cannot be loaded for now")
 
-// LateError is the end of a context that came while an artifact was at work and had
-// the processor for much of its time: the artifact is slow, and not the machine.
+// LateError wraps the error of a context that ended while the artifact was in
+// use. The artifact had the processor for much of that time: it is slow, not
+// the machine.
 type LateError struct{ Err error }
 
-// Error is that of the context.
+// Error returns the text of the context's error.
 func (e *LateError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the error of the context.
 func (e *LateError) Unwrap() error { return e.Err }
 
-// Surroundings reports whether a load failed because of the machine's state. All
-// other failures are verdicts on the artifact, which hold until its files change.
+// Surroundings reports whether a load failed because of the machine's state.
+// All other failures are verdicts on the artifact and hold until its files
+// change.
 //
-// A wrapped errno that only the machine's state explains decides, even below
-// ErrRefused. So does the end of a context, unless it is a LateError: the time that
-// passed is no measure of an artifact.
+// A failure is the machine's if it wraps an errno that only the machine's state
+// can cause, even below ErrRefused. A context that ended is also the machine's
+// failure, because elapsed time does not measure an artifact, unless it is a
+// LateError.
 func Surroundings(err error) bool {
 	var late *LateError
 	var errno syscall.Errno
@@ -41,13 +44,13 @@ func Surroundings(err error) bool {
 	return errors.As(err, &errno) && surroundings(errno)
 }
 
-// surroundings reports whether an errno is about the machine and not about what a
-// file is named or holds.
+// surroundings reports whether an errno is about the machine and not about a
+// file's name or contents.
 func surroundings(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM, syscall.EAGAIN, syscall.ENOBUFS, // resources
 		syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG, syscall.EROFS, // room
-		syscall.EACCES, syscall.EPERM, // permissions, which are no part of a file's contents
+		syscall.EACCES, syscall.EPERM, // permissions do not belong to a file's contents
 		syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.ETIMEDOUT, syscall.EHOSTDOWN,
 		syscall.ENXIO, syscall.ENODEV, remoteIO, // file systems that fail
 		syscall.EINTR, syscall.EBUSY, syscall.ETXTBSY:

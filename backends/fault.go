@@ -1,12 +1,11 @@
 package backends
 
-// FaultError says that a detector failed: it panicked, trapped, or ran out of
-// something. That says nothing of the rows that it was given, although they may be what
-// brought it about. What a detector has to say of rows is an *sdk.RowErrors, or any
-// other error.
+// FaultError says that a detector failed: it panicked, trapped, or ran out of a
+// resource. The rows may have caused it, but the error does not say so. A
+// detector reports bad rows with *sdk.RowErrors or with any other error.
 type FaultError struct{ Err error }
 
-// Error says how it failed.
+// Error returns the text of Err.
 func (e *FaultError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.

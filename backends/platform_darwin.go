@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// remoteIO is the errno of a remote file system that fails: here one among those that
-// are listed already.
+// remoteIO is the errno of a failing remote file system. Darwin has none of its
+// own; this one is listed already.
 const remoteIO = syscall.EREMOTE
 
-// openPath opens a directory that may be searched.
+// openPath opens a directory for searching.
 const openPath = os.O_RDONLY
 
 // pathOf asks the kernel for the path of an open file.

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// remoteIO is the errno of a remote file system that fails.
+// remoteIO is the errno of a failing remote file system.
 const remoteIO = syscall.EREMOTEIO
 
 // openPath opens a directory without the right to list it.

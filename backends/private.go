@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// PrivateError is an error whose text is for the operators of a host: it may hold the
-// words of a plugin or a library, which can be anything that these were ever given, or
-// paths of this machine.
+// PrivateError is an error whose text only the host's operators may read. The
+// text may contain words of a plugin or library, and so anything that these
+// were ever given, or paths of this machine.
 type PrivateError struct {
-	Public string // what everybody may be told in its place
+	Public string // the text for everybody else
 	Err    error
 }
 
-// Error is the whole text.
+// Error returns the whole text.
 func (e *PrivateError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
@@ -22,22 +22,22 @@ func (e *PrivateError) Unwrap() error { return e.Err }
 // PublicText implements the interface that the function PublicText looks for.
 func (e *PrivateError) PublicText() string { return e.Public }
 
-// OwnError is an error in the host's own words: a backend says why it refuses an
-// artifact, or what bound was passed. It holds no words of plugins or libraries and no
-// paths, so that everybody may be told.
+// OwnError is an error in the host's own words, such as why a backend refuses
+// an artifact or which bound was exceeded. It contains no words of plugins or
+// libraries and no paths, so that everybody may read it.
 type OwnError struct{ Err error }
 
-// Error is that of Err.
+// Error returns the text of Err.
 func (e *OwnError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *OwnError) Unwrap() error { return e.Err }
 
-// Ownf makes an OwnError as fmt.Errorf does an error.
+// Ownf returns an OwnError, formatted as by fmt.Errorf.
 func Ownf(format string, args ...any) error { return &OwnError{fmt.Errorf(format, args...)} }
 
-// PublicText returns what everybody may be told of an error: its text, unless the error
-// or one that it wraps has another one for that.
+// PublicText returns the text of an error that everybody may read. That is the
+// public text of err or of an error that it wraps, or else err.Error().
 func PublicText(err error) string {
 	var e interface {
 		error

@@ -43,35 +43,10 @@ func allocations(ctx context.Context, o options, w io.Writer) error {
 			continue
 		}
 		request := message(host.addr, s.host, data.body(s.rows, s.named))
-		many := func(n int) error {
-			for range n {
-				if _, err := c.send(request); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-		const n = 500
-		if err := many(n); err != nil {
-			return err
-		}
-		before, err := host.metric("go_memstats_mallocs_total")
+		a, err := allocated(host, c, request)
 		if err != nil {
 			return err
 		}
-		if err := many(n); err != nil {
-			return err
-		}
-		after, err := host.metric("go_memstats_mallocs_total")
-		if err != nil {
-			return err
-		}
-		// Reading the metrics once is part of the difference: measured alone, it is taken off.
-		again, err := host.metric("go_memstats_mallocs_total")
-		if err != nil {
-			return err
-		}
-		a := max(0, (after-before)-(again-after)) / n
 		note := ""
 		if s.rows > 1 {
 			note = verdict("under 0.1 a row", a/float64(s.rows) < 0.1)
@@ -79,6 +54,39 @@ func allocations(ctx context.Context, o options, w io.Writer) error {
 		fmt.Fprintf(t, "%d %s\t%.1f\t%.4f\t%s\n", s.rows, map[bool]string{true: "named", false: "as arrays"}[s.named], a, a/float64(s.rows), note)
 	}
 	return t.Flush()
+}
+
+// allocated returns how often the host allocates for a request.
+func allocated(host *process, c *connection, request []byte) (float64, error) {
+	const n = 500
+	many := func() error {
+		for range n {
+			if _, err := c.send(request); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := many(); err != nil {
+		return 0, err
+	}
+	before, err := host.metric("go_memstats_mallocs_total")
+	if err != nil {
+		return 0, err
+	}
+	if err := many(); err != nil {
+		return 0, err
+	}
+	after, err := host.metric("go_memstats_mallocs_total")
+	if err != nil {
+		return 0, err
+	}
+	// Reading the metrics once is part of the difference: measured alone, it is taken off.
+	again, err := host.metric("go_memstats_mallocs_total")
+	if err != nil {
+		return 0, err
+	}
+	return max(0, (after-before)-(again-after)) / n, nil
 }
 
 // startUp measures the time from starting the host, with ten models, to its first

@@ -90,13 +90,22 @@ func kernels(ctx context.Context, o options, w io.Writer) (err error) {
 		}
 		modules[k.module] = v
 	}
+	took, err := timeKernels(o, modules)
+	if err != nil {
+		return err
+	}
+	return reportKernels(w, o, took)
+}
+
+// timeKernels measures every variant of every kernel, run after run, in milliseconds.
+func timeKernels(o options, modules map[string][variants]variant) (map[kernel]*[variants][]float64, error) {
 	took := map[kernel]*[variants][]float64{}
 	for turn := range o.runs {
 		for _, k := range allKernels() {
 			if turn == 0 {
 				took[k] = new([variants][]float64)
 				if err := agree(modules[k.module], k.export); err != nil {
-					return err
+					return nil, err
 				}
 			}
 			for i := range variants {
@@ -107,13 +116,13 @@ func kernels(ctx context.Context, o options, w io.Writer) (err error) {
 				}
 				ms, err := timeOf(v, k.export)
 				if err != nil {
-					return err
+					return nil, err
 				}
 				took[k][i] = append(took[k][i], ms)
 			}
 		}
 	}
-	return reportKernels(w, o, took)
+	return took, nil
 }
 
 // agree calls a kernel of every variant once: all must answer the same.

@@ -197,29 +197,43 @@ func guestShare(ctx context.Context, o options, w io.Writer) error {
 		return err
 	}
 	defer func() { _ = b.Close() }()
-	through, own := map[string][]float64{}, map[string][]float64{}
+	through, own, err := measureGuests(ctx, o, host, b, guests)
+	if err != nil {
+		return err
+	}
+	return reportGuests(w, o, guests, through, own)
+}
+
+// measureGuests returns the CPU of a row through the host, and of the guest's call alone, by
+// guest, of each run.
+func measureGuests(ctx context.Context, o options, host *process, b *wasm.Backend, guests []*guest) (through, own map[string][]float64, err error) {
+	through, own = map[string][]float64{}, map[string][]float64{}
 	for range o.runs {
 		for _, g := range guests {
 			s, err := g.open(ctx, b)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			alone, err := g.own(ctx, s, o.duration)
 			if err = errors.Join(err, s.Close()); err != nil {
-				return err
+				return nil, nil, err
 			}
 			body, err := g.body()
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			m, err := measure(ctx, host, "/api/v1/predict/batch", body, 4, o.warm, o.duration)
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			own[g.name] = append(own[g.name], alone)
 			through[g.name] = append(through[g.name], m.cpuMicros()/pluginRows)
 		}
 	}
+	return through, own, nil
+}
+
+func reportGuests(w io.Writer, o options, guests []*guest, through, own map[string][]float64) error {
 	fmt.Fprintf(w, "WASM plugins through REST: ECOD, 21 features, batches of %d rows as arrays; CPU µs a row, medians (quartiles) of %d runs\n\n", pluginRows, o.runs)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "guest\thost in all\tthe guest's call\toutside the guest")

@@ -168,6 +168,16 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 		return err
 	}
 	all := scenarios()
+	got, limits, err := inTurns(ctx, o, all, contenders, data)
+	if err != nil {
+		return err
+	}
+	report(w, o, all, contenders, got, limits)
+	return nil
+}
+
+// inTurns measures every contender in every scenario, run after run.
+func inTurns(ctx context.Context, o options, all []scenario, contenders []contender, data *dataset) (map[string][]sample, map[int][]float64, error) {
 	got := map[string][]sample{}
 	limits := map[int][]float64{}
 	for turn := range o.runs {
@@ -178,7 +188,7 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 				c := contenders[(i+turn)%len(contenders)] // nobody is always first
 				m, err := measure(ctx, c.process, c.path(s), body, s.conns, o.warm, o.duration)
 				if err != nil {
-					return fmt.Errorf("%s, %s: %w", s.name, c.name, err)
+					return nil, nil, fmt.Errorf("%s, %s: %w", s.name, c.name, err)
 				}
 				got[s.name+c.name] = append(got[s.name+c.name], m)
 			}
@@ -186,14 +196,13 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 		for _, n := range []int{1, 1000} {
 			rate, err := measureLimit(ctx, o, data.rows(n))
 			if err != nil {
-				return err
+				return nil, nil, err
 			}
 			limits[n] = append(limits[n], rate)
 		}
 	}
 	fmt.Fprintln(os.Stderr)
-	report(w, o, all, contenders, got, limits)
-	return nil
+	return got, limits, nil
 }
 
 // verify sees to it that what is measured answers rightly.

@@ -4,10 +4,11 @@ import "fmt"
 
 // Batch is a set of rows.
 //
-// When all features share one numeric dtype it is dense: one row-major matrix of
-// rows x features, returned by Float32s, Float64s or Int64s. Otherwise every
-// feature is a typed Column. The host owns and reuses batches: a Scorer keeps
-// nothing of one after Score returns.
+// A batch is dense if all its features share one numeric dtype. It then holds
+// one row-major matrix of rows x features, which Float32s, Float64s or Int64s
+// returns. Otherwise each feature is a typed Column. The host owns batches and
+// reuses them: a Scorer must not keep a batch or its slices after Score
+// returns.
 type Batch struct {
 	features []Feature
 	dense    DType // 0: columns
@@ -18,8 +19,8 @@ type Batch struct {
 	cols     []Column
 }
 
-// Column holds one feature of a Batch that is not dense; the slice that goes
-// with DType is set and has one element per row.
+// Column holds one feature of a Batch that is not dense. Only the slice of type
+// DType is set; it has one element per row.
 type Column struct {
 	DType    DType
 	Float32s []float32
@@ -29,8 +30,8 @@ type Column struct {
 	Bools    []bool
 }
 
-// NewBatch returns an empty batch for rows of the given features. The slice is
-// kept, not copied.
+// NewBatch returns an empty batch for rows of the given features. It keeps the
+// slice.
 func NewBatch(features []Feature) *Batch {
 	b := &Batch{features: features, dense: denseType(features)}
 	if b.dense == 0 {
@@ -54,29 +55,30 @@ func denseType(features []Feature) DType {
 	return features[0].DType
 }
 
-// Rows is the number of rows.
+// Rows returns the number of rows.
 func (b *Batch) Rows() int { return b.rows }
 
-// Features are the columns, in order.
+// Features returns the features in column order. The caller must not modify
+// them.
 func (b *Batch) Features() []Feature { return b.features }
 
-// Dense returns the dtype of the matrix, or 0 when the batch is made of columns.
+// Dense returns the dtype of the matrix, or 0 if the batch is not dense.
 func (b *Batch) Dense() DType { return b.dense }
 
-// Float32s is the row-major matrix of a dense float32 batch, else nil.
+// Float32s returns the row-major matrix of a dense float32 batch, or nil.
 func (b *Batch) Float32s() []float32 { return b.f32 }
 
-// Float64s is the row-major matrix of a dense float64 batch, else nil.
+// Float64s returns the row-major matrix of a dense float64 batch, or nil.
 func (b *Batch) Float64s() []float64 { return b.f64 }
 
-// Int64s is the row-major matrix of a dense int64 batch, else nil.
+// Int64s returns the row-major matrix of a dense int64 batch, or nil.
 func (b *Batch) Int64s() []int64 { return b.i64 }
 
 // Column returns feature j of a batch that is not dense.
 func (b *Batch) Column(j int) *Column { return &b.cols[j] }
 
-// Resize sets the number of rows. Rows that were there keep their values, new
-// ones have undefined contents. Memory is kept for reuse.
+// Resize sets the number of rows. Existing rows keep their values; the contents
+// of new rows are undefined. Resize never releases memory.
 func (b *Batch) Resize(rows int) {
 	n := rows * len(b.features)
 	switch b.dense {
@@ -115,8 +117,8 @@ func resize[T any](s []T, n int) []T {
 	return grown
 }
 
-// Slice returns the rows from..to (to excluded) as a batch that shares memory
-// with b.
+// Slice returns rows from up to, but not including, to. The result shares
+// memory with b.
 func (b *Batch) Slice(from, to int) *Batch {
 	s := *b
 	s.rows = to - from
@@ -149,7 +151,8 @@ func (b *Batch) Slice(from, to int) *Batch {
 	return &s
 }
 
-// CopyRow copies row i of src, which has the same features, over row at of b.
+// CopyRow copies row i of src over row at of b. Both must have the same
+// features.
 func (b *Batch) CopyRow(at int, src *Batch, i int) {
 	d := len(b.features)
 	switch b.dense {
@@ -166,8 +169,8 @@ func (b *Batch) CopyRow(at int, src *Batch, i int) {
 	}
 }
 
-// CopyCell copies feature j of row i of src, which has the same features, over
-// the same feature of row at of b.
+// CopyCell copies feature j of row i of src over the same feature of row at of
+// b. Both must have the same features.
 func (b *Batch) CopyCell(at int, src *Batch, i, j int) {
 	d := len(b.features)
 	switch b.dense {
@@ -219,7 +222,8 @@ func (b *Batch) Value(i, j int) any {
 	}
 }
 
-// SetValue sets feature j of row i; v has the feature's Go type exactly.
+// SetValue sets feature j of row i. The type of v must be the feature's Go
+// type.
 func (b *Batch) SetValue(i, j int, v any) error {
 	at := i*len(b.features) + j
 	ok := false

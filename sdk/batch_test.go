@@ -9,7 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// sum scores a row by the sum of its values.
+// sum scores a row with the sum of its values.
 type sum struct{}
 
 func (sum) Info() sdk.Info { return sdk.Info{Name: "sum"} }
@@ -66,7 +66,7 @@ func TestBatchKinds(t *testing.T) {
 				}
 			}
 			if err := b.SetValue(0, 0, struct{}{}); err == nil {
-				t.Error("a value of a wrong type was taken")
+				t.Error("SetValue accepted a value of the wrong type")
 			}
 			b.Resize(5) // grows and keeps
 			b.CopyRow(4, b, 1)

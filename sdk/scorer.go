@@ -1,8 +1,8 @@
-// Package sdk is what a detector and the host that serves it agree on: a Scorer
-// turns a Batch of rows into one raw score per row.
+// Package sdk defines the interface between a detector and the host that serves
+// it: a Scorer turns a Batch of rows into one raw score per row.
 //
-// It imports the standard library only. Thresholds, orientation, calibration and
-// everything else that a manifest says do not live here: the host applies them.
+// It imports only the standard library. The host, not the Scorer, applies what
+// the manifest says of thresholds, orientation and calibration.
 package sdk
 
 import (
@@ -13,56 +13,60 @@ import (
 
 // Scorer is a loaded detector.
 //
-// Score is safe for concurrent use up to Info().Concurrency calls at once; the
-// host keeps to that number.
+// The host makes at most Info().Concurrency calls of Score at once. Score must
+// be safe for that many concurrent calls.
 type Scorer interface {
-	// Info describes the detector. It does not change after loading.
+	// Info describes the detector. The description does not change after
+	// loading.
 	Info() Info
-	// Score writes the raw score of every row of in to out; len(out) == in.Rows().
-	// Rows that cannot be scored come back as *RowErrors, the other rows' scores
-	// are then valid. A non-finite score counts as a failed row. Score keeps
-	// nothing of in or out after it returns, and honours ctx where it can.
+	// Score writes the raw score of every row of in to out; len(out) ==
+	// in.Rows(). If some rows cannot be scored, Score returns a *RowErrors, and
+	// the scores of the other rows are valid. A score that is not finite counts
+	// as a failed row. Score must not keep in or out after it returns. It
+	// should return early when ctx is done.
 	Score(ctx context.Context, in *Batch, out []float64) error
-	// Close releases the detector. No call may be running or follow.
+	// Close releases the detector. The host makes no call during or after
+	// Close.
 	Close() error
 }
 
-// Explainer is implemented by a Scorer that explains its own scores.
+// An Explainer is a Scorer that explains its own scores.
 type Explainer interface {
-	// Explain writes, for every row, the base value and then one contribution per
-	// feature to the raw score: len(out) == in.Rows() * (1 + number of features).
+	// Explain writes 1 + len(Features) numbers for each row: the base value,
+	// then each feature's contribution to the raw score. len(out) is the
+	// product of both.
 	Explain(ctx context.Context, in *Batch, out []float64) error
 }
 
-// Learner is implemented by a stateful Scorer that can learn from rows.
+// A Learner is a stateful Scorer that learns from rows.
 type Learner interface {
-	// Learn takes the rows of in into the state, in order; errors.ErrUnsupported
-	// means that this detector does not learn.
+	// Learn adds the rows of in to the state, in order. It returns
+	// errors.ErrUnsupported if this detector does not learn.
 	Learn(ctx context.Context, in *Batch) error
 }
 
-// Snapshotter is implemented by a stateful Scorer whose state can be saved.
+// A Snapshotter is a stateful Scorer whose state can be saved.
 type Snapshotter interface {
-	// Save returns the state; errors.ErrUnsupported means that this detector
-	// keeps none that could be saved.
+	// Save returns the state. It returns errors.ErrUnsupported if this detector
+	// has none to save.
 	Save(ctx context.Context) ([]byte, error)
-	// Load replaces the state by one that Save of the same version returned.
+	// Load replaces the state with one that Save of the same version returned.
 	Load(ctx context.Context, state []byte) error
 }
 
-// Resetter is implemented by a stateful Scorer that can lose what it has learned
-// since its last snapshot, with the instance or the process that held it.
+// A Resetter is a stateful Scorer that may lose what it learned since its last
+// snapshot, because the instance or process that held the state ended.
 type Resetter interface {
-	// Resets is how many times that has happened.
+	// Resets returns how many times the state was lost.
 	Resets() uint64
 }
 
-// HealthChecker is implemented by a Scorer that can be unwell while loaded.
+// A HealthChecker is a Scorer that can become unhealthy while it is loaded.
 type HealthChecker interface {
 	Health(ctx context.Context) error
 }
 
-// MemoryUser is implemented by a Scorer that can say how many bytes it holds.
+// A MemoryUser is a Scorer that reports how many bytes it holds.
 type MemoryUser interface {
 	MemoryBytes() int64
 }
@@ -73,9 +77,11 @@ type Info struct {
 	Version   string
 	Algorithm string
 	Features  []Feature
-	// Concurrency is how many Score calls may run at once; 0 means any number.
+	// Concurrency is the largest number of concurrent Score calls; 0 means no
+	// limit.
 	Concurrency int
-	// Stateful detectors remember rows: requests reach them one at a time, in order.
+	// Stateful detectors remember rows. The host calls them one at a time, in
+	// order.
 	Stateful bool
 }
 
@@ -88,7 +94,7 @@ type Feature struct {
 // DType is the type of a feature's values.
 type DType uint8
 
-// The types a feature may have.
+// The types of features.
 const (
 	Float32 DType = iota + 1
 	Float64
@@ -99,7 +105,7 @@ const (
 
 var dtypeNames = [...]string{Float32: "float32", Float64: "float64", Int64: "int64", String: "string", Bool: "bool"}
 
-// String returns the name used in manifests.
+// String returns the name that manifests use.
 func (d DType) String() string {
 	if int(d) < len(dtypeNames) && dtypeNames[d] != "" {
 		return dtypeNames[d]
@@ -107,10 +113,11 @@ func (d DType) String() string {
 	return fmt.Sprintf("DType(%d)", uint8(d))
 }
 
-// Numeric reports whether d is one of the types a dense Batch may have.
+// Numeric reports whether a dense Batch can have type d.
 func (d DType) Numeric() bool { return d == Float32 || d == Float64 || d == Int64 }
 
-// ParseDType is the inverse of DType.String.
+// ParseDType returns the DType of the given name. It is the inverse of
+// DType.String.
 func ParseDType(s string) (DType, error) {
 	for d, name := range dtypeNames {
 		if name != "" && name == s {
@@ -120,14 +127,15 @@ func ParseDType(s string) (DType, error) {
 	return 0, fmt.Errorf("unknown dtype %q: use float32, float64, int64, string or bool", s)
 }
 
-// RowError is one row that could not be scored.
+// RowError describes one row that could not be scored.
 type RowError struct {
-	Row    int    // position in the batch, from 0
-	Field  string // the feature at fault; empty when it is not one feature's fault
-	Reason string // what to change, for people
+	Row    int    // index in the batch
+	Field  string // the feature at fault; empty if there is no single one
+	Reason string // what to change, for people to read
 }
 
-// RowErrors lists the rows of a batch that could not be scored, in order.
+// RowErrors lists the rows of a batch that could not be scored, in ascending
+// order.
 type RowErrors struct {
 	Rows []RowError
 }

@@ -86,7 +86,7 @@ func TestBrokenModels(t *testing.T) {
 	causes := map[string]string{
 		"truncated": "cut short", "not-onnx": "ONNX does not define", "empty": "empty", "external-data": "another file",
 		"wrong-domain": "com.example.private", "huge-dim": "102 GB", "huge-alloc": "160000 x 160000", "zipmap": "zipmap=False",
-		"infinite-loop": "turns", "two-outputs-no-hint": "output.name", "nan-output": "",
+		"infinite-loop": "iterations", "two-outputs-no-hint": "output.name", "nan-output": "",
 	}
 	for _, f := range files {
 		testkit.CopyFile(t, f, filepath.Join(dir, filepath.Base(f)))

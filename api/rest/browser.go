@@ -84,16 +84,16 @@ func isForm(contentType []byte) bool {
 	return false
 }
 
-// managed lets a request for a route that changes the host pass: everybody with
-// Insecure, else callers that are known to be on this very machine.
+// managed says why a request may not change the host: everybody may with Insecure,
+// else callers that are known to be on this very machine.
 func (s *Server) managed(c *fiber.Ctx) error {
 	if isForm(c.Request().Header.ContentType()) {
-		return s.fail(c, nil, api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body"))
+		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body")
 	}
 	if s.mayManage(c) {
-		return c.Next()
+		return nil
 	}
-	return s.fail(c, nil, api.NewProblem(api.Forbidden, "", managementHelp))
+	return api.NewProblem(api.Forbidden, "", managementHelp)
 }
 
 // isLocal reports whether a request comes from this machine, by no proxy that says

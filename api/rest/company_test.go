@@ -160,11 +160,13 @@ func checkOffline(t *testing.T, h *testkit.Host, m *sampleModel) {
 		in.Write(append(line, '\n'))
 	}
 	data := in.Bytes()
+	local := offline.NewLocal(lease.Model())
+	defer local.Release()
 	tab, err := table.Open(table.NDJSON, bytes.NewReader(data), &out, lease.Model().Schema(), table.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, failed, err := offline.Score(t.Context(), lease.Model(), tab, 7); err != nil || failed > 0 {
+	if _, failed, err := offline.Score(t.Context(), local, tab, 7); err != nil || failed > 0 {
 		t.Fatal(failed, err)
 	}
 	i := 0
@@ -187,7 +189,7 @@ func checkOffline(t *testing.T, h *testkit.Host, m *sampleModel) {
 		t.Fatal(err)
 	}
 	scores := make([]float64, len(m.rows))
-	if bad, err := lease.Model().Replay(t.Context(), decoder.Batch(), 0, scores); err != nil || bad != nil {
+	if bad, err := lease.Model().Predict(t.Context(), decoder.Batch(), 0, scores); err != nil || bad != nil {
 		t.Fatal(bad, err)
 	}
 	for i, v := range scores {

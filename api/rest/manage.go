@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
-	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -17,11 +18,17 @@ import (
 
 // listModels answers GET /api/v1/models.
 func (s *Server) listModels(c *fiber.Ctx) error {
-	all, err := s.registry.List("")
+	all, err := s.models(c).List("")
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all), Default: s.cfg.DefaultModel}
+	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all)}
+	for _, p := range s.models(c).Unmet(s.textFor(c)) {
+		out.Problems = append(out.Problems, p.Why)
+	}
+	if s.models(c).Sees(s.cfg.DefaultModel) {
+		out.Default = s.cfg.DefaultModel
+	}
 	for _, st := range all {
 		out.Models = append(out.Models, describe(st, s.textFor(c)))
 	}
@@ -34,11 +41,11 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	all, err := s.registry.List(id)
+	all, err := s.models(c).List(id)
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	aliases := s.registry.AliasesOf(id)
+	aliases := s.models(c).AliasesOf(id)
 	out := api.Model{ModelID: id, Aliases: aliases.Names, Default: aliases.Default}
 	for _, st := range all {
 		out.Versions = append(out.Versions, describe(st, s.textFor(c)))
@@ -82,9 +89,24 @@ func describe(st registry.Status, of text) api.ModelVersion {
 		v.Explanation = m.Explanation.Method
 	}
 	for _, f := range m.Features {
-		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String()})
+		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String(), Missing: missing(f.Missing)})
+	}
+	if m.IgnoreUnknown {
+		v.Unknown = "ignore"
 	}
 	return v
+}
+
+// missing is a feature's rule as clients see it; nil: a missing value is an error.
+func missing(m manifest.Missing) json.RawMessage {
+	switch m.Policy {
+	case manifest.MissingIsNaN:
+		return json.RawMessage(`"nan"`)
+	case manifest.MissingIsValue:
+		return appendValue(nil, m.Value)
+	case manifest.MissingIsError:
+	}
+	return nil
 }
 
 // pathID is the model id of the path.
@@ -128,15 +150,15 @@ func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error))
 // loadModel answers POST /api/v1/models/{id}/load.
 func (s *Server) loadModel(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		ctx, cancel := context.WithTimeout(s.base, s.cfg.Timeout)
-		defer cancel()
-		lease, err := s.registry.Load(ctx, id, version)
+		ctx := s.context(c, s.cfg.Now())
+		defer ctx.End()
+		lease, err := s.models(c).Load(ctx, id, version)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
 		loaded := lease.Model().Version()
 		lease.Release()
-		all, err := s.registry.List(id)
+		all, err := s.models(c).List(id)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
@@ -152,7 +174,7 @@ func (s *Server) loadModel(c *fiber.Ctx) error {
 // unloadModel answers DELETE /api/v1/models/{id}/unload.
 func (s *Server) unloadModel(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		unloaded, err := s.registry.Unload(id, version)
+		unloaded, err := s.models(c).Unload(id, version)
 		if unloaded == nil {
 			unloaded = []string{}
 		}
@@ -172,9 +194,9 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 		return s.fail(c, nil, err)
 	}
 	defer s.buffers.put(body)
-	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
-	defer cancel()
-	r := s.request(predict.Call{})
+	ctx := s.context(c, s.cfg.Now())
+	defer ctx.End()
+	r := s.request(ctx, predict.Call{})
 	defer s.end(r)
 	r.modelID = id
 	if err := s.read(ctx, r, body.b, learn); err != nil {
@@ -196,27 +218,6 @@ func (s *Server) learn(c *fiber.Ctx) error {
 	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.Rows().Total()}, s.pipeline.Learn(ctx, &r.Call)
-	})
-}
-
-// getStats answers GET /api/v1/models/{id}/stats.
-func (s *Server) getStats(c *fiber.Ctx) error {
-	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.registry.Peek(id, version)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // it becomes a problem
-		}
-		st := m.Stats.Snapshot()
-		errorCounts := st.Errors
-		if errorCounts == nil {
-			errorCounts = map[string]uint64{}
-		}
-		return api.Stats{
-			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
-			Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
-			Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
-			Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
-		}, nil
 	})
 }
 

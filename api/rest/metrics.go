@@ -18,8 +18,8 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, panics, resets, unwell, errors, loaded, failed, sockets, leases *prometheus.Desc
-	duration, score, connections, inflight                                                                   *prometheus.Desc
+	predictions, rows, scored, lost, anomalies, nonfinite, panics, resets, unwell, errors, loaded, failed, sockets, leases *prometheus.Desc
+	duration, score, connections, inflight                                                                                 *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -32,7 +32,9 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		predictions: desc("model_predictions_total", "Prediction requests answered.", version...),
 		duration:    desc("model_prediction_duration_seconds", "Time from a request's last byte to its answer.", version...),
 		errors:      desc("model_errors_total", "Requests that failed, by type; without a model where none was found.", "model_id", "version", "error_type"),
-		rows:        desc("model_rows_total", "Rows scored.", version...),
+		rows:        desc("model_rows_total", "Rows that the detector was given.", version...),
+		scored:      desc("model_rows_scored_total", "Rows that have a score.", version...),
+		lost:        desc("model_rows_failed_total", "Rows without a score, of whatever request, by type.", "model_id", "version", "error_type"),
 		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
 		panics:      desc("model_detector_panics_total", "How often a version's detector panicked.", version...),
@@ -54,7 +56,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.panics, m.unwell, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.scored, m.lost, m.anomalies, m.nonfinite, m.panics, m.unwell, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -89,12 +91,16 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		s := st.Model.Stats.Snapshot()
 		counter(m.predictions, s.Requests, st.ID, st.Version)
 		counter(m.rows, s.Rows, st.ID, st.Version)
+		counter(m.scored, s.Scored, st.ID, st.Version)
 		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
 		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
 		counter(m.panics, s.Panics, st.ID, st.Version)
 		counter(m.resets, st.Model.Resets(), st.ID, st.Version)
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)
+		}
+		for t, n := range s.Failed {
+			counter(m.lost, n, st.ID, st.Version, t)
 		}
 		seconds := inSeconds(s.LatencyEdges)
 		ch <- histogram(m.duration, seconds, s.Latency, s.LatencySum.Seconds(), st)

@@ -13,11 +13,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// sampling lets a request for samples pass: with the token where one is configured, else
-// like the routes that change the host.
+// sampling says why a request may not have samples. It may with the token where one is
+// configured, else where it may change the host.
 func (s *Server) sampling(c *fiber.Ctx) error {
 	if s.cfg.Samples == 0 {
-		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size"))
+		return api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
@@ -29,15 +29,15 @@ func (s *Server) sampling(c *fiber.Ctx) error {
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
 	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) != 1 {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
-		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
+		return api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token")
 	}
-	return c.Next()
+	return nil
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.registry.Peek(id, version)
+		m, err := s.models(c).Peek(id, version)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}

@@ -17,18 +17,17 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -56,9 +55,13 @@ type Config struct {
 	SamplesToken string   // of who may see them; empty: as for management routes
 	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
 	SamplesTokenSHA256 string
-	Now                func() time.Time
-	Log                *slog.Logger      // of the server
-	Predictions        *logs.Predictions // one line a request; nil: none
+	// Identify finds out who sends a request. A model that the principal does not see is
+	// nowhere in the answers that it gets; an error refuses the request. Nil: nobody is
+	// asked, and everybody sees all models.
+	Identify    func(*fiber.Ctx) (until.Principal, error)
+	Now         func() time.Time
+	Log         *slog.Logger      // of the server
+	Predictions *logs.Predictions // one line a request; nil: none
 }
 
 const (
@@ -76,6 +79,7 @@ type Server struct {
 	cfg      Config
 	registry *registry.Registry
 	app      *fiber.App
+	listed   []route         // everything that app answers
 	base     context.Context // ends when running requests must
 	stop     context.CancelFunc
 	started  time.Time
@@ -134,6 +138,9 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
 	}
+	if err := newWorkMetrics(s, reg); err != nil {
+		return nil, err
+	}
 	if err := s.routes(reg); err != nil {
 		return nil, err
 	}
@@ -152,48 +159,6 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 		ctx.Request.Header.SetMethod(fiber.MethodTrace) // which no path takes
 		next(ctx)
 	}
-}
-
-func (s *Server) routes(reg *prometheus.Registry) error {
-	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, e any) {
-		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
-	}}))
-	s.app.Use(s.around)
-	v1 := s.app.Group("/api/v1")
-	v1.Post("/predict", s.predict)
-	v1.Post("/predict/batch", s.predictBatch)
-	s.app.Get(streamPath, s.stream())
-	v1.Get("/models", s.listModels)
-	v1.Get("/models/:id", s.getModel)
-	v1.Get("/models/:id/stats", s.getStats)
-	v1.Get("/models/:id/samples", s.sampling, s.getSamples)
-	v1.Post("/models/:id/samples", s.sampling, s.replay)
-	v1.Post("/models/:id/load", s.managed, s.loadModel)
-	v1.Delete("/models/:id/unload", s.managed, s.unloadModel)
-	v1.Post("/models/:id/learn", s.managed, s.learn)
-	s.app.Get("/health", s.health)
-	s.app.Get("/ready", s.ready)
-	s.app.Get("/metrics", metricsHandler(reg))
-	openAPI, err := openAPIHandlers()
-	if err != nil {
-		return err
-	}
-	s.app.Get("/openapi.json", openAPI.json)
-	s.app.Get("/openapi.yaml", openAPI.yaml)
-	s.app.Use(s.noRoute)
-	return nil
-}
-
-// Routes lists what is answered, as "GET /path/{parameter}".
-func (s *Server) Routes() []string {
-	var out []string
-	for _, r := range s.app.GetRoutes(true) {
-		if r.Method == fiber.MethodHead {
-			continue
-		}
-		out = append(out, r.Method+" "+strings.ReplaceAll(r.Path, ":id", "{model_id}"))
-	}
-	return out
 }
 
 // Serve answers on a listener until Shutdown.
@@ -354,24 +319,4 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 		problem = api.NewProblem(api.InternalError, "", "the host failed; its log says more")
 	}
 	return s.fail(c, nil, problem)
-}
-
-// noRoute answers paths and methods that no route takes.
-func (s *Server) noRoute(c *fiber.Ctx) error {
-	path, as := c.Path(), s.app.Config()
-	var allowed []string
-	for _, routes := range s.app.Stack() {
-		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path, as) && !slices.Contains(allowed, r.Method) {
-				allowed = append(allowed, r.Method)
-			}
-		}
-	}
-	if len(allowed) == 0 {
-		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "there is nothing at %s: /openapi.json lists the routes", clip(path)))
-	}
-	for _, m := range allowed {
-		c.Append(fiber.HeaderAllow, m)
-	}
-	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
 }

@@ -93,32 +93,38 @@ func (s *sockets) closing() bool {
 	return s.closed
 }
 
-// stream answers WS /api/v1/predict/stream: a predict request a text message.
-func (s *Server) stream() fiber.Handler {
-	upgrade := websocket.New(s.serveSocket, websocket.Config{HandshakeTimeout: writeTimeout})
+// socketMessage is a kind of messages with what answers them.
+type socketMessage struct {
+	Message
+	answer func(from until.Request, kind int, body []byte, key string) []byte
+}
+
+// stream answers WebSockets whose messages are all of one kind.
+func (s *Server) stream(of socketMessage) fiber.Handler {
+	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout})
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.ErrUpgradeRequired
 		}
 		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
-		c.Locals(callerLocal, callerOf(c))
+		c.Locals(requestLocal, until.Request{Caller: callerOf(c), Principal: principal(c)})
 		return upgrade(c)
 	}
 }
 
 const (
 	routingKeyLocal = "routing_key"
-	callerLocal     = "caller"
+	requestLocal    = "request"
 )
 
-func (s *Server) serveSocket(c *websocket.Conn) {
+func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 	if !s.sockets.add(c) {
 		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 		return
 	}
 	defer s.sockets.remove(c)
 	key, _ := c.Locals(routingKeyLocal).(string)
-	caller, _ := c.Locals(callerLocal).(until.Caller)
+	from, _ := c.Locals(requestLocal).(until.Request)
 	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
 	receiving := false // a message; who pings in the middle of one has no more time for it
@@ -156,7 +162,7 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		if refused != nil {
 			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
 		} else {
-			answer = s.message(caller, kind, message.b, key)
+			answer = of.answer(from, kind, message.b, key)
 		}
 		s.buffers.put(message)
 		s.settle(&account)
@@ -217,16 +223,16 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
 }
 
-// message answers one message.
-func (s *Server) message(caller until.Caller, kind int, body []byte, key string) []byte {
+// message answers WS /api/v1/predict/stream: a predict request a text message.
+func (s *Server) message(from until.Request, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
 	if kind != websocket.TextMessage {
 		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx := until.New(start.Add(s.cfg.Timeout), caller)
+	ctx := s.contextOf(from, start)
 	defer ctx.End()
-	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
+	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
 	defer s.end(r)
 	if err := s.read(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, err)

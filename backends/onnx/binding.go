@@ -10,20 +10,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// binding says how a batch becomes the graph's inputs. It is exported field by
-// field because it travels to the probe's process.
+// binding maps a batch to the graph's inputs. Its fields are exported for gob:
+// the probe's process receives it.
 type binding struct {
 	Features   []sdk.Feature
-	Inputs     []string // one, or one per feature
+	Inputs     []string // one for all features, or one per feature
 	PerFeature bool
-	Rank       int // of every input: 1 or 2
+	Rank       int // of all inputs: 1 or 2
 	Fixed      int // rows per call; 0: any number
 	Output     string
 	OutputF64  bool
-	OutputRank int // 1 or 2; 0: not yet known
+	OutputRank int // 1 or 2; 0: unknown
 }
 
-// elems maps the types of inputs that are served.
+// elems maps the supported input types.
 var elems = map[graph.ElemType]sdk.DType{
 	graph.Float: sdk.Float32, graph.Double: sdk.Float64, graph.Int64: sdk.Int64, graph.String: sdk.String, graph.Bool: sdk.Bool,
 }
@@ -76,7 +76,8 @@ func (b *binding) bindInputs(m *manifest.Manifest, g *graph.Model) error {
 	return nil
 }
 
-// isColumn reports whether the only input takes the only feature by name.
+// isColumn reports whether the graph's only input v has the name of the model's only
+// feature and takes one number per row.
 func isColumn(v graph.Value, m *manifest.Manifest) bool {
 	return len(m.Features) == 1 && m.Features[0].Name == v.Name && isVector(v)
 }
@@ -129,7 +130,7 @@ func (b *binding) bindOutput(m *manifest.Manifest, g *graph.Model) error {
 	return fmt.Errorf("the manifest names output %q; the graph has %s", m.Output.Name, list(g.Outputs))
 }
 
-// scoreShape refuses outputs that cannot be one score per row.
+// scoreShape refuses outputs that cannot hold one score per row.
 func scoreShape(v graph.Value, fixed int) error {
 	switch {
 	case !v.IsTensor():
@@ -150,7 +151,7 @@ func scoreShape(v graph.Value, fixed int) error {
 
 const notTensorHint = "export the model with options zipmap=False"
 
-// complete fills in what a manifest leaves to the graph.
+// complete adds to the manifest what it leaves to the graph.
 func complete(m *manifest.Manifest, g *graph.Model) error {
 	if len(m.Features) == 0 {
 		features, err := deriveFeatures(m, g)
@@ -163,7 +164,7 @@ func complete(m *manifest.Manifest, g *graph.Model) error {
 		return nil
 	}
 	if label, scores := find(g.Outputs, "label"), find(g.Outputs, "scores"); label != nil && scores != nil && label.Elem == graph.Int64 {
-		// What skl2onnx writes for outlier detectors: decision_function.
+		// skl2onnx gives outlier detectors this output: decision_function.
 		m.Output.Name = scores.Name
 		if m.Derived {
 			m.Output.HigherIsNormal = true
@@ -181,7 +182,7 @@ func complete(m *manifest.Manifest, g *graph.Model) error {
 	case len(candidates) == 1:
 		m.Output.Name = candidates[0].Name
 	case len(candidates) > 1:
-		return fmt.Errorf("more than one output may be the score (%s): name it in the manifest as output.name", list(candidates))
+		return fmt.Errorf("several outputs may be the score (%s): name one in the manifest as output.name", list(candidates))
 	case len(g.Outputs) == 1:
 		return scoreShape(g.Outputs[0], int(max(firstDim(g), 0)))
 	default:
@@ -194,7 +195,7 @@ func complete(m *manifest.Manifest, g *graph.Model) error {
 	}
 	if m.Derived {
 		m.Warnings = append(m.Warnings,
-			"no threshold is known, so no row is called an anomaly, and higher scores are taken to be more anomalous: write a manifest with `pynomaly-runtime model init`")
+			"there is no threshold, so no row is an anomaly, and higher scores are assumed to be more anomalous: write a manifest with `pynomaly-runtime model init`")
 	}
 	return nil
 }
@@ -217,7 +218,7 @@ func deriveFeatures(m *manifest.Manifest, g *graph.Model) ([]manifest.Feature, e
 	if len(g.Inputs) == 1 && !isVector(g.Inputs[0]) {
 		v := g.Inputs[0]
 		if !v.HasShape || len(v.Dims) != 2 || v.Dims[1] < 1 {
-			return nil, fmt.Errorf("input %s does not say how many features it takes: list them in the manifest", v)
+			return nil, fmt.Errorf("input %s does not declare its number of features: list them in the manifest", v)
 		}
 		n := int(v.Dims[1])
 		if n > manifest.MaxFeatures {

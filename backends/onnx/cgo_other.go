@@ -2,9 +2,9 @@
 
 package onnx
 
-// loadLocales does nothing: no filter of system calls keeps the library from opening
-// their files later.
+// loadLocales does nothing: this platform filters no system calls, so the
+// library can open locales when it needs them.
 func loadLocales([]string) {}
 
-// trim does nothing: it is glibc that keeps freed memory.
+// trim does nothing: only glibc keeps freed memory.
 func trim() {}

@@ -8,7 +8,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 )
 
-// Without the library a host starts all the same, and says what to do.
+// Without the library a host starts nevertheless. The error says what to do.
 func ExampleNew() {
 	b := onnx.New(onnx.Config{Library: "/nowhere/libonnxruntime.so", Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
 	fmt.Println(b.Err() != nil, strings.Contains(b.Err().Error(), "make onnxruntime"))

@@ -5,7 +5,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Session opens data as it is, unchecked and unproved, for a model that b serves.
+// Session opens data, neither checked nor proved, for the model of a.
 func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) {
 	if _, _, err := b.find(); err != nil {
 		return nil, err

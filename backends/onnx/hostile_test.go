@@ -18,17 +18,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// report is what a process that tried to load graphs says of one.
+// report is one graph's result, written by the process that tried to load it.
 type report struct {
 	Name, Code, Error string
 	Refused           bool
-	Peak              int64 // bytes that the process has had resident at most
+	Peak              int64 // the largest number of resident bytes of the process so far
 }
 
 const hostileFiles = "PYNOMALY_TEST_HOSTILE"
 
-// TestHostileGraphs loads each graph in a process that measures what it takes: it is
-// refused for its reason, and the process needs no more memory than before.
+// TestHostileGraphs loads each graph in a process that measures itself. The
+// process must refuse it for the expected reason and need no more memory than
+// before.
 func TestHostileGraphs(t *testing.T) {
 	if files := os.Getenv(hostileFiles); files != "" {
 		tryToLoad(t, strings.Split(files, string(filepath.ListSeparator)))
@@ -43,7 +44,7 @@ func TestHostileGraphs(t *testing.T) {
 	if there, err := filepath.Glob("testdata/hostile/*.onnx"); err != nil || len(there) != len(files) {
 		t.Fatalf("%d graphs of %d, %v", len(there), len(files), err)
 	}
-	// The good one comes first, so that its memory is not counted, and last.
+	// The good graph comes first, so that its memory is not counted, and last.
 	good := testkit.Testdata("models", "mammography-gmm", "1.0.0", "model.onnx")
 	all := append(append([]string{good}, files...), good)
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestHostileGraphs$")
@@ -64,18 +65,18 @@ func TestHostileGraphs(t *testing.T) {
 	}
 	const most = 64 << 20
 	for i, r := range reports {
-		code := codes[r.Name] // none for the good one
+		code := codes[r.Name] // empty for the good one
 		if r.Code != code || r.Refused != (code != "") {
 			t.Errorf("%s: code %q, want %q: %s", r.Name, r.Code, code, r.Error)
 		}
 		if i > 0 && r.Peak > reports[0].Peak+most {
-			t.Errorf("%s: the process has had %d MiB, and %d before the first", r.Name, r.Peak>>20, reports[0].Peak>>20)
+			t.Errorf("%s: the process had %d MiB at its peak, and %d before the first", r.Name, r.Peak>>20, reports[0].Peak>>20)
 		}
 	}
 }
 
-// tryToLoad writes a report of each graph. Where one loads, it gets rows that are
-// unlike those of its proof.
+// tryToLoad writes a report of each graph. If a graph loads, it scores rows
+// that differ from those of its proof.
 func tryToLoad(t *testing.T, files []string) {
 	b := testkit.ONNX(t, t.TempDir())
 	for _, file := range files {
@@ -107,7 +108,7 @@ func tryToLoad(t *testing.T, files []string) {
 	}
 }
 
-// peak is how many bytes this process has had resident at most.
+// peak returns the largest number of bytes that this process had resident.
 func peak(t *testing.T) int64 {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/status")

@@ -8,8 +8,7 @@ import (
 	"strings"
 )
 
-// libraryNames returns the file names under which the library is looked for, best
-// first.
+// libraryNames returns the library's possible file names, best first.
 func libraryNames(platform string) []string {
 	if platform == "darwin" {
 		return []string{"libonnxruntime." + Version + ".dylib", "libonnxruntime.1.dylib", "libonnxruntime.dylib"}
@@ -17,12 +16,13 @@ func libraryNames(platform string) []string {
 	return []string{"libonnxruntime.so." + Version, "libonnxruntime.so.1", "libonnxruntime.so"}
 }
 
-// Locate finds ONNX Runtime: the given file, else beside the running binary or
-// in lib beside it, else in the system's library directories.
+// Locate finds ONNX Runtime: the given file if not empty, else the library
+// beside the running binary or in lib beside it, else in the system's library
+// directories.
 func Locate(given string) (string, error) {
 	if given != "" {
 		if _, err := os.Stat(given); err != nil {
-			return "", fmt.Errorf("looking for ONNX Runtime where --onnxruntime, PYNOMALY_BACKENDS_ONNX_LIBRARY or backends.onnx.library says: %w: correct the path, or leave it out after `make onnxruntime`", err)
+			return "", fmt.Errorf("looking for ONNX Runtime at the path of --onnxruntime, PYNOMALY_BACKENDS_ONNX_LIBRARY or backends.onnx.library: %w: correct the path, or leave it out after `make onnxruntime`", err)
 		}
 		return filepath.Abs(given)
 	}

@@ -8,12 +8,12 @@ import "C"
 
 import "unsafe"
 
-// loadLocales loads locales for good, so that no file need be opened for them later.
-// What the system does not have is the library's to complain of.
+// loadLocales loads locales for the life of the process, so that no file needs
+// to be opened later. If the system lacks one, the library reports it.
 func loadLocales(names []string) {
 	for _, name := range names {
 		text := C.CString(name)
-		// The C library keeps what a locale has loaded while there is one that uses it.
+		// The C library keeps a locale's data while a locale object uses it.
 		C.newlocale(C.LC_ALL_MASK, text, nil)
 		C.free(unsafe.Pointer(text))
 	}

@@ -1,9 +1,10 @@
 // Package onnx opens ONNX graphs with ONNX Runtime.
 //
-// A graph is checked in Go (package graph), then loaded and run in a child
-// process under limits, and only then loaded here. The library is found at run
-// time; without it, or in a build without cgo, everything is refused with what
-// to do. Thresholds, orientation and calibration are the runtime's.
+// Package graph checks a graph in Go. Then a child process under limits loads
+// and runs it; a graph that passes is proved. Only then does this process load
+// it. The library is found at run time. Without it, or in a build without cgo,
+// every graph is refused with an error that says what to do. Thresholds,
+// orientation and calibration belong to the runtime.
 package onnx
 
 import (
@@ -23,10 +24,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Version is the release of ONNX Runtime that this package is proved with.
+// Version is the release of ONNX Runtime that this package is tested with.
 const Version = "1.28.0"
 
-// The ways of proving a graph before it is loaded.
+// The ways of proving a graph.
 const (
 	ProbeChild     = "child"
 	ProbeInProcess = "in_process"
@@ -34,36 +35,37 @@ const (
 
 // Config says how to open graphs.
 type Config struct {
-	Library  string         // file of the library; empty: found by Locate
+	Library  string         // file of the library; empty: use Locate
 	Probe    string         // ProbeChild or ProbeInProcess
-	StateDir string         // remembers which graphs were proved; empty: forgotten at exit
-	Limiter  *child.Limiter // of the processes that prove graphs; nil: none
+	StateDir string         // keeps which graphs were proved; empty: forget them at exit
+	Limiter  *child.Limiter // bounds the processes that prove graphs; nil: no bound
 	Log      *slog.Logger
 }
 
 // Backend opens ONNX graphs.
 type Backend struct {
 	cfg         Config
-	unavailable error // at the start
+	unavailable error // the error at the start
 	proofs      *proofs
 	loading     chan struct{} // one load at a time, so that its memory can be measured
 
 	mu      sync.Mutex
-	library string // empty: it could not be loaded yet
+	library string // empty: not loaded yet
 	version string
 }
 
 var _ backends.Backend = (*Backend)(nil)
 
-// New finds and loads ONNX Runtime. It never fails: Err says whether the library
-// could be had; Open tries again.
+// New finds and loads ONNX Runtime. It never fails: Err returns the error, and
+// Open tries again.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter, cfg.Log)}
 	_, _, b.unavailable = b.find()
 	return b
 }
 
-// find loads ONNX Runtime, unless that is done, and returns its file and version.
+// find loads ONNX Runtime unless it is loaded, and returns its file and
+// version.
 func (b *Backend) find() (library, version string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,31 +82,31 @@ func (b *Backend) find() (library, version string, err error) {
 	return library, version, nil
 }
 
-// Err says why ONNX models could not be served at the start, or is nil.
+// Err returns why ONNX models could not be served at the start, or nil.
 func (b *Backend) Err() error { return b.unavailable }
 
-// Library is the file and the version of the library in use.
+// Library returns the file and the version of the library in use.
 func (b *Backend) Library() (file, version string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.library, b.version
 }
 
-// checked is a graph that was checked, with the bytes that it was read from and the
-// limits that it was checked for.
+// checked is a checked graph, with its bytes and the limits that applied.
 type checked struct {
 	bytes  []byte
 	limits graph.Limits
 	model  *graph.Model
 }
 
-// of reports whether the graph is of these very bytes: the same ones in the same place.
+// of reports whether the graph was read from the same slice, under the same
+// limits.
 func (c *checked) of(bytes []byte, limits graph.Limits) bool {
 	return c.limits == limits && len(c.bytes) == len(bytes) && len(bytes) > 0 && &c.bytes[0] == &bytes[0]
 }
 
-// check reads a graph and refuses it where ONNX Runtime may not be given it. What
-// Complete has checked is not checked again, unless Complete has changed the limits.
+// check reads a graph and refuses it if ONNX Runtime must not load it. It
+// reuses what Complete has checked unless the limits have changed since.
 func check(a backends.Artifact) (*graph.Model, error) {
 	m := a.Manifest
 	limits := graph.Limits{Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory}
@@ -149,8 +151,8 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
-	// From here on nobody looks at the file: the proof and the session are of what
-	// was checked.
+	// From here on the original bytes are not used: the proof and the session
+	// read what was checked.
 	written := g.Append(make([]byte, 0, len(a.Bytes)+len(a.Bytes)/8))
 	job := probeJob{
 		Library: library, Graph: written, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
@@ -169,8 +171,9 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	return b.load(ctx, written, bind, a.Manifest, g)
 }
 
-// load makes the session, within limits.load_timeout of its turn: the call into the
-// library cannot be cancelled, so a late one is closed when it comes.
+// load makes the session within limits.load_timeout, counted from its turn. The
+// call into the library cannot be cancelled: a session that comes too late is
+// closed.
 func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model) (sdk.Scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
@@ -216,8 +219,8 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 	}
 }
 
-// inProcess proves a graph without a child: for hosts that may not start
-// processes, and models that are trusted.
+// inProcess proves a graph without a child process, for hosts that may not
+// start processes and trust their models.
 func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) {
 	ctx, cancel := context.WithTimeout(ctx, job.Time)
 	defer cancel()
@@ -245,8 +248,8 @@ func (b *Backend) inProcess(ctx context.Context, job probeJob) (finding, error) 
 	}
 }
 
-// kindOf is the kind of a failure to load a graph that its proof has loaded: a lack
-// of memory is then this process's.
+// kindOf returns the kind of an error of loading a graph that was proved. If
+// memory ran out, this process is the cause and not the graph.
 func kindOf(err error) error {
 	if outOfMemory(err) {
 		return backends.ErrSurroundings
@@ -254,13 +257,13 @@ func kindOf(err error) error {
 	return backends.ErrRefused
 }
 
-// outOfMemory reports whether the library complains of a lack of memory.
+// outOfMemory reports whether the library's error is about a lack of memory.
 func outOfMemory(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "bad_alloc") || strings.Contains(text, "Failed to allocate memory")
 }
 
-// finding is what a probe found out.
+// finding is the result of a probe.
 type finding struct {
 	OutputRank int
 	LoadTime   time.Duration

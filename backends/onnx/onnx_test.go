@@ -31,7 +31,7 @@ func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.
 	}
 	m := manifest.Defaults()
 	m.ID, m.Derived = "m", true
-	m.Limits.LoadTimeout = 10 * time.Minute // only ends what hangs
+	m.Limits.LoadTimeout = 10 * time.Minute // ends only a graph that hangs
 	if change != nil {
 		change(m)
 	}
@@ -67,7 +67,8 @@ type variant struct {
 
 func trusted(m *manifest.Manifest) { m.Trusted = true }
 
-// TestVariants scores every kind of input and output, alone and together.
+// TestVariants scores all kinds of inputs and outputs, row by row and in a
+// batch.
 func TestVariants(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	files, err := filepath.Glob(testkit.Testdata("variants", "*.json"))
@@ -111,7 +112,7 @@ func TestVariants(t *testing.T) {
 				for from := 0; from < len(v.Rows); from += size {
 					to := min(from+size, len(v.Rows))
 					if strings.HasPrefix(name, "data-loop") && size != len(v.Rows) {
-						continue // its turns come from the largest row
+						continue // it loops as often as its largest row says
 					}
 					out := make([]float64, to-from)
 					if err := s.Score(t.Context(), batch.Slice(from, to), out); err != nil {
@@ -128,7 +129,7 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestSuspicious: what must not be loaded is refused with the cause.
+// TestSuspicious checks that dangerous graphs are refused with the cause.
 func TestSuspicious(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	suspicious, bad := testkit.Testdata("suspicious"), testkit.Testdata("bad")
@@ -154,7 +155,7 @@ func TestSuspicious(t *testing.T) {
 		{bad, "huge-dim", "102 GB"},
 		{bad, "huge-alloc", "160000 x 160000"},
 		{bad, "zipmap", "zipmap=False"},
-		{bad, "infinite-loop", "turns"},
+		{bad, "infinite-loop", "iterations"},
 		{bad, "two-outputs-no-hint", "output.name"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -166,8 +167,8 @@ func TestSuspicious(t *testing.T) {
 	}
 }
 
-// TestProbeLimits: graphs that the check lets through for a trusted manifest are
-// still proved under limits, in a process whose end harms nobody.
+// TestProbeLimits checks that graphs which pass the check of a trusted manifest
+// are proved under limits, in a process whose end harms nothing.
 func TestProbeLimits(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	for name, want := range map[string]string{"huge-alloc": "limits.memory", "infinite-loop": "limits.load_timeout"} {
@@ -175,7 +176,7 @@ func TestProbeLimits(t *testing.T) {
 			m.Trusted = true
 			m.Limits.LoadTimeout = 5 * time.Second
 		})
-		// A machine that gives it little of a processor is no verdict on a graph.
+		// A busy machine is no verdict on a graph.
 		starved := errors.Is(err, backends.ErrSurroundings) && strings.Contains(err.Error(), "the machine is busy")
 		if !starved && (!errors.Is(err, backends.ErrRefused) || backends.Surroundings(err) || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%s: error %v, want %q", name, err, want)
@@ -183,7 +184,8 @@ func TestProbeLimits(t *testing.T) {
 	}
 }
 
-// TestDeadline: an endless run ends at its deadline, and the session goes on.
+// TestDeadline checks that an endless run ends at its deadline and that the
+// session still works.
 func TestDeadline(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	s, err := open(t, b, testkit.Testdata("variants", "data-loop.onnx"), trusted)
@@ -199,7 +201,7 @@ func TestDeadline(t *testing.T) {
 		err := s.Score(ctx, batch, out)
 		cancel()
 		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Fatalf("an endless run ended with %v", err)
+			t.Fatalf("the endless run ended with %v", err)
 		}
 	}
 	copy(batch.Float32s(), []float32{2, 3, 4, 5})
@@ -208,8 +210,8 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// TestProofsAreRemembered: a second load of the same graph starts no process,
-// even after a restart.
+// TestProofsAreRemembered checks that a second load of a graph starts no
+// process, even after a restart.
 func TestProofsAreRemembered(t *testing.T) {
 	state := t.TempDir()
 	file := testkit.Testdata("variants", "plain-sum.onnx")
@@ -229,7 +231,7 @@ func TestProofsAreRemembered(t *testing.T) {
 	}
 	proofs, err = os.ReadDir(filepath.Join(state, "onnx-proved"))
 	if err != nil || len(proofs) != 2 {
-		t.Errorf("other limits need a proof of their own: %d proofs (first %s), %v", len(proofs), before, err)
+		t.Errorf("other limits need another proof: %d proofs (first %s), %v", len(proofs), before, err)
 	}
 }
 
@@ -269,7 +271,7 @@ func TestNoLibrary(t *testing.T) {
 	}
 }
 
-// TestUnloadingGivesMemoryBack loads and unloads one model again and again.
+// TestUnloadingGivesMemoryBack loads and unloads one model many times.
 func TestUnloadingGivesMemoryBack(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	a, err := artifact(t, b, testkit.Testdata("models", "cardio-iforest-fused", "1.0.0", "model.onnx"), func(m *manifest.Manifest) {

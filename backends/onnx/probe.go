@@ -16,14 +16,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// probeVersion changes when the probe does, so that old passes are forgotten.
+// probeVersion changes with the probe, so that older proofs do not count.
 const probeVersion = "2"
 
-// probeJob is what the probe's process is told on its standard input.
+// probeJob is the input of the probe's process.
 type probeJob struct {
 	Library string
 	Graph   []byte
-	Locales []string // that the graph needs
+	Locales []string // locales that the graph needs
 	Binding binding
 	Rows    wireBatch
 	MaxRows int
@@ -31,15 +31,15 @@ type probeJob struct {
 	Time    time.Duration
 }
 
-// probeAnswer is what it writes to its standard output.
+// probeAnswer is the output of the probe's process.
 type probeAnswer struct {
 	Finding      finding
 	Error        string
-	Surroundings bool // of Error: the machine's state and not the graph is the cause
-	Large        bool // of Error: the graph needs more memory than it may have
+	Surroundings bool // Error is about the machine's state, not the graph
+	Large        bool // Error says that the graph needs more memory than allowed
 }
 
-// wireBatch is a sdk.Batch that gob can carry.
+// wireBatch is a sdk.Batch that gob can encode.
 type wireBatch struct {
 	Features []sdk.Feature
 	Rows     int
@@ -81,7 +81,7 @@ func tile(b *sdk.Batch, n int) *sdk.Batch {
 	return out
 }
 
-// runChild runs the probe in a child of this very binary.
+// runChild runs the probe in a child process of this binary.
 func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (finding, error) {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(job); err != nil {
@@ -112,20 +112,20 @@ func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (findin
 	return answer.Finding, nil
 }
 
-// What a proof is likely to take: the sample graphs take 92 to 129 MiB, and the
-// library ten times a large graph's bytes. It may take job.Memory.
+// The memory that a proof needs. The sample graphs take 92 to 129 MiB, and the
+// library takes ten times the bytes of a large graph. The limit is job.Memory.
 const (
 	proofBase  = 96 << 20
-	proofTimes = 12 // the bytes of the graph
+	proofTimes = 12 // times the bytes of the graph
 )
 
-// expected is the memory that the probe's process is likely to need.
+// expected estimates the memory that the probe's process needs.
 func (j *probeJob) expected() int64 {
 	rows := int64(j.MaxRows) * int64(len(j.Rows.Features)) * 16
 	return proofBase + min(j.Memory, proofTimes*int64(len(j.Graph))+rows)
 }
 
-// reason says what of the graph ended the probe's process.
+// reason describes why the graph ended the probe's process.
 func reason(died *child.DiedError, job probeJob) error {
 	switch died.Cause {
 	case child.Late:
@@ -145,22 +145,22 @@ func reason(died *child.DiedError, job probeJob) error {
 
 var errLarge = backends.Ownf("it needs more memory than limits.memory allows")
 
-// goSlack is address space for Go's own heap and threads beside the model.
+// goSlack is address space for Go's heap and threads beside the model.
 const goSlack = 256 << 20
 
-// ProbeRole is the first argument of a process that must call ProbeMain and
-// nothing else.
+// ProbeRole is the first argument of the probe's process, whose main function
+// must only call ProbeMain.
 const ProbeRole = "__onnx-probe"
 
-// ProbeMain is the whole life of the probe's process: it reads one job, limits
-// itself, loads and runs the graph, and writes one answer. No file is opened once the
-// library and locales are loaded.
+// ProbeMain is the main function of the probe's process. It reads one job,
+// limits itself, loads and runs the graph, and writes one answer. Once the
+// library and the locales are loaded, it opens no file.
 func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	var job probeJob
 	if err := gob.NewDecoder(stdin).Decode(&job); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: reading the job: %w", backends.ErrSurroundings, err))
 	}
-	// The host has loaded the very library.
+	// The host has loaded this library, so the graph is not the cause.
 	if _, err := initialise(job.Library); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
@@ -169,7 +169,7 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	if err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
-	// From here on the graph is at work.
+	// From here on the graph is in use.
 	if err := child.Confine(false); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}

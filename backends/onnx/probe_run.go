@@ -14,8 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// runProbe loads a graph and runs it on one row and on as many as a call may
-// have.
+// runProbe loads a graph and runs it on one row and then on the largest batch.
 func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	start := time.Now()
 	s, err := newScorer(job.Graph, &job.Binding, manifest.Defaults())
@@ -40,8 +39,8 @@ func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	return found, nil
 }
 
-// outputRank runs the graph on two rows, or as many as it takes, and looks at
-// the shape of what comes out.
+// outputRank runs the graph on two rows, or on as many as the graph takes, and
+// returns the rank of the output.
 func (s *scorer) outputRank(rows *sdk.Batch) (int, error) {
 	n := 2
 	if s.bind.Fixed > 0 {

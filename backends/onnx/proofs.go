@@ -21,8 +21,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
-// Where proofs lie below the state directory: the passes, and the key that seals
-// them. Both directories are private.
+// Places below the state directory: the proofs, and the key that seals them.
+// Both directories are private.
 const (
 	proofsDir = "onnx-proved"
 	keyDir    = "keys"
@@ -32,21 +32,21 @@ const (
 
 // proofs remembers which graphs passed the probe.
 type proofs struct {
-	stateDir string // empty: passes are forgotten at exit
+	stateDir string // empty: forget proofs at exit
 	limiter  *child.Limiter
 	log      *slog.Logger
-	running  child.Keys // one proof of the same at a time
+	running  child.Keys // lets one proof of the same graph run at a time
 
 	mu      sync.Mutex
 	ok      map[string]finding
-	trouble string // the last reason why passes could not be kept
+	trouble string // the last error of keeping proofs
 }
 
 func newProofs(stateDir string, limiter *child.Limiter, log *slog.Logger) *proofs {
 	return &proofs{stateDir: stateDir, limiter: limiter, log: log, ok: map[string]finding{}}
 }
 
-// name names everything that a pass depends on.
+// name hashes everything that a proof depends on.
 func (p *proofs) name(job probeJob, version string) (string, error) {
 	h := sha256.New()
 	bind := job.Binding
@@ -54,10 +54,10 @@ func (p *proofs) name(job probeJob, version string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// sealed is a pass in its file.
+// sealed is the contents of a proof's file.
 type sealed struct {
 	Finding finding
-	Seal    []byte // HMAC-SHA256 of its name and the finding
+	Seal    []byte // HMAC-SHA256 of the proof's name and the finding
 }
 
 func seal(key []byte, name string, f finding) ([]byte, error) {
@@ -66,14 +66,14 @@ func seal(key []byte, name string, f finding) ([]byte, error) {
 	return h.Sum(nil), err
 }
 
-// kept is the place of passes while it is in use.
+// kept is the open directory of proofs and the key.
 type kept struct {
 	dir *os.Root
 	key []byte
 }
 
-// open opens the place of passes. What another user could have changed is not
-// opened: a forged pass would let a graph run that was refused.
+// open opens the directory of proofs. It refuses a directory that another user
+// can change: a forged proof would let a refused graph run.
 func (p *proofs) open() (*kept, error) {
 	keys, err := private.Open(filepath.Join(p.stateDir, keyDir))
 	if err != nil {
@@ -91,8 +91,8 @@ func (p *proofs) open() (*kept, error) {
 	return &kept{dir: dir, key: key}, nil
 }
 
-// readKey reads the key, and makes one where there is none. Of two processes that
-// make one at the same time, both use the first.
+// readKey reads the key, or makes one. If two processes make one at the same
+// time, both use the first.
 func readKey(dir *os.Root) ([]byte, error) {
 	key, err := dir.ReadFile(keyFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +118,7 @@ func readKey(dir *os.Root) ([]byte, error) {
 	return key, nil
 }
 
-// place writes a file under a name of its own and puts it where it belongs with move.
+// place writes a temporary file and calls move to give it its name.
 func place(dir *os.Root, name string, data []byte, move func(from, to string) error) error {
 	tmp := ".new-" + rand.Text()
 	err := dir.WriteFile(tmp, data, 0o600)
@@ -131,7 +131,7 @@ func place(dir *os.Root, name string, data []byte, move func(from, to string) er
 	return err
 }
 
-// complain logs why passes cannot be kept, once a reason.
+// complain logs why proofs cannot be kept, once per reason.
 func (p *proofs) complain(err error) {
 	if text := err.Error(); text != p.trouble {
 		p.trouble = text
@@ -139,7 +139,7 @@ func (p *proofs) complain(err error) {
 	}
 }
 
-// recall returns a pass that this host has sealed.
+// recall returns a proof that this host has sealed.
 func (p *proofs) recall(name string) (finding, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -168,7 +168,7 @@ func (p *proofs) recall(name string) (finding, bool) {
 	return s.Finding, true
 }
 
-// remember keeps a pass. Where it cannot be written, the graph is proved again
+// remember keeps a proof. If it cannot be written, the graph is proved again
 // after a restart.
 func (p *proofs) remember(name string, f finding) {
 	p.mu.Lock()
@@ -201,8 +201,8 @@ func (p *proofs) write(name string, f finding) error {
 	return nil
 }
 
-// prove returns what is known of a graph, running the probe's process where it
-// has not passed yet.
+// prove returns the finding of a graph. It runs the probe's process unless the
+// graph was proved before.
 func (p *proofs) prove(ctx context.Context, job probeJob, version string) (finding, error) {
 	name, err := p.name(job, version)
 	if err != nil {
@@ -218,7 +218,7 @@ func (p *proofs) prove(ctx context.Context, job probeJob, version string) (findi
 	}
 	f, err := runChild(ctx, job, p.limiter)
 	if err != nil {
-		return finding{}, fmt.Errorf("proving the graph in a process of its own: %w", err)
+		return finding{}, fmt.Errorf("proving the graph in a child process: %w", err)
 	}
 	p.remember(name, f)
 	return f, nil

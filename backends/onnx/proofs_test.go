@@ -21,7 +21,8 @@ func logging(t *testing.T, state string, log *bytes.Buffer) *onnx.Backend {
 	return b
 }
 
-// proof returns the file of the only proof below a state directory, and what it says.
+// proof returns the path and the contents of the only proof below a state
+// directory.
 func proof(t *testing.T, state string) (file, text string) {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(state, "onnx-proved", "*"))
@@ -35,8 +36,8 @@ func proof(t *testing.T, state string) (file, text string) {
 	return files[0], string(data)
 }
 
-// TestProofsAreSealed: a proof that this host has not written is not believed, and
-// the graph is proved again.
+// TestProofsAreSealed checks that a proof that this host has not sealed is
+// ignored, and that the graph is proved again.
 func TestProofsAreSealed(t *testing.T) {
 	state, model := t.TempDir(), testkit.Testdata("variants", "plain-sum.onnx")
 	load := func() {
@@ -49,7 +50,7 @@ func TestProofsAreSealed(t *testing.T) {
 	file, first := proof(t, state)
 	load()
 	if _, second := proof(t, state); second != first {
-		t.Fatalf("a good proof was made again: %s, then %s", first, second)
+		t.Fatalf("a good proof was replaced: %s, then %s", first, second)
 	}
 	other := t.TempDir()
 	if _, err := open(t, testkit.ONNX(t, other), model, nil); err != nil {
@@ -72,22 +73,22 @@ func TestProofsAreSealed(t *testing.T) {
 		}
 		load()
 		if _, now := proof(t, state); now == forged || !strings.Contains(now, `"OutputRank":2`) {
-			t.Errorf("%s: it was believed: %s", name, now)
+			t.Errorf("%s: the proof was accepted: %s", name, now)
 		}
 	}
-	// With another key, no older proof is good.
+	// A new key invalidates all older proofs.
 	if err := os.Remove(filepath.Join(state, "keys", "onnx-proofs")); err != nil {
 		t.Fatal(err)
 	}
 	_, before := proof(t, state)
 	load()
 	if _, now := proof(t, state); now == before {
-		t.Error("a proof under another key was believed")
+		t.Error("a proof under another key was accepted")
 	}
 }
 
-// TestProofsOfAnotherGraph: a proof that is renamed to another graph's does not
-// count for it.
+// TestProofsOfAnotherGraph checks that a proof does not count for another graph
+// if it is renamed.
 func TestProofsOfAnotherGraph(t *testing.T) {
 	state := t.TempDir()
 	load := func(name string) string {
@@ -112,12 +113,13 @@ func TestProofsOfAnotherGraph(t *testing.T) {
 	}
 	load("f64-tensor.onnx")
 	if _, now := proof(t, state); now == string(moved) {
-		t.Error("the proof of another graph was believed")
+		t.Error("the proof of another graph was accepted")
 	}
 }
 
-// TestProofsInAnExposedDirectory: where others may write to a directory on the way,
-// no proof is believed or kept, and the log says which directory is at fault.
+// TestProofsInAnExposedDirectory checks that no proof is read or written if
+// others may write to a directory of its path, and that the log names that
+// directory.
 func TestProofsInAnExposedDirectory(t *testing.T) {
 	model := testkit.Testdata("variants", "plain-sum.onnx")
 	for _, at := range []string{"", "state", "state/onnx-proved", "state/keys"} {

@@ -21,7 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// invent fills rows with numbers of all sizes, and texts.
+// invent fills rows with numbers of all sizes, and strings.
 func invent(b *sdk.Batch, random *rand.Rand) error {
 	for i := range b.Rows() {
 		for j, f := range b.Features() {
@@ -46,7 +46,7 @@ func invent(b *sdk.Batch, random *rand.Rand) error {
 	return nil
 }
 
-// scores returns what a session makes of invented rows.
+// scores returns a session's scores of invented rows.
 func scores(t *testing.T, s sdk.Scorer, rows int) ([]float64, error) {
 	batch := sdk.NewBatch(s.Info().Features)
 	batch.Resize(rows)
@@ -66,8 +66,8 @@ func sameBits(a, b []float64) bool {
 	return len(a) == len(b)
 }
 
-// TestRewrittenGraphsScoreTheSame: ONNX Runtime makes the same scores, to the bit,
-// of a file and of the graph that is written from it.
+// TestRewrittenGraphsScoreTheSame checks that ONNX Runtime computes the same
+// scores, to the bit, from a file and from the graph that we write from it.
 func TestRewrittenGraphsScoreTheSame(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	var files []string
@@ -80,7 +80,7 @@ func TestRewrittenGraphsScoreTheSame(t *testing.T) {
 	}
 	for _, file := range files {
 		if strings.HasSuffix(file, "data-loop.onnx") {
-			continue // it takes as many turns as its rows say
+			continue // it loops as often as its rows say
 		}
 		a, err := artifact(t, b, file, nil)
 		if err != nil {
@@ -117,8 +117,9 @@ func TestRewrittenGraphsScoreTheSame(t *testing.T) {
 	}
 }
 
-// FuzzReading: of a graph that passes, ONNX Runtime reads the inputs and outputs that
-// we read, and makes the same scores of the file and of what is written from it.
+// FuzzReading checks graphs that pass: ONNX Runtime must find the inputs and
+// outputs that we found, and compute the same scores from the file and from our
+// copy.
 func FuzzReading(f *testing.F) {
 	b := onnx.New(onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeInProcess})
 	if err := b.Err(); err != nil {
@@ -157,7 +158,7 @@ func FuzzReading(f *testing.F) {
 		}
 		in2, out2, err := ort.GetInputOutputInfoWithONNXData(encoded)
 		if err != nil {
-			t.Fatalf("only the file itself loads: %v", err)
+			t.Fatalf("the file loads but our copy does not: %v", err)
 		}
 		if a, b := fmt.Sprint(in, out), fmt.Sprint(in2, out2); a != b {
 			t.Fatalf("read as %s, written as %s", a, b)
@@ -168,7 +169,7 @@ func FuzzReading(f *testing.F) {
 	})
 }
 
-// sameValues compares names and, where we know them, types and sizes.
+// sameValues compares names and, if known, types and sizes.
 func sameValues(t *testing.T, theirs []ort.InputOutputInfo, ours []graph.Value) {
 	t.Helper()
 	if len(theirs) != len(ours) {

@@ -18,10 +18,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// initialising guards the library, of which a process has one.
+// initialising guards the library: a process has only one.
 var initialising sync.Mutex
 
-// initialise loads the library, once a process, and returns its version.
+// initialise loads the library once per process and returns its version.
 func initialise(library string) (string, error) {
 	initialising.Lock()
 	defer initialising.Unlock()
@@ -37,7 +37,7 @@ func initialise(library string) (string, error) {
 	}
 	version := ort.GetVersion()
 	if !strings.HasPrefix(version, "1.26.") && !strings.HasPrefix(version, "1.27.") && !strings.HasPrefix(version, "1.28.") {
-		return version, fmt.Errorf("%s is ONNX Runtime %s; this host is proved with %s (1.26 to 1.28 work)", library, version, Version)
+		return version, fmt.Errorf("%s is ONNX Runtime %s; this host is tested with %s (1.26 to 1.28 work)", library, version, Version)
 	}
 	return version, nil
 }
@@ -52,7 +52,7 @@ type scorer struct {
 	each    int // how often each row must stand in a call
 
 	mu    sync.Mutex
-	lanes []*lane // idle
+	lanes []*lane // idle ones
 }
 
 // mostKept is how many rows the tensors that stay with a lane have at most.
@@ -74,8 +74,8 @@ type lane struct {
 	padded  *sdk.Batch
 }
 
-// arm sees to it that the run is told to stop when ctx ends. The returned
-// function takes that back and reports whether it was too late for it.
+// arm terminates the run when ctx ends. The returned function disarms it and
+// reports whether the run was terminated before.
 func (l *lane) arm(ctx context.Context) (disarm func() (told bool)) {
 	if deadline, only := until.Only(ctx); only {
 		l.timer.Reset(time.Until(deadline))
@@ -112,8 +112,8 @@ func newScorer(data []byte, bind *binding, m *manifest.Manifest) (_ *scorer, err
 		return nil, fmt.Errorf("making session options: %w", err)
 	}
 	defer func() { err = errors.Join(err, options.Destroy()) }()
-	// One thread a call makes scores repeatable and requests the only source of
-	// parallelism; the arena never gives memory back.
+	// With one thread per call, scores are repeatable and requests are the only
+	// source of parallelism. The arena would never return memory.
 	err = errors.Join(
 		options.SetIntraOpNumThreads(1),
 		options.SetInterOpNumThreads(1),
@@ -194,11 +194,11 @@ func (l *lane) destroy() error {
 	return errors.Join(errs...)
 }
 
-// Score implements sdk.Scorer. At the deadline of ctx the run is told to stop,
-// which it does between two kernels.
+// Score implements sdk.Scorer. At the deadline of ctx it terminates the run,
+// which ends after the current kernel.
 func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if in.Rows() == 0 {
-		return nil // some kernels of ONNX Runtime divide by the number of rows, and take the process down
+		return nil // some kernels of ONNX Runtime divide by the number of rows and crash
 	}
 	l, err := s.lane()
 	if err != nil {
@@ -244,7 +244,7 @@ func (s *scorer) score(ctx context.Context, l *lane, in *sdk.Batch, out []float6
 	return nil
 }
 
-// run makes one call into the library.
+// run makes one call of the library.
 func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	rows := in.Rows()
 	keep := rows <= mostKept && s.bind.Fixed == 0 // single rows are the common case: their tensors stay
@@ -277,7 +277,7 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// explain makes the library's most common complaints readable.
+// explain makes the library's most common errors readable.
 func explain(err error) error {
 	if outOfMemory(err) {
 		return fmt.Errorf("the memory limit (limits.memory) was reached: %w", err)

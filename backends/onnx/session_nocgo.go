@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// scorer exists only so that the package compiles without cgo; none is made.
+// scorer lets the package compile without cgo. No value is ever made.
 type scorer struct {
 	sdk.Scorer
 	memory int64

@@ -20,14 +20,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// probes are the processes of this one that prove graphs.
+// probes returns the ids of this process's children that prove graphs.
 func probes(t *testing.T) []int {
 	t.Helper()
 	return testkit.Helpers(t, onnx.ProbeRole)
 }
 
-// TestProofKilled: a proof that the kernel's OOM killer ends, or anybody else, is no
-// verdict on the graph.
+// TestProofKilled checks that a proof that was killed, as by the kernel's OOM
+// killer, is no verdict on the graph.
 func TestProofKilled(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	ended := make(chan error, 1)
@@ -38,7 +38,7 @@ func TestProofKilled(t *testing.T) {
 		})
 		ended <- err
 	}()
-	testkit.Eventually(t, "it is being proved", func() bool { return len(probes(t)) == 1 })
+	testkit.Eventually(t, "a proof is running", func() bool { return len(probes(t)) == 1 })
 	if err := syscall.Kill(probes(t)[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -47,13 +47,14 @@ func TestProofKilled(t *testing.T) {
 	}
 }
 
-// TestProofsAreShared: graphs of the same bytes, bounds and binding are proved once,
-// however many ask at the same time, and no more proofs run than the limiter lets.
+// TestProofsAreShared checks that graphs of the same bytes, bounds and binding
+// are proved once, even if several loads ask at the same time, and that no more
+// proofs run than the limiter allows.
 func TestProofsAreShared(t *testing.T) {
 	state := t.TempDir()
 	b := onnx.New(onnx.Config{
 		Library: testkit.Library(), Probe: onnx.ProbeChild, StateDir: state,
-		Limiter: child.NewLimiter(1, 1<<20), Log: slog.New(slog.DiscardHandler), // each proof needs more, and runs alone
+		Limiter: child.NewLimiter(1, 1<<20), Log: slog.New(slog.DiscardHandler), // each proof needs more and so runs alone
 	})
 	if err := b.Err(); err != nil {
 		t.Fatal(err)
@@ -85,7 +86,7 @@ func TestProofsAreShared(t *testing.T) {
 		wg.Wait()
 		close(stop)
 		if most := <-counted; most > 1 {
-			t.Errorf("%d proofs at once", most)
+			t.Errorf("%d proofs ran at once", most)
 		}
 	}
 	all(1)
@@ -97,20 +98,20 @@ func TestProofsAreShared(t *testing.T) {
 		return len(names)
 	}
 	if n := proved(); n != 1 {
-		t.Errorf("%d proofs are kept", n)
+		t.Errorf("%d proofs were kept", n)
 	}
-	// The directory of proofs is made anew where somebody has removed it.
+	// If somebody removes the directory of proofs, it is made again.
 	if err := os.RemoveAll(state); err != nil {
 		t.Fatal(err)
 	}
 	all(3)
-	if n := proved(); n != 2 { // the first one is known
-		t.Errorf("%d proofs are kept of 2", n)
+	if n := proved(); n != 2 { // the first one is still in memory
+		t.Errorf("%d proofs were kept, want 2", n)
 	}
 }
 
-// TestChildWithoutLibrary: the host has loaded the very library, so that a child
-// which cannot is in trouble of its own.
+// TestChildWithoutLibrary checks that a child that cannot load the library does
+// not condemn the graph: the host could load it.
 func TestChildWithoutLibrary(t *testing.T) {
 	data, err := os.ReadFile(testkit.Library())
 	if err != nil {
@@ -133,7 +134,8 @@ func TestChildWithoutLibrary(t *testing.T) {
 	}
 }
 
-// TestLibraryComesLater: a library that is put in place while the host runs is found.
+// TestLibraryComesLater checks that a library that appears while the host runs
+// is found.
 func TestLibraryComesLater(t *testing.T) {
 	library := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	b := onnx.New(onnx.Config{Library: library, Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
@@ -149,7 +151,8 @@ func TestLibraryComesLater(t *testing.T) {
 	}
 }
 
-// TestProofIsConfined: while a graph is at work its process can reach nothing.
+// TestProofIsConfined checks that the probe's process can reach nothing while
+// the graph is in use.
 func TestProofIsConfined(t *testing.T) {
 	if !child.Confined().Seccomp {
 		t.Skip("this kernel or container has no filters of system calls")
@@ -169,7 +172,7 @@ func TestProofIsConfined(t *testing.T) {
 		_, err := b.Open(ctx, a)
 		ended <- err
 	}()
-	testkit.Eventually(t, "its process is confined", func() bool {
+	testkit.Eventually(t, "the process is confined", func() bool {
 		for _, pid := range probes(t) {
 			if none, filtered := testkit.Confined(pid); none && filtered {
 				return true

@@ -11,15 +11,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// tensors are the inputs of one call. Tensors of numbers view the batch, or a
-// copy of their own (own) that fill writes.
+// tensors are the inputs of one call. Tensors of numbers share memory with the
+// batch or with own, a copy that fill writes.
 type tensors struct {
 	values []ort.Value
 	own    *sdk.Batch
 }
 
-// newTensors makes the inputs for batches with as many rows as in; with own they
-// may be filled again and again.
+// newTensors makes the inputs for batches with as many rows as in. If own is
+// set, the tensors have their own memory and can be filled many times.
 func newTensors(b *binding, in *sdk.Batch, own bool) (*tensors, error) {
 	t := &tensors{}
 	if own {
@@ -88,7 +88,7 @@ func (t *tensors) perFeature(b *binding, in *sdk.Batch) error {
 	return nil
 }
 
-// strided makes a tensor that fill copies a column of a matrix to.
+// strided makes a tensor into which fill copies a column of a matrix.
 func (t *tensors) strided(shape ort.Shape, dtype sdk.DType) error {
 	switch dtype {
 	case sdk.Float32:
@@ -120,7 +120,7 @@ func (t *tensors) column(shape ort.Shape, c *sdk.Column) error {
 	}
 }
 
-// fill puts the rows of in into the tensors.
+// fill copies the rows of in into the tensors.
 func (t *tensors) fill(b *binding, in *sdk.Batch) error {
 	if t.own != nil {
 		for i := range in.Rows() {
@@ -148,8 +148,8 @@ func (t *tensors) fill(b *binding, in *sdk.Batch) error {
 	return nil
 }
 
-// gather copies column j of a dense matrix of d columns; a batch of columns has
-// no matrix and its tensors view it already.
+// gather copies column j of a dense matrix with d columns. It does nothing for
+// a batch of columns, whose memory the tensors share.
 func gather[T any](to, matrix []T, j, d int) {
 	if matrix == nil {
 		return
@@ -159,8 +159,8 @@ func gather[T any](to, matrix []T, j, d int) {
 	}
 }
 
-// fillMatrix fills one tensor of all features where it cannot view the batch:
-// texts and truth values, which a batch keeps by column.
+// fillMatrix fills a single tensor of all features if they are strings or
+// booleans, which a batch keeps by column.
 func (t *tensors) fillMatrix(in *sdk.Batch) error {
 	d, rows := len(in.Features()), in.Rows()
 	switch v := t.values[0].(type) {
@@ -193,7 +193,7 @@ func (t *tensors) destroy() error {
 	return errors.Join(errs...)
 }
 
-// output is the tensor that takes the scores.
+// output is the tensor for the scores.
 type output struct {
 	values []ort.Value
 	f32    []float32

@@ -12,5 +12,5 @@ package onnx
 // #endif
 import "C"
 
-// trim gives freed memory back to the system: glibc keeps it otherwise.
+// trim returns freed memory to the system, which glibc would keep.
 func trim() { C.give_back() }

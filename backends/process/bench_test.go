@@ -6,7 +6,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// BenchmarkScore calls the faulty plugin, which adds a row's two values up.
+// BenchmarkScore calls the faulty plugin, which adds a row's two values.
 func BenchmarkScore(b *testing.B) {
 	a := artifact(b, "", xy)
 	backend := testkit.Processes(b, a.Dir, nil)
@@ -27,7 +27,7 @@ func BenchmarkScore(b *testing.B) {
 	}
 }
 
-// BenchmarkOpen starts the faulty plugin and ends it.
+// BenchmarkOpen starts and ends the faulty plugin.
 func BenchmarkOpen(b *testing.B) {
 	a := artifact(b, "", xy)
 	backend := testkit.Processes(b, a.Dir, nil)

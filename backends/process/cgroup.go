@@ -14,16 +14,16 @@ import (
 )
 
 // cgroups makes a group (version 2) for each process of a plugin, below a directory
-// that the host may write to; nil: there is none, and limits are set otherwise.
+// that the host can write to. If it is nil, the host sets limits without groups.
 type cgroups struct {
 	dir  string
-	home string // cgroup.procs of the host's own group; empty: unknown
-	host string // names this host, and no other one ever
+	home string // cgroup.procs of the host's group; empty: unknown
+	host string // unique among all hosts
 	made atomic.Int64
 }
 
-// openCgroups takes the configured directory, which must do, or else the host's own
-// group, if it is one that may have groups below it.
+// openCgroups returns the groups below the configured directory, or an error if that
+// cannot be used. Without one it uses the host's own group if possible.
 func openCgroups(configured string) (*cgroups, error) {
 	own := ownCgroup()
 	c := &cgroups{dir: own}
@@ -38,12 +38,12 @@ func openCgroups(configured string) (*cgroups, error) {
 		return c, nil
 	}
 	if own == "" || usable(own) != nil {
-		c = nil // plain limits
+		c = nil // set limits without groups
 	}
 	return c, nil
 }
 
-// ownCgroup is the directory of the group (version 2) that this process is in; empty:
+// ownCgroup returns the directory of this process's group (version 2), or "" if
 // there is none.
 func ownCgroup() string {
 	text, err := os.ReadFile("/proc/self/cgroup")
@@ -58,15 +58,15 @@ func ownCgroup() string {
 	return ""
 }
 
-// usable says why groups below a directory cannot be made, or would limit nothing.
+// usable returns an error if groups below dir cannot be made or would limit nothing.
 func usable(dir string) error {
 	have, err := os.ReadFile(filepath.Join(dir, "cgroup.subtree_control"))
 	if err != nil {
-		return fmt.Errorf("%s is no cgroup (version 2): %w", dir, err)
+		return fmt.Errorf("%s is not a cgroup (version 2): %w", dir, err)
 	}
 	for _, controller := range []string{"memory", "pids"} {
 		if !strings.Contains(" "+strings.TrimSpace(string(have))+" ", " "+controller+" ") {
-			return fmt.Errorf("%s does not hand on the controller %s: write +%s to its cgroup.subtree_control", dir, controller, controller)
+			return fmt.Errorf("%s does not delegate the controller %s: write +%s to its cgroup.subtree_control", dir, controller, controller)
 		}
 	}
 	probe, err := os.MkdirTemp(dir, "pynomaly-probe-")
@@ -76,21 +76,21 @@ func usable(dir string) error {
 	return os.Remove(probe)
 }
 
-// prefix begins the names of this host's groups.
+// prefix returns the first part of the paths of this host's groups.
 func (c *cgroups) prefix() string {
 	return filepath.Join(c.dir, "pynomaly-"+c.host+"-")
 }
 
-// group is a process's.
+// group is the group of one process.
 type group struct{ dir, home string }
 
-// make makes a group with limits, and puts a process into it.
+// make makes a group with limits and moves a process into it.
 func (c *cgroups) make(pid int, memory int64, processes uint64) (*group, error) {
 	g := &group{dir: c.prefix() + strconv.FormatInt(c.made.Add(1), 10), home: c.home}
 	if err := os.Mkdir(g.dir, 0o755); err != nil { //nolint:gosec // as the kernel makes them
 		return nil, fmt.Errorf("making a cgroup: %w", err)
 	}
-	_ = g.write("memory.swap.max", "0") // there may be no swap
+	_ = g.write("memory.swap.max", "0") // the kernel may have no swap
 	for _, setting := range [][2]string{
 		{"memory.max", strconv.FormatInt(memory, 10)}, {"pids.max", strconv.FormatUint(processes, 10)}, {"cgroup.procs", strconv.Itoa(pid)},
 	} {
@@ -105,8 +105,8 @@ func (g *group) write(name, value string) error {
 	return os.WriteFile(filepath.Join(g.dir, name), []byte(value), 0o644) //nolint:gosec // as the kernel makes them
 }
 
-// release puts a process back to where the host is. Where that is not allowed the
-// process stays, and counts with the others of the group.
+// release moves a process back to the host's group. If the kernel does not allow
+// that, the process stays and counts for the group's limits.
 func (g *group) release(pid int) {
 	f, err := os.OpenFile(g.home, os.O_WRONLY, 0)
 	if err != nil {
@@ -116,10 +116,10 @@ func (g *group) release(pid int) {
 	_ = f.Close()
 }
 
-// end ends what is left in a group, wherever it went, and removes it.
+// end kills all processes of a group and removes it.
 func (g *group) end() {
 	_ = g.write("cgroup.kill", "1")
-	for range 50 { // the last of them may be ending yet
+	for range 50 { // the last of them may still be exiting
 		if err := os.Remove(g.dir); err == nil || errors.Is(err, os.ErrNotExist) {
 			return
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestCgroup: each process is put into a group of its own before it runs, with its
-// limits. The directory stands for a cgroup of version 2, whose files are the same; the
-// kernel's own part is not tested here.
+// TestCgroup checks that each process is moved into its own group, with its limits,
+// before it runs. The test uses plain files in place of a real cgroup, so it does
+// not test the kernel's part.
 func TestCgroup(t *testing.T) {
 	dir := t.TempDir()
 	refused := func(want string) {
@@ -23,12 +23,12 @@ func TestCgroup(t *testing.T) {
 			t.Errorf("%v, want %q", err, want)
 		}
 	}
-	refused("is no cgroup (version 2)")
+	refused("is not a cgroup (version 2)")
 	control := filepath.Join(dir, "cgroup.subtree_control")
 	if err := os.WriteFile(control, []byte("cpu memory\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	refused("does not hand on the controller pids")
+	refused("does not delegate the controller pids")
 	if err := os.WriteFile(control, []byte("memory pids\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,6 @@ func TestCgroup(t *testing.T) {
 		t.Error(err)
 	}
 	if read("cgroup.kill") != "1" {
-		t.Error("what was left in it was not ended")
+		t.Error("the rest of the group was not killed")
 	}
 }

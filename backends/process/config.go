@@ -1,8 +1,8 @@
-// Package process runs detectors that are programs: it starts them, hands them
-// rows over gRPC on a unix socket, watches them, and starts them again.
+// Package process runs detectors that are programs. It starts them, sends them rows
+// over gRPC on a unix socket, watches them, and restarts them.
 //
-// What a plugin's author needs is in sdk/process. Which rows come here, and what
-// their scores mean, is the runtime's.
+// sdk/process holds what the author of a plugin needs. The runtime chooses the rows
+// and interprets the scores.
 package process
 
 import "log/slog"
@@ -10,16 +10,16 @@ import "log/slog"
 // Config says which programs may run, and how.
 type Config struct {
 	Allow  []Allowed
-	User   string            // runs the plugins; must be given where the host is root
-	Env    map[string]string // is added to a plugin's environment
-	Cgroup string            // directory of a cgroup whose children may be limited; empty: the host's own, if it may
+	User   string            // runs the plugins; required if the host is root
+	Env    map[string]string // added to the environment of plugins
+	Cgroup string            // directory of a cgroup for the plugins' groups; empty: the host's own, if possible
 	Random func() float64    // in [0, 1), for the jitter of restarts
 	Log    *slog.Logger
-	Exe    string // the host's binary, in its helper roles; empty: this one
+	Exe    string // the host's binary, for the helper roles; empty: this one
 }
 
-// Allowed is a directory whose models may run programs and, where Digests is not
-// empty, the files that may be run or handed to them.
+// Allowed is a directory whose models may run programs. If Digests is not empty,
+// only files with these digests may be run or passed to programs.
 type Allowed struct {
 	Path    string
 	Digests []string // "sha256:..."

@@ -15,44 +15,43 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// spec is the first thing that the host sends to a supervisor: what it starts, and
-// with what limits. Nothing follows; the end of what the host sends means that the
-// plugin shall end.
+// spec is the only message from the host to a supervisor: what to start, with which
+// limits. When the host closes its side, the supervisor must end the plugin.
 type spec struct {
-	Path         string   `json:"path"` // of the program; empty: binaryFD is
+	Path         string   `json:"path"` // of the program; empty: run binaryFD
 	Args         []string `json:"args"`
 	Env          []string `json:"env"`
 	Dir          string   `json:"dir"`
-	UID          int      `json:"uid"` // -1: stays
+	UID          int      `json:"uid"` // -1: keep the user
 	GID          int      `json:"gid"`
 	Groups       []int    `json:"groups"`
 	AddressSpace uint64   `json:"address_space"` // bytes; 0: no limit
-	Memory       int64    `json:"memory"`        // bytes that it and its descendants may hold
-	Processes    uint64   `json:"processes"`     // that it and its descendants may be, threads among them
+	Memory       int64    `json:"memory"`        // limit in bytes, descendants included
+	Processes    uint64   `json:"processes"`     // limit, descendants and threads included
 }
 
-// report is a line that a supervisor sends to the host. One of the fields is set, and Bound with Cause.
+// report is a line from a supervisor to the host. One field is set; Bound only with
+// Cause.
 type report struct {
 	Self   int    `json:"self,omitempty"`   // the supervisor's process id
 	PID    int    `json:"pid,omitempty"`    // the plugin's process id
 	Memory int64  `json:"memory,omitempty"` // bytes that the plugin and its descendants hold
-	Cause  string `json:"cause,omitempty"`  // why the plugin ends, or was not started; the first one counts
-	Bound  bool   `json:"bound,omitempty"`  // with Cause: the plugin has passed one of the host's bounds
-	Over   bool   `json:"over,omitempty"`   // nothing of the plugin is left
+	Cause  string `json:"cause,omitempty"`  // why the plugin ends or was not started; the host uses the first one
+	Bound  bool   `json:"bound,omitempty"`  // with Cause: the plugin exceeded a limit
+	Over   bool   `json:"over,omitempty"`   // no process of the plugin is left
 }
 
-// maxReport bounds a line.
+// maxReport is the largest length of a line.
 const maxReport = 16 << 10
 
-// reports calls f for each report that comes, until f returns false or there are no
-// more.
+// reports calls f for each report until f returns false or the reports end.
 func reports(from io.Reader, f func(report) bool) error {
 	lines := bufio.NewScanner(from)
 	lines.Buffer(nil, maxReport)
 	for lines.Scan() {
 		var r report
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
-			return fmt.Errorf("reading what a supervisor says: %w", err)
+			return fmt.Errorf("reading a report of a supervisor: %w", err)
 		}
 		if !f(r) {
 			return nil
@@ -70,16 +69,16 @@ func (r report) send(to io.Writer) error {
 	return err
 }
 
-// The keeper is asked for one thing at a time, each in a packet of its own.
+// Requests to the keeper. Each is a packet.
 const (
-	keeperStart = "start " // and a name; with the descriptors that a supervisor takes
-	keeperDone  = "done"   // the host is closing, and nothing is left to end
+	keeperStart = "start " // followed by a name; carries the supervisor's file descriptors
+	keeperDone  = "done"   // the host is closing and has ended everything
 	maxName     = 256
 )
 
-var errRequest = errors.New("the keeper does not know this request")
+var errRequest = errors.New("unknown request")
 
-// parseRequest reads a packet that came with a number of descriptors.
+// parseRequest reads a packet that came with the given number of descriptors.
 func parseRequest(packet []byte, descriptors int) (name string, done bool, err error) {
 	text, start := bytes.CutPrefix(packet, []byte(keeperStart))
 	switch {
@@ -91,8 +90,8 @@ func parseRequest(packet []byte, descriptors int) (name string, done bool, err e
 	return "", false, fmt.Errorf("%w: %.40q", errRequest, packet)
 }
 
-// socketPair makes two ends of a connection of a type: the first is for this process,
-// the second for a child.
+// socketPair makes a connection of the given socket type. The first end is for this
+// process, the second for a child.
 func socketPair(kind int) (*net.UnixConn, *os.File, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, kind|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -106,7 +105,7 @@ func socketPair(kind int) (*net.UnixConn, *os.File, error) {
 	return mine, theirs, nil
 }
 
-// asConn makes a connection of a socket, which it takes over.
+// asConn makes a connection from a socket and closes f.
 func asConn(f *os.File) (*net.UnixConn, error) {
 	c, err := net.FileConn(f)
 	if err = errors.Join(err, f.Close()); err != nil {

@@ -16,11 +16,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// mostFaults is how many calls of Score may fail in a row before a process is doubted.
+// mostFaults is how many calls of Score in a row may fail before the process is
+// checked.
 const mostFaults = 5
 
-// isFault reports whether an error of a call says that the detector failed, whatever
-// the rows are.
+// isFault reports whether an error says that the detector failed, not that rows are
+// bad.
 func isFault(err error) bool {
 	var rows *sdk.RowErrors
 	if err == nil || errors.As(err, &rows) {
@@ -33,7 +34,7 @@ func isFault(err error) bool {
 	return true
 }
 
-// translate gives a status the meaning that the protocol has for it.
+// translate converts a status to the error that the protocol assigns to it.
 func translate(err error) error {
 	text := message(err)
 	switch status.Code(err) {
@@ -52,7 +53,7 @@ func translate(err error) error {
 	return &backends.FaultError{Err: errors.New(text)}
 }
 
-// count counts the calls of Score that failed in a row, and keeps the first row that
+// count counts failures of Score since the last success. It keeps the first row that
 // was scored.
 func (s *scorer) count(i *instance, in *sdk.Batch, err error) {
 	switch {
@@ -70,9 +71,9 @@ func (s *scorer) count(i *instance, in *sdk.Batch, err error) {
 	}
 }
 
-// doubt finds out whether a process is to blame for failures, by a row that has been
-// scored before, or only the rows that it was given. A process that fails again, or
-// for which there is no such row, is ended. The caller's slot is given back.
+// doubt checks whether the process or the rows cause the failures: it scores a row
+// that succeeded before. It ends the process if that fails, or if there is no such
+// row. It releases the caller's slot.
 func (s *scorer) doubt(i *instance, err error) {
 	n := i.faults.Swap(0)
 	cause := fmt.Errorf("it was ended: %d calls in a row failed, the last with: %s", n, message(err))
@@ -90,14 +91,13 @@ func (s *scorer) doubt(i *instance, err error) {
 	})
 }
 
-// wait sees to a call that came late: its slot is free when the plugin, which takes
-// so many calls at once, takes another one. A plugin that does not come back is
-// ended.
+// wait releases the slot of a call that came late once the plugin can take another
+// call. It ends a plugin that does not return in time.
 func (s *scorer) wait(i *instance) {
 	patience := s.patience()
 	s.aside(i, patience, func(ctx context.Context) {
-		// Whatever else it answers, it was its turn. The plugin may notice the end of the
-		// time before this side does.
+		// Any other result shows that a slot is free. The plugin may notice the
+		// deadline before this side does.
 		err := s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
 		if status.Code(err) == codes.DeadlineExceeded || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
@@ -107,8 +107,8 @@ func (s *scorer) wait(i *instance) {
 
 func (s *scorer) patience() time.Duration { return max(time.Second, s.program.model.Limits.Timeout) }
 
-// aside does something with a slot that a call has left, and gives the slot back. The
-// context ends after patience, and when the model is closed.
+// aside runs do in the background with a slot that its caller leaves, then releases
+// the slot. The context of do ends after patience or when the model is closed.
 func (s *scorer) aside(i *instance, patience time.Duration, do func(context.Context)) {
 	s.overdue.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)

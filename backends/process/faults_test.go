@@ -20,8 +20,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// processes are those whose environment says that they are plugins of this host, or
-// what these have started.
+// processes returns the processes whose environment marks them as plugins of this
+// host or as children of these.
 func processes(t testing.TB) []int {
 	t.Helper()
 	return pluginsOf(t, os.Getpid())
@@ -50,15 +50,15 @@ func gone(t testing.TB) {
 	testkit.Eventually(t, "no process is left", func() bool { return len(processes(t)) == 0 })
 }
 
-// TestFaultsAtStart: whatever a plugin does instead of starting, it is refused with
-// the cause, in time, and nothing of it is left.
+// TestFaultsAtStart checks that a plugin that does not start properly is refused in
+// time, with the cause, and that nothing of it is left.
 func TestFaultsAtStart(t *testing.T) {
 	for fault, want := range map[string]string{
 		"exit":            "exit status 3",
 		"silent":          "did not start in time",
 		"garbage":         "Hello from a library that prints a banner",
 		"long":            "a line without end: xxx",
-		"elsewhere":       "/var/run/docker.sock, which is no socket in",
+		"elsewhere":       "/var/run/docker.sock, which is not a socket in",
 		"tcp":             "listens at tcp 127.0.0.1:22",
 		"closes":          "Failed to read any lines",
 		"refuses":         `config is {"a":1}`,
@@ -71,12 +71,12 @@ func TestFaultsAtStart(t *testing.T) {
 	} {
 		t.Run(fault, func(t *testing.T) {
 			t.Parallel()
-			patience := "2m" // of those that end by themselves
+			patience := "2m" // for plugins that end by themselves
 			switch fault {
 			case "silent":
 				patience = "1s"
 			case "hangs":
-				patience = "30s" // it starts first
+				patience = "30s" // it must be able to start first
 			}
 			a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {load_timeout: "+patience+"}\nconfig: {a: 1}\n")
 			_, err := testkit.Processes(t, a.Dir, nil).Open(t.Context(), a)
@@ -91,7 +91,7 @@ func TestFaultsAtStart(t *testing.T) {
 	t.Cleanup(func() { gone(t) })
 }
 
-// TestNoSuchProgram: what cannot be run is refused with a reason.
+// TestNoSuchProgram checks that a program that cannot run is refused with a reason.
 func TestNoSuchProgram(t *testing.T) {
 	a := artifact(t, "", xy)
 	b := backend(t, a, nil)
@@ -104,13 +104,13 @@ func TestNoSuchProgram(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	a.Manifest.Command = []string{"./other", "x"}
-	if _, err := b.Open(t.Context(), a); err == nil || !strings.Contains(err.Error(), "no file of the model") {
+	if _, err := b.Open(t.Context(), a); err == nil || !strings.Contains(err.Error(), "not a file of the model") {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestStandardError: nothing that a plugin prints harms the host, which keeps what is
-// well-formed and drops what is too much.
+// TestStandardError checks that nothing that a plugin prints harms the host. The
+// host logs well-formed lines and drops excess output.
 func TestStandardError(t *testing.T) {
 	a := artifact(t, `"fault":"level"`, xy)
 	log, logs := logger()
@@ -141,8 +141,8 @@ func kill(t testing.TB, signal syscall.Signal) {
 	}
 }
 
-// TestCrashedBatch: a batch whose process is killed is scored by another; no call
-// fails while one is up.
+// TestCrashedBatch checks that another process scores a batch whose process is
+// killed, and that no call fails while a process is up.
 func TestCrashedBatch(t *testing.T) {
 	a := artifact(t, `"delay":100`, xy+"processes: 2\n")
 	s := open(t, backend(t, a, nil), a)
@@ -164,8 +164,8 @@ func TestCrashedBatch(t *testing.T) {
 	}
 }
 
-// TestPoison: a batch that ends each process that scores it is given up after two,
-// and the plugin serves again.
+// TestPoison checks that a batch that ends every process is given up after two, and
+// that the plugin then serves again.
 func TestPoison(t *testing.T) {
 	a := artifact(t, "", xy)
 	log, logs := logger()
@@ -186,8 +186,8 @@ func TestPoison(t *testing.T) {
 	}
 }
 
-// TestPoisonAmongOthers: calls that share a process with one that ends it are not
-// lost with that.
+// TestPoisonAmongOthers checks that calls succeed although another call ends the
+// process that they share.
 func TestPoisonAmongOthers(t *testing.T) {
 	a := artifact(t, `"delay":50,"concurrency":8`, xy+"processes: 2\n")
 	s := open(t, backend(t, a, nil), a)
@@ -212,8 +212,8 @@ func TestPoisonAmongOthers(t *testing.T) {
 	wg.Wait()
 }
 
-// TestUnavailable: a plugin that goes on asking to be called again is not: the caller
-// is, later.
+// TestUnavailable checks that a call fails with a time to retry if the plugin keeps
+// asking for it to be repeated.
 func TestUnavailable(t *testing.T) {
 	a := artifact(t, `"fault":"never"`, xy)
 	s := open(t, backend(t, a, nil), a)
@@ -226,7 +226,8 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
-// TestLongEnvironment: what a plugin is given may be longer than one argument.
+// TestLongEnvironment checks that an environment may be longer than one argument may
+// be.
 func TestLongEnvironment(t *testing.T) {
 	a := artifact(t, "", xy)
 	b := process.New(process.Config{
@@ -243,14 +244,14 @@ func TestLongEnvironment(t *testing.T) {
 	}
 }
 
-// TestDown: while no process is up and none is being started, calls are refused at
-// once, with the time after which to try again.
+// TestDown checks that calls are refused at once, with a time to retry, while no
+// process is up or starting.
 func TestDown(t *testing.T) {
 	a := artifact(t, "", xy)
 	s := open(t, backend(t, a, nil), a)
 	health, ok := s.(sdk.HealthChecker)
 	if !ok {
-		t.Fatal("it does not say whether it is well")
+		t.Fatal("it is not an sdk.HealthChecker")
 	}
 	var down *backends.DownError
 	testkit.Eventually(t, "it is down, and says so", func() bool {
@@ -264,7 +265,8 @@ func TestDown(t *testing.T) {
 	testkit.Eventually(t, "it serves again", func() bool { _, err := score(t, s, 1, 2); return err == nil })
 }
 
-// TestStopped: a process that is stopped is ended, and its call made elsewhere.
+// TestStopped checks that a stopped process is ended and that another scores its
+// call.
 func TestStopped(t *testing.T) {
 	a := artifact(t, "", xy)
 	log, logs := logger()
@@ -276,8 +278,8 @@ func TestStopped(t *testing.T) {
 	testkit.Eventually(t, "the log says why", func() bool { return strings.Contains(log.String(), "SIGSTOP") })
 }
 
-// TestLate: a call is answered at its deadline; a plugin that comes back goes on, one
-// that does not is ended.
+// TestLate checks that a call returns at its deadline. A plugin that returns later
+// continues to serve; one that does not is ended.
 func TestLate(t *testing.T) {
 	late := func(s sdk.Scorer, x float64) {
 		t.Helper()
@@ -305,7 +307,8 @@ func TestLate(t *testing.T) {
 	testkit.Eventually(t, "another serves", func() bool { _, err := score(t, s, 1, 2); return err == nil })
 }
 
-// TestMemory: a process that holds too much is ended, with that as the cause.
+// TestMemory checks that a process that holds too much memory is ended for that
+// reason.
 func TestMemory(t *testing.T) {
 	a := artifact(t, "", xy+"limits: {memory: 128MiB}\n")
 	log, logs := logger()
@@ -322,10 +325,10 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestAnswers: an answer that is not one score a row is refused by name.
+// TestAnswers checks that a response without one score per row is refused.
 func TestAnswers(t *testing.T) {
 	for fault, want := range map[string]string{
-		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "an error of row 2 after row -1 of 2", "huge-reply": "larger than max",
+		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "row error 2 follows row error -1 of 2 rows", "huge-reply": "larger than max",
 	} {
 		a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {memory: 1GiB}\n")
 		s := open(t, backend(t, a, nil), a)
@@ -339,7 +342,7 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-// TestNaN: scores that are no numbers arrive as such.
+// TestNaN checks that NaN and infinite scores arrive unchanged.
 func TestNaN(t *testing.T) {
 	a := artifact(t, `"fault":"nan"`, xy)
 	s := open(t, backend(t, a, nil), a)
@@ -348,7 +351,7 @@ func TestNaN(t *testing.T) {
 	}
 }
 
-// TestHelperRoles: the helpers do nothing without a host.
+// TestHelperRoles checks that the helper roles do nothing without a host.
 func TestHelperRoles(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
@@ -360,6 +363,6 @@ func TestHelperRoles(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat("/tmp"); err != nil {
-		t.Error("the keeper has removed what is not the host's")
+		t.Error("the keeper removed a directory that is not the host's")
 	}
 }

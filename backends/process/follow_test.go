@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
-// TestEndedWhileItStarts: a process that was told to end before it was known to have
-// begun may have printed its first line. Nobody reads that; nothing waits for it.
+// TestEndedWhileItStarts ends a process before its start has been noticed. Its first
+// line may then be printed but not read. Nothing must wait for that line to be read.
 func TestEndedWhileItStarts(t *testing.T) {
 	control, theirs, err := socketPair(unix.SOCK_STREAM)
 	if err != nil {
@@ -27,7 +27,7 @@ func TestEndedWhileItStarts(t *testing.T) {
 	if err := p.take(control); err != nil {
 		t.Fatal(err)
 	}
-	cause := errors.New("nobody wants it any more")
+	cause := errors.New("it is not needed any more")
 	p.kill(cause)
 	if _, err := out.w.WriteString("1|1|unix|/plugin|grpc\n"); err != nil {
 		t.Fatal(err)

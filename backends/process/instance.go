@@ -5,8 +5,10 @@ package process
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +33,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// instance is a process that serves.
+// instance is a process of the plugin.
 type instance struct {
 	program     *program
 	proc        *proc
@@ -42,27 +44,27 @@ type instance struct {
 	concurrency int
 	explains    bool
 	learns      bool
-	faults      atomic.Int64 // calls of Score that failed, since one did not
+	faults      atomic.Int64 // failed calls of Score since the last success
 
 	watching sync.WaitGroup
-	stop     context.CancelFunc // of watching
-	checked  context.Context    //nolint:containedctx // of check, which begins when the plugin serves
+	stop     context.CancelFunc // stops watching
+	checked  context.Context    //nolint:containedctx // of check, which starts when the plugin serves
 
-	busy   int  // calls; the pool's
-	alone  bool // the one call has it for itself; the pool's
-	kept   bool // for a call that will have it for itself; the pool's
-	broken bool // it is not called any more; the pool's
-	meant  bool // its end is no failure; the pool's
+	busy   int  // calls; guarded by the pool
+	alone  bool // its only call has exclusive use; guarded by the pool
+	kept   bool // reserved for a call that needs exclusive use; guarded by the pool
+	broken bool // must not be called any more; guarded by the pool
+	meant  bool // its end is intended and not a failure; guarded by the pool
 }
 
-// When a process is asked whether it is well, and how long it may take.
+// Intervals and time limits of health checks and of ending.
 const (
 	healthEvery = 2 * time.Second
 	healthWait  = 5 * time.Second
 	endWait     = 2 * time.Second // for an orderly end
 )
 
-// connect starts a process of the program, and asks it what it is.
+// connect starts a process of the program and asks it for its description.
 func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	cfg, pem, err := certificate()
 	if err != nil {
@@ -71,43 +73,23 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	i := &instance{program: p}
 	var starting atomic.Pointer[proc]
 	log := pluginlog.New(p.backend.cfg.Log.With("model_id", p.model.ID, "version", p.model.Version), time.Now, parse)
-	client := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  process.Handshake(),
-		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
-			if u := p.backend.user; u.other {
-				if err := os.Chown(sockets, u.uid, u.gid); err != nil {
-					return nil, fmt.Errorf("handing over the plugin's directory: %w", err)
-				}
+	client := plugin.NewClient(clientConfig(log, cfg, p.dir, remaining(ctx, p.model.Limits.LoadTimeout), func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
+		if u := p.backend.user; u.other {
+			if err := os.Chown(sockets, u.uid, u.gid); err != nil {
+				return nil, fmt.Errorf("giving the plugin its directory: %w", err)
 			}
-			i.proc = &proc{
-				name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
-				keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
-			}
-			starting.Store(i.proc) // from here on the end of ctx ends the process
-			if err := ctx.Err(); err != nil {
-				i.proc = nil // it will not be started, and so never end
-				return nil, err
-			}
-			return i.proc, nil
-		},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		SkipHostEnv:      true,
-		StartTimeout:     remaining(ctx, p.model.Limits.LoadTimeout),
-		TLSConfig:        cfg, // AutoMTLS, by hand
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: p.dir},
-		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
-		SyncStdout:       log,
-		SyncStderr:       log,
-		GRPCDialOptions: []grpc.DialOption{
-			grpc.WithIdleTimeout(0), // the socket is gone when the connection is there
-			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
-			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
-			grpc.WithChainStreamInterceptor(withoutBroker),
-			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
-			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
-		},
-	})
+		}
+		i.proc = &proc{
+			name: p.model.ID, spec: p.spec(sockets, append(cmd.Env, "PLUGIN_CLIENT_CERT="+pem)), binary: p.binary,
+			keeper: p.backend.keeper, log: log, sockets: sockets, ending: make(chan struct{}), done: make(chan struct{}), cgroups: p.backend.cgroups,
+		}
+		starting.Store(i.proc) // from here on the end of ctx ends the process
+		if err := ctx.Err(); err != nil {
+			i.proc = nil // it was not started, so it never ends
+			return nil, err
+		}
+		return i.proc, nil
+	}))
 	defer func() {
 		if err == nil {
 			return
@@ -127,32 +109,67 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 		}
 	})
 	defer stopKilling()
-	if i.client, err = client.Client(); err != nil {
-		return nil, fmt.Errorf("starting the plugin: %w", err)
+	if err := i.dial(client); err != nil {
+		return nil, err
 	}
-	conn, err := i.client.Dispense(process.Name)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to the plugin: %w", err)
-	}
-	i.conn = conn.(*grpc.ClientConn) // dispensed returns nothing else
-	i.api = pluginv1.NewScorerClient(i.conn)
 	i.proc.memory.Store(resident(i.proc.pid))
 	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
 	i.stop = stop
 	if err := i.describe(ctx); err != nil {
 		return nil, err
 	}
-	// Nobody else connects, and nothing is left if everything dies at once.
+	// The host is the only client, and no socket remains if all processes die at
+	// once.
 	left, _ := filepath.Glob(filepath.Join(i.proc.sockets, "plugin*"))
 	for _, path := range left {
-		_ = os.Remove(path) // it goes with the directory at the latest
+		_ = os.Remove(path) // removing the directory would remove it, too
 	}
 	i.checked = watch
 	return i, nil
 }
 
-// abandon ends a process that is of no use, because of err, and adds what is known
-// of that: a process that broke off is about to say why. Its start's time is ctx's.
+// dial starts the process and connects to it.
+func (i *instance) dial(client *plugin.Client) (err error) {
+	if i.client, err = client.Client(); err != nil {
+		return fmt.Errorf("starting the plugin: %w", err)
+	}
+	conn, err := i.client.Dispense(process.Name)
+	if err != nil {
+		return fmt.Errorf("connecting to the plugin: %w", err)
+	}
+	i.conn = conn.(*grpc.ClientConn) // dispensed returns no other type
+	i.api = pluginv1.NewScorerClient(i.conn)
+	return nil
+}
+
+// clientConfig configures go-plugin for a plugin whose process run starts.
+func clientConfig(log io.Writer, tls *tls.Config, dir string, timeout time.Duration, run func(hclog.Logger, *exec.Cmd, string) (runner.Runner, error)) *plugin.ClientConfig {
+	return &plugin.ClientConfig{
+		HandshakeConfig:  process.Handshake(),
+		VersionedPlugins: map[int]plugin.PluginSet{process.ProtocolVersion: {process.Name: dispensed{}}},
+		RunnerFunc:       run,
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     timeout,
+		TLSConfig:        tls, // go-plugin's AutoMTLS does the same
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: dir},
+		Logger:           hclog.New(&hclog.LoggerOptions{Level: hclog.Off}),
+		SyncStdout:       log,
+		SyncStderr:       log,
+		GRPCDialOptions: []grpc.DialOption{
+			grpc.WithIdleTimeout(0), // the socket is removed once the connection exists
+			grpc.WithInitialWindowSize(wire.Window), grpc.WithInitialConnWindowSize(wire.Window),
+			grpc.WithReadBufferSize(wire.Buffer), grpc.WithWriteBufferSize(wire.Buffer),
+			grpc.WithChainStreamInterceptor(withoutBroker),
+			grpc.WithDisableRetry(), grpc.WithDisableServiceConfig(),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(wire.MaxMessage), grpc.MaxCallSendMsgSize(wire.MaxMessage)),
+		},
+	}
+}
+
+// abandon ends a process that failed to start because of err. It adds what else is
+// known to the error: a process that closed its connection is about to report why.
+// The time of the start is that of ctx.
 func (i *instance) abandon(ctx context.Context, err error) error {
 	if brokeOff(err) {
 		i.proc.settled(ctx)
@@ -180,7 +197,7 @@ func remaining(ctx context.Context, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// dispensed gives go-plugin's connection away.
+// dispensed returns go-plugin's connection.
 type dispensed struct{ plugin.NetRPCUnsupportedPlugin }
 
 func (dispensed) GRPCServer(*plugin.GRPCBroker, *grpc.Server) error { return errors.ErrUnsupported }
@@ -189,8 +206,8 @@ func (dispensed) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.
 	return conn, nil
 }
 
-// withoutBroker keeps go-plugin from its broker, which nothing here needs, and which
-// keeps whatever a plugin sends.
+// withoutBroker disables go-plugin's broker, which is not needed here and would keep
+// whatever a plugin sends.
 func withoutBroker(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	if method == "/plugin.GRPCBroker/StartStream" {
 		return nil, status.Error(codes.Unimplemented, "the broker is not used")
@@ -198,11 +215,11 @@ func withoutBroker(ctx context.Context, d *grpc.StreamDesc, conn *grpc.ClientCon
 	return open(ctx, d, conn, method, opts...)
 }
 
-// describe asks the plugin what it is.
+// describe asks the plugin for its description.
 func (i *instance) describe(ctx context.Context) error {
 	d, err := i.api.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(smallAnswer))
 	if err != nil {
-		return fmt.Errorf("asking the plugin what it is: %w", err)
+		return fmt.Errorf("asking the plugin for its description: %w", err)
 	}
 	i.said = &backends.Description{
 		Name: d.GetName(), Version: d.GetVersion(), Algorithm: d.GetAlgorithm(), Features: d.GetFeatures(),
@@ -219,7 +236,7 @@ func (i *instance) describe(ctx context.Context) error {
 	return i.said.Check()
 }
 
-// configure makes the plugin ready for rows of the given features.
+// configure prepares the plugin for rows of the given features.
 func (i *instance) configure(ctx context.Context, features []sdk.Feature) error {
 	config, err := configJSON(i.program.model)
 	if err != nil {
@@ -244,15 +261,15 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 	return nil
 }
 
-// brokeOff reports whether a call failed because its connection did, as it does when
+// brokeOff reports whether a call failed because its connection did, as happens when
 // the process ends.
 func brokeOff(err error) bool { return status.Code(err) == codes.Unavailable }
 
-// serves begins to ask the process whether it is well: while it is configured, which
-// may take all that it has, load_timeout bounds it.
+// serves starts the health checks. Before that, while the plugin is configured and
+// may need all its threads, load_timeout is the only limit.
 func (i *instance) serves() { i.watching.Go(func() { i.check(i.checked) }) }
 
-// check asks the process whether it is well, until it ends.
+// check asks the process for its health until it ends.
 func (i *instance) check(ctx context.Context) {
 	t := time.NewTicker(healthEvery)
 	defer t.Stop()
@@ -265,7 +282,8 @@ func (i *instance) check(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		// A call may hold up a plugin that has one thread, such as Python's.
+		// A call may block a plugin that runs one thread at a time, such as
+		// Python's.
 		limited, cancel := context.WithTimeout(ctx, max(healthWait, i.program.model.Limits.Timeout+healthEvery))
 		answer, err := health.Check(limited, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
 		cancel()
@@ -276,31 +294,31 @@ func (i *instance) check(ctx context.Context) {
 			i.proc.kill(fmt.Errorf("it was ended: it did not answer a health check: %s", message(err)))
 			return
 		case answer.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING:
-			i.proc.kill(fmt.Errorf("it was ended: it says that it is %v", answer.GetStatus()))
+			i.proc.kill(fmt.Errorf("it was ended: its health is %v", answer.GetStatus()))
 			return
 		}
 	}
 }
 
-// close ends the process in an orderly way, or at once where it does not care.
+// close asks the process to end, and kills it if it does not.
 func (i *instance) close() {
 	select {
 	case <-i.proc.done:
 	default:
 		ctx, cancel := context.WithTimeout(context.Background(), endWait)
-		// go-plugin's own call of it has no deadline.
+		// go-plugin's own call of this method has no deadline.
 		_ = i.conn.Invoke(ctx, "/plugin.GRPCController/Shutdown", &emptypb.Empty{}, &emptypb.Empty{})
 		select {
 		case <-i.proc.done:
 		case <-ctx.Done():
 		}
 		cancel()
-		i.proc.kill(errors.New("it was ended: it did not end when it was told to"))
+		i.proc.kill(errors.New("it was ended: it did not exit when asked to"))
 	}
 	i.end()
 }
 
-// end frees what a process leaves behind; it has ended, or is about to.
+// end frees the resources of a process that has ended or is about to.
 func (i *instance) end() {
 	<-i.proc.done
 	if i.stop != nil {
@@ -310,5 +328,5 @@ func (i *instance) end() {
 	if i.client != nil {
 		_ = i.client.Close() // the other side is gone
 	}
-	_ = removeAll(i.proc.sockets) // it goes with the program at the latest
+	_ = removeAll(i.proc.sockets) // closing the program would remove it, too
 }

@@ -16,22 +16,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// keeping is what the keeper does: it starts supervisors for the host, and ends what
-// one of them has left that was killed. When the host is gone, however it went, it
-// sees to it that all supervisors end, and removes the host's private directory.
+// keeping is the keeper's state. The keeper starts supervisors for the host. If a
+// supervisor is killed, the keeper ends the processes that it leaves. When the host
+// is gone, the keeper makes all supervisors end and removes the host's private
+// directory.
 type keeping struct {
-	mu          sync.Mutex // also held while a supervisor is started, until it is known
+	mu          sync.Mutex // held also while a supervisor starts, until it is recorded
 	supervisors map[int]bool
-	doomed      map[int]bool // have been killed
-	childless   bool         // false: there may be a child
+	doomed      map[int]bool // were sent SIGKILL
+	childless   bool         // false: there may be children
 	changed     *sync.Cond
 }
 
-// keep does all of it, until the host is gone or says that it is done.
+// keep runs the keeper until the host is gone or says that it is done.
 func keep(host *net.UnixConn, dir string) error {
 	defer host.Close()
 	if !strings.HasPrefix(filepath.Base(dir), dirPrefix) {
-		return fmt.Errorf("%s is no private directory", dir)
+		return fmt.Errorf("%s is not a private directory", dir)
 	}
 	outliveSignals()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -47,7 +48,7 @@ func keep(host *net.UnixConn, dir string) error {
 	k.finish()
 	endGroupsOf(dir)
 	endStrays(dir)
-	for range 20 { // the last of them may be writing yet
+	for range 20 { // the last processes may still be writing
 		if err = removeAll(dir); err == nil {
 			return nil
 		}
@@ -56,14 +57,14 @@ func keep(host *net.UnixConn, dir string) error {
 	return err
 }
 
-// serve starts supervisors; done: the host said so, and is not just gone.
+// serve starts supervisors. done says that the host sent keeperDone before it left.
 func (k *keeping) serve(host *net.UnixConn) (done bool, err error) {
-	const most = 4 // descriptors
+	const most = 4 // file descriptors
 	packet, oob := make([]byte, len(keeperStart)+maxName+1), make([]byte, unix.CmsgSpace(4*most))
 	for {
 		n, space, _, _, gone := host.ReadMsgUnix(packet, oob)
 		if gone != nil || n == 0 {
-			return false, nil //nolint:nilerr // the host's end is no failure of this process
+			return false, nil //nolint:nilerr // the host's end is not a failure of this process
 		}
 		files := received(oob[:space])
 		name, done, err := parseRequest(packet[:n], len(files))
@@ -71,7 +72,7 @@ func (k *keeping) serve(host *net.UnixConn) (done bool, err error) {
 			k.start(name, files)
 		}
 		for _, f := range files {
-			_ = f.Close() // they are the supervisor's
+			_ = f.Close() // the supervisor has them now
 		}
 		if done || err != nil {
 			return done, err
@@ -79,7 +80,7 @@ func (k *keeping) serve(host *net.UnixConn) (done bool, err error) {
 	}
 }
 
-// received are the descriptors that came with a packet.
+// received returns the file descriptors that came with a packet.
 func received(oob []byte) (files []*os.File) {
 	messages, _ := unix.ParseSocketControlMessage(oob)
 	for i := range messages {
@@ -91,8 +92,8 @@ func received(oob []byte) (files []*os.File) {
 	return files
 }
 
-// start starts a supervisor with its connection to the host, the plugin's standard
-// output and error, and the program where there is a fourth file.
+// start starts a supervisor. Its files are the connection to the host, the plugin's
+// standard output and standard error and, optionally, the program.
 func (k *keeping) start(name string, files []*os.File) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
@@ -111,22 +112,22 @@ func (k *keeping) start(name string, files []*os.File) {
 	defer k.mu.Unlock()
 	pid, err := syscall.ForkExec("/proc/self/exe", []string{"/proc/self/exe", LimitsRole, name}, attr) //nolint:gosec // this binary, in a role that is a constant
 	if err != nil {
-		_ = report{Cause: "starting a supervisor: " + err.Error()}.send(files[0]) // a host that is gone need not know
+		_ = report{Cause: "starting a supervisor: " + err.Error()}.send(files[0]) // if the host is gone, nobody reads it
 		return
 	}
 	k.supervisors[pid], k.childless = true, false
 	k.changed.Broadcast()
 }
 
-// reap waits for supervisors, and for what one of them leaves that was killed: such a
-// process is this one's child then, and is ended.
+// reap waits for supervisors. If one was killed, the processes that it leaves become
+// children of this process, and reap ends them.
 func (k *keeping) reap() {
 	for {
 		pid, err := syscall.Wait4(-1, nil, unix.WALL, nil)
 		k.mu.Lock()
 		switch {
 		case errors.Is(err, syscall.EINTR):
-		case err != nil && len(k.supervisors) == 0: // there is no child
+		case err != nil && len(k.supervisors) == 0: // there are no children
 			k.childless = true
 			k.changed.Broadcast()
 			for k.childless {
@@ -142,9 +143,9 @@ func (k *keeping) reap() {
 	}
 }
 
-// endOrphans ends children of this process that are no supervisors, with what is below
-// them. They became its children before the one that left them could be waited for. k
-// is locked, so that every supervisor is known.
+// endOrphans ends children of this process that are not supervisors, and their
+// descendants. They became children before their supervisor could be waited for. k
+// is locked, so that all supervisors are recorded.
 func (k *keeping) endOrphans() {
 	children, _ := lister()(os.Getpid())
 	for _, pid := range children {
@@ -155,23 +156,23 @@ func (k *keeping) endOrphans() {
 	}
 }
 
-// finish waits until there is no supervisor, and nothing that one has left. They
-// notice by themselves that the host is gone; one that does not is killed.
+// finish waits until no supervisor and no orphan is left. Supervisors notice by
+// themselves that the host is gone; finish kills one that does not.
 func (k *keeping) finish() {
 	if k.wait(finishTime) {
 		return
 	}
 	k.mu.Lock()
 	for pid := range k.supervisors {
-		_ = syscall.Kill(pid, syscall.SIGKILL) // it is this process's child, and not waited for yet
+		_ = syscall.Kill(pid, syscall.SIGKILL) // a child that was not waited for, so its id is still its own
 	}
 	k.mu.Unlock()
-	k.wait(finishTime) // what cannot be ended is left
+	k.wait(finishTime) // processes that cannot be killed are left
 }
 
 const finishTime = 15 * time.Second
 
-// wait reports whether there is no child, after d at the latest.
+// wait waits up to d and reports whether no child is left.
 func (k *keeping) wait(d time.Duration) bool {
 	late := false
 	t := time.AfterFunc(d, func() {

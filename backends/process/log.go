@@ -7,8 +7,8 @@ import (
 	"log/slog"
 )
 
-// parse reads a line as go-plugin's logger writes them, or as it is. Nothing in it
-// has to be what it should be.
+// parse reads a line in the format of go-plugin's logger, or returns it as it is.
+// Fields may be missing or have any type.
 func parse(line []byte) (slog.Level, string) {
 	var entry map[string]any
 	if line[0] != '{' || json.Unmarshal(line, &entry) != nil {

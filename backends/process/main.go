@@ -7,9 +7,9 @@ import (
 	"os"
 )
 
-// Main plays a role. The first supervises one process of a plugin, which its argument
-// only names; the second starts supervisors, and its argument is the host's private
-// directory.
+// Main runs a helper role. In LimitsRole the process supervises one process of a
+// plugin, and argument is its name, for people. In KeeperRole it starts supervisors,
+// and argument is the host's private directory.
 func Main(role, argument string) error {
 	if role == LimitsRole {
 		return supervise(os.NewFile(controlFD, "control"))

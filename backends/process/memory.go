@@ -8,8 +8,8 @@ import (
 	"strconv"
 )
 
-// resident is the memory that a process has to itself, in bytes: not the pages of
-// files such as libraries. 0: it is gone.
+// resident returns the bytes of a process's private memory, without pages of files
+// such as libraries. It returns 0 if the process is gone.
 func resident(pid int) int64 {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	if err != nil {
@@ -31,7 +31,7 @@ func kilobytes(status []byte, key string) int64 {
 	return n << 10
 }
 
-// stat is what /proc says of a process.
+// stat holds what /proc/PID/stat says about a process.
 type stat struct {
 	state  byte // R, S, D, T and so on; 0: it is gone
 	parent int
@@ -45,8 +45,8 @@ func statOf(pid string) stat {
 	return parseStat(data)
 }
 
-// parseStat reads what follows the name, which is in parentheses and may hold
-// anything.
+// parseStat reads the fields after the name, which is in parentheses and may contain
+// any bytes.
 func parseStat(data []byte) stat {
 	at := bytes.LastIndexByte(data, ')')
 	if at < 0 {

@@ -18,8 +18,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// orphaning is a plugin that leaves 250 processes at its start, each in a session of
-// its own and with an empty environment. They are known by what they sleep.
+// orphaning returns a plugin that starts 250 processes, each in its own session and
+// with an empty environment. The duration that they sleep identifies them.
 func orphaning(t testing.TB) (a backends.Artifact, mark string) {
 	t.Helper()
 	mark = fmt.Sprintf("9%d.%d", os.Getpid(), time.Now().UnixNano())
@@ -28,7 +28,7 @@ func orphaning(t testing.TB) (a backends.Artifact, mark string) {
 
 const orphans = 250
 
-// sleeping are the processes that sleep for as long as mark says.
+// sleeping returns the processes that sleep for the duration mark.
 func sleeping(t testing.TB, mark string) (pids []int) {
 	t.Helper()
 	for _, file := range found(t, "/proc/[0-9]*/cmdline") {
@@ -45,7 +45,7 @@ func sleeping(t testing.TB, mark string) (pids []int) {
 	return pids
 }
 
-// parent is a process's parent; 0: it is gone.
+// parent returns a process's parent, or 0 if the process is gone.
 func parent(pid int) int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -59,7 +59,7 @@ func parent(pid int) int {
 	return n
 }
 
-// supervisor is the process above the only plugin.
+// supervisor returns the parent of the only plugin.
 func supervisor(t testing.TB) int {
 	t.Helper()
 	pids := processes(t)
@@ -69,8 +69,8 @@ func supervisor(t testing.TB) int {
 	return parent(pids[0])
 }
 
-// TestOrphans: what a plugin has started ends with its process, whatever session it is
-// in, whoever its parent is, and however the process ends.
+// TestOrphans checks that a plugin's descendants end with it, whatever their session
+// and parent, however the plugin ends.
 func TestOrphans(t *testing.T) {
 	for name, end := range map[string]func(t *testing.T, s sdk.Scorer){
 		"it is closed": nil,
@@ -121,7 +121,7 @@ func TestOrphans(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Error(err)
 			}
-			if name == "its supervisor is killed" { // the keeper ends them, whom Close does not ask
+			if name == "its supervisor is killed" { // the keeper ends them, and Close does not wait for it
 				testkit.Eventually(t, "none is left", func() bool { return len(sleeping(t, mark)) == 0 })
 			}
 			if left := sleeping(t, mark); len(left) > 0 {
@@ -134,8 +134,9 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
-// TestSignalsForAll: signals that a terminal or a service manager sends to all processes
-// end neither a supervisor nor the keeper, and are as usual in the plugin.
+// TestSignalsForAll checks that signals from a terminal or a service manager to all
+// processes end neither a supervisor nor the keeper, and that the plugin handles
+// them as usual.
 func TestSignalsForAll(t *testing.T) {
 	a := artifact(t, "", xy)
 	s := open(t, backend(t, a, nil), a)
@@ -159,7 +160,7 @@ func TestSignalsForAll(t *testing.T) {
 	if err != nil || !found {
 		t.Fatalf("%s, %v", status, err)
 	}
-	ignored, err := strconv.ParseUint(mask[:16], 16, 64) // others may be what this test was started with
+	ignored, err := strconv.ParseUint(mask[:16], 16, 64) // the test may have been started with others ignored
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,10 +171,11 @@ func TestSignalsForAll(t *testing.T) {
 	}
 }
 
-// hostEnv makes this test's process a host that serves what a variable names.
+// hostEnv names the variable that turns this test binary into a host that serves a
+// plugin.
 const hostEnv = "PROCESS_TEST_HOST"
 
-// TestHostProcess is the host of the tests below, in a process of its own.
+// TestHostProcess is the host process of the tests below.
 func TestHostProcess(t *testing.T) {
 	dir := os.Getenv(hostEnv)
 	if dir == "" {
@@ -195,10 +197,10 @@ func TestHostProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Println("\nserving")
-	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until it is killed, or the test is
+	_, _ = bufio.NewReader(os.Stdin).ReadByte() // until this process or the test is killed
 }
 
-// startHost starts a host with a plugin, and the environment's TMPDIR.
+// startHost starts a host with a plugin. The host inherits TMPDIR.
 func startHost(t *testing.T, a backends.Artifact) *exec.Cmd {
 	t.Helper()
 	for name, data := range map[string][]byte{"plugin": a.Bytes, "plugin.json": a.Files["plugin.json"]} {
@@ -235,8 +237,8 @@ func startHost(t *testing.T, a backends.Artifact) *exec.Cmd {
 	return nil
 }
 
-// TestHostKilled: a host that is killed leaves nothing, even where the keeper, or the
-// supervisor, is killed with it.
+// TestHostKilled checks that a killed host leaves nothing, even if the keeper or the
+// supervisor is killed at the same time.
 func TestHostKilled(t *testing.T) {
 	shortTemp(t)
 	for name, which := range map[string]func(host, keeper, supervisor int) []int{
@@ -256,7 +258,7 @@ func TestHostKilled(t *testing.T) {
 			}
 			testkit.Eventually(t, "none is left", func() bool { return len(sleeping(t, mark)) == 0 && len(pluginsOf(t, host)) == 0 })
 			if name == "with the keeper" {
-				b := testkit.Processes(t, a.Dir, nil) // clears up
+				b := testkit.Processes(t, a.Dir, nil) // cleans up
 				if err := b.Close(); err != nil {
 					t.Error(err)
 				}
@@ -266,8 +268,8 @@ func TestHostKilled(t *testing.T) {
 	}
 }
 
-// TestStrays: where all helpers are killed with the host, the next host ends what is
-// left with the environment of a plugin.
+// TestStrays checks that if all helpers are killed with the host, the next host ends
+// the processes that have a plugin's environment.
 func TestStrays(t *testing.T) {
 	shortTemp(t)
 	a := artifact(t, `"fault":"children"`, xy)
@@ -292,8 +294,8 @@ func TestStrays(t *testing.T) {
 	}
 }
 
-// shortTemp makes a temporary directory of the test's own the environment's. The names
-// of sockets are bounded.
+// shortTemp sets TMPDIR to a new directory with a short path: the length of socket
+// names is limited.
 func shortTemp(t *testing.T) {
 	t.Helper()
 	tmp, err := os.MkdirTemp("/tmp", "p")
@@ -311,9 +313,9 @@ func shortTemp(t *testing.T) {
 	})
 }
 
-// TestForkBombs: a plugin that starts too many processes is ended for that, with all
-// of them; a plugin of the same user beside it, and one that is started meanwhile, do
-// not notice.
+// TestForkBombs checks that a plugin with too many processes is ended with all of
+// them. It must not affect another plugin of the same user, or one that starts
+// meanwhile.
 func TestForkBombs(t *testing.T) {
 	for name, row := range map[string]float64{"children": -1004, "sessions": -1010} {
 		t.Run(name, func(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
-// FuzzLog: whatever a plugin prints is taken, and what is kept is text.
+// FuzzLog checks that any output of a plugin is logged as valid text.
 func FuzzLog(f *testing.F) {
 	for _, seed := range []string{`{"@level":1}`, `{"@message":"x","@level":"error","@timestamp":{}}`, "{", "a\xffb\nc", "\n\n", strings.Repeat("x", 9000), `{"@message":"` + strings.Repeat(`\u0000`, 100) + `"}`} {
 		f.Add([]byte(seed))
@@ -32,7 +32,7 @@ func FuzzLog(f *testing.F) {
 	})
 }
 
-// FuzzStat: what follows a process's name is found whatever the name is.
+// FuzzStat checks that the fields after a process's name are found for every name.
 func FuzzStat(f *testing.F) {
 	f.Add("1 (x) S 2 3 4")
 	f.Add("1 (a) R (b)) T 7 8 9")
@@ -47,7 +47,7 @@ func FuzzStat(f *testing.F) {
 	})
 }
 
-// FuzzRequest: a keeper takes no packet for a request that is none.
+// FuzzRequest checks that the keeper accepts only valid requests.
 func FuzzRequest(f *testing.F) {
 	f.Add([]byte("start knn"), 3)
 	f.Add([]byte("start "), 4)
@@ -66,8 +66,8 @@ func FuzzRequest(f *testing.F) {
 	})
 }
 
-// FuzzReports: whatever a supervisor says, it is read to its end or refused, and what
-// was sent is what is read.
+// FuzzReports checks that any output of a supervisor is read to its end or refused,
+// and that reports survive sending and reading.
 func FuzzReports(f *testing.F) {
 	f.Add([]byte(`{"self":7}`+"\n"+`{"cause":"exit status 3"}`+"\n"), "x", 7)
 	f.Add([]byte("\n{"), "\n", -1)
@@ -110,8 +110,8 @@ func TestLog(t *testing.T) {
 	}
 }
 
-// TestBackoff: the first restart is at once, the others wait ever longer, with jitter,
-// up to a minute.
+// TestBackoff checks that the first restart is immediate and that later ones wait
+// longer and longer, with jitter, up to a minute.
 func TestBackoff(t *testing.T) {
 	if d := backoff(1, 0.9); d != 0 {
 		t.Errorf("%v", d)
@@ -132,10 +132,10 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-// TestSweep: what a host has left that was killed together with its keeper is removed
-// by the next one; what a host has that lives is not.
+// TestSweep checks that a new host removes the directory of a host that was killed
+// with its keeper, but not the directory of a living host.
 func TestSweep(t *testing.T) {
-	tmp, err := os.MkdirTemp("/tmp", "p") // short: the names of sockets are bounded
+	tmp, err := os.MkdirTemp("/tmp", "p") // short: the length of socket names is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +150,9 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(one.dir); err != nil {
-		t.Errorf("a living host's is gone: %v", err)
+		t.Errorf("the directory of a living host is gone: %v", err)
 	}
-	if err := one.lock.Close(); err != nil { // as when it was killed
+	if err := one.lock.Close(); err != nil { // as if it had been killed
 		t.Fatal(err)
 	}
 	three := &Backend{}
@@ -160,7 +160,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(one.dir); !os.IsNotExist(err) {
-		t.Errorf("a dead host's is still there: %v", err)
+		t.Errorf("the directory of a dead host is still there: %v", err)
 	}
 	for _, b := range []*Backend{two, three} {
 		if err := b.lock.Close(); err != nil {

@@ -12,26 +12,27 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// pool keeps a plugin's processes up. Each has a goroutine that starts it, waits
-// for its end, and starts it again.
+// pool keeps a plugin's processes up. A goroutine per process starts it, waits for
+// its end, and restarts it.
 type pool struct {
 	start  func(context.Context) (*instance, error)
 	random func() float64
-	ended  func(error)                // is told of each end that nobody asked for
-	failed func(error, time.Duration) // is told of each start that failed
+	ended  func(error)                // called when a process ends unexpectedly
+	failed func(error, time.Duration) // called when a start fails, with the time until the next one
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex
 	up       []*instance
 	starting int
-	retry    map[int]time.Time // when the workers that wait will start
-	reason   string            // of the last end or failure
-	wake     chan struct{}     // is closed when any of this changes
+	restarts uint64            // since the pool was made
+	retry    map[int]time.Time // when waiting workers will start, by worker
+	reason   string            // why a process last ended or failed to start
+	wake     chan struct{}     // closed when a field above changes
 }
 
-// Restarts: the first at once, the next after a time that doubles, until a process
-// has served for steadyAfter.
+// The first restart is immediate. The time before the next ones doubles until a
+// process has served for steadyAfter.
 const (
 	firstBackoff = 500 * time.Millisecond
 	mostBackoff  = time.Minute
@@ -39,7 +40,8 @@ const (
 	jitter       = 0.2
 )
 
-// backoff is how long to wait before a start after so many ends or failures.
+// backoff returns how long to wait before a start after the given number of
+// failures.
 func backoff(failures int, random float64) time.Duration {
 	if failures <= 1 {
 		return 0
@@ -48,12 +50,12 @@ func backoff(failures int, random float64) time.Duration {
 	return time.Duration(d * (1 + jitter*(2*random-1)))
 }
 
-// newPool makes a pool of so many processes.
+// newPool makes a pool of the given number of processes.
 func newPool(processes int, start func(context.Context) (*instance, error), random func() float64) *pool {
 	return &pool{start: start, random: random, starting: processes, retry: map[int]time.Time{}, wake: make(chan struct{})}
 }
 
-// run takes over an instance that serves, and starts the others; close ends them.
+// run adds an instance that serves and starts the others. close ends them.
 func (p *pool) run(first *instance, processes int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel = cancel
@@ -68,8 +70,8 @@ func (p *pool) run(first *instance, processes int) {
 	}
 }
 
-// work keeps one process up. A worker counts as starting from the moment its
-// process has ended, unless it waits.
+// work keeps one process up. The worker counts as starting from the moment when its
+// process ends, except while it waits.
 func (p *pool) work(ctx context.Context, n int, inst *instance) {
 	failures := 0
 	for {
@@ -103,7 +105,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			failures = 0
 		}
 		meant := false
-		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error(); meant = inst.meant })
+		p.change(func() { p.drop(inst); p.starting++; p.restarts++; p.reason = cause.Error(); meant = inst.meant })
 		inst.end()
 		p.ended(cause)
 		inst = nil
@@ -117,7 +119,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 	}
 }
 
-// wait lets a worker wait before it starts; false: the pool ends.
+// wait waits before a start. It returns false if the pool is closing.
 func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) bool {
 	p.change(func() { p.starting--; p.retry[n] = time.Now().Add(d); p.reason = reason })
 	defer p.change(func() { p.starting++; delete(p.retry, n) })
@@ -131,7 +133,17 @@ func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) 
 	}
 }
 
-// change changes the pool and wakes who waits for that.
+// usage counts the processes that are up and the restarts.
+func (p *pool) usage() backends.Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return backends.Usage{
+		Instances: len(p.up), Wanted: len(p.up) + p.starting + len(p.retry), Restarts: p.restarts,
+		Waits: len(p.up) == 0 && p.starting == 0 && len(p.retry) > 0,
+	}
+}
+
+// change applies f under the lock and wakes all waiters.
 func (p *pool) change(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -140,7 +152,7 @@ func (p *pool) change(f func()) {
 	p.wake = make(chan struct{})
 }
 
-// drop takes an instance out. p is locked.
+// drop removes an instance. p is locked.
 func (p *pool) drop(inst *instance) {
 	for i, other := range p.up {
 		if other == inst {
@@ -149,9 +161,9 @@ func (p *pool) drop(inst *instance) {
 	}
 }
 
-// acquire takes a slot of a process that is up, and waits for one while one is up
-// or starting. With none it returns a *backends.DownError. A call that is alone has
-// its process for itself.
+// acquire takes a slot of a process that is up. It waits for one while a process is
+// up or starting, and otherwise returns a *backends.DownError. If alone is set, the
+// call gets exclusive use of a process.
 func (p *pool) acquire(ctx context.Context, alone bool) (*instance, error) {
 	var kept *instance // takes no other calls until it is idle
 	defer func() {
@@ -209,7 +221,7 @@ func (p *pool) acquire(ctx context.Context, alone bool) (*instance, error) {
 	}
 }
 
-// down says when it is worth asking again. p is locked.
+// down returns the error with the time to retry. p is locked.
 func (p *pool) down() error {
 	var next time.Time
 	for _, at := range p.retry {
@@ -220,7 +232,7 @@ func (p *pool) down() error {
 	return &backends.DownError{Reason: "its process is down: " + p.reason, RetryAfter: max(time.Second, time.Until(next))}
 }
 
-// release gives a slot back.
+// release releases a slot.
 func (p *pool) release(inst *instance) {
 	p.change(func() {
 		if inst.busy--; inst.alone {
@@ -229,19 +241,19 @@ func (p *pool) release(inst *instance) {
 	})
 }
 
-// lose keeps an instance from being called again, and ends it.
+// lose ends an instance and stops further calls of it.
 func (p *pool) lose(inst *instance, cause error) {
 	p.change(func() { inst.broken = true })
 	inst.proc.kill(cause)
 }
 
-// replace is lose, where the process is not at fault.
+// replace is like lose for a process that did not fail.
 func (p *pool) replace(inst *instance, cause error) {
 	p.change(func() { inst.meant = true })
 	p.lose(inst, cause)
 }
 
-// health is nil while a process is up, or about to be.
+// health returns nil while a process is up or about to be.
 func (p *pool) health() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,7 +263,7 @@ func (p *pool) health() error {
 	return p.down()
 }
 
-// memory is what the processes hold, in bytes.
+// memory returns the bytes that the processes hold.
 func (p *pool) memory() int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,7 +274,7 @@ func (p *pool) memory() int64 {
 	return sum
 }
 
-// close ends the processes and waits for that.
+// close ends the processes and waits for them.
 func (p *pool) close() {
 	p.cancel()
 	p.wg.Wait()

@@ -26,30 +26,30 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// proc is one process of a plugin, with its supervisor. It is go-plugin's runner, so
-// that starting, ending and reading it are ours.
+// proc is one process of a plugin with its supervisor. It implements go-plugin's
+// runner, so that this package starts, ends and reads the process.
 type proc struct {
 	name    string
 	spec    spec
-	binary  *os.File // what the process becomes; nil: spec.Path
+	binary  *os.File // the program; nil: run spec.Path
 	keeper  *keeper
 	log     *pluginlog.Log
-	sockets string // where its sockets may lie
+	sockets string // directory for its sockets
 	cgroups *cgroups
-	memory  atomic.Int64 // bytes that it holds, when they were last looked at
+	memory  atomic.Int64 // the last known number of bytes that it holds
 
 	first *io.PipeReader // the first line of its standard output
-	mute  atomic.Bool    // its standard output ended without one: it is ending
+	mute  atomic.Bool    // its standard output ended without a line: it is ending
 	pid   int
 
 	ending chan struct{} // closed when it is known why it ends
-	done   chan struct{} // closed when nothing of it is left
+	done   chan struct{} // closed when no process of it is left
 
 	mu         sync.Mutex
-	control    *net.UnixConn // to the supervisor; nil: it has not begun, or is over
+	control    *net.UnixConn // to the supervisor; nil: not started yet, or over
 	supervisor int           // its process id; 0: not known yet
 	killed     bool
-	patience   *time.Timer // with a supervisor that was told to end; nil: it was not
+	patience   *time.Timer // runs once a supervisor was told to end; nil: it was not
 	cause      error       // why the process was ended, or how it ended by itself
 }
 
@@ -62,8 +62,8 @@ func (p *proc) Start(context.Context) error {
 	return <-started
 }
 
-// live starts the process and reads what it and its supervisor say, until nothing is
-// left. It sends to started once.
+// live starts the process and reads its output and its supervisor's reports until no
+// process is left. It sends to started once.
 func (p *proc) live(started chan<- error) {
 	defer close(p.done)
 	control, theirs, err := socketPair(unix.SOCK_STREAM)
@@ -79,7 +79,7 @@ func (p *proc) live(started chan<- error) {
 		defer p.keeper.forget()
 		err = p.take(control)
 	}
-	// The supervisor has its own by now.
+	// The supervisor has its own descriptors now.
 	for _, f := range []*os.File{theirs, out.w, said.w} {
 		if f != nil {
 			_ = f.Close()
@@ -96,8 +96,8 @@ func (p *proc) live(started chan<- error) {
 	p.follow(control, out.r, said.r, started)
 }
 
-// follow reads what the supervisor says, and the process's standard output and error,
-// until nothing is left. It sends to started once.
+// follow reads the supervisor's reports and the process's standard output and
+// standard error until no process is left. It sends to started once.
 func (p *proc) follow(control *net.UnixConn, out, said *os.File, started chan<- error) {
 	line, w := io.Pipe()
 	p.first = line
@@ -111,7 +111,7 @@ func (p *proc) follow(control *net.UnixConn, out, said *os.File, started chan<- 
 		}
 		started <- err
 	}))
-	// Nothing has the other ends any more, but what nobody could end.
+	// Only processes that could not be killed still hold the other ends.
 	soon := time.Now().Add(drainTime)
 	_ = errors.Join(out.SetReadDeadline(soon), said.SetReadDeadline(soon))
 	readers.Wait()
@@ -119,11 +119,11 @@ func (p *proc) follow(control *net.UnixConn, out, said *os.File, started chan<- 
 	p.log.Flush()
 }
 
-// drainTime is for reading what a process has printed before it ended.
+// drainTime limits reading what a process printed before it ended.
 const drainTime = 5 * time.Second
 
-// take makes the connection to the supervisor the process's, unless that was ended
-// before it began.
+// take stores the connection to the supervisor, unless the process was ended before
+// it began.
 func (p *proc) take(control *net.UnixConn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,8 +134,8 @@ func (p *proc) take(control *net.UnixConn) error {
 	return nil
 }
 
-// attend follows what the supervisor says, until nothing of the process is left. It
-// calls begun when the process has started, or cannot.
+// attend reads the supervisor's reports until no process is left. It calls begun
+// when the process has started or failed to.
 func (p *proc) attend(control *net.UnixConn, begun func()) {
 	var limited *group
 	err := reports(control, func(r report) bool {
@@ -166,12 +166,12 @@ func (p *proc) attend(control *net.UnixConn, begun func()) {
 		limited.end()
 	}
 	p.settle(err)
-	_ = control.Close() // the supervisor is gone, or about to be
+	_ = control.Close() // the supervisor is gone or about to be
 	begun()
 }
 
-// instruct tells a supervisor what to start. Where there are cgroups it is in the
-// plugin's while it starts that.
+// instruct tells a supervisor what to start. If there are cgroups, the supervisor is
+// in the plugin's group while it starts the plugin.
 func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, err error) {
 	p.mu.Lock()
 	p.supervisor = supervisor
@@ -191,14 +191,14 @@ func (p *proc) instruct(control *net.UnixConn, supervisor int) (limited *group, 
 	return limited, nil
 }
 
-// because sets why the process ends, unless that is known.
+// because sets why the process ends, if that is not known yet.
 func (p *proc) because(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.setCause(cause)
 }
 
-// setCause is because. p is locked.
+// setCause does the same. p is locked.
 func (p *proc) setCause(cause error) {
 	if p.cause == nil {
 		p.cause = cause
@@ -206,8 +206,8 @@ func (p *proc) setCause(cause error) {
 	}
 }
 
-// settle ends what the process has with its supervisor, which said all it had to say;
-// err is why it did not.
+// settle releases what belongs to the supervisor after its last report. err says why
+// it could not report all.
 func (p *proc) settle(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -232,11 +232,11 @@ func (p *pipe) close() error {
 	return errors.Join(p.r.Close(), p.w.Close())
 }
 
-// maxHandshake bounds the line that a plugin begins with.
+// maxHandshake is the largest length of a plugin's first line.
 const maxHandshake = 16 << 10
 
-// readOutput hands the first line on. What comes after it is no part of the
-// protocol: it is logged.
+// readOutput writes the first line to first and logs the rest, which is not part of
+// the protocol.
 func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 	in := bufio.NewReaderSize(from, maxHandshake)
 	line, err := in.ReadSlice('\n')
@@ -251,7 +251,7 @@ func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
 	_, _ = io.Copy(p.log, in)
 }
 
-// kill ends the process and what it has started; cause is why.
+// kill ends the process and its descendants because of cause.
 func (p *proc) kill(cause error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -264,11 +264,11 @@ func (p *proc) kill(cause error) {
 		return
 	}
 	_ = p.control.CloseWrite() // the supervisor may be gone
-	p.signal(syscall.SIGCONT)  // it may have been stopped
+	p.signal(syscall.SIGCONT)  // it may be stopped
 	p.patience = time.AfterFunc(hopeless+tellTime, p.giveUp)
 }
 
-// giveUp ends a supervisor that does not end; the keeper ends what that leaves.
+// giveUp kills a supervisor that does not end. The keeper ends what it leaves.
 func (p *proc) giveUp() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -279,15 +279,15 @@ func (p *proc) giveUp() {
 	_ = p.control.Close()
 }
 
-// signal sends a signal to the supervisor. While the connection to it is not over it
-// is there, and its number nobody else's. p is locked.
+// signal sends a signal to the supervisor. While the connection is open, the
+// supervisor exists and no other process has its id. p is locked.
 func (p *proc) signal(s syscall.Signal) {
 	if p.supervisor > 0 {
 		_ = syscall.Kill(p.supervisor, s)
 	}
 }
 
-// over reports whether nothing of the process is left.
+// over reports whether no process is left.
 func (p *proc) over() bool {
 	select {
 	case <-p.done:
@@ -297,7 +297,7 @@ func (p *proc) over() bool {
 	}
 }
 
-// ended says how the process ended, or was made to.
+// ended returns how the process ended or why it was ended.
 func (p *proc) ended() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -310,7 +310,7 @@ func (*proc) Diagnose(context.Context) string { return "" }
 // Stdout implements runner.Runner.
 func (p *proc) Stdout() io.ReadCloser { return p.first }
 
-// Stderr implements runner.Runner: go-plugin is given nothing to parse.
+// Stderr implements runner.Runner. It is empty, so that go-plugin parses nothing.
 func (*proc) Stderr() io.ReadCloser { return io.NopCloser(eof{}) }
 
 type eof struct{}
@@ -330,8 +330,8 @@ func (p *proc) Wait(ctx context.Context) error {
 	}
 }
 
-// Kill implements runner.Runner: go-plugin has given up on a start. A process that
-// is ending by itself has the better reason.
+// Kill implements runner.Runner. go-plugin calls it after a start failed. If the
+// process is ending by itself, its own reason is more useful.
 func (p *proc) Kill(context.Context) error {
 	patience := settleTime
 	if p.mute.Load() {
@@ -345,8 +345,8 @@ func (p *proc) Kill(context.Context) error {
 	return nil
 }
 
-// settled waits until it is known why the process ends, but not for ever: a plugin may
-// close its connections and go on.
+// settled waits for the reason why the process ends. The wait is limited: a plugin
+// may close its connections and keep running.
 func (p *proc) settled(ctx context.Context) {
 	select {
 	case <-p.ending:
@@ -356,18 +356,18 @@ func (p *proc) settled(ctx context.Context) {
 }
 
 const (
-	// settleTime is how long a process that did something else than it should may take
-	// to end by itself, which says more.
+	// settleTime is how long a process that broke the protocol may take to end by
+	// itself, which gives a better error.
 	settleTime = time.Second
-	// endTime is how long the end of a process that closed its output or its connection,
-	// as one does that ends, may take to be noticed on a busy machine.
+	// endTime is how long it may take on a busy machine to notice the end of a
+	// process that closed its output or its connection.
 	endTime = 10 * time.Second
 )
 
 var errNoHandshake = errors.New("it did not begin as a plugin does")
 
-// ID implements runner.Runner: none when it has ended, so that go-plugin lets it
-// rest.
+// ID implements runner.Runner. It returns "" after the end, so that go-plugin does
+// not use the process any more.
 func (p *proc) ID() string {
 	if p.over() {
 		return ""
@@ -375,12 +375,12 @@ func (p *proc) ID() string {
 	return strconv.Itoa(p.pid)
 }
 
-// PluginToHost implements runner.Runner: a plugin is reached in its own directory
-// and nowhere else.
+// PluginToHost implements runner.Runner. It accepts only sockets in the plugin's own
+// directory.
 func (p *proc) PluginToHost(network, address string) (string, string, error) {
 	info, err := os.Lstat(address)
 	if network != "unix" || filepath.Dir(address) != p.sockets || err != nil || info.Mode().Type() != os.ModeSocket {
-		return "", "", fmt.Errorf("it listens at %.20s %.200s, which is no socket in %s", network, address, p.sockets)
+		return "", "", fmt.Errorf("it listens at %.20s %.200s, which is not a socket in %s", network, address, p.sockets)
 	}
 	return network, address, nil
 }

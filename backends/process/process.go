@@ -22,15 +22,15 @@ type Backend struct {
 	cfg         Config
 	user        *account
 	unavailable error
-	dir         string   // private; one directory below it for each plugin
+	dir         string   // private; has one directory per plugin
 	lock        *os.File // of dir
 	keeper      *keeper
-	cgroups     *cgroups // nil: there are none
+	cgroups     *cgroups // nil: limits are set without groups
 	plugins     atomic.Int64
 	closing     sync.Once
 }
 
-// New checks whether plugins can be started at all; Err says why not.
+// New returns a Backend. If no plugin can be started, Err says why.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg}
 	if b.cfg.Exe == "" {
@@ -53,11 +53,11 @@ func New(cfg Config) *Backend {
 
 const dirPrefix = "pynomaly-process-"
 
-// makeDir makes the private directory, and removes those of hosts that are gone.
+// makeDir makes the private directory and removes those of hosts that are gone.
 func (b *Backend) makeDir() error {
 	parent := os.TempDir()
 	if len(parent) > maxTemp {
-		parent = "/tmp" // the names of sockets are bounded
+		parent = "/tmp" // the length of socket names is limited
 	}
 	sweep(parent)
 	var err error
@@ -73,15 +73,15 @@ func (b *Backend) makeDir() error {
 		return nil
 	}
 	b.cgroups.host = strings.TrimPrefix(filepath.Base(b.dir), dirPrefix)
-	// For the keeper, and for the host that finds this directory left behind.
+	// The keeper reads this, as does the next host if it finds the directory.
 	if err := os.WriteFile(filepath.Join(b.dir, cgroupFile), []byte(b.cgroups.prefix()), 0o600); err != nil {
 		return fmt.Errorf("making a private directory: %w", err)
 	}
 	return nil
 }
 
-// claimDir makes a directory and locks it. Another host that starts may take it for
-// one that was left behind, before it is locked.
+// claimDir makes a directory and locks it. Before the lock, another starting host
+// may mistake it for one that was left behind.
 func (b *Backend) claimDir(parent string) error {
 	dir, err := os.MkdirTemp(parent, dirPrefix)
 	if err != nil {
@@ -111,14 +111,14 @@ const (
 	maxTemp    = 40
 )
 
-// endGroupsOf ends the groups of the host whose private directory this is.
+// endGroupsOf ends the groups of the host with this private directory.
 func endGroupsOf(dir string) {
 	if prefix, err := os.ReadFile(filepath.Join(dir, cgroupFile)); err == nil {
 		endGroups(string(prefix))
 	}
 }
 
-// sweep removes the directories of hosts that are gone, and whose keeper is, too.
+// sweep removes the directories of hosts that are gone and have no keeper.
 func sweep(parent string) {
 	left, _ := filepath.Glob(filepath.Join(parent, dirPrefix+"*"))
 	for _, dir := range left {
@@ -131,20 +131,20 @@ func sweep(parent string) {
 		}
 		f, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR|syscall.O_NOFOLLOW, 0)
 		if err != nil {
-			continue // it is just being made, or removed
+			continue // it is just being made or removed
 		}
 		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			endGroupsOf(dir)
 			endStrays(dir)
-			_ = removeAll(dir) // it only takes room
+			_ = removeAll(dir) // failing leaves an unused directory
 		}
 		_ = f.Close()
 	}
 }
 
-// removeAll removes a directory although others below it are read-only. That does
-// not hinder root, who must change no modes where a plugin's user could have put a
-// link.
+// removeAll removes a directory that contains read-only directories. As root it
+// changes no modes, because root can remove such directories anyway and a plugin's
+// user might have put a link in one.
 func removeAll(dir string) error {
 	if os.Geteuid() != 0 {
 		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -160,10 +160,10 @@ func removeAll(dir string) error {
 	return nil
 }
 
-// Err says why plugins cannot be started, or is nil.
+// Err returns why plugins cannot be started, or nil.
 func (b *Backend) Err() error { return b.unavailable }
 
-// Close removes what the backend has made.
+// Close removes the backend's directory and ends its helpers.
 func (b *Backend) Close() error {
 	var err error
 	b.closing.Do(func() {

@@ -11,20 +11,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// errPlatform says why there are no process plugins here: they are bounded and ended
-// by what Linux alone has (subreapers, pidfds, sealed files in memory).
+// errPlatform says why plugins cannot be served. Only Linux has what limits and ends
+// them: subreapers, pidfds and sealed files in memory.
 var errPlatform = fmt.Errorf("%w: process plugins need Linux", backends.ErrUnavailable)
 
-// HostEnv is the environment variable that tells a plugin its host.
+// HostEnv names the environment variable with the id of a plugin's host.
 const HostEnv = "PYNOMALY_HOST_PID"
 
-// Backend refuses every plugin: this platform cannot supervise them.
+// Backend refuses all plugins because this platform cannot supervise them.
 type Backend struct{}
 
 // New returns a Backend whose Err says that plugins need Linux.
 func New(Config) *Backend { return &Backend{} }
 
-// Err says why plugins cannot be started.
+// Err returns why plugins cannot be started.
 func (*Backend) Err() error { return errPlatform }
 
 // Close does nothing.
@@ -33,10 +33,10 @@ func (*Backend) Close() error { return nil }
 // Complete returns the error that Err does.
 func (*Backend) Complete(context.Context, backends.Artifact) error { return errPlatform }
 
-// Open returns the error that Err does.
+// Open returns the error of Err.
 func (*Backend) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {
 	return nil, errPlatform
 }
 
-// Main reports that this platform has no roles to play.
+// Main returns an error: this platform has no helper roles.
 func Main(string, string) error { return errors.ErrUnsupported }

@@ -29,7 +29,7 @@ const (
 	xy    = "features: [{name: x, dtype: float64}, {name: y, dtype: float64}]\n"
 )
 
-// decode reads a manifest; its limits are far off unless it says otherwise.
+// decode reads a manifest with long time limits, unless extra sets others.
 func decode(t testing.TB, extra string) *manifest.Manifest {
 	t.Helper()
 	m, err := manifest.Decode([]byte("apiVersion: pynomaly.io/v1\nkind: Model\nid: m\nversion: 1.0.0\nbackend: process\n" + extra))
@@ -45,7 +45,8 @@ func decode(t testing.TB, extra string) *manifest.Manifest {
 	return m
 }
 
-// artifact is the faulty plugin, well-behaved unless settings say otherwise.
+// artifact returns the faulty plugin, which behaves well unless settings say
+// otherwise.
 func artifact(t testing.TB, settings, extra string) backends.Artifact {
 	t.Helper()
 	return backends.Artifact{
@@ -89,7 +90,7 @@ func score(t testing.TB, s sdk.Scorer, values ...float64) ([]float64, error) {
 	return out, s.Score(ctx, in, out)
 }
 
-// text is a log that tests read.
+// text is a log that tests can read.
 type text struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -133,8 +134,8 @@ func TestScore(t *testing.T) {
 	}
 }
 
-// TestLargeBatch: a batch of several chunks, and one larger than what gRPC takes by
-// itself.
+// TestLargeBatch scores a batch of several chunks and one that exceeds gRPC's
+// default limit.
 func TestLargeBatch(t *testing.T) {
 	a := artifact(t, `"concurrency":4`, xy)
 	s := open(t, backend(t, a, nil), a)
@@ -153,8 +154,8 @@ func TestLargeBatch(t *testing.T) {
 	}
 }
 
-// TestTypedColumns: strings, truth values and numbers of different types reach a
-// plugin as they are.
+// TestTypedColumns checks that strings, booleans and numbers of different types
+// reach a plugin unchanged.
 func TestTypedColumns(t *testing.T) {
 	a := artifact(t, `"dtype":""`, "features: [{name: s, dtype: string}, {name: b, dtype: bool}, {name: i, dtype: int64}, {name: f, dtype: float32}]\n")
 	s := open(t, backend(t, a, nil), a)
@@ -170,8 +171,8 @@ func TestTypedColumns(t *testing.T) {
 	}
 }
 
-// TestWidened: a plugin that takes a matrix gets one; a number that it cannot hold
-// fails its row.
+// TestWidened checks that a plugin that takes a matrix receives one, and that a row
+// fails if the matrix cannot hold one of its numbers.
 func TestWidened(t *testing.T) {
 	a := artifact(t, "", "features: [{name: x, dtype: int64}, {name: y, dtype: bool}]\n")
 	s := open(t, backend(t, a, nil), a)
@@ -223,7 +224,7 @@ func TestTrust(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// A link does not lead past the check, and one to an allowed directory is one.
+	// A link cannot circumvent the check. A link to an allowed directory is allowed.
 	link := filepath.Join(t.TempDir(), "link")
 	if err := os.Symlink(a.Dir, link); err != nil {
 		t.Fatal(err)
@@ -233,8 +234,8 @@ func TestTrust(t *testing.T) {
 	open(t, b, a)
 }
 
-// TestDigestsCoverTheCommand: where digests are listed, nothing runs that they do not
-// cover: no program of the command's own, and no file beside a script.
+// TestDigestsCoverTheCommand checks that with digests nothing runs that they do not
+// cover: no other program of the command, and no file beside a script.
 func TestDigestsCoverTheCommand(t *testing.T) {
 	dir := t.TempDir()
 	script := []byte("#!/bin/sh\nexit 3\n")
@@ -264,7 +265,7 @@ func TestDigestsCoverTheCommand(t *testing.T) {
 }
 
 func TestUsers(t *testing.T) {
-	for user, want := range map[string]string{"no-such-user": "unknown user", "1:x": "no number of a group"} {
+	for user, want := range map[string]string{"no-such-user": "unknown user", "1:x": "not a group number"} {
 		if err := process.New(process.Config{User: user}).Err(); !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", user, err, want)
 		}

@@ -28,21 +28,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// program is a model's plugin, ready to be started any number of times: the bytes
-// that were checked lie where nobody else can change them.
+// program is a model's plugin, ready to be started any number of times. It holds the
+// checked bytes in places that nobody else can change.
 type program struct {
 	backend *Backend
 	model   *manifest.Manifest
 	dir     string   // private
-	files   []string // of the model, in modelDir
-	binary  *os.File // nil: command is run
-	path    string   // of command's program
+	files   []string // names of the model's files in modelDir
+	binary  *os.File // nil: run command
+	path    string   // the path of command's program
 	args    []string
 }
 
 func (p *program) modelDir() string { return filepath.Join(p.dir, "model") }
 
-// prepare lays a model's files out.
+// prepare writes a model's files.
 func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 	p := &program{backend: b, model: a.Manifest, dir: filepath.Join(b.dir, strconv.FormatInt(b.plugins.Add(1), 10))}
 	defer func() {
@@ -53,7 +53,7 @@ func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 	if err := os.Mkdir(p.dir, 0o711); err != nil { //nolint:gosec // plugins of another user pass through it
 		return nil, err
 	}
-	if err := os.Chmod(p.dir, 0o711); err != nil { //nolint:gosec // the same, whatever umask says
+	if err := os.Chmod(p.dir, 0o711); err != nil { //nolint:gosec // the same, whatever umask is
 		return nil, err
 	}
 	files := map[string][]byte{}
@@ -93,7 +93,7 @@ func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 	case files[filepath.Clean(name)] != nil:
 		p.path = filepath.Join(p.modelDir(), name)
 	case strings.Contains(name, "/") && !filepath.IsAbs(name):
-		return nil, fmt.Errorf("command begins with %s, which is no file of the model: list it under files", name)
+		return nil, fmt.Errorf("command begins with %s, which is not a file of the model: list it under files", name)
 	default:
 		if p.path, err = exec.LookPath(name); err != nil {
 			return nil, fmt.Errorf("command begins with %s: %w", name, err)
@@ -102,7 +102,7 @@ func (b *Backend) prepare(a backends.Artifact) (_ *program, err error) {
 	return p, nil
 }
 
-// write writes the model's files for the plugin alone, to read.
+// write writes the model's files so that only the plugin can read them.
 func (p *program) write(files map[string][]byte) error {
 	if err := os.Mkdir(p.modelDir(), 0o700); err != nil {
 		return err
@@ -122,7 +122,7 @@ func (p *program) write(files map[string][]byte) error {
 			return err
 		}
 		mode := os.FileMode(0o500)
-		if user.other { // it stays the host's, so that the plugin cannot change modes
+		if user.other { // the host keeps the file, so that the plugin cannot change its mode
 			mode = 0o550
 			if err := os.Chown(path, -1, user.gid); err != nil { //nolint:gosec // nobody else can write here yet
 				return err
@@ -132,10 +132,10 @@ func (p *program) write(files map[string][]byte) error {
 	})
 }
 
-// sealed puts bytes where they can be run but never changed.
+// sealed returns a file in memory that can be run but not changed.
 func sealed(name string, data []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
-	if errors.Is(err, unix.EINVAL) { // a kernel that knows no MFD_EXEC, which it means
+	if errors.Is(err, unix.EINVAL) { // the kernel does not know MFD_EXEC, which is its default
 		fd, err = unix.MemfdCreate(name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	}
 	if err != nil {
@@ -151,8 +151,8 @@ func sealed(name string, data []byte) (*os.File, error) {
 	return f, nil
 }
 
-// seal lets nobody change a file any more. Pages that the kernel happens to work on
-// hinder it, each time for a moment, of which it waits out the first 150 ms itself.
+// seal makes a file unchangeable. F_ADD_SEALS can fail with EBUSY while the kernel
+// holds a page, after waiting for up to 150 ms itself; seal then retries.
 func seal(f *os.File) error {
 	const tries = 40
 	var err error
@@ -174,17 +174,17 @@ func (p *program) close() error {
 	return errors.Join(err, removeAll(p.dir))
 }
 
-// spaceBeside is the address space that a plugin may take beside limits.memory: Go and
-// gRPC reserve some.
+// spaceBeside is the address space of a plugin beyond limits.memory: Go and gRPC
+// reserve some that they do not use.
 const spaceBeside = 4 << 30
 
-// HostEnv names the host's process id in a plugin's environment, for people and tests
-// that look for a host's plugins.
+// HostEnv names the variable with the host's process id in a plugin's environment.
+// People and tests use it to find a host's plugins.
 const HostEnv = "PYNOMALY_HOST_PID"
 
-// spec is how one process of the program is started.
+// spec returns how to start one process of the program.
 func (p *program) spec(sockets string, env []string) spec {
-	var own []string // first: where a name is there twice, the first one counts
+	var own []string // first, because the first of several equal names counts
 	for name, value := range p.backend.cfg.Env {
 		own = append(own, name+"="+value)
 	}
@@ -196,7 +196,7 @@ func (p *program) spec(sockets string, env []string) spec {
 			"GOMEMLIMIT="+strconv.FormatInt(p.model.Limits.Memory*9/10, 10), "PYTHONDONTWRITEBYTECODE=1"),
 	}
 	if p.backend.cgroups != nil {
-		s.AddressSpace = 0 // the group counts what is used, not what is reserved
+		s.AddressSpace = 0 // the group limits what is used, not what is reserved
 	}
 	if u := p.backend.user; u.other {
 		s.UID, s.GID, s.Groups = u.uid, u.gid, u.groups
@@ -204,8 +204,9 @@ func (p *program) spec(sockets string, env []string) spec {
 	return s
 }
 
-// certificate makes one side's for one connection, as go-plugin's AutoMTLS does, but
-// on P-256: gRPC's C core, which Python uses, takes no P-521.
+// certificate makes one side's certificate for one connection. It does what
+// go-plugin's AutoMTLS does, but with P-256: gRPC's C core, which Python uses, does
+// not support P-521.
 func certificate() (*tls.Config, string, error) {
 	fail := func(err error) (*tls.Config, string, error) {
 		return nil, "", fmt.Errorf("making a certificate: %w", err)
@@ -221,7 +222,7 @@ func certificate() (*tls.Config, string, error) {
 	const name = "localhost"
 	template := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(30, 0, 0), // longer than any process
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().AddDate(30, 0, 0), // longer than any process runs
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
 	}
@@ -235,7 +236,7 @@ func certificate() (*tls.Config, string, error) {
 	return cfg, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
-// configJSON is the config section of the manifest, an object.
+// configJSON returns the config section of the manifest as a JSON object.
 func configJSON(m *manifest.Manifest) (string, error) {
 	if len(m.Config) == 0 {
 		return "{}", nil

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// script is a plugin in Python, from testdata.
+// script returns a plugin in Python from testdata.
 func script(t testing.TB, name, extra string, files map[string][]byte) backends.Artifact {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -42,7 +42,7 @@ func python(t testing.TB, a backends.Artifact, log *slog.Logger) (sdk.Scorer, er
 	return s, err
 }
 
-// TestPythonStrings: a string column beside numbers, of a real data set.
+// TestPythonStrings scores a real data set with a string column beside numbers.
 func TestPythonStrings(t *testing.T) {
 	train, err := os.ReadFile(testkit.Testdata("cases", "breast-cancer-mixed", "input.csv"))
 	if err != nil {
@@ -91,7 +91,7 @@ func TestPythonStrings(t *testing.T) {
 	testkit.Eventually(t, "what it prints is logged", func() bool { return strings.Contains(log.String(), "loading {'trees': 20}") })
 }
 
-// TestPythonFaults: what goes wrong in a detector in Python is said as it is there.
+// TestPythonFaults checks that the errors of a Python detector reach the caller.
 func TestPythonFaults(t *testing.T) {
 	for fault, want := range map[string]string{"load": "RuntimeError: model.joblib was written by another version", "none": "load returned object, which has no score method"} {
 		if _, err := python(t, script(t, "odd.py", xy+"config: {fault: "+fault+"}\n", nil), nil); !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), want) {
@@ -125,8 +125,8 @@ func TestPythonFaults(t *testing.T) {
 	}
 }
 
-// TestPythonState: a stateful detector in Python learns, and is given its snapshot
-// again when its process was killed.
+// TestPythonState checks that a stateful Python detector learns, and that a new
+// process loads the snapshot after the old one was killed.
 func TestPythonState(t *testing.T) {
 	s, err := python(t, script(t, "odd.py", xy+"config: {fault: stateful}\n", map[string][]byte{"stateful": nil}), nil)
 	if err != nil {

@@ -1,7 +1,7 @@
 package process
 
-// LimitsRole and KeeperRole are the first of two arguments of a process that must
-// call Main and nothing else.
+// LimitsRole and KeeperRole are the first of two arguments of a helper process,
+// whose main function must only call Main.
 const (
 	LimitsRole = "__process-limits"
 	KeeperRole = "__process-keeper"

@@ -27,20 +27,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// scorer hands rows to a plugin's processes.
+// scorer sends rows to a plugin's processes.
 type scorer struct {
 	program  *program
 	pool     *pool
 	info     sdk.Info
-	features []sdk.Feature // as the plugin is given them
-	widen    bool          // batches are made float64 matrices
+	features []sdk.Feature // as the plugin receives them
+	widen    bool          // convert batches to float64 matrices
 	log      *slog.Logger
-	overdue  sync.WaitGroup // calls that came late and are waited for, and proofs
+	overdue  sync.WaitGroup // goroutines that wait for late calls or check a process
 	closing  chan struct{}
-	good     atomic.Pointer[sdk.Batch] // a row that has been scored; nil: none yet
+	good     atomic.Pointer[sdk.Batch] // a row that was scored; nil: none yet
 }
 
-// newScorer starts the first process, which says whether the others will start.
+// newScorer starts the first process. It fails if that process does not start.
 func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 	m := p.model
 	s := &scorer{
@@ -67,7 +67,7 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 		Concurrency: processes * first.concurrency, Stateful: keeps,
 	}
 	if keeps {
-		processes, s.info.Concurrency, first.concurrency = 1, 1, 1 // there is one state
+		processes, s.info.Concurrency, first.concurrency = 1, 1, 1 // there is only one state
 	}
 	s.pool = newPool(processes, s.start, p.backend.cfg.Random)
 	s.pool.ended = func(cause error) {
@@ -92,8 +92,8 @@ func newScorer(ctx context.Context, p *program) (sdk.Scorer, error) {
 	return out, nil
 }
 
-// agree compares what the plugin says with the manifest, and decides how batches
-// reach it.
+// agree compares the plugin's description with the manifest and decides how the
+// plugin receives batches.
 func (s *scorer) agree(said *backends.Description) error {
 	if err := said.Agrees(s.features); err != nil {
 		return err
@@ -116,6 +116,9 @@ func (s *scorer) agree(said *backends.Description) error {
 	}
 	return nil
 }
+
+// Usage implements backends.UsageReporter.
+func (s *scorer) Usage() backends.Usage { return s.pool.usage() }
 
 // start starts another process.
 func (s *scorer) start(ctx context.Context) (*instance, error) {
@@ -151,8 +154,8 @@ func (s *scorer) Close() error {
 	return s.program.close()
 }
 
-// Score implements sdk.Scorer. A batch whose process dies is scored once more, by
-// another one.
+// Score implements sdk.Scorer. If the process of a batch dies, another one scores
+// the batch.
 func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if in.Rows() == 0 {
 		return nil
@@ -166,7 +169,7 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	})
 }
 
-// explainer is a scorer whose plugin explains itself.
+// explainer is a scorer whose plugin explains its scores.
 type explainer struct{ *scorer }
 
 // Explain implements sdk.Explainer.
@@ -177,8 +180,9 @@ func (e explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) er
 	return e.again(ctx, func(i *instance) error { return e.scores(ctx, i.api.Explain, in, out) })
 }
 
-// standard makes the standard library's context of one that only has a deadline: of
-// others gRPC makes a goroutine a call.
+// standard returns a standard context with ctx's deadline, if ctx only has a
+// deadline. gRPC starts a goroutine per call for other implementations of
+// context.Context.
 func standard(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := until.Only(ctx); ok {
 		return context.WithDeadline(context.Background(), deadline)
@@ -186,8 +190,8 @@ func standard(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, func() {}
 }
 
-// again makes a call, and makes it once more where that may help: in a process of
-// its own, since another call may have ended the first one.
+// again makes a call, and repeats it once if that may help. The second time the call
+// has exclusive use of a process, because another call may have ended the first one.
 func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 	err := s.call(ctx, false, call)
 	var lost *lostError
@@ -202,16 +206,16 @@ func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 	case s.info.Stateful:
 		return lost.cause
 	}
-	// Whoever sends the same again would end the next process, too.
+	// Repeating this call would end the next process, too.
 	return &backends.DownError{
 		Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff, Suspect: true,
 	}
 }
 
-// lostError says that a call may be made again.
+// lostError says that a call may be repeated.
 type lostError struct {
 	cause  error
-	broken bool // the process, too
+	broken bool // the process ended, too
 }
 
 func (e *lostError) Error() string { return e.cause.Error() }
@@ -242,7 +246,7 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	return translate(err)
 }
 
-// overdue reports whether a call ended with its deadline, which the other side may
+// overdue reports whether a call ended with its deadline, which the plugin may
 // notice first.
 func overdue(ctx context.Context, err error) bool {
 	const skew = 20 * time.Millisecond
@@ -251,7 +255,8 @@ func overdue(ctx context.Context, err error) bool {
 	return ok && (code == codes.Canceled || code == codes.DeadlineExceeded) && time.Until(deadline) < skew
 }
 
-// lost finds out whether the process is, or only asks for the call to be made again.
+// lost returns a *lostError after a call that may be repeated, and ends the process
+// if its connection broke.
 func (s *scorer) lost(i *instance, err error) error {
 	const settle = 100 * time.Millisecond
 	select {
@@ -259,35 +264,35 @@ func (s *scorer) lost(i *instance, err error) error {
 	case <-time.After(settle):
 		if i.conn.GetState() == connectivity.Ready {
 			s.pool.release(i)
-			return &lostError{cause: errors.New("the plugin asks to be called again: " + message(err))}
+			return &lostError{cause: errors.New("the plugin asks for the call to be repeated: " + message(err))}
 		}
 	}
 	select {
 	case <-i.proc.ending:
 	case <-time.After(endTime):
 	}
-	s.pool.lose(i, errors.New("it was ended: its connection broke off"))
+	s.pool.lose(i, errors.New("it was ended: its connection broke"))
 	s.pool.release(i)
 	select {
 	case <-i.proc.done:
-	case <-time.After(endWait): // it cannot be killed, such as in a driver
+	case <-time.After(endWait): // it cannot be killed, for example while in a driver
 	}
 	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
 }
 
-// message is the text of a status, fit for people.
+// message returns the text of a status.
 func message(err error) string {
 	return pluginlog.Text([]byte(status.Convert(err).Message()))
 }
 
-// scores makes one call that answers with numbers.
+// scores makes one call that returns numbers.
 func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error), in *sdk.Batch, out []float64) error {
 	in, failed := s.convert(in)
 	stream, err := open(ctx, grpc.MaxCallRecvMsgSize(answerSize(in.Rows(), len(out))))
 	if err != nil {
 		return err
 	}
-	if err := wire.Send(in, stream.Send); err != nil && !errors.Is(err, io.EOF) { // io.EOF: the answer says why
+	if err := wire.Send(in, stream.Send); err != nil && !errors.Is(err, io.EOF) { // io.EOF: the response says why
 		return err
 	}
 	answer, err := stream.CloseAndRecv()
@@ -305,17 +310,17 @@ func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.
 	return join(failed, rows)
 }
 
-// Decoded, an answer of many empty errors takes forty times its size: no call may
-// answer with more than it needs.
+// Decoding a response of many empty errors takes forty times its size, so a response
+// may not be larger than needed.
 const (
 	smallAnswer = 1 << 20
-	rowAnswer   = 256 // bytes for what is wrong with a row
+	rowAnswer   = 256 // bytes for one row error
 )
 
 func answerSize(rows, numbers int) int { return 64<<10 + rows*rowAnswer + 8*numbers }
 
-// convert makes the batch that the plugin takes, and lists the rows of it that are
-// not what they should be.
+// convert makes the batch that the plugin takes, and lists the rows that it cannot
+// represent.
 func (s *scorer) convert(in *sdk.Batch) (*sdk.Batch, []sdk.RowError) {
 	if !s.widen {
 		return in, nil
@@ -340,7 +345,7 @@ func (s *scorer) convert(in *sdk.Batch) (*sdk.Batch, []sdk.RowError) {
 	return out, failed
 }
 
-// join makes one error of the rows that failed here and those that failed there.
+// join joins the rows that failed here with those that failed in the plugin.
 func join(here []sdk.RowError, there *sdk.RowErrors) error {
 	all := &sdk.RowErrors{Rows: here}
 	if there != nil {

@@ -9,15 +9,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestSick: a process that fails at every row is started again; rows that it cannot
-// take do not end one that is well.
+// TestSick checks that a process that fails at every row is restarted, and that rows
+// that it cannot score do not end a healthy one.
 func TestSick(t *testing.T) {
 	for name, c := range map[string]struct {
 		settings string
 		row      float64
 		want     string
 	}{
-		// With one call at a time each waits for what comes of the ones before.
+		// With one call at a time, each call waits for the result of the one before.
 		"it panics":                  {`"concurrency":1`, -1009, "it is sick"},
 		"it has no descriptors left": {`"concurrency":1,"fault":"files"`, -1008, "too many open files"},
 	} {
@@ -29,7 +29,7 @@ func TestSick(t *testing.T) {
 				t.Fatalf("%v, %v", got, err)
 			}
 			before := processes(t)
-			for range 12 { // poison, not sickness
+			for range 12 { // bad rows, not a sick process
 				var fault *backends.FaultError
 				if _, err := score(t, s, -1006, 0); !errors.As(err, &fault) || !strings.Contains(err.Error(), "the detector panicked: at a row") {
 					t.Fatalf("%v", err)
@@ -56,8 +56,8 @@ func TestSick(t *testing.T) {
 	}
 }
 
-// TestSickFromTheStart: where no row was ever scored there is no way to tell, and a
-// process that fails is started again; so is a stateful one.
+// TestSickFromTheStart checks that a failing process is restarted if no row was ever
+// scored, as there is nothing to compare with, or if it is stateful.
 func TestSickFromTheStart(t *testing.T) {
 	for _, settings := range []string{"", `"stateful":true`} {
 		a := artifact(t, settings, xy)

@@ -15,10 +15,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestOnlyTheHostConnects: whoever reaches the socket of a plugin that is starting is not
-// spoken to without the host's certificate. One that has started has no socket any more.
+// TestOnlyTheHostConnects checks that a starting plugin answers only the host's
+// certificate, and that a started one has no socket.
 func TestOnlyTheHostConnects(t *testing.T) {
-	dir, err := os.MkdirTemp("/tmp", "sockets-*") // a short name, as sockets need
+	dir, err := os.MkdirTemp("/tmp", "sockets-*") // short, because the length of socket names is limited
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +29,7 @@ func TestOnlyTheHostConnects(t *testing.T) {
 	t.Setenv("TMPDIR", dir)
 	sockets := func() (names []string) {
 		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.Type() == fs.ModeSocket { // what has gone meanwhile is passed over
+			if err == nil && d.Type() == fs.ModeSocket { // skip files that are gone by now
 				names = append(names, path)
 			}
 			return nil
@@ -48,7 +48,8 @@ func TestOnlyTheHostConnects(t *testing.T) {
 	defer func() { cancel(); <-ended }()
 	testkit.Eventually(t, "the plugin listens", func() bool { return len(sockets()) == 1 })
 	socket := sockets()[0]
-	// The preface of HTTP/2 with a client's settings, which a server answers with its own.
+	// HTTP/2's preface with the client's settings. A server responds with its own
+	// settings.
 	const preface, settingsFrame = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00", 4
 	talk := func(c net.Conn) error {
 		defer c.Close()
@@ -64,14 +65,14 @@ func TestOnlyTheHostConnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	if talk(clear) == nil {
-		t.Error("who speaks in clear is answered")
+		t.Error("a client without TLS is answered")
 	}
 	c, err := tls.Dial("unix", socket, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
-	if err == nil { // in TLS 1.3 the server says no after the client's handshake
+	if err == nil { // in TLS 1.3 the server refuses after the client's handshake
 		err = talk(c)
 	}
 	if err == nil || !strings.Contains(err.Error(), "certificate required") {
-		t.Errorf("who has no certificate: %v", err)
+		t.Errorf("a client without a certificate: %v", err)
 	}
 	cancel()
 	<-ended

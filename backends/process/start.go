@@ -20,14 +20,14 @@ import (
 const maxFiles = 1024
 
 // start sets the limits of this process, which its children inherit, and starts the
-// plugin; bounded: the kernel keeps it from having many more processes than it may. It
-// must be called on a thread that outlives the plugin.
+// plugin. bounded says that the kernel limits the number of the plugin's processes.
+// Call start on a thread that outlives the plugin.
 func (s *spec) start() (pid int, bounded bool, err error) {
 	if err := s.limit(); err != nil {
 		return 0, false, err
 	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return 0, false, fmt.Errorf("giving privileges up: %w", err)
+		return 0, false, fmt.Errorf("giving up privileges: %w", err)
 	}
 	unix.Umask(0o077)
 	null, err := os.Open(os.DevNull)
@@ -53,7 +53,7 @@ func (s *spec) start() (pid int, bounded bool, err error) {
 		attr.Sys.Credential = &syscall.Credential{Uid: uint32(s.UID), Gid: uint32(s.GID), Groups: groups}
 	}
 	pid, bounded, err = s.forkExec(path, attr)
-	// The user may have too many processes; some of them are about to be ended for that.
+	// The user may have too many processes, some of which are about to be ended.
 	for n := 0; errors.Is(err, syscall.EAGAIN) && n < 60; n++ {
 		time.Sleep(50 * time.Millisecond)
 		pid, bounded, err = s.forkExec(path, attr)
@@ -61,14 +61,14 @@ func (s *spec) start() (pid int, bounded bool, err error) {
 	if err != nil {
 		return 0, false, fmt.Errorf("running %s as user %d: %w", s.Args[0], user, err)
 	}
-	// The plugin's end of its output is its own.
+	// Only the plugin may hold its output open.
 	if err := errors.Join(unix.Dup2(int(null.Fd()), 1), unix.Dup2(int(null.Fd()), 2)); err != nil {
 		return 0, false, fmt.Errorf("closing the plugin's output: %w", err)
 	}
 	return pid, bounded, nil
 }
 
-// limit lowers limits of this process, which those that it starts inherit.
+// limit lowers the limits of this process, which its children inherit.
 func (s *spec) limit() error {
 	for which, most := range map[int]uint64{unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: maxFiles} {
 		var have unix.Rlimit
@@ -83,8 +83,8 @@ func (s *spec) limit() error {
 	return nil
 }
 
-// whileLower makes a call with a soft limit of this process that is lower, and keeps
-// what it had for itself.
+// whileLower calls a function while a soft limit of this process is lowered, and
+// then restores the limit.
 func whileLower(which int, lower func(have uint64) uint64, call func() error) error {
 	var have unix.Rlimit
 	err := unix.Getrlimit(which, &have)
@@ -94,17 +94,17 @@ func whileLower(which int, lower func(have uint64) uint64, call func() error) er
 	if err != nil {
 		return fmt.Errorf("setting a limit: %w", err)
 	}
-	defer func() { _ = unix.Setrlimit(which, &have) }() // it was so a moment ago
+	defer func() { _ = unix.Setrlimit(which, &have) }() // it had this value before
 	return call()
 }
 
-// forkExec starts the program in a user namespace of its own, where it may be: there
-// the kernel counts its processes apart from those of its user, so that a limit keeps
-// it from starting more than can be ended, and takes nothing from others. All users
-// and groups that it has are the same inside.
+// forkExec starts the program, if possible, in its own user namespace. The kernel
+// counts processes per namespace, so a limit there keeps the plugin from starting
+// more processes than can be ended and takes none from the user's other processes.
+// All ids are the same inside.
 //
-// Elsewhere the limit is on all processes of the user together, and is three quarters
-// of what it was, so that there is some left for the host.
+// Otherwise the limit counts all processes of the user. It is set to three quarters
+// of its former value, which leaves some for the host.
 func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, bounded bool, err error) {
 	space := func(have uint64) uint64 { return have }
 	if s.AddressSpace > 0 {
@@ -119,10 +119,11 @@ func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, bounded b
 	err = whileLower(unix.RLIMIT_AS, space, func() error {
 		return whileLower(unix.RLIMIT_NPROC, processes, func() error {
 			if apart := separated(attr); apart != nil {
-				if pid, err = syscall.ForkExec(path, s.Args, apart); err == nil { //nolint:gosec // what the operator has allowed
-					// Set before, it would be the limit on all of the user's. Where it may
-					// not be set, the other one holds.
-					more := s.Processes + s.Processes/8 // so that having too many can be seen
+				if pid, err = syscall.ForkExec(path, s.Args, apart); err == nil { //nolint:gosec // the operator has allowed it
+					// Set before the start, it would limit all of the user's
+					// processes. If it cannot be set, the user's limit still
+					// applies.
+					more := s.Processes + s.Processes/8 // so that an excess can be seen
 					bounded = unix.Prlimit(pid, unix.RLIMIT_NPROC, &unix.Rlimit{Cur: more, Max: more}, nil) == nil
 					return nil
 				}
@@ -134,8 +135,8 @@ func (s *spec) forkExec(path string, attr *syscall.ProcAttr) (pid int, bounded b
 	return pid, bounded, err
 }
 
-// processLimit is how many processes a plugin may have, threads among them: a quarter of
-// what its user may have, if that is less.
+// processLimit returns how many processes and threads a plugin may have: a quarter
+// of its user's limit, if that is less than the default.
 func processLimit() uint64 {
 	const most = 512
 	var have unix.Rlimit
@@ -145,8 +146,8 @@ func processLimit() uint64 {
 	return min(most, have.Cur/4)
 }
 
-// separated adds a user namespace to attr; nil: it would not help, or would take the
-// rights of root away.
+// separated returns attr with a user namespace, or nil if a namespace would not help
+// or would take root's privileges away.
 func separated(attr *syscall.ProcAttr) *syscall.ProcAttr {
 	uid, groups := os.Geteuid(), []int{os.Getegid()}
 	if c := attr.Sys.Credential; c != nil {
@@ -171,7 +172,8 @@ func separated(attr *syscall.ProcAttr) *syscall.ProcAttr {
 	return &apart
 }
 
-// countsByNamespace reports whether the kernel does so: since Linux 5.14.
+// countsByNamespace reports whether the kernel counts processes per namespace, as
+// Linux does since 5.14.
 func countsByNamespace() bool {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {

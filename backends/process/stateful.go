@@ -18,8 +18,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// stateful is a scorer whose only process remembers rows. Where it ends, the next
-// one starts from the snapshot that was taken or loaded last.
+// stateful is a scorer whose only process remembers rows. If it ends, the next
+// process starts from the last snapshot that was saved or loaded.
 type stateful struct {
 	*scorer
 	resets atomic.Uint64
@@ -28,7 +28,7 @@ type stateful struct {
 	snapshot []byte // nil: none
 }
 
-// statefulExplainer is a stateful scorer whose plugin explains itself.
+// statefulExplainer is a stateful scorer whose plugin explains its scores.
 type statefulExplainer struct {
 	*stateful
 	explainer explainer
@@ -39,13 +39,13 @@ func (s *statefulExplainer) Explain(ctx context.Context, in *sdk.Batch, out []fl
 	return s.explainer.Explain(ctx, in, out)
 }
 
-// maxState bounds a snapshot.
+// maxState is the largest size of a snapshot.
 const maxState = 64 << 20
 
 // Resets implements sdk.Resetter.
 func (s *stateful) Resets() uint64 { return s.resets.Load() }
 
-// start starts the process that takes the place of one that has ended.
+// start starts a process in place of one that has ended.
 func (s *stateful) start(ctx context.Context) (*instance, error) {
 	i, err := s.scorer.start(ctx)
 	if err != nil {
@@ -57,13 +57,13 @@ func (s *stateful) start(ctx context.Context) (*instance, error) {
 	s.mu.Unlock()
 	if snapshot == nil {
 		s.resets.Add(1)
-		s.log.Warn("the process of a stateful plugin was lost; there is no snapshot, so the new one starts as its files leave it")
+		s.log.Warn("the process of a stateful plugin was lost; there is no snapshot, so the new one starts from the model's files")
 		return i, nil
 	}
 	if _, err := i.api.LoadState(ctx, &pluginv1.LoadStateRequest{State: snapshot}); err != nil {
 		if ctx.Err() == nil && status.Code(err) != codes.Unavailable {
 			s.keep(nil)
-			s.log.Warn("the last snapshot cannot be loaded; the next process starts as its files leave it", "error", message(err))
+			s.log.Warn("the last snapshot cannot be loaded; the next process starts from the model's files", "error", message(err))
 		}
 		if brokeOff(err) {
 			i.proc.settled(ctx)
@@ -89,7 +89,7 @@ func (s *stateful) Learn(ctx context.Context, in *sdk.Batch) error {
 		if err != nil {
 			return err
 		}
-		_ = wire.Send(in, stream.Send) // the answer says what was wrong
+		_ = wire.Send(in, stream.Send) // the response says what was wrong
 		answer, err := stream.CloseAndRecv()
 		if err != nil {
 			return err
@@ -114,7 +114,7 @@ func (s *stateful) Save(ctx context.Context) ([]byte, error) {
 	case err != nil:
 		return nil, err
 	case len(state) == 0:
-		return nil, fmt.Errorf("the plugin gives no snapshot: %w", errors.ErrUnsupported)
+		return nil, fmt.Errorf("the plugin returns no snapshot: %w", errors.ErrUnsupported)
 	case len(state) > maxState:
 		return nil, fmt.Errorf("the snapshot has %d bytes; at most %d are kept", len(state), maxState)
 	}
@@ -128,8 +128,8 @@ func (s *stateful) keep(state []byte) {
 	s.snapshot = state
 }
 
-// Load implements sdk.Snapshotter. A process that could not load a state may have
-// taken half of it: the next one starts as before.
+// Load implements sdk.Snapshotter. If it fails, the process may have loaded a part
+// of the state, so it is replaced by one in the former state.
 func (s *stateful) Load(ctx context.Context, state []byte) error {
 	if len(state) == 0 || len(state) > maxState {
 		return fmt.Errorf("a snapshot of %d bytes cannot be loaded", len(state))

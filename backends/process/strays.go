@@ -13,8 +13,8 @@ import (
 )
 
 // endStrays ends the processes whose HOME is below the private directory of a host
-// that is gone. There are none unless the host, the keeper and a supervisor were all
-// killed at once.
+// that is gone. There are some only if the host, the keeper and a supervisor were
+// killed together.
 func endStrays(dir string) {
 	for range 50 {
 		found := false
@@ -26,11 +26,12 @@ func endStrays(dir string) {
 		if !found {
 			return
 		}
-		time.Sleep(10 * time.Millisecond) // what was killed, or started meanwhile, may still be there
+		time.Sleep(10 * time.Millisecond) // killed processes, or ones started meanwhile, may remain
 	}
 }
 
-// endStray kills a process if it is one, by a descriptor that cannot become another's.
+// endStray kills a stray process, using a pidfd so that it cannot hit another
+// process.
 func endStray(pid int, dir string) bool {
 	if !isAtHome(pid, dir) {
 		return false
@@ -38,7 +39,7 @@ func endStray(pid int, dir string) bool {
 	return signalIf(pid, func() bool { return isAtHome(pid, dir) }, unix.SIGKILL)
 }
 
-// isAtHome reports whether a process's HOME is below a directory.
+// isAtHome reports whether a process's HOME is below dir.
 func isAtHome(pid int, dir string) bool {
 	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "environ"))
 	if err != nil {

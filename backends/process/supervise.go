@@ -19,31 +19,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// supervisor is what the process beside each process of a plugin does: it starts the
-// plugin under limits, and ends it with everything that it has started. The kernel
-// gives it the descendants whose own parents have ended, whatever sessions and groups
-// they have made for themselves, so that no child left means that nothing is left.
+// supervisor is the state of the process that supervises one process of a plugin. It
+// starts the plugin under limits and ends it with all its descendants. The kernel
+// makes it the parent of orphaned descendants, whatever their session and group. So
+// if it has no child, nothing is left.
 type supervisor struct {
 	host    *net.UnixConn
 	spec    spec
 	pid     int           // of the plugin
-	bounded bool          // by the kernel, in the number of its processes
-	over    chan struct{} // closed when nothing is left
+	bounded bool          // the kernel limits the number of its processes
+	over    chan struct{} // closed when no descendant is left
 	ending  sync.Once
 
 	mu sync.Mutex // one report at a time
 }
 
-// The file descriptors that a supervisor is handed beside the standard ones.
+// The file descriptors of a supervisor beyond the standard ones.
 const (
 	controlFD = 3
 	binaryFD  = 4
 )
 
-// supervise does all of it. The plugin's end is its own.
+// supervise runs the supervisor until the plugin has ended.
 func supervise(control *os.File) error {
-	// What prctl sets is the thread's, as is being the parent for the signal at a
-	// parent's death.
+	// prctl's settings, and the signal at a parent's death, belong to a thread.
 	runtime.LockOSThread()
 	unix.CloseOnExec(binaryFD)
 	outliveSignals()
@@ -58,7 +57,7 @@ func supervise(control *os.File) error {
 	}
 	s.tell(report{Self: os.Getpid()})
 	if err := json.NewDecoder(io.LimitReader(host, maxSpec)).Decode(&s.spec); err != nil {
-		return fmt.Errorf("reading what to start: %w", err) // such as when the host is gone
+		return fmt.Errorf("reading what to start: %w", err) // for example because the host is gone
 	}
 	if s.pid, s.bounded, err = s.spec.start(); err != nil {
 		s.tell(report{Cause: err.Error()})
@@ -67,7 +66,7 @@ func supervise(control *os.File) error {
 	s.tell(report{PID: s.pid})
 	go s.watch()
 	go func() {
-		_, _ = io.Copy(io.Discard, host) // nothing comes: it ends when the host closes it, or is gone
+		_, _ = io.Copy(io.Discard, host) // nothing comes; it returns when the host closes it or is gone
 		s.end("")
 	}()
 	s.reap()
@@ -76,17 +75,17 @@ func supervise(control *os.File) error {
 	return nil
 }
 
-// maxSpec bounds what is read. The environment of a process has at most 2 MiB.
+// maxSpec limits what is read. A process's environment has at most 2 MiB.
 const maxSpec = 16 << 20
 
-// outliveSignals keeps the signals that a terminal or a service manager sends to all
-// processes at once from ending this one, which ends after the host. Unlike ignored
-// signals, those that are caught are as usual in a program that is started.
+// outliveSignals catches the signals that a terminal or a service manager sends to
+// all processes, because this process must end after the host. It does not ignore
+// them: a started program would inherit that.
 func outliveSignals() {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 }
 
-// tell sends a report. A host that does not read is gone, or does not care.
+// tell sends a report. It ignores errors: a host that does not read is gone.
 func (s *supervisor) tell(r report) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -94,12 +93,12 @@ func (s *supervisor) tell(r report) {
 	_ = r.send(s.host)
 }
 
-// tellOver says that nothing is left, or that there is no point in waiting for it.
+// tellOver says that no descendant is left, or that waiting is pointless.
 func (s *supervisor) tellOver() { s.tell(report{Over: true}) }
 
 const tellTime = 5 * time.Second
 
-// reap waits for all descendants of this process, those that it is given among them.
+// reap waits for all children of this process, orphaned descendants included.
 func (s *supervisor) reap() {
 	for {
 		var status syscall.WaitStatus
@@ -122,9 +121,9 @@ func describe(s syscall.WaitStatus) string {
 	return "exit status " + strconv.Itoa(s.ExitStatus())
 }
 
-// end begins to end what is left, because of cause; empty: that is somebody else's to
-// say. Where a process cannot be ended, such as in a driver, the host is told so that
-// it need not wait.
+// end starts to end the remaining processes. It reports cause unless that is empty.
+// If a process cannot be killed, for example while in a driver, end tells the host
+// not to wait.
 func (s *supervisor) end(cause string) {
 	s.ending.Do(func() {
 		if cause != "" {
@@ -135,8 +134,8 @@ func (s *supervisor) end(cause string) {
 	})
 }
 
-// endAll ends the descendants, again and again until there is none: what was missed
-// is found by another try.
+// endAll kills the descendants repeatedly until there is none: one pass may miss
+// some.
 func (s *supervisor) endAll() {
 	for pause := firstPause; ; pause = min(2*pause, mostPause) {
 		endDescendants(func(int) bool { return false })
@@ -154,15 +153,15 @@ const (
 	hopeless   = 10 * time.Second
 )
 
-// How often a plugin is looked at.
+// The intervals of the checks.
 const (
 	lookEvery    = 100 * time.Millisecond
-	countEvery   = 5  // looks, where the kernel bounds the number of processes
-	familyEvery  = 10 // looks; for the memory of descendants
+	countEvery   = 5  // checks, if the kernel limits the number of processes
+	familyEvery  = 10 // checks, for the memory of descendants
 	stoppedLooks = 3
 )
 
-// watch looks at what the plugin takes, until it is over.
+// watch checks the plugin's resources until it has ended.
 func (s *supervisor) watch() {
 	t := time.NewTicker(lookEvery)
 	defer t.Stop()
@@ -201,7 +200,8 @@ func (s *supervisor) watch() {
 	}
 }
 
-// countProcesses ends a plugin that has too many, and returns those beside its first.
+// countProcesses ends a plugin with too many processes, and returns the descendants
+// of the plugin's first process.
 func (s *supervisor) countProcesses() (others []int) {
 	threads := descendants(os.Getpid(), func(pid int) bool {
 		if pid != s.pid {

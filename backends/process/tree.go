@@ -14,11 +14,11 @@ import (
 )
 
 // descendants calls visit for each process below root, parents before their
-// children, and returns how many threads they have together. Where visit returns
-// false, what is below that process is left out.
+// children, and returns the number of their threads. If visit returns false, the
+// processes below that one are skipped.
 //
-// Processes may start others, or end and leave their children to root, while the walk
-// goes on: what it misses is found by another one.
+// Processes may start and end during the walk. A second walk finds what the first
+// missed.
 func descendants(root int, visit func(pid int) bool) (threads int) {
 	return walk(root, lister(), visit)
 }
@@ -26,7 +26,7 @@ func descendants(root int, visit func(pid int) bool) (threads int) {
 // lister returns a function that lists a process's children and counts its threads.
 func lister() func(pid int) (children []int, threads int) {
 	if _, err := os.Stat("/proc/thread-self/children"); err != nil {
-		return scanned() // a kernel without CONFIG_PROC_CHILDREN
+		return scanned() // the kernel lacks CONFIG_PROC_CHILDREN
 	}
 	return childrenOf
 }
@@ -34,7 +34,7 @@ func lister() func(pid int) (children []int, threads int) {
 func walk(root int, children func(pid int) ([]int, int), visit func(pid int) bool) (threads int) {
 	seen := map[int]bool{root: true}
 	first, _ := children(root)
-	next := slices.Clone(first) // children may go on using it
+	next := slices.Clone(first) // children may keep using it
 	for len(next) > 0 {
 		pid := next[len(next)-1]
 		next = next[:len(next)-1]
@@ -52,7 +52,7 @@ func walk(root int, children func(pid int) ([]int, int), visit func(pid int) boo
 	return threads
 }
 
-// childrenOf asks the kernel for the children of a process, and counts its threads.
+// childrenOf asks the kernel for a process's children and counts its threads.
 func childrenOf(pid int) (children []int, threads int) {
 	dir := "/proc/" + strconv.Itoa(pid) + "/task/"
 	names := readNames(dir)
@@ -70,7 +70,8 @@ func childrenOf(pid int) (children []int, threads int) {
 	return children, len(names)
 }
 
-// scanned is childrenOf by the parents that all processes name.
+// scanned returns a function like childrenOf that reads the parents of all
+// processes.
 func scanned() func(pid int) ([]int, int) {
 	by := map[int][]int{}
 	for _, name := range readNames("/proc") {
@@ -92,12 +93,13 @@ func readNames(path string) []string {
 	return names
 }
 
-// mostPasses bounds how often processes are looked for that are not stopped yet.
+// mostPasses limits the searches for processes that are not stopped yet.
 const mostPasses = 200
 
-// endDescendants kills what is below this process, but what spare names and what is
-// below that, and returns what it has killed. All are stopped before any is killed:
-// one that starts others faster than they are killed would never end.
+// endDescendants kills the descendants of this process and returns them. It skips
+// processes for which spare returns true, and what is below them. It stops all
+// before it kills any: otherwise it might never catch up with a process that keeps
+// starting others.
 func endDescendants(spare func(pid int) bool) map[int]bool {
 	stopped := map[int]bool{}
 	family := func(pid int) bool { return pid == os.Getpid() || stopped[pid] }
@@ -119,22 +121,20 @@ func endDescendants(spare func(pid int) bool) map[int]bool {
 	return stopped
 }
 
-// signalChild sends a signal to a process whose parent is one of a family. Others of
-// the family may end while this process looks at it, and their numbers become those of
-// strangers.
+// signalChild sends a signal to a process whose parent is in a family. Members of
+// the family may end meanwhile, and their ids may pass to other processes.
 func signalChild(pid int, family func(pid int) bool, signal syscall.Signal) bool {
 	return signalIf(pid, func() bool { return family(statOf(strconv.Itoa(pid)).parent) }, signal)
 }
 
-// signalIf sends a signal to the process of a number if something holds of it. The
-// process has a descriptor from before holds looks at it: if it has ended since, the
-// signal goes to nobody.
+// signalIf sends a signal to a process if holds returns true. It opens the process
+// before it calls holds, so that no signal reaches a process that takes over the id.
 func signalIf(pid int, holds func() bool, signal syscall.Signal) bool {
 	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
 	case errors.Is(err, unix.ESRCH):
 		return false
-	case err != nil: // a kernel or a container without them, or no descriptor is left
+	case err != nil: // pidfds are not supported, or no descriptor is left
 		return holds() && unix.Kill(pid, signal) == nil
 	}
 	defer func() { _ = unix.Close(fd) }()

@@ -13,8 +13,8 @@ import (
 	"testing"
 )
 
-// startFamily starts a process that has a child, whose number it returns. Both end with
-// the test.
+// startFamily starts a process with a child and returns the child's id. Both end
+// with the test.
 func startFamily(t *testing.T) (cmd *exec.Cmd, child int) {
 	t.Helper()
 	cmd = exec.CommandContext(context.Background(), "/bin/sh", "-c", "sleep 600 & echo $!; wait")
@@ -35,8 +35,8 @@ func startFamily(t *testing.T) (cmd *exec.Cmd, child int) {
 	return cmd, child
 }
 
-// TestTree: both ways of finding descendants find a child and its child, parents first,
-// and what is left out is left out with what is below it.
+// TestTree checks that both ways of finding descendants find a child and its child,
+// parents first, and that skipping a process skips what is below it.
 func TestTree(t *testing.T) {
 	cmd, _ := startFamily(t)
 	for name, children := range map[string]func(int) ([]int, int){"by the kernel's list": childrenOf, "by parents": scanned()} {
@@ -54,8 +54,8 @@ func TestTree(t *testing.T) {
 	}
 }
 
-// TestStrangersAreLeftAlone: a process gets no signal whose parent is nobody that is
-// known, as where a number has become another's.
+// TestStrangersAreLeftAlone checks that a process gets no signal if its parent is
+// not in the family, as when an id has passed to another process.
 func TestStrangersAreLeftAlone(t *testing.T) {
 	cmd, pid := startFamily(t)
 	own := func(pid int) bool { return pid == os.Getpid() }
@@ -72,11 +72,11 @@ func TestStrangersAreLeftAlone(t *testing.T) {
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := func() bool { // while it is being looked at
+	ended := func() bool { // while signalIf checks it
 		_ = errors.Join(other.Process.Kill(), other.Wait())
 		return true
 	}
 	if signalIf(other.Process.Pid, ended, syscall.SIGCONT) {
-		t.Error("the number of a process that has ended got the signal")
+		t.Error("the id of a process that has ended got the signal")
 	}
 }

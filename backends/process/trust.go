@@ -48,7 +48,7 @@ func (b *Backend) permit(a backends.Artifact) error {
 	return fmt.Errorf("%w: backends.process.allow in plugins.yaml does not list %s", backends.ErrRefused, strings.Join(missing, ", "))
 }
 
-// within reports whether all of a model was read from a directory or below it.
+// within reports whether all files of a model were read from dir or below it.
 func within(a backends.Artifact, dir string) bool {
 	for _, path := range append([]string{a.Dir}, a.Outside...) {
 		if !backends.Within(path, dir) {
@@ -58,8 +58,8 @@ func within(a backends.Artifact, dir string) bool {
 	return true
 }
 
-// notIn lists the files of a model that are not among the digests; an empty list
-// has them all. What is run by an interpreter counts with all its files.
+// notIn lists the files of a model that are not among the digests. An empty list of
+// digests contains all files. For a script or a command all files count.
 func notIn(a backends.Artifact, digests []string) []string {
 	if len(digests) == 0 {
 		return nil
@@ -87,11 +87,12 @@ func notIn(a backends.Artifact, digests []string) []string {
 	return missing
 }
 
-// isScript reports whether a program is run by an interpreter that it names.
+// isScript reports whether a program names its interpreter.
 func isScript(program []byte) bool { return bytes.HasPrefix(program, []byte("#!")) }
 
-// commandIsCovered refuses a command of which digests of files say nothing: one that
-// runs what is no file of the model, or hands the interpreter anything before it.
+// commandIsCovered refuses a command that digests of files do not determine: one
+// that runs a program from outside the model, or passes the interpreter an argument
+// before the artifact.
 func commandIsCovered(a backends.Artifact) error {
 	m := a.Manifest
 	if len(m.Command) == 0 {
@@ -110,19 +111,19 @@ func commandIsCovered(a backends.Artifact) error {
 	return nil
 }
 
-// account is who plugins run as; nil: as the host does.
+// account is the user that runs plugins; nil: the host's.
 type account struct {
 	uid, gid int
-	groups   []int // gid, and those that a user who is named has beside
-	other    bool  // than the host's user
+	groups   []int // gid, and the other groups of a named user
+	other    bool  // not the host's user
 }
 
-// lookUp finds the user that plugins run as.
+// lookUp finds the user that runs plugins.
 func lookUp(name string) (*account, error) {
 	own := os.Geteuid()
 	if name == "" {
 		if own == 0 {
-			return nil, errors.New("this host runs as root, and plugins must not: name a user for them with backends.process.user (root, if you mean it), or run the host as another user")
+			return nil, errors.New("this host runs as root, but plugins must not: name a user for them with backends.process.user (root, if you mean it), or run the host as another user")
 		}
 		return &account{uid: own, gid: os.Getegid()}, nil
 	}
@@ -137,14 +138,14 @@ func lookUp(name string) (*account, error) {
 	return u, nil
 }
 
-// find takes a name, a number, or two numbers with a colon for user and group.
+// find accepts a name, a number, or two numbers with a colon for user and group.
 func find(name string) (*account, error) {
 	id, group, both := strings.Cut(name, ":")
 	if uid, err := strconv.ParseUint(id, 10, 31); err == nil {
 		gid := uid
 		if both {
 			if gid, err = strconv.ParseUint(group, 10, 31); err != nil {
-				return nil, fmt.Errorf("backends.process.user: %q is no number of a group", group)
+				return nil, fmt.Errorf("backends.process.user: %q is not a group number", group)
 			}
 		}
 		return &account{uid: int(uid), gid: int(gid), groups: []int{int(gid)}}, nil
@@ -159,7 +160,7 @@ func find(name string) (*account, error) {
 		return nil, fmt.Errorf("backends.process.user: %w", err)
 	}
 	out := &account{uid: uid, gid: gid, groups: []int{gid}}
-	ids, err := u.GroupIds() // such as those that may use a GPU
+	ids, err := u.GroupIds() // such as groups that may use a GPU
 	if err != nil {
 		return nil, fmt.Errorf("backends.process.user: %w", err)
 	}

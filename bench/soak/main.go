@@ -90,22 +90,7 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	var samples []float64
 	sampling, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			select {
-			case <-sampling.Done():
-				return
-			case <-tick.C:
-				if s, err := h.state(ctx); err == nil {
-					samples = append(samples, s.resident)
-				} else if sampling.Err() == nil {
-					t.fail(fmt.Errorf("reading metrics: %w", err))
-				}
-			}
-		}
-	})
+	wg.Go(func() { samples = residentBytes(sampling, h, t) })
 	traffic(ctx, h, cases, t, o.duration, func(i int) error {
 		return place(o.testdata, models, cases[i%len(cases)].name, calibrations[i/len(cases)%len(calibrations)])
 	})
@@ -118,11 +103,35 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	fmt.Fprintf(w, "after:  %v\n", after)
 	fmt.Fprintf(w, "%d single rows, %d batches, %d explanations, %d messages, %d bad requests refused, %d connections cut, %d models replaced; %d failures\n",
 		t.single.Load(), t.batches.Load(), t.explained.Load(), t.streamed.Load(), t.refused.Load(), t.cut.Load(), t.replaced.Load(), t.failed)
+	errs := append(t.failures, leaks(w, before, after, samples)...)
+	errs = append(errs, h.stop())
+	return errors.Join(errs...)
+}
+
+// residentBytes reads the resident memory of a host each second until ctx ends.
+func residentBytes(ctx context.Context, h *host, t *tally) (samples []float64) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return samples
+		case <-tick.C:
+			if s, err := h.state(ctx); err == nil {
+				samples = append(samples, s.resident)
+			} else if ctx.Err() == nil {
+				t.fail(fmt.Errorf("reading metrics: %w", err))
+			}
+		}
+	}
+}
+
+// leaks compares what a host held before and after the traffic, and its memory early and
+// late.
+func leaks(w io.Writer, before, after state, samples []float64) (errs []error) {
 	quarter := len(samples) / 4
 	early, late := mean(samples[quarter:2*quarter]), mean(samples[len(samples)-quarter:])
 	fmt.Fprintf(w, "resident memory under load: %.1f MiB in the second quarter, %.1f MiB in the last: %+.1f%%\n", early/mib, late/mib, 100*(late/early-1))
-
-	errs := t.failures
 	leak := func(what string, from, to, allowed float64) {
 		if to > from+allowed {
 			errs = append(errs, fmt.Errorf("%s: %.0f before, %.0f after", what, from, to))
@@ -134,8 +143,7 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	leak("WebSockets", 0, after.sockets, 0)
 	leak("bytes of resident memory under load", early, late, 0.1*early)
 	leak("bytes of heap", before.heap, after.heap, 4*mib)
-	errs = append(errs, h.stop())
-	return errors.Join(errs...)
+	return errs
 }
 
 const mib = 1 << 20

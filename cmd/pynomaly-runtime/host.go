@@ -13,10 +13,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/process"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
+	"github.com/pynomaly/pynomaly-runtime/internal/cgroup"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -81,7 +81,7 @@ func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*confi
 // openBackends makes the backends that are switched on; the returned function gives back
 // what they hold when no model is open any more.
 func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
-	limit, _ := memory.Limit("/")
+	limit, _ := cgroup.Memory("/")
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
 	c := all.Config{Log: log}
 	if b := cfg.Backends.ONNX; b.Enabled {

@@ -85,7 +85,9 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 	if f, ok := in.(*os.File); ok {
 		in = lifecycle.Input(ctx, f)
 	}
-	total, failed, err := offline.ScoreFile(ctx, model, offline.Files{
+	local := offline.NewLocal(model)
+	defer local.Release()
+	total, failed, err := offline.ScoreFile(ctx, local, offline.Files{
 		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Extra: o.extra,
 		Progress: func(size int64) io.WriteCloser { return progress(s, o, size) },
 	})

@@ -175,7 +175,7 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	only, err := readOnly(cfg.Models.Only)
+	named, err := namedBy(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +185,8 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 		return nil, err
 	}
 	registry, err := registry.New(registry.Config{
-		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
-		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
+		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Named: named,
+		Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
@@ -213,9 +212,7 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	a := &aliases{registry: registry, log: h.Log}
-	a.last.Store(cfg)
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, a)
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err
@@ -228,7 +225,6 @@ func (h *running) follow(ctx context.Context, registry *registry.Registry, chang
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
-	wg.Go(func() { a.point(ctx) })
 	wg.Go(func() { list.Run(ctx) })
 	return nil
 }
@@ -245,14 +241,15 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-func readOnly(names []string) ([]registry.Only, error) {
-	out := make([]registry.Only, 0, len(names))
-	for _, name := range names {
+// namedBy is what of the models a configuration names.
+func namedBy(cfg *config.Config) (registry.Named, error) {
+	n := registry.Named{Default: cfg.Models.Default, Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Aliases: aliasesOf(cfg)}
+	for _, name := range cfg.Models.Only {
 		o, err := registry.ParseOnly(name)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		out = append(out, o)
+		n.Only = append(n.Only, o)
 	}
-	return out, nil
+	return n, nil
 }

@@ -220,15 +220,7 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	if w.pullPolicy != "" {
 		t.ImagePullPolicy = corev1.PullPolicy(w.pullPolicy)
 	}
-	if w.claim != "" {
-		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
-	}
-	if w.baked {
-		t.Source = v1alpha1.Source{Type: "image"}
-	}
-	if w.reference != "" {
-		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP, AuthHosts: w.authHosts}
-	}
+	w.intoSource(t)
 	if w.samples >= 0 {
 		t.Samples = w.samples
 	}
@@ -240,25 +232,8 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 			delete(t.Config, name)
 		}
 	}
-	for i, text := range w.resources {
-		if text == "" {
-			continue
-		}
-		q, err := resource.ParseQuantity(text)
-		if err != nil {
-			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", text, err)
-		}
-		list, name := &t.Resources.Requests, corev1.ResourceCPU
-		if i%2 == 1 {
-			list = &t.Resources.Limits
-		}
-		if i >= 2 {
-			name = corev1.ResourceMemory
-		}
-		if *list == nil {
-			*list = corev1.ResourceList{}
-		}
-		(*list)[name] = q
+	if err := w.intoResources(t); err != nil {
+		return err
 	}
 	if w.strategy != "" && w.strategy != md.Spec.Strategy.Type {
 		md.Spec.Strategy.Type, md.Spec.Strategy.Steps = w.strategy, nil
@@ -279,6 +254,44 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	}
 	if w.hostnames != nil {
 		md.Spec.Traffic.Hostnames = w.hostnames
+	}
+	return nil
+}
+
+// intoSource lays over where the models come from.
+func (w *wish) intoSource(t *v1alpha1.RevisionTemplate) {
+	if w.claim != "" {
+		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
+	}
+	if w.baked {
+		t.Source = v1alpha1.Source{Type: "image"}
+	}
+	if w.reference != "" {
+		t.Source = v1alpha1.Source{Type: "oci", Reference: w.reference, PullSecret: w.pullSecret, PlainHTTP: w.plainHTTP, AuthHosts: w.authHosts}
+	}
+}
+
+// intoResources lays over what a pod asks for, and at most gets.
+func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
+	for i, text := range w.resources {
+		if text == "" {
+			continue
+		}
+		q, err := resource.ParseQuantity(text)
+		if err != nil {
+			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", text, err)
+		}
+		list, name := &t.Resources.Requests, corev1.ResourceCPU
+		if i%2 == 1 {
+			list = &t.Resources.Limits
+		}
+		if i >= 2 {
+			name = corev1.ResourceMemory
+		}
+		if *list == nil {
+			*list = corev1.ResourceList{}
+		}
+		(*list)[name] = q
 	}
 	return nil
 }

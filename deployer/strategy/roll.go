@@ -39,7 +39,6 @@ func (m *machine) roll() {
 	}
 	m.pausing()
 	at := all[m.ro.Step]
-	last := int(m.ro.Step) == len(all)-1
 	u := m.Revisions[m.Update]
 	need := m.need(at)
 	m.plan.Replicas[m.Update], m.plan.Replicas[m.st.Stable] = need, m.Stable
@@ -59,6 +58,12 @@ func (m *machine) roll() {
 	if !m.settled() {
 		return
 	}
+	m.judge(all, at, skip)
+}
+
+// judge decides what comes after a step whose pods are ready and whose weight is routed:
+// the gates, the hold and the pause of the step, or the next one.
+func (m *machine) judge(all []step, at step, skip bool) {
 	held := m.sinceHeld()
 	gated := at.gates && !skip
 	if m.GateStep != m.ro.Step {
@@ -81,13 +86,16 @@ func (m *machine) roll() {
 	case held < at.hold && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more", where, (at.hold - held).Round(time.Second))
 		m.after(min(at.hold-held, 5*time.Second))
+	case gated && m.Gate == CannotTell && !m.resumed():
+		m.say(StatePaused, v1alpha1.Paused, "%s: a gate cannot tell: %s; `deploy resume` goes past it", where, m.GateSays)
+		m.after(5 * time.Second)
 	case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():
 		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %s", where, m.GateSays)
 		m.after(5 * time.Second)
 	case at.pause && !skip && !m.resumed():
 		m.say(StatePaused, v1alpha1.Paused, "%s: waits for `deploy resume`", where)
 		m.after(30 * time.Second)
-	case last:
+	case int(m.ro.Step) == len(all)-1:
 		m.promote()
 	default:
 		m.ro.Step++

@@ -53,6 +53,7 @@ const (
 	Pass
 	Fail
 	Inconclusive // too few samples
+	CannotTell   // no number of samples would show a difference
 	Broken       // the figures cannot be had
 )
 

@@ -278,7 +278,8 @@ type Gates struct {
 	// +kubebuilder:default=1000
 	// +optional
 	MinSamples int64 `json:"minSamples,omitempty"`
-	// ErrorPercent is by how much the share of failed requests may be above stable's.
+	// ErrorPercent is by how much the share of failed requests, and that of failed rows, may
+	// be above stable's.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	// +optional
@@ -310,6 +311,12 @@ type Gates struct {
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	RankPercent *int32 `json:"rankPercent,omitempty"`
+	// Skip names gates that are not asked for, such as score-distribution of a model whose
+	// scores no bins tell apart.
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement
+	// +optional
+	Skip []string `json:"skip,omitempty"`
 	// Inconclusive is what happens where a step's time is over and there were too few
 	// samples: pause (default) or proceed.
 	// +kubebuilder:validation:Enum=pause;proceed

@@ -54,6 +54,7 @@ func calibrate(m *manifest.Manifest, scores []float64, contamination float64, fi
 	m.Files[trainScores] = digest.Of(files[trainScores])
 	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: trainScores}
 	m.Confidence = &manifest.Confidence{Contamination: contamination, TrainingSize: len(scores)}
+	addBins(m, scores, files)
 }
 
 // percentile interpolates linearly between the sorted values, as numpy does.

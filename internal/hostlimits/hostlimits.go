@@ -1,4 +1,5 @@
-// Package hostlimits fits a host's limits to the memory and the files that it may have.
+// Package hostlimits fits a host's limits to the memory, the files and the threads that it
+// may have.
 package hostlimits
 
 import (
@@ -9,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/cgroup"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/memory"
 )
@@ -22,7 +24,7 @@ type Rows interface {
 // Fit fills in the limits that cfg leaves open, says in the log which they are, and exports
 // them.
 func Fit(cfg *config.Config, rows Rows, reg prometheus.Registerer, log *slog.Logger) error {
-	limit, source := memory.Limit("/")
+	limit, source := cgroup.Memory("/")
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("asking how many files may be open: %w", err)
@@ -35,7 +37,7 @@ func Fit(cfg *config.Config, rows Rows, reg prometheus.Registerer, log *slog.Log
 		log.Warn("more connections are configured than files may be open: raise the limit of open files, or lower server.limits.connections", "connections", l.Connections, "files", files.Cur)
 	}
 	log.Info("limits", "memory_bytes", limit, "memory_source", source, "go_memory_bytes", ofGo, "files", files.Cur,
-		"connections", l.Connections, "inflight_bytes", l.Inflight, "body_bytes", l.Body, "waiting_rows", l.Waiting, "cache_bytes", cfg.Models.CacheBytes)
+		"connections", l.Connections, "inflight_bytes", l.Inflight, "body_bytes", l.Body, "waiting_rows", l.Waiting, "cache_bytes", cfg.Models.CacheBytes, "spare_threads", reserveThreads())
 	for _, g := range []struct {
 		name, help string
 		value      func() float64

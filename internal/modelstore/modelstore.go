@@ -38,7 +38,7 @@ func (s Store) FindOne(path string) (Place, error) {
 	if err != nil {
 		return Place{}, err
 	}
-	if len(all) != 1 {
+	if all = withoutStrays(all); len(all) != 1 {
 		return Place{}, fmt.Errorf("%s holds %d models: name one of them", path, len(all))
 	}
 	return all[0], nil
@@ -61,7 +61,8 @@ func (s Store) Version(id, version string) (Place, error) {
 	return p, nil
 }
 
-// newest chooses by the rule by which hosts choose, manifest.NewestFirst.
+// newest chooses by the rule by which hosts choose: manifest.NewestFirst, of those that
+// are no strays where there are any.
 func newest(all []Place, id, version string) (_ Place, ok bool) {
 	var of []Place
 	for _, p := range all {
@@ -72,7 +73,25 @@ func newest(all []Place, id, version string) (_ Place, ok bool) {
 	if len(of) == 0 {
 		return Place{}, false
 	}
-	return slices.MinFunc(of, func(a, b Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
+	return slices.MinFunc(withoutStrays(of), func(a, b Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
+}
+
+// withoutStrays leaves out what hosts pass over, unless there is nothing else: folders
+// that are not named by a version, and those without a model in them.
+func withoutStrays(all []Place) []Place {
+	if kept := slices.DeleteFunc(slices.Clone(all), Place.stray); len(kept) > 0 {
+		return kept
+	}
+	return all
+}
+
+// Versions lists the versions of each model.
+func Versions(all []Place) map[string][]string {
+	out := map[string][]string{}
+	for _, p := range all {
+		out[p.ID] = append(out[p.ID], p.Version)
+	}
+	return out
 }
 
 // Resolve returns the version that a command's argument names: a path with a separator or
@@ -101,7 +120,9 @@ func (s Store) Names() ([]string, error) {
 	}
 	var out []string
 	for _, p := range all {
-		out = append(out, p.ID, p.ID+"@"+p.Version)
+		if !p.stray() {
+			out = append(out, p.ID, p.ID+"@"+p.Version)
+		}
 	}
 	slices.Sort(out)
 	return slices.Compact(out), nil

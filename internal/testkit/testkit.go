@@ -158,6 +158,17 @@ func Serve(t testing.TB, o Options) *Host {
 	if o.TLS != nil {
 		h.URL = "https://" + ln.Addr().String()
 	}
+	h.run(t, o, ln, log)
+	select {
+	case <-h.Registry.Ready():
+	case <-time.After(10 * time.Minute):
+		t.Fatal("the host did not become ready")
+	}
+	return h
+}
+
+// run follows the directory of models and serves until the end of the test.
+func (h *Host) run(t testing.TB, o Options, ln net.Listener, log *slog.Logger) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	catalog := &catalog.Catalog{Dir: o.Dir, Rescan: time.Second, Settle: 50 * time.Millisecond, Now: time.Now, Log: log, Apply: h.Registry.Apply, Trouble: h.Registry.Trouble}
@@ -181,12 +192,6 @@ func Serve(t testing.TB, o Options) *Host {
 		// A handler whose client has gone may end a moment after its connection.
 		Eventually(t, "all leases have ended", func() bool { _, leases := h.Registry.Counts(); return leases == 0 })
 	})
-	select {
-	case <-h.Registry.Ready():
-	case <-time.After(10 * time.Minute):
-		t.Fatal("the host did not become ready")
-	}
-	return h
 }
 
 // Eventually waits for a condition; it fails the test if that never holds.

@@ -75,7 +75,7 @@ func TestFilledCalls(t *testing.T) {
 			in.Float64s()[i] = float64(v)
 		}
 		out := make([]float64, len(values))
-		failed, err := s.Score(context.Background(), in, chunk, out)
+		failed, _, err := s.Score(context.Background(), in, chunk, out)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestFilledMergedCalls(t *testing.T) {
 				row.Resize(1)
 				row.Float64s()[0] = float64(i - 3)
 				out := []float64{math.NaN()}
-				failed, err := s.Score(t.Context(), row, 0, out)
+				failed, _, err := s.Score(t.Context(), row, 0, out)
 				var bad *sdk.RowErrors
 				if err != nil || errors.As(err, &bad) || (len(failed) == 1) != (i < 3) || (i >= 3 && out[0] != 10*float64(i-3)) {
 					t.Errorf("%+v: row %d scored %v, failed %v, %v", fill, i, out, failed, err)

@@ -180,7 +180,7 @@ func (g *merger) takeRun() *run {
 }
 
 func newRun(g *merger) *run {
-	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(time.Time{}, nil)}
+	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(context.Background(), time.Time{}, until.Request{})}
 	r.watch = time.AfterFunc(time.Hour, r.late)
 	r.watch.Stop()
 	return r
@@ -342,7 +342,6 @@ func (s *Slots) Waiting() int {
 	if s.merger == nil {
 		return 0
 	}
-	s.merger.mu.Lock()
-	defer s.merger.mu.Unlock()
-	return len(s.merger.queue)
+	n, _ := s.merger.waiting(time.Time{})
+	return n
 }

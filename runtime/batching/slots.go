@@ -20,6 +20,7 @@ type Slots struct {
 	free    chan struct{}
 	workers chan struct{} // the host's, or the detector's own
 	stuck   atomic.Int64
+	sizes   sizes
 	retain  func() (release func()) // set by Retain
 	jobs    sync.Pool
 	fill    Fill

@@ -2,6 +2,7 @@ package model
 
 import (
 	"context"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
@@ -17,6 +18,7 @@ type abilities struct {
 	resetter  sdk.Resetter
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
+	usage     backends.UsageReporter
 	remote    bool          // it works elsewhere, and waits for that
 	fill      batching.Fill // that the detector knows that it needs
 }
@@ -29,6 +31,7 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	a.resetter, _ = s.(sdk.Resetter)
 	a.health, _ = s.(sdk.HealthChecker)
 	a.memory, _ = s.(sdk.MemoryUser)
+	a.usage, _ = s.(backends.UsageReporter)
 	if r, ok := s.(backends.Remote); ok {
 		a.remote = r.Remote()
 	}
@@ -45,3 +48,14 @@ func (m *Model) Health(ctx context.Context) error {
 	}
 	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
 }
+
+// Usage returns what the detector runs in; false: it does not say.
+func (m *Model) Usage() (backends.Usage, bool) {
+	if m.can.usage == nil {
+		return backends.Usage{}, false
+	}
+	return m.can.usage.Usage(), true
+}
+
+// Figures returns what the detector's slots do now.
+func (m *Model) Figures(now time.Time) batching.Figures { return m.slots.Figures(now) }

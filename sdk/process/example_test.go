@@ -29,7 +29,8 @@ func (l largest) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// A plugin is a main that serves a detector. Started by hand, it says what it is.
+// A plugin's main function serves a detector. If a person starts the program,
+// it prints what it is.
 func ExampleServe() {
 	d := process.Detector{
 		Describe: func() process.Description {
@@ -44,7 +45,7 @@ func ExampleServe() {
 	// Output: largest
 }
 
-// A detector that is written as a WASM module's is a program, too.
+// A detector written for a WASM module also serves as a process plugin.
 func ExampleFromWASM() {
 	d := process.FromWASM(wasm.Detector{
 		Describe: func() wasm.Description { return wasm.Description{Name: "first", Version: "1.0.0", DType: "float64"} },

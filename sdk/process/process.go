@@ -1,11 +1,11 @@
-// Package process makes a detector written in Go a process plugin: a program that
-// the host starts, watches and restarts, and that may use whatever a WebAssembly
-// module cannot.
+// Package process makes a detector written in Go a process plugin: a program
+// that the host starts, watches and restarts. Unlike a WebAssembly module it
+// may use files, the network, threads and C libraries.
 //
 //	func main() { process.Serve(process.Detector{Describe: describe, Open: open}) }
 //
-// The protocol is proto/pynomaly/plugin/v1/plugin.proto, over HashiCorp's go-plugin.
-// How the host runs plugins is not in here.
+// The protocol is proto/pynomaly/plugin/v1/plugin.proto, over HashiCorp's
+// go-plugin. The package holds the plugin's side only, not the host's.
 package process
 
 import (
@@ -23,33 +23,36 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// Description is what a detector says of itself before it is opened.
+// Description is what a detector tells the host before it is opened.
 type Description struct {
 	Name, Version, Algorithm string
-	// DType is float32, float64 or int64: batches are dense and of that type, numbers
-	// of other types and truth values are widened to float64. Empty: batches are as
-	// the manifest's features make them, strings among them.
+	// DType is float32, float64 or int64 if the detector takes dense batches of
+	// that type; the host then converts other numbers and booleans to it. If
+	// empty, batches have the features of the manifest, which may include
+	// strings.
 	DType string
-	// Features are the columns' names in order; nil: as the manifest says.
+	// Features are the column names in order. If nil, the manifest names them.
 	Features []string
-	// Orientation is higher_is_anomalous, the default, or higher_is_normal.
+	// Orientation is higher_is_anomalous (the default) or higher_is_normal.
 	Orientation string
-	// Threshold is on the oriented score; nil: as the manifest says.
+	// Threshold applies to the oriented score, where higher is more anomalous.
+	// If nil, the manifest gives it.
 	Threshold *float64
-	// Stateful detectors remember rows: there is one process, and calls reach it one
-	// at a time, in order.
+	// Stateful detectors remember rows. The host runs one process and calls it
+	// with one request at a time, in order.
 	Stateful bool
-	// Concurrency is how many calls the Scorer takes at once; 0 is 1.
+	// Concurrency is how many concurrent calls the Scorer takes; 0 means 1.
 	Concurrency int
-	// Explains and Learns say that the Scorer is an sdk.Explainer or sdk.Learner.
+	// Explains and Learns say that the Scorer is an sdk.Explainer or an
+	// sdk.Learner.
 	Explains, Learns bool
 }
 
-// Setup is what a detector is given before its first rows.
+// Setup is what a detector receives before its first rows.
 type Setup struct {
 	Config   json.RawMessage // the config section of the manifest, an object
-	Dir      string          // has the files, read-only
-	Files    []string        // the artifact, if it is no program, and the files of the manifest
+	Dir      string          // holds the files; read-only
+	Files    []string        // file names: the artifact, unless it is the program itself, then the manifest's files
 	Features []sdk.Feature
 }
 
@@ -62,21 +65,24 @@ func (s Setup) ReadFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// Detector is what a plugin's author writes. Open makes the Scorer; what it is
-// beside that – sdk.Explainer, sdk.Learner, sdk.Snapshotter – is served too.
+// Detector is a plugin's detector. Open returns its Scorer. If the Scorer is
+// also an sdk.Explainer, sdk.Learner or sdk.Snapshotter, that ability is served
+// as well.
 type Detector struct {
 	Describe func() Description
 	Open     func(ctx context.Context, s Setup) (sdk.Scorer, error)
 }
 
-// ErrInvalid is wrapped by errors of a Scorer that are about the rows as a whole: the
-// caller has to change them. Any other error, but an sdk.RowErrors, says that the
-// detector has failed: the request ends with status 500, and after five in a row the
-// host starts the process again, unless a row that was scored before still is.
+// ErrInvalid is wrapped by errors about all rows of a call: the caller has to
+// change them. Any other error except *sdk.RowErrors means that the detector
+// failed, and the request ends with status 500. After five such failures in a
+// row the host scores a row that succeeded before. If that fails too, the host
+// restarts the process.
 var ErrInvalid = errors.New("invalid rows")
 
-// FromWASM makes a process plugin of a detector that is written as a WASM module's:
-// one source, both forms. As there, the errors that it returns are about the rows.
+// FromWASM makes a process plugin of a detector written for a WASM module, so
+// that one source serves both forms. All errors that d returns are ErrInvalid,
+// as they are in a module.
 func FromWASM(d wasm.Detector) Detector {
 	d = aboutRows(d)
 	return Detector{
@@ -104,7 +110,7 @@ func FromWASM(d wasm.Detector) Detector {
 	}
 }
 
-// aboutRows makes the errors of a detector's calls ErrInvalid.
+// aboutRows wraps the functions of d so that their errors are ErrInvalid.
 func aboutRows(d wasm.Detector) wasm.Detector {
 	score, explain, learn := d.Score, d.Explain, d.Learn
 	d.Score = func(in wasm.Matrix, out []float64) error { return asInvalid(score(in, out)) }
@@ -117,7 +123,7 @@ func aboutRows(d wasm.Detector) wasm.Detector {
 	return d
 }
 
-// invalidError is an ErrInvalid in another's words.
+// invalidError is an ErrInvalid with the text of another error.
 type invalidError struct{ error }
 
 func (e invalidError) Unwrap() []error { return []error{ErrInvalid, e.error} }
@@ -129,5 +135,5 @@ func asInvalid(err error) error {
 	return invalidError{err}
 }
 
-// Unavailable is an error that asks the host to make the call again.
+// Unavailable returns an error that asks the host to repeat the call.
 func Unavailable(reason string) error { return status.Error(codes.Unavailable, reason) }

@@ -12,25 +12,26 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// What host and plugin agree on before they speak.
+// The host and the plugin must agree on these before they connect.
 const (
 	ProtocolVersion = 1
 	CookieKey       = "PYNOMALY_PLUGIN"
 	CookieValue     = "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa1c3e2d4b5a69788"
-	// Name is the plugin's in go-plugin's set.
+	// Name is the plugin's name in go-plugin's PluginSet.
 	Name = "scorer"
-	// ParentEnv has the process id of the host, without which a plugin does not run.
+	// ParentEnv names the variable with the host's process id. A plugin that
+	// was started without it runs, but does not notice the host's end.
 	ParentEnv = "PYNOMALY_PLUGIN_PARENT"
 )
 
-// Handshake is go-plugin's form of it.
+// Handshake returns these values in go-plugin's form.
 func Handshake() plugin.HandshakeConfig {
 	return plugin.HandshakeConfig{ProtocolVersion: ProtocolVersion, MagicCookieKey: CookieKey, MagicCookieValue: CookieValue}
 }
 
-// Serve serves a detector until the host ends it. It is all that a plugin's main
-// does. Standard output belongs to the protocol; what is written to standard error
-// is in the host's log.
+// Serve serves a detector until the host ends it. Call it as the last statement
+// of main. Standard output belongs to the protocol; the host logs what the
+// plugin writes to standard error.
 func Serve(d Detector) {
 	if os.Getenv(CookieKey) == CookieValue {
 		watchParent(os.Getenv(ParentEnv))

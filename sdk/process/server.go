@@ -19,16 +19,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// server serves one detector.
+// server implements the protocol for one detector.
 type server struct {
 	pluginv1.UnimplementedScorerServer
 	detector Detector
-	slots    chan struct{} // calls that the detector takes at once
+	slots    chan struct{} // one token per concurrent call
 	batches  sync.Pool     // of *sdk.Batch
 
 	mu       sync.Mutex
 	opening  bool
-	scorer   sdk.Scorer // nil: not configured
+	scorer   sdk.Scorer // nil before Configure
 	features []sdk.Feature
 }
 
@@ -70,7 +70,7 @@ func (s *server) Configure(ctx context.Context, in *pluginv1.ConfigureRequest) (
 	s.opening = true
 	s.mu.Unlock()
 	if again {
-		return nil, status.Error(codes.FailedPrecondition, "Configure was called before")
+		return nil, status.Error(codes.FailedPrecondition, "Configure was called twice")
 	}
 	setup := Setup{Config: json.RawMessage(in.GetConfigJson()), Dir: in.GetModelDir(), Files: in.GetFiles()}
 	for _, f := range in.GetFeatures() {
@@ -120,7 +120,7 @@ func (s *server) configured() []sdk.Feature {
 
 type scoring func(ctx context.Context, scorer sdk.Scorer, in *sdk.Batch, out []float64) error
 
-// scores answers with so many numbers a row.
+// scores responds with width numbers per row.
 func (s *server) scores(stream grpc.ClientStreamingServer[pluginv1.ScoreChunk, pluginv1.ScoreResult], width int, score scoring) error {
 	var out []float64
 	failed, err := s.call(stream.Context(), stream.Recv, func(ctx context.Context, scorer sdk.Scorer, in *sdk.Batch) error {
@@ -148,8 +148,8 @@ func (s *server) Learn(stream grpc.ClientStreamingServer[pluginv1.ScoreChunk, pl
 	return stream.SendAndClose(&pluginv1.LearnResponse{Errors: failed})
 }
 
-// call receives a batch and hands it to the detector, in a slot. A batch without
-// rows waits for the slot, too: that is how the host finds out that one is free.
+// call receives a batch, takes a slot and calls do. A batch without rows takes
+// a slot, too: with it the host checks whether one is free.
 func (s *server) call(ctx context.Context, recv func() (*pluginv1.ScoreChunk, error), do func(context.Context, sdk.Scorer, *sdk.Batch) error) ([]*pluginv1.RowError, error) {
 	scorer, features, err := s.ready()
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *server) call(ctx context.Context, recv func() (*pluginv1.ScoreChunk, er
 	if !ok {
 		in = sdk.NewBatch(features)
 	}
-	defer s.batches.Put(in) // the detector keeps nothing of it
+	defer s.batches.Put(in) // the detector must not keep the batch
 	err = wire.Receive(in, recv)
 	if errors.Is(err, wire.ErrMalformed) {
 		return nil, status.Error(codes.Internal, err.Error())
@@ -184,7 +184,7 @@ func (s *server) ready() (sdk.Scorer, []sdk.Feature, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.scorer == nil {
-		return nil, nil, status.Error(codes.FailedPrecondition, "Configure comes first")
+		return nil, nil, status.Error(codes.FailedPrecondition, "Configure was not called")
 	}
 	return s.scorer, s.features, nil
 }
@@ -202,7 +202,7 @@ func (s *server) inSlot(ctx context.Context, do func() error) error {
 	}
 }
 
-// guarded turns a panic of the detector into an error.
+// guarded calls do and turns a panic into an error.
 func guarded(do func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -241,7 +241,7 @@ func (s *server) state(ctx context.Context, do func(sdk.Snapshotter) error) erro
 	return asStatus(s.inSlot(ctx, func() error { return do(keeper) }))
 }
 
-// asStatus gives an error the status that the protocol has for it.
+// asStatus converts an error to the protocol's status for it.
 func asStatus(err error) error {
 	switch {
 	case err == nil, errors.Is(err, io.EOF):

@@ -2,7 +2,7 @@ package process
 
 import "embed"
 
-// Source is this module itself, for programs that make projects of it.
+// Source holds this module's own files. "plugin init" copies from it.
 //
 //go:embed go.mod go.sum LICENSE *.go wire/*.go pluginv1/*.go
 var Source embed.FS

@@ -11,12 +11,12 @@ import (
 
 const watchEvery = 200 * time.Millisecond
 
-// watchParent ends this process, and those that it started, when the host is gone:
-// the kernel's own signal on a parent's death can be lost. It runs until then.
+// watchParent ends this process and its process group when the host is gone.
+// The kernel also signals a parent's death, but that signal can be lost.
 func watchParent(parent string) {
 	pid, err := strconv.Atoi(parent)
 	if err != nil {
-		return // not started by a host that says so
+		return // started by hand, or by a host that sets no ParentEnv
 	}
 	go func() {
 		for os.Getppid() == pid {

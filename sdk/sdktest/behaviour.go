@@ -51,8 +51,8 @@ func isNaN(v any) bool {
 	return false
 }
 
-// cancelled: a call whose context has ended may be over before it looks, but an
-// error that it ends with is the context's, and the next call is as good as ever.
+// cancelled calls Score with a cancelled context. The call may succeed, but if
+// it fails, the error must be the context's. The next call must succeed.
 func cancelled(k *kit) error {
 	s, in, err := k.freshWith(someRows)
 	if err != nil {
@@ -76,7 +76,7 @@ func cancelled(k *kit) error {
 
 func errorText(k *kit) error {
 	if len(k.options.Broken) == 0 {
-		return skip("there is no way given to open it wrongly")
+		return skip("Options.Broken is empty")
 	}
 	for name, open := range k.options.Broken {
 		s, err := open(k.ctx)
@@ -84,13 +84,13 @@ func errorText(k *kit) error {
 			return errors.Join(fmt.Errorf("it opens although %s", name), s.Close())
 		}
 		if err := readable(err.Error()); err != nil {
-			return fmt.Errorf("the error where %s: %w", name, err)
+			return fmt.Errorf("the error when %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// readable holds for a text that fits into a log line and an answer.
+// readable reports whether a text fits into a log line and a response.
 func readable(text string) error {
 	const most = 4000
 	switch {
@@ -130,7 +130,7 @@ func explains(k *kit) error {
 	width := 1 + len(features)
 	out := make([]float64, in.Rows()*width)
 	for i := range out {
-		out[i] = math.NaN() // what is left so was not written
+		out[i] = math.NaN() // still NaN afterwards: Explain did not write it
 	}
 	if err := e.Explain(k.ctx, in, out); errors.Is(err, errors.ErrUnsupported) {
 		return skip("it does not explain itself")
@@ -147,8 +147,8 @@ func explains(k *kit) error {
 	return nil
 }
 
-// leaks makes many small calls, and compares the memory after the first thousand
-// with that at the end.
+// leaks makes many small calls and compares the memory after the first thousand
+// with the memory at the end.
 func leaks(k *kit) error {
 	s, in, err := k.freshWith(3)
 	if err != nil {

@@ -41,14 +41,14 @@ func describes(k *kit) error {
 	case len(info.Features) == 0:
 		return errors.New("it has no features")
 	case info.Concurrency < 0:
-		return fmt.Errorf("it takes %d calls at once", info.Concurrency)
+		return fmt.Errorf("its Concurrency is %d", info.Concurrency)
 	case info.Stateful && info.Concurrency != 1:
-		return fmt.Errorf("it is stateful and takes %d calls at once, not 1", info.Concurrency)
+		return fmt.Errorf("it is stateful and its Concurrency is %d, not 1", info.Concurrency)
 	}
 	names := map[string]bool{}
 	for i, f := range info.Features {
 		if f.Name == "" || names[f.Name] {
-			return fmt.Errorf("feature %d is called %q, which is empty or there already", i, f.Name)
+			return fmt.Errorf("feature %d has the name %q, which is empty or taken", i, f.Name)
 		}
 		names[f.Name] = true
 		if _, err := sdk.ParseDType(f.DType.String()); err != nil {
@@ -68,9 +68,9 @@ func repeats(k *kit) error {
 		return err
 	}
 	if failed != nil && k.options.Rows != nil {
-		return fmt.Errorf("it cannot score the rows that it was given: %w", failed)
+		return fmt.Errorf("it cannot score the given rows: %w", failed)
 	}
-	if s.Info().Stateful { // two detectors that have seen the same must say the same
+	if s.Info().Stateful { // a second detector with the same history must give the same scores
 		if s, err = k.fresh(); err != nil {
 			return err
 		}
@@ -85,8 +85,8 @@ func repeats(k *kit) error {
 	return scoresSomething(first, k.options.Rows != nil)
 }
 
-// scoresSomething: a detector that writes no score, or none that is finite, has
-// repeated nothing.
+// scoresSomething fails a detector that wrote no finite score: such a detector
+// repeats itself whatever it does.
 func scoresSomething(scores []float64, given bool) error {
 	finite := 0
 	for i, v := range scores {
@@ -94,11 +94,11 @@ func scoresSomething(scores []float64, given bool) error {
 		case !math.IsNaN(v) && !math.IsInf(v, 0):
 			finite++
 		case given:
-			return fmt.Errorf("row %d of those that it was given scored %v", i, v)
+			return fmt.Errorf("given row %d scored %v", i, v)
 		}
 	}
 	if finite == 0 {
-		return fmt.Errorf("none of %d rows has a finite score: give rows of the kind that it is for (Options.Rows, golden rows)", len(scores))
+		return fmt.Errorf("none of %d rows has a finite score: provide rows that the detector can score (Options.Rows, golden rows)", len(scores))
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func aloneAndTogether(k *kit) error {
 			}
 		}
 		if s.Info().Stateful {
-			return nil // the second round would find another state
+			return nil // the detector's state differs in a second round
 		}
 	}
 	return nil
@@ -149,8 +149,8 @@ func empty(k *kit) error {
 	return err
 }
 
-// oddValues puts NaN and infinities into every feature that can hold them: those
-// rows may fail, but not the others, and not the detector.
+// oddValues puts NaN and infinities into every feature that can hold them. Such
+// a row may fail, but the other rows and the detector must not.
 func oddValues(k *kit) error {
 	s, err := k.fresh()
 	if err != nil {
@@ -229,7 +229,7 @@ func large(k *kit) error {
 	return nil
 }
 
-// concurrent makes as many calls at once as Info allows, of different rows.
+// concurrent makes as many calls at once as Info allows, each with other rows.
 func concurrent(k *kit) error {
 	s, err := k.fresh()
 	if err != nil {
@@ -274,8 +274,8 @@ func concurrent(k *kit) error {
 	return errors.Join(errs...)
 }
 
-// again opens the detector twice at once, and once more after closing it: all say
-// the same.
+// again opens the detector twice at the same time, and a third time after
+// closing it. All three must give the same scores.
 func again(k *kit) error {
 	var want []float64
 	for round := range 3 {

@@ -1,5 +1,5 @@
-// Package sdktest is the conformance kit: what the host relies on, checked of any
-// Scorer. It knows no backend: who opens the Scorer is the caller's.
+// Package sdktest is the conformance kit: it checks that a Scorer does what the
+// host relies on. It knows no backends: the caller opens the Scorer.
 package sdktest
 
 import (
@@ -14,35 +14,38 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Open opens the detector under test anew.
+// Open opens a new instance of the detector under test.
 type Open func(ctx context.Context) (sdk.Scorer, error)
 
-// Options say what the kit cannot know. The zero value will do for most detectors.
+// Options tell the kit about the detector. The zero value suits most detectors.
 type Options struct {
-	// Rows are rows that the detector can score, in the features of its Info; nil:
-	// seeded normal numbers, words and truth values.
+	// Rows are rows that the detector can score, with the features of its Info.
+	// If nil, the kit makes seeded normal numbers, words and booleans.
 	Rows *sdk.Batch
-	// Tolerance is how far a row's score alone and in a batch may be apart,
-	// relative to the larger of 1 and the score; 0: 1e-9.
+	// Tolerance is the largest allowed difference between a row's scores alone
+	// and in a batch, relative to the larger of 1 and the score. 0 means 1e-9.
 	Tolerance float64
-	// BatchDependent detectors may let the rows of a batch influence each other.
+	// BatchDependent says that rows of a batch may influence each other's
+	// scores.
 	BatchDependent bool
-	// Broken are ways of opening the detector that must fail with a clear error.
+	// Broken holds ways of opening the detector that must fail with a clear
+	// error.
 	Broken map[string]Open
-	// Memory is how many bytes all open Scorers hold; nil: what they say
-	// themselves, as sdk.MemoryUser.
+	// Memory returns how many bytes all open Scorers hold. If nil, the kit asks
+	// the Scorers that implement sdk.MemoryUser.
 	Memory func() int64
-	// Calls is how many calls the check for leaks makes; 0: 10,000.
+	// Calls is the number of calls that the check for leaks makes; 0 means
+	// 10,000.
 	Calls int
-	// LargeRows is the size of a large batch; 0: 10,000.
+	// LargeRows is the number of rows in a large batch; 0 means 10,000.
 	LargeRows int
 }
 
-// Outcome is what came of one check.
+// Outcome is the result of one check.
 type Outcome struct {
 	Name    string
-	Err     error  // nil: as it should be
-	Skipped string // why it does not apply to this detector
+	Err     error  // nil if the check passed
+	Skipped string // why the check does not apply to this detector
 	Took    time.Duration
 }
 
@@ -62,8 +65,8 @@ func Run(t *testing.T, open Open, o Options) {
 	}
 }
 
-// Report runs every check outside of a test, telling of each as it ends. The error
-// says how many failed.
+// Report runs every check outside a test and calls tell after each one. It
+// returns an error if any check failed.
 func Report(ctx context.Context, open Open, o Options, tell func(Outcome)) error {
 	failed := 0
 	all := checks()
@@ -83,7 +86,7 @@ func Report(ctx context.Context, open Open, o Options, tell func(Outcome)) error
 	return nil
 }
 
-// check is one thing that the host relies on.
+// check is one property that the host relies on.
 type check struct {
 	name string
 	run  func(*kit) error
@@ -94,7 +97,7 @@ type skip string
 
 func (s skip) Error() string { return string(s) }
 
-// do runs a check; a detector that panics natively fails it.
+// do runs a check. A panic of a native detector fails the check.
 func (c check) do(ctx context.Context, open Open, o Options) (out Outcome) {
 	start := time.Now()
 	out.Name = c.name
@@ -116,7 +119,7 @@ func (c check) do(ctx context.Context, open Open, o Options) (out Outcome) {
 	return out
 }
 
-// kit is what checks work with.
+// kit is the environment of a check.
 type kit struct {
 	ctx     context.Context
 	open    Open
@@ -124,7 +127,7 @@ type kit struct {
 	opened  []sdk.Scorer
 }
 
-// fresh opens the detector; it is closed after the check.
+// fresh opens the detector and registers it to be closed after the check.
 func (k *kit) fresh() (sdk.Scorer, error) {
 	s, err := k.open(k.ctx)
 	if err != nil {
@@ -134,7 +137,7 @@ func (k *kit) fresh() (sdk.Scorer, error) {
 	return s, nil
 }
 
-// freshWith opens the detector and makes so many rows for it.
+// freshWith opens the detector and makes the given number of rows for it.
 func (k *kit) freshWith(rows int) (sdk.Scorer, *sdk.Batch, error) {
 	s, err := k.fresh()
 	if err != nil {
@@ -155,7 +158,7 @@ func (k *kit) closeAll() error {
 	return errors.Join(errs...)
 }
 
-// rows are n rows: the caller's, over and over, or made-up ones.
+// rows returns n rows: Options.Rows, repeated, or generated ones.
 func (k *kit) rows(features []sdk.Feature, n int) (*sdk.Batch, error) {
 	b := sdk.NewBatch(features)
 	b.Resize(n)
@@ -192,8 +195,8 @@ func invented(d sdk.DType, random *rand.Rand) any {
 	}
 }
 
-// score scores rows, which may fail one by one, and checks that the detector keeps
-// to its own part of the slice.
+// score scores rows, some of which may fail, and checks that the detector
+// writes only to its part of the slice.
 func (k *kit) score(s sdk.Scorer, in *sdk.Batch) (scores []float64, failed *sdk.RowErrors, err error) {
 	const canary = -12345.678
 	n := in.Rows()
@@ -204,7 +207,7 @@ func (k *kit) score(s sdk.Scorer, in *sdk.Batch) (scores []float64, failed *sdk.
 	room[n] = canary
 	err = s.Score(k.ctx, in, room[:n:n])
 	if room[n] != canary {
-		return nil, nil, errors.New("it wrote beyond the end of the scores")
+		return nil, nil, errors.New("it wrote past the end of the scores")
 	}
 	if errors.As(err, &failed) {
 		err = checkRows(failed, n)
@@ -214,7 +217,7 @@ func (k *kit) score(s sdk.Scorer, in *sdk.Batch) (scores []float64, failed *sdk.
 	return room[:n], failed, err
 }
 
-// checkRows looks at what is said of failed rows.
+// checkRows checks the order and the reasons of row errors.
 func checkRows(failed *sdk.RowErrors, n int) error {
 	last := -1
 	for _, e := range failed.Rows {
@@ -229,7 +232,7 @@ func checkRows(failed *sdk.RowErrors, n int) error {
 	return nil
 }
 
-// same compares scores bit for bit, NaN with NaN.
+// same compares scores bit for bit; NaN equals NaN.
 func same(a, b []float64) error {
 	for i := range a {
 		if a[i] != b[i] && !(math.IsNaN(a[i]) && math.IsNaN(b[i])) {

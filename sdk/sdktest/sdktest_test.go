@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// detector sums two features; its fields make it misbehave.
+// detector sums two features. Its fields make it misbehave.
 type detector struct {
 	info    sdk.Info
 	score   func(in *sdk.Batch, out []float64) error
@@ -96,7 +96,7 @@ func stateful(d *detector) {
 	}
 }
 
-// TestGoodDetectors pass.
+// TestGoodDetectors runs the kit on detectors without faults.
 func TestGoodDetectors(t *testing.T) {
 	t.Run("plain", func(t *testing.T) {
 		sdktest.Run(t, opens(func(*detector) {}), sdktest.Options{Broken: map[string]sdktest.Open{"its file is missing": broken("the file is missing")}})
@@ -115,7 +115,7 @@ func TestGoodDetectors(t *testing.T) {
 	})
 }
 
-// TestBadDetectors: each fault is found by the check that is for it.
+// TestBadDetectors checks that each fault fails the check meant for it.
 func TestBadDetectors(t *testing.T) {
 	calls := 0
 	var hoard [][]byte

@@ -7,8 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// state: a stateful detector that is given the state of another goes on as that one
-// does, also after it was given what is no state, and refused it.
+// state checks that a detector that loads another's state continues as the
+// other does. It must also do so after it has refused to load nonsense.
 func state(k *kit) error {
 	s, err := k.fresh()
 	if err != nil {
@@ -30,15 +30,9 @@ func state(k *kit) error {
 			return fmt.Errorf("learning %d rows: %w", in.Rows(), err)
 		}
 	}
-	saver, ok := s.(sdk.Snapshotter)
-	if !ok {
-		return skip("its state cannot be saved")
-	}
-	saved, err := saver.Save(k.ctx)
-	if errors.Is(err, errors.ErrUnsupported) {
-		return skip("its state cannot be saved")
-	} else if err != nil {
-		return fmt.Errorf("saving the state: %w", err)
+	saver, saved, err := k.saved(s)
+	if err != nil {
+		return err
 	}
 	other, err := k.fresh()
 	if err != nil {
@@ -51,20 +45,7 @@ func state(k *kit) error {
 	if err := loader.Load(k.ctx, saved); err != nil {
 		return fmt.Errorf("loading the state: %w", err)
 	}
-	compare := func(when string) error {
-		a, _, err := k.score(s, in)
-		if err != nil {
-			return err
-		}
-		b, _, err := k.score(other, in)
-		if err != nil {
-			return err
-		}
-		if err := same(a, b); err != nil {
-			return fmt.Errorf("%s: %w", when, err)
-		}
-		return nil
-	}
+	compare := func(when string) error { return k.equal(when, s, other, in) }
 	if err := compare("after loading the state"); err != nil {
 		return err
 	}
@@ -78,13 +59,10 @@ func state(k *kit) error {
 			return err
 		}
 	}
-	const nonsense = "no state of any detector"
-	if err := loader.Load(k.ctx, []byte(nonsense)); err == nil {
-		return fmt.Errorf("it takes %q for a state", nonsense)
-	} else if err := readable(err.Error()); err != nil {
-		return fmt.Errorf("the error of what is no state: %w", err)
+	if err := k.refusesNonsense(loader); err != nil {
+		return err
 	}
-	if err := loader.Load(k.ctx, saved); err != nil { // a refused state may cost the detector its own
+	if err := loader.Load(k.ctx, saved); err != nil { // refusing a state may reset the detector
 		return fmt.Errorf("loading the state after one that was refused: %w", err)
 	}
 	if saved, err = saver.Save(k.ctx); err != nil {
@@ -94,4 +72,49 @@ func state(k *kit) error {
 		return fmt.Errorf("loading the state again: %w", err)
 	}
 	return compare("after loading the state again")
+}
+
+// saved makes a detector save its state.
+func (k *kit) saved(s sdk.Scorer) (sdk.Snapshotter, []byte, error) {
+	saver, ok := s.(sdk.Snapshotter)
+	if !ok {
+		return nil, nil, skip("its state cannot be saved")
+	}
+	saved, err := saver.Save(k.ctx)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return nil, nil, skip("its state cannot be saved")
+	} else if err != nil {
+		return nil, nil, fmt.Errorf("saving the state: %w", err)
+	}
+	return saver, saved, nil
+}
+
+// equal scores rows with two detectors and compares their scores.
+func (k *kit) equal(when string, one, other sdk.Scorer, in *sdk.Batch) error {
+	a, _, err := k.score(one, in)
+	if err != nil {
+		return err
+	}
+	b, _, err := k.score(other, in)
+	if err != nil {
+		return err
+	}
+	if err := same(a, b); err != nil {
+		return fmt.Errorf("%s: %w", when, err)
+	}
+	return nil
+}
+
+// refusesNonsense loads bytes that are no state. Load must return a readable
+// error.
+func (k *kit) refusesNonsense(loader sdk.Snapshotter) error {
+	const nonsense = "no state of any detector"
+	err := loader.Load(k.ctx, []byte(nonsense))
+	if err == nil {
+		return fmt.Errorf("it loaded %q as a state", nonsense)
+	}
+	if err := readable(err.Error()); err != nil {
+		return fmt.Errorf("the error of loading nonsense: %w", err)
+	}
+	return nil
 }

@@ -5,22 +5,22 @@ import (
 	"unsafe"
 )
 
-// The module's side of the plugin ABI, version 1. A module is called by one thread
-// at a time.
+// The module's side of the plugin ABI, version 1. The host calls a module from
+// one thread at a time.
 
-// plugin is the detector of this module, which holds one.
+// plugin is the module's only detector.
 var plugin Detector
 
 // Register makes d the module's detector. Call it from an init function of the
-// main package: a module of this kind has no main that runs.
+// main package: the host never runs the main function of such a module.
 func Register(d Detector) { plugin = d }
 
-// blocks keeps what the host was given from being collected.
+// blocks keeps memory that the host uses from being collected.
 var blocks = map[uintptr][]byte{}
 
 var (
-	dtype     string // as described
-	described []byte // the host copies it at once
+	dtype     string // the dtype that Describe returned
+	described []byte // what describe returned; the host copies it at once
 	lastError []byte
 	saved     []byte
 )
@@ -136,7 +136,7 @@ func matrixAt(in, rows, cols uint32) Matrix {
 }
 
 func view[T any](at uint32, n int) []T {
-	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), n) // the host's pointers are the module's own
+	return unsafe.Slice((*T)(unsafe.Pointer(uintptr(at))), n) // the host's pointers are addresses in the module's memory
 }
 
 func pack(b []byte) uint64 {

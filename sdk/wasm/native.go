@@ -10,9 +10,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// NewScorer makes a Scorer of a detector, natively: what the host does with a
-// module, without one. The features are those that s gives, or else those that d
-// describes. Calls of the Scorer come one at a time.
+// NewScorer returns a Scorer that calls d natively, as a host would call a
+// module. The features are those of s or, if it has none, those that d
+// describes. The Scorer takes one call at a time.
 func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
 	description := d.Describe()
 	dtype, err := sdk.ParseDType(description.DType)
@@ -29,11 +29,11 @@ func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
 		Concurrency: 1, Stateful: description.Stateful,
 	}}
 	if description.Features != nil && !slices.EqualFunc(description.Features, s.Features, func(name string, f Feature) bool { return name == f.Name }) {
-		return nil, fmt.Errorf("the features are not %v, which the detector describes", description.Features)
+		return nil, fmt.Errorf("the features are not %v, as the detector describes them", description.Features)
 	}
 	for _, f := range s.Features {
 		if f.DType != "" && f.DType != description.DType {
-			return nil, fmt.Errorf("feature %q is %s, and the detector takes %s", f.Name, f.DType, description.DType)
+			return nil, fmt.Errorf("feature %q is %s, but the detector takes %s", f.Name, f.DType, description.DType)
 		}
 		n.info.Features = append(n.info.Features, sdk.Feature{Name: f.Name, DType: dtype})
 	}
@@ -41,7 +41,7 @@ func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
 		s.DType = description.DType
 	}
 	if s.DType != description.DType {
-		return nil, fmt.Errorf("dtype %s is not %s, which the detector takes", s.DType, description.DType)
+		return nil, fmt.Errorf("dtype %s is not %s, the dtype of the detector", s.DType, description.DType)
 	}
 	if d.Init != nil {
 		if err := d.Init(s); err != nil {
@@ -51,7 +51,7 @@ func NewScorer(d Detector, s Setup) (sdk.Scorer, error) {
 	return n, nil
 }
 
-// native is a detector as a Scorer.
+// native implements Scorer with a Detector.
 type native struct {
 	detector Detector
 	info     sdk.Info
@@ -73,7 +73,7 @@ func (n *native) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 		return err
 	}
 	for i := range out {
-		out[i] = math.NaN() // as the host does: what is left so was not scored
+		out[i] = math.NaN() // as the host does: still NaN means not scored
 	}
 	return n.detector.Score(n.matrix(in), out)
 }

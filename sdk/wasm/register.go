@@ -2,5 +2,5 @@
 
 package wasm
 
-// Register does nothing outside a module: tests call Run.
+// Register does nothing outside a module. Tests call Run.
 func Register(Detector) {}

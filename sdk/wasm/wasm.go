@@ -4,8 +4,8 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o detector.wasm
 //
-// Everywhere else the package is plain Go, so that a detector is unit-tested
-// natively with Run.
+// On other platforms the package is plain Go. Unit tests call Run to use a
+// detector natively.
 package wasm
 
 import (
@@ -15,25 +15,26 @@ import (
 	"fmt"
 )
 
-// Description is what a detector says of itself.
+// Description is what a detector tells the host about itself.
 type Description struct {
 	Name      string `json:"name"`
 	Version   string `json:"version"`
 	Algorithm string `json:"algorithm"`
 	// DType is the type of the matrix: float32, float64 or int64.
 	DType string `json:"dtype"`
-	// Features are the columns' names in order; nil: as the manifest says.
+	// Features are the column names in order. If nil, the manifest names them.
 	Features []string `json:"features"`
-	// Orientation is higher_is_anomalous, the default, or higher_is_normal.
+	// Orientation is higher_is_anomalous (the default) or higher_is_normal.
 	Orientation string `json:"orientation,omitempty"`
-	// Threshold is on the oriented score; nil: as the manifest says.
+	// Threshold applies to the oriented score, where higher is more anomalous.
+	// If nil, the manifest gives it.
 	Threshold *float64 `json:"threshold,omitempty"`
-	// Stateful detectors remember rows: there is one instance, and calls reach it
-	// one at a time, in order.
+	// Stateful detectors remember rows. The host opens one instance and calls
+	// it with one request at a time, in order.
 	Stateful bool `json:"stateful,omitempty"`
 }
 
-// Setup is what a detector is given before its first rows.
+// Setup is what a detector receives before its first rows.
 type Setup struct {
 	Config   json.RawMessage // the config section of the manifest, an object
 	DType    string
@@ -47,8 +48,8 @@ type Feature struct {
 	DType string `json:"dtype"`
 }
 
-// Matrix holds rows x columns numbers, row after row, in the slice that goes with
-// the described dtype.
+// Matrix holds Rows x Cols numbers, row after row, in the slice of the dtype
+// that the detector describes.
 type Matrix struct {
 	Rows, Cols int
 	Float32s   []float32
@@ -56,36 +57,37 @@ type Matrix struct {
 	Int64s     []int64
 }
 
-// Detector is what a plugin author writes. Describe and Score are needed.
+// Detector holds the functions of a plugin. Describe and Score are required.
 type Detector struct {
 	Describe func() Description
 	// Init is called once, after Describe.
 	Init func(Setup) error
-	// Score writes one raw score a row; a non-finite one means that the row
+	// Score writes one raw score per row. NaN or an infinity means that the row
 	// cannot be scored.
 	Score func(in Matrix, out []float64) error
-	// Explain writes, for each row, a base value and a contribution of each
-	// column to the raw score: len(out) is Rows x (1 + Cols).
+	// Explain writes 1 + Cols numbers for each row: the base value, then each
+	// column's contribution to the raw score.
 	Explain func(in Matrix, out []float64) error
-	// Learn takes rows into the state of a stateful detector, in order.
+	// Learn adds rows to the state of a stateful detector, in order.
 	Learn func(in Matrix) error
-	// Save returns the state, and Load replaces it by one that Save returned.
+	// Save returns the state. Load replaces the state with one that Save
+	// returned.
 	Save func() ([]byte, error)
 	Load func(state []byte) error
 }
 
-// The failures of what a detector leaves out.
+// Errors of the optional functions that a detector lacks.
 var (
 	errNoExplain = fmt.Errorf("the detector does not explain itself: %w", errors.ErrUnsupported)
 	errNoLearn   = fmt.Errorf("the detector does not learn: %w", errors.ErrUnsupported)
 	errNoState   = fmt.Errorf("the detector has no state that can be saved: %w", errors.ErrUnsupported)
 )
 
-// ErrSetup is wrapped by errors over what the host hands a detector.
+// ErrSetup is wrapped by errors about the init block that the host passes.
 var ErrSetup = errors.New("the init block is malformed")
 
-// ParseSetup reads the block that the host hands a module at init: a length, a
-// JSON object, and the files.
+// ParseSetup reads the block that the host passes at init: a length, a JSON
+// object, and the files.
 func ParseSetup(block []byte) (Setup, error) {
 	if len(block) < 4 {
 		return Setup{}, fmt.Errorf("%w: it has %d bytes", ErrSetup, len(block))
@@ -116,8 +118,8 @@ func ParseSetup(block []byte) (Setup, error) {
 	return s, nil
 }
 
-// Run does natively what the host does with a module: it initialises d and scores
-// rows of float64. Use it in unit tests of detectors.
+// Run initialises d and scores rows of float64 natively, as a host would do
+// with a module. Use it in unit tests.
 func Run(d Detector, s Setup, rows [][]float64) ([]float64, error) {
 	if d.Init != nil {
 		if err := d.Init(s); err != nil {

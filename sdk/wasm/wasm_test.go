@@ -44,15 +44,15 @@ func TestRun(t *testing.T) {
 		}
 	}
 	if _, err := wasm.Run(sums("string"), wasm.Setup{}, [][]float64{{1}}); err == nil {
-		t.Error("dtype string is taken")
+		t.Error("dtype string was accepted")
 	}
 	if _, err := wasm.Run(sums("float64"), wasm.Setup{}, [][]float64{{1}, {1, 2}}); err == nil {
-		t.Error("ragged rows are taken")
+		t.Error("ragged rows were accepted")
 	}
 	d := sums("float64")
 	d.Init = func(wasm.Setup) error { return errors.New("no") }
 	if _, err := wasm.Run(d, wasm.Setup{}, nil); err == nil {
-		t.Error("init's error is lost")
+		t.Error("Init's error was lost")
 	}
 }
 
@@ -79,7 +79,8 @@ func TestParseSetup(t *testing.T) {
 	}
 }
 
-// FuzzParseSetup: an init block is refused, or its files lie inside it.
+// FuzzParseSetup checks that every init block is refused or has all files
+// inside it.
 func FuzzParseSetup(f *testing.F) {
 	f.Add(block(`{"config":{},"files":[{"name":"f","offset":60,"size":2}]}`, "abcdefgh"))
 	f.Add([]byte{0, 0, 0, 0})

@@ -81,23 +81,28 @@ func (s source) add(w *tar.Writer) error {
 		case !info.Mode().IsRegular():
 			return fmt.Errorf("%s is neither file, directory nor link", at)
 		}
-		mode := info.Mode()
-		if at == s.from {
-			mode = s.mode
-		} else if mode&0o100 == 0 {
-			mode = 0o644
-		}
-		h := header(name, tar.TypeReg, mode)
-		h.Size = info.Size()
-		if err := w.WriteHeader(h); err != nil {
-			return fmt.Errorf("writing %s: %w", name, err)
-		}
-		in, err := os.Open(at)
-		if err != nil {
-			return fmt.Errorf("opening %s: %w", at, err)
-		}
-		defer in.Close()
-		_, err = io.Copy(w, in)
-		return err
+		return s.file(w, at, info, func(mode fs.FileMode) *tar.Header { return header(name, tar.TypeReg, mode) })
 	})
+}
+
+// file adds a file's header and its contents.
+func (s source) file(w *tar.Writer, at string, info fs.FileInfo, header func(fs.FileMode) *tar.Header) error {
+	mode := info.Mode()
+	if at == s.from {
+		mode = s.mode
+	} else if mode&0o100 == 0 {
+		mode = 0o644
+	}
+	h := header(mode)
+	h.Size = info.Size()
+	if err := w.WriteHeader(h); err != nil {
+		return fmt.Errorf("writing %s: %w", at, err)
+	}
+	in, err := os.Open(at)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", at, err)
+	}
+	defer in.Close()
+	_, err = io.Copy(w, in)
+	return err
 }

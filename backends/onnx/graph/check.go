@@ -6,25 +6,25 @@ import (
 	"strings"
 )
 
-// Limits say what a graph may take.
+// Limits bound what a graph may use.
 type Limits struct {
-	// Trusted allows the operators that ONNX Runtime adds, and those whose outputs
-	// cannot be bounded.
+	// Trusted allows operators that ONNX Runtime adds to ONNX, and operators whose
+	// outputs cannot be bounded.
 	Trusted bool
-	Rows    int   // of a call; 0: DefaultRows
-	Columns int   // of an input that does not say; 0: DefaultColumns
+	Rows    int   // in a call; 0: DefaultRows
+	Columns int   // of an input that does not declare them; 0: DefaultColumns
 	Memory  int64 // bytes for what a proof does not measure; 0: DefaultMemory
 }
 
-// What stands for limits that are not set.
+// The defaults of Limits.
 const (
 	DefaultRows    = 10_000
 	DefaultColumns = 1024
 	DefaultMemory  = 256 << 20
 )
 
-// Check reads a model and decides whether ONNX Runtime may be given it. The error
-// is a *Problem.
+// Check reads a model and decides whether ONNX Runtime may load it. The error is a
+// *Problem.
 func Check(data []byte, limits Limits) (*Model, error) {
 	switch {
 	case len(data) == 0:
@@ -88,53 +88,53 @@ func describe(m *model, operators map[string]int) *Model {
 	return out
 }
 
-// The domains that ONNX defines and ONNX Runtime serves as such.
+// standardDomain reports whether ONNX defines the domain and ONNX Runtime serves it.
 func standardDomain(d string) bool { return d == "" || d == "ai.onnx.ml" }
 
-// The domains that ONNX Runtime adds, and those that ONNX keeps for itself.
+// runtimeDomain reports whether ONNX Runtime adds the domain or ONNX reserves it.
 func runtimeDomain(d string) bool {
 	return strings.HasPrefix(d, "com.microsoft") || strings.HasPrefix(d, "com.ms.") || strings.HasPrefix(d, "ai.onnx.")
 }
 
-// servedDomain reports whether a trusted model may use what ONNX Runtime adds.
+// servedDomain reports whether a trusted model may use the domain, which ONNX
+// Runtime adds.
 func servedDomain(d string) bool {
 	return d == "com.microsoft" || d == "com.microsoft.nchwc" || d == "ai.onnx.preview.training" || d == "com.ms.internal.nhwc"
 }
 
 const trustHint = "list the model in backends.onnx.trusted if you trust it"
 
-// checker walks over a model's graphs in the order of their nodes. It finds what is
-// known of every value, and adds up what the model may take beside what its proof
-// measures.
+// checker visits a model's graphs in the order of their nodes. It derives a fact for
+// each value, and adds up the memory that a proof does not measure.
 type checker struct {
 	limits    Limits
-	longest   float64 // text among the constants
+	longest   float64 // string among the constants
 	operators map[string]int
 	uncertain float64 // bytes
-	known     int64   // bytes that facts take
-	top       *scope  // of the model's own graph
+	known     int64   // bytes used by facts
+	top       *scope  // of the model's main graph
 	packets   packets
 }
 
-// scope maps the values that a graph can see to what is known of them.
+// scope maps the values that a graph can see to their facts.
 type scope struct {
 	outer  *scope
 	values map[string]*fact
-	own    map[string]bool // names that this graph makes somewhere
+	own    map[string]bool // names that this graph computes somewhere
 }
 
-// get finds a value. ONNX Runtime sorts nodes itself, and a name that is made later
-// in the same graph would mean that instead of an outer one: such are refused.
+// get returns the fact of a value. It refuses a name that the same graph computes
+// later: ONNX Runtime sorts nodes and would use that value instead of an outer one.
 func (s *scope) get(name string) (*fact, error) {
 	for at := s; at != nil; at = at.outer {
 		if f := at.values[name]; f != nil {
 			return f, nil
 		}
 		if at.own[name] {
-			return nil, problem(Malformed, "value %.80q is used before it is made: sort the nodes", name)
+			return nil, problem(Malformed, "value %.80q is used before it is computed: sort the nodes", name)
 		}
 	}
-	return nil, problem(Malformed, "value %.80q is used and nothing makes it", name)
+	return nil, problem(Malformed, "value %.80q is used but never computed", name)
 }
 
 func (s *scope) set(name string, f *fact) error {
@@ -166,7 +166,7 @@ func newScope(g *graph, outer *scope) *scope {
 	return s
 }
 
-// graph checks a graph whose inputs s holds already.
+// graph checks a graph whose inputs s already holds.
 func (c *checker) graph(g *graph, s *scope) error {
 	initialised := map[string]bool{}
 	for _, t := range g.initializers {
@@ -174,7 +174,8 @@ func (c *checker) graph(g *graph, s *scope) error {
 			return problem(Duplicate, "%s is given twice", t.describe())
 		}
 		initialised[t.name] = true
-		// One that is an input as well is its default, and nobody gives another.
+		// An initializer that is also an input is its default; the host gives no
+		// other value.
 		s.values[t.name] = constant(t)
 	}
 	for _, n := range g.nodes {
@@ -194,7 +195,7 @@ func (c *checker) node(n *node, s *scope) error {
 	c.operators[strings.TrimPrefix(n.domain+".", "ai.onnx.")+n.op]++
 	if !standardDomain(n.domain) {
 		if !servedDomain(n.domain) {
-			return problem(Domain, "%s is of domain %.80q, which this host does not know: use operators of ai.onnx and ai.onnx.ml", n.describe(), n.domain)
+			return problem(Domain, "%s is of domain %.80q, which this host does not support: use operators of ai.onnx and ai.onnx.ml", n.describe(), n.domain)
 		}
 		if !c.limits.Trusted {
 			return problem(Domain, "%s is of domain %s: %s", n.describe(), n.domain, trustHint)
@@ -234,19 +235,19 @@ func (c *checker) node(n *node, s *scope) error {
 	return nil
 }
 
-// keep counts the memory that it takes to know of an output what is known.
+// keep counts the memory of an output's fact.
 func (c *checker) keep(n *node, f *fact) error {
 	const bytesOfFact, bytesOfSpan = 192, 24
 	if len(f.dims) > MaxRank {
 		return problem(TooLarge, "%s makes a value of more than %d dimensions", n.describe(), MaxRank)
 	}
 	if c.known += bytesOfFact + bytesOfSpan*int64(len(f.dims)+len(f.spans)); c.known > c.limits.Memory {
-		return problem(TooLarge, "to know the sizes of the model's values takes more than %d MiB (limits.memory)", c.limits.Memory>>20)
+		return problem(TooLarge, "tracking the sizes of the model's values takes more than %d MiB (limits.memory)", c.limits.Memory>>20)
 	}
 	return nil
 }
 
-// Summary describes the operators for people: "TreeEnsembleRegressor x1, Neg x1".
+// Summary lists the operators for people: "TreeEnsembleRegressor x1, Neg x1".
 func (m *Model) Summary() string {
 	names := make([]string, 0, len(m.Operators))
 	for op := range m.Operators {

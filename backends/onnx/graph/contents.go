@@ -2,12 +2,12 @@ package graph
 
 import "math"
 
-// mostExact bounds the numbers that are computed with: all integers up to it are
-// exact as a float32 and far from the ends of an int32, so that ranges of integers
-// hold whichever type the model computes in.
+// mostExact bounds the numbers that are tracked. All integers up to it are exact in
+// a float32 and cannot overflow an int32, so that ranges hold for every type in
+// which the model may compute.
 const mostExact = 1 << 24
 
-// limit returns nil where contents are not within such ranges.
+// limit returns nil unless all spans are ranges of integers within mostExact.
 func limit(spans []span) []span {
 	for _, s := range spans {
 		whole := s.lo == math.Trunc(s.lo) && s.hi == math.Trunc(s.hi)
@@ -18,8 +18,8 @@ func limit(spans []span) []span {
 	return spans
 }
 
-// arithmetic computes ranges of an elementwise operation's contents, which are nil
-// where they are not known.
+// arithmetic returns the ranges of an elementwise operation's results, or nil if
+// they are unknown.
 func arithmetic(c *call, size *fact, do func(v []span) span) []span {
 	n := 1.0
 	for _, d := range size.dims {
@@ -46,8 +46,8 @@ func arithmetic(c *call, size *fact, do func(v []span) span) []span {
 				return nil
 			}
 		}
-		// With more than one dimension, values of as many elements may be stretched
-		// in other directions.
+		// With several dimensions, inputs with equally many elements may be
+		// broadcast in different directions.
 		if len(size.dims) > 1 && len(out) > 1 {
 			return nil
 		}
@@ -56,7 +56,7 @@ func arithmetic(c *call, size *fact, do func(v []span) span) []span {
 	return limit(out)
 }
 
-// spans of the operations that sizes are computed with.
+// operations holds the operators that compute sizes.
 var operations = map[string]func(v []span) span{
 	"Add": func(v []span) span { return span{lo: v[0].lo + v[1].lo, hi: v[0].hi + v[1].hi} },
 	"Sub": func(v []span) span { return span{lo: v[0].lo - v[1].hi, hi: v[0].hi - v[1].lo} },
@@ -68,7 +68,7 @@ var operations = map[string]func(v []span) span{
 			return span{lo: math.Inf(-1), hi: math.Inf(1)}
 		}
 		s := corners(v[0], v[1], func(a, b float64) float64 { return a / b })
-		// Of integers or not: the range holds both.
+		// This range holds for both integer and float division.
 		return span{lo: math.Floor(s.lo), hi: math.Ceil(s.hi)}
 	},
 	"Max": func(v []span) span {

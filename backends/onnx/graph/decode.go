@@ -7,7 +7,7 @@ const (
 	varintType = protowire.VarintType
 )
 
-// What the decoded form of small things takes, to bound files of many of them.
+// The decoded sizes of small things. They bound files with many of them.
 const (
 	bytesOfNode      = 256
 	bytesOfAttribute = 256
@@ -21,9 +21,9 @@ const (
 type parser struct {
 	nodes   int
 	bytes   int64 // of what was read
-	beside  int64 // of these, those that take memory beside the file
-	most    int64 // of beside
-	longest int   // text among the constants
+	beside  int64 // the part of bytes that is memory in addition to the file
+	most    int64 // the limit of beside
+	longest int   // string among the constants
 }
 
 func (p *parser) model(b []byte) (*model, error) {
@@ -54,20 +54,20 @@ func (p *parser) model(b []byte) (*model, error) {
 			f, m.err = p.function(m.message("a function", many(4, 5, 6, 7, 9, 11, 12, 14)))
 			out.functions = append(out.functions, f)
 		case 26:
-			m.fail(problem(Malformed, "the model is divided between devices: export it for one"))
+			m.fail(problem(Malformed, "the model is split over devices: export it for one"))
 		default:
 			m.unknown()
 		}
 	}
 	if m.err == nil && out.graph == nil {
-		m.fail(problem(Malformed, "the file holds no graph: it is no ONNX model"))
+		m.fail(problem(Malformed, "the file has no graph: it is not an ONNX model"))
 	}
 	return out, m.err
 }
 
-// pair reads metadata, which is left out.
+// pair reads metadata and drops it.
 func (p *parser) pair(m *message) {
-	m.spend(p, bytesOfName) // which bounds the time, too
+	m.spend(p, bytesOfName) // also bounds the time
 	e := m.message("an entry of metadata", 0)
 	for e.next() {
 		if e.number > 2 {
@@ -98,7 +98,7 @@ func (p *parser) opset(m *message, opsets []opset) []opset {
 		m.err = e.err
 	}
 	for _, other := range opsets {
-		if other == o { // as skl2onnx writes it at times
+		if other == o { // skl2onnx sometimes writes it twice
 			return opsets
 		}
 		if other.domain == o.domain {
@@ -111,7 +111,7 @@ func (p *parser) opset(m *message, opsets []opset) []opset {
 	return append(opsets, o)
 }
 
-// standard spells ONNX's own domain as files do, in one of its two ways.
+// standard maps ONNX's own domain, which has two spellings, to one of them.
 func standard(domain string) string {
 	if domain == "ai.onnx" {
 		return ""
@@ -136,7 +136,8 @@ func (p *parser) function(m *message) (*function, error) {
 		case 5:
 			p.texts(m, &f.outputs)
 		case 6, 11:
-			// Attributes, whose defaults may hold anything that an attribute can.
+			// The defaults of these attributes may hold anything that an attribute
+			// can.
 			m.skip(bytesType)
 			f.attributes = true
 		case 7:
@@ -192,8 +193,8 @@ func (p *parser) graph(m *message, depth int) (*graph, error) {
 		case 12:
 			values(&g.outputs)
 		case 13:
-			// What the file claims of inner values is checked for its form and left
-			// out: ONNX Runtime finds it out itself.
+			// The declared types of inner values are checked for their form and
+			// dropped: ONNX Runtime infers them.
 			_, m.err = p.value(m.message("a value", many(4)))
 		case 14:
 			p.annotation(m)
@@ -208,7 +209,7 @@ func (p *parser) graph(m *message, depth int) (*graph, error) {
 	return g, m.err
 }
 
-// annotation reads what a graph says of quantised tensors, which is left out.
+// annotation reads a graph's annotation of a quantised tensor and drops it.
 func (p *parser) annotation(m *message) {
 	e := m.message("an annotation", many(2))
 	for e.next() {
@@ -262,7 +263,7 @@ func (p *parser) node(parent *message, to *[]*node, depth int) error {
 		case 9:
 			p.pair(m)
 		case 10:
-			m.fail(problem(Malformed, "%s is divided between devices: export the model for one", n.describe()))
+			m.fail(problem(Malformed, "%s is split over devices: export the model for one", n.describe()))
 		default:
 			m.unknown()
 		}

@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// payload is the field of an attribute that holds its values, by its type.
+// payload maps an attribute's type to the field that holds its values.
 var payload = map[int64]protowire.Number{
 	attrFloat: 2, attrInt: 3, attrString: 4, attrTensor: 5, attrGraph: 6, attrFloats: 7, attrInts: 8,
 	attrStrings: 9, attrTensors: 10, attrGraphs: 11, attrType: 14, attrTypes: 15,
@@ -66,16 +66,16 @@ func (p *parser) attribute(m *message, depth int) (*attribute, error) {
 	return a, a.matches(m)
 }
 
-// matches refuses an attribute with values of another type than it says, and adds
-// the zero that some writers leave out.
+// matches refuses an attribute whose values are not of its declared type, and adds
+// the zero that some writers omit.
 func (a *attribute) matches(m *message) error {
 	field, ok := payload[a.kind]
 	if !ok {
-		return problem(Malformed, "attribute %.80q is of type %d, which is not served", a.name, a.kind)
+		return problem(Malformed, "attribute %.80q is of type %d, which is not supported", a.name, a.kind)
 	}
 	for _, other := range payload {
 		if other != field && m.has(other) {
-			return problem(Malformed, "attribute %.80q has values of another type than it says", a.name)
+			return problem(Malformed, "attribute %.80q has values that are not of its declared type", a.name)
 		}
 	}
 	if m.has(field) {
@@ -141,7 +141,7 @@ func (p *parser) typ(m *message, depth int) (*typ, error) {
 		case 6:
 			m.skip(bytesType)
 		case 7, 8:
-			m.fail(problem(Malformed, "a value is opaque or sparse: such values are not served"))
+			m.fail(problem(Malformed, "a value is opaque or sparse: such values are not supported"))
 		default:
 			m.unknown()
 		}
@@ -209,8 +209,8 @@ func (p *parser) dimension(parent *message, t *typ) {
 	}
 }
 
-// holder reads the type of what is in a sequence, an optional value or a map; of
-// is the number of its field.
+// holder reads the element type of a sequence, an optional value or a map; of is the
+// number of the field that holds it.
 func (p *parser) holder(parent *message, t *typ, of protowire.Number, depth int) {
 	m := parent.message("a type", 0)
 	for m.next() {
@@ -224,7 +224,7 @@ func (p *parser) holder(parent *message, t *typ, of protowire.Number, depth int)
 		}
 	}
 	if m.err == nil && t.of == nil {
-		m.fail(problem(Malformed, "a type does not say what it holds"))
+		m.fail(problem(Malformed, "a type has no element type"))
 	}
 	if parent.err == nil {
 		parent.err = m.err

@@ -11,7 +11,7 @@ import (
 
 var tensorMany = many(1, 4, 5, 6, 7, 10, 11, 13, 16)
 
-// typedField is the field that holds a tensor's values where raw_data does not.
+// typedField returns the field that holds a tensor's values if raw_data does not.
 func typedField(e ElemType) protowire.Number {
 	switch e {
 	case Float, 14:
@@ -34,7 +34,7 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 	t := &tensor{}
 	m.spend(p, bytesOfTensor)
 	var held []byte  // the values of fields of fixed size
-	var ints []int64 // and of integers
+	var ints []int64 // the values of integer fields
 	for m.next() {
 		switch m.number {
 		case 1:
@@ -64,7 +64,7 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 		case 16:
 			p.pair(m)
 		case 3:
-			m.fail(problem(Malformed, "%s is in segments: save the model with whole tensors", t.describe()))
+			m.fail(problem(Malformed, "%s is split into segments: save the model with whole tensors", t.describe()))
 		default:
 			m.unknown()
 		}
@@ -86,7 +86,7 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 	return t, m.err
 }
 
-// measure sets count and refuses sizes that no model here needs.
+// measure sets count and refuses sizes that no served model needs.
 func (t *tensor) measure() error {
 	if len(t.dims) > MaxRank {
 		return problem(TooLarge, "%s has %d dimensions; at most %d are read", t.describe(), len(t.dims), MaxRank)
@@ -97,7 +97,7 @@ func (t *tensor) measure() error {
 		for _, d := range t.dims {
 			bytes *= math.Abs(float64(d))
 		}
-		return problem(TooLarge, "%s claims %s of %s (%.0f GB): larger than any model that is served", t.describe(), dims(t.dims), t.elem, bytes/1e9)
+		return problem(TooLarge, "%s claims %s of %s (%.0f GB): larger than any model that is supported", t.describe(), dims(t.dims), t.elem, bytes/1e9)
 	}
 	t.count = count
 	return nil
@@ -107,12 +107,12 @@ func (t *tensor) measure() error {
 func (t *tensor) take(m *message, held []byte, ints []int64) error {
 	field := typedField(t.elem)
 	if field == 0 {
-		return problem(Malformed, "%s is of %s, which is not served", t.describe(), t.elem)
+		return problem(Malformed, "%s is of %s, which is not supported", t.describe(), t.elem)
 	}
 	for _, other := range []protowire.Number{4, 5, 6, 7, 9, 10, 11} {
 		raw := other == 9 && t.elem != String && !m.has(field)
 		if m.has(other) && other != field && !raw {
-			return problem(Malformed, "%s of %s has values in field %d, where it may not or has others", t.describe(), t.elem, other)
+			return problem(Malformed, "%s of %s must not have values in field %d", t.describe(), t.elem, other)
 		}
 	}
 	if t.elem == String {
@@ -123,7 +123,7 @@ func (t *tensor) take(m *message, held []byte, ints []int64) error {
 	}
 	want := t.count * elemSize(t.elem)
 	if t.elem == 21 || t.elem == 22 {
-		want = (t.count + 1) / 2 // two in a byte
+		want = (t.count + 1) / 2 // two per byte
 	}
 	if len(ints) > 0 {
 		var err error
@@ -140,7 +140,7 @@ func (t *tensor) take(m *message, held []byte, ints []int64) error {
 	return nil
 }
 
-// narrow writes integers in the size of the tensor's type.
+// narrow writes integers with the size of the tensor's type.
 func (t *tensor) narrow(ints []int64, bytes int64) ([]byte, error) {
 	size := max(elemSize(t.elem), 1)
 	if int64(len(ints))*size != bytes {
@@ -176,7 +176,8 @@ func (t *tensor) narrow(ints []int64, bytes int64) ([]byte, error) {
 	return out, nil
 }
 
-// product multiplies dimensions; over: it is negative or does not fit.
+// product multiplies dimensions. over says that one is negative or that the product
+// overflows.
 func product(dims []int64) (count int64, over bool) {
 	count = 1
 	for _, d := range dims {

@@ -2,11 +2,11 @@ package graph
 
 import "google.golang.org/protobuf/encoding/protowire"
 
-// Encode writes the model for ONNX Runtime: what was checked and nothing else. Two
-// models that are alike are written alike.
+// Encode writes the model for ONNX Runtime: what was checked and nothing else. Equal
+// models give equal bytes.
 func (m *Model) Encode() []byte { return m.Append(nil) }
 
-// Append appends what Encode writes. It is about as long as the file was.
+// Append appends the output of Encode to b. It is about as long as the file was.
 func (m *Model) Append(b []byte) []byte {
 	w := &writer{b}
 	w.model(m.checked)

@@ -5,8 +5,8 @@ import (
 	"math"
 )
 
-// span is a range of numbers, its ends included. Where rows is true, the number is
-// that of the rows of a call.
+// span is a closed range of numbers. If rows is set, the number is the number of
+// rows of a call.
 type span struct {
 	lo, hi float64
 	rows   bool
@@ -16,38 +16,38 @@ func exactly(v float64) span { return span{lo: v, hi: v} }
 
 func (s span) exact() bool { return s.lo == s.hi }
 
-// fixed reports whether the number is the same in all calls of as many rows, and no
-// larger in smaller calls.
+// fixed reports whether the number depends only on the number of rows and does not
+// grow when there are fewer rows.
 func (s span) fixed() bool { return s.exact() || s.rows }
 
-// fact is what is known of a value before the model runs. A zero fact is one number.
+// fact is what is known of a value before the model runs. The zero fact is a scalar.
 type fact struct {
 	// ranked says that dims are known.
 	ranked bool
 	dims   []span
-	// count bounds the product of the dimensions, of which none counts less than 1.
-	// It is +Inf where nothing is known.
+	// count bounds the product of the dimensions, where each counts as at least 1.
+	// It is +Inf if there is no bound.
 	count float64
 	// full says that no dimension can be 0.
 	full bool
-	// data says that the contents depend on the rows, and not only on their number.
+	// data says that the contents depend on the rows and not only on their number.
 	data bool
-	// loose says that the sizes may be larger in a call than in that of as many rows
-	// as there may be, so that a proof has not measured them.
+	// loose says that a call may need larger sizes than a call with the largest
+	// number of rows, so that a proof has not measured them.
 	loose bool
-	// text says that the elements may be texts of the model.
+	// text says that the elements may be strings of the model.
 	text bool
-	// spans are the contents, where they are known and few.
+	// spans are the contents if they are known and few.
 	spans []span
 }
 
-// mostSpans is how many values of a tensor are looked at.
+// mostSpans is the largest number of elements whose contents are tracked.
 const mostSpans = 64
 
-// unknown is a value of which nothing is known.
+// unknown returns a value of which nothing is known.
 func unknown() *fact { return &fact{count: math.Inf(1), data: true, loose: true} }
 
-// shaped returns a value of these dimensions.
+// shaped returns a value with these dimensions.
 func shaped(dims ...span) *fact {
 	f := &fact{ranked: true, dims: dims, count: 1, full: true}
 	for _, d := range dims {
@@ -60,7 +60,7 @@ func shaped(dims ...span) *fact {
 // counted returns a value of unknown rank.
 func counted(count float64) *fact { return &fact{count: count} }
 
-// with returns f as a value with the contents.
+// with returns a copy of f with the given contents.
 func (f *fact) with(spans []span) *fact {
 	out := *f
 	out.spans = nil
@@ -70,12 +70,12 @@ func (f *fact) with(spans []span) *fact {
 	return &out
 }
 
-// like returns a value of f's size.
+// like returns a value of f's size and unknown contents.
 func (f *fact) like() *fact {
 	return &fact{ranked: f.ranked, dims: f.dims, count: f.count, full: f.full}
 }
 
-// dim returns a dimension, counted from the end where i is negative.
+// dim returns dimension i, counted from the end if i is negative.
 func (f *fact) dim(i int64) (span, bool) {
 	if i < 0 {
 		i += int64(len(f.dims))
@@ -86,7 +86,7 @@ func (f *fact) dim(i int64) (span, bool) {
 	return f.dims[i], true
 }
 
-// fixed reports whether the contents are known as far as sizes need them.
+// fixed reports whether the contents are known well enough to compute sizes.
 func (f *fact) fixed() bool {
 	for _, s := range f.spans {
 		if !s.fixed() {
@@ -96,7 +96,7 @@ func (f *fact) fixed() bool {
 	return f.spans != nil
 }
 
-// constant is the fact of a tensor of the file.
+// constant returns the fact of a tensor of the file.
 func constant(t *tensor) *fact {
 	f := shaped()
 	for _, d := range t.dims {
@@ -111,7 +111,7 @@ func constant(t *tensor) *fact {
 	return f.with(t.numbers())
 }
 
-// numbers returns a tensor's contents where they are numbers that sizes are made of.
+// numbers returns a tensor's contents if sizes can be computed from them.
 func (t *tensor) numbers() []span {
 	if t.elem == String {
 		return nil
@@ -139,7 +139,7 @@ func (t *tensor) numbers() []span {
 	return out
 }
 
-// input is the fact of an input of the model.
+// input returns the fact of an input of the model.
 func (c *checker) input(v *value) *fact {
 	f := &fact{count: math.Inf(1), data: true}
 	if v.typ == nil || v.typ.kind != tensorKind || !v.typ.hasShape {
@@ -163,7 +163,7 @@ func (c *checker) input(v *value) *fact {
 	return f
 }
 
-// join returns what holds for both of two values.
+// join returns what holds for both a and b.
 func join(a, b *fact) *fact {
 	out := &fact{count: max(a.count, b.count), full: a.full && b.full, data: a.data || b.data, loose: a.loose || b.loose, text: a.text || b.text}
 	if !a.ranked || !b.ranked || len(a.dims) != len(b.dims) {
@@ -181,7 +181,7 @@ func join(a, b *fact) *fact {
 	return out
 }
 
-// within reports whether a value is never larger than another may be.
+// within reports whether f is never larger than other may be.
 func (f *fact) within(other *fact) bool {
 	if f.count > other.count || (f.loose && !other.loose) || (f.text && !other.text) {
 		return false
@@ -200,7 +200,7 @@ func (f *fact) within(other *fact) bool {
 	return true
 }
 
-// broadcast returns the size of values that are stretched to each other.
+// broadcast returns the size of values that are broadcast together.
 func broadcast(in []*fact) *fact {
 	rank := 0
 	for _, f := range in {
@@ -228,7 +228,7 @@ func broadcast(in []*fact) *fact {
 	return shaped(dims...)
 }
 
-// stretch returns the dimension that two become.
+// stretch returns the dimension that results from broadcasting two.
 func stretch(a, b span) span {
 	switch {
 	case a.lo == 1 && a.hi == 1:

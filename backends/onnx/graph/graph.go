@@ -1,14 +1,14 @@
 // Package graph reads ONNX models (protobuf) and decides whether ONNX Runtime may
-// be given them: with bounds on every size, refusing what it does not understand.
-// What ONNX Runtime gets is written anew from what was checked (Model.Encode), so
-// that nothing reaches it unread.
+// load them. It bounds every size and refuses what it does not understand.
+// Model.Encode writes a new file from what was checked, so that ONNX Runtime reads
+// nothing that the check has not.
 //
-// It does not execute anything and does not need ONNX Runtime.
+// The package runs no model and does not need ONNX Runtime.
 package graph
 
 import "fmt"
 
-// Limits of what is read at all.
+// Limits of every file.
 const (
 	MaxFileBytes   = 1 << 30
 	MaxNodes       = 500_000
@@ -24,7 +24,7 @@ const (
 // ElemType is ONNX's TensorProto.DataType.
 type ElemType int32
 
-// The element types that matter here.
+// The element types that this package handles by name.
 const (
 	Float  ElemType = 1
 	Int32  ElemType = 6
@@ -47,8 +47,8 @@ func (e ElemType) String() string {
 	return fmt.Sprintf("type %d", int32(e))
 }
 
-// elemSize is the number of bytes of one element, 0 where it is not whole or
-// not fixed.
+// elemSize returns the number of bytes of one element, or 0 if it is a fraction of a
+// byte or varies.
 func elemSize(e ElemType) int64 {
 	switch e {
 	case 2, 3, 9, 17, 18, 19, 20:
@@ -102,12 +102,12 @@ const tensorKind = "tensor"
 // IsTensor reports whether the value is a dense tensor.
 func (v Value) IsTensor() bool { return v.Kind == tensorKind }
 
-// Model is what a checked file says about itself.
+// Model is a checked file.
 type Model struct {
 	IRVersion int64
 	Producer  string
 	Opsets    map[string]int64
-	Inputs    []Value // without initialisers
+	Inputs    []Value // without initializers
 	Outputs   []Value
 	Nodes     int
 	Operators map[string]int // how many nodes of each type
@@ -119,13 +119,13 @@ type Model struct {
 	checked *model
 }
 
-// Problem is a reason why a model must not be served. Code tells reasons apart.
+// Problem is a reason why a model must not be served. Code identifies the kind.
 type Problem struct {
 	Code    string
 	Message string
 }
 
-// Error is the message.
+// Error returns the message.
 func (p *Problem) Error() string { return p.Message }
 
 // The codes of problems.
@@ -146,8 +146,8 @@ func problem(code, format string, args ...any) *Problem {
 	return &Problem{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// The structure of a file, as far as it is written again. Documentation, metadata
-// and annotations of inner values are read and left out.
+// The parts of a file that are written again. Documentation, metadata and
+// annotations of inner values are read and dropped.
 
 type model struct {
 	irVersion           int64
@@ -165,7 +165,7 @@ type opset struct {
 type function struct {
 	name, domain    string
 	inputs, outputs []string
-	attributes      bool // it takes some
+	attributes      bool // it takes attributes
 	opsets          []opset
 	nodes           []*node
 }
@@ -180,10 +180,10 @@ type graph struct {
 
 type value struct {
 	name string
-	typ  *typ // nil: not said
+	typ  *typ // nil: not declared
 }
 
-// typ is the type of a value. Its kind is one of the kinds below.
+// typ is the type of a value. kind is one of the kinds below.
 type typ struct {
 	kind     string
 	elem     ElemType // of a tensor; the key of a map
@@ -242,8 +242,8 @@ const (
 	attrTypes   = 14
 )
 
-// attribute holds its values in the list of its kind; an attribute of one value
-// has a list of one.
+// attribute holds its values in the list for its kind. A single value is a list of
+// one.
 type attribute struct {
 	name    string
 	kind    int64
@@ -271,7 +271,7 @@ func (n *node) attribute(name string) *attribute {
 	return nil
 }
 
-// ints returns an attribute of integers, and nil where there is none.
+// ints returns an attribute of integers, or nil if there is none.
 func (n *node) ints(name string) []int64 {
 	if a := n.attribute(name); a != nil {
 		return a.ints
@@ -279,7 +279,7 @@ func (n *node) ints(name string) []int64 {
 	return nil
 }
 
-// int returns an attribute of one integer, or what stands for it.
+// int returns an attribute of one integer, or otherwise if there is none.
 func (n *node) int(name string, otherwise int64) int64 {
 	if v := n.ints(name); len(v) == 1 {
 		return v[0]
@@ -287,7 +287,7 @@ func (n *node) int(name string, otherwise int64) int64 {
 	return otherwise
 }
 
-// describe names the node in a message.
+// describe names the node for a message.
 func (n *node) describe() string {
 	op := n.op
 	if n.domain != "" {
@@ -302,7 +302,7 @@ func (n *node) describe() string {
 	return fmt.Sprintf("operator %.80s (node %.80q)", op, n.name)
 }
 
-// tensor holds the values of a constant as little-endian bytes, or as texts.
+// tensor holds a constant's values as little-endian bytes or as strings.
 type tensor struct {
 	name  string
 	elem  ElemType

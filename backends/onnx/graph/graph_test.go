@@ -34,7 +34,7 @@ func read(t testing.TB, file string) []byte {
 	return data
 }
 
-// TestCodes: what is refused by its bytes alone is refused for the right reason.
+// TestCodes checks that files are refused for the right reason.
 func TestCodes(t *testing.T) {
 	for file, code := range map[string]string{
 		"bad/empty": graph.Malformed, "bad/truncated": graph.Malformed, "bad/not-onnx": graph.UnknownField,
@@ -55,7 +55,7 @@ func TestCodes(t *testing.T) {
 	}
 }
 
-// TestServedModelsPass: the check stands in nobody's way.
+// TestServedModelsPass checks that models which are served pass the check.
 func TestServedModelsPass(t *testing.T) {
 	for _, file := range append(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx")...) {
 		m, err := graph.Check(read(t, file), graph.Limits{})
@@ -69,8 +69,8 @@ func TestServedModelsPass(t *testing.T) {
 	}
 }
 
-// TestEveryPrefixIsRefusedOrRead: a file that is cut anywhere is an error, never a
-// panic, and never a model with other outputs.
+// TestEveryPrefixIsRefusedOrRead cuts a file at every byte. The result must be an
+// error or a model with the same outputs, never a panic.
 func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
 	data := read(t, filepath.Join(testdata, "variants/plain-sum.onnx"))
 	whole, err := graph.Check(data, graph.Limits{})
@@ -85,20 +85,20 @@ func TestEveryPrefixIsRefusedOrRead(t *testing.T) {
 	}
 }
 
-// roundTrip: what is written is read as what was checked.
+// roundTrip checks that reading the encoded model gives the same model.
 func roundTrip(t *testing.T, m *graph.Model, trusted bool) {
 	t.Helper()
 	written := m.Encode()
 	again, err := graph.Check(written, graph.Limits{Trusted: trusted})
 	if err != nil {
-		t.Fatalf("what was written is refused: %v", err)
+		t.Fatalf("the encoded model is refused: %v", err)
 	}
 	if !reflect.DeepEqual(m, again) || !bytes.Equal(written, again.Encode()) {
-		t.Fatalf("%+v is written and read as %+v", m, again)
+		t.Fatalf("%+v is encoded and read as %+v", m, again)
 	}
 }
 
-// TestRoundTrip: sample models are written as they were read.
+// TestRoundTrip encodes and reads sample models.
 func TestRoundTrip(t *testing.T) {
 	for _, file := range slices.Concat(files(t, "models/*/1.0.0/model.onnx"), files(t, "bench/models/*/1.0.0/model.onnx"), files(t, "variants/*.onnx")) {
 		m, err := graph.Check(read(t, file), graph.Limits{Trusted: true})
@@ -121,8 +121,8 @@ func ExampleCheck() {
 	// Output: true external_data
 }
 
-// FuzzCheck: whatever the bytes, the check ends with a model or a *Problem whose
-// message is fit to print.
+// FuzzCheck checks that any bytes give a model or a *Problem with a printable
+// message.
 func FuzzCheck(f *testing.F) {
 	for _, pattern := range []string{"variants/*.onnx", "suspicious/*.onnx", "bad/*.onnx", "models/mammography-gmm/1.0.0/model.onnx", "../backends/onnx/testdata/hostile/*.onnx"} {
 		for _, file := range files(f, pattern) {

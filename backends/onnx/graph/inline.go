@@ -4,26 +4,26 @@ import "fmt"
 
 const inlineHint = "inline the model's functions first, with onnx.inliner.inline_local_functions"
 
-// inliner replaces calls of the model's own functions by their nodes.
+// inliner replaces calls of the model's own functions with their nodes.
 type inliner struct {
 	model     *model
 	functions map[string]*function // by domain::name
-	plain     map[*function]bool   // those that can stand elsewhere
+	plain     map[*function]bool   // those that can be inlined
 	calls     int
 	nodes     int
-	bytes     int64 // of the copies that were made
-	most      int64 // of them
+	bytes     int64 // of the copies
+	most      int64 // the limit of bytes
 }
 
-// inline replaces all calls, so that no function is left. Functions that take
-// attributes or hold graphs are refused where they are called.
+// inline replaces all calls, so that no function is left. It refuses calls of
+// functions that have attributes or contain graphs.
 func inline(m *model, most int64) error {
 	in := &inliner{model: m, functions: map[string]*function{}, plain: map[*function]bool{}, most: most}
 	for _, f := range m.functions {
 		key := f.domain + "::" + f.name
 		switch {
 		case standardDomain(f.domain) || runtimeDomain(f.domain):
-			return problem(Domain, "function %.80q is defined in domain %.80q, which belongs to ONNX or its runtime", f.name, f.domain)
+			return problem(Domain, "function %.80q is defined in domain %.80q, which is reserved for ONNX or ONNX Runtime", f.name, f.domain)
 		case in.functions[key] != nil:
 			return problem(Duplicate, "function %.80q is defined twice", f.name)
 		}
@@ -74,13 +74,13 @@ func (in *inliner) expand(nodes []*node, depth int) ([]*node, error) {
 	return out, nil
 }
 
-// call returns the nodes of a function with the names of one of its calls.
+// call returns the nodes of a function, renamed for one of its calls.
 func (in *inliner) call(n *node, f *function) ([]*node, error) {
 	if err := in.simple(n, f); err != nil {
 		return nil, err
 	}
 	if in.bytes += f.size(); in.bytes > in.most {
-		return nil, problem(TooLarge, "to inline the model's functions takes more than %d MiB (limits.memory)", in.most>>20)
+		return nil, problem(TooLarge, "inlining the model's functions takes more than %d MiB (limits.memory)", in.most>>20)
 	}
 	in.calls++
 	names := map[string]string{"": ""}
@@ -100,7 +100,7 @@ func (in *inliner) call(n *node, f *function) ([]*node, error) {
 		for _, name := range b.inputs {
 			outer, ok := names[name]
 			if !ok {
-				return nil, problem(Malformed, "function %.80q uses %.80q before it makes it", f.name, name)
+				return nil, problem(Malformed, "function %.80q uses %.80q before it computes it", f.name, name)
 			}
 			c.inputs = append(c.inputs, outer)
 		}
@@ -120,11 +120,11 @@ func (in *inliner) call(n *node, f *function) ([]*node, error) {
 		}
 		out = append(out, c)
 	}
-	// What is left goes through, from an input.
+	// The remaining outputs are inputs of the function, passed through.
 	for _, name := range f.outputs {
 		if to := given[name]; to != "" {
 			if names[name] == "" {
-				return nil, problem(Malformed, "function %.80q does not make its output %.80q", f.name, name)
+				return nil, problem(Malformed, "function %.80q does not compute its output %.80q", f.name, name)
 			}
 			out = append(out, &node{op: "Identity", inputs: []string{names[name]}, outputs: []string{to}})
 			delete(given, name)
@@ -133,7 +133,7 @@ func (in *inliner) call(n *node, f *function) ([]*node, error) {
 	return out, nil
 }
 
-// simple refuses a function that would change when its nodes stand elsewhere.
+// simple refuses a function that would mean something else in another place.
 func (in *inliner) simple(n *node, f *function) error {
 	if f.attributes || len(n.attributes) > 0 {
 		return problem(Function, "%s is a function with attributes: %s", n.describe(), inlineHint)
@@ -147,7 +147,7 @@ func (in *inliner) simple(n *node, f *function) error {
 	for _, b := range f.nodes {
 		for _, a := range b.attributes {
 			if len(a.graphs) > 0 {
-				return problem(Function, "function %.80q holds a graph: %s", f.name, inlineHint)
+				return problem(Function, "function %.80q contains a graph: %s", f.name, inlineHint)
 			}
 		}
 	}
@@ -162,9 +162,9 @@ func (in *inliner) simple(n *node, f *function) error {
 	return nil
 }
 
-// size is how many bytes a copy of the function's nodes takes.
+// size returns how many bytes a copy of the function's nodes takes.
 func (f *function) size() int64 {
-	const inlined = 2 * bytesOfName // what is written before a name, and how it is looked up
+	const inlined = 2 * bytesOfName // the name's prefix, and its entry in a map
 	sum := inlined * int64(len(f.inputs)+len(f.outputs))
 	for _, n := range f.nodes {
 		sum += bytesOfNode + int64(len(n.name)) + bytesOfName*int64(len(n.inputs))

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// defaultLocale is the one that ONNX Runtime takes where a graph names none.
+// defaultLocale is the locale that ONNX Runtime uses if a graph names none.
 const defaultLocale = "en_US.UTF-8"
 
 var localeName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,64}$`)
 
-// Locales names the locales that operators load from the system, each once. What cannot
-// be a name is left out.
+// Locales returns the locales that operators load from the system, without
+// duplicates. It omits strings that cannot name a locale.
 func (m *Model) Locales() []string {
 	var names []string
 	var visit func(g *graph)

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 )
 
-// field is a field of a message, whose bytes are those of parts.
+// field encodes a field of a message whose bytes are the concatenated parts.
 func field(number protowire.Number, parts ...[]byte) []byte {
 	return protowire.AppendBytes(protowire.AppendTag(nil, number, protowire.BytesType), slices.Concat(parts...))
 }
@@ -22,11 +22,11 @@ func numberField(number protowire.Number, v uint64) []byte {
 	return protowire.AppendVarint(protowire.AppendTag(nil, number, protowire.VarintType), v)
 }
 
-// x is the input of the graphs.
+// x is the graphs' input.
 var x = field(11, field(1, []byte("v0")), field(2, field(1, numberField(1, 1), field(2, field(1, field(2, []byte("N"))), field(1, numberField(1, 4))))))
 
-// refused checks a graph that must be refused, with limits.memory, and takes at most so many
-// bytes for it.
+// refused checks that a graph is refused because of limits.memory, and that the
+// check allocates at most so many bytes.
 func refused(t *testing.T, data []byte, memory int64, most uint64) {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -38,13 +38,13 @@ func refused(t *testing.T, data []byte, memory int64, most uint64) {
 		t.Errorf("%v; want %s", err, graph.TooLarge)
 	}
 	if took := after.TotalAlloc - before.TotalAlloc; took > most {
-		t.Errorf("it took %d KiB", took>>10)
+		t.Errorf("it allocated %d KiB", took>>10)
 	}
 }
 
-// TestManySmallThings: what takes two bytes in a file, or one, takes a hundred times as
-// much when it is read. However many there are, no more memory is taken than limits.memory
-// says, and some.
+// TestManySmallThings checks files with many things of one or two bytes each, which
+// take a hundred times as much when they are decoded. The memory must stay near
+// limits.memory.
 func TestManySmallThings(t *testing.T) {
 	const size, memory, most = 2 << 20, 1 << 20, 8 << 20
 	many := func(one []byte) []byte { return bytes.Repeat(one, size/len(one)) }
@@ -52,7 +52,7 @@ func TestManySmallThings(t *testing.T) {
 	inNode := func(parts ...[]byte) []byte { return inGraph(field(1, parts...)) }
 	inAttribute := func(parts ...[]byte) []byte { return inNode(field(5, parts...)) }
 	inTensor := func(parts ...[]byte) []byte { return inGraph(field(5, parts...)) }
-	others := func(one func(name []byte) []byte) (all []byte) { // each with a name of its own
+	others := func(one func(name []byte) []byte) (all []byte) { // each with another name
 		for i := 0; len(all) < size; i++ {
 			all = append(all, one(fmt.Appendf(nil, "%x", i))...)
 		}
@@ -85,7 +85,7 @@ func TestManySmallThings(t *testing.T) {
 	}
 }
 
-// TestFewBytesThatGrow: what is derived from a small graph stays small, too.
+// TestFewBytesThatGrow checks that small graphs cannot make large derived data.
 func TestFewBytesThatGrow(t *testing.T) {
 	const most = 16 << 20
 	numbers := make([]byte, 8*60)
@@ -123,7 +123,8 @@ func TestFewBytesThatGrow(t *testing.T) {
 	}
 }
 
-// TestInlined: copies of functions are counted by what they take, not by their nodes alone.
+// TestInlined checks that inlining is bounded by the bytes of the copies and not
+// only by their nodes.
 func TestInlined(t *testing.T) {
 	const most = 32 << 20
 	bigName := bytes.Repeat([]byte("n"), 10_000)

@@ -2,7 +2,7 @@ package graph
 
 import "strings"
 
-// ruleOf returns the rule of an operator, nil where its outputs cannot be bounded.
+// ruleOf returns the rule of an operator, or nil if its outputs cannot be bounded.
 func ruleOf(domain, op string) rule {
 	if domain == "" {
 		switch op {
@@ -21,7 +21,7 @@ func ruleOf(domain, op string) rule {
 	return nil
 }
 
-// rules are those of ONNX's own operators.
+// rules holds the rules of ONNX's own operators.
 var rules = func() map[string]rule {
 	out := map[string]rule{
 		"ArgMax": argRule, "ArgMin": argRule, "Compress": atMostRule, "Concat": concatRule, "ConcatFromSequence": sumRule,
@@ -57,7 +57,7 @@ var rules = func() map[string]rule {
 	return out
 }()
 
-// same returns a fact for each output of a node.
+// same returns the fact f for each output of a node.
 func (c *call) same(f *fact) []*fact {
 	out := make([]*fact, max(1, len(c.outputs)))
 	for i := range out {
@@ -67,7 +67,7 @@ func (c *call) same(f *fact) []*fact {
 	return out
 }
 
-// sizeOf is the rule of operators whose outputs are no larger than input i.
+// sizeOf returns a rule for outputs that are no larger than input i.
 func sizeOf(i int) rule {
 	return func(c *call) ([]*fact, error) {
 		f, err := c.need(i)
@@ -94,11 +94,11 @@ func sizeOf(i int) rule {
 	}
 }
 
-// exactTypes lists the types in which sizes are computed.
+// exactTypes holds the types in which sizes are tracked.
 var exactTypes = map[ElemType]bool{Float: true, Double: true, Int32: true, Int64: true}
 
-// atMostRule is the rule of operators whose outputs have no more elements than the
-// first input, in a shape that varies.
+// atMostRule is the rule of operators whose outputs have at most as many elements as
+// the first input, in a shape that varies.
 func atMostRule(c *call) ([]*fact, error) {
 	f, err := c.need(0)
 	if err != nil {
@@ -127,7 +127,7 @@ func timesRule(c *call) ([]*fact, error) {
 func scalarRule(c *call) ([]*fact, error) { return c.same(shaped()), nil }
 
 func elementwise(c *call) ([]*fact, error) {
-	if a := c.attribute("broadcast"); a != nil { // before opset 7: to the first
+	if a := c.attribute("broadcast"); a != nil { // before opset 7: broadcast to the first input
 		return sizeOf(0)(c)
 	}
 	out := broadcast(c.in)
@@ -200,8 +200,8 @@ func sizeRule(c *call) ([]*fact, error) {
 	return c.same(shaped().with(limit([]span{{lo: 0, hi: f.count}}))), nil
 }
 
-// list returns a list that says axes or sizes: an attribute, or an input of known
-// contents. given says that there is one.
+// list returns a list of axes or sizes, given by an attribute or by an input with
+// known contents. given says that the node has one of them.
 func (c *call) list(attribute string, input int) (spans []span, given bool) {
 	if a := c.attribute(attribute); a != nil {
 		for _, v := range a.ints {
@@ -215,7 +215,7 @@ func (c *call) list(attribute string, input int) (spans []span, given bool) {
 	return nil, false
 }
 
-// axes returns axes below rank from such a list; ok: they are known.
+// axes returns the axes below rank from such a list. ok says that they are known.
 func axes(spans []span, rank int) (out map[int]bool, ok bool) {
 	out = map[int]bool{}
 	for _, s := range spans {

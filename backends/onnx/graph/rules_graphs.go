@@ -2,8 +2,8 @@ package graph
 
 import "math"
 
-// inside checks a graph of an attribute with these inputs and returns what is known
-// of its outputs.
+// inside checks an attribute's graph with these inputs and returns the facts of its
+// outputs.
 func (c *call) inside(name string, inputs []*fact) ([]*fact, error) {
 	a := c.attribute(name)
 	if a == nil || len(a.graphs) != 1 {
@@ -11,7 +11,7 @@ func (c *call) inside(name string, inputs []*fact) ([]*fact, error) {
 	}
 	g := a.graphs[0]
 	if len(g.inputs) != len(inputs) {
-		return nil, problem(Malformed, "%s gives its graph %d inputs, which takes %d", c.describe(), len(inputs), len(g.inputs))
+		return nil, problem(Malformed, "%s gives %d inputs to its graph, which takes %d", c.describe(), len(inputs), len(g.inputs))
 	}
 	s := newScope(g, c.scope)
 	for i, v := range g.inputs {
@@ -42,7 +42,7 @@ func (c *call) known(names ...string) error {
 		n += len(a.graphs)
 	}
 	if n != len(names) {
-		return problem(Malformed, "%s holds %d graphs instead of %d", c.describe(), n, len(names))
+		return problem(Malformed, "%s has %d graphs instead of %d", c.describe(), n, len(names))
 	}
 	return nil
 }
@@ -69,13 +69,13 @@ func ifRule(c *call) ([]*fact, error) {
 	return out, nil
 }
 
-// carried refuses values that a body gives to its next turn larger than it got
-// them, and returns what they are after the last.
+// carried refuses a body that passes a value to its next iteration larger than it
+// got it. Otherwise it returns the facts after the last iteration.
 func (c *call) carried(before, after []*fact) ([]*fact, error) {
 	out := make([]*fact, len(before))
 	for i, f := range before {
 		if i >= len(after) || !after[i].within(f) {
-			return nil, problem(Unknown, "%s hands a value to its next turn that may grow (output %d): %s", c.describe(), i, trustHint)
+			return nil, problem(Unknown, "%s passes a value that may grow to its next iteration (output %d): %s", c.describe(), i, trustHint)
 		}
 		g := f.like()
 		g.text, g.loose = f.text, f.loose
@@ -84,18 +84,18 @@ func (c *call) carried(before, after []*fact) ([]*fact, error) {
 	return out, nil
 }
 
-// trips returns how many turns a loop may take.
+// trips returns how many iterations a loop may take.
 func (c *call) trips() (float64, error) {
 	f := c.arg(0)
 	switch {
 	case f == nil:
-		return 0, problem(Unbounded, "%s has no bound on its turns: %s", c.describe(), trustHint)
+		return 0, problem(Unbounded, "%s has no bound on its iterations: %s", c.describe(), trustHint)
 	case f.data:
-		return 0, problem(Unbounded, "%s takes its number of turns from the data: %s", c.describe(), trustHint)
+		return 0, problem(Unbounded, "%s takes its number of iterations from the data: %s", c.describe(), trustHint)
 	case len(f.spans) != 1:
-		return 0, problem(Unbounded, "%s takes a number of turns that this host cannot bound: %s", c.describe(), trustHint)
+		return 0, problem(Unbounded, "%s has a number of iterations that this host cannot bound: %s", c.describe(), trustHint)
 	case f.spans[0].hi > MaxLoopTrips:
-		return 0, problem(Unbounded, "%s may take %.0f turns; at most %d are allowed: %s", c.describe(), f.spans[0].hi, MaxLoopTrips, trustHint)
+		return 0, problem(Unbounded, "%s may take %.0f iterations; at most %d are allowed: %s", c.describe(), f.spans[0].hi, MaxLoopTrips, trustHint)
 	}
 	return max(f.spans[0].hi, 0), nil
 }
@@ -121,7 +121,7 @@ func loopRule(c *call) ([]*fact, error) {
 		return nil, err
 	}
 	if len(after) < 1+len(state) {
-		return nil, problem(Malformed, "%s has a body of %d outputs", c.describe(), len(after))
+		return nil, problem(Malformed, "%s has a body with %d outputs", c.describe(), len(after))
 	}
 	out, err := c.carried(state, after[1:])
 	if err != nil {
@@ -133,7 +133,7 @@ func loopRule(c *call) ([]*fact, error) {
 	return out, nil
 }
 
-// stacked returns as many values of one size beside each other.
+// stacked returns n values of the size of f, stacked along an axis.
 func stacked(f *fact, n span, axis int64, loose bool) *fact {
 	out := counted(f.count * max(n.hi, 1))
 	if axis < 0 {
@@ -188,7 +188,7 @@ func scanRule(c *call) ([]*fact, error) {
 		return nil, err
 	}
 	if len(after) < states {
-		return nil, problem(Malformed, "%s has a body of %d outputs", c.describe(), len(after))
+		return nil, problem(Malformed, "%s has a body with %d outputs", c.describe(), len(after))
 	}
 	out, err := c.carried(inputs[:states], after)
 	if err != nil {

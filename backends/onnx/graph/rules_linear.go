@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// matMul is the rule of products of the inputs a and b.
+// matMul returns the rule of matrix products of the inputs a and b.
 func matMul(a, b int) rule {
 	return func(c *call) ([]*fact, error) {
 		x, err := c.need(a)
@@ -58,7 +58,7 @@ func gemmRule(c *call) ([]*fact, error) {
 
 func einsumRule(c *call) ([]*fact, error) {
 	a := c.attribute("equation")
-	const most = 1000 // bytes, which are more than all ranks need
+	const most = 1000 // bytes; more than any rank needs
 	if a == nil || len(a.strings) != 1 || len(a.strings[0]) > most {
 		return nil, c.errUnknown()
 	}
@@ -93,7 +93,7 @@ func einsumRule(c *call) ([]*fact, error) {
 	return c.same(shaped(dims...)), nil
 }
 
-// sum adds attributes' integers, however far from zero they are.
+// sum adds an attribute's integers without overflow.
 func sum(v []int64) float64 {
 	out := 0.0
 	for _, i := range v {
@@ -102,7 +102,7 @@ func sum(v []int64) float64 {
 	return out
 }
 
-// conv is the rule of convolutions of input x with the weights w.
+// conv returns the rule of convolutions of input x with the weights w.
 func conv(x, w int) rule {
 	return func(c *call) ([]*fact, error) {
 		f, err := c.need(x)
@@ -123,7 +123,7 @@ func conv(x, w int) rule {
 			patch *= max(k.dims[i+2].hi, 1)
 		}
 		out := shaped(dims...)
-		// The operator lays out the patches that it multiplies.
+		// The operator copies the patches that it multiplies.
 		return append(c.same(out), counted(out.count/max(dims[1].hi, 1)*patch)), nil
 	}
 }
@@ -192,7 +192,7 @@ func spaceRule(c *call) ([]*fact, error) {
 	if err != nil {
 		return nil, err
 	}
-	// As many elements, of which none of the dimensions is larger than all.
+	// The output has as many elements, and no dimension of it exceeds their number.
 	if !f.full {
 		return nil, c.errUnknown()
 	}
@@ -223,6 +223,6 @@ func recurrentRule(c *call) ([]*fact, error) {
 	for i := 1; i < len(outs); i++ { // the last state
 		outs[i] = counted(max(all, 1))
 	}
-	// The operator computes up to four gates of each step.
+	// The operator computes up to four gates per step.
 	return append(outs, counted(4*max(all, 1))), nil
 }

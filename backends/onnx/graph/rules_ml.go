@@ -1,6 +1,6 @@
 package graph
 
-// mlRules are those of the operators of ai.onnx.ml.
+// mlRules holds the rules of the operators of ai.onnx.ml.
 var mlRules = map[string]rule{
 	"ArrayFeatureExtractor": arrayFeatureRule, "Binarizer": sizeOf(0), "CategoryMapper": sizeOf(0), "FeatureVectorizer": featureVectorRule,
 	"Imputer": sizeOf(0), "LabelEncoder": sizeOf(0), "LinearClassifier": classifierRule, "LinearRegressor": targets("targets"),
@@ -9,7 +9,7 @@ var mlRules = map[string]rule{
 	"TreeEnsembleRegressor": targets("n_targets"), "ZipMap": sizeOf(0),
 }
 
-// rowsOf is how many rows a matrix has; a vector is one.
+// rowsOf returns the number of rows of a matrix; a vector is one row.
 func rowsOf(f *fact) span {
 	switch {
 	case !f.ranked:
@@ -20,7 +20,8 @@ func rowsOf(f *fact) span {
 	return f.dims[0]
 }
 
-// targets is the rule of models with as many outputs a row as an attribute says.
+// targets returns the rule of models whose attribute is the number of outputs per
+// row.
 func targets(attribute string) rule {
 	return func(c *call) ([]*fact, error) {
 		f, err := c.need(0)
@@ -47,7 +48,7 @@ func classifierRule(c *call) ([]*fact, error) {
 		}
 	}
 	if c.op == "SVMClassifier" {
-		n = max(n, n*(n-1)/2) // one vote for each pair
+		n = max(n, n*(n-1)/2) // one vote per pair
 	}
 	label := shaped(rowsOf(f))
 	label.text = c.attribute("classlabels_strings") != nil
@@ -122,7 +123,7 @@ func tfIdfRule(c *call) ([]*fact, error) {
 		n = max(n, i+1)
 	}
 	if n < 0 || n > MaxElements {
-		return nil, problem(TooLarge, "%s makes %d values a row: more than any model that is served", c.describe(), n)
+		return nil, problem(TooLarge, "%s computes %d values per row: more than any model that is supported", c.describe(), n)
 	}
 	if !f.ranked {
 		return c.same(counted(f.count * float64(max(n, 1)))), nil

@@ -131,7 +131,7 @@ func squeezeRule(c *call) ([]*fact, error) {
 			if d.exact() {
 				continue
 			}
-			// It goes where it happens to be one.
+			// Squeeze removes this dimension only in calls where it is 1.
 			out := counted(f.count)
 			out.full = f.full
 			return c.same(out), nil
@@ -196,7 +196,7 @@ func multiply(dims []span) span {
 	return out
 }
 
-// bounded lowers a value's count to that of one of as many elements.
+// bounded lowers the count of f to that of by, which has as many elements.
 func (f *fact) bounded(by *fact) *fact {
 	if by.full {
 		f.full = true
@@ -213,7 +213,7 @@ func reshapeRule(c *call) ([]*fact, error) {
 	spans, _ := c.list("shape", 1)
 	if spans == nil {
 		if !f.full {
-			return nil, c.errUnknown() // an empty value may be given any shape
+			return nil, c.errUnknown() // an empty value can have any shape
 		}
 		out := counted(f.count)
 		out.full, out.loose = true, true
@@ -240,7 +240,7 @@ func reshapeRule(c *call) ([]*fact, error) {
 			continue
 		case s.lo < 1 && !s.exact() || s.lo < -1:
 			loose = true
-			s = span{lo: 0, hi: max(s.hi, f.count)} // 0 copies a dimension, -1 leaves one open
+			s = span{lo: 0, hi: max(s.hi, f.count)} // 0 copies a dimension, -1 infers one
 		default:
 			loose = loose || !s.fixed()
 		}
@@ -260,8 +260,8 @@ func reshapeRule(c *call) ([]*fact, error) {
 	return c.same(out), nil
 }
 
-// factors returns how often the number of rows is a factor of dimensions, and the
-// product of the others.
+// factors returns how many of the dimensions are the number of rows, and the product
+// of the others.
 func factors(dims []span) (rows int, rest span) {
 	rest = exactly(1)
 	for _, d := range dims {
@@ -274,8 +274,8 @@ func factors(dims []span) (rows int, rest span) {
 	return rows, rest
 }
 
-// quotient returns the dimension that a reshape of f to others leaves open. fixed: it
-// varies with nothing but the number of rows, and grows with it.
+// quotient returns the dimension that a reshape of f infers from the others. fixed
+// says that it depends only on the number of rows and grows with it.
 func quotient(f *fact, others []span) (d span, fixed bool) {
 	total, by := multiply(f.dims), multiply(others)
 	if !f.ranked {
@@ -322,7 +322,7 @@ func expandRule(c *call) ([]*fact, error) {
 	return c.same(out), nil
 }
 
-// notNegative raises the ends of ranges that are below 0.
+// notNegative raises negative ends of ranges to 0.
 func notNegative(spans []span) []span {
 	out := make([]span, len(spans))
 	for i, s := range spans {

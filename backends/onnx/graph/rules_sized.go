@@ -51,9 +51,9 @@ func rangeRule(c *call) ([]*fact, error) {
 		return nil, c.errUnknown()
 	}
 	out := shaped(n)
-	// From the number of rows downwards, there are more the fewer they are.
+	// A range that starts at the number of rows is longer when there are fewer rows.
 	out.loose = loose || v[0].rows || v[2].rows
-	if n.exact() && n.hi <= mostSpans { // from 0, in steps of 1
+	if n.exact() && n.hi <= mostSpans { // from 0 in steps of 1
 		spans := make([]span, int(n.hi))
 		for i := range spans {
 			spans[i] = exactly(float64(i))
@@ -63,7 +63,7 @@ func rangeRule(c *call) ([]*fact, error) {
 	return c.same(out), nil
 }
 
-// steps bounds how many steps a range takes, whichever type it is computed in.
+// steps bounds the length of a range for every type in which it may be computed.
 func steps(length, step float64) float64 {
 	return math.Ceil(max(0, length)/step*(1+1e-6)) + 1
 }
@@ -202,7 +202,7 @@ func shapeAttributeRule(c *call) ([]*fact, error) {
 	}
 	out := shaped(dims...)
 	if out.count > MaxElements {
-		return nil, problem(TooLarge, "%s makes %s: larger than any model that is served", c.describe(), out.describe())
+		return nil, problem(TooLarge, "%s computes %s: larger than any model that is supported", c.describe(), out.describe())
 	}
 	return c.same(out), nil
 }
@@ -300,7 +300,7 @@ func sliceRule(c *call) ([]*fact, error) {
 	return c.same(out), nil
 }
 
-// place is where a start or an end of a slice is in a list of n.
+// place returns the position of a slice's start or end v in a list of length n.
 func place(v, n float64) float64 {
 	if v < 0 {
 		v += n
@@ -308,8 +308,8 @@ func place(v, n float64) float64 {
 	return min(max(v, 0), n)
 }
 
-// cut returns a dimension after a slice. varies: it need not grow with the number
-// of rows.
+// cut returns a dimension after a slice. varies says that it need not grow with the
+// number of rows.
 func cut(d, start, end, step span) (out span, varies bool) {
 	if !start.exact() || !end.exact() || !step.exact() || step.lo != 1 {
 		if d.exact() && start.exact() && end.exact() && step.exact() {

@@ -5,7 +5,7 @@ import (
 	"math"
 )
 
-// call is a node together with what is known of its inputs.
+// call is a node with the facts of its inputs.
 type call struct {
 	*node
 	in      []*fact
@@ -13,7 +13,7 @@ type call struct {
 	checker *checker
 }
 
-// arg returns an input, nil where there is none.
+// arg returns the fact of an input, or nil if there is none.
 func (c *call) arg(i int) *fact {
 	if i < len(c.in) {
 		return c.in[i]
@@ -21,7 +21,7 @@ func (c *call) arg(i int) *fact {
 	return nil
 }
 
-// need returns an input that must be there.
+// need returns the fact of a required input.
 func (c *call) need(i int) (*fact, error) {
 	if f := c.arg(i); f != nil {
 		return f, nil
@@ -29,8 +29,8 @@ func (c *call) need(i int) (*fact, error) {
 	return nil, problem(Malformed, "%s has no input %d", c.describe(), i)
 }
 
-// rule returns what is known of a node's outputs. It may return more facts than the
-// node has outputs: memory that the operator takes for itself.
+// rule returns the facts of a node's outputs. Further facts describe memory that the
+// operator uses itself.
 type rule func(c *call) ([]*fact, error)
 
 // errUnknown says that an output cannot be bounded.
@@ -38,7 +38,7 @@ func (c *call) errUnknown() error {
 	return problem(Unknown, "%s: this host cannot bound the size of its outputs: %s", c.describe(), trustHint)
 }
 
-// outcome is what is known of a node's outputs, and adds up what they may take.
+// outcome returns the facts of a node's outputs and accounts for their memory.
 func (ck *checker) outcome(c *call) ([]*fact, error) {
 	if ck.limits.Trusted && c.holdsGraphs() {
 		return nil, ck.walk(c)
@@ -64,7 +64,7 @@ func (ck *checker) outcome(c *call) ([]*fact, error) {
 	}
 	for _, f := range out {
 		if math.IsNaN(f.count) {
-			f.count = math.Inf(1) // no size times boundless
+			f.count = math.Inf(1) // 0 times infinity: no bound
 		}
 		for _, i := range c.in {
 			if i == nil {
@@ -85,7 +85,7 @@ func (ck *checker) outcome(c *call) ([]*fact, error) {
 	return out, nil
 }
 
-// foreign is the error for an operator that has no rule.
+// foreign returns the error for an operator without a rule.
 func (ck *checker) foreign(c *call) error {
 	if what, ok := sizedByData[c.op]; ok {
 		if err := c.independent(what); err != nil {
@@ -122,16 +122,17 @@ func (ck *checker) walk(c *call) error {
 	return nil
 }
 
-// The bytes of an element: of the widest number, and of a text beside its letters.
+// The bytes of an element: of the widest number, and of a string beside its
+// characters.
 const (
 	bytesOfNumber = 8
 	bytesOfString = 40
 )
 
-// account adds an output to what a proof does not measure: constants, which ONNX
-// Runtime computes when it loads the graph and keeps; all in branches and bodies;
-// sizes that vary with more than the number of rows; and the model's own texts,
-// which no row of a proof may call forth.
+// account adds an output to what a proof does not measure. That is: constants, which
+// ONNX Runtime computes and keeps at load; everything in branches and bodies; sizes
+// that depend on more than the number of rows; and the model's own strings, which
+// the rows of a proof may not produce.
 func (ck *checker) account(c *call, f *fact) error {
 	bytes := f.count * bytesOfNumber
 	switch {
@@ -143,7 +144,7 @@ func (ck *checker) account(c *call, f *fact) error {
 		return nil
 	}
 	if ck.uncertain += bytes; ck.uncertain > float64(ck.limits.Memory) {
-		return problem(TooLarge, "%s makes %s: with it, constants, branches and sizes that vary may take %s, more than the %s of limits.memory",
+		return problem(TooLarge, "%s computes %s: with it, constants, branches and sizes that vary may take %s, more than the %s of limits.memory",
 			c.describe(), f.describe(), amount(ck.uncertain), amount(float64(ck.limits.Memory)))
 	}
 	return nil
@@ -167,8 +168,8 @@ func amount(bytes float64) string {
 	return fmt.Sprintf("%.1f GiB", bytes/(1<<30))
 }
 
-// sizedByData lists the operators with inputs that say how large an output is. They
-// may not depend on the data. nil: every input.
+// sizedByData maps operators to the inputs that determine an output's size, which
+// must not depend on the data. nil means all inputs.
 var sizedByData = map[string][]int{
 	"ConstantOfShape": {0}, "Expand": {1}, "Tile": {1, 2}, "Range": {0, 1, 2}, "OneHot": {1}, "Pad": {1}, "Resize": {1, 2, 3},
 	"Upsample": {1}, "MaxUnpool": {2}, "CenterCropPad": {1}, "Col2Im": {1, 2}, "AffineGrid": {1}, "BlackmanWindow": {0},
@@ -176,7 +177,7 @@ var sizedByData = map[string][]int{
 	"NonZero": nil, "Unique": nil, "NonMaxSuppression": nil, "StringSplit": nil, "ImageDecoder": nil, "SplitToSequence": {1},
 }
 
-// independent refuses a node whose size depends on the data.
+// independent refuses a node whose output size depends on the data.
 func (c *call) independent(which []int) error {
 	for i, f := range c.in {
 		if f == nil || !f.data {
@@ -195,19 +196,20 @@ func (c *call) independent(which []int) error {
 }
 
 func (c *call) errData(i int) error {
-	return problem(DataSized, "%s makes an output whose size depends on the data (input %.80q): %s", c.describe(), c.input(i), trustHint)
+	return problem(DataSized, "%s computes an output whose size depends on the data (input %.80q): %s", c.describe(), c.input(i), trustHint)
 }
 
-// random lists the operators whose outputs are new in every call.
+// random holds the operators whose outputs differ from call to call.
 var random = map[string]bool{
 	"RandomNormal": true, "RandomUniform": true, "RandomNormalLike": true, "RandomUniformLike": true, "Multinomial": true, "Bernoulli": true,
-	"If": true, "Loop": true, "Scan": true, // what their graphs do is not followed
+	"If": true, "Loop": true, "Scan": true, // what their graphs do is not tracked
 }
 
-// sizeOnly lists the operators whose contents are the sizes of their inputs.
+// sizeOnly holds the operators whose outputs depend only on the sizes of their
+// inputs.
 var sizeOnly = map[string]bool{"Shape": true, "Size": true, "ConstantOfShape": true}
 
-// numeric lists the operators that make numbers of texts.
+// numeric holds the operators that compute numbers from strings.
 var numeric = map[string]bool{
 	"Shape": true, "Size": true, "Equal": true, "OneHotEncoder": true, "IsNaN": true, "NonZero": true, "SequenceLength": true,
 	"TfIdfVectorizer": true, "RegexFullMatch": true, "OneHot": true, "TopK": true,
@@ -218,15 +220,15 @@ func movesTexts(c *call) bool {
 	case "Cast":
 		return c.int("to", 0) == int64(String)
 	case "LabelEncoder":
-		return false // makesTexts says
+		return false // makesTexts decides
 	}
 	return !numeric[c.op]
 }
 
 func (c *call) isText(i int) bool { f := c.arg(i); return f != nil && f.text }
 
-// makesTexts reports whether a node's outputs may be texts that its attributes or
-// its numbers give.
+// makesTexts reports whether a node's outputs may be strings that come from its
+// attributes or from numbers.
 func makesTexts(c *call) bool {
 	given := func(name string) bool { return c.attribute(name) != nil }
 	switch c.op {

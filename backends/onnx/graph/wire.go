@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// repeated is a set of field numbers that a message may have more than once.
+// repeated is a set of field numbers that may occur more than once in a message.
 type repeated uint64
 
 func many(numbers ...protowire.Number) repeated {
@@ -21,9 +21,9 @@ func many(numbers ...protowire.Number) repeated {
 	return r
 }
 
-// message reads the fields of one protobuf message in turn. It refuses what two
-// readers could take for different things: a field that may be there once and is
-// there twice, and a field of another wire type than its definition's.
+// message reads the fields of a protobuf message. It refuses what two readers could
+// understand differently: a singular field that occurs twice, and a field whose wire
+// type differs from its definition.
 type message struct {
 	what   string // for people, such as "a node"
 	rest   []byte
@@ -49,7 +49,7 @@ func (m *message) next() bool {
 	}
 	number, kind, n := protowire.ConsumeTag(m.rest)
 	if n < 0 {
-		m.fail(problem(Malformed, "%s is no valid protobuf: the file is damaged or is no ONNX model", m.what))
+		m.fail(problem(Malformed, "%s is not valid protobuf: the file is damaged or not an ONNX model", m.what))
 		return false
 	}
 	if number > 63 {
@@ -80,7 +80,7 @@ func (m *message) next() bool {
 	m.rest = b[n:]
 	bit := uint64(1) << number
 	if m.seen&bit != 0 && uint64(m.many)&bit == 0 {
-		m.fail(problem(Malformed, "%s has field %d twice: readers differ in what that means", m.what, number))
+		m.fail(problem(Malformed, "%s has field %d twice: readers disagree on what that means", m.what, number))
 		return false
 	}
 	m.seen |= bit
@@ -95,11 +95,11 @@ func (m *message) unknown() {
 
 func (m *message) is(kind protowire.Type) {
 	if m.kind != kind {
-		m.fail(problem(Malformed, "%s has field %d in another form than ONNX defines: the file is damaged", m.what, m.number))
+		m.fail(problem(Malformed, "%s has field %d in a form that ONNX does not define: the file is damaged", m.what, m.number))
 	}
 }
 
-// skip reads a field that is left out of what is written.
+// skip reads a field and drops it.
 func (m *message) skip(kind protowire.Type) { m.is(kind) }
 
 func (m *message) varint() int64 {
@@ -112,7 +112,7 @@ func (m *message) float() float32 {
 	return math.Float32frombits(uint32(m.value))
 }
 
-// bytes returns a part of the file.
+// bytes returns the field's bytes, which share memory with the file.
 func (m *message) bytes() []byte {
 	m.is(protowire.BytesType)
 	return m.data
@@ -126,16 +126,16 @@ func (m *message) text() string {
 	return string(b)
 }
 
-// message returns a reader of the field's own fields. It fails where m has failed.
+// message returns a reader of an embedded message. It fails if m has failed.
 func (m *message) message(what string, r repeated) *message {
 	b := m.bytes()
 	return &message{what: what, rest: b, many: r, err: m.err}
 }
 
-// A repeated number is packed, or comes one at a time; both forms may be mixed.
+// Repeated numbers are packed or come one at a time. A message may mix both forms.
 
-// run measures how many more values of the field that was just read follow, and
-// their bytes. Lists in attributes are mostly written so, one value at a time.
+// run returns how many values of the current field follow, and their bytes.
+// Attributes usually have lists of single values.
 func (m *message) run(length func(b []byte) int) (values, size int) {
 	if m.number > 15 {
 		return 0, 0
@@ -144,7 +144,7 @@ func (m *message) run(length func(b []byte) int) (values, size int) {
 	for size < len(m.rest) && m.rest[size] == tag {
 		n := length(m.rest[size+1:])
 		if n < 0 {
-			break // next says what is wrong
+			break // next reports the error
 		}
 		values, size = values+1, size+1+n
 	}
@@ -202,7 +202,7 @@ func lengthOfVarint(b []byte) int {
 	return n
 }
 
-// texts appends the texts of a repeated field, which are parts of the file.
+// texts appends the strings of a repeated field, which share memory with the file.
 func (m *message) texts(p *parser, to *[][]byte) {
 	one := m.bytes()
 	p.longest = max(p.longest, len(one))
@@ -220,8 +220,8 @@ func (m *message) texts(p *parser, to *[][]byte) {
 	m.rest = m.rest[size:]
 }
 
-// fixed appends numbers of size bytes to their concatenation. Where all are in one
-// piece, as in most files, that is a part of the file.
+// fixed appends numbers of size bytes to their concatenation. If all are in one
+// piece, as in most files, the result shares memory with the file.
 func (m *message) fixed(p *parser, size int, to *[]byte) {
 	kind := protowire.Fixed32Type
 	if size == 8 {
@@ -262,15 +262,15 @@ func (m *message) fixed(p *parser, size int, to *[]byte) {
 	*to = append(*to, b...)
 }
 
-// spend counts memory that what was read takes beside the file.
+// spend counts memory that is used in addition to the file.
 func (m *message) spend(p *parser, bytes int64) {
 	if p.beside += bytes; p.beside > p.most {
-		m.fail(problem(TooLarge, "to read the model's nodes, names and lists takes more than %d MiB (limits.memory)", p.most>>20))
+		m.fail(problem(TooLarge, "decoding the model's nodes, names and lists takes more than %d MiB (limits.memory)", p.most>>20))
 	}
 	m.count(p, bytes)
 }
 
-// count counts bytes of tensors, which are parts of the file.
+// count counts bytes of tensors, which share memory with the file.
 func (m *message) count(p *parser, bytes int64) {
 	if p.bytes += bytes; p.bytes > MaxTensorBytes {
 		m.fail(problem(TooLarge, "the model's tensors and lists need more than %d MiB", MaxTensorBytes>>20))
@@ -299,8 +299,8 @@ func (w *writer) text(n protowire.Number, v string) {
 	w.b = protowire.AppendString(w.b, v)
 }
 
-// message writes a field that holds what body writes. Its length is not known
-// before: the body is moved where the length takes more than one byte.
+// message writes a field whose contents body writes. The length is not known before:
+// if it takes more than one byte, message moves the contents.
 func (w *writer) message(n protowire.Number, body func()) {
 	w.tag(n, protowire.BytesType)
 	start := len(w.b)

@@ -147,10 +147,6 @@ func (*detector) Close() error { return nil }
 
 // Score adds a row's values up. A first value of these is not for it.
 func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
-	const (
-		crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
-		leaks, sickens, scatters                        = -1008, -1009, -1010
-	)
 	if err := d.unwell(); err != nil {
 		return err
 	}
@@ -163,53 +159,12 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 	}
 	failed := &sdk.RowErrors{}
 	for i := range out {
-		sum := 0.0
-		for j := range in.Features() {
-			switch v := in.Value(i, j).(type) {
-			case float64:
-				sum += v
-			case float32:
-				sum += float64(v)
-			case int64:
-				sum += float64(v)
-			case bool:
-				if v {
-					sum++
-				}
-			case string:
-				sum += float64(len(v))
-			}
-		}
+		sum := sumOf(in, i)
 		if math.IsNaN(sum) {
 			failed.Rows = append(failed.Rows, sdk.RowError{Row: i, Field: in.Features()[0].Name, Reason: "is missing"})
 		}
-		first, _ := in.Value(i, 0).(float64)
-		switch first {
-		case crash:
-			os.Exit(9)
-		case hang:
-			time.Sleep(time.Hour)
-		case slow:
-			time.Sleep(700 * time.Millisecond) // whatever ctx says
-		case forks:
-			bomb()
-		case memory:
-			d.eat()
-		case panics:
-			panic("at a row")
-		case leaks:
-			d.leak()
-		case sickens:
-			d.mu.Lock()
-			d.sick = true
-			d.mu.Unlock()
-		case scatters:
-			scatter("9")
-			time.Sleep(time.Minute)
-		case again:
-			if d.calls.Add(1) == 1 || d.Fault == "never" {
-				return process.Unavailable("warming up")
-			}
+		if err := d.fault(in, i); err != nil {
+			return err
 		}
 		out[i] = sum
 		if d.Fault == "nan" {
@@ -223,6 +178,65 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 	}
 	if len(failed.Rows) > 0 {
 		return failed
+	}
+	return nil
+}
+
+// sumOf adds up a row's values.
+func sumOf(in *sdk.Batch, i int) float64 {
+	sum := 0.0
+	for j := range in.Features() {
+		switch v := in.Value(i, j).(type) {
+		case float64:
+			sum += v
+		case float32:
+			sum += float64(v)
+		case int64:
+			sum += float64(v)
+		case bool:
+			if v {
+				sum++
+			}
+		case string:
+			sum += float64(len(v))
+		}
+	}
+	return sum
+}
+
+// fault does what the first value of a row asks for.
+func (d *detector) fault(in *sdk.Batch, i int) error {
+	const (
+		crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
+		leaks, sickens, scatters                        = -1008, -1009, -1010
+	)
+	first, _ := in.Value(i, 0).(float64)
+	switch first {
+	case crash:
+		os.Exit(9)
+	case hang:
+		time.Sleep(time.Hour)
+	case slow:
+		time.Sleep(700 * time.Millisecond) // whatever ctx says
+	case forks:
+		bomb()
+	case memory:
+		d.eat()
+	case panics:
+		panic("at a row")
+	case leaks:
+		d.leak()
+	case sickens:
+		d.mu.Lock()
+		d.sick = true
+		d.mu.Unlock()
+	case scatters:
+		scatter("9")
+		time.Sleep(time.Minute)
+	case again:
+		if d.calls.Add(1) == 1 || d.Fault == "never" {
+			return process.Unavailable("warming up")
+		}
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/client"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
@@ -243,12 +244,21 @@ func (h *Host) Send(method, path, body string) (status int, text string) {
 	return resp.StatusCode, string(all)
 }
 
+// Client returns a client of the host that keeps no connection.
+func (h *Host) Client() *client.Client {
+	h.T.Helper()
+	c, err := client.New(client.Config{URL: h.URL, HTTP: &http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return c
+}
+
 // Version returns what the API says of a model's only version; nil if it does not
 // know the model.
 func (h *Host) Version(id string) *api.ModelVersion {
-	_, text := h.Send(http.MethodGet, "/api/v1/models/"+id, "")
-	var m api.Model
-	if json.Unmarshal([]byte(text), &m) != nil || len(m.Versions) != 1 {
+	m, err := h.Client().Model(h.T.Context(), id)
+	if err != nil || len(m.Versions) != 1 {
 		return nil
 	}
 	return &m.Versions[0]
@@ -276,9 +286,10 @@ func (h *Host) Tried(id string) *api.ModelVersion {
 
 // Loaded returns how many versions are loaded, and the reasons of those that are not.
 func (h *Host) Loaded() (n int, not []string) {
-	_, text := h.Send(http.MethodGet, "/api/v1/models", "")
-	var list api.ModelList
-	_ = json.Unmarshal([]byte(text), &list)
+	list, err := h.Client().Models(h.T.Context())
+	if err != nil {
+		return 0, []string{err.Error()}
+	}
 	for _, v := range list.Models {
 		if v.Status == "loaded" {
 			n++

@@ -1,7 +1,5 @@
-// Package wire carries batches and scores in the messages of the process plugin
-// protocol, on the host's side and on the plugin's.
-//
-// It neither dials nor serves.
+// Package wire encodes and decodes the batches and scores of the process plugin
+// protocol, for the host and the plugin. It opens no connections.
 package wire
 
 import (
@@ -16,28 +14,27 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
 )
 
-// MaxData is how many bytes of a matrix one chunk has at most.
+// MaxData is the largest number of matrix bytes in one chunk.
 const MaxData = 1 << 20
 
-// MaxMessage is what both sides must be able to receive in one message.
+// MaxMessage is the size of the largest message that both sides must accept.
 const MaxMessage = 128 << 20
 
-// Window is how many bytes either side may send before the other has taken them, and
-// Buffer how many it writes or reads at once. A fixed window spares the messages that
-// gRPC measures a connection with.
+// Window is how many bytes a side may send before the other side has read them.
+// Buffer is how many bytes a side reads or writes at once. With a fixed window
+// gRPC sends no messages to measure the connection.
 const (
 	Window = 8 << 20
 	Buffer = 256 << 10
 )
 
-// MaxRows bounds a batch.
+// MaxRows is the largest number of rows in a batch.
 const MaxRows = 1 << 20
 
-// maxMatrix bounds the bytes of a matrix.
+// maxMatrix is the largest number of bytes in a matrix.
 const maxMatrix = 1 << 30
 
-// ErrMalformed is wrapped by errors about messages that the protocol does not
-// allow.
+// ErrMalformed is wrapped by errors about messages that violate the protocol.
 var ErrMalformed = errors.New("malformed message")
 
 var types = map[sdk.DType]pluginv1.ValueType{
@@ -56,7 +53,7 @@ func width(d sdk.DType) int {
 	}
 }
 
-// Send sends a batch in chunks.
+// Send sends a batch in chunks. It calls send in order and keeps nothing of in.
 func Send(in *sdk.Batch, send func(*pluginv1.ScoreChunk) error) error {
 	first := &pluginv1.ScoreChunk{Rows: uint32(in.Rows())}
 	if in.Dense() == 0 {
@@ -72,7 +69,7 @@ func Send(in *sdk.Batch, send func(*pluginv1.ScoreChunk) error) error {
 	data := matrixBytes(in)
 	for len(data) > 0 {
 		n := min(chunk, len(data))
-		// Sending copies: nothing of the batch is kept.
+		// gRPC copies the data before send returns.
 		if err := send(&pluginv1.ScoreChunk{Data: data[:n:n]}); err != nil {
 			return err
 		}
@@ -81,11 +78,12 @@ func Send(in *sdk.Batch, send func(*pluginv1.ScoreChunk) error) error {
 	return nil
 }
 
-// chunk is how many bytes are sent at once: the other side takes the first ones while
-// the next ones are on their way.
+// chunk is how many bytes Send puts into one message. The receiver reads the
+// first chunks while Send writes the next ones.
 const chunk = MaxData
 
-// matrixBytes are a dense batch's numbers as they travel, or a view of them.
+// matrixBytes returns a dense batch's numbers in little-endian order. The
+// result may share memory with in.
 func matrixBytes(in *sdk.Batch) []byte {
 	n := in.Rows() * len(in.Features())
 	switch in.Dense() {
@@ -109,7 +107,7 @@ func matrixBytes(in *sdk.Batch) []byte {
 
 func littleEndian() bool { return binary.NativeEndian.Uint16([]byte{1, 0}) == 1 }
 
-// view is the memory of numbers.
+// view returns the memory of v as bytes.
 func view[T float32 | float64 | int64](v []T) []byte {
 	if len(v) == 0 {
 		return nil
@@ -139,20 +137,21 @@ func column(c *sdk.Column) *pluginv1.Column {
 	return out
 }
 
-// Receive receives a batch of rows into out, which may have been used before. recv
-// returns io.EOF after the last chunk. What it takes grows with what has arrived, not
-// with what was announced. After an error the rows of out are undefined.
+// Receive reads a batch into out, whose features decide what is accepted; out
+// may be a used batch. recv must return io.EOF after the last chunk. Receive
+// allocates as data arrives, whatever the first chunk announces. After an error
+// the rows of out are undefined.
 func Receive(out *sdk.Batch, recv func() (*pluginv1.ScoreChunk, error)) error {
 	features := out.Features()
 	first, err := recv()
 	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: there is no first chunk", ErrMalformed)
+		return fmt.Errorf("%w: the stream is empty", ErrMalformed)
 	}
 	if err != nil {
 		return err
 	}
 	if first.GetRows() > MaxRows {
-		return fmt.Errorf("%w: %d rows; at most %d are taken", ErrMalformed, first.GetRows(), MaxRows)
+		return fmt.Errorf("%w: %d rows exceed the limit of %d", ErrMalformed, first.GetRows(), MaxRows)
 	}
 	rows := int(first.GetRows())
 	if m := first.GetMatrix(); m != nil {
@@ -171,12 +170,12 @@ func Receive(out *sdk.Batch, recv func() (*pluginv1.ScoreChunk, error)) error {
 		takeColumn(out.Column(j), c)
 	}
 	if _, err := recv(); !errors.Is(err, io.EOF) {
-		return errors.Join(fmt.Errorf("%w: there is more than the columns", ErrMalformed), err)
+		return errors.Join(fmt.Errorf("%w: data follows the columns", ErrMalformed), err)
 	}
 	return nil
 }
 
-// receiveMatrix fills a batch with the data of a matrix as it comes.
+// receiveMatrix fills a batch with the data of a matrix as it arrives.
 func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pluginv1.ScoreChunk, error)) error {
 	cols := len(to.Features())
 	if to.Dense() == 0 || types[to.Dense()] != m.GetDtype() || int(m.GetCols()) != cols {
@@ -185,11 +184,11 @@ func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pl
 	size := width(to.Dense())
 	want := rows * cols * size
 	if want > maxMatrix {
-		return fmt.Errorf("%w: a matrix of %d bytes; at most %d are taken", ErrMalformed, want, maxMatrix)
+		return fmt.Errorf("%w: a matrix of %d bytes exceeds the limit of %d", ErrMalformed, want, maxMatrix)
 	}
 	to.Resize(0)
-	have, values := 0, 0 // bytes that came; values that were taken
-	var part []byte      // of a value that two chunks share
+	have, values := 0, 0 // bytes received; values stored
+	var part []byte      // the bytes of a value that two chunks share
 	for {
 		next, err := recv()
 		if errors.Is(err, io.EOF) {
@@ -200,7 +199,7 @@ func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pl
 		}
 		data := next.GetData()
 		if have += len(data); len(data) > MaxData || have > want {
-			return fmt.Errorf("%w: a chunk of %d bytes, %d of %d together", ErrMalformed, len(data), have, want)
+			return fmt.Errorf("%w: a chunk of %d bytes makes %d of %d bytes", ErrMalformed, len(data), have, want)
 		}
 		if len(part) > 0 {
 			data = append(part, data...)
@@ -219,7 +218,7 @@ func receiveMatrix(to *sdk.Batch, rows int, m *pluginv1.Matrix, recv func() (*pl
 		part = append([]byte(nil), data[whole*size:]...)
 	}
 	if have != want {
-		return fmt.Errorf("%w: %d of %d bytes have come", ErrMalformed, have, want)
+		return fmt.Errorf("%w: the stream ended after %d of %d bytes", ErrMalformed, have, want)
 	}
 	to.Resize(rows)
 	return nil
@@ -231,7 +230,7 @@ func checkColumn(f sdk.Feature, c *pluginv1.Column, rows int) error {
 		values, texts = 0, rows
 	}
 	if types[f.DType] != c.GetDtype() || len(c.GetValues()) != values || len(c.GetStrings()) != texts {
-		return fmt.Errorf("%w: feature %q is %s; its column is %v with %d bytes and %d strings for %d rows",
+		return fmt.Errorf("%w: feature %q of type %s has a column of type %v with %d bytes and %d strings for %d rows",
 			ErrMalformed, f.Name, f.DType, c.GetDtype(), len(c.GetValues()), len(c.GetStrings()), rows)
 	}
 	if n := len(c.GetNulls()); n != 0 && n != (rows+7)/8 {
@@ -240,7 +239,8 @@ func checkColumn(f sdk.Feature, c *pluginv1.Column, rows int) error {
 	return nil
 }
 
-// takeColumn fills a column; a missing number is NaN, or 0 where there is none.
+// takeColumn fills a column. A missing number is NaN, or 0 if the type has no
+// NaN.
 func takeColumn(to *sdk.Column, c *pluginv1.Column) {
 	switch to.DType {
 	case sdk.Float32:
@@ -270,7 +270,7 @@ func takeColumn(to *sdk.Column, c *pluginv1.Column) {
 	}
 }
 
-// AppendFloat64s appends numbers as they travel.
+// AppendFloat64s appends values to data in little-endian order.
 func AppendFloat64s(data []byte, values []float64) []byte {
 	if littleEndian() {
 		return append(data, view(values)...)
@@ -281,7 +281,7 @@ func AppendFloat64s(data []byte, values []float64) []byte {
 	return data
 }
 
-// Float64s fills to from data, which has 8 bytes for each.
+// Float64s fills to from data, which must have 8 bytes per number.
 func Float64s(to []float64, data []byte) {
 	if littleEndian() {
 		copy(view(to), data)
@@ -326,7 +326,7 @@ func int64s(to []int64, data []byte) {
 	}
 }
 
-// Failed are row errors as they travel.
+// Failed returns the messages for row errors.
 func Failed(e *sdk.RowErrors) []*pluginv1.RowError {
 	var out []*pluginv1.RowError
 	for _, r := range e.Rows {
@@ -335,8 +335,8 @@ func Failed(e *sdk.RowErrors) []*pluginv1.RowError {
 	return out
 }
 
-// RowErrors is the inverse of Failed: nil where there are none. They must be in
-// order, and name rows of the batch.
+// RowErrors is the inverse of Failed. It returns nil for an empty list, and an
+// error if the rows are not ascending or not in the batch.
 func RowErrors(errs []*pluginv1.RowError, rows int) (*sdk.RowErrors, error) {
 	if len(errs) == 0 {
 		return nil, nil
@@ -345,7 +345,7 @@ func RowErrors(errs []*pluginv1.RowError, rows int) (*sdk.RowErrors, error) {
 	last := -1
 	for _, e := range errs {
 		if int64(e.GetRow()) <= int64(last) || int64(e.GetRow()) >= int64(rows) {
-			return nil, fmt.Errorf("%w: an error of row %d after row %d of %d", ErrMalformed, e.GetRow(), last, rows)
+			return nil, fmt.Errorf("%w: row error %d follows row error %d of %d rows", ErrMalformed, e.GetRow(), last, rows)
 		}
 		last = int(e.GetRow())
 		out.Rows = append(out.Rows, sdk.RowError{Row: last, Field: e.GetField(), Reason: e.GetReason()})

@@ -52,7 +52,7 @@ func from(chunks []*pluginv1.ScoreChunk) func() (*pluginv1.ScoreChunk, error) {
 	}
 }
 
-// value is a different one for each cell.
+// value returns a different value for each cell.
 func value(d sdk.DType, i, j int) any {
 	n := 100*i + j
 	switch d {
@@ -102,7 +102,7 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-// TestOddChunks: data may be cut anywhere.
+// TestOddChunks cuts the data at odd places.
 func TestOddChunks(t *testing.T) {
 	data := wire.AppendFloat64s(nil, []float64{1, 2, 3, 4})
 	chunks := []*pluginv1.ScoreChunk{{Rows: 2, Matrix: &pluginv1.Matrix{Cols: 2, Dtype: pluginv1.ValueType_VALUE_TYPE_FLOAT64}}}
@@ -192,7 +192,8 @@ func TestRowErrors(t *testing.T) {
 	}
 }
 
-// FuzzReceive: whatever comes is refused, or is a batch of the features.
+// FuzzReceive checks that Receive refuses the chunks or returns a batch of the
+// features.
 func FuzzReceive(f *testing.F) {
 	for _, features := range [][]sdk.Feature{xy, mixed} {
 		in := sdk.NewBatch(features)

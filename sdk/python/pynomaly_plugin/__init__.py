@@ -10,9 +10,9 @@ A plugin is a script that ends with serve():
 
     pynomaly_plugin.serve(load, name="knn", version="1.0.0", algorithm="KNN", dtype="float64")
 
-The host starts the script, hands it rows, and starts it again when it dies. Standard
-output belongs to the protocol; what is printed to standard error, or by print(), is in
-the host's log.
+The host starts the script, sends it rows, and restarts it when it dies. Standard
+output belongs to the protocol; the host logs what the script prints or writes to
+standard error.
 """
 
 from ._batch import Batch, Feature, InvalidRows, RowErrors, Unavailable

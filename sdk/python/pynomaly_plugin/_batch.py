@@ -1,4 +1,4 @@
-"""Rows as they arrive, and what can be wrong with them."""
+"""Decoding of batches, encoding of scores, and the errors of both."""
 
 import dataclasses
 
@@ -22,22 +22,22 @@ _NUMERIC = ("float32", "float64", "int64")
 
 
 class Malformed(Exception):
-    """A message that the protocol does not allow."""
+    """A message that violates the protocol."""
 
 
 class InvalidRows(Exception):
-    """Raised by a detector where the rows as a whole must be changed."""
+    """Raise this if the caller must change the rows as a whole."""
 
 
 class Unavailable(Exception):
-    """Raised by a detector that asks to be called again."""
+    """Raise this to ask the host to repeat the call."""
 
 
 class RowErrors(Exception):
-    """Raised by a detector that could score some rows only.
+    """Raise this if only some rows could be scored.
 
-    errors: {row: reason} or {row: (feature, reason)}; scores: those of all rows, of
-    which the failed ones do not count.
+    errors: {row: reason} or {row: (feature, reason)}. scores: one for each row; the
+    host ignores those of failed rows.
     """
 
     def __init__(self, errors, scores=None):
@@ -49,7 +49,7 @@ class RowErrors(Exception):
         out = []
         for row, reason in sorted(self.errors.items()):
             if not 0 <= row < rows:
-                raise ValueError(f"row {row} of {rows} is said to have failed")
+                raise ValueError(f"row {row} is not one of the {rows} rows")
             field, reason = reason if isinstance(reason, tuple) else ("", reason)
             out.append(pb.RowError(row=row, field=field, reason=str(reason)))
         return out
@@ -57,7 +57,7 @@ class RowErrors(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Feature:
-    """One input column: its name and float32, float64, int64, string or bool."""
+    """One input column. dtype is float32, float64, int64, string or bool."""
 
     name: str
     dtype: str
@@ -66,9 +66,9 @@ class Feature:
 class Batch:
     """Rows of the model's features.
 
-    matrix is a read-only array of rows x features where all features have one numeric
-    dtype, else None; columns is one array a feature, by name, in order. A missing
-    number is NaN, a missing text None.
+    matrix is a read-only array of rows x features if all features have one numeric
+    dtype, else None. columns holds one array per feature, by name, in order. A missing
+    number is NaN, a missing string None.
     """
 
     def __init__(self, rows, features, matrix=None, columns=None):
@@ -87,37 +87,37 @@ class Batch:
         return self._columns
 
     def frame(self):
-        """The rows as a pandas DataFrame, which must be installed."""
+        """Return the rows as a pandas DataFrame. pandas must be installed."""
         import pandas
 
         return pandas.DataFrame(self.columns)
 
     def array(self):
-        """The rows as scikit-learn takes them: the matrix, or a DataFrame."""
+        """Return the rows as scikit-learn takes them: the matrix, or a DataFrame."""
         return self.matrix if self.matrix is not None else self.frame()
 
 
 def dense(features):
-    """The one numeric dtype of all features, or None."""
+    """Return the one numeric dtype of all features, or None."""
     kinds = {f.dtype for f in features}
     return kinds.pop() if len(kinds) == 1 and kinds <= set(_NUMERIC) else None
 
 
 def receive(features, chunks):
-    """The batch that a stream of chunks carries."""
+    """Return the batch in a stream of chunks."""
     chunks = iter(chunks)
     first = next(chunks, None)
     if first is None:
-        raise Malformed("there is no first chunk")
+        raise Malformed("the stream is empty")
     if first.rows > MAX_ROWS:
-        raise Malformed(f"{first.rows} rows; at most {MAX_ROWS} are taken")
+        raise Malformed(f"{first.rows} rows exceed the limit of {MAX_ROWS}")
     if first.HasField("matrix"):
         return _matrix(features, first, chunks)
     if dense(features) or len(first.columns) != len(features):
         raise Malformed(f"{len(first.columns)} columns for {len(features)} features")
     columns = {f.name: _column(f, c, first.rows) for f, c in zip(features, first.columns)}
     if next(chunks, None) is not None:
-        raise Malformed("there is more than the columns")
+        raise Malformed("data follows the columns")
     return Batch(first.rows, features, columns=columns)
 
 
@@ -128,15 +128,15 @@ def _matrix(features, first, chunks):
     dtype = _DTYPES[kind][1]
     want = first.rows * len(features) * dtype.itemsize
     if want > MAX_MATRIX:
-        raise Malformed(f"a matrix of {want} bytes; at most {MAX_MATRIX} are taken")
+        raise Malformed(f"a matrix of {want} bytes exceeds the limit of {MAX_MATRIX}")
     parts, have = [], 0
     for chunk in chunks:
         have += len(chunk.data)
         if len(chunk.data) > MAX_DATA or have > want:
-            raise Malformed(f"a chunk of {len(chunk.data)} bytes, {have} of {want} together")
+            raise Malformed(f"a chunk of {len(chunk.data)} bytes makes {have} of {want} bytes")
         parts.append(chunk.data)
     if have != want:
-        raise Malformed(f"{have} of {want} bytes have come")
+        raise Malformed(f"the stream ended after {have} of {want} bytes")
     matrix = np.frombuffer(b"".join(parts), dtype=dtype).reshape(first.rows, len(features))
     return Batch(first.rows, features, matrix=matrix)
 
@@ -166,10 +166,10 @@ def _column(feature, column, rows):
 
 
 def scores(values, rows, width=1):
-    """Scores as they travel: width numbers a row."""
+    """Return width numbers per row as little-endian float64."""
     out = np.ascontiguousarray(values, dtype="<f8")
     if out.size != rows * width:
-        raise ValueError(f"the detector gave {out.size} numbers for {rows} rows, not {rows * width}")
+        raise ValueError(f"the detector returned {out.size} numbers for {rows} rows, not {rows * width}")
     return out.tobytes()
 
 

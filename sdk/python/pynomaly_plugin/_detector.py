@@ -1,4 +1,4 @@
-"""What a plugin's author writes."""
+"""The interface between a plugin's detector and this package."""
 
 import dataclasses
 import pathlib
@@ -11,10 +11,10 @@ from ._batch import Feature, RowErrors
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a detector is given before its first rows.
+    """What a detector receives before its first rows.
 
-    config is the config section of the manifest; directory holds the files of the
-    model, read-only; files are their names, the artifact first.
+    config is the config section of the manifest. directory holds the model's files and
+    is read-only. files are the names of those files, the artifact first.
     """
 
     config: Dict[str, Any]
@@ -23,20 +23,20 @@ class Setup:
     features: List[Feature]
 
     def path(self, name):
-        """The path of one of the model's files."""
+        """Return the path of one of the model's files."""
         return str(pathlib.Path(self.directory) / name)
 
 
 class Detector:
-    """A detector: score is all that it needs.
+    """A detector. Only score is required.
 
-    The other methods are found if they are there: explain(batch) gives rows x (1 +
-    features) numbers, a base value first; learn(batch) takes rows into the state;
-    save() and load(state) give and take the state, as bytes; close() ends it.
+    These methods are optional: explain(batch) returns rows x (1 + features) numbers,
+    each row's base value first; learn(batch) adds rows to the state; save() returns
+    the state as bytes and load(state) replaces it; close() releases the detector.
     """
 
     def score(self, batch):
-        """One raw score a row, as an array or a list. NaN: the row cannot be scored."""
+        """Return one raw score per row, as an array or a list. NaN: the row cannot be scored."""
         raise NotImplementedError
 
 
@@ -48,7 +48,8 @@ class _Sklearn(Detector):
         try:
             return self.score_rows(batch.array())
         except ValueError:
-            # Most estimators take no NaN and no infinity: that is those rows' fault only.
+            # Most estimators take no NaN and no infinity: fail only the rows
+            # that have one.
             if batch.matrix is None or batch.matrix.dtype.kind != "f":
                 raise
             good = np.isfinite(batch.matrix).all(axis=1)
@@ -57,15 +58,15 @@ class _Sklearn(Detector):
         scores = np.full(len(batch), np.nan)
         if good.any():
             scores[good] = self.score_rows(batch.matrix[good])
-        raise RowErrors({int(i): "has a missing or infinite value, which the model does not take" for i in np.flatnonzero(~good)}, scores)
+        raise RowErrors({int(i): "has a missing or infinite value, which the model does not accept" for i in np.flatnonzero(~good)}, scores)
 
 
 def sklearn(model, method=None):
-    """A detector of a fitted scikit-learn or PyOD object.
+    """Return a detector that scores with a fitted scikit-learn or PyOD object.
 
-    The method is decision_function, else score_samples. PyOD's decision_function is
-    higher for anomalies; scikit-learn's is higher for normal rows, which the manifest
-    says with output: {orientation: higher_is_normal}.
+    It calls decision_function or, if there is none, score_samples. PyOD's
+    decision_function is higher for anomalies. scikit-learn's is higher for normal rows:
+    the manifest then needs output: {orientation: higher_is_normal}.
     """
     for name in [method] if method else ["decision_function", "score_samples"]:
         if callable(getattr(model, name, None)):

@@ -1,4 +1,4 @@
-"""The go-plugin server that the host speaks to."""
+"""The go-plugin server that the host connects to."""
 
 import base64
 import concurrent.futures
@@ -26,22 +26,23 @@ _COOKIE = ("PYNOMALY_PLUGIN", "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa
 _PARENT = "PYNOMALY_PLUGIN_PARENT"
 _PROTOCOL = 1
 
-# print() must not disturb the handshake, also before serve() is called.
+# print() must not disturb the handshake, even before serve() is called.
 _handshake = sys.stdout
 if os.environ.get(_COOKIE[0]) == _COOKIE[1]:
     sys.stdout = sys.stderr
 
 
 def serve(load, *, name, version, algorithm="", dtype="", features=None, orientation="", threshold=None, stateful=False, concurrency=1, explains=False, learns=False):
-    """Serves a detector until the host ends it: the last call of a plugin's script.
+    """Serve a detector until the host ends it. Call this last in a plugin's script.
 
-    load(setup) returns the detector, or raises: its words are what the operator reads.
-    dtype is float32, float64 or int64 for a matrix of it; empty: as the manifest's
-    features are, strings among them. concurrency is how many calls the detector takes
-    at once, in threads of this process; more processes are the manifest's to ask for.
+    load(setup) returns the detector or raises an exception, whose text the operator
+    reads. dtype is float32, float64 or int64 if the detector takes a matrix of that
+    type; if empty, batches have the features of the manifest, which may include
+    strings. concurrency is how many threads of this process call the detector at once;
+    the manifest asks for more processes.
     """
     if os.environ.get(_COOKIE[0]) != _COOKIE[1]:
-        sys.exit("This is a plugin of pynomaly-runtime: put it into a model's directory, and the host starts it.")
+        sys.exit("This is a plugin of pynomaly-runtime. Put it into a model's directory; the host starts it.")
     out = _handshake
     _watch_parent()
     description = pb.DescribeResponse(
@@ -50,7 +51,7 @@ def serve(load, *, name, version, algorithm="", dtype="", features=None, orienta
     )
     scorer = _Scorer(load, description)
     certificate, credentials = _credentials(os.environ.get("PLUGIN_CLIENT_CERT", ""))
-    # Beside the calls: health checks and the streams that stay open.
+    # More threads than calls: health checks and open streams need some.
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(max_workers=description.concurrency + 8),
         options=[("grpc.max_receive_message_length", _batch.MAX_MESSAGE), ("grpc.max_send_message_length", _batch.MAX_MESSAGE)],
@@ -71,7 +72,7 @@ def serve(load, *, name, version, algorithm="", dtype="", features=None, orienta
 
 
 def _watch_parent():
-    """Ends this process, and those that it started, when the host is gone."""
+    """End this process and its process group when the host is gone."""
     parent = os.environ.get(_PARENT, "")
     if not parent.isdigit():
         return
@@ -87,10 +88,10 @@ def _watch_parent():
 
 
 def _credentials(client):
-    """This side's certificate, for the handshake line, and the server's credentials."""
+    """Return this side's certificate for the handshake line and the server's credentials."""
     if not client:
         return "", None
-    key = ec.generate_private_key(ec.SECP256R1())  # the C core takes no P-521
+    key = ec.generate_private_key(ec.SECP256R1())  # gRPC's C core does not support P-521
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.timezone.utc)
     certificate = (
@@ -113,7 +114,7 @@ def _credentials(client):
 
 
 class _Scorer:
-    """The service of the protocol."""
+    """The protocol's service."""
 
     def __init__(self, load, description):
         self.load = load
@@ -135,7 +136,7 @@ class _Scorer:
         with self.lock:
             again, self.configuring = self.configuring, True
         if again:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure was called before")
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure was called twice")
         features = [_batch.Feature(f.name, f.dtype) for f in request.features]
         setup = Setup(json.loads(request.config_json or "{}"), request.model_dir, list(request.files), features)
         detector = _guarded(context, lambda: self.load(setup))
@@ -146,7 +147,7 @@ class _Scorer:
 
     def ready(self, context, ability=None):
         if self.detector is None:
-            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure comes first")
+            context.abort(grpc.StatusCode.FAILED_PRECONDITION, "Configure was not called")
         if ability is None:
             return None
         method = getattr(self.detector, ability, None)
@@ -161,13 +162,13 @@ class _Scorer:
             context.abort(grpc.StatusCode.INTERNAL, f"malformed message: {e}")
 
     def in_slot(self, context, call):
-        """Makes a call of the detector, when one may be made."""
+        """Take a slot and call the detector with the batch."""
         while not self.slots.acquire(timeout=0.1):
             if not context.is_active():
-                context.abort(grpc.StatusCode.CANCELLED, "the host does not wait any more")
+                context.abort(grpc.StatusCode.CANCELLED, "the host has stopped waiting")
         try:
             if not context.is_active():
-                context.abort(grpc.StatusCode.CANCELLED, "the host does not wait any more")
+                context.abort(grpc.StatusCode.CANCELLED, "the host has stopped waiting")
             return _guarded(context, call)
         finally:
             self.slots.release()
@@ -177,7 +178,7 @@ class _Scorer:
         batch = self.batch(chunks, context)
 
         def call():
-            if batch.rows == 0:  # the host asks whether a slot is free
+            if batch.rows == 0:  # the host checks whether a slot is free
                 return pb.ScoreResult()
             try:
                 return pb.ScoreResult(scores=_batch.scores(method(batch), batch.rows, width))
@@ -218,20 +219,20 @@ class _Scorer:
 
 
 def _guarded(context, call):
-    """Gives what a detector raises the status that the protocol has for it."""
+    """Convert an exception of the detector to the protocol's status for it."""
     try:
         return call()
     except _batch.InvalidRows as e:
         context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(e) or "invalid rows")
     except _batch.Unavailable as e:
         context.abort(grpc.StatusCode.UNAVAILABLE, str(e) or "unavailable")
-    except Exception as e:  # the process goes on
+    except Exception as e:  # the process continues
         traceback.print_exc()
         context.abort(grpc.StatusCode.INTERNAL, f"{type(e).__name__}: {e}")
 
 
 def _services(scorer, stopped):
-    """The protocol's service, and those that go-plugin asks for."""
+    """Register the protocol's service and those that go-plugin needs."""
     unary, stream = grpc.unary_unary_rpc_method_handler, grpc.stream_unary_rpc_method_handler
 
     def made(make, method, request, response):
@@ -247,7 +248,7 @@ def _services(scorer, stopped):
         "LoadState": made(unary, scorer.load_state, pb.LoadStateRequest, pb.LoadStateResponse),
     })
 
-    # Their messages are empty, or one number: SERVING.
+    # Their messages are empty or hold one number, SERVING.
     def shutdown(_request, _context):
         stopped.set()
         return b""
@@ -260,6 +261,7 @@ def _services(scorer, stopped):
 
     yield grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": unary(lambda _request, _context: b"\x08\x01")})
     yield grpc.method_handlers_generic_handler("plugin.GRPCController", {"Shutdown": unary(shutdown)})
-    # What is printed goes to standard error, which the host reads: nothing comes here.
+    # The stream stays empty: the host reads the plugin's standard error
+    # instead.
     yield grpc.method_handlers_generic_handler("plugin.GRPCStdio", {"StreamStdio": grpc.unary_stream_rpc_method_handler(until_end)})
     yield grpc.method_handlers_generic_handler("plugin.GRPCBroker", {"StartStream": grpc.stream_stream_rpc_method_handler(until_end)})

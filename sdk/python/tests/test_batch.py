@@ -1,4 +1,4 @@
-"""Batches on the wire, right and wrong."""
+"""Tests of decoding and encoding batches."""
 
 import random
 
@@ -65,7 +65,7 @@ def test_malformed(features, chunks):
 
 
 def test_random_messages():
-    """Whatever comes is refused, or is a batch of as many rows as were announced."""
+    """The decoder refuses the bytes or returns a batch of the announced size."""
     random.seed(1)
     good = mixed().SerializeToString()
     taken = 0
@@ -75,7 +75,7 @@ def test_random_messages():
             data[random.randrange(len(data))] = random.randrange(256)
         try:
             chunk = pb.ScoreChunk.FromString(bytes(data))
-        except Exception:  # no message at all
+        except Exception:  # not a message
             continue
         try:
             batch = _batch.receive(MIXED, [chunk])

@@ -1,4 +1,4 @@
-"""The detector that a project in Python begins as, against PyOD's scores and terms."""
+"""Compares the detector of the Python project template with PyOD's scores and terms."""
 
 import csv
 import importlib.util

@@ -1,6 +1,6 @@
-// Command detector is ECOD as a plugin: a row's score is the sum over the features
-// of how far out its value lies in the tails of the training values (Li et al.
-// 2022).
+// Command detector is a plugin with the detector ECOD (Li et al. 2022). A row's
+// score is the sum over the features of how far out the value lies in the tails
+// of the training values.
 //
 // The training values are the model's file train.f64: little-endian float64,
 // column after column, rows in training order.
@@ -16,16 +16,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// ecod is the detector once it has its training values.
+// ecod is an initialised detector.
 type ecod struct {
 	columns []column
-	logs    []float64 // -ln((count + 1) / (n + 1)), by count
+	logs    []float64 // -ln((count + 1) / (n + 1)), indexed by count
 }
 
 // column holds the training values of one feature.
 type column struct {
 	train, sorted []float64
-	mean, m2, m3  float64 // sums of powers of the distance from the mean
+	mean, m2, m3  float64 // mean, and sums of the squares and cubes of the distances from it
 }
 
 func newECOD() wasm.Detector {
@@ -113,10 +113,9 @@ func (e *ecod) explain(in wasm.Matrix, out []float64) error {
 	return nil
 }
 
-// term is a feature's part of the score. The left tail weighs where the skewness is
-// negative, the right one where it is positive, both where it is zero; the larger
-// of that and either tail counts. As no tail's weight is negative, only zero makes
-// a difference.
+// term returns a feature's part of the score: the larger of the two tails'
+// terms. If the training values with x have no skewness, it returns the sum of
+// both.
 func (e *ecod) term(j int, x float64) float64 {
 	if math.IsNaN(x) {
 		return x
@@ -134,7 +133,7 @@ func (e *ecod) term(j int, x float64) float64 {
 	return max(left, right)
 }
 
-// symmetric is whether the skewness of the training values and x is zero.
+// symmetric reports whether the skewness of the training values with x is zero.
 func (c *column) symmetric(x float64) bool {
 	n := float64(len(c.train))
 	all, off := n+1, x-c.mean
@@ -143,7 +142,7 @@ func (c *column) symmetric(x float64) bool {
 	if math.Abs(m3) > 1e-9*m2*math.Sqrt(m2/all) {
 		return false // not zero, whatever the rounding
 	}
-	// As NumPy and SciPy add up, so that what is zero there is zero here.
+	// Add as NumPy and SciPy do, so that the skewness is zero where theirs is.
 	mean := 0.0
 	for _, v := range c.train {
 		mean += v

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// setup is what the host hands over: columns x, y and the file.
+// setup returns what the host passes to Init: columns x, y and the file.
 func setup(train []float64, columns ...string) wasm.Setup {
 	s := wasm.Setup{DType: "float64", Files: map[string][]byte{}}
 	for _, name := range columns {
@@ -33,7 +33,7 @@ func TestScores(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	third := -math.Log(5.0 / 8) // x = 4 lies in the middle of a symmetric column: both tails count
+	third := -math.Log(5.0 / 8) // x = 4 is the middle of a symmetric column: both tails count
 	for i, want := range []float64{2*third - math.Log(5.0/8), math.Log(8) - math.Log(5.0/8), 2*third + math.Log(8)} {
 		if math.Abs(got[i]-want) > 1e-12 {
 			t.Errorf("row %d scored %v, not %v", i, got[i], want)

@@ -2,6 +2,6 @@ package main
 
 import "github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 
-func init() { wasm.Register(newECOD()) } // a module of this kind has no main that runs
+func init() { wasm.Register(newECOD()) } // the host never runs main
 
 func main() {}
