@@ -40,21 +40,25 @@ type RowsRequest struct {
 
 // Prediction answers one row.
 type Prediction struct {
-	Prediction       float64      `json:"prediction"` // calibrated to 0..1, or the score
-	IsAnomaly        *bool        `json:"is_anomaly"` // null: the model has no threshold
-	Confidence       *float64     `json:"confidence"`
-	ConfidenceReason string       `json:"confidence_reason,omitempty"` // why it is null
-	ModelID          string       `json:"model_id"`
-	ModelVersion     string       `json:"model_version"`
-	PredictionTime   time.Time    `json:"prediction_time"`
-	LatencyMS        float64      `json:"latency_ms"`
-	Score            float64      `json:"score"` // oriented: higher is more anomalous
-	Threshold        *float64     `json:"threshold"`
-	Calibrated       bool         `json:"calibrated"`
-	RequestID        string       `json:"request_id,omitempty"`
-	Explanation      *Explanation `json:"explanation,omitempty"`
-	ID               any          `json:"id,omitempty"`
-	Error            *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
+	Prediction       float64   `json:"prediction"` // calibrated to 0..1, or the score
+	IsAnomaly        *bool     `json:"is_anomaly"` // null: the model has no threshold
+	Confidence       *float64  `json:"confidence"`
+	ConfidenceReason string    `json:"confidence_reason,omitempty"` // why it is null
+	ModelID          string    `json:"model_id"`
+	ModelVersion     string    `json:"model_version"`
+	PredictionTime   time.Time `json:"prediction_time"`
+	LatencyMS        float64   `json:"latency_ms"`
+	Score            float64   `json:"score"` // oriented: higher is more anomalous
+	Threshold        *float64  `json:"threshold"`
+	Calibrated       bool      `json:"calibrated"`
+	// ScoreDifference is how far apart the scores of a row may be that is scored with
+	// other rows; absent: they are equal bit for bit, or the model is stateful or says
+	// that its rows influence each other.
+	ScoreDifference float64      `json:"score_difference,omitempty"`
+	RequestID       string       `json:"request_id,omitempty"`
+	Explanation     *Explanation `json:"explanation,omitempty"`
+	ID              any          `json:"id,omitempty"`
+	Error           *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
 }
 
 // Explanation attributes a score to features.
@@ -115,28 +119,31 @@ type Feature struct {
 
 // ModelVersion describes one version of a model.
 type ModelVersion struct {
-	ModelID     string         `json:"model_id"`
-	Version     string         `json:"version"`
-	Status      string         `json:"status"` // available, loading, loaded, failed or unloaded
-	Error       string         `json:"error,omitempty"`
-	Failure     string         `json:"failure,omitempty"`  // of error: file or surroundings
-	RetryAt     *time.Time     `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
-	Warnings    []string       `json:"warnings,omitempty"`
-	Description string         `json:"description,omitempty"`
-	Algorithm   string         `json:"algorithm,omitempty"`
-	Backend     string         `json:"backend,omitempty"`
-	Digest      string         `json:"digest,omitempty"`         // of the artifact
-	Content     string         `json:"content_digest,omitempty"` // of manifest, artifact and files
-	Features    []Feature      `json:"features,omitempty"`
-	Unknown     string         `json:"unknown_features,omitempty"` // ignore: members that are no features are passed over
-	Threshold   *float64       `json:"threshold,omitempty"`
-	Calibration string         `json:"calibration,omitempty"`
-	Explanation string         `json:"explanation,omitempty"`
-	Stateful    bool           `json:"stateful,omitempty"`
-	Pinned      bool           `json:"pinned,omitempty"`
-	MemoryBytes int64          `json:"memory_bytes,omitempty"` // an estimate
-	Metadata    map[string]any `json:"metadata,omitempty"`
-	Changed     time.Time      `json:"changed"` // when the status changed
+	ModelID     string     `json:"model_id"`
+	Version     string     `json:"version"`
+	Status      string     `json:"status"` // available, loading, loaded, failed or unloaded
+	Error       string     `json:"error,omitempty"`
+	Failure     string     `json:"failure,omitempty"`  // of error: file or surroundings
+	RetryAt     *time.Time `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
+	Warnings    []string   `json:"warnings,omitempty"`
+	Description string     `json:"description,omitempty"`
+	Algorithm   string     `json:"algorithm,omitempty"`
+	Backend     string     `json:"backend,omitempty"`
+	Digest      string     `json:"digest,omitempty"`         // of the artifact
+	Content     string     `json:"content_digest,omitempty"` // of manifest, artifact and files
+	Features    []Feature  `json:"features,omitempty"`
+	Unknown     string     `json:"unknown_features,omitempty"` // ignore: members that are no features are passed over
+	Threshold   *float64   `json:"threshold,omitempty"`
+	Calibration string     `json:"calibration,omitempty"`
+	Explanation string     `json:"explanation,omitempty"`
+	Stateful    bool       `json:"stateful,omitempty"`
+	// BatchDependent says that a row's score depends on the rows of its request.
+	BatchDependent  bool           `json:"batch_dependent,omitempty"`
+	ScoreDifference float64        `json:"score_difference,omitempty"` // as of a Prediction
+	Pinned          bool           `json:"pinned,omitempty"`
+	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
+	Metadata        map[string]any `json:"metadata,omitempty"`
+	Changed         time.Time      `json:"changed"` // when the status changed
 }
 
 // ModelList lists every version of every model.
@@ -144,6 +151,8 @@ type ModelList struct {
 	Models  []ModelVersion `json:"models"`
 	Total   int            `json:"total"`
 	Default string         `json:"default_model,omitempty"`
+	// Problems say what the configuration asks for and cannot be had.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Model describes all versions of one model, newest first.

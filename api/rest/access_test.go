@@ -116,7 +116,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 		public := slices.Contains([]string{"/health", "/ready", "/metrics"}, r.Path)
 		for _, role := range []string{"viewer", "operator", "admin", "", "wrong"} {
 			for _, model := range []string{"own", "secret"} {
-				status, problem := askAs(t, h, r, model, role)
+				status, problem := sendAs(t, h, r, model, role)
 				var want []int
 				switch {
 				case role == "wrong", role == "" && !public:
@@ -161,8 +161,8 @@ func hurrying() func() time.Time {
 	return func() time.Time { return time.Unix(60*calls.Add(1), 0) }
 }
 
-// askAs sends what a route takes, as somebody who sees the model own alone.
-func askAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (int, api.Problem) {
+// sendAs sends what a route takes, as somebody who sees the model own alone.
+func sendAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (int, api.Problem) {
 	t.Helper()
 	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
 	switch {

@@ -23,6 +23,9 @@ func (s *Server) listModels(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all)}
+	for _, p := range s.models(c).Unmet(s.textFor(c)) {
+		out.Problems = append(out.Problems, p.Why)
+	}
 	if s.models(c).Sees(s.cfg.DefaultModel) {
 		out.Default = s.cfg.DefaultModel
 	}
@@ -75,6 +78,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Model.Difference
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Model.Bytes()
 	}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,6 +36,7 @@ type entrance struct {
 	tokens   *tokens.Verifier
 	sources  *prometheus.GaugeVec
 
+	cfg      atomic.Pointer[config.Config] // as it was taken up last
 	runKey   *keys.Set
 	keys     *keys.Followed // nil: there is no file of them
 	keysFile string
@@ -72,6 +74,7 @@ func (h *running) openEntrance(ctx context.Context, out io.Writer, address net.A
 		return nil, err
 	}
 	use()
+	e.cfg.Store(h.cfg)
 	e.running.Go(func() { e.tokens.Run(e.follow) })
 	return e, e.audit.Write(audit.Entry{Action: "start", Outcome: "ok"})
 }
@@ -185,8 +188,11 @@ func (e *entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), e
 // reload is what takes up a changed configuration.
 func (e *entrance) reload(cfg *config.Config) (func(context.Context), error) {
 	rules, use, err := e.prepare(cfg)
-	return func(context.Context) { use(); e.Set(rules) }, err
+	return func(context.Context) { use(); e.Set(rules); e.cfg.Store(cfg) }, err
 }
+
+// current is the configuration as it was taken up last.
+func (e *entrance) current() *config.Config { return e.cfg.Load() }
 
 // reloaded writes to the audit how taking up a configuration went.
 func (e *entrance) reloaded(err error) {

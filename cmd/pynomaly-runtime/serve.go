@@ -155,7 +155,7 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 	h.Log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", cfg.Workers())
 	h.serve(ln, h.cert.Config())
-	return nil
+	return h.serveAdmin(ctx)
 }
 
 func (h *running) restConfig(loopback bool) rest.Config {
@@ -177,7 +177,7 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	only, err := readOnly(cfg.Models.Only)
+	named, err := namedBy(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -187,9 +187,8 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 		return nil, err
 	}
 	registry, err := registry.New(registry.Config{
-		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
-		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
+		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Named: named,
+		Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
@@ -215,10 +214,8 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	a := &aliases{registry: registry, log: h.Log}
-	a.last.Store(cfg)
 	changes.Done = h.door.reloaded
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, a, h.door)
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err
@@ -231,7 +228,6 @@ func (h *running) follow(ctx context.Context, registry *registry.Registry, chang
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
-	wg.Go(func() { a.point(ctx) })
 	wg.Go(func() { list.Run(ctx) })
 	return nil
 }
@@ -248,14 +244,15 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-func readOnly(names []string) ([]registry.Only, error) {
-	out := make([]registry.Only, 0, len(names))
-	for _, name := range names {
+// namedBy is what of the models a configuration names.
+func namedBy(cfg *config.Config) (registry.Named, error) {
+	n := registry.Named{Default: cfg.Models.Default, Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Aliases: aliasesOf(cfg)}
+	for _, name := range cfg.Models.Only {
 		o, err := registry.ParseOnly(name)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		out = append(out, o)
+		n.Only = append(n.Only, o)
 	}
-	return out, nil
+	return n, nil
 }

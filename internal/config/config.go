@@ -121,12 +121,6 @@ type Models struct {
 	Aliases    map[string]Alias
 }
 
-// Alias names versions of a model and splits requests without a version.
-type Alias struct {
-	Names   map[string]string
-	Default map[string]int
-}
-
 // ModelLimits bound what models may ask for.
 type ModelLimits struct{ Max manifest.Maxima }
 
@@ -258,15 +252,6 @@ func Decode(data []byte) (*Config, error) {
 	return c, nil
 }
 
-func (m *Models) alias(id string) y.Field {
-	a := Alias{Names: map[string]string{}, Default: map[string]int{}}
-	m.Aliases[id] = a
-	return y.Object(y.Fields{
-		"names":   y.Map(func(name string) y.Field { return into(a.Names, name, y.String) }),
-		"default": y.Map(func(name string) y.Field { return into(a.Default, name, y.Int) }),
-	})
-}
-
 // Validate checks a configuration that was changed after it was read.
 func (c *Config) Validate() error {
 	var problems []string
@@ -344,11 +329,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	within("models.loads", int64(c.Models.Loads), 0, 1024)
 	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
 	for id, a := range c.Models.Aliases {
-		for name, weight := range a.Default {
-			if weight < 0 {
-				problem("models.aliases."+id+".default."+name, "is %d; must not be negative", weight)
-			}
-		}
+		a.check("models.aliases."+id, problem)
 	}
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
 	c.Backends.checkTrust(problem)

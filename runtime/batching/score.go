@@ -16,6 +16,7 @@ func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 	if most := s.d.Rows; chunk <= 0 || chunk > most {
 		chunk = most
 	}
+	chunk = s.whole(chunk)
 	if in.Rows() == 1 && s.merger != nil {
 		score, bad, err := s.merger.score(ctx, in)
 		if err != nil {
@@ -62,7 +63,7 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 		return f.add(in.Rows(), f.last), nil
 	}
 	s.sizes.count(in.Rows())
-	err := s.Run(ctx, func(ctx context.Context) error { return s.d.Scorer.Score(ctx, in, out) })
+	err := s.Run(ctx, func(ctx context.Context) error { return s.scoreFilled(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
@@ -87,7 +88,7 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 // as a whole, the batch is halved until the rows at fault are found.
 func (s *Slots) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
 	s.sizes.count(in.Rows())
-	err := s.Guard(func() error { return s.d.Scorer.Score(ctx, in, out) })
+	err := s.Guard(func() error { return s.scoreFilled(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:

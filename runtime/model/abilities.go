@@ -19,7 +19,8 @@ type abilities struct {
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
 	usage     backends.UsageReporter
-	remote    bool // it works elsewhere, and waits for that
+	remote    bool          // it works elsewhere, and waits for that
+	fill      batching.Fill // that the detector knows that it needs
 }
 
 func abilitiesOf(s sdk.Scorer) abilities {
@@ -33,6 +34,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	a.usage, _ = s.(backends.UsageReporter)
 	if r, ok := s.(backends.Remote); ok {
 		a.remote = r.Remote()
+	}
+	if f, ok := s.(backends.Filler); ok {
+		a.fill.Rows, a.fill.Each = f.Fill()
 	}
 	return a
 }

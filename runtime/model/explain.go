@@ -15,8 +15,8 @@ import (
 // ErrNotExplained means that a model has nothing to explain its scores with.
 var ErrNotExplained = errors.New("the model's manifest has no explanation section")
 
-// Explain attributes the score of the only row of in, in one batch, by the
-// manifest's method.
+// Explain attributes the score of the only row of in, in one batch, by the manifest's
+// method. Where rows influence each other, each variation of the row is scored alone.
 func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	e := m.Manifest.Explanation
 	if e == nil {
@@ -78,7 +78,11 @@ func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, erro
 	if err := m.slots.Calls().Admit(len(f)); err != nil {
 		return nil, err
 	}
-	failed, faults, err := m.scoreRows(ctx, batch, 0, f)
+	chunk := 0
+	if m.Manifest.BatchDependent {
+		chunk = 1 // each row in a call of its own, as a row is scored that is asked for alone
+	}
+	failed, faults, err := m.scoreRows(ctx, batch, chunk, f)
 	m.slots.Calls().Dismiss(len(f))
 	switch {
 	case len(failed) > 0 && failed[0].Row == 0 && faults == len(failed): // as without an explanation

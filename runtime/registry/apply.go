@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -39,7 +40,7 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 		}
 	}
 	preloaded := func(e *entry) int {
-		if e.current == nil && r.matches(r.cfg.Preload, e.ID) {
+		if e.current == nil && (r.wants(e) || r.matches(r.cfg.Preload, e.ID)) {
 			return 0
 		}
 		return 1
@@ -47,26 +48,17 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	slices.SortStableFunc(loads, func(a, b *entry) int { return preloaded(a) - preloaded(b) })
 	r.trouble = nil
 	for _, e := range loads {
-		if l := r.startLoad(e, e.current == nil); l != nil && !r.ready {
+		l := r.startLoad(e, e.current == nil)
+		if l == nil { // a request loads it
+			e.arriving = false
+		} else if !r.looked {
 			r.starting = append(r.starting, l)
 		}
 	}
 	r.retryDue()
-	if len(r.cfg.Only) > 0 {
-		return // installing the last of them makes the host ready
-	}
-	if r.looks++; r.ready || (!settled && r.looks < maxUnsettledLooks) {
-		return
-	}
-	r.ready = true
-	waits := r.starting
-	r.starting = nil
-	r.wg.Go(func() {
-		for _, l := range waits {
-			<-l.done
-		}
-		close(r.first)
-	})
+	r.looks++
+	r.looked = r.looked || settled || r.looks >= maxUnsettledLooks
+	r.settle()
 }
 
 // take notes one found version and returns its entry where it should be loaded
@@ -78,7 +70,7 @@ func (r *Registry) take(f *catalog.Found) *entry {
 		e = &entry{Location: f.Location, changed: r.cfg.Now()}
 		r.entries[key] = e
 		r.byID[f.ID] = append(r.byID[f.ID], e)
-		slices.SortFunc(r.byID[f.ID], func(a, b *entry) int { return manifest.CompareVersions(b.Version, a.Version) })
+		slices.SortFunc(r.byID[f.ID], func(a, b *entry) int { return manifest.NewestFirst(a.Version, b.Version) })
 	}
 	if e.warning != f.Warning && f.Warning != "" {
 		r.cfg.Log.Warn("two models have the same id and version", "model_id", f.ID, "version", f.Version, "detail", f.Warning)
@@ -105,13 +97,21 @@ func (r *Registry) take(f *catalog.Found) *entry {
 		e.pending = true
 		return nil
 	}
+	e.arriving = false
 	switch {
 	case e.unloaded:
 		return nil
 	case e.current != nil, r.matches(r.cfg.Preload, f.ID), len(r.cfg.Only) > 0, !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize:
+		e.arriving = r.arrives(e)
 		return e
 	}
 	return nil
+}
+
+// arrives reports whether an entry comes after the start, while another version answers: until it has
+// loaded, it takes no requests from that one. The registry is locked.
+func (r *Registry) arrives(e *entry) bool {
+	return r.looked && e.current == nil && slices.ContainsFunc(r.byID[e.ID], func(o *entry) bool { return o.current != nil })
 }
 
 // readable notes whether a look could read a version, and reports it. What it could
@@ -137,7 +137,7 @@ func (r *Registry) readable(e *entry, f *catalog.Found) bool {
 }
 
 func (r *Registry) matches(names []string, id string) bool {
-	return slices.Contains(names, id) || slices.Contains(names, "*")
+	return slices.Contains(names, id) || slices.Contains(names, every)
 }
 
 // only returns what is asked of a version, or nil where it is not to be served.
@@ -162,6 +162,9 @@ func (r *Registry) remove(key string, e *entry) {
 		delete(r.byID, e.ID)
 	}
 	r.retire(e)
+	if a := r.aliases[e.ID]; a != nil { // its aliases wait for nothing
+		maps.DeleteFunc(a.kept, func(_, version string) bool { return version == e.Version })
+	}
 	r.cfg.Observe.Removed(e.ID, e.Version)
 	r.cfg.Log.Info("model removed", "model_id", e.ID, "version", e.Version)
 }

@@ -42,7 +42,7 @@ func (r *Registry) unwell(text func(error) string) string {
 		}
 	}
 	for _, a := range ill {
-		if len(ill) == len(loaded) || r.named(a.id) && !well[a.id] {
+		if len(ill) == len(loaded) || r.names(a.id) && !well[a.id] {
 			return first
 		}
 	}
@@ -59,11 +59,7 @@ func (r *Registry) loaded() []asked {
 		if e.current == nil {
 			continue
 		}
-		alone := len(r.cfg.Only) > 0
-		for _, version := range r.aliases[e.ID].Names {
-			alone = alone || version == e.Version
-		}
-		all = append(all, asked{e.ID, e.current.model, alone})
+		all = append(all, asked{e.ID, e.current.model, len(r.cfg.Only) > 0 || r.wants(e)})
 	}
 	return all
 }

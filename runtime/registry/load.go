@@ -153,16 +153,21 @@ func (r *Registry) finish(e *entry, l *loading, at catalog.Location, m *model.Mo
 		l.err = &model.UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: model.RetryAfter}
 	default:
 		r.install(e, m, l.taken)
-		r.readyIfComplete()
 		r.cfg.Observe.Loaded(m, took)
 		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", m.Digest,
 			"took_ms", took.Milliseconds(), "bytes", m.Bytes(), "warnings", m.Warnings)
 	}
+	if l.err == nil && e.current != nil {
+		l.opened = e.current
+		l.opened.refs += l.waits
+	}
+	l.over = true
 	close(l.done)
 	if e.pending && !e.gone && !r.closed {
 		e.pending = false
 		r.startLoad(e, e.current == nil)
 	}
+	r.settle()
 }
 
 // install makes a model the current one of its entry. It may take over the state of the
@@ -182,7 +187,7 @@ func (r *Registry) install(e *entry, model *model.Model, taken *model.Handover) 
 	}
 	r.retire(e)
 	e.current, e.last, e.failed, e.unloaded = h, model, nil, false
-	r.fulfil(e)
+	r.arrived(e)
 	r.bytes += model.Bytes()
 	r.lru.Add(e, struct{}{})
 	if model.Manifest.Stateful {

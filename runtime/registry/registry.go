@@ -27,13 +27,10 @@ import (
 
 // Config says how a Registry loads models.
 type Config struct {
+	Named
 	Dir        string         // the models directory
 	CacheSize  int            // models loaded at once
 	CacheBytes int64          // estimated bytes of all loaded models; 0: no limit
-	Default    string         // model that answers where none is named
-	Preload    []string       // models loaded before the host is ready; "*" is every one
-	Pinned     []string       // models that are never evicted
-	Only       []Only         // what is served; empty: all that is found. The host is ready when each has loaded
 	Lazy       bool           // load on first use only
 	Loads      int            // loads at once; 0: as many as processors
 	ReadBytes  int64          // of models' files that loads hold at once, unless a single one has more; 0: 1 GiB
@@ -103,6 +100,7 @@ type entry struct {
 	unread      error        // why the last look could not read it; nil: it could
 	unloaded    bool         // by request
 	gone        bool         // removed from the directory
+	arriving    bool         // it came while others answered, and has not loaded yet
 	loading     *loading
 	changed     time.Time
 	pending     bool // a change waits for the load that is under way
@@ -134,10 +132,11 @@ type Registry struct {
 
 	mu       sync.Mutex
 	entries  map[string]*entry
-	byID     map[string][]*entry              // newest version first
+	byID     map[string][]*entry              // by manifest.NewestFirst
 	lru      *simplelru.LRU[*entry, struct{}] // loaded ones
 	bytes    int64
-	aliases  map[string]Aliases
+	named    Named
+	aliases  map[string]*rules
 	closed   bool
 	wg       sync.WaitGroup // loads, and models that are not closed
 	queue    []*loading     // loads that wait for their turn
@@ -147,10 +146,11 @@ type Registry struct {
 	lost     []error       // states that could not be kept while the registry closed
 	trouble  error         // why the directory could not be looked at
 	starting []*loading    // loads of the looks until the first settled one
-	ready    bool          // the first settled look is over
-	first    chan struct{} // closed when its loads are, too
 	looks    int
-	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
+	looked   bool          // the first settled look is over
+	ready    bool          // its loads are, too, and those that aliases ask for
+	first    chan struct{} // closed when ready
+	reported []Problem     // what of the configuration cannot be had, as logged
 	states   *state.Snapshots
 	closing  map[string]*handle // stateful models that were retired last, by Location.Key
 	base     context.Context    // of loads
@@ -175,9 +175,13 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	}
 	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
-		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
+		byID: map[string][]*entry{}, aliases: map[string]*rules{}, first: make(chan struct{}),
 		reading: semaphore.NewWeighted(cfg.ReadBytes),
 		states:  state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
+	}
+	r.named = cfg.Named
+	for id, a := range cfg.Aliases {
+		r.aliases[id] = newRules(a, nil)
 	}
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil

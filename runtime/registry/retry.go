@@ -6,7 +6,9 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
@@ -132,8 +134,15 @@ func (r *Registry) retryDue() time.Duration {
 			next = min(next, wait)
 			continue
 		}
-		if e.current != nil || r.named(e.ID) || r.lru.Len()+r.loadsUnderWay() < r.cfg.CacheSize {
+		if e.current != nil || r.names(e.ID) || r.wants(e) || r.lru.Len()+r.loadsUnderWay() < r.cfg.CacheSize {
 			r.startLoad(e, e.current == nil)
+		} else {
+			e.arriving = false // a request loads it
+		}
+	}
+	for _, e := range r.entries {
+		if r.undecided(e) && e.loading == nil && r.startLoad(e, true) == nil {
+			next = min(next, noRoomRetry)
 		}
 	}
 	return next
@@ -160,6 +169,26 @@ func (e *entry) failure() FailureKind {
 // has unloaded it.
 func (e *entry) down() bool {
 	return e.current == nil && !e.unloaded && (e.failed != nil || (e.unread != nil && e.fingerprint == ""))
+}
+
+func (e *entry) name() string { return e.Version }
+
+// atFault reports whether the last load failed by the version's files.
+func (e *entry) atFault() bool {
+	return !manifest.ValidVersion(e.Version) || e.failed != nil && e.failed.kind == FailureFile
+}
+
+// standing is what resolution knows of an entry.
+func (e *entry) standing() standing {
+	switch {
+	case e.current != nil:
+		return offered
+	case e.atFault(), e.unloaded:
+		return out
+	case e.arriving, e.fingerprint == "" && errors.Is(e.unread, catalog.ErrUnsettled):
+		return arriving
+	}
+	return offered
 }
 
 // refusal returns why a load is not to be begun for a request; nil: it may be.

@@ -78,6 +78,11 @@ func (v View) List(id string) ([]Status, error) {
 	return v.registry.ask(slices.DeleteFunc(all, func(s Status) bool { return !v.Sees(s.ID) })), nil
 }
 
+// Unmet is Registry.Unmet.
+func (v View) Unmet(text func(error) string) []Problem {
+	return slices.DeleteFunc(v.registry.Unmet(text), func(p Problem) bool { return !v.Sees(p.ID) })
+}
+
 // AliasesOf is Registry.AliasesOf. It has none of a model that is hidden.
 func (v View) AliasesOf(id string) Aliases {
 	if !v.Sees(id) {
