@@ -135,7 +135,8 @@ type Usage struct {
 	Instances int    // instances of a module, or processes of a plugin, that are up
 	Wanted    int    // how many there are when all is well, or at most
 	Restarts  uint64 // processes that ended, or did not start, and were started again
-	Fuel      uint64 // units that calls of a metered module took
+	Metered   bool   // it is a module, whose calls take fuel
+	Fuel      uint64 // units that they took
 	Waits     bool   // all processes are down, and wait before they are started again
 }
 

@@ -138,6 +138,9 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
 	}
+	if err := newWorkMetrics(s, reg); err != nil {
+		return nil, err
+	}
 	if err := s.routes(reg); err != nil {
 		return nil, err
 	}
