@@ -88,17 +88,17 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		if st.Failure != "" {
 			ch <- prometheus.MustNewConstMetric(m.failed, prometheus.GaugeValue, 1, st.ID, st.Version, string(st.Failure))
 		}
-		if st.Model == nil {
+		if st.Facts == nil {
 			continue
 		}
-		s := st.Model.Stats.Snapshot()
+		s := st.Facts.Stats.Snapshot()
 		counter(m.predictions, s.Requests, st.ID, st.Version)
 		counter(m.rows, s.Rows, st.ID, st.Version)
 		counter(m.scored, s.Scored, st.ID, st.Version)
 		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
 		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
 		counter(m.panics, s.Panics, st.ID, st.Version)
-		counter(m.resets, st.Model.Resets(), st.ID, st.Version)
+		counter(m.resets, st.Facts.Resets, st.ID, st.Version)
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)
 		}

@@ -52,11 +52,11 @@ func (s *Server) getSamples(c *fiber.Ctx) error {
 			return nil, err
 		}
 		samples := s.pipeline.Samples
-		why := predict.NotKept(m)
+		why := predict.NotKept(m.Manifest)
 		if why == "" && !samples.Names(id) {
 			why = "server.samples.models does not name it"
 		}
-		kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
+		kept, total, next := samples.Of(id, m.Version(), after, int(min(limit, maxBatchSize)))
 		rows := make([]api.Sample, len(kept))
 		for i, row := range kept {
 			rows[i] = api.Sample{Data: row.Data, Score: row.Score}
@@ -84,7 +84,7 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 func (s *Server) replay(c *fiber.Ctx) error {
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
-		if why := predict.NotKept(m); why != "" {
+		if why := predict.NotKept(m.Manifest); why != "" {
 			return nil, api.NewProblem(api.NotReplayed, "", "rows are not replayed to %s: %s", m.ID(), why)
 		}
 		r.Replay, r.Chunk = true, defaultBatchSize
