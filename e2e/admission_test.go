@@ -81,8 +81,8 @@ func TestAdmission(t *testing.T) {
 		{strategy("maxSurge", int64(99999999999)), nil, "strategy.maxSurge"},
 		{strategy("gates", map[string]any{"latencyPercent": int64(99999999999)}), nil, "latencyPercent"},
 		{nil, memory("limits", "much"), "limits"},
-		{nil, memory("limits", "1e1.5"), "of quantities"},
-		{nil, memory("requests", "1e1.5"), "of quantities"},
+		{nil, memory("limits", "1e1.5"), "must be quantities"},
+		{nil, memory("requests", "1e1.5"), "must be quantities"},
 	} {
 		if c.strategy == nil {
 			c.strategy = map[string]any{"type": "canary"}
@@ -216,7 +216,7 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 		t.Errorf("an approval: %v", err)
 	}
 	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval needs spec.digest")
-	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "ends at spec.expiresAt")
+	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "and spec.expiresAt")
 	for _, end := range []string{"2026-01-01t00:00:00z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00", "tomorrow"} {
 		u := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelApproval", "metadata": map[string]any{"name": "refused", "namespace": namespace},
