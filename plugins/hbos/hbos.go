@@ -21,11 +21,11 @@ import (
 // Algorithm names the detector.
 const Algorithm = "HBOS"
 
-// File is what Fit writes and the detector reads.
+// File is the name of the file that Fit writes and the detector reads.
 const File = "histograms.json"
 
-// Smoothing is added to a density before the logarithm; Tolerance is how many bin
-// widths beyond the histogram still count as its last bin.
+// Smoothing is added to a density before the logarithm. Tolerance is how far beyond
+// the histogram a value may lie to count for its outer bin, in bin widths.
 const (
 	Smoothing = 0.1
 	Tolerance = 0.5
@@ -35,13 +35,13 @@ const (
 // PyOD's.
 const CompatPyOD = "pyod"
 
-// histogram is one feature's.
+// histogram is the histogram of one feature.
 type histogram struct {
 	Edges   []float64 `json:"edges"`
 	Density []float64 `json:"density"`
 
 	terms []float64 // -log2(density + smoothing)
-	rare  float64   // the largest of them
+	rare  float64   // the largest of terms
 }
 
 type model struct {
@@ -52,7 +52,7 @@ type model struct {
 }
 
 // New returns the detector. A row's score is the sum over its features of
-// -log2(density + smoothing); these terms are its explanation.
+// -log2(density + smoothing). The terms are the score's explanation.
 func New() wasm.Detector {
 	m := &model{}
 	return wasm.Detector{
@@ -115,7 +115,7 @@ func (h *histogram) prepare(smoothing float64) error {
 	return nil
 }
 
-// term is a value's share of a row's score.
+// term returns a value's share of a row's score.
 func (m *model) term(j int, x float64) float64 {
 	h := &m.Features[j]
 	last := len(h.Edges) - 1
@@ -173,13 +173,13 @@ func (m *model) explain(in wasm.Matrix, out []float64) error {
 	return nil
 }
 
-// Fit makes a histogram of every column, with bins of one width.
+// Fit makes a histogram of every column, with bins of equal width.
 func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	if err := d.Check(); err != nil {
 		return fit.Result{}, err
 	}
 	if o.Bins < 1 || o.Bins > 10000 {
-		return fit.Result{}, fmt.Errorf("%d bins cannot be made: 1 to 10000", o.Bins)
+		return fit.Result{}, fmt.Errorf("%d bins are not between 1 and 10000", o.Bins)
 	}
 	if err := checkCompat(o.Compat); err != nil {
 		return fit.Result{}, err
@@ -215,10 +215,10 @@ func bins(values []float64, n int) (histogram, error) {
 	h := histogram{Edges: make([]float64, n+1), Density: make([]float64, n)}
 	step := (high - low) / float64(n)
 	if math.IsInf(step, 0) || math.IsInf(1/step, 0) || low+step == low || high-step == high {
-		return histogram{}, fmt.Errorf("%d bins cannot be told apart between %v and %v: scale the column", n, low, high)
+		return histogram{}, fmt.Errorf("%d bins between %v and %v cannot be distinguished: scale the column", n, low, high)
 	}
 	for i := range h.Edges {
-		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine has the same edges
+		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine computes the same edges
 	}
 	h.Edges[n] = high
 	for _, v := range values {
