@@ -9,7 +9,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
-	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // workMetrics tells Prometheus what models' detectors do, when it asks.
@@ -62,21 +61,13 @@ func (m *workMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(m.build, 1, m.server.cfg.Version, runtime.Version())
-	all, err := m.server.registry.List("")
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(m.models, err)
-		return
-	}
 	loaded, bytes := 0, int64(0)
 	now := m.server.cfg.Now()
-	for _, st := range all {
-		if st.Model == nil || st.State != registry.StateLoaded {
-			continue
-		}
+	m.server.registry.Loaded(func(one *model.Model) {
 		loaded++
-		bytes += st.Model.Bytes()
-		m.collect(ch, st.Model, now, st.ID, st.Version)
-	}
+		bytes += one.Bytes()
+		m.collect(ch, one, now, one.ID(), one.Version())
+	})
 	gauge(m.models, float64(loaded))
 	gauge(m.bytes, float64(bytes))
 }
