@@ -176,7 +176,6 @@ differential-table: onnxruntime build .python-differential/.complete
 pyarrow-files: .python-differential/.complete
 	.python-differential/bin/python testdata/make/parquet.py internal/table/testdata/pyarrow.zip
 
-# Harm done to the built host from outside: the short form. It runs alone, since it
 # Faults caused from outside the built host, in the short form. It runs alone because it
 # measures.
 test-faults: onnxruntime build
