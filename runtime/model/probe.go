@@ -164,7 +164,9 @@ func goldenLine(s *jsonscan.Scanner, row func(*jsonscan.Scanner) error) (float64
 			hasScore = true
 			var n jsonscan.Number
 			if n, err = s.Number(); err == nil {
-				score, _ = n.Float64()
+				if score, _ = n.Float64(); !finite(score) {
+					err = errors.New("the score is beyond the largest float64")
+				}
 			}
 		default:
 			return 0, fmt.Errorf("%q is given twice or is neither data nor score", name)
@@ -186,7 +188,7 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 	p.begin(m)
 	least := m.Fill()
 	for _, out := range [][]float64{first, second} {
-		if err := m.score(ctx, p.rows, 0, out); err != nil {
+		if err := m.score(ctx, p.rows, out); err != nil {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 		if m.Manifest.Stateful {
@@ -202,7 +204,7 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 		return err
 	}
 	if m.Fill() != least {
-		if err := m.score(ctx, p.rows, 0, first); err != nil {
+		if err := m.score(ctx, p.rows, first); err != nil {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 	}
