@@ -25,7 +25,7 @@ func (s *Server) audited(c *fiber.Ctx, r *route) error {
 		e.Outcome, _ = c.Locals(errorTypeLocal).(string)
 	}
 	if m, err := s.registry.Peek(model, e.Version); err == nil && model != "" {
-		e.Version, e.Digest = m.Version(), m.ContentDigest()
+		e.Version, e.Digest = m.Version(), m.Content
 	}
 	_ = log.Write(e) // it is done: what is missing in the audit is in the log
 	return err
