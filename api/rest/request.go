@@ -109,15 +109,7 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		}
 		sc.Peek()
 		dataAt = sc.Pos
-		usedID, usedVersion = r.modelID, r.version
-		if mayFollow(body) {
-			usedID, usedVersion = hinted(body, "model_id", usedID), hinted(body, "version", usedVersion)
-		}
-		if err := s.pipeline.Bind(ctx, &r.Call, usedID, usedVersion); err != nil {
-			if err := sc.Skip(); err != nil { // the model is asked for again below
-				return err
-			}
-		} else if err := s.readData(r, sc, k); err != nil {
+		if usedID, usedVersion, err = s.readEarly(ctx, r, sc, k); err != nil {
 			return err
 		}
 	}
@@ -134,6 +126,19 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		return err //nolint:wrapcheck // it becomes a problem
 	}
 	return s.readData(r, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+}
+
+// readEarly reads the rows for the model that the body has named so far, or seems to name
+// after them, and returns which that is. Where there is none, the rows are passed over.
+func (s *Server) readEarly(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (id, version string, err error) {
+	id, version = r.modelID, r.version
+	if mayFollow(sc.Data) {
+		id, version = hinted(sc.Data, "model_id", id), hinted(sc.Data, "version", version)
+	}
+	if s.pipeline.Bind(ctx, &r.Call, id, version) != nil {
+		return id, version, sc.Skip() // the caller asks for the model again
+	}
+	return id, version, s.readData(r, sc, k)
 }
 
 // member reads the name of a member and what follows it up to the value; seen has a bit
