@@ -203,7 +203,7 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 		err = w.Status().Update(ctx, md)
 		return !apierrors.IsConflict(err)
 	})
-	refused("a status", err, "the controller alone writes them")
+	refused("a status", err, "only the controller writes them")
 	approval := func(change func(*v1alpha1.ModelApprovalSpec)) error {
 		a := &v1alpha1.ModelApproval{ObjectMeta: metav1.ObjectMeta{GenerateName: "refused-", Namespace: namespace}, Spec: v1alpha1.ModelApprovalSpec{
 			Model: v1alpha1.ModelReference{ID: "recorded", Version: "1.0.0", Digest: "sha256:" + strings.Repeat("1", 64)}, Environment: "development", ApprovedBy: w.me(t),
@@ -215,7 +215,7 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 	if err := approval(func(*v1alpha1.ModelApprovalSpec) {}); err != nil {
 		t.Errorf("an approval: %v", err)
 	}
-	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval is of spec.digest")
+	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval needs spec.digest")
 	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "ends at spec.expiresAt")
 	for _, end := range []string{"2026-01-01t00:00:00z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00", "tomorrow"} {
 		u := &unstructured.Unstructured{Object: map[string]any{
@@ -228,5 +228,5 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 		refused("an end at "+end, w.Create(ctx, u, client.DryRunAll), "spec.expiresAt")
 	}
 	refused("one of half a digest", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "sha256:12" }), "spec.digest")
-	refused("another's", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ApprovedBy = "bob" }), "must be who makes the approval")
+	refused("another's", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ApprovedBy = "bob" }), "must be the user who creates the approval")
 }

@@ -206,7 +206,7 @@ func (w *world) lost(t *testing.T) {
 		r := w.revision(t, id)
 		r.Annotations = map[string]string{"a": "b"}
 		err := w.Update(context.Background(), r)
-		return err != nil && strings.Contains(err.Error(), "the controller alone writes them")
+		return err != nil && strings.Contains(err.Error(), "only the controller writes them")
 	})
 }
 

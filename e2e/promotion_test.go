@@ -128,10 +128,10 @@ func TestPromotion(t *testing.T) {
 	if err := w.as(t, "alice").Create(ctx, approval("bob", other)); err == nil {
 		t.Error("alice has approved as bob")
 	}
-	if err := w.Create(ctx, approval("bob", other)); err == nil || !strings.Contains(err.Error(), "must be who makes the approval") {
+	if err := w.Create(ctx, approval("bob", other)); err == nil || !strings.Contains(err.Error(), "must be the user who creates the approval") {
 		t.Errorf("an administrator has approved as bob: %v", err)
 	}
-	if err := w.as(t, "bob").Create(ctx, approval("bob", "")); err == nil || !strings.Contains(err.Error(), "an approval is of spec.digest") {
+	if err := w.as(t, "bob").Create(ctx, approval("bob", "")); err == nil || !strings.Contains(err.Error(), "an approval needs spec.digest") {
 		t.Errorf("bob has approved no digest: %v", err)
 	}
 	if err := w.as(t, "bob").Create(ctx, approval("bob", other)); err != nil {
@@ -141,7 +141,7 @@ func TestPromotion(t *testing.T) {
 	var rev v1alpha1.ModelRevision
 	w.get(t, client.ObjectKey{Namespace: "pynomaly-production", Name: model + "-2"}, &rev)
 	rev.Status.Phase = v1alpha1.Deployed
-	if err := w.Update(ctx, &rev); err == nil || !strings.Contains(err.Error(), "the controller alone writes them") {
+	if err := w.Update(ctx, &rev); err == nil || !strings.Contains(err.Error(), "only the controller writes them") {
 		t.Errorf("a record was written by somebody else: %v", err)
 	}
 	seen := w.approves(t, promoted.ID, "+ template.model.id: "+model)

@@ -58,17 +58,17 @@ func queryBool(c *fiber.Ctx, name string) (bool, error) {
 	return false, api.NewProblem(api.ValidationError, name, "must be true or false")
 }
 
-// counted returns the models whose figures are asked for.
-func counted(models registry.View, id, version string) ([]*model.Model, error) {
+// counted returns the versions whose figures are asked for.
+func counted(models registry.View, id, version string) ([]*registry.Facts, error) {
 	if version == "" {
 		all, err := models.List(id)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
-		var out []*model.Model
+		var out []*registry.Facts
 		for _, st := range all {
-			if st.Model != nil {
-				out = append(out, st.Model)
+			if st.Facts != nil {
+				out = append(out, st.Facts)
 			}
 		}
 		if out == nil {
@@ -80,7 +80,7 @@ func counted(models registry.View, id, version string) ([]*model.Model, error) {
 	if err != nil {
 		return nil, err //nolint:wrapcheck // it becomes a problem
 	}
-	return []*model.Model{m}, nil
+	return []*registry.Facts{m}, nil
 }
 
 // figures are what is published of counters.

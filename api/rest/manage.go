@@ -68,19 +68,19 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
 	}
-	if st.Model == nil {
+	if st.Facts == nil {
 		return v
 	}
-	m := st.Model.Manifest
-	v.Warnings = append(v.Warnings, st.Model.Warnings...)
-	if n := st.Model.Resets(); n > 0 {
+	m := st.Facts.Manifest
+	v.Warnings = append(v.Warnings, st.Facts.Warnings...)
+	if n := st.Facts.Resets; n > 0 {
 		v.Warnings = append(v.Warnings, fmt.Sprintf("what it had learned since its last snapshot was lost %d times since it was loaded: the log says why", n))
 	}
-	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
+	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Facts.Digest, st.Facts.Content
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
-	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Model.Difference
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Facts.Difference
 	if st.State == registry.StateLoaded {
-		v.MemoryBytes = st.Model.Bytes()
+		v.MemoryBytes = st.Facts.Bytes
 	}
 	if m.Calibration != nil {
 		v.Calibration = m.Calibration.Method

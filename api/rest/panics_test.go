@@ -87,7 +87,7 @@ func TestPanicsUnderLoad(t *testing.T) {
 		})
 	}
 	clients.Wait()
-	if all, err := h.Registry.List("torn"); err != nil || all[0].Model.Stats.Snapshot().Panics == 0 {
+	if all, err := h.Registry.List("torn"); err != nil || all[0].Facts.Stats.Snapshot().Panics == 0 {
 		t.Errorf("no panic was counted: %v", err)
 	}
 }

@@ -20,6 +20,9 @@ func asProblem(err error, of text) *api.Problem {
 	var many *rows.TooManyRowsError
 	var unavailable *model.UnavailableError
 	var failed *sdk.RowErrors
+	if p := accessProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &problem):
 		return problem

@@ -3,12 +3,10 @@ package rest
 import (
 	"fmt"
 	"runtime"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
@@ -62,31 +60,21 @@ func (m *workMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(m.build, 1, m.server.cfg.Version, runtime.Version())
-	all, err := m.server.registry.List("")
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(m.models, err)
-		return
+	all, bytes := m.server.registry.Work(m.server.cfg.Now()), int64(0)
+	for i := range all {
+		bytes += all[i].Bytes
+		m.collect(ch, &all[i])
 	}
-	loaded, bytes := 0, int64(0)
-	now := m.server.cfg.Now()
-	for _, st := range all {
-		if st.Model == nil || st.State != registry.StateLoaded {
-			continue
-		}
-		loaded++
-		bytes += st.Model.Bytes()
-		m.collect(ch, st.Model, now, st.ID, st.Version)
-	}
-	gauge(m.models, float64(loaded))
+	gauge(m.models, float64(len(all)))
 	gauge(m.bytes, float64(bytes))
 }
 
 // collect sends what one model's detector does.
-func (m *workMetrics) collect(ch chan<- prometheus.Metric, of *model.Model, now time.Time, labels ...string) {
+func (m *workMetrics) collect(ch chan<- prometheus.Metric, w *registry.Work) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+		ch <- prometheus.MustNewConstMetric(d, kind, v, w.ID, w.Version)
 	}
-	f := of.Figures(now)
+	f := &w.Figures
 	send(m.slots, prometheus.GaugeValue, float64(f.Slots))
 	send(m.busy, prometheus.GaugeValue, float64(f.Busy))
 	send(m.stuck, prometheus.GaugeValue, float64(f.Stuck))
@@ -100,9 +88,9 @@ func (m *workMetrics) collect(ch chan<- prometheus.Metric, of *model.Model, now 
 			cumulative[float64(batching.CallSizes[i])] = count
 		}
 	}
-	ch <- prometheus.MustNewConstHistogram(m.calls, count, float64(f.Rows), cumulative, labels...)
-	u, ok := of.Usage()
-	if !ok {
+	ch <- prometheus.MustNewConstHistogram(m.calls, count, float64(f.Rows), cumulative, w.ID, w.Version)
+	u := w.Usage
+	if u == nil {
 		return
 	}
 	send(m.instances, prometheus.GaugeValue, float64(u.Instances))

@@ -38,21 +38,18 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 		}
 	}
 	if c.Method == manifest.CalibrateLinear && out.min >= out.max {
-		return nil, fmt.Errorf("calibration: linear from %v to %v tells no scores apart: give min and max of which max is larger, or use ecdf", out.min, out.max)
+		return nil, fmt.Errorf("calibration: linear from %v to %v needs training scores that differ, or min and max of which max is larger; ecdf takes any", out.min, out.max)
 	}
 	if c.Method == manifest.CalibrateUnify && out.std <= 0 {
-		return nil, fmt.Errorf("calibration: unify with a standard deviation of %v tells no scores apart: the training scores must differ, or give std; or use ecdf", out.std)
+		return nil, fmt.Errorf("calibration: unify with a deviation of %v needs training scores that differ, or std; ecdf takes any", out.std)
 	}
 	return out, nil
 }
 
 // readScores reads sorted little-endian float64.
 func readScores(data []byte) ([]float64, error) {
-	if len(data) == 0 {
-		return nil, errors.New("holds no training scores: write at least one, as little-endian float64")
-	}
-	if len(data)%8 != 0 {
-		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each", len(data))
+	if len(data) == 0 || len(data)%8 != 0 {
+		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each, at least one", len(data))
 	}
 	out := make([]float64, len(data)/8)
 	for i := range out {

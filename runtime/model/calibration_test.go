@@ -45,13 +45,13 @@ func TestCalibrationThatCannotWork(t *testing.T) {
 		scores            []byte
 		want              string
 	}{
-		{"no scores", "{method: ecdf, scores: f}", nil, "holds no training scores"},
+		{"no scores", "{method: ecdf, scores: f}", nil, "0 bytes"},
 		{"half a score", "{method: ecdf, scores: f}", make([]byte, 12), "12 bytes"},
 		{"NaN", "{method: ecdf, scores: f}", encoded(1, math.NaN()), "training score 1 is NaN: leave out rows"},
 		{"infinite", "{method: unify, scores: f}", encoded(1, math.Inf(1)), "training score 1 is +Inf: leave out rows"},
 		{"not sorted", "{method: ecdf, scores: f}", encoded(2, 1), "sorted"},
-		{"equal, linear", "{method: linear, scores: f}", encoded(0.1, 0.1, 0.1), "tells no scores apart"},
-		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "use ecdf"},
+		{"equal, linear", "{method: linear, scores: f}", encoded(0.1, 0.1, 0.1), "scores that differ"},
+		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "ecdf takes any"},
 		{"equal, ecdf", "{method: ecdf, scores: f}", encoded(0.1, 0.1, 0.1), ""},
 		{"min above the scores", "{method: linear, min: 5, scores: f}", encoded(1, 2), "max is larger"},
 		{"min above max", "{method: linear, min: 5, max: 1}", nil, "calibration.max"},

@@ -116,7 +116,7 @@ func (m *Model) Try(ctx context.Context, rows *sdk.Batch) error {
 	m.Warnings = slices.Clone(m.Manifest.Warnings)
 	p.begin(m)
 	scores := nans(p.real)
-	if err := m.score(ctx, rows, 0, scores); err != nil {
+	if err := m.score(ctx, rows, scores); err != nil {
 		return err
 	}
 	return p.settle(ctx, m, scores)
@@ -139,7 +139,7 @@ func (p *probe) trial(ctx context.Context, m *Model, first []float64) (*trial, e
 	scores := nans(companyRows)
 	t.among = companyRows
 	var failed *sdk.RowErrors
-	switch err := m.score(ctx, more, 0, scores); {
+	switch err := m.score(ctx, more, scores); {
 	case err == nil:
 		t.rows, t.scores = more, scores
 	case ctx.Err() != nil:
@@ -227,7 +227,7 @@ func (t *trial) changeWith(ctx context.Context, fill batching.Fill, alone []floa
 
 // score scores rows of which each has had a score.
 func (t *trial) score(ctx context.Context, rows *sdk.Batch, out []float64) error {
-	if err := t.m.score(ctx, rows, 0, out); err != nil {
+	if err := t.m.score(ctx, rows, out); err != nil {
 		return fmt.Errorf("the probe failed on %d rows of a call: %w", rows.Rows(), err)
 	}
 	return nil

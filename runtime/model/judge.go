@@ -93,18 +93,18 @@ func (m *Model) Do(ctx context.Context, in *sdk.Batch, chunk int, out []float64)
 	return o, nil
 }
 
-// score fills out with the oriented scores of in, calling the detector with at
-// most chunk rows at a time. Rows that fail come back as *sdk.RowErrors.
-func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) error {
-	failed, _, err := m.scoreRows(ctx, in, chunk, out)
+// score fills out with the oriented scores of in. Rows that fail come back as
+// *sdk.RowErrors.
+func (m *Model) score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	failed, _, err := m.scoreRows(ctx, in, 0, out)
 	if err == nil && failed != nil {
 		err = &sdk.RowErrors{Rows: failed}
 	}
 	return err
 }
 
-// scoreRows is score that returns the rows that fail, and at how many of them the
-// detector did.
+// scoreRows is score, with at most chunk rows at a time, that returns the rows that fail,
+// and at how many of them the detector did.
 func (m *Model) scoreRows(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (failed []sdk.RowError, faults int, err error) {
 	if m.Manifest.Stateful {
 		failed, err = m.scoreInOrder(ctx, in, chunk, out)

@@ -188,7 +188,7 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 	p.begin(m)
 	least := m.Fill()
 	for _, out := range [][]float64{first, second} {
-		if err := m.score(ctx, p.rows, 0, out); err != nil {
+		if err := m.score(ctx, p.rows, out); err != nil {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 		if m.Manifest.Stateful {
@@ -204,7 +204,7 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 		return err
 	}
 	if m.Fill() != least {
-		if err := m.score(ctx, p.rows, 0, first); err != nil {
+		if err := m.score(ctx, p.rows, first); err != nil {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 	}

@@ -48,7 +48,7 @@ func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []err
 		for alias, version := range want.Names {
 			old, had := r.aliases[id].target(alias)
 			e := r.entries[id+"@"+version]
-			if _, there := r.entries[id+"@"+old]; had && there && old != version && (e == nil || e.last == nil) {
+			if _, there := r.entries[id+"@"+old]; had && there && old != version && (e == nil || !e.known) {
 				kept[alias] = old
 			}
 		}
@@ -58,7 +58,7 @@ func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []err
 	errs := missingErrors((&Named{Aliases: all}).Missing(r.versions()))
 	var wait []*entry
 	for _, e := range r.entries {
-		if r.wants(e) && e.last == nil {
+		if r.wants(e) && !e.known {
 			wait = append(wait, e)
 		}
 	}
@@ -84,7 +84,7 @@ func missingErrors(all []Problem) []error {
 func (r *Registry) loadOnce(ctx context.Context, e *entry) error {
 	for {
 		r.mu.Lock()
-		known, l := e.last != nil, e.loading
+		known, l := e.known, e.load
 		r.mu.Unlock()
 		if known {
 			return nil
@@ -109,7 +109,6 @@ func (r *Registry) loadOnce(ctx context.Context, e *entry) error {
 
 // arrived ends what waited for a version to load once. The registry is locked.
 func (r *Registry) arrived(e *entry) {
-	e.arriving = false
 	a := r.aliases[e.ID]
 	if a == nil {
 		return
@@ -133,7 +132,7 @@ func (r *Registry) wants(e *entry) bool {
 // undecided reports whether the configuration waits for an entry to load once: it has
 // not loaded and not failed. The registry is locked.
 func (r *Registry) undecided(e *entry) bool {
-	return e.last == nil && e.failed == nil && e.unread == nil && !e.unloaded && r.wants(e)
+	return e.undecided() && r.wants(e)
 }
 
 // noRoomRetry is how soon a load that the configuration asks for is tried again where
@@ -151,7 +150,7 @@ func (r *Registry) settle() {
 	for _, e := range r.entries {
 		if r.undecided(e) {
 			waits = true
-			if e.loading == nil && r.startLoad(e, true) == nil {
+			if !e.loading && r.startLoad(e, true) == nil {
 				r.wakeRetries()
 			}
 		}
@@ -168,7 +167,7 @@ func (r *Registry) loadedAtStart() bool {
 	if len(r.cfg.Only) > 0 {
 		return !slices.ContainsFunc(r.cfg.Only, func(o Only) bool {
 			e := r.entries[o.ID+"@"+o.Version]
-			return e == nil || e.current == nil
+			return e == nil || !e.serving
 		})
 	}
 	return r.looked && !slices.ContainsFunc(r.starting, func(l *loading) bool { return !l.over })

@@ -30,7 +30,7 @@ func (r *Registry) Acquire(ctx context.Context, id, version, key string) (*Lease
 		r.mu.Unlock()
 		return nil, err
 	}
-	if e.current != nil { // the common case
+	if e.serving { // the common case
 		defer r.mu.Unlock()
 		return r.lease(e), nil
 	}

@@ -59,15 +59,11 @@ func (r *Registry) isLatest(id, name string) bool {
 func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
 	r.mu.Lock()
 	unloaded := e.unloaded
-	e.unloaded = false
 	var change *loading // of what runs
-	if e.failed != nil && manifest.ValidVersion(e.Version) {
-		if e.current != nil {
-			change = r.startLoad(e, false)
+	if manifest.ValidVersion(e.Version) && r.step(e, event{kind: asked, arrives: r.arrives(e)})&actLoad != 0 {
+		if change = r.startLoad(e, false); change != nil {
 			r.hurry(change)
 		}
-		e.failed = nil
-		e.arriving = r.arrives(e)
 	}
 	r.mu.Unlock()
 	if change != nil {
@@ -80,8 +76,7 @@ func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		e.unloaded = e.unloaded || unloaded
-		e.arriving = e.arriving && e.loading != nil
+		r.step(e, event{kind: declined, wanted: unloaded})
 		if ctx.Err() != nil {
 			err = fmt.Errorf("waiting for model %s to load: %w", e.ID, ctx.Err())
 		}
@@ -107,11 +102,10 @@ func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 		list = []*entry{e}
 	}
 	for _, e := range list {
-		if e.current != nil {
+		if e.serving {
 			unloaded = append(unloaded, e.Version)
 		}
-		e.unloaded, e.arriving, e.changed = true, false, r.cfg.Now()
-		r.retire(e)
+		r.step(e, event{kind: dismissed})
 		r.cfg.Log.Info("model unloaded", "model_id", e.ID, "version", e.Version)
 	}
 	r.settle()
@@ -132,7 +126,7 @@ func (l *Lease) Release() { l.registry.release(l.handle) }
 
 // lease takes a loaded entry. The registry is locked.
 func (r *Registry) lease(e *entry) *Lease {
-	e.current.refs++
+	r.use(e.current, useLease)
 	r.lru.Get(e)
 	return &Lease{registry: r, handle: e.current}
 }
@@ -141,13 +135,13 @@ func (r *Registry) lease(e *entry) *Lease {
 func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 	for {
 		r.mu.Lock()
-		if e.current != nil {
+		if e.serving {
 			defer r.mu.Unlock()
 			return r.lease(e), nil
 		}
 		now := r.cfg.Now()
 		unavailable := func(reason string) error {
-			return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: reason, RetryAfter: e.retryIn(now)}
+			return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: reason, RetryAfter: e.tryAgain(now)}
 		}
 		var l *loading
 		var err error
@@ -156,9 +150,9 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 			err = ErrShuttingDown
 		case e.unloaded:
 			err = unavailable("it was unloaded: load it with POST /api/v1/models/" + e.ID + "/load")
-		case e.loading == nil && e.refusal(now) != nil:
+		case !e.loading && e.refusal(now) != nil:
 			why := e.refusal(now)
-			err = &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: why.Error(), Public: backends.PublicText(why), RetryAfter: e.retryIn(now)}
+			err = &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: why.Error(), Public: backends.PublicText(why), RetryAfter: e.tryAgain(now)}
 		default:
 			if l = r.startLoad(e, true); l == nil {
 				err = unavailable("all loaded models are in use and the cache is full (models.cache_size, models.cache_bytes)")
@@ -192,8 +186,7 @@ func (r *Registry) leave(l *loading) {
 	defer r.mu.Unlock()
 	l.waits--
 	if l.opened != nil {
-		l.opened.refs--
-		r.closeIfIdle(l.opened)
+		r.use(l.opened, useRelease)
 	}
 }
 
@@ -201,5 +194,5 @@ func (r *Registry) leave(l *loading) {
 func (r *Registry) unavailable(e *entry, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), Public: backends.PublicText(err), RetryAfter: e.retryIn(r.cfg.Now())}
+	return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), Public: backends.PublicText(err), RetryAfter: e.tryAgain(r.cfg.Now())}
 }

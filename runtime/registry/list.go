@@ -51,7 +51,7 @@ func (r *Registry) AliasesOf(id string) Aliases {
 
 func (r *Registry) status(e *entry) Status {
 	s := Status{
-		Location: e.Location, State: StateAvailable, Error: e.problem(), Warning: e.warning, Model: e.last,
+		Location: e.Location, State: e.state(), Error: e.problem(), Warning: e.warning, Facts: r.factsOf(e),
 		Pinned: r.matches(r.cfg.Pinned, e.ID), Changed: e.changed,
 	}
 	if s.Error != nil {
@@ -59,16 +59,6 @@ func (r *Registry) status(e *entry) Status {
 	}
 	if e.failed != nil {
 		s.RetryAt = e.failed.retryAt
-	}
-	switch {
-	case e.current != nil:
-		s.State = StateLoaded
-	case e.loading != nil:
-		s.State = StateLoading
-	case e.unloaded:
-		s.State = StateUnloaded
-	case e.down():
-		s.State = StateFailed
 	}
 	return s
 }
@@ -78,15 +68,14 @@ func (r *Registry) Counts() (loaded, leases int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, e := range r.lru.Keys() {
-		leases += e.current.refs
+		leases += e.current.leases
 	}
 	return r.lru.Len(), leases
 }
 
-// Peek returns a version that has been loaded at some time, without loading or
-// leasing it: for its manifest and counters only. Without a version it is the newest,
-// whatever the weights are.
-func (r *Registry) Peek(id, version string) (*model.Model, error) {
+// Peek returns the facts of a version that has been loaded at some time, without loading
+// it. Without a version it is the newest, whatever the weights are.
+func (r *Registry) Peek(id, version string) (*Facts, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	id, err := r.resolveID(id)
@@ -97,8 +86,8 @@ func (r *Registry) Peek(id, version string) (*model.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.last != nil {
-		return e.last, nil
+	if f := r.factsOf(e); f != nil {
+		return f, nil
 	}
 	return nil, &model.UnavailableError{ID: id, Version: version, Reason: "it has not been loaded yet", RetryAfter: model.RetryAfter}
 }

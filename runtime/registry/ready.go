@@ -104,7 +104,7 @@ func (r *Registry) unmet(text func(error) string) []Problem {
 		switch {
 		case e.down() && r.needed(e):
 			out = append(out, Problem{e.ID, e.notLoaded(text)})
-		case e.unloaded && e.current == nil && r.wants(e):
+		case e.unloaded && !e.serving && r.wants(e):
 			out = append(out, Problem{e.ID, key + " was unloaded, and an alias stands for it"})
 		case r.undecided(e) && r.neverAnswered(e):
 			out = append(out, Problem{e.ID, key + " has not been loaded yet, and an alias stands for it"})

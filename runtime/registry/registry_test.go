@@ -263,7 +263,7 @@ func TestOnly(t *testing.T) {
 	}
 	r := only("m@1.0.0=" + digest)
 	list, err := r.List("m")
-	if err != nil || len(list) != 1 || list[0].Version != "1.0.0" || list[0].State != registry.StateLoaded || list[0].Model.ContentDigest() != digest {
+	if err != nil || len(list) != 1 || list[0].Version != "1.0.0" || list[0].State != registry.StateLoaded || list[0].Facts.Content != digest {
 		t.Errorf("%+v, %v", list, err)
 	}
 	only("m@1.1.0")

@@ -171,7 +171,7 @@ func TestLoadTriesAtOnce(t *testing.T) {
 	}
 	bad.set("m", nil)
 	load()
-	if s := modeltest.StateOf(t, r, "m", "1.0.0"); s.Error != nil || s.Model.Manifest.Description != "changed" {
+	if s := modeltest.StateOf(t, r, "m", "1.0.0"); s.Error != nil || s.Facts.Manifest.Description != "changed" {
 		t.Errorf("%+v", s)
 	}
 }

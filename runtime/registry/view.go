@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Viewer says which models somebody may know of. It is asked while requests wait, and
@@ -55,7 +53,7 @@ func (v View) Unload(id, version string) (unloaded []string, err error) {
 }
 
 // Peek is Registry.Peek.
-func (v View) Peek(id, version string) (*model.Model, error) {
+func (v View) Peek(id, version string) (*Facts, error) {
 	id, err := v.name(id)
 	if err != nil {
 		return nil, err
