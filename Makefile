@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -75,12 +75,14 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-faults test-hostile ## runs every test
+test: test-build test-go test-meter test-python test-api test-chart test-differential test-faults test-hostile ## runs every test
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
-# clone, the whole faults and hostile suites, and some seconds of each fuzz target.
+# clone, the whole faults and hostile suites, an hour of differential trials, and some
+# seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
-test-full: test faults hostile ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
+test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
+test-full: test faults hostile gates ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # All tests on a busy machine: ten other processes keep it occupied.
@@ -145,6 +147,35 @@ $(BIN)/helm: tools/helm/go.mod
 proto: ## generates the code of the protocol of process plugins
 	scripts/proto.sh
 
+# Random models and rows through every interface of the built host, compared with a reference
+# in Python. A round depends only on SEED and its number; DIFFERENTIAL_ROUND repeats one.
+# DIFFERENTIAL is the duration, and DIFFERENTIAL_TIME that in make test-full.
+DIFFERENTIAL      ?= 60s
+DIFFERENTIAL_TIME ?= 1h
+SEED              ?= 1
+TRIALS = .python-differential/bin/python tools/differential --seed $(SEED) --time $(DIFFERENTIAL) $(if $(DIFFERENTIAL_ROUND),--round $(DIFFERENTIAL_ROUND))
+
+test-differential differential: onnxruntime build .python-differential/.complete
+	$(TRIALS)
+
+differential: ## compares random rows through every interface with a reference (DIFFERENTIAL=60s SEED=1)
+
+# The table in docs/correctness.md.
+differential-table: DIFFERENTIAL = 10m
+differential-table: onnxruntime build .python-differential/.complete
+	$(TRIALS) --table $(BIN)/differential.md
+	scripts/table.sh differential $(BIN)/differential.md docs/correctness.md
+
+.python-differential/.complete: scripts/requirements-differential.txt
+	rm -rf .python-differential
+	$(PYTHON) -m venv .python-differential
+	.python-differential/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-differential.txt
+	touch $@
+
+# Writes the Parquet files for the tests of internal/table.
+pyarrow-files: .python-differential/.complete
+	.python-differential/bin/python testdata/make/parquet.py internal/table/testdata/pyarrow.zip
+
 # Faults caused from outside the built host, in the short form. It runs alone because it
 # measures.
 test-faults: onnxruntime build
@@ -175,6 +206,16 @@ hostile: onnxruntime build ## attacks a built host, and prints a table
 hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
+
+# How often gates reject good versions and detect bad ones. `make test` runs a short form.
+# GATES_TABLE names a file for Markdown.
+gates: ## simulates the power and the false alarms of the deployer's gates, and prints a table
+	GATES=full GATES_TABLE=$(if $(GATES_TABLE),$(abspath $(GATES_TABLE))) $(GO) test ./deployer/gate -count 1 -timeout $(TIMEOUT) -v -run 'TestPower$$'
+
+# The table in docs/deployer.md.
+gates-table:
+	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
+	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
 # The API against its description.
 test-api: onnxruntime build .python/.complete
@@ -239,7 +280,7 @@ image-debug: onnxruntime build ## writes a container image with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean: ## removes what was built and fetched
-	rm -rf $(BIN) dist .python .python-plugin .cross
+	rm -rf $(BIN) dist .python .python-plugin .python-differential .cross
 
 # Rollouts on a real cluster, under load. Without KUBECONFIG, a node is started in its own
 # network namespace, which needs root. With it, that cluster is used: it must have the image,

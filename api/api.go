@@ -32,23 +32,33 @@ type BatchRequest struct {
 	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
 }
 
+// RowsRequest brings rows to learn or to replay.
+type RowsRequest struct {
+	Data    []any  `json:"data"`
+	Version string `json:"version,omitempty"`
+}
+
 // Prediction answers one row.
 type Prediction struct {
-	Prediction       float64      `json:"prediction"` // calibrated to 0..1, or the score
-	IsAnomaly        *bool        `json:"is_anomaly"` // null: the model has no threshold
-	Confidence       *float64     `json:"confidence"`
-	ConfidenceReason string       `json:"confidence_reason,omitempty"` // why it is null
-	ModelID          string       `json:"model_id"`
-	ModelVersion     string       `json:"model_version"`
-	PredictionTime   time.Time    `json:"prediction_time"`
-	LatencyMS        float64      `json:"latency_ms"`
-	Score            float64      `json:"score"` // oriented: higher is more anomalous
-	Threshold        *float64     `json:"threshold"`
-	Calibrated       bool         `json:"calibrated"`
-	RequestID        string       `json:"request_id,omitempty"`
-	Explanation      *Explanation `json:"explanation,omitempty"`
-	ID               any          `json:"id,omitempty"`
-	Error            *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
+	Prediction       float64   `json:"prediction"` // calibrated to 0..1, or the score
+	IsAnomaly        *bool     `json:"is_anomaly"` // null: the model has no threshold
+	Confidence       *float64  `json:"confidence"`
+	ConfidenceReason string    `json:"confidence_reason,omitempty"` // why it is null
+	ModelID          string    `json:"model_id"`
+	ModelVersion     string    `json:"model_version"`
+	PredictionTime   time.Time `json:"prediction_time"`
+	LatencyMS        float64   `json:"latency_ms"`
+	Score            float64   `json:"score"` // oriented: higher is more anomalous
+	Threshold        *float64  `json:"threshold"`
+	Calibrated       bool      `json:"calibrated"`
+	// ScoreDifference is how far apart the scores of a row may be that is scored with
+	// other rows; absent: they are equal bit for bit, or the model is stateful or says
+	// that its rows influence each other.
+	ScoreDifference float64      `json:"score_difference,omitempty"`
+	RequestID       string       `json:"request_id,omitempty"`
+	Explanation     *Explanation `json:"explanation,omitempty"`
+	ID              any          `json:"id,omitempty"`
+	Error           *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
 }
 
 // Explanation attributes a score to features.
@@ -102,31 +112,38 @@ type Ready struct {
 type Feature struct {
 	Name  string `json:"name"`
 	DType string `json:"dtype"`
+	// Missing is what null and absence become: "nan", or a value of the dtype. There is
+	// none where a missing value is an error.
+	Missing json.RawMessage `json:"missing,omitempty"`
 }
 
 // ModelVersion describes one version of a model.
 type ModelVersion struct {
-	ModelID     string         `json:"model_id"`
-	Version     string         `json:"version"`
-	Status      string         `json:"status"` // available, loading, loaded, failed or unloaded
-	Error       string         `json:"error,omitempty"`
-	Failure     string         `json:"failure,omitempty"`  // of error: file or surroundings
-	RetryAt     *time.Time     `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
-	Warnings    []string       `json:"warnings,omitempty"`
-	Description string         `json:"description,omitempty"`
-	Algorithm   string         `json:"algorithm,omitempty"`
-	Backend     string         `json:"backend,omitempty"`
-	Digest      string         `json:"digest,omitempty"`         // of the artifact
-	Content     string         `json:"content_digest,omitempty"` // of manifest, artifact and files
-	Features    []Feature      `json:"features,omitempty"`
-	Threshold   *float64       `json:"threshold,omitempty"`
-	Calibration string         `json:"calibration,omitempty"`
-	Explanation string         `json:"explanation,omitempty"`
-	Stateful    bool           `json:"stateful,omitempty"`
-	Pinned      bool           `json:"pinned,omitempty"`
-	MemoryBytes int64          `json:"memory_bytes,omitempty"` // an estimate
-	Metadata    map[string]any `json:"metadata,omitempty"`
-	Changed     time.Time      `json:"changed"` // when the status changed
+	ModelID     string     `json:"model_id"`
+	Version     string     `json:"version"`
+	Status      string     `json:"status"` // available, loading, loaded, failed or unloaded
+	Error       string     `json:"error,omitempty"`
+	Failure     string     `json:"failure,omitempty"`  // of error: file or surroundings
+	RetryAt     *time.Time `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
+	Warnings    []string   `json:"warnings,omitempty"`
+	Description string     `json:"description,omitempty"`
+	Algorithm   string     `json:"algorithm,omitempty"`
+	Backend     string     `json:"backend,omitempty"`
+	Digest      string     `json:"digest,omitempty"`         // of the artifact
+	Content     string     `json:"content_digest,omitempty"` // of manifest, artifact and files
+	Features    []Feature  `json:"features,omitempty"`
+	Unknown     string     `json:"unknown_features,omitempty"` // ignore: members that are no features are passed over
+	Threshold   *float64   `json:"threshold,omitempty"`
+	Calibration string     `json:"calibration,omitempty"`
+	Explanation string     `json:"explanation,omitempty"`
+	Stateful    bool       `json:"stateful,omitempty"`
+	// BatchDependent says that a row's score depends on the rows of its request.
+	BatchDependent  bool           `json:"batch_dependent,omitempty"`
+	ScoreDifference float64        `json:"score_difference,omitempty"` // as of a Prediction
+	Pinned          bool           `json:"pinned,omitempty"`
+	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
+	Metadata        map[string]any `json:"metadata,omitempty"`
+	Changed         time.Time      `json:"changed"` // when the status changed
 }
 
 // ModelList lists every version of every model.
@@ -134,6 +151,8 @@ type ModelList struct {
 	Models  []ModelVersion `json:"models"`
 	Total   int            `json:"total"`
 	Default string         `json:"default_model,omitempty"`
+	// Problems say what the configuration asks for and cannot be had.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Model describes all versions of one model, newest first.
@@ -189,17 +208,25 @@ type Replayed struct {
 	Scores    []*float64 `json:"scores"`
 }
 
-// Stats counts what one version has answered since the process started.
+// Stats counts what one version, or several of a model together, have answered since the
+// process started. Each row is counted once, by its outcome: in Scored, Nonfinite or Failed.
 type Stats struct {
 	ModelID          string            `json:"model_id"`
-	Version          string            `json:"version"`
+	Version          string            `json:"version"`  // empty: the figures are of several versions
+	Versions         []string          `json:"versions"` // that the figures are of
 	ProcessStartTime time.Time         `json:"process_start_time"`
-	Requests         uint64            `json:"requests"`
-	Errors           map[string]uint64 `json:"errors"`
-	Rows             uint64            `json:"rows"`
+	Requests         uint64            `json:"requests"` // answered
+	Errors           map[string]uint64 `json:"errors"`   // requests that failed as a whole, by error_type
+	Rows             uint64            `json:"rows"`     // that the detector was given
+	Scored           uint64            `json:"scored"`
+	Failed           map[string]uint64 `json:"failed"` // rows without a score, by error_type; those that cannot be read, too
 	Anomalies        uint64            `json:"anomalies"`
 	Nonfinite        uint64            `json:"nonfinite"`
-	ScoreSum         float64           `json:"score_sum"`
+	ScoreSum         float64           `json:"score_sum"` // the largest number where it is beyond that
+	ScoreMean        float64           `json:"score_mean"`
+	ScoreMin         *float64          `json:"score_min"` // null where there is no score
+	ScoreMax         *float64          `json:"score_max"`
+	Sketch           *Sketch           `json:"score_sketch,omitempty"` // where it is asked for
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 }
@@ -207,6 +234,14 @@ type Stats struct {
 // Histogram counts oriented scores: bin i holds those in (edges[i-1], edges[i]],
 // the last bin those above every edge.
 type Histogram struct {
+	Edges  []float64 `json:"edges"`
+	Counts []uint64  `json:"counts"`
+}
+
+// Sketch counts oriented scores finer than a Histogram does: in the bins of a grid that is
+// the same for all models, less than 1 % wide. Those that hold something are listed in
+// ascending order, by their upper edges; there are as many counts as edges.
+type Sketch struct {
 	Edges  []float64 `json:"edges"`
 	Counts []uint64  `json:"counts"`
 }

@@ -129,3 +129,25 @@ func (e *DownError) Error() string { return e.Reason }
 type Remote interface {
 	Remote() bool
 }
+
+// Usage is what a detector runs in, and what it has used since it was loaded.
+type Usage struct {
+	Instances int    // instances of a module, or processes of a plugin, that are up
+	Wanted    int    // how many there are when all is well, or at most
+	Restarts  uint64 // processes that ended, or did not start, and were started again
+	Metered   bool   // it is a module, whose calls take fuel
+	Fuel      uint64 // units that they took
+	Waits     bool   // all processes are down, and wait before they are started again
+}
+
+// UsageReporter is implemented by a Scorer that can say what it uses. It is safe for
+// concurrent use.
+type UsageReporter interface {
+	Usage() Usage
+}
+
+// Filler is implemented by a Scorer that knows how its calls must be filled up for each
+// row to be computed the same: to a multiple of rows, with each row so many times.
+type Filler interface {
+	Fill() (rows, each int)
+}

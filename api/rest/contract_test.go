@@ -16,16 +16,16 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
-	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
 // contract holds answers against the OpenAPI description that the host serves.
 type contract struct {
-	paths    map[string]map[string]any // path to method to operation
-	compiler *jsonschema.Compiler
-	mu       sync.Mutex
-	schemas  map[string]*jsonschema.Schema
-	covered  map[string]bool // "post /path 200"
+	paths      map[string]map[string]any // path to method to operation
+	components map[string]any            // schemas by name
+	compiler   *jsonschema.Compiler
+	mu         sync.Mutex
+	schemas    map[string]*jsonschema.Schema
+	covered    map[string]bool // "post /path 200"
 }
 
 // loadContract reads the description once for all tests.
@@ -47,6 +47,7 @@ var loadContract = sync.OnceValues(func() (*contract, error) {
 	if err := c.compiler.AddResource("openapi.json", value); err != nil {
 		return nil, err
 	}
+	c.components = doc["components"].(map[string]any)["schemas"].(map[string]any)
 	for path, item := range doc["paths"].(map[string]any) {
 		c.paths[path] = item.(map[string]any)
 	}
@@ -162,40 +163,6 @@ func (k checked) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func client(t testing.TB) *http.Client {
 	return &http.Client{Transport: checked{t, http.DefaultTransport}}
-}
-
-// TestRoutesAreDescribed: every route the server has is in the description, and
-// nothing else is.
-func TestRoutesAreDescribed(t *testing.T) {
-	c, err := loadContract()
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
-	var described []string
-	for path, item := range c.paths {
-		for method := range item {
-			described = append(described, strings.ToUpper(method)+" "+path)
-		}
-	}
-	slices.Sort(described)
-	routes := h.Server.Routes()
-	slices.Sort(routes)
-	if !slices.Equal(routes, described) {
-		t.Errorf("routes\n%v\ndescribed\n%v", routes, described)
-	}
-	for _, file := range []string{"/openapi.json", "/openapi.yaml"} {
-		resp, err := client(t).Get(h.URL + file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		text, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		var doc struct{ OpenAPI string }
-		if err != nil || yaml.Unmarshal(text, &doc) != nil || doc.OpenAPI != "3.1.0" {
-			t.Errorf("%s: %v, OpenAPI %q", file, err, doc.OpenAPI)
-		}
-	}
 }
 
 // TestContractNotices: the check itself finds what differs.

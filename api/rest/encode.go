@@ -34,6 +34,10 @@ func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 	} else {
 		b = append(b, "null"...)
 	}
+	if d := r.Model.Difference; d > 0 {
+		b = append(b, `,"score_difference":`...)
+		b = appendFloat(b, d)
+	}
 	if confidence {
 		if reason := r.Model.NoConfidence(); reason != "" {
 			b = append(b, `,"confidence_reason":`...)

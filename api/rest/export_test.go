@@ -2,6 +2,9 @@ package rest
 
 import (
 	"io"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
@@ -64,3 +67,23 @@ func (s *Server) Answering() int {
 	}
 	return n
 }
+
+// Registered lists the routes that the router really has, as the table writes them,
+// whoever registered them.
+func (s *Server) Registered() []string {
+	var out []string
+	for _, r := range s.app.GetRoutes(true) {
+		if r.Method != fiber.MethodHead { // which comes with GET
+			out = append(out, r.Method+" "+strings.ReplaceAll(r.Path, ":id", "{model_id}"))
+		}
+	}
+	return out
+}
+
+// Smuggle registers a route beside the table.
+func (s *Server) Smuggle(method, path string) {
+	s.app.Add(method, path, func(c *fiber.Ctx) error { return c.SendStatus(fiber.StatusOK) })
+}
+
+// Check says what is wrong with an entry of the table.
+func (s *Server) Check(r Route) error { return s.check(&route{Route: r}) }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,7 +10,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
-	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -17,11 +18,17 @@ import (
 
 // listModels answers GET /api/v1/models.
 func (s *Server) listModels(c *fiber.Ctx) error {
-	all, err := s.registry.List("")
+	all, err := s.models(c).List("")
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all), Default: s.cfg.DefaultModel}
+	out := api.ModelList{Models: []api.ModelVersion{}, Total: len(all)}
+	for _, p := range s.models(c).Unmet(s.textFor(c)) {
+		out.Problems = append(out.Problems, p.Why)
+	}
+	if s.models(c).Sees(s.cfg.DefaultModel) {
+		out.Default = s.cfg.DefaultModel
+	}
 	for _, st := range all {
 		out.Models = append(out.Models, describe(st, s.textFor(c)))
 	}
@@ -34,11 +41,11 @@ func (s *Server) getModel(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	all, err := s.registry.List(id)
+	all, err := s.models(c).List(id)
 	if err != nil {
 		return s.fail(c, nil, err)
 	}
-	aliases := s.registry.AliasesOf(id)
+	aliases := s.models(c).AliasesOf(id)
 	out := api.Model{ModelID: id, Aliases: aliases.Names, Default: aliases.Default}
 	for _, st := range all {
 		out.Versions = append(out.Versions, describe(st, s.textFor(c)))
@@ -61,18 +68,19 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
 	}
-	if st.Model == nil {
+	if st.Facts == nil {
 		return v
 	}
-	m := st.Model.Manifest
-	v.Warnings = append(v.Warnings, st.Model.Warnings...)
-	if n := st.Model.Resets(); n > 0 {
+	m := st.Facts.Manifest
+	v.Warnings = append(v.Warnings, st.Facts.Warnings...)
+	if n := st.Facts.Resets; n > 0 {
 		v.Warnings = append(v.Warnings, fmt.Sprintf("what it had learned since its last snapshot was lost %d times since it was loaded: the log says why", n))
 	}
-	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Model.Digest, st.Model.ContentDigest()
+	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Facts.Digest, st.Facts.Content
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
+	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Facts.Difference
 	if st.State == registry.StateLoaded {
-		v.MemoryBytes = st.Model.Bytes()
+		v.MemoryBytes = st.Facts.Bytes
 	}
 	if m.Calibration != nil {
 		v.Calibration = m.Calibration.Method
@@ -81,9 +89,24 @@ func describe(st registry.Status, of text) api.ModelVersion {
 		v.Explanation = m.Explanation.Method
 	}
 	for _, f := range m.Features {
-		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String()})
+		v.Features = append(v.Features, api.Feature{Name: f.Name, DType: f.DType.String(), Missing: missing(f.Missing)})
+	}
+	if m.IgnoreUnknown {
+		v.Unknown = "ignore"
 	}
 	return v
+}
+
+// missing is a feature's rule as clients see it; nil: a missing value is an error.
+func missing(m manifest.Missing) json.RawMessage {
+	switch m.Policy {
+	case manifest.MissingIsNaN:
+		return json.RawMessage(`"nan"`)
+	case manifest.MissingIsValue:
+		return appendValue(nil, m.Value)
+	case manifest.MissingIsError:
+	}
+	return nil
 }
 
 // pathID is the model id of the path.
@@ -127,15 +150,15 @@ func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error))
 // loadModel answers POST /api/v1/models/{id}/load.
 func (s *Server) loadModel(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		ctx, cancel := context.WithTimeout(s.base, s.cfg.Timeout)
-		defer cancel()
-		lease, err := s.registry.Load(ctx, id, version)
+		ctx := s.context(c, s.cfg.Now())
+		defer ctx.End()
+		lease, err := s.models(c).Load(ctx, id, version)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
 		loaded := lease.Model().Version()
 		lease.Release()
-		all, err := s.registry.List(id)
+		all, err := s.models(c).List(id)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
@@ -151,7 +174,7 @@ func (s *Server) loadModel(c *fiber.Ctx) error {
 // unloadModel answers DELETE /api/v1/models/{id}/unload.
 func (s *Server) unloadModel(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		unloaded, err := s.registry.Unload(id, version)
+		unloaded, err := s.models(c).Unload(id, version)
 		if unloaded == nil {
 			unloaded = []string{}
 		}
@@ -171,9 +194,9 @@ func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *re
 		return s.fail(c, nil, err)
 	}
 	defer s.buffers.put(body)
-	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), s.cfg.Now().Add(s.cfg.Timeout))
-	defer cancel()
-	r := s.request(predict.Call{})
+	ctx := s.context(c, s.cfg.Now())
+	defer ctx.End()
+	r := s.request(ctx, predict.Call{})
 	defer s.end(r)
 	r.modelID = id
 	if err := s.read(ctx, r, body.b, learn); err != nil {
@@ -195,27 +218,6 @@ func (s *Server) learn(c *fiber.Ctx) error {
 	return s.onRows(c, true, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		return api.Learned{ModelID: m.ID(), Version: m.Version(), Rows: r.Rows().Total()}, s.pipeline.Learn(ctx, &r.Call)
-	})
-}
-
-// getStats answers GET /api/v1/models/{id}/stats.
-func (s *Server) getStats(c *fiber.Ctx) error {
-	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.registry.Peek(id, version)
-		if err != nil {
-			return nil, err //nolint:wrapcheck // it becomes a problem
-		}
-		st := m.Stats.Snapshot()
-		errorCounts := st.Errors
-		if errorCounts == nil {
-			errorCounts = map[string]uint64{}
-		}
-		return api.Stats{
-			ModelID: id, Version: m.Version(), ProcessStartTime: s.started.UTC(), Requests: st.Requests, Errors: errorCounts,
-			Rows: st.Rows, Anomalies: st.Anomalies, Nonfinite: st.Nonfinite, ScoreSum: st.Sum,
-			Histogram: api.Histogram{Edges: st.Edges, Counts: st.Bins},
-			Durations: api.Histogram{Edges: inSeconds(st.LatencyEdges), Counts: st.Latency},
-		}, nil
 	})
 }
 

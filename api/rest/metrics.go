@@ -3,13 +3,16 @@ package rest
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
@@ -18,8 +21,8 @@ import (
 type metrics struct {
 	server *Server
 
-	predictions, rows, anomalies, nonfinite, panics, resets, unwell, errors, loaded, failed, sockets, leases *prometheus.Desc
-	duration, score, connections, inflight                                                                   *prometheus.Desc
+	predictions, rows, scored, lost, anomalies, nonfinite, panics, resets, unwell, errors, loaded, failed, sockets, leases *prometheus.Desc
+	duration, score, connections, inflight                                                                                 *prometheus.Desc
 }
 
 func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
@@ -32,7 +35,9 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		predictions: desc("model_predictions_total", "Prediction requests answered.", version...),
 		duration:    desc("model_prediction_duration_seconds", "Time from a request's last byte to its answer.", version...),
 		errors:      desc("model_errors_total", "Requests that failed, by type; without a model where none was found.", "model_id", "version", "error_type"),
-		rows:        desc("model_rows_total", "Rows scored.", version...),
+		rows:        desc("model_rows_total", "Rows that the detector was given.", version...),
+		scored:      desc("model_rows_scored_total", "Rows that have a score.", version...),
+		lost:        desc("model_rows_failed_total", "Rows without a score, of whatever request, by type.", "model_id", "version", "error_type"),
 		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
 		panics:      desc("model_detector_panics_total", "How often a version's detector panicked.", version...),
@@ -54,7 +59,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.anomalies, m.nonfinite, m.panics, m.unwell, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
+	for _, d := range []*prometheus.Desc{m.predictions, m.duration, m.errors, m.rows, m.scored, m.lost, m.anomalies, m.nonfinite, m.panics, m.unwell, m.resets, m.score, m.loaded, m.failed, m.sockets, m.leases, m.connections, m.inflight} {
 		ch <- d
 	}
 }
@@ -83,18 +88,22 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		if st.Failure != "" {
 			ch <- prometheus.MustNewConstMetric(m.failed, prometheus.GaugeValue, 1, st.ID, st.Version, string(st.Failure))
 		}
-		if st.Model == nil {
+		if st.Facts == nil {
 			continue
 		}
-		s := st.Model.Stats.Snapshot()
+		s := st.Facts.Stats.Snapshot()
 		counter(m.predictions, s.Requests, st.ID, st.Version)
 		counter(m.rows, s.Rows, st.ID, st.Version)
+		counter(m.scored, s.Scored, st.ID, st.Version)
 		counter(m.anomalies, s.Anomalies, st.ID, st.Version)
 		counter(m.nonfinite, s.Nonfinite, st.ID, st.Version)
 		counter(m.panics, s.Panics, st.ID, st.Version)
-		counter(m.resets, st.Model.Resets(), st.ID, st.Version)
+		counter(m.resets, st.Facts.Resets, st.ID, st.Version)
 		for t, n := range s.Errors {
 			counter(m.errors, n, st.ID, st.Version, t)
+		}
+		for t, n := range s.Failed {
+			counter(m.lost, n, st.ID, st.Version, t)
 		}
 		seconds := inSeconds(s.LatencyEdges)
 		ch <- histogram(m.duration, seconds, s.Latency, s.LatencySum.Seconds(), st)
@@ -126,8 +135,33 @@ func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, 
 	return prometheus.MustNewConstHistogram(d, count, sum, cumulative, st.ID, st.Version)
 }
 
-func metricsHandler(reg *prometheus.Registry) fiber.Handler {
-	return adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+// metricsHandler answers GET /metrics, without the models that a caller does not see.
+func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
+	all := adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	return func(c *fiber.Ctx) error {
+		sees := viewer(principalOf(c))
+		if sees == nil {
+			return all(c)
+		}
+		seen := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			families, err := reg.Gather()
+			for _, f := range families {
+				f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool { return !seesMetric(sees, m) })
+			}
+			return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 }), err
+		})
+		return adaptor.HTTPHandler(promhttp.HandlerFor(seen, promhttp.HandlerOpts{}))(c)
+	}
+}
+
+// seesMetric reports whether a metric is of a model that is seen, or of none.
+func seesMetric(sees until.Principal, m *dto.Metric) bool {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == "model_id" && l.GetValue() != "" && !sees.Sees(l.GetValue()) {
+			return false
+		}
+	}
+	return true
 }
 
 func inSeconds(all []time.Duration) []float64 {

@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"context"
 	"errors"
 	"mime"
 	"strings"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -25,15 +25,18 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	}
 	defer s.buffers.put(body)
 	start := s.cfg.Now()
-	ctx := until.New(start.Add(s.cfg.Timeout), callerOf(c))
+	ctx := s.context(c, start)
 	defer ctx.End()
-	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
 	defer s.end(r)
 	if err := s.read(ctx, r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
 	r.RequestID = s.requestID(c)
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(principalOf(c), s.caller(c), r, err)
+	}
 	if err != nil {
 		return s.fail(c, r.Model(), ofOneRow(err))
 	}
@@ -50,19 +53,23 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	}
 	defer s.buffers.put(body)
 	start := s.cfg.Now()
-	ctx, cancel := context.WithDeadline(until.WithCaller(s.base, callerOf(c)), start.Add(s.cfg.Timeout))
-	defer cancel()
-	r := s.request(predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	ctx := s.context(c, start)
+	defer ctx.End()
+	r := s.request(ctx, predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
 	defer s.end(r)
 	if err := s.read(ctx, r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
 	if err := s.charge(account, int64(size)); err != nil {
+		s.pipeline.Lose(&r.Call, batching.ErrOverloaded)
 		return s.fail(c, r.Model(), err)
 	}
 	r.RequestID = s.requestID(c)
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(principalOf(c), s.caller(c), r, err)
+	}
 	if err != nil {
 		return s.fail(c, r.Model(), err)
 	}

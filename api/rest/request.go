@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
@@ -42,13 +43,16 @@ type request struct {
 	id               []byte // JSON, of a WebSocket message
 }
 
-// request returns an empty request, which ends with end.
-func (s *Server) request(c predict.Call) *request {
+// request returns an empty request of the context's principal, which ends with end.
+func (s *Server) request(ctx *until.Context, c predict.Call) *request {
 	r, _ := s.requests.Get().(*request)
 	if r == nil {
 		r = new(request)
 	}
 	r.Call = c
+	if p := ctx.Request().Principal; p != nil {
+		r.Viewer = p
+	}
 	return r
 }
 
@@ -354,6 +358,9 @@ func asProblem(err error, of text) *api.Problem {
 	var many *rows.TooManyRowsError
 	var unavailable *model.UnavailableError
 	var failed *sdk.RowErrors
+	if p := accessProblem(err); p != nil {
+		return p
+	}
 	switch {
 	case errors.As(err, &problem):
 		return problem

@@ -13,31 +13,33 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// sampling lets a request for samples pass: with the token where one is configured, else
-// like the routes that change the host.
-func (s *Server) sampling(c *fiber.Ctx) error {
+// sampling reports whether a request for samples shows the token that is configured for
+// them. The error says why nobody gets any.
+func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
 	if s.cfg.Samples == 0 {
-		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size"))
+		return false, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
 		want = digest.Hex([]byte(s.cfg.SamplesToken))
 	}
 	if want == "" {
-		return s.managed(c)
+		return false, nil
 	}
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) != 1 {
-		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
-		return s.fail(c, nil, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token"))
+	if ok && subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) == 1 {
+		return true, nil
 	}
-	return c.Next()
+	if s.cfg.Gate.Asks() {
+		return false, nil
+	}
+	return false, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token")
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
-		m, err := s.registry.Peek(id, version)
+		m, err := s.models(c).Peek(id, version)
 		if err != nil {
 			return nil, err //nolint:wrapcheck // it becomes a problem
 		}
@@ -50,11 +52,11 @@ func (s *Server) getSamples(c *fiber.Ctx) error {
 			return nil, err
 		}
 		samples := s.pipeline.Samples
-		why := predict.NotKept(m)
+		why := predict.NotKept(m.Manifest)
 		if why == "" && !samples.Names(id) {
 			why = "server.samples.models does not name it"
 		}
-		kept, total, next := samples.Of(m, after, int(min(limit, maxBatchSize)))
+		kept, total, next := samples.Of(id, m.Version(), after, int(min(limit, maxBatchSize)))
 		rows := make([]api.Sample, len(kept))
 		for i, row := range kept {
 			rows[i] = api.Sample{Data: row.Data, Score: row.Score}
@@ -82,7 +84,7 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 func (s *Server) replay(c *fiber.Ctx) error {
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
-		if why := predict.NotKept(m); why != "" {
+		if why := predict.NotKept(m.Manifest); why != "" {
 			return nil, api.NewProblem(api.NotReplayed, "", "rows are not replayed to %s: %s", m.ID(), why)
 		}
 		r.Replay, r.Chunk = true, defaultBatchSize

@@ -17,17 +17,16 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
-	"github.com/gofiber/fiber/v2/middleware/recover"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
@@ -45,30 +44,31 @@ type Config struct {
 	Connections  int           // open at once; 0: no bound
 	Grace        time.Duration // of a stop, for what is on its way of requests; 0: 250 ms
 	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
-	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
-	Remote       bool          // callers on this machine may be others' proxies: they are nobody special
 	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
 	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
 	Samples      int      // rows kept of each version for comparing others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
-	SamplesToken string   // of who may see them; empty: as for management routes
+	SamplesToken string   // of who may see them, beside those whose role allows it
 	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
 	SamplesTokenSHA256 string
-	Now                func() time.Time
-	Log                *slog.Logger      // of the server
-	Predictions        *logs.Predictions // one line a request; nil: none
+	// Gate decides who may send which request. A model that the principal does not see is
+	// nowhere in the answers that it gets. Nil: everybody may do everything.
+	Gate             *gate.Gate
+	AuditPredictions bool
+	Now              func() time.Time
+	Log              *slog.Logger      // of the server
+	Predictions      *logs.Predictions // one line a request; nil: none
 }
 
 const (
-	retryAfter     = time.Second
-	headerBytes    = 16 << 10
-	readTimeout    = 30 * time.Second
-	idleTimeout    = 60 * time.Second
-	maxRequestID   = 128
-	streamPath     = "/api/v1/predict/stream"
-	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
+	retryAfter   = time.Second
+	headerBytes  = 16 << 10
+	readTimeout  = 30 * time.Second
+	idleTimeout  = 60 * time.Second
+	maxRequestID = 128
+	streamPath   = "/api/v1/predict/stream"
 )
 
 // Server answers requests.
@@ -76,6 +76,7 @@ type Server struct {
 	cfg      Config
 	registry *registry.Registry
 	app      *fiber.App
+	listed   []route         // everything that app answers
 	base     context.Context // ends when running requests must
 	stop     context.CancelFunc
 	started  time.Time
@@ -104,6 +105,12 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
+	var err error
+	if s.cfg.Gate == nil {
+		if s.cfg.Gate, err = gate.Open(cfg.Now, cfg.Log); err != nil {
+			return nil, fmt.Errorf("making a gate: %w", err)
+		}
+	}
 	s.cfg.Receive = cmp.Or(cfg.Receive, readTimeout)
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt
@@ -130,8 +137,10 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	s.app.Server().ConnState = s.changed
 	s.app.Server().ExpectHandler = s.expected
 	s.app.Server().CloseOnShutdown = true // of an answer that was made before the stop, and is sent after
-	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
+		return nil, err
+	}
+	if err := newWorkMetrics(s, reg); err != nil {
 		return nil, err
 	}
 	if err := s.routes(reg); err != nil {
@@ -152,48 +161,6 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 		ctx.Request.Header.SetMethod(fiber.MethodTrace) // which no path takes
 		next(ctx)
 	}
-}
-
-func (s *Server) routes(reg *prometheus.Registry) error {
-	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, e any) {
-		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
-	}}))
-	s.app.Use(s.around)
-	v1 := s.app.Group("/api/v1")
-	v1.Post("/predict", s.predict)
-	v1.Post("/predict/batch", s.predictBatch)
-	s.app.Get(streamPath, s.stream())
-	v1.Get("/models", s.listModels)
-	v1.Get("/models/:id", s.getModel)
-	v1.Get("/models/:id/stats", s.getStats)
-	v1.Get("/models/:id/samples", s.sampling, s.getSamples)
-	v1.Post("/models/:id/samples", s.sampling, s.replay)
-	v1.Post("/models/:id/load", s.managed, s.loadModel)
-	v1.Delete("/models/:id/unload", s.managed, s.unloadModel)
-	v1.Post("/models/:id/learn", s.managed, s.learn)
-	s.app.Get("/health", s.health)
-	s.app.Get("/ready", s.ready)
-	s.app.Get("/metrics", metricsHandler(reg))
-	openAPI, err := openAPIHandlers()
-	if err != nil {
-		return err
-	}
-	s.app.Get("/openapi.json", openAPI.json)
-	s.app.Get("/openapi.yaml", openAPI.yaml)
-	s.app.Use(s.noRoute)
-	return nil
-}
-
-// Routes lists what is answered, as "GET /path/{parameter}".
-func (s *Server) Routes() []string {
-	var out []string
-	for _, r := range s.app.GetRoutes(true) {
-		if r.Method == fiber.MethodHead {
-			continue
-		}
-		out = append(out, r.Method+" "+strings.ReplaceAll(r.Path, ":id", "{model_id}"))
-	}
-	return out
 }
 
 // Serve answers on a listener until Shutdown.
@@ -269,6 +236,9 @@ func (s *Server) around(c *fiber.Ctx) error {
 
 // requestID takes the client's X-Request-ID or makes one, and sends it back.
 func (s *Server) requestID(c *fiber.Ctx) string {
+	if known := c.Response().Header.Peek(fiber.HeaderXRequestID); len(known) > 0 {
+		return string(known)
+	}
 	given := c.Request().Header.Peek(fiber.HeaderXRequestID)
 	var id string
 	if len(given) > 0 && len(given) <= maxRequestID && printable(given) {
@@ -297,6 +267,8 @@ func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	s.count(m, p.ErrorType)
 	s.logFailure(c.Path(), &p, err)
 	p.RequestID = s.requestID(c)
+	c.Locals(errorTypeLocal, string(p.ErrorType))
+	refusalHeaders(c, &p, err)
 	if p.RetryAfter > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(p.RetryAfter.Round(time.Second)/time.Second))))
 	}
@@ -354,24 +326,4 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 		problem = api.NewProblem(api.InternalError, "", "the host failed; its log says more")
 	}
 	return s.fail(c, nil, problem)
-}
-
-// noRoute answers paths and methods that no route takes.
-func (s *Server) noRoute(c *fiber.Ctx) error {
-	path, as := c.Path(), s.app.Config()
-	var allowed []string
-	for _, routes := range s.app.Stack() {
-		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path, as) && !slices.Contains(allowed, r.Method) {
-				allowed = append(allowed, r.Method)
-			}
-		}
-	}
-	if len(allowed) == 0 {
-		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "there is nothing at %s: /openapi.json lists the routes", clip(path)))
-	}
-	for _, m := range allowed {
-		c.Append(fiber.HeaderAllow, m)
-	}
-	return s.fail(c, nil, api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method())))
 }

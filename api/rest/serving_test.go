@@ -162,6 +162,8 @@ func TestCounters(t *testing.T) {
 		`model_errors_total{error_type="RowError",model_id="pima",version="1.0.0"}`: "2",
 		`model_errors_total{error_type="ModelNotFound",model_id="",version=""}`:     "1",
 		`model_errors_total{error_type="ValidationError",model_id="",version=""}`:   "1",
+		"model_slots_stuck" + v:                           "0",
+		"model_queue_rows" + v:                            "0",
 		"model_websocket_connections":                     "0",
 		"model_loaded" + v:                                "1",
 		`model_loaded{model_id="broken",version="1.0.0"}`: "0",

@@ -11,6 +11,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
+	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -93,32 +96,67 @@ func (s *sockets) closing() bool {
 	return s.closed
 }
 
-// stream answers WS /api/v1/predict/stream: a predict request a text message.
-func (s *Server) stream() fiber.Handler {
-	upgrade := websocket.New(s.serveSocket, websocket.Config{HandshakeTimeout: writeTimeout})
+// socketMessage is a kind of messages with what answers them.
+type socketMessage struct {
+	Message
+	answer func(from *socketCaller, kind int, body []byte, key string) []byte
+}
+
+// socketCaller is who has opened a WebSocket. Who it is is found out again for each message:
+// a credential that was revoked is good for no more of them.
+type socketCaller struct {
+	shown     *access.Credentials
+	connected until.Caller
+	gate      gate.Caller
+	principal *access.Principal
+}
+
+// admitMessage lets a message in, or says why not; over: its connection must end.
+func (s *Server) admitMessage(from *socketCaller, m *Message) (over bool, err error) {
+	action, err := m.Action.parse()
+	if err != nil {
+		return true, err
+	}
+	p, err := s.cfg.Gate.Enter(s.base, from.shown, streamPath)
+	if err != nil {
+		return true, s.cfg.Gate.Refuse(err, from.shown.Any(), action, from.gate)
+	}
+	from.principal = p
+	if err := access.Decide(p, action, ""); err != nil && !s.cfg.Gate.Public(streamPath) {
+		return true, s.cfg.Gate.Deny(err, p, action, "", from.gate)
+	}
+	return false, s.cfg.Gate.Count(limits.Predict, p, from.gate.Address) //nolint:wrapcheck // it becomes a problem
+}
+
+// stream answers WebSockets whose messages are all of one kind.
+func (s *Server) stream(of socketMessage) fiber.Handler {
+	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout, Subprotocols: []string{"bearer"}})
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.ErrUpgradeRequired
 		}
 		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
-		c.Locals(callerLocal, callerOf(c))
+		var shown access.Credentials
+		s.credentials(c, &shown)
+		from := &socketCaller{shown: shown.Clone(), connected: callerOf(c), gate: gate.Caller{Address: s.address(c)}}
+		c.Locals(requestLocal, from)
 		return upgrade(c)
 	}
 }
 
 const (
 	routingKeyLocal = "routing_key"
-	callerLocal     = "caller"
+	requestLocal    = "request"
 )
 
-func (s *Server) serveSocket(c *websocket.Conn) {
+func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 	if !s.sockets.add(c) {
 		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 		return
 	}
 	defer s.sockets.remove(c)
 	key, _ := c.Locals(routingKeyLocal).(string)
-	caller, _ := c.Locals(callerLocal).(until.Caller)
+	from, _ := c.Locals(requestLocal).(*socketCaller)
 	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
 	receiving := false // a message; who pings in the middle of one has no more time for it
@@ -153,10 +191,14 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		receiving = false
 		_ = alive("")
 		var answer []byte
-		if refused != nil {
-			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
+		over := false
+		if refused == nil {
+			over, err = s.admitMessage(from, &of.Message)
+		}
+		if err != nil {
+			answer = s.socketProblem(nil, &request{}, s.nextID(), err)
 		} else {
-			answer = s.message(caller, kind, message.b, key)
+			answer = of.answer(from, kind, message.b, key)
 		}
 		s.buffers.put(message)
 		s.settle(&account)
@@ -164,7 +206,11 @@ func (s *Server) serveSocket(c *websocket.Conn) {
 		if err := c.WriteMessage(websocket.TextMessage, answer); err != nil {
 			return
 		}
-		if s.sockets.closing() {
+		switch {
+		case over:
+			s.goodbye(c, websocket.ClosePolicyViolation, "the credential is not good any more")
+			return
+		case s.sockets.closing():
 			s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 			return
 		}
@@ -217,21 +263,24 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
 }
 
-// message answers one message.
-func (s *Server) message(caller until.Caller, kind int, body []byte, key string) []byte {
+// message answers WS /api/v1/predict/stream: a predict request a text message.
+func (s *Server) message(from *socketCaller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
 	if kind != websocket.TextMessage {
 		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx := until.New(start.Add(s.cfg.Timeout), caller)
+	ctx := s.contextOf(until.Request{Caller: from.connected, Principal: viewer(from.principal)}, start)
 	defer ctx.End()
-	r := s.request(predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
+	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
 	defer s.end(r)
 	if err := s.read(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, err)
 	}
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(from.principal, gate.Caller{Address: from.gate.Address, RequestID: requestID}, r, err)
+	}
 	if err != nil {
 		return s.socketProblem(r.Model(), r, requestID, ofOneRow(err))
 	}

@@ -168,13 +168,13 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, err
 	}
 	bind.OutputRank = found.OutputRank
-	return b.load(ctx, written, bind, a.Manifest)
+	return b.load(ctx, written, bind, a.Manifest, g)
 }
 
 // load makes the session within limits.load_timeout, counted from its turn. The
 // call into the library cannot be cancelled: a session that comes too late is
 // closed.
-func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest) (sdk.Scorer, error) {
+func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model) (sdk.Scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -197,6 +197,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		})
 		if err == nil {
 			s.memory = max(2*int64(len(data)), host.ResidentBytes()-before)
+			s.rows, s.each = g.Packet, g.Apart
 		}
 		done <- result{s, err}
 	}()

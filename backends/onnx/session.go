@@ -48,19 +48,28 @@ type scorer struct {
 	bind    binding
 	info    sdk.Info
 	memory  int64
+	rows    int // that calls must be a multiple of
+	each    int // how often each row must stand in a call
 
 	mu    sync.Mutex
 	lanes []*lane // idle ones
 }
 
-// lane holds what one call needs: run options, a timer, and tensors for one
-// row.
+// mostKept is how many rows the tensors that stay with a lane have at most.
+const mostKept = 8
+
+// keptTensors are the tensors of calls of one size; nil: not made yet.
+type keptTensors struct {
+	inputs *tensors
+	output *output
+}
+
+// lane holds what one call needs: its cancel switch, and tensors for few rows.
 type lane struct {
 	options *ort.RunOptions
-	timer   *time.Timer   // terminates the run
-	fired   chan struct{} // receives a value when the timer has terminated the run
-	inputs  *tensors
-	output  *output
+	timer   *time.Timer               // tells the run to stop
+	fired   chan struct{}             // by the timer, once it has told
+	kept    [mostKept + 1]keptTensors // by the number of rows
 	outF32  []float32
 	padded  *sdk.Batch
 }
@@ -130,6 +139,9 @@ func (s *scorer) Info() sdk.Info { return s.info }
 // MemoryBytes implements sdk.MemoryUser; it is an estimate.
 func (s *scorer) MemoryBytes() int64 { return s.memory }
 
+// Fill implements backends.Filler.
+func (s *scorer) Fill() (rows, each int) { return s.rows, s.each }
+
 // Close implements sdk.Scorer.
 func (s *scorer) Close() error {
 	s.mu.Lock()
@@ -174,11 +186,10 @@ func (s *scorer) release(l *lane) {
 
 func (l *lane) destroy() error {
 	errs := []error{l.options.Destroy()}
-	if l.inputs != nil {
-		errs = append(errs, l.inputs.destroy())
-	}
-	if l.output != nil {
-		errs = append(errs, l.output.destroy())
+	for _, k := range l.kept {
+		if k.inputs != nil {
+			errs = append(errs, k.inputs.destroy(), k.output.destroy())
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -236,10 +247,14 @@ func (s *scorer) score(ctx context.Context, l *lane, in *sdk.Batch, out []float6
 // run makes one call of the library.
 func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	rows := in.Rows()
-	keep := rows == 1 && s.bind.Fixed == 0 // single rows are common: keep their tensors
-	inputs, output := l.inputs, l.output
+	keep := rows <= mostKept && s.bind.Fixed == 0 // single rows are the common case: their tensors stay
+	var inputs *tensors
+	var output *output
 	var err error
-	if !keep || inputs == nil {
+	if keep {
+		inputs, output = l.kept[rows].inputs, l.kept[rows].output
+	}
+	if inputs == nil {
 		if inputs, err = newTensors(&s.bind, in, keep); err != nil {
 			return err
 		}
@@ -247,7 +262,7 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 			return errors.Join(err, inputs.destroy())
 		}
 		if keep {
-			l.inputs, l.output = inputs, output
+			l.kept[rows] = keptTensors{inputs, output}
 		} else {
 			defer func() { _ = errors.Join(inputs.destroy(), output.destroy()) }()
 		}

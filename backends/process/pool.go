@@ -25,6 +25,7 @@ type pool struct {
 	mu       sync.Mutex
 	up       []*instance
 	starting int
+	restarts uint64            // since the pool was made
 	retry    map[int]time.Time // when waiting workers will start, by worker
 	reason   string            // why a process last ended or failed to start
 	wake     chan struct{}     // closed when a field above changes
@@ -104,7 +105,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			failures = 0
 		}
 		meant := false
-		p.change(func() { p.drop(inst); p.starting++; p.reason = cause.Error(); meant = inst.meant })
+		p.change(func() { p.drop(inst); p.starting++; p.restarts++; p.reason = cause.Error(); meant = inst.meant })
 		inst.end()
 		p.ended(cause)
 		inst = nil
@@ -129,6 +130,16 @@ func (p *pool) wait(ctx context.Context, n int, d time.Duration, reason string) 
 		return true
 	case <-ctx.Done():
 		return false
+	}
+}
+
+// usage counts the processes that are up and the restarts.
+func (p *pool) usage() backends.Usage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return backends.Usage{
+		Instances: len(p.up), Wanted: len(p.up) + p.starting + len(p.retry), Restarts: p.restarts,
+		Waits: len(p.up) == 0 && p.starting == 0 && len(p.retry) > 0,
 	}
 }
 

@@ -117,6 +117,9 @@ func (s *scorer) agree(said *backends.Description) error {
 	return nil
 }
 
+// Usage implements backends.UsageReporter.
+func (s *scorer) Usage() backends.Usage { return s.pool.usage() }
+
 // start starts another process.
 func (s *scorer) start(ctx context.Context) (*instance, error) {
 	ctx, cancel := context.WithTimeout(ctx, s.program.model.Limits.LoadTimeout)

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -34,6 +35,9 @@ type plugin struct {
 	cache    wazero.CompilationCache
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
+
+	instances atomic.Int64  // that are there, idle or not
+	fuel      atomic.Uint64 // units that all calls took
 }
 
 // errCode means that the output of the compiling process cannot be used.
@@ -86,6 +90,7 @@ type instance struct {
 	module    api.Module
 	memory    *meter.Memory
 	guest     *guest
+	plugin    *plugin
 	budget    meter.Budget
 	lost      error // if set, it must not be called any more
 	functions map[string]api.Function
@@ -108,6 +113,7 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 		guest:     &guest{log: pluginlog.New(p.cfg.log, time.Now, nil), random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
 		functions: map[string]api.Function{},
 		memory:    &meter.Memory{},
+		plugin:    p,
 	}
 	var err error
 	i.module, err = p.runtime.InstantiateModule(experimental.WithMemoryAllocator(i.context(ctx), i.memory), p.compiled, wazero.NewModuleConfig().WithName("").WithStartFunctions(exportStart))
@@ -115,6 +121,7 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 		i.memory.Free()
 		return nil, fmt.Errorf("starting the module: %w", i.cause(ctx, err))
 	}
+	p.instances.Add(1)
 	for _, e := range exports {
 		i.find(e.name)
 	}
@@ -133,7 +140,10 @@ func (i *instance) find(name string) {
 	}
 }
 
-func (i *instance) close() error { return i.module.Close(context.Background()) }
+func (i *instance) close() error {
+	i.plugin.instances.Add(-1)
+	return i.module.Close(context.Background())
+}
 
 // context returns a context for the meter and the imports.
 func (i *instance) context(ctx context.Context) context.Context {
@@ -147,7 +157,9 @@ func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint6
 		return 0, i.lost
 	}
 	copy(i.stack[:], args)
-	if err := i.functions[name].CallWithStack(i.context(ctx), i.stack[:]); err != nil {
+	err := i.functions[name].CallWithStack(i.context(ctx), i.stack[:])
+	i.plugin.fuel.Add(uint64(maxUnits - i.budget.Units))
+	if err != nil {
 		i.lost = fmt.Errorf("%s: %w", name, i.cause(ctx, err))
 		return 0, i.lost
 	}

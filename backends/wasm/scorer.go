@@ -102,6 +102,11 @@ func (s *scorer) MemoryBytes() int64 {
 	return s.memory*int64(s.info.Concurrency) + int64(len(s.start))
 }
 
+// Usage implements backends.UsageReporter.
+func (s *scorer) Usage() backends.Usage {
+	return backends.Usage{Instances: int(s.plugin.instances.Load()), Wanted: s.info.Concurrency, Metered: true, Fuel: s.plugin.fuel.Load()}
+}
+
 // Close implements sdk.Scorer.
 func (s *scorer) Close() error {
 	s.mu.Lock()

@@ -44,7 +44,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	below := deployCommands(s)
 	deploy := commands.Group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(below, serveCommand(s))...)
 	shorten(deploy, below)
-	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), versionCommand(s))
+	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), keyCommand(s), auditCommand(s), versionCommand(s))
 	root.AddCommand(controllerCommands(s)...)
 	commands.StrictHelp(root)
 	completeValues(root)

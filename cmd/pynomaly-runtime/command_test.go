@@ -309,7 +309,7 @@ func TestModelInit(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v in\n%s", err, text)
 	}
-	if m.Threshold == nil || m.Calibration == nil || m.Confidence == nil || m.Explanation == nil || m.Golden == nil || m.Confidence.TrainingSize != len(rows.Rows) {
+	if m.Threshold == nil || m.Calibration == nil || m.Confidence == nil || m.Explanation == nil || m.Golden == nil || m.DriftBins == "" || m.Files[m.DriftBins] == "" || m.Confidence.TrainingSize != len(rows.Rows) {
 		t.Errorf("the manifest lacks something:\n%s", text)
 	}
 	if out, _, err := command(t, nil, "model", "verify", models); err != nil {

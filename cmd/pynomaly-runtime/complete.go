@@ -22,6 +22,8 @@ func choices() map[string][]string {
 		"strategy":          {"rolling", "blue_green", "canary", "direct"},
 		"image-pull-policy": {"Always", "IfNotPresent", "Never"},
 		"drain":             {"auto", "0s", "5s"},
+		"auth":              {"auto", "on", "off"},
+		"role":              {"viewer", "operator", "admin"},
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -65,29 +67,47 @@ func modelList(s streams) *cobra.Command {
 				}
 				out.Models = append(out.Models, v)
 			}
+			named, err := namedBy(cfg)
+			if err != nil {
+				return err
+			}
+			for _, p := range named.Missing(modelstore.Versions(all)) {
+				out.Problems = append(out.Problems, p.Why)
+			}
 			if asJSON {
 				enc := json.NewEncoder(s.out)
 				enc.SetIndent("", "  ")
 				return enc.Encode(out)
 			}
-			w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
-			fmt.Fprintln(w, "MODEL\tVERSION\tBACKEND\tSTATUS\tALGORITHM")
-			for _, v := range out.Models {
-				what, status := v.Algorithm, v.Status
-				if v.Error != "" {
-					what = v.Error
-				}
-				if v.Failure == string(registry.FailureSurroundings) {
-					status = "unreadable" // for now: it may be well
-				}
-				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, printable.Line(v.Version), v.Backend, status, printable.Line(what))
-			}
-			return w.Flush()
+			return printModels(s.out, &out)
 		},
 	}
 	hostFlags(cmd, &file)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
+}
+
+// printModels prints a list as a table, and below it what is missing.
+func printModels(to io.Writer, list *api.ModelList) error {
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "MODEL\tVERSION\tBACKEND\tSTATUS\tALGORITHM")
+	for _, v := range list.Models {
+		what, status := v.Algorithm, v.Status
+		if v.Error != "" {
+			what = v.Error
+		}
+		if v.Failure == string(registry.FailureSurroundings) {
+			status = "unreadable" // for now: it may be well
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, printable.Line(v.Version), v.Backend, status, printable.Line(what))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, why := range list.Problems {
+		fmt.Fprintf(to, "problem: %s\n", printable.Line(why))
+	}
+	return nil
 }
 
 func modelInspect(s streams) *cobra.Command {
@@ -116,7 +136,14 @@ func modelInspect(s streams) *cobra.Command {
 			if m.Derived {
 				fmt.Fprintf(s.out, "# derived from %s\n", printable.Line(m.Artifact))
 			}
-			for _, w := range m.Warnings {
+			warnings := m.Warnings
+			if v, err := a.Verify(cmd.Context(), at); err != nil {
+				warnings = append(warnings, "hosts refuse it: "+err.Error())
+			} else {
+				warnings = v.Warnings
+				fmt.Fprintf(s.out, "# %s\n", v.Same())
+			}
+			for _, w := range warnings {
 				fmt.Fprintf(s.out, "# warning: %s\n", printable.Line(w))
 			}
 			_, err = s.out.Write(text)

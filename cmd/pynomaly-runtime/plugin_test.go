@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
@@ -124,6 +125,9 @@ func TestFit(t *testing.T) {
 			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100")
 		if err != nil || !strings.Contains(out, "fitted to 460 rows of 8 features") {
 			t.Fatalf("%v\n%s%s", err, out, errs)
+		}
+		if bins, err := os.ReadFile(filepath.Join(dir, "pima-"+r.Name, "1.0.0", "drift.yaml")); err != nil || !bytes.HasPrefix(bins, []byte("score: {edges: [")) {
+			t.Errorf("%s has no bins of its training scores: %s, %v", r.Name, bins, err)
 		}
 	}
 	out, _, err := installed(t, "model", "verify", dir)

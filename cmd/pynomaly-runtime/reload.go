@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"sync"
-	"sync/atomic"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
@@ -14,7 +12,7 @@ import (
 )
 
 // reloaders lists what changes without a restart.
-func reloaders(level *slog.LevelVar, cert *listener.Certificate, a *aliases) []reload.Reloader {
+func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance, log *slog.Logger) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			l, err := logs.ParseLevel(cfg.Log.Level)
@@ -24,8 +22,14 @@ func reloaders(level *slog.LevelVar, cert *listener.Certificate, a *aliases) []r
 			use, err := cert.Prepare(cfg.Server.TLS)
 			return func(context.Context) { use() }, err
 		}},
-		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) { // checked by config
-			return func(ctx context.Context) { a.set(ctx, cfg) }, nil
+		{Name: "access", Prepare: door.reload}, // keys, tokens, roles, certificates' roles, limits
+		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) {
+			all := aliasesOf(cfg)
+			return func(ctx context.Context) {
+				for _, err := range models.SetAliases(ctx, all) {
+					log.Error("alias not set", "error", err)
+				}
+			}, models.CheckAliases(all)
 		}},
 	}
 }
@@ -35,36 +39,18 @@ func followed(cfg *config.Config) []string {
 	if cfg.Server.TLS.Cert == "" {
 		return nil
 	}
-	return []string{cfg.Server.TLS.Cert, cfg.Server.TLS.Key}
-}
-
-// aliases points the registry's aliases to versions, as the last configuration says.
-type aliases struct {
-	registry *registry.Registry
-	log      *slog.Logger
-	last     atomic.Pointer[config.Config]
-	mu       sync.Mutex // held while aliases are set
-}
-
-// set points the aliases once the models of the first look are loaded.
-func (a *aliases) set(ctx context.Context, cfg *config.Config) {
-	a.last.Store(cfg)
-	a.point(ctx)
-}
-
-func (a *aliases) point(ctx context.Context) {
-	select {
-	case <-a.registry.Ready():
-	case <-ctx.Done():
-		return
+	files := []string{cfg.Server.TLS.Cert, cfg.Server.TLS.Key}
+	if cfg.Server.TLS.ClientCA != "" {
+		files = append(files, cfg.Server.TLS.ClientCA)
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
+	return files
+}
+
+// aliasesOf are the aliases that a configuration sets.
+func aliasesOf(cfg *config.Config) map[string]registry.Aliases {
 	all := map[string]registry.Aliases{}
-	for id, of := range a.last.Load().Models.Aliases {
+	for id, of := range cfg.Models.Aliases {
 		all[id] = registry.Aliases{Names: of.Names, Default: of.Default}
 	}
-	for _, err := range a.registry.SetAliases(ctx, all) {
-		a.log.Error("alias not set", "error", err)
-	}
+	return all
 }

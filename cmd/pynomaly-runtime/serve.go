@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -64,7 +65,7 @@ func serveCommand(s streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	cmd.Flags().BoolVar(&follow, "reload", false, "follow the configuration and TLS files: log level, aliases and certificate change without a restart, as after SIGHUP")
+	cmd.Flags().BoolVar(&follow, "reload", false, "follow the configuration and TLS files: log level, aliases, certificates and access change without a restart, as after SIGHUP")
 	config.AddFlags(cmd.Flags())
 	return cmd
 }
@@ -80,6 +81,7 @@ type running struct {
 	cert   listener.Certificate
 	server *rest.Server
 	calls  *batching.Calls
+	door   *entrance
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
@@ -91,7 +93,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Co
 		return err
 	}
 	h.Service = lifecycle.Service{
-		Start: func(ctx context.Context) error { return h.start(ctx, changes) }, Drain: h.drain,
+		Start: func(ctx context.Context) error { return h.start(ctx, s.raw.out, changes) }, Drain: h.drain,
 		Failed: make(chan error, 1), Shutdown: cfg.Server.Timeouts.Shutdown, Log: logs.Named(h.base, "host"),
 	}
 	return h.Run(ctx)
@@ -106,7 +108,7 @@ func (h *running) drain() {
 }
 
 // start makes everything that the host consists of, and begins to serve.
-func (h *running) start(ctx context.Context, changes reload.Config) error {
+func (h *running) start(ctx context.Context, out io.Writer, changes reload.Config) error {
 	cfg := h.cfg
 	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
@@ -141,8 +143,8 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 		return err
 	}
 	local := listener.IsLoopback(ln.Addr())
-	if !local && !cfg.Server.Insecure {
-		h.Log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
+	if h.door, err = h.openEntrance(ctx, out, ln.Addr(), local); err != nil {
+		return errors.Join(err, ln.Close())
 	}
 	if h.server, err = rest.New(h.restConfig(local), registry, h.reg); err != nil {
 		return errors.Join(err, ln.Close())
@@ -153,7 +155,7 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	h.Log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", cfg.Workers())
 	h.serve(ln, h.cert.Config())
-	return nil
+	return h.serveAdmin(ctx)
 }
 
 func (h *running) restConfig(loopback bool) rest.Config {
@@ -161,7 +163,7 @@ func (h *running) restConfig(loopback bool) rest.Config {
 	return rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
-		Insecure: cfg.Server.Insecure, Loopback: loopback, Remote: cfg.Server.Environment == config.Production,
+		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
 		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
@@ -175,7 +177,7 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	only, err := readOnly(cfg.Models.Only)
+	named, err := namedBy(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -185,9 +187,8 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 		return nil, err
 	}
 	registry, err := registry.New(registry.Config{
-		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Default: cfg.Models.Default,
-		Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable,
-		Only: only, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
+		Dir: cfg.Models.Dir, CacheSize: cfg.Models.CacheSize, CacheBytes: cfg.Models.CacheBytes, Named: named,
+		Lazy: cfg.Models.Lazy, Immutable: cfg.Models.Immutable, Policy: policy(cfg), StateDir: config.Snapshots(state), Loads: cfg.Models.Loads, ReadBytes: hostlimits.ReadBytes(),
 		Now: time.Now, Random: rand.Float64, Log: logs.Named(h.base, "models"), Observe: loads,
 	}, with, h.calls)
 	if err != nil {
@@ -213,9 +214,8 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	a := &aliases{registry: registry, log: h.Log}
-	a.last.Store(cfg)
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, a)
+	changes.Done = h.door.reloaded
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err
@@ -228,7 +228,6 @@ func (h *running) follow(ctx context.Context, registry *registry.Registry, chang
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
 	}
 	wg.Go(func() { _ = catalog.Follow(ctx) })
-	wg.Go(func() { a.point(ctx) })
 	wg.Go(func() { list.Run(ctx) })
 	return nil
 }
@@ -245,14 +244,15 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-func readOnly(names []string) ([]registry.Only, error) {
-	out := make([]registry.Only, 0, len(names))
-	for _, name := range names {
+// namedBy is what of the models a configuration names.
+func namedBy(cfg *config.Config) (registry.Named, error) {
+	n := registry.Named{Default: cfg.Models.Default, Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Aliases: aliasesOf(cfg)}
+	for _, name := range cfg.Models.Only {
 		o, err := registry.ParseOnly(name)
 		if err != nil {
-			return nil, err
+			return n, err
 		}
-		out = append(out, o)
+		n.Only = append(n.Only, o)
 	}
-	return out, nil
+	return n, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -74,6 +75,31 @@ func TestModelListUnreadable(t *testing.T) {
 	for _, want := range []string{"unreadable", "available", "failed"} {
 		if strings.Count(text, " "+want+" ") != 1 {
 			t.Errorf("not one %s in\n%s", want, text)
+		}
+	}
+}
+
+// TestModelListMissing: the list says what the configuration names and is not there.
+func TestModelListMissing(t *testing.T) {
+	dir, models := t.TempDir(), t.TempDir()
+	testkit.CopyModel(t, models, "pima-lof", "pima-lof", "1.0.0", nil)
+	config := filepath.Join(dir, "plugins.yaml")
+	text := "models: {default: cardio, aliases: {pima-lof: {names: {stable: 1.0.0, canary: 1.0.1}}}}\n"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var list api.ModelList
+	out, _, err := command(t, nil, "model", "list", "--json", "--models", models, "--config", config)
+	if err != nil || json.Unmarshal([]byte(out), &list) != nil || len(list.Problems) != 2 {
+		t.Fatalf("%v: %s", err, out)
+	}
+	plain, _, err := command(t, nil, "model", "list", "--models", models, "--config", config)
+	for _, want := range []string{
+		"models.default names model cardio, which is not there",
+		"alias canary of model pima-lof stands for version 1.0.1, which is not there: there are 1.0.0",
+	} {
+		if err != nil || !slices.Contains(list.Problems, want) || !strings.Contains(plain, "problem: "+want+"\n") {
+			t.Errorf("%v: %q\n%s", err, list.Problems, plain)
 		}
 	}
 }

@@ -41,6 +41,8 @@ type Deployment struct {
 	Deployed    *time.Time         `json:"deployed_at,omitempty"`
 	Finished    *time.Time         `json:"finished_at,omitempty"`
 	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
+	// Promotion says which gates decided that it serves, and on how many samples.
+	Promotion string `json:"promotion,omitempty"`
 	// Approval is the state of the approval, if the environment requires one.
 	Approval string `json:"approval,omitempty"`
 }
@@ -62,7 +64,9 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 		return d
 	}
 	s := &md.Status
-	d.Serving = s.Stable == rev.Spec.Hash
+	if d.Serving = s.Stable == rev.Spec.Hash; d.Serving {
+		d.Promotion = s.Promotion
+	}
 	if s.Update == rev.Spec.Hash {
 		d.Strategy, d.Replicas = md.Spec.Strategy.Type, &md.Spec.Replicas
 		d.Weight, d.State, d.Verdicts = &s.Rollout.Weight, s.Rollout.State, s.Verdicts
@@ -204,6 +208,7 @@ func describe(out fmtWriter, d Deployment) error {
 	if d.Finished != nil {
 		row("finished", d.Finished.UTC().Format(time.RFC3339))
 	}
+	row("promoted", d.Promotion)
 	for _, v := range d.Verdicts {
 		row("gate "+v.Gate, strings.TrimSpace(fmt.Sprintf("%s (n %d, %s against a limit of %s) %s", v.Result, v.N, v.Statistic, v.Limit, v.Message)))
 	}

@@ -141,7 +141,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	split := r.ratio(md, seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
-	n := update.Rows + update.Errors
+	n := update.Size()
 	limits := limitsOf(md.Spec.Strategy.Gates)
 	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
 		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step
@@ -161,7 +161,7 @@ func (r *Reconciler) without(md *v1alpha1.ModelDeployment, seen *sight, replayed
 
 func gateOf(result gate.Result, says string) (strategy.Gate, string) {
 	return map[gate.Result]strategy.Gate{
-		gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.Error: strategy.Broken,
+		gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.CannotTell: strategy.CannotTell, gate.Error: strategy.Broken,
 	}[result], says
 }
 
@@ -262,6 +262,7 @@ func limitsOf(g *v1alpha1.Gates) gate.Limits {
 	if g == nil {
 		return l
 	}
+	l.Skip = g.Skip
 	if g.MinSamples > 0 {
 		l.MinSamples = g.MinSamples
 	}

@@ -161,6 +161,9 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	if len(seen.verdicts) > 0 {
 		s.Verdicts = seen.verdicts
 	}
+	if s.Stable != before.Stable {
+		s.Promotion = promotion(md, before, s.Verdicts)
+	}
 	stable := seen.world.Revisions[s.Stable]
 	conditions(md, s, stable.Endpoints >= seen.world.Stable)
 	r.approvedNow(md, revision, seen.approval, s)
@@ -183,7 +186,7 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 		}
 		r.Events.Event(md, kind, s.Rollout.State, revision.Spec.DeploymentID+": "+s.Message)
 		r.Audit.Info("rollout", "namespace", md.Namespace, "deployment", revision.Spec.DeploymentID, "phase", s.Phase, "state", s.Rollout.State,
-			"step", s.Rollout.Step, "weight", s.Rollout.Weight, "detail", s.Message, "requested_by", md.Spec.RequestedBy)
+			"step", s.Rollout.Step, "weight", s.Rollout.Weight, "detail", s.Message, "promotion", s.Promotion, "requested_by", md.Spec.RequestedBy)
 	}
 	for _, v := range seen.told {
 		r.Events.Event(md, eventOf(v.Result), "Gate", fmt.Sprintf("%s: %s: %s (n %d, %s against %s) %s", revision.Spec.DeploymentID, v.Gate, v.Result, v.N, v.Statistic, v.Limit, v.Message))
@@ -219,7 +222,11 @@ func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus,
 	for kind, value := range map[string]metav1.ConditionStatus{
 		v1alpha1.ConditionReady: ready, v1alpha1.ConditionReconciling: reconciling, v1alpha1.ConditionStalled: stalled,
 	} {
-		setCondition(s, md.Generation, kind, value, s.Rollout.State, s.Message)
+		message := s.Message
+		if kind == v1alpha1.ConditionReady && s.Phase == v1alpha1.Deployed && s.Promotion != "" {
+			message += "; promoted: " + s.Promotion
+		}
+		setCondition(s, md.Generation, kind, value, s.Rollout.State, message)
 	}
 }
 

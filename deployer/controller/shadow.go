@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -47,12 +48,12 @@ var errNotReplayed = errors.New("rows are not replayed to it")
 // shadow replays rows that the stable revision has scored to the new one, and compares
 // the scores. Nothing is said where hosts keep no samples.
 func (r *Reconciler) shadow(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, all []v1alpha1.ModelRevision) []gate.Verdict {
-	if md.Spec.Template.Samples == 0 {
+	if g := md.Spec.Strategy.Gates; md.Spec.Template.Samples == 0 || g != nil && slices.Contains(g.Skip, gate.Shadow) {
 		return nil
 	}
 	old, ok := revisionWith(all, k.stable)
 	if !ok || old.Spec.Template.Samples == 0 {
-		return []gate.Verdict{{Gate: gate.Shadow, Result: gate.Pass, Message: "not compared: the stable revision keeps no samples"}}
+		return []gate.Verdict{{Gate: gate.Shadow, Result: gate.Skipped, Message: "not compared: the stable revision keeps no samples"}}
 	}
 	s := &k.shadow
 	now := r.Now()
@@ -63,7 +64,7 @@ func (r *Reconciler) shadow(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	s.next = r.Now().Add(replayEvery)
 	switch n := int64(len(s.pairs)); {
 	case errors.Is(err, errNotReplayed):
-		s.broken, s.verdict = false, gate.Verdict{Gate: gate.Shadow, Result: gate.Pass, Message: fmt.Sprintf("not compared: %.300s", err.Error())}
+		s.broken, s.verdict = false, gate.Verdict{Gate: gate.Shadow, Result: gate.Skipped, Message: fmt.Sprintf("not compared: %.300s", err.Error())}
 	case err != nil:
 		s.broken, s.verdict = true, gate.Verdict{Gate: gate.Shadow, Result: gate.Error, N: n, Message: fmt.Sprintf("%.300s", err.Error())}
 	case s.verdict.Gate == "" || s.broken || s.look.Due(n):

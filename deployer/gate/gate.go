@@ -3,6 +3,7 @@ package gate
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mathext"
 
@@ -17,21 +18,24 @@ const (
 	Pass         Result = "Pass"
 	Fail         Result = "Fail"
 	Inconclusive Result = "Inconclusive" // too few samples
+	CannotTell   Result = "CannotTell"   // however many samples there are: a difference would not show
+	Skipped      Result = "Skipped"      // the gate does not apply to these revisions
 	Error        Result = "Error"        // the figures cannot be had
 )
 
 // Limits bound how a new revision may differ. A difference fails a gate only where it
 // is beyond the limit and is no chance.
 type Limits struct {
-	MinSamples int64   // rows of each side before a comparison passes
-	Errors     float64 // difference of the shares of failed requests
-	Anomalies  float64 // difference of the shares of anomalies
-	Nonfinite  float64 // difference of the shares of scores that are not finite
-	Latency    float64 // how much longer the 95th percentile may be, relative
-	PSI        float64 // population stability index of the scores
-	Disagree   float64 // share of replayed rows that are judged differently
-	Rank       float64 // least rank correlation of the scores of replayed rows
-	Alpha      float64 // of all gates and looks together
+	MinSamples int64    // rows of each side before a comparison passes
+	Errors     float64  // difference of the shares of failed requests, and of failed rows
+	Anomalies  float64  // difference of the shares of anomalies
+	Nonfinite  float64  // difference of the shares of scores that are not finite
+	Latency    float64  // how much longer the 95th percentile may be, relative
+	PSI        float64  // population stability index of the scores
+	Disagree   float64  // share of replayed rows that are judged differently
+	Rank       float64  // least rank correlation of the scores of replayed rows
+	Alpha      float64  // of all gates and looks together
+	Skip       []string // gates that are not asked for
 }
 
 // Defaults are limits for models that should do about the same.
@@ -79,36 +83,40 @@ func (l Look) Due(n int64) bool { return n >= earliest && (l.N == 0 || n*5 >= l.
 // Next is the following look, at n rows.
 func (l Look) Next(n int64) Look { return Look{K: l.K + 1, N: n} }
 
-// Evaluate compares a new revision with the stable one at look k.
+// Evaluate compares a new revision with the stable one at look k, by the gates that are
+// asked for.
 func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 	alpha := l.Alpha / gates * 6 / math.Pow(math.Pi*float64(max(1, k)), 2)
+	scores := inCommon(stable, update)
 	all := []Verdict{
-		proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, l.Errors, alpha, false),
-		proportion(Nonfinite, update.Nonfinite, update.Rows, stable.Nonfinite, stable.Rows, l.Nonfinite, alpha, false),
-		constant(stable, update),
-		proportion(Anomalies, update.Anomalies, update.Rows, stable.Anomalies, stable.Rows, l.Anomalies, alpha, true),
-		distribution(stable, update, l.PSI, alpha),
+		failures(stable, update, l.Errors, alpha),
+		proportion(Nonfinite, update.Nonfinite, update.Rows-update.Failed, stable.Nonfinite, stable.Rows-stable.Failed, l.Nonfinite, alpha, false),
+		constant(stable, update, scores, alpha),
+		proportion(Anomalies, update.Anomalies, update.Rows-update.Failed, stable.Anomalies, stable.Rows-stable.Failed, l.Anomalies, alpha, true),
+		distribution(stable, update, scores, l.PSI, alpha),
 		latency(stable.Durations, update.Durations, l.Latency, alpha),
 	}
+	all = slices.DeleteFunc(all, func(v Verdict) bool { return slices.Contains(l.Skip, v.Gate) })
 	for i := range all {
 		v := &all[i]
-		few := min(update.Rows+update.Errors, stable.Rows+stable.Errors)
-		if v.Result == Fail && update.Rows+update.Errors < earliest {
+		few := min(update.Size(), stable.Size())
+		if v.Result == Fail && update.Size() < earliest {
 			v.Result = Inconclusive
 		}
 		if v.Result == Inconclusive && few >= l.MinSamples && v.N > 0 {
 			v.Message += ": that may be chance; more samples will tell"
 		}
-		if v.Result == Pass && few < l.MinSamples {
+		if (v.Result == Pass || v.Result == CannotTell) && few < l.MinSamples {
 			v.Result, v.Message = Inconclusive, fmt.Sprintf("%d of %d samples", few, l.MinSamples)
 		}
 	}
 	return all
 }
 
-// Together is the result of all verdicts.
+// Together is the result of all verdicts. Those of gates that do not apply count for
+// nothing.
 func Together(all []Verdict) (Result, string) {
-	for _, r := range []Result{Fail, Error, Inconclusive} {
+	for _, r := range []Result{Fail, Error, CannotTell, Inconclusive} {
 		for _, v := range all {
 			if v.Result == r {
 				return r, fmt.Sprintf("%s: %s", v.Gate, v.Message)
@@ -116,6 +124,22 @@ func Together(all []Verdict) (Result, string) {
 		}
 	}
 	return Pass, ""
+}
+
+// failures compares the shares of requests that failed as a whole, and of rows that failed
+// by themselves: a batch half of whose rows fail is answered. Each may err with half of
+// alpha; the worse one speaks.
+func failures(stable, update Sample, limit, alpha float64) Verdict {
+	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/2, false)
+	requests.Message = "requests: " + requests.Message
+	rows := proportion(Errors, update.Failed, update.Rows, stable.Failed, stable.Rows, limit, alpha/2, false)
+	rows.Message = "rows: " + rows.Message
+	severity := func(r Result) int { return slices.Index([]Result{Pass, Inconclusive, Fail}, r) }
+	switch a, b := severity(requests.Result), severity(rows.Result); {
+	case a > b, a == b && requests.Statistic >= rows.Statistic:
+		return requests
+	}
+	return rows
 }
 
 // proportion compares shares. The difference's standard error is that of Agresti and
@@ -141,9 +165,9 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 	switch {
 	case effect <= limit && (!both || -effect <= limit):
 	case !both && y < rare:
-		v.Result = certainty(atLeast(x, n, q+limit), a)
+		v.Result = certainty(atLeast(x, n, q+limit), atLeast(x, n, q), a)
 	default:
-		v.Result = certainty(0.5*math.Erfc(d/se/math.Sqrt2), a)
+		v.Result = certainty(0.5*math.Erfc((d-limit)/se/math.Sqrt2), 0.5*math.Erfc(d/se/math.Sqrt2), a)
 	}
 	return v
 }
@@ -152,13 +176,14 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 // from passing, although it may be chance yet.
 const suspicion = 0.05
 
-// certainty is what a difference beyond its limit means that chance would bring about
-// with probability p.
-func certainty(p, alpha float64) Result {
+// certainty is what a difference means that is seen to be beyond its limit: chance would
+// bring it about with probability atLimit where it is at its limit in truth, and with
+// probability atNone where there is none.
+func certainty(atLimit, atNone, alpha float64) Result {
 	switch {
-	case p < alpha:
+	case atLimit < alpha:
 		return Fail
-	case p < suspicion:
+	case atNone < suspicion:
 		return Inconclusive
 	}
 	return Pass
@@ -177,53 +202,25 @@ func atLeast(x, n int64, p float64) float64 {
 	case p <= 0 || x > n:
 		return 0
 	}
-	return mathext.RegIncBeta(float64(x), float64(n-x+1), p)
+	// The library's function loses all digits near the middle of a wide distribution.
+	const wide, near = 1e5, 3
+	variance := float64(n) * p * (1 - p)
+	if z := (float64(x) - 0.5 - float64(n)*p) / math.Sqrt(variance); variance > wide && math.Abs(z) < near {
+		return wideTail(z, p, variance)
+	}
+	return min(1, max(0, mathext.RegIncBeta(float64(x), float64(n-x+1), p)))
 }
 
-// constant fails where all of many scores lie in one bin, and the stable one's do not.
-func constant(stable, update Sample) Verdict {
-	v := Verdict{Gate: Constant, Result: Pass, N: update.Rows, Limit: 1, Statistic: topShare(update.Scores)}
-	v.Message = fmt.Sprintf("%.3g of the scores in one bin, %.3g of stable's", v.Statistic, topShare(stable.Scores))
-	if v.Statistic == 1 && Total(update.Scores) >= earliest && Total(stable.Scores) >= earliest && topShare(stable.Scores) < 0.9 {
-		v.Result = Fail
-	}
-	return v
-}
-
-// distribution compares the scores: by the population stability index as the effect,
-// and by the two-sample Kolmogorov-Smirnov test on the bins, which is conservative, for
-// chance (the probability by Smirnov's limit, as in Conover, Practical Nonparametric
-// Statistics, 6.3).
-func distribution(stable, update Sample, limit, alpha float64) Verdict {
-	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
-	a, b := stable.Scores, update.Scores
-	n, m := Total(a), Total(b)
-	same, _ := plus(a, b, 1)
-	switch {
-	case stable.Mixed || update.Mixed || (n > 0 && m > 0 && len(same.Counts) != len(b.Counts)) || !sameEdges(a, b):
-		v.Message = "not compared: the revisions count scores in different bins"
-		return v
-	case n == 0 || m == 0:
-		v.Result, v.Message = Inconclusive, "one side has counted nothing"
-		return v
-	}
-	psi, ks, left, right := 0.0, 0.0, 0.0, 0.0
-	bins := float64(len(a.Counts))
-	for i := range a.Counts {
-		// Half a count in each bin, so that empty ones say little.
-		p := (float64(a.Counts[i]) + 0.5) / (n + 0.5*bins)
-		q := (float64(b.Counts[i]) + 0.5) / (m + 0.5*bins)
-		psi += (q - p) * math.Log(q/p)
-		left += float64(a.Counts[i]) / n
-		right += float64(b.Counts[i]) / m
-		ks = math.Max(ks, math.Abs(left-right))
-	}
-	v.Statistic = psi
-	v.Message = fmt.Sprintf("PSI %.3f, Kolmogorov-Smirnov distance %.3f", psi, ks)
-	if psi > limit {
-		v.Result = certainty(2*math.Exp(-2*ks*ks*n*m/(n+m)), alpha)
-	}
-	return v
+// wideTail is the upper tail of a binomial distribution from z deviations on, which is half an event
+// below a whole number of them: Edgeworth's expansion to the second order, with the term
+// for a lattice (Feller, An Introduction to Probability Theory 2, XVI.4).
+func wideTail(z, p, variance float64) float64 {
+	skew, excess := (1-2*p)/math.Sqrt(variance), (1-6*p*(1-p))/variance
+	density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
+	z2 := z * z
+	first := skew / 6 * (z2 - 1)
+	second := excess/24*z*(z2-3) + skew*skew/72*z*(z2*z2-10*z2+15) - z/(24*variance)
+	return 0.5*math.Erfc(z/math.Sqrt2) + density*(first+second)
 }
 
 // latency asks whether more than a twentieth of the new revision's answers took longer
@@ -240,7 +237,8 @@ func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	v.Message = fmt.Sprintf("95th percentile %.4g s against %.4g s", u95, p95)
 	slow := above(update, p95*(1+limit))
 	if v.Statistic > limit && n >= earliest {
-		v.Result = certainty(0.5*math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2), alpha)
+		p := 0.5 * math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2)
+		v.Result = certainty(p, p, alpha)
 	}
 	return v
 }
@@ -294,17 +292,6 @@ func Total(h api.Histogram) float64 {
 		sum += float64(c)
 	}
 	return sum
-}
-
-func topShare(h api.Histogram) float64 {
-	top := 0.0
-	for _, c := range h.Counts {
-		top = math.Max(top, float64(c))
-	}
-	if n := Total(h); n > 0 {
-		return top / n
-	}
-	return 0
 }
 
 func sameEdges(a, b api.Histogram) bool {

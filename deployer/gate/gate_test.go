@@ -45,6 +45,8 @@ func TestGates(t *testing.T) {
 		"errors":               {func(s *gate.Sample) { s.Requests, s.Errors = 950, 50 }, gate.Errors, gate.Fail},
 		"a few errors":         {func(s *gate.Sample) { s.Requests, s.Errors = 995, 5 }, gate.Errors, gate.Pass},
 		"all errors":           {func(s *gate.Sample) { *s = gate.Sample{Errors: 60} }, gate.Errors, gate.Fail},
+		"rows of batches":      {func(s *gate.Sample) { s.Requests, s.Failed = 10, 500 }, gate.Errors, gate.Fail},
+		"a few of them":        {func(s *gate.Sample) { s.Requests, s.Failed = 10, 5 }, gate.Errors, gate.Pass},
 		"nonfinite":            {func(s *gate.Sample) { s.Nonfinite = 30 }, gate.Nonfinite, gate.Fail},
 		"one nonfinite":        {func(s *gate.Sample) { s.Nonfinite = 1 }, gate.Nonfinite, gate.Pass},
 		"constant":             {func(s *gate.Sample) { s.Scores = histogram([]float64{1, 2, 3}, 0, 1000, 0, 0) }, gate.Constant, gate.Fail},
@@ -52,7 +54,7 @@ func TestGates(t *testing.T) {
 		"no anomalies":         {func(s *gate.Sample) { s.Anomalies = 0 }, gate.Anomalies, gate.Fail},
 		"some more anomalies":  {func(s *gate.Sample) { s.Anomalies = 140 }, gate.Anomalies, gate.Pass},
 		"other scores":         {func(s *gate.Sample) { s.Scores = histogram([]float64{1, 2, 3}, 125, 125, 250, 500) }, gate.Scores, gate.Fail},
-		"other bins":           {func(s *gate.Sample) { s.Scores = histogram([]float64{1}, 125, 875) }, gate.Scores, gate.Pass},
+		"other bins":           {func(s *gate.Sample) { s.Scores = histogram([]float64{1}, 125, 875) }, gate.Scores, gate.CannotTell},
 		"slow":                 {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 0, 0, 200, 800) }, gate.Latency, gate.Fail},
 		"some slow":            {func(s *gate.Sample) { s.Durations = histogram([]float64{0.001, 0.0025, 0.005}, 900, 90, 10, 0) }, gate.Latency, gate.Pass},
 		"too few to be sure":   {func(s *gate.Sample) { *s = healthy(60) }, gate.Anomalies, gate.Inconclusive},
@@ -218,4 +220,39 @@ func FuzzPaired(f *testing.F) {
 			t.Errorf("%+v", v)
 		}
 	})
+}
+
+// TestFailedRows: what hosts count of batches reaches the gates; a request that fails as a
+// whole is one failure, however many rows it had.
+func TestFailedRows(t *testing.T) {
+	stats := func(requests, scored uint64, errors, failed map[string]uint64) *api.Stats {
+		return &api.Stats{
+			Requests: requests, Errors: errors, Rows: scored, Scored: scored, Failed: failed,
+			Histogram: histogram([]float64{1, 2, 3}, scored/2, scored/4, scored/8, scored-scored/2-scored/4-scored/8),
+			Durations: histogram([]float64{0.001}, requests, 0),
+		}
+	}
+	kind := func(name api.ErrorType, n uint64) map[string]uint64 { return map[string]uint64{string(name): n} }
+	none := map[string]uint64{}
+	for name, c := range map[string]struct {
+		stable, update *api.Stats
+		want           gate.Result
+	}{
+		"half of the rows of batches":  {stats(1000, 10_000, none, none), stats(200, 1000, none, kind(api.RowError, 1000)), gate.Fail},
+		"the detector fails at half":   {stats(1000, 10_000, none, none), stats(200, 1000, none, kind(api.ScoringError, 1000)), gate.Fail},
+		"as many of stable's":          {stats(1000, 5000, none, kind(api.RowError, 5000)), stats(200, 1000, none, kind(api.RowError, 1000)), gate.Pass},
+		"one large batch was too late": {stats(10_000, 10_000, none, none), stats(2000, 2000, kind(api.DeadlineExceeded, 1), kind(api.DeadlineExceeded, 10_000)), gate.Pass},
+		"many were too late":           {stats(10_000, 10_000, none, none), stats(2000, 2000, kind(api.DeadlineExceeded, 200), kind(api.DeadlineExceeded, 2000)), gate.Fail},
+		"clients that left":            {stats(10_000, 10_000, none, none), stats(2000, 2000, none, kind(api.ClientGone, 2000)), gate.Pass},
+		"a stable host that does not count them": {
+			stats(10_000, 10_000, kind(api.RowError, 500), nil), stats(2000, 2000, kind(api.RowError, 100), kind(api.RowError, 100)), gate.Pass,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := gate.Evaluate(gate.Defaults(), gate.FromStats(c.stable), gate.FromStats(c.update), 1)
+			if v := result(t, all, gate.Errors); v.Result != c.want {
+				t.Errorf("%+v, want %s", v, c.want)
+			}
+		})
+	}
 }

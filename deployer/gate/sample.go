@@ -14,36 +14,68 @@ import (
 
 // Sample is what one side of a comparison has counted.
 type Sample struct {
-	Requests  int64 // answered
-	Errors    int64 // requests that failed, whoever was at fault
-	Rows      int64
-	Anomalies int64
-	Nonfinite int64
-	Scores    api.Histogram
-	Durations api.Histogram
-	Mixed     bool // its hosts count scores in different bins
+	Requests   int64 // answered
+	Errors     int64 // requests that failed as a whole, whoever was at fault
+	Rows       int64 // that were judged, or failed by themselves: alone or in a batch
+	Failed     int64 // of Rows: they cannot be read, or the detector refused them, or failed at them
+	Anomalies  int64
+	Nonfinite  int64
+	Scores     api.Histogram
+	Durations  api.Histogram
+	Mixed      bool // its hosts count scores in different bins
+	Sketch     api.Sketch
+	Unsketched bool  // a host has counted scores without a sketch
+	Span       *Span // nil: not known
 }
+
+// rowKinds are the kinds of failures of a row by itself. The rows of a request that
+// fails as a whole are not independent of each other: they are one error.
+func rowKinds() []api.ErrorType { return []api.ErrorType{api.RowError, api.ScoringError} }
 
 // FromStats takes a host's counters.
 func FromStats(s *api.Stats) Sample {
 	out := Sample{
-		Requests: int64(s.Requests), Rows: int64(s.Rows), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
-		Scores: s.Histogram, Durations: s.Durations,
+		Requests: int64(s.Requests), Rows: int64(s.Scored + s.Nonfinite), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
+		Scores: s.Histogram, Durations: s.Durations, Unsketched: s.Sketch == nil && Total(s.Histogram) > 0,
+	}
+	if s.Sketch != nil && len(s.Sketch.Edges) == len(s.Sketch.Counts) {
+		out.Sketch = *s.Sketch
+	}
+	if s.ScoreMin != nil && s.ScoreMax != nil {
+		out.Span = &Span{*s.ScoreMin, *s.ScoreMax}
 	}
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
+	if s.Failed == nil { // a host that does not count them: of single rows they are the errors
+		out.Failed, out.Rows = out.Errors, int64(s.Rows)
+	}
+	for _, kind := range rowKinds() {
+		out.Failed += int64(s.Failed[string(kind)])
+	}
+	out.Rows += out.Failed
 	return out
 }
+
+// Size is how many samples there are: rows, or requests where none had any.
+func (s Sample) Size() int64 { return max(s.Rows, s.Requests+s.Errors) }
 
 // plus adds sign times another sample.
 func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Requests += sign * o.Requests
 	s.Errors += sign * o.Errors
 	s.Rows += sign * o.Rows
+	s.Failed += sign * o.Failed
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
-	s.Mixed = s.Mixed || o.Mixed
+	s.Mixed, s.Unsketched = s.Mixed || o.Mixed, s.Unsketched || o.Unsketched
+	s.Sketch = plusSketch(s.Sketch, o.Sketch, sign)
+	switch {
+	case s.Span == nil:
+		s.Span = o.Span
+	case o.Span != nil && sign > 0:
+		s.Span = &Span{min(s.Span.Low, o.Span.Low), max(s.Span.High, o.Span.High)}
+	}
 	var same bool
 	if s.Scores, same = plus(s.Scores, o.Scores, sign); !same {
 		s.Mixed = true

@@ -96,6 +96,10 @@ func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTe
 	return d
 }
 
+// anonymousEnv is the role of those who show a host no credential. They may predict and
+// read; what changes the host, and the samples, they may not.
+const anonymousEnv = "PYNOMALY_AUTH_ANONYMOUS"
+
 func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string) corev1.PodSpec {
 	only := t.Model.ID + "@" + t.Model.Version
 	if t.Model.Digest != "" {
@@ -120,6 +124,7 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
 		SecurityContext: locked(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
+		Env:             []corev1.EnvVar{{Name: anonymousEnv, Value: "viewer"}}, // which the configuration may change: a later one counts
 	}
 	for _, name := range sortedKeys(t.Config) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})

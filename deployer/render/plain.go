@@ -67,7 +67,7 @@ func (p Plain) Objects() []runtime.Object {
 	out := []runtime.Object{
 		&corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: p.meta("-config"), Data: map[string]string{
 			"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
-			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize),
+			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize), anonymousEnv: "viewer",
 		}},
 		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
 		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host does not use the API server

@@ -90,6 +90,8 @@ func (t traffic) count(s *gate.Sample, n int, r *rand.Rand) {
 	for range n {
 		if r.Float64() < t.errors {
 			s.Errors++
+			s.Rows++
+			s.Failed++
 			continue
 		}
 		s.Requests++
@@ -138,7 +140,7 @@ func Rollout(kind, how string, rate int, r *rand.Rand) Outcome {
 		c.Gate = strategy.NotRun
 		if verdicts != nil && step == c.Status.Rollout.Step {
 			result, says := gate.Together(verdicts)
-			c.Gate = map[gate.Result]strategy.Gate{gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive}[result]
+			c.Gate = map[gate.Result]strategy.Gate{gate.Pass: strategy.Pass, gate.Fail: strategy.Fail, gate.Inconclusive: strategy.Inconclusive, gate.CannotTell: strategy.CannotTell}[result]
 			c.GateSays = says
 		}
 		plan := c.Step()
@@ -158,7 +160,7 @@ func Rollout(kind, how string, rate int, r *rand.Rand) Outcome {
 		out.Exposed += n
 		kinds["b"].count(sides["b"], n, r)
 		kinds["a"].count(sides["a"], rate-n, r)
-		if rows := sides["b"].Rows + sides["b"].Errors; plan.Gates && (look.Due(rows) || step != plan.Status.Rollout.Step) {
+		if rows := sides["b"].Size(); plan.Gates && (look.Due(rows) || step != plan.Status.Rollout.Step) {
 			look, step = look.Next(rows), plan.Status.Rollout.Step
 			verdicts = gate.Evaluate(gate.Defaults(), *sides["a"], *sides["b"], look.K)
 		}

@@ -86,6 +86,9 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case held < at.hold && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more", where, (at.hold - held).Round(time.Second))
 		m.after(min(at.hold-held, 5*time.Second))
+	case gated && m.Gate == CannotTell && !m.resumed():
+		m.say(StatePaused, v1alpha1.Paused, "%s: a gate cannot tell: %s; `deploy resume` goes past it", where, m.GateSays)
+		m.after(5 * time.Second)
 	case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():
 		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %s", where, m.GateSays)
 		m.after(5 * time.Second)

@@ -53,7 +53,8 @@ const (
 	Pass
 	Fail
 	Inconclusive // too few samples
-	Broken       // there is no data
+	CannotTell   // no number of samples would show a difference
+	Broken       // the figures cannot be had
 )
 
 // World holds the observations at one moment.

@@ -302,7 +302,7 @@ func TestWalks(t *testing.T) {
 			case 3:
 				c.Spec.Promote = rapid.SampledFrom(names).Draw(rt, "promote")
 			case 4:
-				c.Gate = strategy.Gate(rapid.IntRange(0, 4).Draw(rt, "gate"))
+				c.Gate = strategy.Gate(rapid.IntRange(0, 5).Draw(rt, "gate"))
 			case 5:
 				c.Kill(rapid.SampledFrom(names).Draw(rt, "kill"))
 			case 6:

@@ -57,6 +57,10 @@ type ModelDeploymentStatus struct {
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	Verdicts []Verdict `json:"verdicts,omitempty"`
+	// Promotion says how Stable became so: which gates decided, on how many samples, and
+	// which did not.
+	// +optional
+	Promotion string `json:"promotion,omitempty"`
 	// +listType=map
 	// +listMapKey=type
 	// +optional
@@ -118,7 +122,7 @@ type Admission struct {
 // Verdict is the result of a gate.
 type Verdict struct {
 	Gate string `json:"gate"`
-	// Result is Pass, Fail, Inconclusive or Error.
+	// Result is Pass, Fail, Inconclusive, CannotTell, Skipped or Error.
 	Result string `json:"result"`
 	// N is the number of samples of the new revision.
 	N int64 `json:"n"`

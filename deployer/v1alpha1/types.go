@@ -279,8 +279,8 @@ type Gates struct {
 	// +kubebuilder:default=1000
 	// +optional
 	MinSamples int64 `json:"minSamples,omitempty"`
-	// ErrorPercent is how far the share of failed requests may exceed that of
-	// stable, in percentage points.
+	// ErrorPercent is how far the share of failed requests, and that of failed rows, may
+	// exceed that of stable, in percentage points.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	// +optional
@@ -315,6 +315,12 @@ type Gates struct {
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	RankPercent *int32 `json:"rankPercent,omitempty"`
+	// Skip names gates that are not asked for, such as score-distribution of a model whose
+	// scores no bins tell apart.
+	// +kubebuilder:validation:MaxItems=7
+	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement
+	// +optional
+	Skip []string `json:"skip,omitempty"`
 	// Inconclusive says what happens if a step's time ends with too few samples:
 	// pause (default) or proceed.
 	// +kubebuilder:validation:Enum=pause;proceed

@@ -4,15 +4,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/client"
 )
 
 var rows = []any{
@@ -35,11 +33,16 @@ func main() {
 func run(host string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	predictions, err := predict(ctx, host, "pima-lof", rows)
+	c, err := client.New(client.Config{URL: host})
 	if err != nil {
-		return err
+		return fmt.Errorf("making a client: %w", err)
 	}
-	for i, p := range predictions {
+	defer c.Close()
+	answer, err := c.PredictBatch(ctx, &api.BatchRequest{ModelID: "pima-lof", Data: rows})
+	if err != nil {
+		return fmt.Errorf("asking the host: %w", err) // errors.As finds an *api.Problem in it
+	}
+	for i, p := range answer.Predictions { // one a row, in order
 		switch {
 		case p.Error != nil:
 			fmt.Printf("row %d: %s: %s\n", i, p.Error.ErrorType, p.Error.Detail)
@@ -50,34 +53,4 @@ func run(host string) error {
 		}
 	}
 	return nil
-}
-
-// predict returns one prediction a row, in order. A row that failed has an Error.
-func predict(ctx context.Context, host, model string, rows []any) ([]api.Prediction, error) {
-	body, err := json.Marshal(api.BatchRequest{ModelID: model, Data: rows})
-	if err != nil {
-		return nil, fmt.Errorf("encoding rows: %w", err)
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, host+"/api/v1/predict/batch", bytes.NewReader(body)) //nolint:gosec // the user says where the host is
-	if err != nil {
-		return nil, fmt.Errorf("making a request: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := http.DefaultClient.Do(req) //nolint:gosec // the same
-	if err != nil {
-		return nil, fmt.Errorf("asking the host: %w", err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		var problem api.Problem
-		if err := json.NewDecoder(resp.Body).Decode(&problem); err != nil {
-			return nil, fmt.Errorf("asking the host: %s", resp.Status)
-		}
-		return nil, fmt.Errorf("asking the host: %s: %s: %s", resp.Status, problem.ErrorType, problem.Detail)
-	}
-	var answer api.BatchResponse
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
-	}
-	return answer.Predictions, nil
 }

@@ -50,6 +50,21 @@ func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, erro
 	return a.Store.Put(m.ID, m.Version, files)
 }
 
+// putVerified is put of a version that Verify takes, on the disk. Otherwise it leaves
+// nothing behind.
+func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (string, error) {
+	var err error
+	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
+		return "", err
+	}
+	return a.Store.PutChecked(m.ID, m.Version, files, func(at modelstore.Place) error {
+		if _, err := a.Verify(ctx, at); err != nil {
+			return fmt.Errorf("hosts would refuse %s@%s, so nothing is written: %w", m.ID, m.Version, err)
+		}
+		return nil
+	})
+}
+
 // Verdict is what Verify found a version to be.
 type Verdict struct {
 	ID, Version string
@@ -57,6 +72,24 @@ type Verdict struct {
 	Rows        string // that it was probed with: golden rows, or made-up rows
 	Warnings    []string
 	Took        time.Duration
+	Fill        batching.Fill // of calls, so that a row is scored the same in whatever company
+	Difference  float64       // of a row's scores all the same
+	Alone       bool          // rows are not compared: the model says that they influence each other
+}
+
+// Same says whether a row is scored the same in whatever company, and by what means.
+func (v *Verdict) Same() string {
+	switch {
+	case v.Alone:
+		return "a row's score depends on other rows, as the manifest says"
+	case v.Difference > 0:
+		return fmt.Sprintf("a row's score may differ by %.3g with the rows that it is scored with", v.Difference)
+	case v.Fill.Each > 1:
+		return fmt.Sprintf("a row is scored the same in whatever company: in calls in which each row stands %d times", v.Fill.Each)
+	case v.Fill.Rows > 1:
+		return fmt.Sprintf("a row is scored the same in whatever company: in calls that are filled up to a multiple of %d rows", v.Fill.Rows)
+	}
+	return "a row is scored the same in whatever company"
 }
 
 // Verify loads and probes a version as a host does, and closes it.
@@ -67,6 +100,7 @@ func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, erro
 		return nil, err
 	}
 	v := &Verdict{ID: m.ID(), Version: m.Version(), Features: len(m.Manifest.Features), Rows: "made-up rows", Warnings: m.Warnings, Took: time.Since(start)}
+	v.Fill, v.Difference, v.Alone = m.Fill(), m.Difference, m.Manifest.Stateful || m.Manifest.BatchDependent
 	if m.Manifest.Golden != nil {
 		v.Rows = "golden rows"
 	}

@@ -23,6 +23,10 @@ type Config struct {
 	Server   Server
 	Models   Models
 	Limits   ModelLimits
+	Auth     Auth
+	Rates    Rates // limits.enabled and limits.rates
+	Admin    AdminListener
+	Audit    Audit
 	Backends Backends
 	StateDir string
 	Log      Log
@@ -42,6 +46,8 @@ type Server struct {
 	Insecure    bool
 	Hosts       []string // names under which the host is asked, beside addresses and localhost
 	Origins     []string // of pages that may use the host, beside its own
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For counts.
+	TrustedProxies []string
 }
 
 // DrainAuto is the drain of a host that is not told how long to drain.
@@ -81,8 +87,9 @@ type Samples struct {
 	TokenSHA256 string
 }
 
-// TLS names the files of a certificate and its key; both or none.
-type TLS struct{ Cert, Key string }
+// TLS names the files of a certificate and its key, both or none, and of the CAs that
+// client certificates are checked against.
+type TLS struct{ Cert, Key, ClientCA string }
 
 // Limits bound a request, and all of them together. Where Inflight, Waiting or
 // Connections is 0, Fit chooses it.
@@ -112,12 +119,6 @@ type Models struct {
 	Lazy       bool
 	Loads      int // at once; 0: as many as processors
 	Aliases    map[string]Alias
-}
-
-// Alias names versions of a model and splits requests without a version.
-type Alias struct {
-	Names   map[string]string
-	Default map[string]int
 }
 
 // ModelLimits bound what models may ask for.
@@ -168,7 +169,7 @@ const Production = "production"
 
 // Default returns the configuration of a host that is told nothing.
 func Default() *Config {
-	return &Config{
+	c := &Config{
 		Server: Server{
 			Host: "127.0.0.1", Port: 8080, Environment: "development", Drain: DrainAuto,
 			Limits:   Limits{Body: 32 << 20, Rows: 10000},
@@ -181,6 +182,8 @@ func Default() *Config {
 		},
 		Log: Log{Level: "info", Format: "json"},
 	}
+	c.accessDefaults()
+	return c
 }
 
 // Read reads a file over the defaults. The error lists every problem with its
@@ -209,7 +212,8 @@ func Decode(data []byte) (*Config, error) {
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
 			"drain": y.Parsed(&s.Drain, parseDrain, "auto or a duration such as 500ms or 10s"), "insecure": y.Bool(&s.Insecure),
 			"hosts": y.Strings(&s.Hosts), "origins": y.Strings(&s.Origins),
-			"tls": y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key)}),
+			"tls":             y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key), "client_ca": y.String(&s.TLS.ClientCA)}),
+			"trusted_proxies": y.Strings(&s.TrustedProxies),
 			"limits": y.Object(y.Fields{
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
 				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
@@ -224,7 +228,8 @@ func Decode(data []byte) (*Config, error) {
 			"allow_empty": y.Bool(&m.AllowEmpty), "loads": y.Int(&m.Loads),
 			"aliases": y.Map(m.alias),
 		}),
-		"limits": y.Object(y.Fields{"max": y.Object(y.Fields{
+		"auth": y.Object(c.Auth.fields()), "admin": y.Object(y.Fields{"listen": y.String(&c.Admin.Listen)}), "audit": y.Object(c.Audit.fields()),
+		"limits": y.Object(y.Fields{"enabled": y.Bool(&c.Rates.Enabled), "rates": y.Object(c.Rates.fields()), "max": y.Object(y.Fields{
 			"timeout": y.Duration(&most.Timeout), "load_timeout": y.Duration(&most.LoadTimeout), "max_batch_rows": y.Int(&most.MaxBatchRows),
 			"memory": y.Bytes(&most.Memory), "processes": y.Int(&most.Processes), "bytes": y.Bytes(&most.Bytes),
 		})}),
@@ -245,15 +250,6 @@ func Decode(data []byte) (*Config, error) {
 		return nil, err
 	}
 	return c, nil
-}
-
-func (m *Models) alias(id string) y.Field {
-	a := Alias{Names: map[string]string{}, Default: map[string]int{}}
-	m.Aliases[id] = a
-	return y.Object(y.Fields{
-		"names":   y.Map(func(name string) y.Field { return into(a.Names, name, y.String) }),
-		"default": y.Map(func(name string) y.Field { return into(a.Default, name, y.Int) }),
-	})
 }
 
 // Validate checks a configuration that was changed after it was read.
@@ -333,14 +329,11 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	within("models.loads", int64(c.Models.Loads), 0, 1024)
 	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
 	for id, a := range c.Models.Aliases {
-		for name, weight := range a.Default {
-			if weight < 0 {
-				problem("models.aliases."+id+".default."+name, "is %d; must not be negative", weight)
-			}
-		}
+		a.check("models.aliases."+id, problem)
 	}
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
 	c.Backends.checkTrust(problem)
+	c.checkAccess(problem)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
 }

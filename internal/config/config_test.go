@@ -28,8 +28,8 @@ func TestCheckedInFile(t *testing.T) {
 	if len(c.Models.Pinned) == 0 {
 		c.Models.Pinned = nil
 	}
-	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 {
-		c.Server.Hosts, c.Server.Origins = nil, nil
+	if len(c.Server.Hosts) == 0 && len(c.Server.Origins) == 0 && len(c.Server.TrustedProxies) == 0 {
+		c.Server.Hosts, c.Server.Origins, c.Server.TrustedProxies = nil, nil, nil
 	}
 	if len(c.Backends.ONNX.Trusted) == 0 && len(c.Server.Samples.Models) == 0 {
 		c.Backends.ONNX.Trusted, c.Server.Samples.Models = nil, nil
@@ -56,6 +56,13 @@ func TestProblems(t *testing.T) {
 		{"models: {loads: -1}", "models.loads: is -1; must be 0 to 1024"},
 		{"models: {cache_bytes: lots}", "a size such as"},
 		{"models: {aliases: {m: {default: {a: -1}}}}", "models.aliases.m.default.a"},
+		{"models: {aliases: {m: {default: {1.0.0: 1000001}}}}", "models.aliases.m.default.1.0.0: is 1000001; must be 0 to 1000000"},
+		{"models: {aliases: {m: {default: {a: 1}}}}", "models.aliases.m.default.a: is neither a version nor one of the names"},
+		{"models: {aliases: {m: {names: {a: 1.0.0}, default: {a: 0, latest: 0}}}}", "models.aliases.m.default: gives no version a weight"},
+		{"models: {aliases: {m: {names: {latest: 1.0.0}}}}", "models.aliases.m.names.latest: is the name of the newest version"},
+		{"models: {aliases: {m: {names: {2.0.0: 1.0.0}}}}", "models.aliases.m.names.2.0.0: is the name of a version"},
+		{"models: {aliases: {m: {names: {a: b, b: a}}}}", `models.aliases.m.names.a: is "b"; must be a version such as 1.2.0, and not an alias`},
+		{"models: {aliases: {m: {names: {a: 1.0.0+b}}}}", "must be a version such as 1.2.0"},
 		{"backends: {onnx: {probe: never}}", "child, in_process"},
 		{"log: {level: loud}", "log.level"},
 		{"limits: {max: {memory: 1KiB}}", "limits.max.memory"},

@@ -55,11 +55,13 @@ func settings() []setting {
 		{key: "server.workers", flag: "workers", older: "WORKERS", help: "rows are scored in so many calls at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Server.Workers })},
 		{key: "server.environment", flag: "env", older: "ENVIRONMENT", help: "development, staging or production", value: text(func(c *Config) *string { return &c.Server.Environment })},
 		{key: "server.drain", flag: "drain", help: "how long to go on serving after SIGTERM; auto: 5s, in development only while connections are open", value: scalar("duration", func(c *Config) *time.Duration { return &c.Server.Drain }, parseDrain, showDrain)},
-		{key: "server.insecure", flag: "insecure", help: "let everybody load and unload models", value: truth(func(c *Config) *bool { return &c.Server.Insecure })},
+		{key: "server.insecure", flag: "insecure", help: "switch authentication off: everybody may do everything", value: truth(func(c *Config) *bool { return &c.Server.Insecure })},
 		{key: "server.hosts", flag: "hosts", help: "names under which the host is asked, beside addresses and localhost, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Hosts }, splitList, joinList)},
 		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Origins }, splitList, joinList)},
 		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", value: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", value: text(func(c *Config) *string { return &c.Server.TLS.Key })},
+		{key: "server.tls.client_ca", flag: "tls-client-ca", help: "file of the CAs that client certificates are checked against", value: text(func(c *Config) *string { return &c.Server.TLS.ClientCA })},
+		{key: "server.trusted_proxies", flag: "trusted-proxies", help: "addresses and networks whose X-Forwarded-For counts, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.TrustedProxies }, splitList, joinList)},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", value: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
 		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", value: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
 		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", value: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
@@ -81,6 +83,19 @@ func settings() []setting {
 		{key: "models.loads", flag: "model-loads", help: "most models that load at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Models.Loads })},
 		{key: "models.immutable", flag: "immutable", help: "refuse a changed artifact under the same version", value: truth(func(c *Config) *bool { return &c.Models.Immutable })},
 		{key: "models.lazy", flag: "lazy", help: "load models on first use only", value: truth(func(c *Config) *bool { return &c.Models.Lazy })},
+		{key: "auth.mode", flag: "auth", help: "who is asked for credentials: auto, on or off", value: text(func(c *Config) *string { return &c.Auth.Mode })},
+		{key: "auth.keys", flag: "auth-keys", help: "file of API keys, as key create makes it", value: text(func(c *Config) *string { return &c.Auth.Keys })},
+		{key: "auth.anonymous", flag: "auth-anonymous", help: "role of who shows no credential, such as viewer; empty: is refused", value: text(func(c *Config) *string { return &c.Auth.Anonymous })},
+		{key: "auth.public", flag: "auth-public", help: "paths that need no credentials, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Auth.Public }, splitList, joinList)},
+		{key: "limits.enabled", flag: "rate-limits", help: "bound how often one caller may ask, as limits.rates says", value: truth(func(c *Config) *bool { return &c.Rates.Enabled })},
+		{key: "limits.rates.predict", value: rate(func(c *Config) *Rate { return &c.Rates.Predict })},
+		{key: "limits.rates.batch_predict", value: rate(func(c *Config) *Rate { return &c.Rates.BatchPredict })},
+		{key: "limits.rates.model_management", value: rate(func(c *Config) *Rate { return &c.Rates.ModelManaged })},
+		{key: "admin.listen", flag: "admin-listen", help: "address and port for operators, such as 127.0.0.1:9091; empty: none", value: text(func(c *Config) *string { return &c.Admin.Listen })},
+		{key: "audit.file", flag: "audit", help: "where the audit is written: a file, - (standard output) or syslog; empty: nowhere", value: text(func(c *Config) *string { return &c.Audit.File })},
+		{key: "audit.required", flag: "audit-required", help: "refuse what the audit cannot be written of", value: truth(func(c *Config) *bool { return &c.Audit.Required })},
+		{key: "audit.predictions", flag: "audit-predictions", help: "write predictions to the audit, too", value: truth(func(c *Config) *bool { return &c.Audit.Predictions })},
+		{key: "audit.rotate", flag: "audit-rotate", help: "bytes after which the audit goes on in another file; 0: never", value: size(func(c *Config) *int64 { return &c.Audit.Rotate })},
 		{key: "limits.max.timeout", flag: "max-timeout", help: "longest time for one call that a model may ask for", value: duration(func(c *Config) *time.Duration { return &c.Limits.Max.Timeout })},
 		{key: "limits.max.load_timeout", flag: "max-load-timeout", help: "longest time for loading that a model may ask for", value: duration(func(c *Config) *time.Duration { return &c.Limits.Max.LoadTimeout })},
 		{key: "limits.max.max_batch_rows", flag: "max-batch-rows", help: "most rows of one call that a model may ask for", value: number(func(c *Config) *int { return &c.Limits.Max.MaxBatchRows })},
@@ -99,6 +114,8 @@ func settings() []setting {
 		{key: "log.format", flag: "log-format", help: "json or text", value: text(func(c *Config) *string { return &c.Log.Format })},
 	}
 }
+
+func rate(at func(*Config) *Rate) value { return scalar("rate", at, ParseRate, Rate.String) }
 
 // scalar makes a value of what at points to.
 func scalar[T any](kind string, at func(*Config) *T, read func(string) (T, error), show func(T) string) value {

@@ -18,7 +18,7 @@ type Number struct {
 
 const (
 	maxMantissaDigits = 19
-	maxExponent       = 1 << 20 // larger ones all overflow or vanish
+	maxExponent       = math.MaxInt / 1000 // no text is long enough to make up for larger ones
 )
 
 // Number takes a number, which must be next.
@@ -126,8 +126,7 @@ func (n *Number) Float64() (float64, bool) {
 	if f, ok := n.exact(); ok {
 		return f, true
 	}
-	f, err := strconv.ParseFloat(text(n.Text), 64)
-	return f, err == nil
+	return n.parse(64)
 }
 
 // Float32 rounds the decimal itself to nearest even, not its float64; false:
@@ -142,8 +141,56 @@ func (n *Number) Float32() (float32, bool) {
 			return f, true
 		}
 	}
-	f, err := strconv.ParseFloat(text(n.Text), 32)
-	return float32(f), err == nil
+	f, ok := n.parse(32)
+	return float32(f), ok
+}
+
+// Package strconv keeps 800 digits and cuts exponents at about 10,000, before it takes the
+// place of the point into account.
+const (
+	maxParsedText   = 700
+	maxParsedDigits = 780 // a float64, and the middle between two, have at most 767
+	maxParsedExp    = 5000
+)
+
+// parse rounds the text itself; false: the number overflows.
+func (n *Number) parse(bits int) (float64, bool) {
+	if len(n.Text) <= maxParsedText {
+		f, err := strconv.ParseFloat(text(n.Text), bits)
+		return f, err == nil
+	}
+	var space [maxParsedDigits + 32]byte
+	short, exponent := space[:0], n.Exponent
+	if n.Negative {
+		short = append(short, '-')
+	}
+	short, dropped := n.significant(short)
+	short = strconv.AppendInt(append(short, 'e'), int64(min(max(exponent+dropped, -maxParsedExp), maxParsedExp)), 10)
+	f, err := strconv.ParseFloat(text(short), bits)
+	return f, err == nil
+}
+
+// significant appends the first digits of n, from the first that is not 0 on, and returns
+// how many more there are. If one of those is not 0, so is the last that it appends.
+func (n *Number) significant(to []byte) (_ []byte, dropped int) {
+	kept := 0
+	for i := 0; i < len(n.Text) && n.Text[i]|0x20 != 'e'; i++ {
+		switch c := n.Text[i]; {
+		case c < '0' || (kept == 0 && c == '0'): // a sign, the point or a leading zero
+		case kept < maxParsedDigits:
+			to = append(to, c)
+			kept++
+		default:
+			dropped++
+			if c != '0' && to[len(to)-1] == '0' {
+				to[len(to)-1] = '1'
+			}
+		}
+	}
+	if kept == 0 {
+		to = append(to, '0')
+	}
+	return to, dropped
 }
 
 // Int64 is the number where it is whole and fits: 1.0 and 1e3 are whole, too.

@@ -6,6 +6,7 @@
 package jsonscan
 
 import (
+	"bytes"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -29,6 +30,9 @@ func (e *SyntaxError) Error() string {
 type Scanner struct {
 	Data []byte
 	Pos  int
+	// Lenient lets Skip take NaN, Infinity and -Infinity, which JSON does not have, as
+	// values.
+	Lenient bool
 }
 
 // Errorf makes a SyntaxError at the current position.
@@ -254,9 +258,27 @@ func (s *Scanner) skip(depth int) error {
 	case 'n':
 		return s.Literal("null")
 	default:
+		if s.Lenient && s.NotANumber() {
+			return nil
+		}
 		_, err := s.Number()
 		return err
 	}
+}
+
+// NotANumber takes NaN, Infinity or -Infinity if one is next. Some encoders write them for
+// numbers that JSON does not have.
+func (s *Scanner) NotANumber() bool {
+	if c := s.Peek(); c != 'N' && c != 'I' && c != '-' {
+		return false
+	}
+	for _, literal := range [...]string{"NaN", "Infinity", "-Infinity"} {
+		if bytes.HasPrefix(s.Data[s.Pos:], []byte(literal)) {
+			s.Pos += len(literal)
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Scanner) skipInside(opening byte, depth int) error {

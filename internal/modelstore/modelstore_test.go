@@ -27,6 +27,11 @@ func TestResolve(t *testing.T) {
 	}
 	testkit.CopyModel(t, root, "ecod-c", "beside", "5.0.0", nil)
 	testkit.CopyModel(t, root, "ecod-c", "one", "4.0.0", nil)
+	for _, stray := range []string{"models/m/1.11", "models/m/9.0.0", "models/m/1.10.0+b", "models/one/backup", "beside/1.11", "beside/9.0.0"} {
+		if err := os.Mkdir(filepath.Join(root, stray), 0o750); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Chdir(root)
 	for name, want := range map[string]string{
 		"m": "1.10.0", "m@latest": "1.10.0", "m@1.2.0": "1.2.0", "m@2.0.0-rc.1": "2.0.0-rc.1",

@@ -76,6 +76,12 @@ func Find(path string) ([]Place, error) {
 	return all, nil
 }
 
+// stray reports whether there is no model, and never will be while the place is as it is:
+// that it cannot be read for now does not make it one.
+func (p Place) stray() bool {
+	return p.Version != "" && !manifest.ValidVersion(p.Version) || p.Err != nil && !backends.Surroundings(p.Err)
+}
+
 // read reads all that the model is made of.
 func (p Place) read() (*catalog.Contents, error) {
 	if p.Err != nil {

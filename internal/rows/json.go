@@ -170,7 +170,7 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 		start := s.Pos
 		n, err := s.Number()
 		if err != nil {
-			if s.Pos = start; takeLiteral(s) {
+			if s.Pos = start; s.NotANumber() {
 				d.failLiteral(j)
 				return nil
 			}
@@ -178,7 +178,7 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 		}
 		d.number(&n, j)
 		return nil
-	case takeLiteral(s):
+	case s.NotANumber():
 		d.failLiteral(j)
 		return nil
 	}
@@ -190,30 +190,14 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	return nil
 }
 
-// literals are what some encoders write for numbers that JSON does not have. They
-// fail their row, not the request.
-var literals = [...]string{"NaN", "Infinity", "-Infinity"}
-
-func takeLiteral(s *jsonscan.Scanner) bool {
-	if c := s.Peek(); c != 'N' && c != 'I' && c != '-' {
-		return false
-	}
-	for _, l := range literals {
-		if bytes.HasPrefix(s.Data[s.Pos:], []byte(l)) {
-			s.Pos += len(l)
-			return true
-		}
-	}
-	return false
-}
-
+// failLiteral fails the row for a literal that JSON does not have: the row, not the request.
 func (d *Decoder) failLiteral(j int) {
 	d.fail(d.schema.features[j].Name, "is NaN or Infinity, which JSON does not have: send null for a missing value")
 }
 
 // skip passes over a value that is not used.
 func skip(s *jsonscan.Scanner) error {
-	if takeLiteral(s) {
+	if s.NotANumber() {
 		return nil
 	}
 	return s.Skip()

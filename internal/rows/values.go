@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -31,7 +32,7 @@ func (d *Decoder) Text(j int, s string) {
 			d.fillMissing(j)
 			return
 		}
-		d.setString(s, j)
+		d.text(s, j)
 		return
 	}
 	s = strings.TrimSpace(s)
@@ -62,7 +63,16 @@ func (d *Decoder) Text(j int, s string) {
 	d.number(&n, j)
 }
 
-// Value gives feature j as a typed table has it: nil (missing), bool, int64,
+// text gives feature j a text of bytes that nobody has checked yet.
+func (d *Decoder) text(s string, j int) {
+	if !utf8.ValidString(s) {
+		d.fail(d.schema.features[j].Name, "is not UTF-8, as texts must be: convert the file")
+		return
+	}
+	d.setString(s, j)
+}
+
+// Value gives feature j as a typed table has it: nil (missing), bool, int64, uint64,
 // float64 or string. Numbers are taken where the feature's type holds them.
 func (d *Decoder) Value(j int, v any) {
 	f := d.schema.features[j]
@@ -76,7 +86,7 @@ func (d *Decoder) Value(j int, v any) {
 		d.fillMissing(j)
 	case string:
 		if f.DType == sdk.String {
-			d.setString(x, j)
+			d.text(x, j)
 			return
 		}
 		d.fail(f.Name, "is a string; the feature is %s", f.DType)
@@ -88,6 +98,8 @@ func (d *Decoder) Value(j int, v any) {
 		d.fail(f.Name, "is a boolean; the feature is %s", f.DType)
 	case int64:
 		d.integer(j, x)
+	case uint64:
+		d.unsigned(j, x)
 	case float64:
 		d.float(j, x)
 	default:
@@ -109,6 +121,20 @@ func (d *Decoder) integer(j int, x int64) {
 	}
 }
 
+func (d *Decoder) unsigned(j int, x uint64) {
+	f := d.schema.features[j]
+	switch {
+	case x <= math.MaxInt64:
+		d.integer(j, int64(x))
+	case f.DType == sdk.Float64:
+		d.set(j, float64(x))
+	case f.DType == sdk.Float32:
+		d.set(j, float32(x))
+	default:
+		d.fail(f.Name, "is %d; the feature is %s", x, f.DType)
+	}
+}
+
 func (d *Decoder) float(j int, x float64) {
 	f := d.schema.features[j]
 	switch {
@@ -118,7 +144,7 @@ func (d *Decoder) float(j int, x float64) {
 		d.set(j, x)
 	case f.DType == sdk.Float32 && !math.IsInf(float64(float32(x)), 0):
 		d.set(j, float32(x))
-	case f.DType == sdk.Int64 && x == math.Trunc(x) && math.Abs(x) < 1<<63:
+	case f.DType == sdk.Int64 && x == math.Trunc(x) && x >= -1<<63 && x < 1<<63:
 		d.set(j, int64(x))
 	default:
 		d.fail(f.Name, "is %v; the feature is %s", x, f.DType)

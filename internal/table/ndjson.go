@@ -39,13 +39,13 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 			continue
 		}
 		row, err := t.unwrap(bytes.Clone(line))
+		kept := row
 		if err == nil {
-			check := &jsonscan.Scanner{Data: row}
-			if err = check.Skip(); err == nil {
-				err = check.End()
+			if err = check(row, false); err != nil { // NaN and Infinity fail their row in the decoder's words
+				kept, err = nil, check(row, true)
 			}
 		}
-		t.rows = append(t.rows, row)
+		t.rows = append(t.rows, kept)
 		if err != nil {
 			t.rows[len(t.rows)-1] = nil
 			d.Begin()
@@ -53,7 +53,7 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 			d.End()
 			continue
 		}
-		if err := d.JSONRow(&jsonscan.Scanner{Data: row}); err != nil {
+		if err := d.JSONRow(&jsonscan.Scanner{Data: row, Lenient: true}); err != nil {
 			return 0, fmt.Errorf("reading a row: %w", err)
 		}
 	}
@@ -69,10 +69,19 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 	return len(t.rows), nil
 }
 
+// check reads over a line, which must be one value.
+func check(line []byte, lenient bool) error {
+	s := &jsonscan.Scanner{Data: line, Lenient: lenient}
+	if err := s.Skip(); err != nil {
+		return err //nolint:wrapcheck // it becomes the row's
+	}
+	return s.End() //nolint:wrapcheck // it becomes the row's
+}
+
 // unwrap takes the row out of {"data": row}, wherever that member stands: others, such as
 // an id or a golden score, are passed over. A line without one is the row.
 func (t *ndjsonTable) unwrap(line []byte) ([]byte, error) {
-	s := &jsonscan.Scanner{Data: line}
+	s := &jsonscan.Scanner{Data: line, Lenient: true}
 	if !t.wrapped || !s.Take('{') {
 		return line, nil
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
-	"strings"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -18,7 +16,7 @@ import (
 const rowGroup = 50000
 
 type parquetTable struct {
-	in       *parquet.GenericReader[any]
+	in       *parquet.GenericReader[any] // nil: there are no rows
 	out      *parquet.GenericWriter[any]
 	names    []string       // of the input's columns
 	unsigned []bool         // numbers in them have no sign
@@ -40,7 +38,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	if err != nil {
 		return nil, fmt.Errorf("opening the parquet file: %w", err)
 	}
-	if err := readable(file); err != nil {
+	if err := readable(file, f, size); err != nil {
 		return nil, err
 	}
 	t := &parquetTable{outAt: map[string]int{}}
@@ -50,7 +48,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 			return nil, fmt.Errorf("column %q is nested: only flat files are read", field.Name())
 		}
 		if _, isFeature := s.Index(field.Name()); isFeature {
-			if err := usable(field); err != nil {
+			if err := usable(file, field.Name()); err != nil {
 				return nil, err
 			}
 		}
@@ -79,7 +77,9 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 		t.outAt[field.Name()] = i
 		t.outOpt = append(t.outOpt, field.Optional())
 	}
-	t.in = parquet.NewGenericReader[any](file)
+	if file.NumRows() > 0 { // the library cannot read from a file without row groups
+		t.in = parquet.NewGenericReader[any](file)
+	}
 	t.out = parquet.NewGenericWriter[any](out, schema, parquet.MaxRowsPerRowGroup(rowGroup))
 	return t, nil
 }
@@ -97,32 +97,6 @@ func checkFooter(f io.ReaderAt, size int64) error {
 	}
 	if n := int64(binary.LittleEndian.Uint32(end[:4])); n > size-magic-int64(len(end)) {
 		return fmt.Errorf("the parquet file is damaged: its footer has %d bytes, the file %d", n, size)
-	}
-	return nil
-}
-
-// readable refuses files with LZ4 in them: the library (0.32) drops what its decoder
-// returns when that had to grow its buffer, and hands out what was in the buffer before.
-func readable(f *parquet.File) error {
-	for _, g := range f.Metadata().RowGroups {
-		for _, c := range g.Columns {
-			if c.MetaData.Codec == format.Lz4Raw {
-				return fmt.Errorf("column %q is compressed with LZ4, which is not read: write the file with snappy, zstd, gzip or brotli", strings.Join(c.MetaData.PathInSchema, "."))
-			}
-		}
-	}
-	return nil
-}
-
-// usable refuses columns whose numbers mean something else than they are.
-func usable(f parquet.Field) error {
-	logical := f.Type().LogicalType()
-	if logical == nil {
-		return nil
-	}
-	switch logical.Value.(type) {
-	case *format.DecimalType, *format.DateType, *format.TimeType, *format.TimestampType, *format.Float16Type:
-		return fmt.Errorf("column %q is of type %v: write it as a double or an integer", f.Name(), logical)
 	}
 	return nil
 }
@@ -155,6 +129,9 @@ func rescue(err *error) {
 // Read implements Table.
 func (t *parquetTable) Read(d *rows.Decoder, most int) (n int, err error) {
 	defer rescue(&err)
+	if t.in == nil {
+		return 0, io.EOF
+	}
 	for len(t.buffer) < most {
 		t.buffer = append(t.buffer, nil)
 	}
@@ -186,10 +163,7 @@ func plain(v parquet.Value, unsigned bool) any {
 	case unsigned && v.Kind() == parquet.Int32:
 		return int64(v.Uint32())
 	case unsigned && v.Kind() == parquet.Int64:
-		if n := v.Uint64(); n > math.MaxInt64 {
-			return float64(n)
-		}
-		return v.Int64()
+		return v.Uint64()
 	case v.Kind() == parquet.Boolean:
 		return v.Boolean()
 	case v.Kind() == parquet.Int32:
@@ -200,7 +174,7 @@ func plain(v parquet.Value, unsigned bool) any {
 		return float64(v.Float())
 	case v.Kind() == parquet.Double:
 		return v.Double()
-	case v.Kind() == parquet.ByteArray || v.Kind() == parquet.FixedLenByteArray:
+	case v.Kind() == parquet.ByteArray:
 		return string(v.ByteArray())
 	}
 	return struct{}{}

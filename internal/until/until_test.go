@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ import (
 )
 
 func TestEndsAtItsDeadline(t *testing.T) {
-	c := until.New(time.Now().Add(20*time.Millisecond), nil)
+	c := until.New(context.Background(), time.Now().Add(20*time.Millisecond), until.Request{})
 	defer c.End()
 	<-c.Done()
 	if err := c.Err(); !errors.Is(err, context.DeadlineExceeded) {
@@ -35,7 +36,7 @@ func TestEndsAtItsDeadline(t *testing.T) {
 }
 
 func TestRenewedWithoutWaiting(t *testing.T) {
-	c := until.New(time.Now().Add(-time.Second), nil)
+	c := until.New(context.Background(), time.Now().Add(-time.Second), until.Request{})
 	if !errors.Is(c.Err(), context.DeadlineExceeded) {
 		t.Errorf("Err is %v", c.Err())
 	}
@@ -45,7 +46,7 @@ func TestRenewedWithoutWaiting(t *testing.T) {
 }
 
 func TestOnly(t *testing.T) {
-	c := until.New(time.Now().Add(time.Hour), nil)
+	c := until.New(context.Background(), time.Now().Add(time.Hour), until.Request{})
 	defer c.End()
 	child, cancel := context.WithTimeout(c, time.Minute)
 	defer cancel()
@@ -55,27 +56,42 @@ func TestOnly(t *testing.T) {
 	if _, only := until.Only(c); !only {
 		t.Error("the context ends at its deadline only")
 	}
+	if _, only := until.Only(until.New(child, time.Now(), until.Request{})); only {
+		t.Error("the parent can be cancelled")
+	}
 }
 
 // TestContract holds the context against what the standard library promises of
 // one: an end is for ever, Done and Err agree, and children end with it.
 func TestContract(t *testing.T) {
-	for name, end := range map[string]func(*until.Context){
-		"End":                  func(c *until.Context) { c.End() },
-		"End before Done":      func(c *until.Context) { c.End() },
-		"deadline":             func(c *until.Context) { <-c.Done() },
-		"End after a deadline": func(c *until.Context) { <-c.Done(); c.End() },
+	background := func() (context.Context, context.CancelFunc) { return context.Background(), func() {} }
+	mortal := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
+	for name, k := range map[string]struct {
+		parent func() (context.Context, context.CancelFunc)
+		end    func(*until.Context, context.CancelFunc)
+	}{
+		"End":                             {background, func(c *until.Context, _ context.CancelFunc) { c.End() }},
+		"End before Done":                 {background, func(c *until.Context, _ context.CancelFunc) { c.End() }},
+		"deadline":                        {background, func(c *until.Context, _ context.CancelFunc) { <-c.Done() }},
+		"End after a deadline":            {background, func(c *until.Context, _ context.CancelFunc) { <-c.Done(); c.End() }},
+		"End under a parent":              {mortal, func(c *until.Context, _ context.CancelFunc) { c.End() }},
+		"End before Done, under a parent": {mortal, func(c *until.Context, _ context.CancelFunc) { c.End() }},
+		"deadline under a parent":         {mortal, func(c *until.Context, _ context.CancelFunc) { <-c.Done() }},
+		"the parent's end":                {mortal, func(_ *until.Context, end context.CancelFunc) { end() }},
+		"the parent's, End before Done":   {mortal, func(_ *until.Context, end context.CancelFunc) { end() }},
 	} {
 		t.Run(name, func(t *testing.T) {
+			parent, endParent := k.parent()
+			defer endParent()
 			deadline := time.Now().Add(time.Hour)
 			want := context.Canceled
-			if name == "deadline" || name == "End after a deadline" {
+			if strings.Contains(name, "deadline") {
 				deadline, want = time.Now().Add(10*time.Millisecond), context.DeadlineExceeded
 			}
-			c := until.New(deadline, nil)
+			c := until.New(parent, deadline, until.Request{})
 			var child context.Context
 			ran := make(chan struct{})
-			if name != "End before Done" {
+			if !strings.Contains(name, "End before Done") {
 				if err := c.Err(); err != nil && errors.Is(want, context.Canceled) {
 					t.Errorf("before its end: %v", err)
 				}
@@ -84,7 +100,7 @@ func TestContract(t *testing.T) {
 				defer cancel()
 				context.AfterFunc(c, func() { close(ran) })
 			}
-			end(c)
+			k.end(c, endParent)
 			for range 3 {
 				if err := c.Err(); !errors.Is(err, want) {
 					t.Fatalf("Err is %v, want %v", err, want)
@@ -118,7 +134,7 @@ func TestChildrenAndEnd(t *testing.T) {
 			var c *until.Context
 			for range 5000 {
 				if c == nil {
-					c = until.New(time.Now().Add(time.Minute), nil)
+					c = until.New(context.Background(), time.Now().Add(time.Minute), until.Request{})
 				} else {
 					c = c.Renewed(time.Now().Add(time.Minute))
 				}
@@ -136,7 +152,7 @@ func TestChildrenAndEnd(t *testing.T) {
 
 // TestNoGoroutines: children are registered, none waits in a goroutine.
 func TestNoGoroutines(t *testing.T) {
-	c := until.New(time.Now().Add(time.Minute), nil)
+	c := until.New(context.Background(), time.Now().Add(time.Minute), until.Request{})
 	before := runtime.NumGoroutine()
 	const children = 1000
 	for range children {
@@ -154,20 +170,60 @@ type caller struct{ gone bool }
 
 func (c caller) Gone() bool { return c.gone }
 
-func TestCallerOf(t *testing.T) {
-	if c := until.CallerOf(t.Context()); c != nil {
-		t.Errorf("nobody is %v", c)
+// TestRequestOf: what is known of a request is found from its context, from those that
+// are made of it, and costs nothing.
+func TestRequestOf(t *testing.T) {
+	if r := until.RequestOf(t.Context()); r != (until.Request{}) {
+		t.Errorf("nobody is %v", r)
 	}
-	own := until.New(time.Now().Add(time.Minute), caller{gone: true})
+	want := until.Request{Caller: caller{gone: true}, Principal: everything{}}
+	own := until.New(context.Background(), time.Now().Add(time.Minute), want)
 	defer own.End()
 	child, cancel := context.WithCancel(own)
 	defer cancel()
-	for _, ctx := range []context.Context{own, child, until.WithCaller(t.Context(), caller{gone: true})} {
-		if c := until.CallerOf(ctx); c == nil || !c.Gone() {
-			t.Errorf("the caller of %v is %v", ctx, c)
+	for _, ctx := range []context.Context{own, child, until.New(child, time.Now(), until.RequestOf(child))} {
+		if r := until.RequestOf(ctx); r != want || !until.CallerOf(ctx).Gone() {
+			t.Errorf("the request of %v is %v", ctx, r)
+		}
+		if n := testing.AllocsPerRun(100, func() { _ = until.RequestOf(ctx) }); n > 0 {
+			t.Errorf("%v allocations", n)
 		}
 	}
-	if c := until.CallerOf(until.New(time.Now(), nil)); c != nil {
+	if c := until.CallerOf(until.New(context.Background(), time.Now(), until.Request{})); c != nil {
 		t.Errorf("no caller is %v", c)
 	}
 }
+
+type everything struct{}
+
+func (everything) Sees(string) bool { return true }
+
+// TestParent: a context has its parent's values and ends no later than that does, and
+// asking for either makes no timer.
+func TestParent(t *testing.T) {
+	type key struct{}
+	parent, cancel := context.WithDeadline(context.WithValue(context.Background(), key{}, "span"), time.Now().Add(time.Minute))
+	c := until.New(parent, time.Now().Add(time.Hour), until.Request{})
+	if d, _ := c.Deadline(); time.Until(d) > time.Minute {
+		t.Errorf("it ends at %v, after its parent", d)
+	}
+	if v := c.Value(key{}); v != "span" {
+		t.Errorf("the parent's value is %v", v)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = c.Value(key{}), c.Err() }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+	if later := c.Renewed(time.Now().Add(time.Hour)); later != c || time.Until(must(later.Deadline())) > time.Minute {
+		t.Error("renewed it ends after its parent")
+	}
+	_ = c.Done() // as whoever waits for it does
+	if v := c.Value(key{}); v != "span" {
+		t.Errorf("after Done the parent's value is %v", v)
+	}
+	cancel()
+	if err := c.Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("its parent has ended; it says %v", err)
+	}
+}
+
+func must(d time.Time, _ bool) time.Time { return d }

@@ -67,7 +67,4 @@ func TestBadRowsHarmNoOthers(t *testing.T) {
 	if out[0] != 1 || out[2] != 3 || out[4] != 5 {
 		t.Errorf("good rows scored %v", out)
 	}
-	if s := m.Stats.Snapshot(); s.Rows != 7 || s.Anomalies != 2 {
-		t.Errorf("counted %+v", s)
-	}
 }

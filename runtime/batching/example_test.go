@@ -48,7 +48,7 @@ func ExampleSlots_Score() {
 	in.Resize(3)
 	copy(in.Float64s(), []float64{2, -1, 6})
 	out := make([]float64, 3)
-	failed, err := s.Score(context.Background(), in, 0, out)
+	failed, _, err := s.Score(context.Background(), in, 0, out)
 	fmt.Println(out, failed, err)
 	if err := s.Close(); err != nil {
 		panic(err)

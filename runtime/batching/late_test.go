@@ -96,21 +96,3 @@ func (l leisurely) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 	}
 	return l.Sums.Score(ctx, in, out)
 }
-
-// TestFailedRowsCountNothing: a failed row is counted as a row and nothing else.
-func TestFailedRowsCountNothing(t *testing.T) {
-	m, _, _ := modeltest.OpenGated(t, "", 1)
-	before := m.Stats.Snapshot()
-	for _, v := range []float64{50, modeltest.FailsWhole} {
-		if _, err := m.Predict(t.Context(), modeltest.Batch(v), 0, make([]float64, 1)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := m.Predict(t.Context(), modeltest.Batch(50, 13), 0, make([]float64, 2)); err != nil {
-		t.Fatal(err)
-	}
-	after := m.Stats.Snapshot()
-	if rows, anomalies, sum := after.Rows-before.Rows, after.Anomalies-before.Anomalies, after.Sum-before.Sum; rows != 4 || anomalies != 2 || sum != 200 || after.Nonfinite != before.Nonfinite {
-		t.Errorf("%d rows, %d anomalies, sum %v, %d not finite", rows, anomalies, sum, after.Nonfinite)
-	}
-}

@@ -180,7 +180,7 @@ func (g *merger) takeRun() *run {
 }
 
 func newRun(g *merger) *run {
-	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(time.Time{}, nil)}
+	r := &run{g: g, batch: sdk.NewBatch(g.slots.d.Features), ctx: until.New(context.Background(), time.Time{}, until.Request{})}
 	r.watch = time.AfterFunc(time.Hour, r.late)
 	r.watch.Stop()
 	return r
@@ -204,7 +204,7 @@ func (t *ticket) left(now time.Time) bool {
 // take fills the run with waiting tickets. The merger is locked.
 func (r *run) take(now time.Time) {
 	g := r.g
-	most := max(1, min(g.slots.d.Merged, g.slots.d.Rows))
+	most := max(1, g.slots.whole(min(g.slots.d.Merged, g.slots.d.Rows)))
 	if !g.aloneUntil.IsZero() {
 		if now.Before(g.aloneUntil) {
 			most = 1
@@ -231,9 +231,12 @@ func (r *run) take(now time.Time) {
 	rest := copy(g.queue, g.queue[n:])
 	clear(g.queue[rest:])
 	g.queue = g.queue[:rest]
-	r.batch.Resize(len(r.tickets))
+	r.batch.Resize(g.slots.filled(len(r.tickets)))
 	for i, t := range r.tickets {
 		r.batch.CopyRow(i, t.row, 0)
+	}
+	for i := len(r.tickets); i < r.batch.Rows(); i++ {
+		r.batch.CopyRow(i, r.batch, len(r.tickets)-1)
 	}
 }
 
@@ -242,10 +245,10 @@ func (r *run) call(now time.Time) bool {
 	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
 	r.ctx = r.ctx.Renewed(now.Add(timeout))
-	if cap(r.out) < len(r.tickets) {
-		r.out = make([]float64, len(r.tickets), 2*len(r.tickets))
+	if n := r.batch.Rows(); cap(r.out) < n {
+		r.out = make([]float64, n, 2*n)
 	}
-	r.out = r.out[:len(r.tickets)]
+	r.out = r.out[:r.batch.Rows()]
 	fillNaN(r.out)
 	r.watch.Reset(timeout + terminateGrace)
 	failed, err := r.g.slots.callDirectly(r.ctx, r.batch, r.out)
@@ -339,7 +342,6 @@ func (s *Slots) Waiting() int {
 	if s.merger == nil {
 		return 0
 	}
-	s.merger.mu.Lock()
-	defer s.merger.mu.Unlock()
-	return len(s.merger.queue)
+	n, _ := s.merger.waiting(time.Time{})
+	return n
 }

@@ -10,29 +10,30 @@ import (
 
 // Score fills out with the scores of in, calling the detector with at most chunk rows
 // at a time; 0: as many as its limits allow. Rows that fail come back in order, and out
-// is NaN where there is no score. It is not for sequential detectors.
-func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
+// is NaN where there is no score. At faults of them the detector failed, other than by a
+// word on the row. It is not for sequential detectors.
+func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (failed []sdk.RowError, faults int, err error) {
 	if most := s.d.Rows; chunk <= 0 || chunk > most {
 		chunk = most
 	}
-	var failed []sdk.RowError
+	chunk = s.whole(chunk)
 	if in.Rows() == 1 && s.merger != nil {
 		score, bad, err := s.merger.score(ctx, in)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		out[0] = score
 		if bad != nil {
 			failed = []sdk.RowError{*bad}
 		}
-		return failed, nil
+		return failed, 0, nil
 	}
 	fillNaN(out) // what is left so was not scored
-	f := faults{owner: s.d.Owner}
+	f := faulty{owner: s.d.Owner}
 	for from := 0; from < in.Rows(); from += chunk {
 		if from > 0 {
 			if err := HasLeft(ctx); err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 		to := min(from+chunk, in.Rows())
@@ -42,7 +43,7 @@ func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 		bad, err := s.scoreChunk(ctx, part, out[from:to], &f)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		for _, e := range bad {
 			e.Row += from
@@ -50,18 +51,19 @@ func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 	}
 	if err := f.all(in.Rows()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return failed, nil
+	return failed, f.rows, nil
 }
 
 // scoreChunk makes one call. Where a stateless detector fails as a whole, the
 // chunk is halved until the rows at fault are found.
-func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f *faults) ([]sdk.RowError, error) {
+func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f *faulty) ([]sdk.RowError, error) {
 	if f.inRow >= mostFaults {
 		return f.add(in.Rows(), f.last), nil
 	}
-	err := s.Run(ctx, func(ctx context.Context) error { return s.d.Scorer.Score(ctx, in, out) })
+	s.sizes.count(in.Rows())
+	err := s.Run(ctx, func(ctx context.Context) error { return s.scoreFilled(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
@@ -85,7 +87,8 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 // callDirectly calls the detector in a slot that the caller holds. Where it fails
 // as a whole, the batch is halved until the rows at fault are found.
 func (s *Slots) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
-	err := s.Guard(func() error { return s.d.Scorer.Score(ctx, in, out) })
+	s.sizes.count(in.Rows())
+	err := s.Guard(func() error { return s.scoreFilled(ctx, in, out) })
 	var rowErrors *sdk.RowErrors
 	switch {
 	case err == nil:
@@ -117,9 +120,9 @@ func halve(in *sdk.Batch, out []float64, call func(*sdk.Batch, []float64) ([]sdk
 	return failed, nil
 }
 
-// faults are the rows of one request at which the detector failed, other than by a
+// faulty are the rows of one request at which the detector failed, other than by a
 // word on the row.
-type faults struct {
+type faulty struct {
 	owner Owner
 	rows  int   // in all
 	inRow int   // since it has last scored
@@ -131,7 +134,7 @@ type faults struct {
 const mostFaults = 16
 
 // add counts rows that failed with an error, and names them.
-func (f *faults) add(rows int, err error) []sdk.RowError {
+func (f *faulty) add(rows int, err error) []sdk.RowError {
 	f.rows += rows
 	f.inRow += rows
 	f.last = err
@@ -144,7 +147,7 @@ func (f *faults) add(rows int, err error) []sdk.RowError {
 }
 
 // all is the error of a request of so many rows, if the detector failed at each.
-func (f *faults) all(rows int) error {
+func (f *faulty) all(rows int) error {
 	if rows > 0 && f.rows == rows {
 		return f.last
 	}

@@ -20,8 +20,11 @@ type Slots struct {
 	free    chan struct{}
 	workers chan struct{} // the host's, or the detector's own
 	stuck   atomic.Int64
+	sizes   sizes
 	retain  func() (release func()) // set by Retain
 	jobs    sync.Pool
+	fill    Fill
+	fillers sync.Pool // of *filler
 	// running are the calls and runners that use the detector: it is closed after them.
 	running sync.WaitGroup
 }
@@ -40,7 +43,7 @@ func New(calls *Calls, d Detector) *Slots {
 	if info.Stateful || d.Sequential {
 		n = 1
 	}
-	s := &Slots{calls: calls, d: d, free: make(chan struct{}, n), workers: workers, retain: func() func() { return func() {} }}
+	s := &Slots{calls: calls, d: d, free: make(chan struct{}, n), workers: workers, fill: Fill{1, 1}, retain: func() func() { return func() {} }}
 	if !d.Sequential && !d.Coupled && !info.Stateful {
 		s.merger = newMerger(s)
 	}

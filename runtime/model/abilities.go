@@ -2,8 +2,10 @@ package model
 
 import (
 	"context"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -16,7 +18,9 @@ type abilities struct {
 	resetter  sdk.Resetter
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
-	remote    bool // it works elsewhere, and waits for that
+	usage     backends.UsageReporter
+	remote    bool          // it works elsewhere, and waits for that
+	fill      batching.Fill // that the detector knows that it needs
 }
 
 func abilitiesOf(s sdk.Scorer) abilities {
@@ -27,8 +31,12 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	a.resetter, _ = s.(sdk.Resetter)
 	a.health, _ = s.(sdk.HealthChecker)
 	a.memory, _ = s.(sdk.MemoryUser)
+	a.usage, _ = s.(backends.UsageReporter)
 	if r, ok := s.(backends.Remote); ok {
 		a.remote = r.Remote()
+	}
+	if f, ok := s.(backends.Filler); ok {
+		a.fill.Rows, a.fill.Each = f.Fill()
 	}
 	return a
 }
@@ -40,3 +48,14 @@ func (m *Model) Health(ctx context.Context) error {
 	}
 	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
 }
+
+// Usage returns what the detector runs in; false: it does not say.
+func (m *Model) Usage() (backends.Usage, bool) {
+	if m.can.usage == nil {
+		return backends.Usage{}, false
+	}
+	return m.can.usage.Usage(), true
+}
+
+// Figures returns what the detector's slots do now.
+func (m *Model) Figures(now time.Time) batching.Figures { return m.slots.Figures(now) }

@@ -38,10 +38,10 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 		}
 	}
 	if c.Method == manifest.CalibrateLinear && out.min >= out.max {
-		return nil, errors.New("calibration: linear needs training scores that differ")
+		return nil, fmt.Errorf("calibration: linear from %v to %v needs training scores that differ, or min and max of which max is larger; ecdf takes any", out.min, out.max)
 	}
 	if c.Method == manifest.CalibrateUnify && out.std <= 0 {
-		return nil, errors.New("calibration: unify needs training scores that differ")
+		return nil, fmt.Errorf("calibration: unify with a deviation of %v needs training scores that differ, or std; ecdf takes any", out.std)
 	}
 	return out, nil
 }
@@ -49,19 +49,27 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 // readScores reads sorted little-endian float64.
 func readScores(data []byte) ([]float64, error) {
 	if len(data) == 0 || len(data)%8 != 0 {
-		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each", len(data))
+		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each, at least one", len(data))
 	}
 	out := make([]float64, len(data)/8)
 	for i := range out {
 		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
 		if math.IsNaN(out[i]) || math.IsInf(out[i], 0) {
-			return nil, fmt.Errorf("training score %d is %v", i, out[i])
+			return nil, fmt.Errorf("training score %d is %v: leave out rows that have no finite score", i, out[i])
 		}
 	}
 	if !slices.IsSorted(out) {
 		return nil, errors.New("training scores must be sorted, smallest first")
 	}
 	return out, nil
+}
+
+// training are the scores of the training rows, ascending; nil: they are not known.
+func (c *calibration) training() []float64 {
+	if c == nil {
+		return nil
+	}
+	return c.scores
 }
 
 // bytes is the memory that it holds.

@@ -7,10 +7,20 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // ErrConflict means that what is asked for does not go with what is there.
 var ErrConflict = errors.New("conflict")
+
+// ErrNonfinite means that the score of the only row was NaN or infinite.
+var ErrNonfinite = errors.New("the score is not finite")
+
+// nonfiniteError is an ErrNonfinite and the *sdk.RowErrors that the caller is told.
+type nonfiniteError struct{ rows sdk.RowErrors }
+
+func (e *nonfiniteError) Error() string   { return e.rows.Error() }
+func (e *nonfiniteError) Unwrap() []error { return []error{ErrNonfinite, &e.rows} }
 
 // Refusal marks what a backend says of a model that it does not open. What of it are the
 // host's own words everybody is told.

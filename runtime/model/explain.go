@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -14,8 +15,8 @@ import (
 // ErrNotExplained means that a model has nothing to explain its scores with.
 var ErrNotExplained = errors.New("the model's manifest has no explanation section")
 
-// Explain attributes the score of the only row of in, in one batch, by the
-// manifest's method.
+// Explain attributes the score of the only row of in, in one batch, by the manifest's
+// method. Where rows influence each other, each variation of the row is scored alone.
 func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	e := m.Manifest.Explanation
 	if e == nil {
@@ -77,12 +78,17 @@ func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, erro
 	if err := m.slots.Calls().Admit(len(f)); err != nil {
 		return nil, err
 	}
-	err := m.score(ctx, batch, 0, f)
+	chunk := 0
+	if m.Manifest.BatchDependent {
+		chunk = 1 // each row in a call of its own, as a row is scored that is asked for alone
+	}
+	failed, faults, err := m.scoreRows(ctx, batch, chunk, f)
 	m.slots.Calls().Dismiss(len(f))
-	var failed *sdk.RowErrors
 	switch {
-	case errors.As(err, &failed):
-		e := failed.Rows[0]
+	case len(failed) > 0 && failed[0].Row == 0 && faults == len(failed): // as without an explanation
+		return nil, batching.AsScoring(errors.New(failed[0].Reason))
+	case len(failed) > 0:
+		e := failed[0]
 		if e.Row > 0 {
 			e = sdk.RowError{Reason: "cannot be explained: a row between the reference row and this row fails: " + e.Reason}
 		}
@@ -90,7 +96,7 @@ func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, erro
 	case err != nil:
 		return nil, fmt.Errorf("explaining: %w", err)
 	case !finite(f[0]):
-		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: notFinite}}}
+		return nil, &nonfiniteError{sdk.RowErrors{Rows: []sdk.RowError{{Reason: notFinite}}}}
 	case !allFinite(f):
 		return nil, &sdk.RowErrors{Rows: []sdk.RowError{{Reason: "cannot be explained: a score between the reference row and this row is not finite"}}}
 	}

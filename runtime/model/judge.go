@@ -2,7 +2,6 @@ package model
 
 import (
 	"context"
-	"errors"
 	"math"
 	"sort"
 
@@ -51,100 +50,81 @@ func (m *Model) Judge(score float64, confidence bool) Prediction {
 	return p
 }
 
+// Outcome is what became of the rows of one call.
+type Outcome struct {
+	Failed    []sdk.RowError // rows without a score, in order
+	Nonfinite int            // of Failed: the score was NaN or infinite
+	Faults    int            // of Failed: the detector failed, other than by a word on the row
+}
+
 // Predict writes the oriented score of every row of in to out, calling the
 // detector with at most chunk rows at a time. Rows that failed, non-finite
 // scores among them, come back in order; the error is for the whole request.
-// After ErrLate neither in nor out may be used again.
+// After ErrLate neither in nor out may be used again. It counts nothing.
 func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
-	return m.predict(ctx, in, chunk, out, true)
+	o, err := m.Do(ctx, in, chunk, out)
+	return o.Failed, err
 }
 
-// Replay is Predict of rows that count nowhere. It must not be called for stateful
-// models.
-func (m *Model) Replay(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
-	return m.predict(ctx, in, chunk, out, false)
-}
-
-func (m *Model) predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64, counted bool) ([]sdk.RowError, error) {
+// Do is Predict for whoever counts what becomes of rows.
+func (m *Model) Do(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (o Outcome, err error) {
 	if err := m.slots.Calls().Admit(in.Rows()); err != nil {
-		return nil, err
+		return o, err
 	}
-	err := m.score(ctx, in, chunk, out)
+	o.Failed, o.Faults, err = m.scoreRows(ctx, in, chunk, out)
 	m.slots.Calls().Dismiss(len(out))
-	var failed *sdk.RowErrors
-	if err != nil && !errors.As(err, &failed) {
-		return nil, err
+	if err != nil {
+		return Outcome{}, err
 	}
-	if counted {
-		good := scored(out, failed)
-		m.Count(good)
-		m.Stats.RowsFailed(len(out) - len(good))
+	if o.Failed == nil && allFinite(out) {
+		return o, nil
 	}
-	if failed == nil && allFinite(out) {
-		return nil, nil
-	}
-	var bad []sdk.RowError
 	known := map[int]bool{}
-	if failed != nil {
-		bad = failed.Rows
-		for _, e := range bad {
-			known[e.Row] = true
-		}
+	for _, e := range o.Failed {
+		known[e.Row] = true
 	}
 	for i, v := range out {
 		if !finite(v) && !known[i] {
-			bad = append(bad, sdk.RowError{Row: i, Reason: notFinite})
+			o.Failed = append(o.Failed, sdk.RowError{Row: i, Reason: notFinite})
+			o.Nonfinite++
 		}
 	}
-	sort.SliceStable(bad, func(i, j int) bool { return bad[i].Row < bad[j].Row })
-	return bad, nil
+	sort.SliceStable(o.Failed, func(i, j int) bool { return o.Failed[i].Row < o.Failed[j].Row })
+	return o, nil
 }
 
-// score fills out with the oriented scores of in, calling the detector with at
-// most chunk rows at a time. Rows that fail come back as *sdk.RowErrors.
-func (m *Model) score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) error {
-	var failed []sdk.RowError
-	var err error
+// score fills out with the oriented scores of in. Rows that fail come back as
+// *sdk.RowErrors.
+func (m *Model) score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	failed, _, err := m.scoreRows(ctx, in, 0, out)
+	if err == nil && failed != nil {
+		err = &sdk.RowErrors{Rows: failed}
+	}
+	return err
+}
+
+// scoreRows is score, with at most chunk rows at a time, that returns the rows that fail,
+// and at how many of them the detector did.
+func (m *Model) scoreRows(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (failed []sdk.RowError, faults int, err error) {
 	if m.Manifest.Stateful {
 		failed, err = m.scoreInOrder(ctx, in, chunk, out)
 	} else {
-		failed, err = m.slots.Score(ctx, in, chunk, out)
+		failed, faults, err = m.slots.Score(ctx, in, chunk, out)
 	}
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	return m.orient(out, failed)
+	m.orient(out)
+	return failed, faults, nil
 }
 
 // orient turns scores so that higher is more anomalous.
-func (m *Model) orient(out []float64, failed []sdk.RowError) error {
+func (m *Model) orient(out []float64) {
 	if m.Manifest.Output.HigherIsNormal {
 		for i, v := range out {
 			out[i] = 0 - v // 0 - 0 is 0, where -0 would be printed as such
 		}
 	}
-	if failed != nil {
-		return &sdk.RowErrors{Rows: failed}
-	}
-	return nil
-}
-
-// scored are the scores of the rows that did not fail.
-func scored(out []float64, failed *sdk.RowErrors) []float64 {
-	if failed == nil {
-		return out
-	}
-	bad := map[int]bool{}
-	for _, e := range failed.Rows {
-		bad[e.Row] = true
-	}
-	var good []float64
-	for i, v := range out {
-		if !bad[i] {
-			good = append(good, v)
-		}
-	}
-	return good
 }
 
 func fillNaN(v []float64) {
@@ -164,11 +144,4 @@ func allFinite(v []float64) bool {
 		}
 	}
 	return true
-}
-
-// Count records scores that were computed otherwise than by Predict, such as
-// with an explanation.
-func (m *Model) Count(scores []float64) {
-	threshold, _ := m.Threshold()
-	m.Stats.Record(scores, threshold)
 }

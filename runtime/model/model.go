@@ -31,6 +31,9 @@ type Model struct {
 	Digest   string   // of the artifact
 	Warnings []string // what the probe found odd but not wrong
 	Stats    *stats.Counters
+	// Difference is how far apart a row's scores in different company may be; 0: they are
+	// equal bit for bit.
+	Difference float64
 
 	scorer      sdk.Scorer
 	can         abilities
@@ -155,6 +158,10 @@ func (m *Model) Retain(retain func() (release func())) { m.slots.Retain(retain) 
 func (m *Model) LogTo(log *slog.Logger, now func() time.Time) {
 	m.witness = &witness{log: log, now: now}
 }
+
+// Fill is how calls are filled up with repeated rows, so that a row is scored the same
+// in whatever company.
+func (m *Model) Fill() batching.Fill { return m.slots.Fill() }
 
 // Waiting is how many single rows wait for a call.
 func (m *Model) Waiting() int { return m.slots.Waiting() }

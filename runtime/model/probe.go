@@ -10,7 +10,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
-	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -23,10 +22,7 @@ type probe struct {
 	real   int       // how many rows, from the first, come from the manifest
 }
 
-const (
-	maxGoldenRows = 10000
-	aloneRows     = 16 // how many rows are also scored one by one
-)
+const maxGoldenRows = 10000
 
 // newProbe takes the golden rows, else the reference row and variations of it,
 // else made-up rows.
@@ -168,7 +164,9 @@ func goldenLine(s *jsonscan.Scanner, row func(*jsonscan.Scanner) error) (float64
 			hasScore = true
 			var n jsonscan.Number
 			if n, err = s.Number(); err == nil {
-				score, _ = n.Float64()
+				if score, _ = n.Float64(); !finite(score) {
+					err = errors.New("the score is beyond the largest float64")
+				}
 			}
 		default:
 			return 0, fmt.Errorf("%q is given twice or is neither data nor score", name)
@@ -187,8 +185,10 @@ func goldenLine(s *jsonscan.Scanner, row func(*jsonscan.Scanner) error) (float64
 func (p *probe) run(ctx context.Context, m *Model) error {
 	n := p.rows.Rows()
 	first, second := nans(n), nans(n)
+	p.begin(m)
+	least := m.Fill()
 	for _, out := range [][]float64{first, second} {
-		if err := m.score(ctx, p.rows, 0, out); err != nil {
+		if err := m.score(ctx, p.rows, out); err != nil {
 			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
 		}
 		if m.Manifest.Stateful {
@@ -200,22 +200,16 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 			return fmt.Errorf("row %d of the probe scored %v and then %v: a model whose scores change needs stateful: true", i, first[i], second[i])
 		}
 	}
-	if err := p.compare(m, first); err != nil {
+	if err := p.settle(ctx, m, first); err != nil {
 		return err
 	}
-	if m.Manifest.BatchDependent {
-		return nil
+	if m.Fill() != least {
+		if err := m.score(ctx, p.rows, first); err != nil {
+			return fmt.Errorf("the probe failed: %w%s", err, p.hint())
+		}
 	}
-	tolerance := m.Manifest.GoldenTolerance()
-	for i := range min(n, aloneRows) {
-		alone := nans(1)
-		if err := m.score(ctx, p.rows.Slice(i, i+1), 0, alone); err != nil {
-			return fmt.Errorf("the probe failed on a row alone: %w%s", err, p.hint())
-		}
-		if !stats.Agree(alone[0], first[i], tolerance) {
-			return fmt.Errorf("row %d of the probe scored %v among %d rows but %v alone: a model whose scores depend on the other rows needs batch_dependent: true",
-				i, first[i], n, alone[0])
-		}
+	if err := p.compare(m, first); err != nil {
+		return err
 	}
 	return p.explain(ctx, m)
 }
@@ -239,6 +233,7 @@ func (p *probe) explain(ctx context.Context, m *Model) error {
 // compare checks what came out against what should have.
 func (p *probe) compare(m *Model, got []float64) error {
 	odd := 0
+	agree := newAgreement(m.Manifest, p.golden, m.calibration.training())
 	for i, v := range got {
 		if !finite(v) {
 			if i < p.real {
@@ -246,8 +241,8 @@ func (p *probe) compare(m *Model, got []float64) error {
 			}
 			odd++
 		}
-		if p.golden != nil && !stats.Agree(v, p.golden[i], m.Manifest.GoldenTolerance()) {
-			return fmt.Errorf("golden row %d scored %v; the manifest expects %v within %v", i, v, p.golden[i], m.Manifest.GoldenTolerance())
+		if p.golden != nil && !agree.agree(v, p.golden[i]) {
+			return fmt.Errorf("golden row %d scored %v; the manifest expects %v within %.3g", i, v, p.golden[i], agree.allowed(p.golden[i]))
 		}
 	}
 	if odd > 0 {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // Files say which rows are scored, and where they are written.
@@ -27,7 +26,7 @@ type Files struct {
 
 // ScoreFile scores the rows of the input, as Score does. A file appears under the output's
 // name only when it is complete.
-func ScoreFile(ctx context.Context, m *model.Model, f Files) (total, failed int, err error) {
+func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
 	in, size := f.Stdin, int64(-1)
 	if f.Input != "-" {
 		file, err := os.Open(f.Input)
@@ -41,27 +40,27 @@ func ScoreFile(ctx context.Context, m *model.Model, f Files) (total, failed int,
 		in = file
 	}
 	if f.Output == "-" {
-		return f.score(ctx, m, in, size, f.Stdout)
+		return f.score(ctx, s, in, size, f.Stdout)
 	}
 	out, err := atomicfile.Create(f.Output, 0o644) // a result, not a secret
 	if err != nil {
 		return 0, 0, fmt.Errorf("creating the output: %w", err)
 	}
-	if total, failed, err = f.score(ctx, m, in, size, out); err != nil {
+	if total, failed, err = f.score(ctx, s, in, size, out); err != nil {
 		return total, failed, errors.Join(err, out.Discard())
 	}
 	return total, failed, out.Commit()
 }
 
-func (f Files) score(ctx context.Context, m *model.Model, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
+func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
 	progress := f.Progress(size)
 	defer progress.Close()
 	if f.Format != table.Parquet { // which is not read from its beginning to its end
 		in = io.TeeReader(in, progress)
 	}
-	t, err := table.Open(f.Format, in, out, m.Schema(), table.Options{Extra: f.Extra})
+	t, err := table.Open(f.Format, in, out, s.Schema(), table.Options{Extra: f.Extra})
 	if err != nil {
 		return 0, 0, err
 	}
-	return Score(ctx, m, t, f.Batch)
+	return Score(ctx, s, t, f.Batch)
 }

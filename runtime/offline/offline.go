@@ -11,42 +11,83 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
+// Scorer scores rows, wherever their model is.
+type Scorer interface {
+	// Schema says what the rows are.
+	Schema() *rows.Schema
+	// Rows is the decoder that the next rows are read into.
+	Rows() *rows.Decoder
+	// Score scores what Rows holds, at most batch rows in a call of the detector, and
+	// hands on the answer to each row, in order. It returns how many rows failed.
+	Score(ctx context.Context, batch int, each func(i int, a table.Answer) error) (failed int, err error)
+}
+
 // Score scores the rows of a table, a batch at a time, and writes each with its
 // answer. It closes the table at its end. It returns how many rows there were, and
 // how many of them failed; an error ends it at a row that it names.
-func Score(ctx context.Context, m *model.Model, t table.Table, batch int) (total, failed int, err error) {
-	p := predict.New(predict.Config{Now: time.Now}, nil)
-	c := predict.Call{Confidence: true, Chunk: batch}
-	p.Use(&c, m)
-	defer p.Release(&c)
+func Score(ctx context.Context, s Scorer, t table.Table, batch int) (total, failed int, err error) {
 	for {
-		c.Rows().Reset()
-		n, err := t.Read(c.Rows(), batch)
+		s.Rows().Reset()
+		n, err := t.Read(s.Rows(), batch)
 		if errors.Is(err, io.EOF) {
 			return total, failed, t.Close()
 		}
 		if err != nil {
 			return total, failed, fmt.Errorf("after row %d: %w", total, err)
 		}
-		result, err := p.Do(ctx, &c)
+		bad, err := s.Score(ctx, batch, t.Write)
 		if err != nil {
 			return total, failed, fmt.Errorf("scoring rows %d to %d: %w", total, total+n-1, err)
 		}
-		var row predict.Row
-		for i := 0; result.Next(&row); i++ {
-			if err := t.Write(i, answer(&row)); err != nil {
-				return total, failed, err
-			}
-		}
 		total += n
-		failed += result.Failed
+		failed += bad
 	}
+}
+
+// Local scores with a model that is open in this process.
+type Local struct {
+	pipeline *predict.Pipeline
+	model    *model.Model
+	call     predict.Call
+}
+
+// NewLocal returns a Scorer of a model that stays open until Release.
+func NewLocal(m *model.Model) *Local {
+	l := &Local{pipeline: predict.New(predict.Config{Now: time.Now}, nil), model: m, call: predict.Call{Confidence: true}}
+	l.pipeline.Use(&l.call, m)
+	return l
+}
+
+// Release gives back what the scorer holds of the model.
+func (l *Local) Release() { l.pipeline.Release(&l.call) }
+
+// Schema implements Scorer.
+func (l *Local) Schema() *rows.Schema { return l.model.Schema() }
+
+// Rows implements Scorer.
+func (l *Local) Rows() *rows.Decoder { return l.call.Rows() }
+
+// Score implements Scorer.
+func (l *Local) Score(ctx context.Context, batch int, each func(int, table.Answer) error) (failed int, err error) {
+	l.call.Chunk = batch
+	result, err := l.pipeline.Do(ctx, &l.call)
+	if err != nil {
+		return 0, err //nolint:wrapcheck // the caller says which rows it was
+	}
+	var row predict.Row
+	for i := 0; result.Next(&row); i++ {
+		if err := each(i, answer(&row)); err != nil {
+			return 0, err
+		}
+	}
+	return result.Failed, nil
 }
 
 // Reason says why a row has no score, on one line that is fit for a terminal.

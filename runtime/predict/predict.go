@@ -49,7 +49,8 @@ func New(cfg Config, registry *registry.Registry) *Pipeline {
 // Call is one request, by one goroutine: Bind or Use finds its model, whoever made it
 // decodes rows into Rows, Do scores them, and Release ends it.
 type Call struct {
-	RoutingKey  string // the same key is answered by the same version while weights stay
+	Viewer      registry.Viewer // says which models there are for the caller; nil: all
+	RoutingKey  string          // the same key is answered by the same version while weights stay
 	RequestID   string
 	Start       time.Time // when the whole request had arrived
 	Single      bool      // it is one row, whose failure is the call's
@@ -74,10 +75,11 @@ func (c *Call) Model() *model.Model { return c.model }
 func (c *Call) Rows() *rows.Decoder { return c.rows }
 
 // Bind finds and leases the model that a call names, loading it where needed; empty
-// names are those of defaults. A model that the call had before is released.
+// names are those of defaults. A model that the call's viewer does not see is not found,
+// and not loaded. A model that the call had before is released.
 func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error {
 	p.Release(c)
-	lease, err := p.registry.Acquire(ctx, id, version, c.RoutingKey)
+	lease, err := p.registry.For(c.Viewer).Acquire(ctx, id, version, c.RoutingKey)
 	if err != nil {
 		return err //nolint:wrapcheck // the registry says which model, and what of it
 	}
@@ -129,27 +131,29 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	r := &c.result
 	*r = Result{Model: c.model, Total: c.rows.Total(), confidence: c.Confidence, unread: c.rows.Failed()}
 	if c.Single && len(r.unread) > 0 {
+		p.count(c, r, model.Outcome{})
 		return nil, &sdk.RowErrors{Rows: r.unread[:1]}
 	}
 	r.scores = p.space(c, c.rows.Batch().Rows())
+	var outcome model.Outcome
 	var err error
-	switch {
-	case c.Explanation:
+	if c.Explanation {
 		r.Explanation, err = p.explain(ctx, c)
-	case c.Replay:
-		r.failed, err = c.model.Replay(ctx, c.rows.Batch(), c.Chunk, r.scores)
-	default:
-		r.failed, err = c.model.Predict(ctx, c.rows.Batch(), c.Chunk, r.scores)
+	} else {
+		outcome, err = c.model.Do(ctx, c.rows.Batch(), c.Chunk, r.scores)
 	}
 	if c.late = errors.Is(err, batching.ErrLate); err != nil {
+		p.Lose(c, err)
 		return nil, err //nolint:wrapcheck // the model says what failed
 	}
+	r.failed = outcome.Failed
+	r.Failed = len(r.unread) + len(r.failed)
+	p.count(c, r, outcome)
 	if c.Single && len(r.failed) > 0 {
 		return nil, &sdk.RowErrors{Rows: r.failed[:1]}
 	}
 	r.Time = p.now()
 	r.Latency = r.Time.Sub(c.Start)
-	r.Failed = len(r.unread) + len(r.failed)
 	if !c.Replay {
 		p.account(c, r)
 	}
@@ -163,11 +167,10 @@ func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, 
 		return nil, err //nolint:wrapcheck // the model says what failed
 	}
 	(*c.scores)[0] = e.Score
-	c.model.Count(*c.scores)
 	return e, nil
 }
 
-// account counts an answer, keeps a row of it now and then, and logs it.
+// account tells of an answer: it keeps a row of it now and then, and logs it.
 func (p *Pipeline) account(c *Call, r *Result) {
 	r.Model.Stats.Answered(r.Latency)
 	line := logs.Prediction{Time: r.Time, ModelID: r.Model.ID(), Version: r.Model.Version(), RequestID: c.RequestID, Latency: r.Latency}
@@ -175,7 +178,6 @@ func (p *Pipeline) account(c *Call, r *Result) {
 		line.Score = r.scores[0]
 		p.Samples.keepRow(c, r)
 	} else {
-		r.Anomalies = r.anomalies()
 		line.Rows, line.Anomalies, line.Failed = r.Total, r.Anomalies, r.Failed
 		p.Samples.keepOne(c, r)
 	}

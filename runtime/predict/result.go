@@ -57,20 +57,3 @@ func (r *Result) Next(to *Row) bool {
 	to.Prediction = r.Model.Judge(r.scores[i], r.confidence)
 	return true
 }
-
-// anomalies counts the rows above the threshold that did not fail.
-func (r *Result) anomalies() int {
-	threshold, _ := r.Model.Threshold()
-	n := 0
-	for _, v := range r.scores {
-		if v > threshold {
-			n++
-		}
-	}
-	for _, f := range r.failed {
-		if r.scores[f.Row] > threshold {
-			n--
-		}
-	}
-	return n
-}

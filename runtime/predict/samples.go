@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -132,10 +133,10 @@ func (s *Samples) drop() {
 
 // Of lists a version's rows, the oldest first and at most so many, without the first
 // that were kept; how many were kept in all; and how many of them lie before the next.
-func (s *Samples) Of(m *model.Model, after uint64, most int) (rows []Sample, total, next uint64) {
+func (s *Samples) Of(id, version string, after uint64, most int) (rows []Sample, total, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	r := s.rings[m.ID()+"@"+m.Version()]
+	r := s.rings[id+"@"+version]
 	if r == nil {
 		return []Sample{}, 0, 0
 	}
@@ -149,11 +150,11 @@ func (s *Samples) Of(m *model.Model, after uint64, most int) (rows []Sample, tot
 }
 
 // NotKept says why no rows of a model are kept, or may be replayed to it.
-func NotKept(m *model.Model) string {
+func NotKept(m *manifest.Manifest) string {
 	switch {
-	case m.Manifest.Stateful:
+	case m.Stateful:
 		return "it keeps a state, which replayed rows would change"
-	case m.Manifest.BatchDependent:
+	case m.BatchDependent:
 		return "its scores depend on the other rows of a call"
 	}
 	return ""
@@ -164,7 +165,7 @@ func (s *Samples) Names(id string) bool { return len(s.only) == 0 || slices.Cont
 
 // keeps reports whether a row of a call is to be kept.
 func (s *Samples) keeps(c *Call, r *Result) bool {
-	return s.size > 0 && c.Data != nil && NotKept(r.Model) == "" && s.Names(r.Model.ID()) && s.due(r.Time)
+	return s.size > 0 && c.Data != nil && NotKept(r.Model.Manifest) == "" && s.Names(r.Model.ID()) && s.due(r.Time)
 }
 
 // keepRow keeps the row of a single call, now and then.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -39,7 +40,7 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 		}
 	}
 	preloaded := func(e *entry) int {
-		if e.current == nil && r.matches(r.cfg.Preload, e.ID) {
+		if !e.serving && (r.wants(e) || r.matches(r.cfg.Preload, e.ID)) {
 			return 0
 		}
 		return 1
@@ -47,26 +48,14 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	slices.SortStableFunc(loads, func(a, b *entry) int { return preloaded(a) - preloaded(b) })
 	r.trouble = nil
 	for _, e := range loads {
-		if l := r.startLoad(e, e.current == nil); l != nil && !r.ready {
+		if l := r.startLoad(e, !e.serving); l != nil && !r.looked {
 			r.starting = append(r.starting, l)
 		}
 	}
 	r.retryDue()
-	if len(r.cfg.Only) > 0 {
-		return // installing the last of them makes the host ready
-	}
-	if r.looks++; r.ready || (!settled && r.looks < maxUnsettledLooks) {
-		return
-	}
-	r.ready = true
-	waits := r.starting
-	r.starting = nil
-	r.wg.Go(func() {
-		for _, l := range waits {
-			<-l.done
-		}
-		close(r.first)
-	})
+	r.looks++
+	r.looked = r.looked || settled || r.looks >= maxUnsettledLooks
+	r.settle()
 }
 
 // take notes one found version and returns its entry where it should be loaded
@@ -78,66 +67,58 @@ func (r *Registry) take(f *catalog.Found) *entry {
 		e = &entry{Location: f.Location, changed: r.cfg.Now()}
 		r.entries[key] = e
 		r.byID[f.ID] = append(r.byID[f.ID], e)
-		slices.SortFunc(r.byID[f.ID], func(a, b *entry) int { return manifest.CompareVersions(b.Version, a.Version) })
+		slices.SortFunc(r.byID[f.ID], func(a, b *entry) int { return manifest.NewestFirst(a.Version, b.Version) })
 	}
 	if e.warning != f.Warning && f.Warning != "" {
 		r.cfg.Log.Warn("two models have the same id and version", "model_id", f.ID, "version", f.Version, "detail", f.Warning)
 	}
 	e.warning = f.Warning
-	if !r.readable(e, f) {
-		return nil
-	}
-	if f.Err != nil {
-		if e.failed == nil || e.failed.err.Error() != f.Err.Error() {
-			r.fail(e, f.Err)
-		}
-		e.fingerprint = ""
-		return nil
-	}
-	if e.fingerprint == f.Fingerprint {
-		return nil
-	}
-	e.fingerprint, e.Location = f.Fingerprint, f.Location
-	if e.current == nil {
-		e.failed = nil // of the files that were there before
-	}
-	if e.loading != nil {
-		e.pending = true
-		return nil
-	}
+	ev := seen(e, f)
 	switch {
-	case e.unloaded:
-		return nil
-	case e.current != nil, r.matches(r.cfg.Preload, f.ID), len(r.cfg.Only) > 0, !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize:
+	case ev.kind == seenUnreadable && (e.unread == nil || e.unread.Error() != ev.err.Error()):
+		r.cfg.Log.Error("model cannot be read for now", "model_id", e.ID, "version", e.Version, "still_serving", e.serving, "error", ev.err)
+	case ev.kind != seenWriting && ev.kind != seenUnreadable && e.unread != nil && !errors.Is(e.unread, catalog.ErrUnsettled):
+		r.cfg.Log.Info("model can be read again", "model_id", e.ID, "version", e.Version)
+	}
+	if ev.kind == seenChanged {
+		e.Location = f.Location
+		ev.wanted = r.matches(r.cfg.Preload, f.ID) || len(r.cfg.Only) > 0 || !r.cfg.Lazy && r.lru.Len() < r.cfg.CacheSize
+		ev.arrives = r.arrives(e)
+	}
+	do := r.step(e, ev)
+	if ev.kind == seenChanged {
+		e.fingerprint = f.Fingerprint
+	}
+	if do&actLoad != 0 {
 		return e
 	}
 	return nil
 }
 
-// readable notes whether a look could read a version, and reports it. What it could
-// not read says nothing about what is there: the version stays as it is.
-func (r *Registry) readable(e *entry, f *catalog.Found) bool {
+// seen is the event that a look at an entry is. What could not be read says nothing about
+// what is there.
+func seen(e *entry, f *catalog.Found) event {
 	switch {
 	case errors.Is(f.Err, catalog.ErrUnsettled):
-		if e.current == nil && e.fingerprint == "" {
-			e.unread = fmt.Errorf("%s %w", f.Path(), catalog.ErrUnsettled)
-		}
-		return false
+		return event{kind: seenWriting, err: fmt.Errorf("%s %w", f.Path(), catalog.ErrUnsettled)}
 	case f.Err != nil && backends.Surroundings(f.Err):
-		if e.unread == nil || e.unread.Error() != f.Err.Error() {
-			e.unread = f.Err
-			r.cfg.Log.Error("model cannot be read for now", "model_id", e.ID, "version", e.Version, "still_serving", e.current != nil, "error", f.Err)
-		}
-		return false
-	case e.unread != nil && !errors.Is(e.unread, catalog.ErrUnsettled):
-		r.cfg.Log.Info("model can be read again", "model_id", e.ID, "version", e.Version)
+		return event{kind: seenUnreadable, err: f.Err}
+	case f.Err != nil:
+		return event{kind: seenBroken, err: f.Err}
+	case e.fingerprint == f.Fingerprint:
+		return event{kind: seenSame}
 	}
-	e.unread = nil
-	return true
+	return event{kind: seenChanged}
+}
+
+// arrives reports whether an entry comes after the start, while another version answers: until it has
+// loaded, it takes no requests from that one. The registry is locked.
+func (r *Registry) arrives(e *entry) bool {
+	return r.looked && !e.serving && slices.ContainsFunc(r.byID[e.ID], func(o *entry) bool { return o.serving })
 }
 
 func (r *Registry) matches(names []string, id string) bool {
-	return slices.Contains(names, id) || slices.Contains(names, "*")
+	return slices.Contains(names, id) || slices.Contains(names, every)
 }
 
 // only returns what is asked of a version, or nil where it is not to be served.
@@ -155,13 +136,15 @@ func (r *Registry) only(id, version string) *Only {
 
 // remove forgets a version whose files are gone.
 func (r *Registry) remove(key string, e *entry) {
-	e.gone = true
 	delete(r.entries, key)
 	r.byID[e.ID] = slices.DeleteFunc(r.byID[e.ID], func(o *entry) bool { return o == e })
 	if len(r.byID[e.ID]) == 0 {
 		delete(r.byID, e.ID)
 	}
-	r.retire(e)
+	r.step(e, event{kind: ended})
+	if a := r.aliases[e.ID]; a != nil { // its aliases wait for nothing
+		maps.DeleteFunc(a.kept, func(_, version string) bool { return version == e.Version })
+	}
 	r.cfg.Observe.Removed(e.ID, e.Version)
 	r.cfg.Log.Info("model removed", "model_id", e.ID, "version", e.Version)
 }

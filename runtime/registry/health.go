@@ -10,11 +10,11 @@ import (
 // healthPatience is how long detectors are given to say whether they are well.
 const healthPatience = time.Second
 
-// asked is a loaded version that is asked for its health.
-type asked struct {
+// held is a loaded version that is asked something, and kept open meanwhile.
+type held struct {
 	id    string
-	model *model.Model
 	alone bool // requests that the configuration foresees have no answer without it
+	*handle
 }
 
 // unwell returns why requests that the configuration foresees have no answer although
@@ -25,56 +25,66 @@ func (r *Registry) unwell(text func(error) string) string {
 	defer cancel()
 	var first string
 	well := map[string]bool{} // ids with a version that is
-	var ill []asked
-	loaded := r.loaded()
-	for _, a := range loaded {
-		err := a.model.Health(ctx)
+	var ill []held
+	loaded := r.hold()
+	defer r.drop(loaded)
+	for _, h := range loaded {
+		err := h.model.Health(ctx)
 		if err == nil {
-			well[a.id] = true
+			well[h.id] = true
 			continue
 		}
-		ill = append(ill, a)
-		if first == "" || a.alone {
+		ill = append(ill, h)
+		if first == "" || h.alone {
 			first = text(err)
 		}
-		if a.alone {
+		if h.alone {
 			return first
 		}
 	}
-	for _, a := range ill {
-		if len(ill) == len(loaded) || r.named(a.id) && !well[a.id] {
+	for _, h := range ill {
+		if len(ill) == len(loaded) || r.names(h.id) && !well[h.id] {
 			return first
 		}
 	}
 	return ""
 }
 
-// loaded lists the versions that are loaded.
-func (r *Registry) loaded() []asked {
+// hold keeps all that is loaded open, though not from being evicted, until drop.
+func (r *Registry) hold() []held {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var all []asked
+	var all []held
 	for _, key := range sortedKeys(r.entries) {
-		e := r.entries[key]
-		if e.current == nil {
-			continue
+		if e := r.entries[key]; e.serving {
+			r.use(e.current, useHold)
+			all = append(all, held{e.ID, len(r.cfg.Only) > 0 || r.wants(e), e.current})
 		}
-		alone := len(r.cfg.Only) > 0
-		for _, version := range r.aliases[e.ID].Names {
-			alone = alone || version == e.Version
-		}
-		all = append(all, asked{e.ID, e.current.model, alone})
 	}
 	return all
+}
+
+func (r *Registry) drop(all []held) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range all {
+		r.use(h.handle, useDrop)
+	}
 }
 
 // ask fills in which of the versions cannot answer for now.
 func (r *Registry) ask(all []Status) []Status {
 	ctx, cancel := context.WithTimeout(r.base, healthPatience)
 	defer cancel()
+	loaded := r.hold()
+	defer r.drop(loaded)
+	models := make(map[string]*model.Model, len(loaded))
+	for _, h := range loaded {
+		models[h.model.ID()+"@"+h.model.Version()] = h.model
+	}
 	for i := range all {
-		if s := &all[i]; s.State == StateLoaded {
-			s.Unwell = s.Model.Health(ctx)
+		if m := models[all[i].Key()]; m != nil && all[i].State == StateLoaded {
+			all[i].Unwell = m.Health(ctx)
 		}
 	}
 	return all

@@ -22,7 +22,7 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *model.Model) (tak
 	r.mu.Lock()
 	before, closing := e.current, r.closing[e.Key()]
 	if before != nil {
-		before.refs++
+		r.use(before, useLease)
 	}
 	r.mu.Unlock()
 	if closing != nil { // it keeps its state when its last request has ended
@@ -99,7 +99,7 @@ func (r *Registry) keepStates(h *handle) {
 				r.mu.Unlock()
 				return
 			}
-			h.refs++
+			r.use(h, useLease)
 			r.mu.Unlock()
 			_ = r.keepState(h.model) // logged; the next one may do
 			r.release(h)

@@ -2,8 +2,8 @@ package registry
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -11,60 +11,78 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// Load loads a version, waiting for it until ctx ends. Without a version it is the
-// newest one that loads; an alias will do, too.
+// Load loads a version, waiting for it until ctx ends. It may be named by an alias.
+// Without a version it is the newest one that can be loaded as its files are.
 func (r *Registry) Load(ctx context.Context, id, version string) (*Lease, error) {
 	r.mu.Lock()
 	if len(r.byID[id]) == 0 {
 		defer r.mu.Unlock()
 		return nil, r.notFound(id)
 	}
-	var chosen []*entry
-	if _, named := r.aliases[id].Names[version]; version == "" || (version == Latest && !named) {
-		chosen = r.releasesFirst(id)
-	} else {
-		var err error
-		if chosen, err = r.resolveVersion(id, version, ""); err != nil {
+	list := slices.Clone(r.byID[id]) // by manifest.NewestFirst
+	if name := orLatest(version); !r.isLatest(id, name) {
+		e, err := r.choose(id, name, false)
+		if err != nil {
 			r.mu.Unlock()
 			return nil, err
 		}
+		list = []*entry{e}
 	}
 	r.mu.Unlock()
 	var first error
-	for _, e := range chosen {
-		r.mu.Lock()
-		unloaded := e.unloaded
-		e.unloaded = false
-		var change *loading // of what runs
-		if e.failed != nil && manifest.ValidVersion(e.Version) {
-			if e.current != nil {
-				change = r.startLoad(e, false)
-				r.hurry(change)
-			}
-			e.failed = nil
-		}
-		r.mu.Unlock()
-		if change != nil {
-			select {
-			case <-change.done: // whatever comes of it, a version runs
-			case <-ctx.Done():
-			}
-		}
-		lease, err := r.acquireFirst(ctx, id, []*entry{e})
+	for _, e := range list {
+		lease, err := r.loadOne(ctx, e)
 		if err == nil {
 			return lease, nil
 		}
-		r.mu.Lock()
-		e.unloaded = e.unloaded || unloaded
-		r.mu.Unlock()
 		if first == nil {
 			first = err
 		}
-		if ctx.Err() != nil {
+		r.mu.Lock()
+		next := e.atFault()
+		r.mu.Unlock()
+		if ctx.Err() != nil || !next {
 			break
 		}
 	}
 	return nil, first
+}
+
+// isLatest reports whether a name stands for the newest version. The registry is locked.
+func (r *Registry) isLatest(id, name string) bool {
+	_, alias := r.aliases[id].target(name)
+	return name == Latest && !alias
+}
+
+// loadOne loads a version that somebody asks for: that it failed before, or was
+// unloaded, does not matter.
+func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
+	r.mu.Lock()
+	unloaded := e.unloaded
+	var change *loading // of what runs
+	if manifest.ValidVersion(e.Version) && r.step(e, event{kind: asked, arrives: r.arrives(e)})&actLoad != 0 {
+		if change = r.startLoad(e, false); change != nil {
+			r.hurry(change)
+		}
+	}
+	r.mu.Unlock()
+	if change != nil {
+		select {
+		case <-change.done: // whatever comes of it, a version runs
+		case <-ctx.Done():
+		}
+	}
+	lease, err := r.acquire(ctx, e)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.step(e, event{kind: declined, wanted: unloaded})
+		if ctx.Err() != nil {
+			err = fmt.Errorf("waiting for model %s to load: %w", e.ID, ctx.Err())
+		}
+	}
+	r.settle()
+	return lease, err
 }
 
 // Unload unloads one version of a model, which may be named by an alias, or all
@@ -77,19 +95,20 @@ func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 		return nil, r.notFound(id)
 	}
 	if version != "" {
-		if list, err = r.resolveVersion(id, version, ""); err != nil {
+		e, err := r.choose(id, version, false)
+		if err != nil {
 			return nil, err
 		}
-		list = list[:1]
+		list = []*entry{e}
 	}
 	for _, e := range list {
-		if e.current != nil {
+		if e.serving {
 			unloaded = append(unloaded, e.Version)
 		}
-		e.unloaded, e.changed = true, r.cfg.Now()
-		r.retire(e)
+		r.step(e, event{kind: dismissed})
 		r.cfg.Log.Info("model unloaded", "model_id", e.ID, "version", e.Version)
 	}
+	r.settle()
 	return unloaded, nil
 }
 
@@ -107,47 +126,22 @@ func (l *Lease) Release() { l.registry.release(l.handle) }
 
 // lease takes a loaded entry. The registry is locked.
 func (r *Registry) lease(e *entry) *Lease {
-	e.current.refs++
+	r.use(e.current, useLease)
 	r.lru.Get(e)
 	return &Lease{registry: r, handle: e.current}
-}
-
-// acquireFirst leases the first of the entries that is loaded or can be.
-func (r *Registry) acquireFirst(ctx context.Context, id string, candidates []*entry) (*Lease, error) {
-	var first error
-	for _, e := range candidates {
-		lease, err := r.acquire(ctx, e)
-		if err == nil {
-			return lease, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("waiting for model %s to load: %w", id, ctx.Err())
-		}
-		if first == nil {
-			first = err
-		}
-	}
-	var unavailable *model.UnavailableError
-	if errors.As(first, &unavailable) {
-		return nil, unavailable
-	}
-	if first == nil {
-		first = errors.New("it has no version")
-	}
-	return nil, &model.UnavailableError{ID: id, Reason: first.Error(), Public: backends.PublicText(first), RetryAfter: model.RetryAfter}
 }
 
 // acquire leases one entry, loading it where needed.
 func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 	for {
 		r.mu.Lock()
-		if e.current != nil {
+		if e.serving {
 			defer r.mu.Unlock()
 			return r.lease(e), nil
 		}
 		now := r.cfg.Now()
 		unavailable := func(reason string) error {
-			return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: reason, RetryAfter: e.retryIn(now)}
+			return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: reason, RetryAfter: e.tryAgain(now)}
 		}
 		var l *loading
 		var err error
@@ -156,14 +150,15 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 			err = ErrShuttingDown
 		case e.unloaded:
 			err = unavailable("it was unloaded: load it with POST /api/v1/models/" + e.ID + "/load")
-		case e.loading == nil && e.refusal(now) != nil:
+		case !e.loading && e.refusal(now) != nil:
 			why := e.refusal(now)
-			err = &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: why.Error(), Public: backends.PublicText(why), RetryAfter: e.retryIn(now)}
+			err = &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: why.Error(), Public: backends.PublicText(why), RetryAfter: e.tryAgain(now)}
 		default:
 			if l = r.startLoad(e, true); l == nil {
 				err = unavailable("all loaded models are in use and the cache is full (models.cache_size, models.cache_bytes)")
 			} else {
 				r.hurry(l)
+				l.waits++
 			}
 		}
 		r.mu.Unlock()
@@ -172,12 +167,26 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 		}
 		select {
 		case <-l.done:
-			if l.err != nil {
-				return nil, r.unavailable(e, l.err)
-			}
 		case <-ctx.Done():
+			r.leave(l)
 			return nil, ctx.Err()
 		}
+		if l.err != nil {
+			return nil, r.unavailable(e, l.err)
+		}
+		if l.opened != nil {
+			return &Lease{registry: r, handle: l.opened}, nil
+		}
+	}
+}
+
+// leave ends waiting for a load.
+func (r *Registry) leave(l *loading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	l.waits--
+	if l.opened != nil {
+		r.use(l.opened, useRelease)
 	}
 }
 
@@ -185,5 +194,5 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 func (r *Registry) unavailable(e *entry, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), Public: backends.PublicText(err), RetryAfter: e.retryIn(r.cfg.Now())}
+	return &model.UnavailableError{ID: e.ID, Version: e.Version, Reason: err.Error(), Public: backends.PublicText(err), RetryAfter: e.tryAgain(r.cfg.Now())}
 }

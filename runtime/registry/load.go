@@ -18,15 +18,18 @@ import (
 // registry is locked. With reserve the load needs a place in the cache, and
 // evicts for it; nil: there is none.
 func (r *Registry) startLoad(e *entry, reserve bool) *loading {
-	if e.loading != nil {
-		return e.loading
+	if e.loading {
+		return e.load
 	}
-	if r.closed || (reserve && !r.makeRoom(r.loadsUnderWay()+1, nil)) {
+	if r.closed || (reserve && !r.makeRoom(r.loadsUnderWay()+1)) {
+		r.step(e, event{kind: noRoom})
+		return nil
+	}
+	if r.step(e, event{kind: started})&actOpen == 0 {
 		return nil
 	}
 	l := &loading{done: make(chan struct{}), turn: make(chan struct{})}
-	e.loading = l
-	e.changed = r.cfg.Now()
+	e.load = l
 	at := e.Location
 	r.enqueue(l)
 	r.wg.Go(func() {
@@ -95,7 +98,7 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*mo
 func (r *Registry) loadsUnderWay() int {
 	n := 0
 	for _, e := range r.entries {
-		if e.loading != nil && e.current == nil {
+		if e.loading && !e.serving {
 			n++
 		}
 	}
@@ -107,11 +110,11 @@ func (r *Registry) loadsUnderWay() int {
 func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	last := e.last
+	last := e.facts
 	if last == nil {
 		return false, nil
 	}
-	if e.current != nil && last.ContentDigest() == c.ContentDigest() {
+	if e.serving && last.Content == c.ContentDigest() {
 		return true, nil
 	}
 	if last.Digest != c.Digest {
@@ -128,47 +131,55 @@ func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 func (r *Registry) finish(e *entry, l *loading, at catalog.Location, m *model.Model, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.loading, l.err, e.changed = nil, err, r.cfg.Now()
+	e.load, l.err = nil, err
+	ev := event{kind: opened, err: err}
 	switch {
-	case errors.Is(err, catalog.ErrUnsettled): // the next look will find it changed
-		if !e.pending {
-			e.fingerprint = ""
-		}
-		if e.current == nil && e.failed == nil {
-			e.unread = err
-		}
+	case errors.Is(err, catalog.ErrUnsettled):
+		ev.kind = openUnsettled
 	case err != nil:
-		if !e.gone && !r.closed {
-			r.fail(e, err)
-		}
-	case m == nil: // the same files as before
-		e.failed = nil
-	case e.gone || r.closed || e.unloaded:
-		if l.taken != nil {
-			l.taken.End(nil)
-		}
-		h := r.newHandle(m)
-		h.retired, h.replaced = true, true
-		r.closeIfIdle(h)
+		ev.kind = openFailed
+	case m == nil:
+		ev.kind = openedSame
+	}
+	do := r.step(e, ev)
+	if do&actDiscard != 0 {
+		r.discard(m, l.taken)
 		l.err = &model.UnavailableError{ID: at.ID, Version: at.Version, Reason: "it was removed or unloaded while it was loading", RetryAfter: model.RetryAfter}
-	default:
+	}
+	if do&actInstall != 0 {
 		r.install(e, m, l.taken)
-		r.readyIfComplete()
 		r.cfg.Observe.Loaded(m, took)
 		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", m.Digest,
 			"took_ms", took.Milliseconds(), "bytes", m.Bytes(), "warnings", m.Warnings)
 	}
-	close(l.done)
-	if e.pending && !e.gone && !r.closed {
-		e.pending = false
-		r.startLoad(e, e.current == nil)
+	if l.err == nil && e.serving {
+		l.opened = e.current
+		for range l.waits {
+			r.use(l.opened, useLease)
+		}
 	}
+	l.over = true
+	close(l.done)
+	if do&actLoad != 0 {
+		r.startLoad(e, !e.serving)
+	}
+	r.settle()
+}
+
+// discard closes a model that came too late. The registry is locked.
+func (r *Registry) discard(m *model.Model, taken *model.Handover) {
+	if taken != nil {
+		taken.End(nil)
+	}
+	h := r.newHandle(m)
+	h.replaced = true
+	r.use(h, useRetire)
 }
 
 // install makes a model the current one of its entry. It may take over the state of the
 // one that runs.
 func (r *Registry) install(e *entry, model *model.Model, taken *model.Handover) {
-	if old := e.last; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
+	if old := e.facts; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
 		model.Stats = old.Stats // counters go on over an unload and a change
 	}
 	h := r.newHandle(model)
@@ -176,56 +187,69 @@ func (r *Registry) install(e *entry, model *model.Model, taken *model.Handover) 
 	if taken != nil {
 		if old := e.current; old != nil { // calls that it has not begun go on in the new one
 			old.replaced, old.next = old.model.Gives(taken), h
-			h.refs++
+			r.use(h, useLease)
 		}
 		taken.End(model)
 	}
 	r.retire(e)
-	e.current, e.last, e.failed, e.unloaded = h, model, nil, false
-	r.fulfil(e)
+	e.current, e.facts = h, factsOf(model)
+	r.arrived(e)
 	r.bytes += model.Bytes()
 	r.lru.Add(e, struct{}{})
 	if model.Manifest.Stateful {
 		r.wg.Go(func() { r.keepStates(h) })
 	}
-	if !r.makeRoom(r.loadsUnderWay(), e) {
+	chosen, fits := r.evictable(r.loadsUnderWay(), e)
+	r.evict(chosen)
+	if !fits {
 		r.cfg.Log.Warn("the loaded models need more memory than models.cache_bytes; all of them are in use or pinned", "bytes", r.bytes)
 	}
 }
 
 func (r *Registry) retain(h *handle) func() {
 	r.mu.Lock()
-	h.refs++
+	r.use(h, useLease)
 	r.mu.Unlock()
 	return func() { r.release(h) }
 }
 
 func (r *Registry) release(h *handle) {
 	r.mu.Lock()
-	h.refs--
-	r.closeIfIdle(h)
+	r.use(h, useRelease)
 	r.mu.Unlock()
 }
 
-// makeRoom evicts the models that were used longest ago until so many more fit,
-// never except; false: the rest are leased or pinned.
-func (r *Registry) makeRoom(more int, except *entry) bool {
-	fits := func() bool {
-		return r.lru.Len()+more <= r.cfg.CacheSize && (r.cfg.CacheBytes == 0 || r.bytes <= r.cfg.CacheBytes)
+// makeRoom evicts the models that were used longest ago until so many more fit; false:
+// the rest are leased or pinned, and none is evicted.
+func (r *Registry) makeRoom(more int) bool {
+	chosen, fits := r.evictable(more, nil)
+	if fits {
+		r.evict(chosen)
 	}
-	if fits() {
-		return true
+	return fits
+}
+
+// evictable chooses the entries that make room for so many more, never except, and none
+// that is loading: it would come back.
+func (r *Registry) evictable(more int, except *entry) (chosen []*entry, fits bool) {
+	if r.lru.Len()+more <= r.cfg.CacheSize && (r.cfg.CacheBytes == 0 || r.bytes <= r.cfg.CacheBytes) {
+		return nil, true
 	}
-	for _, e := range r.lru.Keys() { // oldest first
-		if e == except || e.current.refs > 0 || r.matches(r.cfg.Pinned, e.ID) {
-			continue
-		}
+	order := r.lru.Keys() // oldest first
+	all := make([]resident, len(order))
+	for i, e := range order {
+		all[i] = resident{leases: e.current.leases, pinned: e == except || e.loading || r.matches(r.cfg.Pinned, e.ID), bytes: e.current.model.Bytes()}
+	}
+	at, fits := room{versions: r.cfg.CacheSize, bytes: r.cfg.CacheBytes}.evict(all, more)
+	for _, i := range at {
+		chosen = append(chosen, order[i])
+	}
+	return chosen, fits
+}
+
+func (r *Registry) evict(chosen []*entry) {
+	for _, e := range chosen {
 		r.cfg.Log.Info("model evicted", "model_id", e.ID, "version", e.Version)
-		e.changed = r.cfg.Now()
-		r.retire(e)
-		if fits() {
-			return true
-		}
+		r.step(e, event{kind: evicted})
 	}
-	return false
 }

@@ -13,11 +13,14 @@ import (
 
 // loading is a load that waits or runs; done is closed at its end.
 type loading struct {
-	done  chan struct{}
-	err   error
-	taken *model.Handover // of the state of the model that runs; nil: there is none
-	turn  chan struct{}   // closed when it may begin
-	begun bool            // turn is closed; guarded by the registry's mutex
+	done   chan struct{}
+	err    error
+	waits  int             // requests that wait for it, each of which gets a lease
+	opened *handle         // what they lease; nil: there is nothing
+	over   bool            // done is closed; guarded by the registry's mutex
+	taken  *model.Handover // of the state of the model that runs; nil: there is none
+	turn   chan struct{}   // closed when it may begin
+	begun  bool            // turn is closed; guarded by the registry's mutex
 }
 
 // enqueue adds a load to the queue. The registry is locked.

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// Ready is closed when the models found at start have been loaded, or have
-// failed to. NotReady says whether the host should get traffic.
+// Ready is closed when the models found at start, and those that the configuration's
+// aliases stand for, have been loaded, or have failed to. NotReady says whether the host
+// should get traffic.
 func (r *Registry) Ready() <-chan struct{} { return r.first }
 
 // Trouble tells the registry that the models directory could not be looked at. It
@@ -22,8 +24,7 @@ func (r *Registry) Trouble(err error) {
 
 // NotReady returns why the host should get no traffic; empty: it should. It should
 // once the models found at start have been loaded, unless all of them failed, or
-// one that the configuration names cannot answer because of the surroundings, or is
-// unwell.
+// what the configuration names is not there, cannot answer or is unwell.
 func (r *Registry) NotReady() string { return cmp.Or(r.notReady(error.Error), r.unwell(error.Error)) }
 
 // NotReadyPublic is NotReady for those who are not the host's operators.
@@ -31,26 +32,41 @@ func (r *Registry) NotReadyPublic() string {
 	return cmp.Or(r.notReady(backends.PublicText), r.unwell(backends.PublicText))
 }
 
+// Unmet lists what the configuration asks for and cannot be had; text says what of an
+// error is told.
+func (r *Registry) Unmet(text func(error) string) []Problem {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.looked {
+		return nil // what is there is not known yet
+	}
+	return r.unmet(text)
+}
+
 func (r *Registry) notReady(text func(error) string) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	select {
-	case <-r.first:
-	default:
+	if !r.ready {
 		return r.starts(text)
+	}
+	if unmet := r.unmet(text); len(unmet) > 0 {
+		const most = 3
+		var all []string
+		for _, p := range unmet[:min(most, len(unmet))] {
+			all = append(all, p.Why)
+		}
+		if more := len(unmet) - most; more > 0 {
+			all = append(all, fmt.Sprintf("and %d more", more))
+		}
+		return strings.Join(all, "; ")
 	}
 	down := 0
 	var first *entry
 	for _, key := range sortedKeys(r.entries) {
-		e := r.entries[key]
-		if !e.down() {
-			continue
-		}
-		if down++; first == nil {
-			first = e
-		}
-		if e.failure() == FailureSurroundings && r.needed(e) {
-			return e.notLoaded(text)
+		if e := r.entries[key]; e.down() {
+			if down++; first == nil {
+				first = e
+			}
 		}
 	}
 	if down > 0 && down == len(r.entries) {
@@ -69,7 +85,44 @@ func (r *Registry) starts(text func(error) string) string {
 			return e.notLoaded(text)
 		}
 	}
+	if r.looked {
+		if missing := r.named.Missing(r.versions()); len(missing) > 0 {
+			return missing[0].Why
+		}
+	}
 	return "the models found at start are still being loaded"
+}
+
+// unmet lists what the configuration asks for and cannot be had. The registry is locked.
+func (r *Registry) unmet(text func(error) string) []Problem {
+	var out []Problem
+	if r.named.any() {
+		out = r.named.Missing(r.versions())
+	}
+	for _, key := range sortedKeys(r.entries) {
+		e := r.entries[key]
+		switch {
+		case e.down() && r.needed(e):
+			out = append(out, Problem{e.ID, e.notLoaded(text)})
+		case e.unloaded && !e.serving && r.wants(e):
+			out = append(out, Problem{e.ID, key + " was unloaded, and an alias stands for it"})
+		case r.undecided(e) && r.neverAnswered(e):
+			out = append(out, Problem{e.ID, key + " has not been loaded yet, and an alias stands for it"})
+		}
+	}
+	return out
+}
+
+// neverAnswered reports whether a name that stands for an entry stood for no other one
+// before. The registry is locked.
+func (r *Registry) neverAnswered(e *entry) bool {
+	a := r.aliases[e.ID]
+	for alias, version := range a.Names {
+		if _, kept := a.kept[alias]; version == e.Version && kept {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *entry) notLoaded(text func(error) string) string {
@@ -80,43 +133,31 @@ func (e *entry) notLoaded(text func(error) string) string {
 	return out
 }
 
-// named reports whether the configuration names a model.
-func (r *Registry) named(id string) bool {
-	return id == r.cfg.Default || r.matches(r.cfg.Preload, id) || r.matches(r.cfg.Pinned, id) ||
+// names reports whether the configuration names a model.
+func (r *Registry) names(id string) bool {
+	return r.namesAlone(id) || r.matches(r.cfg.Preload, id) || r.matches(r.cfg.Pinned, id)
+}
+
+// namesAlone reports whether the configuration names a model by its id.
+func (r *Registry) namesAlone(id string) bool {
+	return id == r.cfg.Default || slices.Contains(r.cfg.Preload, id) || slices.Contains(r.cfg.Pinned, id) ||
 		slices.ContainsFunc(r.cfg.Only, func(o Only) bool { return o.ID == id })
 }
 
 // needed reports whether requests that the configuration foresees have no answer
-// without an entry: it names the very version, or the model, of which no version
-// runs. The registry is locked.
+// while an entry is down: it names the very version, or the model, whose latest version
+// it is. That a model is one of all does not make it needed where its files are at
+// fault: one bad model is nobody else's trouble. The registry is locked.
 func (r *Registry) needed(e *entry) bool {
-	if len(r.cfg.Only) > 0 {
-		return true // nothing else is here
+	if len(r.cfg.Only) > 0 || r.wants(e) {
+		return true
 	}
-	for alias, version := range r.wanted[e.ID] {
-		if _, answers := r.aliases[e.ID].Names[alias]; version == e.Version && !answers {
-			return true
-		}
+	if a := r.aliases[e.ID]; a != nil && a.total > 0 {
+		return false
 	}
-	for _, version := range r.aliases[e.ID].Names {
-		if version == e.Version {
-			return true
-		}
+	list := r.byID[e.ID]
+	if list[latest(list)] != e {
+		return false
 	}
-	return r.named(e.ID) && !slices.ContainsFunc(r.byID[e.ID], func(o *entry) bool { return o.current != nil })
-}
-
-// readyIfComplete makes the host ready where all that it is to serve has loaded. The
-// registry is locked.
-func (r *Registry) readyIfComplete() {
-	if len(r.cfg.Only) == 0 || r.ready {
-		return
-	}
-	for _, o := range r.cfg.Only {
-		if !slices.ContainsFunc(r.byID[o.ID], func(e *entry) bool { return e.Version == o.Version && e.current != nil }) {
-			return
-		}
-	}
-	r.ready = true
-	close(r.first)
+	return r.namesAlone(e.ID) || e.failure() == FailureSurroundings && r.names(e.ID)
 }

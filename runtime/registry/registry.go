@@ -27,13 +27,10 @@ import (
 
 // Config says how a Registry loads models.
 type Config struct {
+	Named
 	Dir        string         // the models directory
 	CacheSize  int            // models loaded at once
 	CacheBytes int64          // estimated bytes of all loaded models; 0: no limit
-	Default    string         // model that answers where none is named
-	Preload    []string       // models loaded before the host is ready; "*" is every one
-	Pinned     []string       // models that are never evicted
-	Only       []Only         // what is served; empty: all that is found. The host is ready when each has loaded
 	Lazy       bool           // load on first use only
 	Loads      int            // loads at once; 0: as many as processors
 	ReadBytes  int64          // of models' files that loads hold at once, unless a single one has more; 0: 1 GiB
@@ -66,54 +63,22 @@ type Observer interface {
 	Removed(id, version string)
 }
 
-// State is where a version stands.
-type State string
-
-// The states of a version.
-const (
-	StateAvailable State = "available" // found, not loaded
-	StateLoading   State = "loading"
-	StateLoaded    State = "loaded"
-	StateFailed    State = "failed"
-	StateUnloaded  State = "unloaded" // by request; stays so until loaded
-)
-
-// Status describes one version.
-type Status struct {
-	catalog.Location
-	State   State
-	Error   error       // why it failed, or why a change to it was not taken up
-	Failure FailureKind // of Error
-	RetryAt time.Time   // when the load is tried again; zero: not by itself
-	Unwell  error       // why it cannot answer for now, although it is loaded
-	Warning string
-	Model   *model.Model // loaded or last loaded; nil if it never was
-	Pinned  bool
-	Changed time.Time // of the state
-}
-
 // entry is one version in the registry. The registry's mutex guards it.
 type entry struct {
 	catalog.Location
+	life
 	fingerprint string
 	warning     string
-	current     *handle      // nil: not loaded
-	last        *model.Model // what was loaded last, for listings
-	failed      *failure     // of the last load; nil: it did not fail
-	unread      error        // why the last look could not read it; nil: it could
-	unloaded    bool         // by request
-	gone        bool         // removed from the directory
-	loading     *loading
+	current     *handle // while it is serving
+	facts       *Facts  // of what was loaded last; nil: it never was
+	load        *loading
 	changed     time.Time
-	pending     bool // a change waits for the load that is under way
 }
 
 // handle is a loaded model and who uses it.
 type handle struct {
-	model    *model.Model
-	refs     int
-	retired  bool
-	ending   bool          // it is being closed
+	model *model.Model
+	instance
 	replaced bool          // its state has gone on to another, or was never used
 	next     *handle       // the one that its state has gone on to, which it keeps
 	stop     chan struct{} // closed when it is retired
@@ -134,10 +99,11 @@ type Registry struct {
 
 	mu       sync.Mutex
 	entries  map[string]*entry
-	byID     map[string][]*entry              // newest version first
+	byID     map[string][]*entry              // by manifest.NewestFirst
 	lru      *simplelru.LRU[*entry, struct{}] // loaded ones
 	bytes    int64
-	aliases  map[string]Aliases
+	named    Named
+	aliases  map[string]*rules
 	closed   bool
 	wg       sync.WaitGroup // loads, and models that are not closed
 	queue    []*loading     // loads that wait for their turn
@@ -147,10 +113,11 @@ type Registry struct {
 	lost     []error       // states that could not be kept while the registry closed
 	trouble  error         // why the directory could not be looked at
 	starting []*loading    // loads of the looks until the first settled one
-	ready    bool          // the first settled look is over
-	first    chan struct{} // closed when its loads are, too
 	looks    int
-	wanted   map[string]map[string]string // aliases by model whose versions have not loaded yet
+	looked   bool          // the first settled look is over
+	ready    bool          // its loads are, too, and those that aliases ask for
+	first    chan struct{} // closed when ready
+	reported []Problem     // what of the configuration cannot be had, as logged
 	states   *state.Snapshots
 	closing  map[string]*handle // stateful models that were retired last, by Location.Key
 	base     context.Context    // of loads
@@ -175,12 +142,42 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	}
 	r := &Registry{
 		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
-		byID: map[string][]*entry{}, aliases: map[string]Aliases{}, wanted: map[string]map[string]string{}, first: make(chan struct{}),
+		byID: map[string][]*entry{}, aliases: map[string]*rules{}, first: make(chan struct{}),
 		reading: semaphore.NewWeighted(cfg.ReadBytes),
 		states:  state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},
 	}
+	r.named = cfg.Named
+	for id, a := range cfg.Aliases {
+		r.aliases[id] = newRules(a, nil)
+	}
 	r.base, r.cancel = context.WithCancel(context.Background())
 	return r, nil
+}
+
+// step lets an event happen to an entry and carries out what follows from it, but for
+// actLoad, actInstall and actDiscard: those are the caller's. The registry is locked.
+func (r *Registry) step(e *entry, ev event) action {
+	if ev.err != nil && KindOf(ev.err) == FailureSurroundings {
+		ev.now, ev.random = r.cfg.Now(), r.cfg.Random()
+	}
+	was := e.state()
+	var do action
+	if e.life, do = next(e.life, ev); do != 0 || e.state() != was {
+		e.changed = r.cfg.Now()
+	}
+	if !e.settled {
+		e.fingerprint = ""
+	}
+	if do&actRetire != 0 && do&actInstall == 0 {
+		r.retire(e)
+	}
+	if do&actTell != 0 {
+		r.tell(e)
+	}
+	if do&actRetry != 0 {
+		r.wakeRetries()
+	}
+	return do
 }
 
 // retire unlinks a loaded model; it is closed when its last lease ends. The
@@ -190,43 +187,47 @@ func (r *Registry) retire(e *entry) {
 	if h == nil {
 		return
 	}
-	e.current = nil
+	f := *e.facts
+	f.Resets = h.model.Resets()
+	e.current, e.facts = nil, &f
 	r.lru.Remove(e)
 	r.bytes -= h.model.Bytes()
-	h.retired = true
 	if h.model.Manifest.Stateful && !h.replaced {
 		r.closing[e.Key()] = h
 	}
 	close(h.stop)
-	r.closeIfIdle(h)
+	r.use(h, useRetire)
 }
 
-func (r *Registry) closeIfIdle(h *handle) {
-	if !h.retired || h.refs > 0 || h.ending {
-		return
+// use notes a change of who uses a handle, and closes the model where nobody does any
+// more. The registry is locked.
+func (r *Registry) use(h *handle, u use) {
+	var closing bool
+	if h.instance, closing = h.instance.next(u); closing {
+		go r.end(h)
 	}
-	h.ending = true // taking the last snapshot uses the model once more
-	go func() {
-		defer r.wg.Done()
-		var lost error
-		if !h.replaced {
-			lost = r.keepState(h.model)
-		}
-		if err := h.model.End(); err != nil {
-			r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
-		}
-		close(h.closed)
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if lost != nil && r.closed {
-			r.lost = append(r.lost, lost)
-		}
-		maps.DeleteFunc(r.closing, func(_ string, c *handle) bool { return c == h })
-		if h.next != nil {
-			h.next.refs--
-			r.closeIfIdle(h.next)
-		}
-	}()
+}
+
+// end closes a model, whose state it keeps first: that uses it once more.
+func (r *Registry) end(h *handle) {
+	defer r.wg.Done()
+	var lost error
+	if !h.replaced {
+		lost = r.keepState(h.model)
+	}
+	if err := h.model.End(); err != nil {
+		r.cfg.Log.Error("closing a model failed", "model_id", h.model.ID(), "version", h.model.Version(), "error", err)
+	}
+	close(h.closed)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lost != nil && r.closed {
+		r.lost = append(r.lost, lost)
+	}
+	maps.DeleteFunc(r.closing, func(_ string, c *handle) bool { return c == h })
+	if h.next != nil {
+		r.use(h.next, useRelease)
+	}
 }
 
 // Close unloads everything, once the leases have ended or ctx does.
@@ -234,7 +235,7 @@ func (r *Registry) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
 	for _, e := range r.entries {
-		r.retire(e)
+		r.step(e, event{kind: ended})
 	}
 	r.mu.Unlock()
 	r.cancel()

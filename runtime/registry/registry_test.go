@@ -64,7 +64,7 @@ func TestVersionsAndAliases(t *testing.T) {
 	for _, c := range []struct {
 		id, version string
 		want        error
-	}{{"none", "", registry.ErrModelNotFound}, {"m", "3.0.0", registry.ErrVersionNotFound}, {"broken", "2.0.0", batching.ErrUnavailable}, {"", "", registry.ErrAmbiguousModel}, {"broken", "next", registry.ErrVersionNotFound}} {
+	}{{"none", "", registry.ErrModelNotFound}, {"m", "3.0.0", registry.ErrVersionNotFound}, {"broken", "2.0.0", batching.ErrUnavailable}, {"", "", registry.ErrAmbiguousModel}, {"broken", "next", batching.ErrUnavailable}} {
 		if _, err := r.Acquire(t.Context(), c.id, c.version, ""); !errors.Is(err, c.want) {
 			t.Errorf("%s %q: %v, want %v", c.id, c.version, err, c.want)
 		}
@@ -263,12 +263,12 @@ func TestOnly(t *testing.T) {
 	}
 	r := only("m@1.0.0=" + digest)
 	list, err := r.List("m")
-	if err != nil || len(list) != 1 || list[0].Version != "1.0.0" || list[0].State != registry.StateLoaded || list[0].Model.ContentDigest() != digest {
+	if err != nil || len(list) != 1 || list[0].Version != "1.0.0" || list[0].State != registry.StateLoaded || list[0].Facts.Content != digest {
 		t.Errorf("%+v, %v", list, err)
 	}
 	only("m@1.1.0")
 	o := registry.Only{ID: "m", Version: "1.1.0", Digest: digest}
-	cfg := registry.Config{Dir: dir, CacheSize: 1, Only: []registry.Only{o}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{}}
+	cfg := registry.Config{Dir: dir, CacheSize: 1, Named: registry.Named{Only: []registry.Only{o}}, Now: time.Now, Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{}}
 	refused, err := registry.New(cfg, model.Backends{manifest.BackendONNX: modeltest.NewFake()}, batching.NewCalls(1))
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
@@ -31,14 +32,6 @@ func KindOf(err error) FailureKind {
 	return FailureFile
 }
 
-// failure is how the last load of an entry failed.
-type failure struct {
-	err      error
-	kind     FailureKind
-	attempts int       // that failed in a row because of the surroundings
-	retryAt  time.Time // zero: the load is not tried again by itself
-}
-
 // Loads that failed because of the surroundings are tried again after a time that
 // doubles with each attempt.
 const (
@@ -57,29 +50,19 @@ func retryAfterAttempts(attempts int, random float64) time.Duration {
 	return min(lastRetry, d+time.Duration(retryJitter*random*float64(d)))
 }
 
-// fail notes that a load of an entry failed, and when to try again. The registry
-// is locked.
-func (r *Registry) fail(e *entry, err error) {
-	f := &failure{err: err, kind: KindOf(err)}
-	log := r.cfg.Log.With("model_id", e.ID, "version", e.Version, "path", e.Path(), "still_serving", e.current != nil, "failure", string(f.kind), "error", err)
+// tell tells of the failure of an entry. The registry is locked.
+func (r *Registry) tell(e *entry) {
+	f := e.failed
+	log := r.cfg.Log.With("model_id", e.ID, "version", e.Version, "path", e.Path(), "still_serving", e.serving, "failure", string(f.kind), "error", f.err)
 	if f.kind == FailureSurroundings {
-		f.attempts = 1
-		if e.failed != nil {
-			f.attempts += e.failed.attempts
-		}
-		f.retryAt = r.cfg.Now().Add(retryAfterAttempts(f.attempts, r.cfg.Random()))
 		log = log.With("attempts", f.attempts, "retry_at", f.retryAt.UTC())
 	}
-	e.failed, e.changed = f, r.cfg.Now()
-	r.cfg.Observe.LoadFailed(e.ID, e.Version, err)
+	r.cfg.Observe.LoadFailed(e.ID, e.Version, f.err)
 	var p *guard.PanicError
-	if errors.As(err, &p) {
+	if errors.As(f.err, &p) {
 		log = log.With("stack", string(p.Stack))
 	}
 	log.Error("model not loaded")
-	if f.kind == FailureSurroundings {
-		r.wakeRetries()
-	}
 }
 
 // wakeRetries starts the goroutine that retries, or makes it look again. The
@@ -122,61 +105,48 @@ func (r *Registry) retryLoads() {
 // for them. The registry is locked.
 func (r *Registry) retryDue() time.Duration {
 	now := r.cfg.Now()
-	next := lastRetry
+	soonest := lastRetry
 	for _, e := range r.entries {
-		f := e.failed
-		if f == nil || f.retryAt.IsZero() || e.loading != nil || e.unloaded {
+		wait, retries := e.retryIn(now)
+		if !retries || e.loading || e.unloaded {
 			continue
 		}
-		if wait := f.retryAt.Sub(now); wait > 0 {
-			next = min(next, wait)
+		if wait > 0 {
+			soonest = min(soonest, wait)
 			continue
 		}
-		if e.current != nil || r.named(e.ID) || r.lru.Len()+r.loadsUnderWay() < r.cfg.CacheSize {
-			r.startLoad(e, e.current == nil)
+		if e.serving || r.names(e.ID) || r.wants(e) || r.lru.Len()+r.loadsUnderWay() < r.cfg.CacheSize {
+			r.startLoad(e, !e.serving)
+		} else {
+			r.step(e, event{kind: noRoom})
 		}
 	}
-	return next
-}
-
-// problem returns why an entry cannot be had as it lies in the directory; nil: it
-// can.
-func (e *entry) problem() error {
-	if e.failed != nil {
-		return e.failed.err
+	for _, e := range r.entries {
+		if r.undecided(e) && !e.loading && r.startLoad(e, true) == nil {
+			soonest = min(soonest, noRoomRetry)
+		}
 	}
-	return e.unread
+	return soonest
 }
 
-// failure is the kind of problem.
-func (e *entry) failure() FailureKind {
-	if e.failed != nil {
-		return e.failed.kind
+func (e *entry) name() string { return e.Version }
+
+// standing is what resolution knows of an entry.
+func (e *entry) standing() standing {
+	if e.atFault() {
+		return out
 	}
-	return FailureSurroundings
+	return e.life.standing()
 }
 
-// down reports whether an entry has failed and nothing of it runs, although nobody
-// has unloaded it.
-func (e *entry) down() bool {
-	return e.current == nil && !e.unloaded && (e.failed != nil || (e.unread != nil && e.fingerprint == ""))
+// atFault reports whether the last load failed by the version's files, or its very name
+// is at fault.
+func (e *entry) atFault() bool {
+	return !e.serving && !manifest.ValidVersion(e.Version) || e.life.atFault()
 }
 
-// refusal returns why a load is not to be begun for a request; nil: it may be.
-func (e *entry) refusal(now time.Time) error {
-	switch {
-	case e.failed != nil && (e.failed.retryAt.IsZero() || e.failed.retryAt.After(now)):
-		return e.failed.err
-	case e.failed == nil && e.fingerprint == "":
-		return e.unread
-	}
-	return nil
-}
-
-// retryIn returns what to tell a client that asks for an entry which has failed.
-func (e *entry) retryIn(now time.Time) time.Duration {
-	if e.failed == nil || e.failed.retryAt.IsZero() {
-		return model.RetryAfter
-	}
-	return max(model.RetryAfter, e.failed.retryAt.Sub(now).Round(time.Second))
+// tryAgain returns what to tell a client that asks for an entry which has failed.
+func (e *entry) tryAgain(now time.Time) time.Duration {
+	wait, _ := e.retryIn(now)
+	return max(model.RetryAfter, wait.Round(time.Second))
 }

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +17,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
-	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
@@ -37,6 +34,13 @@ func (f *failing) set(id string, err error) {
 		f.why = map[string]error{}
 	}
 	f.why[id] = err
+}
+
+// of is why a load of what it is called fails.
+func (f *failing) of(name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.why[name]
 }
 
 func (f *failing) open(_ context.Context, m *manifest.Manifest) error {
@@ -167,7 +171,7 @@ func TestLoadTriesAtOnce(t *testing.T) {
 	}
 	bad.set("m", nil)
 	load()
-	if s := modeltest.StateOf(t, r, "m", "1.0.0"); s.Error != nil || s.Model.Manifest.Description != "changed" {
+	if s := modeltest.StateOf(t, r, "m", "1.0.0"); s.Error != nil || s.Facts.Manifest.Description != "changed" {
 		t.Errorf("%+v", s)
 	}
 }
@@ -286,10 +290,16 @@ func TestNotReady(t *testing.T) {
 		{name: "all failed", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errVerdict, "b": errVerdict}, want: "none of the 2 versions found could be loaded: a@1.0.0"},
 		{name: "one failed", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errFull}},
 		{name: "preloaded", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errFull}, change: func(c *registry.Config) { c.Preload = []string{"a"} }, want: "a@1.0.0 was not loaded"},
-		{name: "preloaded verdict", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errVerdict}, change: func(c *registry.Config) { c.Preload = []string{"a"} }},
+		{name: "preloaded verdict", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errVerdict}, change: func(c *registry.Config) { c.Preload = []string{"a"} }, want: "a@1.0.0 was not loaded"},
+		{name: "one of all preloaded", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errVerdict}, change: func(c *registry.Config) { c.Preload = []string{"*"} }},
 		{name: "pinned", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errFull}, change: func(c *registry.Config) { c.Pinned = []string{"*"} }, want: "a@1.0.0"},
 		{name: "default", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"b": errFull}, change: func(c *registry.Config) { c.Default = "b" }, want: "b@1.0.0"},
-		{name: "another version answers", models: []string{"a@1.0.0", "a@2.0.0"}, bad: map[string]error{"a@2.0.0": errFull}, change: func(c *registry.Config) { c.Default = "a" }},
+		{name: "latest is one version", models: []string{"a@1.0.0", "a@2.0.0"}, bad: map[string]error{"a@2.0.0": errFull}, change: func(c *registry.Config) { c.Default = "a" }, want: "a@2.0.0 was not loaded"},
+		{name: "another version answers", models: []string{"a@1.0.0", "a@2.0.0"}, bad: map[string]error{"a@2.0.0": errVerdict}, change: func(c *registry.Config) { c.Default = "a" }},
+		{name: "default is not there", models: []string{"a@1.0.0"}, change: func(c *registry.Config) { c.Default = "b" }, want: "models.default names model b, which is not there"},
+		{name: "preload is not there", models: []string{"a@1.0.0"}, change: func(c *registry.Config) { c.Preload = []string{"*", "b"} }, want: "models.preload names model b"},
+		{name: "pinned is not there", models: []string{"a@1.0.0"}, change: func(c *registry.Config) { c.Pinned = []string{"b"} }, want: "models.pinned names model b"},
+		{name: "only is not there", models: []string{"a@1.0.0"}, change: func(c *registry.Config) { c.Only = one("a@1.0.1") }, want: "models.only names a@1.0.1, which is not there"},
 		{name: "lazy", models: []string{"a@1.0.0"}, bad: map[string]error{"a": errFull}, change: func(c *registry.Config) { c.Lazy = true }},
 		{name: "only", models: []string{"a@1.0.0", "b@1.0.0"}, bad: map[string]error{"a": errFull}, change: func(c *registry.Config) { c.Only = one("a@1.0.0") }, want: "a@1.0.0 was not loaded"},
 	} {
@@ -344,56 +354,5 @@ func TestAliasWaitsForRetry(t *testing.T) {
 	testkit.Eventually(t, "it becomes ready", func() bool { return r.NotReady() == "" })
 	if v := modeltest.VersionOf(t, r, "m", "canary", ""); v != "2.0.0" {
 		t.Error(v)
-	}
-}
-
-// TestStateDirectoryRemoved: the directory of snapshots is made anew, and a state
-// that cannot be kept at the stop is an error.
-func TestStateDirectoryRemoved(t *testing.T) {
-	dir, base := t.TempDir(), t.TempDir()
-	state := filepath.Join(base, "snapshots")
-	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
-	host := func() *registry.Registry {
-		r, err := registry.New(registry.Config{
-			Dir: dir, CacheSize: 1, StateDir: state, Now: time.Now, Random: func() float64 { return 0 },
-			Log: slog.New(slog.DiscardHandler), Observe: testkit.Silent{},
-		}, model.Backends{manifest.BackendONNX: &modeltest.Fake{Make: modeltest.NewCounter}}, batching.NewCalls(1))
-		if err != nil {
-			t.Fatal(err)
-		}
-		root, err := os.OpenRoot(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer root.Close()
-		found, err := catalog.Scan(root)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Apply(t.Context(), found)
-		<-r.Ready()
-		return r
-	}
-	r := host()
-	modeltest.Predict(t, r, "m", "", 4)
-	if err := os.RemoveAll(base); err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Close(t.Context()); err != nil {
-		t.Errorf("a directory that was removed: %v", err)
-	}
-	r = host()
-	if out := modeltest.Predict(t, r, "m", "", 1); out[0] != 4 {
-		t.Errorf("%v rows are known of 4", out[0])
-	}
-	// Not even root makes a directory below a file.
-	if err := errors.Join(os.RemoveAll(base), os.WriteFile(base, nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := r.Unload("m", ""); err != nil { // its state waits in memory for a directory
-		t.Fatal(err)
-	}
-	if err := r.Close(context.Background()); err == nil || !strings.Contains(err.Error(), "m@1.0.0") {
-		t.Errorf("a state that is lost: %v", err)
 	}
 }

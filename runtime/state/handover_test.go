@@ -77,7 +77,7 @@ func TestChangeOfFeatures(t *testing.T) {
 	modeltest.WriteModel(t, dir, "m", "1.0.0", strings.Replace(modeltest.Simple("m", "1.0.0"), "name: x", "name: y", 1)+modeltest.Online)
 	testkit.Eventually(t, "the change is taken up", func() bool {
 		m, err := r.Peek("m", "")
-		return err == nil && m.Schema().Features()[0].Name == "y"
+		return err == nil && m.Manifest.Features[0].Name == "y"
 	})
 	var unavailable *model.UnavailableError
 	if err := old.Learn(t.Context(), modeltest.RowsOf(t, old, 1)); !errors.As(err, &unavailable) || unavailable.RetryAfter <= 0 {

@@ -9,7 +9,7 @@ import (
 
 func ExampleCounters() {
 	c := stats.New([]float64{0, 1})
-	c.Record([]float64{-2, 0.5, 0.7, 3}, 1)
+	c.Record(&stats.Call{Scores: []float64{-2, 0.5, 0.7, 3}, Threshold: 1})
 	c.Answered(40 * time.Microsecond)
 	s := c.Snapshot()
 	fmt.Println(s.Rows, "rows,", s.Anomalies, "anomaly, bins", s.Bins, "in", s.Requests, "request")

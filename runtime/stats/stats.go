@@ -6,29 +6,25 @@
 package stats
 
 import (
-	"fmt"
 	"maps"
 	"math"
-	"slices"
-	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.yaml.in/yaml/v3"
-
-	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
 // Counters count what a loaded model has answered.
 type Counters struct {
 	edges     []float64       // upper edges of the bins, ascending; the last bin is open
 	bins      []atomic.Uint64 // len(edges)+1, not cumulative
-	rows      atomic.Uint64
+	rows      atomic.Uint64   // that the detector was given
 	anomalies atomic.Uint64
 	nonfinite atomic.Uint64
 	panics    atomic.Uint64
-	sum       atomic.Uint64 // bits of the sum of finite scores
+	sum       number // of finite scores, in sumUnit
+	low, high number // of finite scores; infinite where there are none
+	grid      grid
+	failed    [kinds]atomic.Uint64
 
 	requests atomic.Uint64
 	latency  [len(latencyEdges) + 1]atomic.Uint64
@@ -62,8 +58,8 @@ func (s *Counters) Panicked() { s.panics.Add(1) }
 // Edges are the upper edges of the bins of scores, ascending.
 func (s *Counters) Edges() []float64 { return s.edges }
 
-// RowsFailed counts rows that have no score.
-func (s *Counters) RowsFailed(n int) { s.rows.Add(uint64(n)) }
+// Sketch reads how the scores are spread, finer than the bins do.
+func (s *Counters) Sketch() Sketch { return s.grid.sketch() }
 
 // Failed counts a request that failed.
 func (s *Counters) Failed(errorType string) {
@@ -77,12 +73,19 @@ func (s *Counters) Failed(errorType string) {
 
 // Snapshot is what Counters have counted at one moment. Bins are not cumulative; bin i holds the
 // scores in (Edges[i-1], Edges[i]], the last one those above every edge.
+//
+// Each row is counted once: in Scored, Nonfinite or Failed. Rows are those that the detector
+// was given.
 type Snapshot struct {
 	Edges                      []float64
 	Bins                       []uint64
 	Rows, Anomalies, Nonfinite uint64
-	Panics                     uint64 // of the detector
-	Sum                        float64
+	Scored                     uint64
+	Failed                     map[string]uint64 // rows without a score, by Kind
+	Panics                     uint64            // of the detector
+	Sum                        float64           // of the scores, or the largest number where it is beyond that
+	Mean                       float64           // of the scores; 0 where there are none
+	Low, High                  float64           // the least and the greatest score; infinite where there are none
 	Requests                   uint64
 	LatencyEdges               []time.Duration
 	Latency                    []uint64 // not cumulative, as Bins
@@ -92,17 +95,28 @@ type Snapshot struct {
 
 // New counts scores in bins with the given upper edges, ascending.
 func New(edges []float64) *Counters {
-	return &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
+	s := &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
+	s.low.store(math.Inf(1))
+	s.high.store(math.Inf(-1))
+	return s
 }
 
 // Snapshot reads the counters.
 func (s *Counters) Snapshot() Snapshot {
 	out := Snapshot{
 		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(), Panics: s.panics.Load(),
-		Sum: math.Float64frombits(s.sum.Load()), Bins: make([]uint64, len(s.bins)),
+		Bins: make([]uint64, len(s.bins)), Failed: map[string]uint64{},
+		Low: s.low.load(), High: s.high.load(),
 	}
 	for i := range s.bins {
 		out.Bins[i] = s.bins[i].Load()
+		out.Scored += out.Bins[i]
+	}
+	out.Sum, out.Mean = s.sums(out.Scored)
+	for k := range kinds {
+		if n := s.failed[k].Load(); n > 0 {
+			out.Failed[k.String()] = n
+		}
 	}
 	out.Requests, out.LatencyEdges = s.requests.Load(), latencyEdges[:]
 	out.LatencySum = time.Duration(s.nanos.Load())
@@ -113,128 +127,4 @@ func (s *Counters) Snapshot() Snapshot {
 	defer s.mu.Unlock()
 	out.Errors = maps.Clone(s.errors)
 	return out
-}
-
-// Record counts the oriented scores of one call.
-func (s *Counters) Record(scores []float64, threshold float64) {
-	const few = 64
-	var anomalies, nonfinite uint64
-	var sum float64
-	var local [few]uint64
-	useLocal := len(scores) > 8 && len(s.bins) <= few
-	for _, v := range scores {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			nonfinite++
-			continue
-		}
-		sum += v
-		if v > threshold {
-			anomalies++
-		}
-		bin := sort.SearchFloat64s(s.edges, v)
-		if useLocal {
-			local[bin]++
-		} else {
-			s.bins[bin].Add(1)
-		}
-	}
-	if useLocal {
-		for i, n := range local[:len(s.bins)] {
-			if n > 0 {
-				s.bins[i].Add(n)
-			}
-		}
-	}
-	s.rows.Add(uint64(len(scores)))
-	if anomalies > 0 {
-		s.anomalies.Add(anomalies)
-	}
-	if nonfinite > 0 {
-		s.nonfinite.Add(nonfinite)
-	}
-	for {
-		old := s.sum.Load()
-		if s.sum.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+sum)) {
-			return
-		}
-	}
-}
-
-// DefaultEdges are log-spaced around zero: three per decade from 0.001 to 1000,
-// on both sides.
-func DefaultEdges() []float64 {
-	var positive []float64
-	for decade := -3; decade <= 2; decade++ {
-		for _, step := range []float64{1, 2, 5} {
-			positive = append(positive, step*math.Pow(10, float64(decade)))
-		}
-	}
-	positive = append(positive, 1000)
-	edges := []float64{0}
-	for _, v := range positive {
-		edges = append(edges, v, -v)
-	}
-	slices.Sort(edges)
-	return edges
-}
-
-// DriftEdges reads the score's bins from a drift file: {score: {edges,
-// proportions}, features: {name: {edges or categories, proportions}}}.
-func DriftEdges(data []byte) ([]float64, error) {
-	var score bins
-	features := map[string]*bins{}
-	d := y.Decode(data, y.Fields{
-		"score": score.fields(),
-		"features": y.Map(func(name string) y.Field {
-			features[name] = &bins{}
-			return features[name].fields()
-		}),
-	})
-	score.check(d, "score")
-	for name, b := range features {
-		b.check(d, "features."+name)
-	}
-	if err := d.Err(); err != nil {
-		return nil, err
-	}
-	return score.edges, nil
-}
-
-// bins are reference-quantile bins; bin i is (edges[i-1], edges[i]].
-type bins struct {
-	edges, proportions []float64
-	categories         []string
-}
-
-func (b *bins) fields() y.Field {
-	floats := func(to *[]float64) y.Field {
-		return y.List(func(i int) y.Field {
-			return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
-				*to = append(*to, 0)
-				y.Float(&(*to)[i])(d, n, path)
-			}
-		})
-	}
-	return y.Object(y.Fields{"edges": floats(&b.edges), "proportions": floats(&b.proportions), "categories": y.Strings(&b.categories)})
-}
-
-func (b *bins) check(d *y.Decoder, path string) {
-	const most = 1000
-	want := len(b.edges) + 1
-	if b.categories != nil {
-		want = len(b.categories)
-	}
-	switch {
-	case len(b.edges) == 0 && b.categories == nil:
-		d.Problemf(path, "needs edges")
-	case want > most:
-		d.Problemf(path, "has %d bins; at most %d are kept", want, most)
-	case len(b.proportions) != want:
-		d.Problemf(path+".proportions", "must list %d shares, one a bin", want)
-	}
-	for i := 1; i < len(b.edges); i++ {
-		if b.edges[i] <= b.edges[i-1] {
-			d.Problemf(fmt.Sprintf("%s.edges[%d]", path, i), "must be above the edge before it")
-		}
-	}
 }

@@ -50,7 +50,9 @@ func Check(data []byte, limits Limits) (*Model, error) {
 	if err := c.model(m); err != nil {
 		return nil, err
 	}
-	return describe(m, c.operators), nil
+	out := describe(m, c.operators)
+	out.Packet, out.Apart = c.packets.rows(out.Inputs)
+	return out, nil
 }
 
 func (l Limits) defaults() Limits {
@@ -111,6 +113,7 @@ type checker struct {
 	uncertain float64 // bytes
 	known     int64   // bytes used by facts
 	top       *scope  // of the model's main graph
+	packets   packets
 }
 
 // scope maps the values that a graph can see to their facts.
@@ -209,6 +212,7 @@ func (c *checker) node(n *node, s *scope) error {
 		}
 		inputs[i] = f
 	}
+	c.packets.note(n, inputs)
 	outputs, err := c.outcome(&call{node: n, in: inputs, scope: s, checker: c})
 	if err != nil {
 		return err

@@ -110,7 +110,11 @@ type Model struct {
 	Inputs    []Value // without initializers
 	Outputs   []Value
 	Nodes     int
-	Operators map[string]int // the number of nodes of each type
+	Operators map[string]int // how many nodes of each type
+	// Packet is a number of rows in whose multiples ONNX Runtime computes each row the
+	// same; 1: in any number. Apart is how many rows apart rows must be for it; 1: they
+	// may stand anywhere.
+	Packet, Apart int
 
 	checked *model
 }

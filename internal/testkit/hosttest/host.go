@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/client"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
@@ -111,8 +112,8 @@ func Start(t *testing.T, p Place, o Options) *Host {
 func (h *Host) End() {
 	_ = h.Cmd.Process.Kill()
 	<-h.ended
-	log := h.Log()
-	for _, sign := range []string{"panic:", "fatal error:", "runtime: failed"} {
+	log := "\n" + h.Log()
+	for _, sign := range []string{"\npanic:", "\nfatal error:", "\nruntime: failed"} { // in a line of the log they are others' words
 		if at := strings.Index(log, sign); at >= 0 {
 			h.T.Errorf("the host crashed: %.600s", log[at:])
 			return
@@ -242,12 +243,21 @@ func (h *Host) Send(method, path, body string) (status int, text string) {
 	return resp.StatusCode, string(all)
 }
 
+// Client returns a client of the host that keeps no connection.
+func (h *Host) Client() *client.Client {
+	h.T.Helper()
+	c, err := client.New(client.Config{URL: h.URL, HTTP: &http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}})
+	if err != nil {
+		h.T.Fatal(err)
+	}
+	return c
+}
+
 // Version returns the API's description of a model's only version, or nil if the
 // host does not know the model.
 func (h *Host) Version(id string) *api.ModelVersion {
-	_, text := h.Send(http.MethodGet, "/api/v1/models/"+id, "")
-	var m api.Model
-	if json.Unmarshal([]byte(text), &m) != nil || len(m.Versions) != 1 {
+	m, err := h.Client().Model(h.T.Context(), id)
+	if err != nil || len(m.Versions) != 1 {
 		return nil
 	}
 	return &m.Versions[0]
@@ -275,9 +285,10 @@ func (h *Host) Tried(id string) *api.ModelVersion {
 
 // Loaded returns the number of loaded versions, and the errors of the others.
 func (h *Host) Loaded() (n int, not []string) {
-	_, text := h.Send(http.MethodGet, "/api/v1/models", "")
-	var list api.ModelList
-	_ = json.Unmarshal([]byte(text), &list)
+	list, err := h.Client().Models(h.T.Context())
+	if err != nil {
+		return 0, []string{err.Error()}
+	}
 	for _, v := range list.Models {
 		if v.Status == "loaded" {
 			n++

@@ -1,0 +1,217 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"net/netip"
+	"time"
+)
+
+// Mode says who is asked for credentials.
+type Mode int
+
+// The modes.
+const (
+	// Open asks nobody: nothing is configured, and nobody but this machine reaches the host.
+	Open Mode = iota
+	// Off asks nobody, whoever reaches the host, because its operator said so.
+	Off
+	// RunKey asks everybody but local callers, for the key of this run.
+	RunKey
+	// Configured asks everybody for what is configured.
+	Configured
+)
+
+// Keys recognises API keys.
+type Keys interface {
+	Lookup(key []byte, now time.Time) (*Principal, error)
+}
+
+// Tokens verifies tokens.
+type Tokens interface {
+	Verify(ctx context.Context, token []byte) (*Principal, error)
+}
+
+// maxCredentials is how many credentials one request may bring.
+const maxCredentials = 4
+
+// Credentials are what a request shows. The zero value shows nothing. They share the
+// memory of the request.
+type Credentials struct {
+	// Certificate is the client's, verified; nil: it has shown none.
+	Certificate *x509.Certificate
+	// Local says that the peer is this machine, and that no header says that it forwards for
+	// somebody else.
+	Local bool
+
+	shown [maxCredentials]credential
+	n     int
+	bad   bool // what was shown cannot be one
+}
+
+type credential struct {
+	text []byte
+	key  bool // it can be a key alone
+}
+
+// Key adds an X-API-Key.
+func (c *Credentials) Key(value []byte) { c.add(bytes.TrimSpace(value), true) }
+
+// Authorization adds the value of an Authorization header: Bearer and a key or a token.
+func (c *Credentials) Authorization(value []byte) {
+	const scheme = "bearer "
+	value = bytes.TrimSpace(value)
+	if len(value) <= len(scheme) || !bytes.EqualFold(value[:len(scheme)], []byte(scheme)) {
+		c.bad = true
+		return
+	}
+	c.add(bytes.TrimSpace(value[len(scheme):]), false)
+}
+
+// Subprotocols adds the value of a Sec-WebSocket-Protocol header. Where the list begins with
+// bearer, its second item is a key or a token, as browsers send it that cannot set other
+// headers; else it shows nothing. It reports whether there was one: then the answer must
+// choose bearer.
+func (c *Credentials) Subprotocols(value []byte) bool {
+	first, rest, found := bytes.Cut(value, []byte(","))
+	if !bytes.Equal(bytes.TrimSpace(first), []byte("bearer")) {
+		return false
+	}
+	if !found {
+		c.bad = true
+		return true
+	}
+	second, _, _ := bytes.Cut(rest, []byte(","))
+	c.add(bytes.TrimSpace(second), false)
+	return true
+}
+
+func (c *Credentials) add(text []byte, key bool) {
+	if c.n == maxCredentials {
+		c.bad = true
+		return
+	}
+	c.shown[c.n] = credential{text, key}
+	c.n++
+}
+
+// Clone returns credentials that share no memory with the request.
+func (c *Credentials) Clone() *Credentials {
+	out := *c
+	for i := range out.n {
+		out.shown[i].text = bytes.Clone(out.shown[i].text)
+	}
+	return &out
+}
+
+// Any reports whether a key or a token is shown, or what was meant for one.
+func (c *Credentials) Any() bool { return c.n > 0 || c.bad }
+
+// Config is what an Authenticator is made of.
+type Config struct {
+	Mode         Mode
+	Keys         Keys          // nil: there are none
+	Tokens       Tokens        // nil: there are none
+	Certificates *Certificates // nil: none has a role
+	Anonymous    *Principal    // who shows nothing; nil: is refused
+	Now          func() time.Time
+}
+
+// Nobody returns who shows nothing and has a role all the same.
+func Nobody(role string, roles *Roles) (*Principal, error) {
+	actions, err := roles.Actions(role)
+	if err != nil {
+		return nil, err
+	}
+	return &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Roles: []string{role}, Actions: actions, Models: AllModels()}, nil
+}
+
+// Authenticator finds out who asks.
+type Authenticator struct {
+	Config
+	// Those who show nothing are made once: asking nobody allocates nothing.
+	anybody, local, visitor *Principal
+}
+
+// NewAuthenticator makes an authenticator.
+func NewAuthenticator(c Config) *Authenticator {
+	everything := Set(AllActions()...)
+	return &Authenticator{
+		Config:  c,
+		anybody: &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Roles: []string{RoleAdmin}, Actions: everything, Models: AllModels()},
+		local:   &Principal{Kind: Local, ID: "local", Name: "this machine", Roles: []string{RoleAdmin}, Actions: everything, Models: AllModels()},
+		visitor: &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Actions: Set(Metrics), Models: AllModels()},
+	}
+}
+
+// Visitor is who asks for what is public and shows nothing.
+func (a *Authenticator) Visitor() *Principal { return a.visitor }
+
+// Refusals of credentials that are not looked at any further.
+var (
+	errScheme    = &Error{ErrUnauthenticated, "bad_credential", "the credential is in no form that this host reads: send an API key as X-API-Key, or a key or a token as Authorization: Bearer"}
+	errNoKeys    = &Error{ErrUnauthenticated, "unknown_key", "the API key is none of this host's"}
+	errNoTokens  = &Error{ErrUnauthenticated, "no_tokens", "this host takes no tokens: send an API key"}
+	errTwoPeople = &Error{ErrUnauthenticated, "two_credentials", "the request shows credentials of different people: send one"}
+)
+
+// Authenticate returns who asks. The error is an *Error of ErrUnauthenticated. A credential
+// that is shown and wrong is an error whatever else would do, and so are two of different
+// people. Where nobody is asked, credentials are not looked at.
+func (a *Authenticator) Authenticate(ctx context.Context, c *Credentials) (*Principal, error) {
+	if a.Mode == Open || a.Mode == Off {
+		return a.anybody, nil
+	}
+	if c.bad {
+		return nil, errScheme
+	}
+	var p *Principal
+	for i := range c.n {
+		one, err := a.lookup(ctx, c.shown[i])
+		if err != nil {
+			return nil, err
+		}
+		if p != nil && !p.Same(one) {
+			return nil, errTwoPeople
+		}
+		p = one
+	}
+	if c.Certificate != nil && a.Certificates != nil {
+		if one := a.Certificates.Lookup(c.Certificate); one != nil {
+			if p != nil && !p.Same(one) {
+				return nil, errTwoPeople
+			}
+			p = one
+		}
+	}
+	switch {
+	case p != nil:
+		return p, nil
+	case a.Mode == RunKey && c.Local:
+		return a.local, nil
+	case a.Anonymous != nil:
+		return a.Anonymous, nil
+	}
+	return nil, errNobody
+}
+
+// keyPrefix tells keys from tokens.
+const keyPrefix = "pyn_"
+
+func (a *Authenticator) lookup(ctx context.Context, c credential) (*Principal, error) {
+	if c.key || bytes.HasPrefix(c.text, []byte(keyPrefix)) {
+		if a.Keys == nil {
+			return nil, errNoKeys
+		}
+		return a.Keys.Lookup(c.text, a.Now()) //nolint:wrapcheck // it is an *Error
+	}
+	if a.Tokens == nil {
+		return nil, errNoTokens
+	}
+	return a.Tokens.Verify(ctx, c.text) //nolint:wrapcheck // it is an *Error
+}
+
+// IsLocal reports whether a peer is this machine itself: its address is, and none of the
+// headers by which proxies say for whom they ask came with the request.
+func IsLocal(peer netip.Addr, forwarded bool) bool { return !forwarded && peer.Unmap().IsLoopback() }

@@ -1,0 +1,450 @@
+package keys_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	"github.com/pynomaly/pynomaly-runtime/api/access/keys"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+func roles(t testing.TB, own ...string) *access.Roles {
+	t.Helper()
+	of := map[string][]string{}
+	for _, name := range own {
+		of[name] = []string{"read"}
+	}
+	r, err := access.NewRoles(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// clock is a time that a test moves.
+type clock struct{ at atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.at.Store(time.Date(2030, 1, 2, 3, 4, 5, 0, time.UTC).Unix())
+	return c
+}
+
+func (c *clock) now() time.Time          { return time.Unix(c.at.Load(), 0) }
+func (c *clock) advance(d time.Duration) { c.at.Add(int64(d / time.Second)) }
+
+func store(t testing.TB, c *clock) *keys.Store {
+	t.Helper()
+	return &keys.Store{File: filepath.Join(t.TempDir(), "keys.yaml"), Roles: roles(t), Now: c.now, Random: rand.Reader}
+}
+
+func create(t testing.TB, s *keys.Store, w keys.Wanted) (string, keys.Entry) {
+	t.Helper()
+	key, made, err := s.Create(t.Context(), w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key, made
+}
+
+// set is what a host reads of the store's file.
+func set(t testing.TB, s *keys.Store) *keys.Set {
+	t.Helper()
+	all, err := s.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := keys.NewSet(all, s.Roles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// looksUp fails unless the key is refused for the reason, or taken where that is empty.
+func looksUp(t testing.TB, s *keys.Set, key string, now time.Time, reason string) *access.Principal {
+	t.Helper()
+	p, err := s.Lookup([]byte(key), now)
+	var refusal *access.Error
+	switch {
+	case reason == "" && err != nil:
+		t.Errorf("%s: %v", key, err)
+	case reason != "" && (!errors.As(err, &refusal) || refusal.Reason != reason || !errors.Is(err, access.ErrUnauthenticated) || p != nil):
+		t.Errorf("%s: %v, %v; want %s", key, p, err, reason)
+	}
+	return p
+}
+
+// TestLife: a key is good from when it was made until it expires or is revoked.
+func TestLife(t *testing.T) {
+	c := newClock()
+	s := store(t, c)
+	plain, _ := create(t, s, keys.Wanted{Role: "admin"})
+	short, made := create(t, s, keys.Wanted{Name: "ci", Role: "operator", Models: []string{"fraud*", "cardio"}, Lifetime: time.Hour})
+	if info, err := os.Stat(s.File); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
+	}
+	if text, err := os.ReadFile(s.File); err != nil || strings.Contains(string(text), strings.Split(short, "_")[2]) {
+		t.Errorf("the file holds the secret: %s, %v", text, err)
+	}
+	p := looksUp(t, set(t, s), short, c.now(), "")
+	if p.Kind != access.Key || p.ID != made.ID || p.Name != "ci" || !p.Models.Match("fraud-eu") || p.Models.Match("other") || !p.Actions.Has(access.Learn) || p.Actions.Has(access.Admin) {
+		t.Errorf("%+v", p)
+	}
+	looksUp(t, set(t, s), short, c.now().Add(time.Hour-time.Second), "")
+	looksUp(t, set(t, s), short, c.now().Add(time.Hour), "expired_key")
+	looksUp(t, set(t, s), plain, c.now().Add(100*365*24*time.Hour), "")
+	if _, err := s.Revoke(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	looksUp(t, set(t, s), short, c.now().Add(-time.Hour), "revoked_key") // whatever the clock says
+	looksUp(t, set(t, s), plain, c.now(), "")
+	if _, err := s.Revoke(t.Context(), "zzzzzzzz"); !errors.Is(err, keys.ErrNoKey) {
+		t.Error(err)
+	}
+	if _, _, err := s.Rotate(t.Context(), made.ID, time.Hour); err == nil {
+		t.Error("a key that is revoked was rotated")
+	}
+}
+
+// TestRotate: the old key goes on for the overlap, the new one lives as long as the old one
+// was to, and may do the same.
+func TestRotate(t *testing.T) {
+	c := newClock()
+	s := store(t, c)
+	old, was := create(t, s, keys.Wanted{Name: "ci", Role: "viewer", Models: []string{"a*"}, Lifetime: 90 * time.Hour})
+	c.advance(50 * time.Hour)
+	key, is, err := s.Rotate(t.Context(), was.ID, 24*time.Hour)
+	if err != nil || is.ID == was.ID || key == old || is.Name != "ci" || is.Role != "viewer" || !reflect.DeepEqual(is.Models, was.Models) {
+		t.Fatalf("%+v, %v", is, err)
+	}
+	for after, want := range map[time.Duration][2]string{
+		0: {"", ""}, 23 * time.Hour: {"", ""}, 24 * time.Hour: {"expired_key", ""}, 89 * time.Hour: {"expired_key", ""}, 90 * time.Hour: {"expired_key", "expired_key"},
+	} {
+		looksUp(t, set(t, s), old, c.now().Add(after), want[0])
+		looksUp(t, set(t, s), key, c.now().Add(after), want[1])
+	}
+	c.advance(60 * time.Hour)
+	if _, _, err := s.Rotate(t.Context(), was.ID, time.Hour); err == nil {
+		t.Error("a key that has expired was rotated")
+	}
+	if _, _, err := s.Rotate(t.Context(), is.ID, 100*time.Hour); err != nil {
+		t.Error(err)
+	}
+	looksUp(t, set(t, s), key, c.now().Add(31*time.Hour), "expired_key") // the overlap makes no key live longer
+}
+
+// TestWrongKeys: what is not exactly a key of the file is refused.
+func TestWrongKeys(t *testing.T) {
+	c := newClock()
+	s := store(t, c)
+	key, made := create(t, s, keys.Wanted{Role: "viewer"})
+	other, _ := create(t, s, keys.Wanted{Role: "viewer"})
+	for wrong, reason := range map[string]string{
+		"": "malformed_key", "pyn_": "malformed_key", key + "a": "malformed_key", key[:len(key)-1]: "malformed_key",
+		strings.ToUpper(key): "malformed_key", " " + key[1:]: "malformed_key", strings.Replace(key, "_", "-", 2): "malformed_key",
+		key[:len(key)-1] + "\x00": "malformed_key", strings.Repeat("a", 1<<20): "malformed_key",
+		key[:len("pyn_")+8] + other[len("pyn_")+8:]: "unknown_key", // another's secret
+		"pyn_zzzzzzzz" + key[len("pyn_")+8:]:        "unknown_key", // another id
+		"pyn_" + made.ID + "_" + made.SHA256[:52]:   "malformed_key",
+	} {
+		looksUp(t, set(t, s), wrong, c.now(), reason)
+	}
+	flipped := []byte(key)
+	if flipped[len(key)-1]++; flipped[len(key)-1] == 'z'+1 || flipped[len(key)-1] == '7'+1 {
+		flipped[len(key)-1] = 'b'
+	}
+	looksUp(t, set(t, s), string(flipped), c.now(), "unknown_key")
+}
+
+// TestNothingIsLost: keys that are made, revoked and rotated at once are all in the file.
+func TestNothingIsLost(t *testing.T) {
+	const each = 5
+	c := newClock()
+	s := store(t, c)
+	_, victim := create(t, s, keys.Wanted{Role: "viewer"})
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var made []string
+	for i := range 8 {
+		wg.Go(func() {
+			for j := range each {
+				key, _, err := s.Create(t.Context(), keys.Wanted{Name: fmt.Sprint(i, j), Role: "operator"})
+				if err != nil {
+					t.Error(err)
+				}
+				if _, err := s.Revoke(t.Context(), victim.ID); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				made = append(made, key)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	all := set(t, s)
+	if all.Len() != 8*each+1 {
+		t.Errorf("%d keys are left", all.Len())
+	}
+	for _, key := range made {
+		looksUp(t, all, key, c.now(), "")
+	}
+}
+
+// TestStoreRefuses: what a host could not read is not written, and a lock that is held is
+// waited for no longer than the context allows.
+func TestStoreRefuses(t *testing.T) {
+	s := store(t, newClock())
+	for _, w := range []keys.Wanted{{}, {Role: "owner"}, {Role: "viewer", Models: []string{"a/b"}}, {Role: "viewer", Name: "a\nb"}, {Role: "viewer", Models: []string{}, Name: strings.Repeat("n", 200)}} {
+		if _, _, err := s.Create(t.Context(), w); err == nil {
+			t.Errorf("%+v was made", w)
+		}
+	}
+	if _, err := s.List(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file was written: %v", err)
+	}
+	if _, err := s.Revoke(t.Context(), "zzzzzzzz"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+	if err := os.WriteFile(s.File, []byte("keys: [{id: x}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.Create(t.Context(), keys.Wanted{Role: "viewer"}); err == nil {
+		t.Error("a file that cannot be read was replaced")
+	}
+	s.Random = bytes.NewReader(nil)
+	if _, _, err := (&keys.Store{File: s.File + "2", Roles: s.Roles, Now: s.Now, Random: s.Random}).Create(t.Context(), keys.Wanted{Role: "viewer"}); err == nil {
+		t.Error("a key was made of nothing")
+	}
+	s = store(t, newClock())
+	reading := make(chan struct{})
+	held, release := context.WithCancel(t.Context())
+	s.Random = holding{reading, held}
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _, _ = s.Create(t.Context(), keys.Wanted{Role: "viewer"}) })
+	<-reading
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := s.Revoke(ctx, "zzzzzzzz"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	release()
+	wg.Wait()
+}
+
+// holding is randomness that is asked for with the lock held.
+type holding struct {
+	reading chan struct{}
+	held    context.Context //nolint:containedctx // a test's
+}
+
+func (h holding) Read([]byte) (int, error) {
+	close(h.reading)
+	<-h.held.Done()
+	return 0, h.held.Err()
+}
+
+// TestLinksAndModes: a link to the file stays one, and a group that may read it still may.
+func TestLinksAndModes(t *testing.T) {
+	c := newClock()
+	s := store(t, c)
+	create(t, s, keys.Wanted{Role: "viewer"})
+	if err := os.Chmod(s.File, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	link := s.File + ".link"
+	if err := os.Symlink(s.File, link); err != nil {
+		t.Fatal(err)
+	}
+	s.File = link
+	create(t, s, keys.Wanted{Role: "viewer"})
+	if got := set(t, s).Len(); got != 2 {
+		t.Errorf("%d keys", got)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is %v, %v", info, err)
+	}
+	if info, err := os.Stat(link); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the file is %v, %v", info, err)
+	}
+}
+
+// TestFollowed: a file that changes is taken up while the host runs, and one that cannot be
+// read leaves the keys as they are.
+func TestFollowed(t *testing.T) {
+	c := newClock()
+	s := store(t, c)
+	key, made := create(t, s, keys.Wanted{Role: "viewer"})
+	var trouble atomic.Value
+	f, err := keys.Open(s.File, s.Roles, slog.New(slog.DiscardHandler), func(err error) { trouble.Store(fmt.Sprint(err)) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { f.Run(ctx) })
+	defer wg.Wait()
+	defer cancel()
+	becomes := func(what, key, reason string) {
+		t.Helper()
+		testkit.Eventually(t, what, func() bool {
+			_, err := f.Lookup([]byte(key), c.now())
+			var refusal *access.Error
+			return reason == "" && err == nil || errors.As(err, &refusal) && refusal.Reason == reason
+		})
+	}
+	becomes("it is there", key, "")
+	second, _ := create(t, s, keys.Wanted{Role: "admin"})
+	becomes("another is added", second, "")
+	if _, err := s.Revoke(t.Context(), made.ID); err != nil {
+		t.Fatal(err)
+	}
+	becomes("it is revoked", key, "revoked_key")
+	good, err := os.ReadFile(s.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{"", "keys: [", "keys: [{id: x}]", strings.ReplaceAll(string(good), "role: admin", "role: owner")} {
+		trouble.Store("")
+		if err := os.WriteFile(s.File, []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, "the trouble is said", func() bool { text := trouble.Load(); return text != "" && text != "<nil>" })
+		becomes("the keys stay", second, "")
+		becomes("and so does what is refused", key, "revoked_key")
+	}
+	use, err := f.Prepare(roles(t, "owner"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	use()
+	if err := os.WriteFile(s.File, bytes.ReplaceAll(good, []byte("role: admin"), []byte("role: owner ")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "a role that was added is known", func() bool {
+		p, err := f.Lookup([]byte(second), c.now())
+		return err == nil && p.Roles[0] == "owner"
+	})
+	if _, err := f.Prepare(s.Roles); err == nil {
+		t.Error("a role that a key has was taken away")
+	}
+	if _, err := keys.Open(s.File+"not there", s.Roles, slog.New(slog.DiscardHandler), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// TestFileProblems: each problem has its line and says what to do.
+func TestFileProblems(t *testing.T) {
+	good := "id: abcdefgh, role: viewer, sha256: " + strings.Repeat("0a", 32)
+	for text, want := range map[string]string{
+		"keys: [{" + good + "}, {" + good + "}]":                          "keys[1].id: is another key's",
+		"keys: [{" + good + ", secret: x}]":                               "unknown key",
+		"keys: [{" + good + ", expires: tomorrow}]":                       "a time such as",
+		"keys: [{" + good + ", models: []}]":                              "leave it out for every model",
+		"keys: [{" + good + ", models: [a/b]}]":                           "is no pattern of models",
+		"keys: [{" + good + ", name: \"a\\nb\"}]":                         "one line",
+		"keys: [{" + strings.ReplaceAll(good, "0a", "0A") + "}]":          "64 lower-case hex digits",
+		"keys: [{" + strings.ReplaceAll(good, "abcdefgh", "short") + "}]": "must be 8 letters",
+		"keys: [{id: abcdefgh}]":                                          "role: is missing",
+		"keys: 1":                                                         "must be a list",
+		"{}":                                                              "has no list of keys",
+		"":                                                                "the file is empty",
+	} {
+		if _, err := keys.Decode([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
+	}
+	if all, err := keys.Decode([]byte("keys: []")); err != nil || len(all) != 0 {
+		t.Errorf("%v, %v", all, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte("pyn_abcdefgh_" + strings.Repeat("a2", 26)))
+	f.Add([]byte("pyn_abcdefgh_"))
+	f.Add([]byte("pyn_abc_efgh_" + strings.Repeat("a", 52)))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		id, secret, ok := keys.Parse(text)
+		if ok && keys.Prefix+string(id)+"_"+string(secret) != string(text) {
+			t.Errorf("%q is %q and %q", text, id, secret)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	sum := strings.Repeat("0a", 32)
+	f.Add([]byte("keys: [{id: abcdefgh, role: viewer, sha256: " + sum + ", models: [a*], name: x, created: 2030-01-31T12:00:00Z, expires: 2030-01-31T12:00:00+01:00}]"))
+	f.Add([]byte("keys: [{id: abcdefgh, role: \"1\", sha256: '" + sum + "', name: \"true\", revoked: 2030-01-31T12:00:00.5Z}]"))
+	f.Add([]byte("keys: []"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		all, err := keys.Decode(data)
+		if err != nil {
+			return
+		}
+		text, err := keys.Encode(all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := keys.Decode(text)
+		if err != nil || len(again) != len(all) || len(all) > 0 && !reflect.DeepEqual(again, all) {
+			t.Fatalf("%+v was written and read as %+v, %v", all, again, err)
+		}
+	})
+}
+
+// bigSet is a set of many keys, one of which is returned.
+func bigSet(t testing.TB) (*keys.Set, []byte) {
+	t.Helper()
+	key, made := create(t, store(t, newClock()), keys.Wanted{Role: "viewer"})
+	all := []keys.Entry{made}
+	for i := range 1000 {
+		other := made
+		other.ID = fmt.Sprintf("%08d", i)
+		all = append(all, other)
+	}
+	s, err := keys.NewSet(all, roles(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, []byte(key)
+}
+
+func TestLookupAllocatesNothing(t *testing.T) {
+	s, key := bigSet(t)
+	unknown := bytes.Replace(key, key[4:12], []byte("zzzzzzzz"), 1)
+	now := time.Now()
+	if n := testing.AllocsPerRun(100, func() {
+		_, _ = s.Lookup(key, now)
+		_, _ = s.Lookup(unknown, now)
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// BenchmarkLookup shows what a known key and an unknown one cost: the same.
+func BenchmarkLookup(b *testing.B) {
+	s, key := bigSet(b)
+	now := time.Now()
+	for name, key := range map[string][]byte{"known": key, "unknown": bytes.Replace(key, key[4:12], []byte("zzzzzzzz"), 1)} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = s.Lookup(key, now)
+			}
+		})
+	}
+}

@@ -1,0 +1,75 @@
+package access
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// The roles that every host has.
+const (
+	RoleViewer   = "viewer"
+	RoleOperator = "operator"
+	RoleAdmin    = "admin"
+)
+
+// maxName is the most bytes of a role's name.
+const maxName = 64
+
+// Roles says which actions each role allows.
+type Roles struct{ of map[string]Actions }
+
+// NewRoles returns viewer, operator and admin, and roles of one's own, each a list of
+// actions. A role of one's own cannot take the name of another.
+func NewRoles(own map[string][]string) (*Roles, error) {
+	view := Set(Predict, Read, Metrics)
+	r := &Roles{map[string]Actions{
+		RoleViewer:   view,
+		RoleOperator: view | Set(LoadModel, Learn, Aliases, Jobs),
+		RoleAdmin:    Set(AllActions()...),
+	}}
+	for _, name := range slices.Sorted(maps.Keys(own)) {
+		if _, taken := r.of[name]; taken {
+			return nil, fmt.Errorf("role %q is there already: viewer, operator and admin cannot be changed; choose another name", name)
+		}
+		if !validName(name) {
+			return nil, fmt.Errorf("role %.80q: its name must be 1 to %d lower-case letters, digits, - and _", name, maxName)
+		}
+		var set Actions
+		for _, action := range own[name] {
+			a, err := ParseAction(action)
+			if err != nil {
+				return nil, fmt.Errorf("role %q: %w", name, err)
+			}
+			set |= Set(a)
+		}
+		r.of[name] = set
+	}
+	return r, nil
+}
+
+func validName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return name != "" && len(name) <= maxName
+}
+
+// Names lists the roles in order.
+func (r *Roles) Names() []string { return slices.Sorted(maps.Keys(r.of)) }
+
+// Actions returns what the roles together allow. It fails where one is unknown.
+func (r *Roles) Actions(roles ...string) (Actions, error) {
+	var set Actions
+	for _, name := range roles {
+		actions, ok := r.of[name]
+		if !ok {
+			return 0, fmt.Errorf("there is no role %.80q: the roles are %s; auth.roles adds others", name, strings.Join(r.Names(), ", "))
+		}
+		set |= actions
+	}
+	return set, nil
+}

@@ -1,0 +1,246 @@
+package tokens
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// times say when the keys of a remote source are asked for.
+type times struct {
+	refresh time.Duration // after a fetch that went well
+	retry   time.Duration // after one that did not
+	ask     time.Duration // between two that unknown kids ask for, whoever comes with them
+	fetch   time.Duration // for a whole fetch
+	wait    time.Duration // that a request waits for one
+}
+
+func defaultTimes() times {
+	return times{refresh: 5 * time.Minute, retry: 30 * time.Second, ask: 30 * time.Second, fetch: 10 * time.Second, wait: 2 * time.Second}
+}
+
+const (
+	maxWaiting = 64 // requests that wait for a fetch
+	maxHops    = 3  // redirects
+)
+
+// remote is a source that is asked for by https. What was fetched last stays good while it
+// is down.
+type remote struct {
+	held
+	url        string
+	algorithms []string
+	client     *http.Client
+	log        *slog.Logger
+	observe    func(error)
+	times      times
+	wake       chan struct{}
+
+	mu      sync.Mutex
+	asked   time.Time     // when an unknown kid last had keys asked for
+	late    bool          // one will as soon as it may
+	fetched chan struct{} // closed when the fetch that is wanted or runs has ended; nil: none is
+	waiting int
+}
+
+// newRemote makes a source of which nothing is fetched before run.
+func newRemote(url, ca string, algorithms []string, when times, log *slog.Logger, observe func(error)) (*remote, error) {
+	client, err := newClient(ca, when.fetch)
+	if err != nil {
+		return nil, err
+	}
+	return &remote{
+		url: url, algorithms: algorithms, client: client, times: when, log: log, observe: observe,
+		wake: make(chan struct{}, 1), fetched: make(chan struct{}), // which run begins with
+	}, nil
+}
+
+func newClient(ca string, patience time.Duration) (*http.Client, error) {
+	var roots *x509.CertPool // nil: the system's
+	if ca != "" {
+		pem, err := os.ReadFile(ca)
+		if err != nil {
+			return nil, fmt.Errorf("reading the CAs of a key set: %w", err)
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("reading the CAs of a key set: %s holds no certificate", ca)
+		}
+	}
+	return &http.Client{
+		Timeout: patience,
+		Transport: &http.Transport{
+			Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, DisableKeepAlives: true, DisableCompression: true,
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			MaxResponseHeaderBytes: 64 << 10,
+		},
+		CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			if r.URL.Scheme != "https" {
+				return errors.New("it leads away from https")
+			}
+			if len(via) >= maxHops {
+				return fmt.Errorf("it leads on more than %d times", maxHops)
+			}
+			return nil
+		},
+	}, nil
+}
+
+// run implements source.
+func (r *remote) run(ctx context.Context) {
+	next := time.NewTimer(0)
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			r.ended()
+			return
+		case <-next.C:
+		case <-r.wake:
+		}
+		r.begun()
+		err := r.fetch(ctx)
+		r.ended()
+		if ctx.Err() != nil {
+			return
+		}
+		after := r.times.refresh
+		if err != nil {
+			after = r.times.retry
+			r.log.Error("the keys of tokens cannot be fetched: those that were fetched last stay in use", "url", r.url, "known", r.set.Load() != nil, "error", err)
+		}
+		if r.observe != nil {
+			r.observe(err)
+		}
+		next.Reset(after)
+	}
+}
+
+// begun notes that a fetch runs, so that requests can wait for it.
+func (r *remote) begun() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetched == nil {
+		r.fetched = make(chan struct{})
+	}
+}
+
+// ended lets those go on who wait for a fetch.
+func (r *remote) ended() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetched != nil {
+		close(r.fetched)
+		r.fetched = nil
+	}
+}
+
+func (r *remote) fetch(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
+	if err != nil {
+		return fmt.Errorf("asking for keys: %w", err)
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	res, err := r.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("asking for keys: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("asking for keys: the answer is %s", res.Status)
+	}
+	data, err := io.ReadAll(io.LimitReader(res.Body, maxSetBytes+1))
+	if err != nil {
+		return fmt.Errorf("reading keys: %w", err)
+	}
+	set, err := parseJWKS(data, r.algorithms)
+	if err != nil {
+		return err
+	}
+	r.replace(data, set)
+	return nil
+}
+
+// find implements source. Keys that are known are returned at once, whatever the source
+// does meanwhile; for an unknown kid it waits for a fetch, within bounds.
+func (r *remote) find(ctx context.Context, alg, kid string) ([]any, uint64) {
+	if found, generation := r.look(alg, kid); found != nil {
+		return found, generation
+	}
+	if !r.wait(ctx) {
+		return nil, 0
+	}
+	return r.look(alg, kid)
+}
+
+// wait has keys fetched, or waits for the fetch that is on its way. It reports whether one
+// has ended.
+func (r *remote) wait(ctx context.Context) bool {
+	done := r.join()
+	if done == nil {
+		return false
+	}
+	defer func() {
+		r.mu.Lock()
+		r.waiting--
+		r.mu.Unlock()
+	}()
+	over := time.NewTimer(r.times.wait)
+	defer over.Stop()
+	select {
+	case <-done:
+		return true
+	case <-over.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// join returns what is closed when a fetch has ended, and counts who waits for it; nil: none
+// is waited for.
+func (r *remote) join() <-chan struct{} {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fetched == nil && !r.ask() || r.waiting >= maxWaiting {
+		return nil
+	}
+	r.waiting++
+	return r.fetched
+}
+
+// ask has keys fetched, or later where they were just asked for: else somebody who sends
+// kids of his own at the right time could keep new keys from being seen. It is called with
+// the lock held, and reports whether they are fetched now.
+func (r *remote) ask() bool {
+	now := time.Now()
+	if since := now.Sub(r.asked); !r.asked.IsZero() && since < r.times.ask {
+		if !r.late {
+			r.late = true
+			time.AfterFunc(r.times.ask-since, func() {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				r.late, r.asked = false, time.Now()
+				r.rouse()
+			})
+		}
+		return false
+	}
+	r.asked, r.fetched = now, make(chan struct{})
+	r.rouse()
+	return true
+}
+
+// rouse lets run fetch.
+func (r *remote) rouse() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,22 @@
+package rest
+
+import (
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+)
+
+// models are those that there are for whoever sends a request.
+func (s *Server) models(c *fiber.Ctx) registry.View { return s.registry.For(viewer(principalOf(c))) }
+
+// context returns what a request is answered under; End ends it.
+func (s *Server) context(c *fiber.Ctx, start time.Time) *until.Context {
+	return s.contextOf(until.Request{Caller: callerOf(c), Principal: viewer(principalOf(c))}, start)
+}
+
+func (s *Server) contextOf(r until.Request, start time.Time) *until.Context {
+	return until.New(s.base, start.Add(s.cfg.Timeout), r)
+}

@@ -1,0 +1,104 @@
+package rest
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+)
+
+// workMetrics tells Prometheus what models' detectors do, when it asks.
+type workMetrics struct {
+	server *Server
+
+	slots, busy, stuck, waiting, oldest, calls *prometheus.Desc
+	instances, wanted, restarts, open, fuel    *prometheus.Desc
+	build, models, bytes                       *prometheus.Desc
+}
+
+func newWorkMetrics(s *Server, reg *prometheus.Registry) error {
+	version := []string{"model_id", "version"}
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(name, help, labels, nil)
+	}
+	m := &workMetrics{
+		server:    s,
+		slots:     desc("model_slots", "Calls that a version's detector may have at once.", version...),
+		busy:      desc("model_slots_busy", "Calls that run.", version...),
+		stuck:     desc("model_slots_stuck", "Calls that run past their deadline.", version...),
+		waiting:   desc("model_queue_rows", "Single rows that wait for a call.", version...),
+		oldest:    desc("model_queue_oldest_seconds", "How long the first single row has waited for a call.", version...),
+		calls:     desc("model_call_rows", "Rows of each call of the detector.", version...),
+		instances: desc("model_instances", "Instances of a module, or processes of a plugin, that are up.", version...),
+		wanted:    desc("model_instances_wanted", "Instances or processes that may be up.", version...),
+		restarts:  desc("model_process_restarts_total", "Processes of a plugin that ended and were started again.", version...),
+		open:      desc("model_circuit_open", "1 while all processes of a plugin are down and wait before they are started again.", version...),
+		fuel:      desc("model_fuel_units_total", "Units that calls of a module have taken: about as many nanoseconds.", version...),
+		build:     desc("host_build_info", "1, with what was built.", "version", "go_version"),
+		models:    desc("host_models_loaded", "Versions that are loaded."),
+		bytes:     desc("host_models_cache_bytes", "Memory of loaded models (estimated)."),
+	}
+	if err := reg.Register(m); err != nil {
+		return fmt.Errorf("registering metrics: %w", err)
+	}
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (m *workMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{m.slots, m.busy, m.stuck, m.waiting, m.oldest, m.calls, m.instances, m.wanted, m.restarts, m.open, m.fuel, m.build, m.models, m.bytes} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (m *workMetrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(m.build, 1, m.server.cfg.Version, runtime.Version())
+	all, bytes := m.server.registry.Work(m.server.cfg.Now()), int64(0)
+	for i := range all {
+		bytes += all[i].Bytes
+		m.collect(ch, &all[i])
+	}
+	gauge(m.models, float64(len(all)))
+	gauge(m.bytes, float64(bytes))
+}
+
+// collect sends what one model's detector does.
+func (m *workMetrics) collect(ch chan<- prometheus.Metric, w *registry.Work) {
+	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
+		ch <- prometheus.MustNewConstMetric(d, kind, v, w.ID, w.Version)
+	}
+	f := &w.Figures
+	send(m.slots, prometheus.GaugeValue, float64(f.Slots))
+	send(m.busy, prometheus.GaugeValue, float64(f.Busy))
+	send(m.stuck, prometheus.GaugeValue, float64(f.Stuck))
+	send(m.waiting, prometheus.GaugeValue, float64(f.Waiting))
+	send(m.oldest, prometheus.GaugeValue, f.Oldest.Seconds())
+	var count uint64
+	cumulative := make(map[float64]uint64, len(batching.CallSizes))
+	for i, n := range f.Calls {
+		count += n
+		if i < len(batching.CallSizes) {
+			cumulative[float64(batching.CallSizes[i])] = count
+		}
+	}
+	ch <- prometheus.MustNewConstHistogram(m.calls, count, float64(f.Rows), cumulative, w.ID, w.Version)
+	u := w.Usage
+	if u == nil {
+		return
+	}
+	send(m.instances, prometheus.GaugeValue, float64(u.Instances))
+	send(m.wanted, prometheus.GaugeValue, float64(u.Wanted))
+	if u.Metered {
+		send(m.fuel, prometheus.CounterValue, float64(u.Fuel))
+		return
+	}
+	send(m.restarts, prometheus.CounterValue, float64(u.Restarts))
+	send(m.open, prometheus.GaugeValue, map[bool]float64{true: 1}[u.Waits])
+}

@@ -1,0 +1,164 @@
+// Package follow takes up a file whenever its contents change, and keeps what was taken up
+// last while the file cannot be read.
+package follow
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+)
+
+// Every is how often a file is looked at where File.Every is 0. Two looks must agree, so
+// that a change is taken up after at most twice that time.
+const Every = 400 * time.Millisecond
+
+// maxBytes is the most bytes that are read of a file.
+const maxBytes = 4 << 20
+
+// File is a file that is followed. Read and Run must not be called at once.
+type File struct {
+	Name string
+	What string // for the log: "the file of API keys"
+	// Take takes up the contents. After an error what was taken up before stays in use.
+	Take  func(data []byte) error
+	Every time.Duration // 0: Every
+	Log   *slog.Logger
+	// Observe is told why the file could not be read or taken up, each time that this was
+	// tried, and nil when it was; nil: nobody is told.
+	Observe func(error)
+
+	taken, before, refused look
+	patience               int    // looks until what was refused is tried again
+	trouble                string // as it was logged
+}
+
+// refusedLooks is how many looks later contents that were refused are tried again: what
+// they were refused for may change, too.
+const refusedLooks = 25
+
+// look is how a file looks from outside.
+type look struct {
+	info fs.FileInfo
+}
+
+func (l look) same(other look) bool {
+	return l.info != nil && other.info != nil && os.SameFile(l.info, other.info) &&
+		l.info.Size() == other.info.Size() && l.info.ModTime().Equal(other.info.ModTime())
+}
+
+// Read reads the file and takes it up, or says why not.
+func (f *File) Read() error {
+	now, data, err := f.read()
+	if err != nil {
+		return err
+	}
+	if err := f.Take(data); err != nil {
+		return fmt.Errorf("%s: %w", f.Name, err)
+	}
+	f.taken = now
+	return nil
+}
+
+// Run takes the file up when it changes, until ctx ends.
+func (f *File) Run(ctx context.Context) {
+	every := f.Every
+	if every == 0 {
+		every = Every
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f.check()
+		}
+	}
+}
+
+// check looks at the file once.
+func (f *File) check() {
+	info, err := os.Stat(f.Name)
+	if err != nil {
+		f.before = look{}
+		f.failed(err)
+		return
+	}
+	now := look{info}
+	if now.same(f.taken) {
+		f.before = now
+		f.recovered(false)
+		return
+	}
+	settled := now.same(f.before)
+	f.before = now
+	if f.patience--; !settled || now.same(f.refused) && f.patience > 0 {
+		return
+	}
+	read, data, err := f.read()
+	if err != nil {
+		f.failed(err)
+		return
+	}
+	if !read.same(now) { // it changed meanwhile
+		f.before = read
+		return
+	}
+	if err := f.Take(data); err != nil {
+		f.refused, f.patience = now, refusedLooks
+		f.failed(err)
+		return
+	}
+	f.taken = now
+	f.recovered(true)
+}
+
+func (f *File) failed(err error) {
+	if f.Observe != nil {
+		f.Observe(err)
+	}
+	if f.trouble != err.Error() {
+		f.trouble = err.Error()
+		f.Log.Error("a followed file is not taken up: what was read last stays in use", "what", f.What, "file", f.Name, "error", err)
+	}
+}
+
+func (f *File) recovered(changed bool) {
+	if changed || f.trouble != "" {
+		f.trouble = ""
+		f.Log.Info("a followed file is taken up", "what", f.What, "file", f.Name)
+		if f.Observe != nil {
+			f.Observe(nil)
+		}
+	}
+}
+
+// read reads the file as a whole, and says how it looked.
+func (f *File) read() (look, []byte, error) {
+	file, err := os.Open(f.Name)
+	if err != nil {
+		return look{}, nil, err //nolint:wrapcheck // it names the file
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return look{}, nil, err //nolint:wrapcheck // it names the file
+	}
+	if !info.Mode().IsRegular() {
+		return look{}, nil, fmt.Errorf("%s is no regular file", f.Name)
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
+	if err == nil && len(data) > maxBytes {
+		err = errors.New("it is too large")
+	}
+	if err != nil {
+		return look{}, nil, fmt.Errorf("reading %s: %w", f.Name, err)
+	}
+	return look{info}, data, nil
+}

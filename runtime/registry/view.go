@@ -1,0 +1,142 @@
+package registry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Viewer says which models somebody may know of. It is asked while requests wait, and
+// must be quick and safe for concurrent use.
+type Viewer interface{ Sees(model string) bool }
+
+// View is a registry as somebody sees it: a model that is hidden from the viewer is
+// nowhere, and every answer is what it would be if there were no such model.
+type View struct {
+	registry *Registry
+	viewer   Viewer // nil: all models are seen
+}
+
+// For returns the registry as a viewer sees it; nil sees everything.
+func (r *Registry) For(viewer Viewer) View { return View{r, viewer} }
+
+// Sees reports whether the viewer may know of a model, whether it is there or not.
+func (v View) Sees(id string) bool { return v.viewer == nil || v.viewer.Sees(id) }
+
+// Acquire is Registry.Acquire. A model that is hidden is not loaded.
+func (v View) Acquire(ctx context.Context, id, version, key string) (*Lease, error) {
+	id, err := v.name(id)
+	if err != nil {
+		return nil, err
+	}
+	lease, err := v.registry.Acquire(ctx, id, version, key)
+	return lease, v.hide(err)
+}
+
+// Load is Registry.Load.
+func (v View) Load(ctx context.Context, id, version string) (*Lease, error) {
+	if err := v.check(id); err != nil {
+		return nil, err
+	}
+	lease, err := v.registry.Load(ctx, id, version)
+	return lease, v.hide(err)
+}
+
+// Unload is Registry.Unload.
+func (v View) Unload(id, version string) (unloaded []string, err error) {
+	if err := v.check(id); err != nil {
+		return nil, err
+	}
+	unloaded, err = v.registry.Unload(id, version)
+	return unloaded, v.hide(err)
+}
+
+// Peek is Registry.Peek.
+func (v View) Peek(id, version string) (*Facts, error) {
+	id, err := v.name(id)
+	if err != nil {
+		return nil, err
+	}
+	m, err := v.registry.Peek(id, version)
+	return m, v.hide(err)
+}
+
+// List is Registry.List.
+func (v View) List(id string) ([]Status, error) {
+	if id != "" {
+		if err := v.check(id); err != nil {
+			return nil, err
+		}
+	}
+	all, err := v.registry.list(id)
+	if err != nil {
+		return nil, v.hide(err)
+	}
+	return v.registry.ask(slices.DeleteFunc(all, func(s Status) bool { return !v.Sees(s.ID) })), nil
+}
+
+// Unmet is Registry.Unmet.
+func (v View) Unmet(text func(error) string) []Problem {
+	return slices.DeleteFunc(v.registry.Unmet(text), func(p Problem) bool { return !v.Sees(p.ID) })
+}
+
+// AliasesOf is Registry.AliasesOf. It has none of a model that is hidden.
+func (v View) AliasesOf(id string) Aliases {
+	if !v.Sees(id) {
+		return Aliases{}
+	}
+	return v.registry.AliasesOf(id)
+}
+
+// check returns the error of a model that does not exist for the viewer.
+func (v View) check(id string) error {
+	if v.Sees(id) {
+		return nil
+	}
+	v.registry.mu.Lock()
+	err := v.registry.notFound(id)
+	v.registry.mu.Unlock()
+	return v.hide(err)
+}
+
+// name returns the model that a request is about: the one that it names, or else the
+// default, or the only one that the viewer sees. Without a viewer the registry finds out.
+func (v View) name(id string) (string, error) {
+	switch {
+	case v.viewer == nil:
+		return id, nil
+	case id != "":
+		return id, v.check(id)
+	case v.registry.cfg.Default != "" && v.Sees(v.registry.cfg.Default):
+		return v.registry.cfg.Default, nil
+	}
+	v.registry.mu.Lock()
+	all := sortedKeys(v.registry.byID)
+	v.registry.mu.Unlock()
+	switch seen := v.seen(all); len(seen) {
+	case 0:
+		return "", fmt.Errorf("%w: the models directory is empty", ErrModelNotFound)
+	case 1:
+		return seen[0], nil
+	default:
+		return "", fmt.Errorf("%w: set model_id to one of %s", ErrAmbiguousModel, joinSome(seen))
+	}
+}
+
+// seen are those of some models that the viewer sees.
+func (v View) seen(ids []string) []string {
+	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.Sees(id) })
+}
+
+// hide takes the models that are hidden out of an error.
+func (v View) hide(err error) error {
+	if err == nil || v.viewer == nil {
+		return err
+	}
+	var missing *noModelError
+	if errors.As(err, &missing) {
+		return &noModelError{id: missing.id, known: v.seen(missing.known)}
+	}
+	return err
+}
