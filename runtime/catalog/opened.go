@@ -147,7 +147,7 @@ func (o *opened) read(name string, most int64) ([]byte, error) {
 		return nil, causeOf(whole, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", whole)
+		return nil, fmt.Errorf("%s is not a regular file", whole)
 	}
 	if info.Size() > most {
 		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", whole, info.Size(), most)
