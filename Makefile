@@ -147,9 +147,9 @@ $(BIN)/helm: tools/helm/go.mod
 proto: ## generates the code of the protocol of process plugins
 	scripts/proto.sh
 
-# Random models and rows through every door of the built host, against a reference in Python.
-# A round depends on SEED and its number alone; DIFFERENTIAL_ROUND makes that one again.
-# DIFFERENTIAL says how long, DIFFERENTIAL_TIME how long in make test-full.
+# Random models and rows through every interface of the built host, compared with a reference
+# in Python. A round depends only on SEED and its number; DIFFERENTIAL_ROUND repeats one.
+# DIFFERENTIAL is the duration, and DIFFERENTIAL_TIME that in make test-full.
 DIFFERENTIAL      ?= 60s
 DIFFERENTIAL_TIME ?= 1h
 SEED              ?= 1
@@ -158,9 +158,9 @@ TRIALS = .python-differential/bin/python tools/differential --seed $(SEED) --tim
 test-differential differential: onnxruntime build .python-differential/.complete
 	$(TRIALS)
 
-differential: ## compares random rows at every door with a reference (DIFFERENTIAL=60s SEED=1)
+differential: ## compares random rows through every interface with a reference (DIFFERENTIAL=60s SEED=1)
 
-# The table that docs/correctness.md shows.
+# The table in docs/correctness.md.
 differential-table: DIFFERENTIAL = 10m
 differential-table: onnxruntime build .python-differential/.complete
 	$(TRIALS) --table $(BIN)/differential.md
@@ -172,7 +172,7 @@ differential-table: onnxruntime build .python-differential/.complete
 	.python-differential/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-differential.txt
 	touch $@
 
-# The Parquet files that the tests of internal/table read, anew.
+# Writes the Parquet files for the tests of internal/table.
 pyarrow-files: .python-differential/.complete
 	.python-differential/bin/python testdata/make/parquet.py internal/table/testdata/pyarrow.zip
 
@@ -207,17 +207,17 @@ hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
 
-# How often gates fail good versions, and find bad ones: `make test` runs a short form.
-# GATES_TABLE is a file for Markdown.
-gates: ## power and false alarms of the deployer's gates, by simulation, as a table
+# How often gates reject good versions and detect bad ones. `make test` runs a short form.
+# GATES_TABLE names a file for Markdown.
+gates: ## simulates the power and the false alarms of the deployer's gates, and prints a table
 	GATES=full GATES_TABLE=$(if $(GATES_TABLE),$(abspath $(GATES_TABLE))) $(GO) test ./deployer/gate -count 1 -timeout $(TIMEOUT) -v -run 'TestPower$$'
 
-# The table that docs/deployer.md shows.
+# The table in docs/deployer.md.
 gates-table:
 	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
 	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
-# The served API against its own description.
+# The API against its description.
 test-api: onnxruntime build .python/.complete
 	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
 

@@ -105,10 +105,10 @@ func links() []hostileModel {
 func oddFiles() []hostileModel {
 	device := artifact("a device for an artifact", unread, func(t *testing.T, _ *site, file string) {
 		check(t, unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))) // as /dev/zero
-	}, "is no regular file")
+	}, "is not a regular file")
 	device.root = true
 	return []hostileModel{
-		artifact("a pipe for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is no regular file"),
+		artifact("a pipe for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is not a regular file"),
 		odd("a pipe for a manifest", unread, func(t *testing.T, _ *site, dir string) {
 			check(t, os.Remove(filepath.Join(dir, "model.yaml")), unix.Mkfifo(filepath.Join(dir, "model.yaml"), 0o666))
 		}, "has no model.yaml"),
@@ -119,7 +119,7 @@ func oddFiles() []hostileModel {
 			check(t, ln.Close(), os.Rename(filepath.Join(s.Root, "socket"), file))
 		}, "no such device or address"),
 		device,
-		artifact("a directory for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is no regular file"),
+		artifact("a directory for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is not a regular file"),
 		odd("directories in 300 directories", "served; what is deep is not looked at", func(t *testing.T, _ *site, dir string) {
 			check(t, os.MkdirAll(filepath.Join(dir, strings.Repeat("d/", 300)), 0o755))
 		}),
