@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Far off: it only ends what hangs.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-faults faults faults-table test-hostile hostile-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists this
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -75,12 +75,14 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-faults test-hostile ## runs every test
+test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile ## runs every test
 
 # All tests, and what takes longer than a change should wait for: a fresh clone of the
-# README's reader, harm in its whole form, and some seconds of each fuzz target.
+# README's reader, harm in its whole form, an hour of differential trials, and some seconds
+# of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
-test-full: test faults hostile ## the same and what takes longer: a fresh clone, all harm, some fuzzing
+test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
+test-full: test faults hostile gates ## the same and what takes longer: a fresh clone, all harm, some fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # The same on a machine that does something else, too: a load of 10 beside it.
@@ -155,6 +157,35 @@ $(BIN)/promtool $(BIN)/prometheus: tools/prometheus/go.mod
 proto: ## generates the code of the protocol of process plugins
 	scripts/proto.sh
 
+# Random models and rows through every door of the built host, against a reference in Python.
+# A round depends on SEED and its number alone; DIFFERENTIAL_ROUND makes that one again.
+# DIFFERENTIAL says how long, DIFFERENTIAL_TIME how long in make test-full.
+DIFFERENTIAL      ?= 60s
+DIFFERENTIAL_TIME ?= 1h
+SEED              ?= 1
+TRIALS = .python-differential/bin/python tools/differential --seed $(SEED) --time $(DIFFERENTIAL) $(if $(DIFFERENTIAL_ROUND),--round $(DIFFERENTIAL_ROUND))
+
+test-differential differential: onnxruntime build .python-differential/.complete
+	$(TRIALS)
+
+differential: ## compares random rows at every door with a reference (DIFFERENTIAL=60s SEED=1)
+
+# The table that docs/correctness.md shows.
+differential-table: DIFFERENTIAL = 10m
+differential-table: onnxruntime build .python-differential/.complete
+	$(TRIALS) --table $(BIN)/differential.md
+	scripts/table.sh differential $(BIN)/differential.md docs/correctness.md
+
+.python-differential/.complete: scripts/requirements-differential.txt
+	rm -rf .python-differential
+	$(PYTHON) -m venv .python-differential
+	.python-differential/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-differential.txt
+	touch $@
+
+# The Parquet files that the tests of internal/table read, anew.
+pyarrow-files: .python-differential/.complete
+	.python-differential/bin/python testdata/make/parquet.py internal/table/testdata/pyarrow.zip
+
 # Harm done to the built host from outside: the short form. It runs alone, since it
 # measures.
 test-faults: onnxruntime build
@@ -185,6 +216,16 @@ hostile: onnxruntime build ## lets a built host meet everything that means harm,
 hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
+
+# How often gates fail good versions, and find bad ones: `make test` runs a short form.
+# GATES_TABLE is a file for Markdown.
+gates: ## power and false alarms of the deployer's gates, by simulation, as a table
+	GATES=full GATES_TABLE=$(if $(GATES_TABLE),$(abspath $(GATES_TABLE))) $(GO) test ./deployer/gate -count 1 -timeout $(TIMEOUT) -v -run 'TestPower$$'
+
+# The table that docs/deployer.md shows.
+gates-table:
+	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
+	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
 # The served API against its own description.
 test-api: onnxruntime build .python/.complete
@@ -249,7 +290,7 @@ image-debug: onnxruntime build ## the same with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean: ## removes what was built and fetched
-	rm -rf $(BIN) dist .python .python-plugin .cross
+	rm -rf $(BIN) dist .python .python-plugin .python-differential .cross
 
 # Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
 # network namespace of its own, which takes root; with it, that cluster is used: the image

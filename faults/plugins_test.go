@@ -29,6 +29,10 @@ func pluginScenarios() []scenario {
 			id: "plugin-forks", does: "a plugin starts 250 processes beside a good one, whose process is killed meanwhile",
 			must: "the good one is served and started again; nothing is left after a stop", run: pluginForks,
 		},
+		{
+			id: "detector-panics", does: "16 clients ask two good models while the detectors of two others, a program and a module, panic at every row that 8 more send",
+			must: "no good request is lost; each bad one ends with an error that says why; the host and its processes live", run: detectorPanics,
+		},
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/plugins/hbos"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
@@ -81,7 +82,9 @@ func TestReferences(t *testing.T) {
 		for _, data := range []string{"cardio", "pima", "thyroid", "edge"} {
 			t.Run(detector.Name+"-"+data, func(t *testing.T) {
 				want, train, test := readReference(t, detector.Name, data)
-				fitted, err := detector.Fit(train, fit.DefaultOptions())
+				o := fit.DefaultOptions()
+				o.Compat = hbos.CompatPyOD
+				fitted, err := detector.Fit(train, o)
 				if err != nil {
 					t.Fatal(err)
 				}

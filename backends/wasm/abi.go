@@ -55,12 +55,12 @@ const (
 	exportLoad      = "pynomaly_load"
 	exportStart     = "_initialize"
 
-	// The meter's own.
+	// Exports that the meter adds.
 	exportKeep  = meter.KeepExport
 	exportReset = meter.ResetExport
 )
 
-// exports are the functions of the ABI; optional ones may be missing.
+// exports lists the functions of the ABI. The optional ones may be missing.
 var exports = []struct {
 	name     string
 	optional bool
@@ -80,7 +80,8 @@ var exports = []struct {
 	{exportStart, true, signature{}},
 }
 
-// checkABI names every export and import that is not as the ABI has it.
+// checkABI returns an error that names every export and import that violates the
+// ABI.
 func checkABI(m wazero.CompiledModule) error {
 	var errs []error
 	problem := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -111,7 +112,7 @@ func checkABI(m wazero.CompiledModule) error {
 		want, ok := known[module+"."+name]
 		switch {
 		case !ok:
-			problem("it imports %s.%s, which no plugin gets", module, name)
+			problem("it imports %s.%s, which plugins may not use", module, name)
 		case !signatureOf(f).equal(want.signature):
 			problem("its import %s.%s is %v, not %v", module, name, signatureOf(f), want.signature)
 		}

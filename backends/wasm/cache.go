@@ -15,27 +15,27 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
-// cache is the directory of compiled code: one that is configured, which hosts may
-// share and which outlives them, or a private one in TMPDIR.
+// cache is the directory of compiled code. A configured one may be shared by hosts
+// and outlives them; otherwise it is a private one in TMPDIR.
 type cache struct {
-	configured string // empty: private
+	configured string // empty: use a private directory
 
 	mu   sync.Mutex
 	home home
 	lock *os.File // the private directory itself, locked while it is in use
 }
 
-// home is a directory of compiled code that is open. What is done there is done by
-// its descriptor, whatever becomes of its name.
+// home is an open directory of compiled code. Files are accessed through its
+// descriptor, whatever happens to its name.
 type home struct {
 	root *os.Root
 	dir  string // its name
-	key  []byte // that entries are sealed with
+	key  []byte // seals the entries
 }
 
-// open returns the directory, which it makes anew where something has removed it,
-// as systemd-tmpfiles does with what lies long in TMPDIR. It looks each time at
-// whether others can change it, or a directory on the way to it.
+// open returns the directory. It makes the directory again if something has removed
+// it, as systemd-tmpfiles does with old files in TMPDIR. Each time it checks that no
+// other user can change the directory or one above it.
 func (c *cache) open() (home, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,8 +49,8 @@ func (c *cache) open() (home, error) {
 	return c.home, nil
 }
 
-// usable reports why the directory is not, or no longer, what open has made. c is
-// locked.
+// usable returns an error if the directory is not, or no longer, the one that make
+// made. c is locked.
 func (c *cache) usable() error {
 	if c.home.root == nil {
 		return fs.ErrNotExist
@@ -74,8 +74,8 @@ func (c *cache) usable() error {
 	return nil
 }
 
-// make makes the directory. c is locked. A call that still uses an earlier one
-// keeps it open.
+// make makes the directory. c is locked. A call that uses the former directory keeps
+// that open.
 func (c *cache) make() error {
 	dir := c.configured
 	if dir == "" {
@@ -92,7 +92,7 @@ func (c *cache) make() error {
 		return err
 	}
 	c.home = home{root: root, dir: dir}
-	if c.configured == "" { // nobody else uses it
+	if c.configured == "" { // no other host uses it
 		c.home.key = make([]byte, keySize)
 		_, _ = rand.Read(c.home.key)
 		return nil
@@ -105,9 +105,10 @@ func (c *cache) make() error {
 	return nil
 }
 
-// openDir opens the directory. A configured one must be private all the way. The
-// host's own may lie where others can write, as the temporary directory of a
-// container does: what is there is sealed with a key that only this host has.
+// openDir opens the directory. No other user may be able to change a configured
+// directory or one above it. The host's private one may lie where others can write,
+// such as in a container's temporary directory, because the entries are sealed with
+// a key that only this host has.
 func (c *cache) openDir(dir string) (*os.Root, error) {
 	if c.configured == "" {
 		return private.OpenOwn(dir)
@@ -123,7 +124,7 @@ func (c *cache) makePrivate() (string, error) {
 	}
 	sweepPrivate(os.TempDir())
 	var err error
-	for range 10 { // another host that starts may sweep it before it is locked
+	for range 10 { // another starting host may sweep it before it is locked
 		var dir string
 		if dir, err = os.MkdirTemp("", privatePrefix+"*"); err != nil {
 			return "", err
@@ -153,13 +154,12 @@ func (c *cache) close() error {
 	return nil
 }
 
-// writing says that the cache could not be written, which is never the module's
-// fault.
+// writing wraps an error of writing to the cache, which is never the module's fault.
 func writing(err error) error {
 	return fmt.Errorf("%w: writing to the cache of compiled code: %w", backends.ErrSurroundings, err)
 }
 
-// codeVersion names what decides on the code of a module, beside the module: the
+// codeVersion identifies everything besides the module that determines its code: the
 // rewriter, the compiler and the platform.
 func codeVersion() string {
 	const compiler = "github.com/tetratelabs/wazero"

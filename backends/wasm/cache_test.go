@@ -16,7 +16,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 )
 
-// entryOf is the directory of the only module in a cache.
+// entryOf returns the directory of the only module in a cache.
 func entryOf(t *testing.T, cache string) string {
 	t.Helper()
 	names := glob(t, filepath.Join(cache, "*-meter*"))
@@ -26,8 +26,8 @@ func entryOf(t *testing.T, cache string) string {
 	return names[0]
 }
 
-// TestPlantedCode: code that no host with the cache's key has written for this very
-// module is not loaded but made anew, whatever it is.
+// TestPlantedCode checks that code is compiled again unless a host with the cache's
+// key wrote it for this module.
 func TestPlantedCode(t *testing.T) {
 	compiler := testkit.Compiler(t)
 	fill := func(t *testing.T, dir string, module []byte) string {
@@ -38,7 +38,7 @@ func TestPlantedCode(t *testing.T) {
 		}
 		return entryOf(t, dir)
 	}
-	endless := hostile.Attacks()[0].Module // another module: it never comes back
+	endless := hostile.Attacks()[0].Module // another module, which never returns
 	for name, plant := range map[string]func(dir, entry, foreign, other string) error{
 		"another host's": func(_, entry, foreign, _ string) error {
 			return errors.Join(os.RemoveAll(entry), os.Rename(foreign, entry))
@@ -70,7 +70,7 @@ func TestPlantedCode(t *testing.T) {
 			dir := filepath.Join(base, "cache")
 			entry := fill(t, dir, hostile.Plain())
 			foreign := fill(t, filepath.Join(base, "foreign"), hostile.Plain())
-			// The same cache's entry of another module.
+			// An entry of another module in the same cache.
 			b := wasm.New(quiet(wasm.Config{CacheDir: dir, Compiler: compiler}))
 			_, _ = open(t, b, model(t, xy+"limits: {load_timeout: 3s}\n"), endless, nil)
 			_ = b.Close()
@@ -88,7 +88,7 @@ func TestPlantedCode(t *testing.T) {
 			if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); err == nil || !strings.Contains(err.Error(), "/none") {
 				t.Errorf("without a compiler: %v", err)
 			}
-			if name != "no seal" && !strings.Contains(log.String(), "made anew") {
+			if name != "no seal" && !strings.Contains(log.String(), "compiled again") {
 				t.Errorf("log: %s", log.String())
 			}
 			b = wasm.New(quiet(wasm.Config{CacheDir: dir, Compiler: compiler}))
@@ -105,8 +105,8 @@ func TestPlantedCode(t *testing.T) {
 	}
 }
 
-// TestExposedCache: a cache below a directory that others can write to is not used,
-// from the start or from when that becomes so; the directory is named.
+// TestExposedCache checks that a cache is not used once other users can write to a
+// directory above it, and that the error names that directory.
 func TestExposedCache(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "parent")
 	dir := filepath.Join(parent, "cache")
@@ -128,12 +128,12 @@ func TestExposedCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); err != nil {
-		t.Errorf("when nobody else can: %v", err)
+		t.Errorf("when only this user can write: %v", err)
 	}
 }
 
-// TestTwoHostsOneCache: hosts that share a cache make one key and use each other's
-// code.
+// TestTwoHostsOneCache checks that hosts that share a cache use one key and each
+// other's code.
 func TestTwoHostsOneCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	first := wasm.New(quiet(wasm.Config{CacheDir: dir, Compiler: testkit.Compiler(t)}))

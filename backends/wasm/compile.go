@@ -20,37 +20,37 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 )
 
-// CompileRole is the first argument of a process that must call CompileMain and
-// nothing else.
+// CompileRole is the first argument of the compiling process, whose main function
+// must only call CompileMain.
 const CompileRole = "__wasm-compile"
 
-// What compiling may take.
+// The limits of compiling a module.
 const (
-	compileWall   = 10 * compileCPU // however busy the machine is, there is a verdict
+	compileWall   = 10 * compileCPU // ends a compilation even on a busy machine
 	compileCPU    = 10 * time.Second
 	compileMemory = 2 << 30
 )
 
-// What compiling is likely to take: a module of 60 kB takes 82 MiB, one of 3.3 MB
-// 135 MiB.
+// The memory that compiling needs: 82 MiB for a module of 60 kB, 135 MiB for one of
+// 3.3 MB.
 const (
 	compileBase  = 80 << 20
-	compileTimes = 24 // the bytes of the module
+	compileTimes = 24 // times the bytes of the module
 )
 
-// compileJob is what the compiling process is told.
+// compileJob is the input of the compiling process.
 type compileJob struct {
 	Module []byte
 	Cache  string
 }
 
-// compileAnswer is what it writes to its standard output.
+// compileAnswer is its output.
 type compileAnswer struct {
 	Error        string // empty: the code is in the cache
-	Surroundings bool   // of Error: the machine's state and not the module is the cause
+	Surroundings bool   // Error is about the machine's state, not the module
 }
 
-// compileInChild compiles a metered module into a cache, in a process of its own.
+// compileInChild compiles a metered module into a cache, in a child process.
 func compileInChild(ctx context.Context, cfg Config, cache string, metered []byte) error {
 	var input bytes.Buffer
 	if err := gob.NewEncoder(&input).Encode(compileJob{metered, cache}); err != nil {
@@ -70,7 +70,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 	case err != nil:
 		return fmt.Errorf("compiling the module: %w", err)
 	case json.Unmarshal(out, &answer) != nil:
-		return fmt.Errorf("%w: compiling the module: its process answered nonsense: %.200q", backends.ErrRefused, out)
+		return fmt.Errorf("%w: compiling the module: its process wrote nonsense: %.200q", backends.ErrRefused, out)
 	case answer.Surroundings:
 		return fmt.Errorf("%w: compiling the module: %s", backends.ErrSurroundings, answer.Error)
 	case answer.Error != "":
@@ -79,7 +79,7 @@ func compileInChild(ctx context.Context, cfg Config, cache string, metered []byt
 	return nil
 }
 
-// reason says what of the module ended the compiling process.
+// reason describes why the module ended the compiling process.
 func reason(died *child.DiedError) error {
 	switch died.Cause {
 	case child.Late, child.Busy:
@@ -93,7 +93,7 @@ func reason(died *child.DiedError) error {
 	}
 }
 
-// CompileMain is the whole life of the compiling process: it reads one job and
+// CompileMain is the main function of the compiling process. It reads one job and
 // writes one answer.
 func CompileMain(stdin io.Reader, stdout io.Writer) error {
 	var answer compileAnswer
@@ -126,7 +126,7 @@ func compile(stdin io.Reader) error {
 	switch {
 	case errors.Is(err, syscall.ENOMEM) && cramped:
 		return fmt.Errorf("%w: %w: %w", backends.ErrSurroundings, child.ErrCramped, err)
-	case errors.Is(err, syscall.ENOMEM): // the limit that this process has set itself
+	case errors.Is(err, syscall.ENOMEM): // the limit that this process has set for itself
 		return err
 	case backends.Surroundings(err), errors.Is(err, fs.ErrNotExist): // from writing the code
 		return writing(err)
@@ -136,7 +136,7 @@ func compile(stdin io.Reader) error {
 	return r.Close(ctx)
 }
 
-// runtimeConfig is the same in both processes: the cache depends on it.
+// runtimeConfig must be equal in both processes, because the cache depends on it.
 func runtimeConfig(cache wazero.CompilationCache, memory int64) wazero.RuntimeConfig {
 	c := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2).WithCompilationCache(cache)
 	if memory > 0 {
@@ -146,7 +146,8 @@ func runtimeConfig(cache wazero.CompilationCache, memory int64) wazero.RuntimeCo
 	return c
 }
 
-// compileModule compiles; the compiler panics over some invalid modules.
+// compileModule compiles a module. It recovers from the compiler's panics on some
+// invalid modules.
 func compileModule(ctx context.Context, r wazero.Runtime, module []byte) (m wazero.CompiledModule, err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -17,20 +17,20 @@ import (
 
 const maxDescription = 1 << 20
 
-// description is what a module says of itself.
+// description is what a module tells about itself.
 type description struct {
 	backends.Description
-	reset bool // its memory, after each call
+	reset bool // reset its memory after each call
 }
 
-// describe asks an instance, once, before init.
+// describe asks an instance for its description. Call it once, before init.
 func (i *instance) describe(ctx context.Context) (*description, error) {
 	text, err := i.packed(ctx, exportDescribe, maxDescription)
 	if err != nil {
 		return nil, err
 	}
 	if text == nil {
-		return nil, fmt.Errorf("%w: %s answers nothing", errBroke, exportDescribe)
+		return nil, fmt.Errorf("%w: %s returns nothing", errBroke, exportDescribe)
 	}
 	var said struct {
 		Name        string   `json:"name"`
@@ -45,10 +45,10 @@ func (i *instance) describe(ctx context.Context) (*description, error) {
 	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	if err := dec.Decode(&said); err != nil {
-		return nil, fmt.Errorf("%w: %s answers with bad JSON: %w", errBroke, exportDescribe, err)
+		return nil, fmt.Errorf("%w: %s returns bad JSON: %w", errBroke, exportDescribe, err)
 	}
 	if dec.More() {
-		return nil, fmt.Errorf("%w: %s answers with more than one JSON value", errBroke, exportDescribe)
+		return nil, fmt.Errorf("%w: %s returns more than one JSON value", errBroke, exportDescribe)
 	}
 	dtype, err := sdk.ParseDType(said.DType)
 	if err != nil || !dtype.Numeric() {
@@ -64,7 +64,7 @@ func (i *instance) describe(ctx context.Context) (*description, error) {
 	return d, nil
 }
 
-// ask starts an instance for its description alone.
+// ask starts an instance only for its description.
 func (p *plugin) ask(ctx context.Context) (*description, error) {
 	i, err := p.instantiate(ctx)
 	if err != nil {
@@ -74,7 +74,7 @@ func (p *plugin) ask(ctx context.Context) (*description, error) {
 	return d, errors.Join(err, i.close())
 }
 
-// initBlock is what init is given: a length, a JSON, padding, files.
+// initBlock returns the input of init: a length, a JSON object, padding, files.
 func initBlock(m *manifest.Manifest, features []sdk.Feature, files map[string][]byte) ([]byte, error) {
 	type feature struct {
 		Name  string `json:"name"`
@@ -102,8 +102,8 @@ func initBlock(m *manifest.Manifest, features []sdk.Feature, files map[string][]
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	// Offsets are counted from the block's start, where the JSON's own length
-	// matters: it is written twice, first with the widest offsets.
+	// The JSON contains the files' offsets, which depend on its length. So it is
+	// encoded twice, first with the widest offsets.
 	pad := func(n int) int { return (n + alignment - 1) / alignment * alignment }
 	var text []byte
 	for from := 1<<31 - 1; ; {
@@ -134,7 +134,7 @@ func initBlock(m *manifest.Manifest, features []sdk.Feature, files map[string][]
 	return out, nil
 }
 
-// init gives an instance its block, once.
+// init initialises an instance with its block, once.
 func (i *instance) init(ctx context.Context, content []byte) error {
 	b, err := i.alloc(ctx, uint32(len(content)))
 	if err != nil {

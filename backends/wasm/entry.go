@@ -16,7 +16,7 @@ import (
 )
 
 // An entry of the cache is a directory with a module's metered form, its code and a
-// seal: what is loaded as native code is what a host with this key has written.
+// seal. The host loads native code only if a host with this key has written it.
 
 const (
 	meteredFile = "metered.wasm"
@@ -26,20 +26,20 @@ const (
 	keySize     = sha256.Size
 )
 
-// maxCode bounds the code of one module, which the host holds in memory.
+// maxCode is the largest size of a module's code, which the host holds in memory.
 const maxCode = 256 << 20
 
-// errSeal means that an entry is not one that a host with this key has written.
-var errSeal = errors.New("compiled code is damaged, or not this host's")
+// errSeal means that no host with this key has written an entry.
+var errSeal = errors.New("compiled code is damaged or was written by another host")
 
-// readKey reads the key of a cache, which it makes where there is none.
+// readKey reads the key of a cache. It makes one if there is none.
 func readKey(root *os.Root) ([]byte, error) {
 	for range 3 {
 		key, err := root.ReadFile(keyFile)
 		if err == nil && len(key) == keySize {
 			return key, nil
 		}
-		if err == nil { // of no use: entries are made anew
+		if err == nil { // a key of the wrong size: entries are compiled again
 			err = root.Remove(keyFile)
 		}
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +47,8 @@ func readKey(root *os.Root) ([]byte, error) {
 		}
 		key = make([]byte, keySize)
 		_, _ = rand.Read(key)
-		// It appears as a whole: another host may make one at the same time.
+		// The rename makes the key appear complete: another host may make one at the
+		// same time.
 		tmp := newName()
 		if err := root.WriteFile(tmp, key, 0o600); err != nil {
 			return nil, fmt.Errorf("writing the cache's key: %w", errors.Join(err, root.Remove(tmp)))
@@ -57,7 +58,7 @@ func readKey(root *os.Root) ([]byte, error) {
 			return nil, fmt.Errorf("writing the cache's key: %w", err)
 		}
 	}
-	return nil, errors.New("reading the cache's key: it changes all the time")
+	return nil, errors.New("reading the cache's key: it keeps changing")
 }
 
 func ignore(err, target error) error {
@@ -67,14 +68,13 @@ func ignore(err, target error) error {
 	return err
 }
 
-// entry is an entry that is open.
+// entry is an open entry.
 type entry struct {
 	metered []byte
 	code    *os.File // its directory
 }
 
-// openEntry opens the entry of a name where it is sealed as such. The caller closes
-// its code.
+// openEntry opens an entry and checks its seal. The caller closes its code.
 func (h home) openEntry(name string) (*entry, error) {
 	seal, err := h.root.ReadFile(path.Join(name, sealFile))
 	if err != nil {
@@ -103,8 +103,8 @@ func (h home) openEntry(name string) (*entry, error) {
 	return &entry{metered: metered, code: code}, nil
 }
 
-// seal writes the metered form and the seal of an entry that is being made in dir,
-// where its code lies.
+// seal writes the metered form and the seal of a new entry in dir, which already
+// holds the code.
 func (h home) seal(dir *os.Root, name string, metered []byte) error {
 	seal, err := h.sealOf(dir, name, metered)
 	if err == nil {
@@ -116,7 +116,7 @@ func (h home) seal(dir *os.Root, name string, metered []byte) error {
 	return err
 }
 
-// sealOf computes the seal of an entry from all that is loaded of it.
+// sealOf computes the seal of everything that is loaded from an entry.
 func (h home) sealOf(dir *os.Root, name string, metered []byte) ([]byte, error) {
 	mac := hmac.New(sha256.New, h.key)
 	add := func(data []byte) {
@@ -131,7 +131,7 @@ func (h home) sealOf(dir *os.Root, name string, metered []byte) ([]byte, error) 
 			return err
 		}
 		if !d.Type().IsRegular() {
-			return fmt.Errorf("%w: %s is no file", errSeal, file)
+			return fmt.Errorf("%w: %s is not a regular file", errSeal, file)
 		}
 		f, err := dir.Open(file)
 		if err != nil {

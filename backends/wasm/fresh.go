@@ -6,16 +6,16 @@ import (
 	"math/rand/v2"
 )
 
-// freshness is how a call is kept from what earlier calls have left in the memory.
+// freshness says how a call is isolated from earlier calls of its instance.
 type freshness int
 
 const (
-	remembers freshness = iota // not at all: the module asks for that
-	resets                     // what a call has changed is undone after it
-	once                       // an instance is used for one call: its changes cannot be undone
+	remembers freshness = iota // not isolated: the module asked for that
+	resets                     // the changes of a call are undone after it
+	once                       // an instance serves one call, because changes cannot be undone
 )
 
-// freshnessOf decides for all instances of a module, given one.
+// freshnessOf decides for all instances of a module, given one of them.
 func freshnessOf(i *instance, stateful, reset bool) freshness {
 	switch {
 	case stateful || !reset:
@@ -26,15 +26,15 @@ func freshnessOf(i *instance, stateful, reset bool) freshness {
 	return resets
 }
 
-// kept is the state that an instance is brought back to after a call, beside its
-// memory and its globals, which the module itself keeps.
+// kept is the state that is restored after a call, besides the memory and the
+// globals, which the module restores itself.
 type kept struct {
 	valid  bool
 	random rand.ChaCha8
 }
 
-// reserveBlocks makes the blocks for a call's rows and answers. The state with
-// these, before there are rows, is the one that is kept.
+// reserveBlocks makes the blocks for a call's rows and results. It keeps the state
+// with these blocks and without rows.
 func (i *instance) reserveBlocks(ctx context.Context, in, out uint64) error {
 	if in > uint64(i.in.size) || out > uint64(i.out.size) {
 		i.kept.valid = false
@@ -69,7 +69,7 @@ func (i *instance) keep(ctx context.Context) error {
 	return nil
 }
 
-// end ends a call: nothing of it is left for the next one.
+// end ends a call and removes what it left in the instance.
 func (i *instance) end(ctx context.Context) {
 	switch {
 	case i.fresh == once && i.lost == nil:
@@ -79,6 +79,6 @@ func (i *instance) end(ctx context.Context) {
 			i.lost = err
 		}
 		*i.guest.random = i.kept.random
-		_, _ = i.call(ctx, exportReset) // or it is lost
+		_, _ = i.call(ctx, exportReset) // a failure marks the instance as lost
 	}
 }

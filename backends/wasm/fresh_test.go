@@ -13,8 +13,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 )
 
-// TestNothingIsPassedOn: what a module keeps of a row is gone at the next call,
-// unless it asks for that; then its reasons stay in the log.
+// TestNothingIsPassedOn checks that the next call cannot see what a module keeps of
+// a row, unless the module asks to keep its memory. In that case its reasons go only
+// to the log.
 func TestNothingIsPassedOn(t *testing.T) {
 	for _, c := range hostile.Leaks() {
 		t.Run(c.Name, func(t *testing.T) {
@@ -38,7 +39,7 @@ func TestNothingIsPassedOn(t *testing.T) {
 					}
 				case call > 0 && c.Asks:
 					if want := []float64{secret, 1}[call-1]; err != nil || out[0] != want {
-						t.Errorf("call %d: %v, %v, want %v: it asks for its memory", call, out[0], err, want)
+						t.Errorf("call %d of a module that keeps its memory: %v, %v, want %v", call, out[0], err, want)
 					}
 				case err != nil || out[0] != 0:
 					t.Errorf("call %d: %v, %v", call, out[0], err)
@@ -51,8 +52,8 @@ func TestNothingIsPassedOn(t *testing.T) {
 	}
 }
 
-// TestNothingIsReached: what WASI has for files and sockets is there and answers that no
-// descriptor is.
+// TestNothingIsReached checks that WASI's functions for files and sockets exist and
+// fail for every descriptor.
 func TestNothingIsReached(t *testing.T) {
 	const noDescriptor = 8 // EBADF of WASI
 	b := testkit.WASM(t)
@@ -68,7 +69,7 @@ func TestNothingIsReached(t *testing.T) {
 		}
 		out := make([]float64, 1)
 		if err := s.Score(t.Context(), rows(t, m, []float64{1, 2}), out); err != nil || out[0] != noDescriptor {
-			t.Errorf("%s answers %v, %v", name, out, err)
+			t.Errorf("%s returns %v, %v", name, out, err)
 		}
 	}
 }

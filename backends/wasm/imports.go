@@ -15,10 +15,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
-// What a plugin may import: WASI preview 1 as far as the runtimes of languages
-// need it, and AssemblyScript's abort. There are no files, no network and no
-// arguments; sleeping returns at once. No call takes long, and each looks at the
-// deadline: host code is not metered.
+// What a plugin may import: the part of WASI preview 1 that the runtimes of
+// languages need, and AssemblyScript's abort. There are no files, no network and no
+// arguments, and sleeping returns at once. Host code is not metered: each function
+// is fast and checks the deadline.
 
 const (
 	moduleWASI = "wasi_snapshot_preview1"
@@ -34,14 +34,14 @@ const (
 )
 
 const (
-	maxRandom = 1 << 16 // bytes a call
-	maxPieces = 1024    // of one write
+	maxRandom = 1 << 16 // bytes per call
+	maxPieces = 1024    // in one write
 )
 
-// errAbort is how env.abort ends a call.
+// errAbort ends a call that called env.abort.
 var errAbort = errors.New("the module called abort")
 
-// guest is what the imports of one instance need.
+// guest is the state of one instance's imports.
 type guest struct {
 	log    *pluginlog.Log
 	random *rand.ChaCha8
@@ -55,8 +55,7 @@ func guestOf(ctx context.Context) *guest {
 	return g
 }
 
-// hostFunction is an import: with call it answers an errno, else it always
-// answers errno.
+// hostFunction is an import. It returns the errno of call or, if call is nil, errno.
 type hostFunction struct {
 	signature
 	errno uint32
@@ -71,7 +70,7 @@ func params(types string) []api.ValueType {
 	return out
 }
 
-// imports are all functions that a plugin may import, as "module.name".
+// imports returns all functions that a plugin may import, by "module.name".
 func imports() map[string]hostFunction {
 	errno := []api.ValueType{i32}
 	out := map[string]hostFunction{
@@ -101,7 +100,7 @@ func imports() map[string]hostFunction {
 	return out
 }
 
-// addImports instantiates what a module imports.
+// addImports instantiates the modules that a plugin imports.
 func addImports(ctx context.Context, r wazero.Runtime, to wazero.CompiledModule) error {
 	all, builders := imports(), map[string]wazero.HostModuleBuilder{}
 	for _, imported := range to.ImportedFunctions() {
@@ -178,7 +177,7 @@ func randomGet(_ context.Context, g *guest, memory api.Memory, args []uint64) ui
 	return success
 }
 
-// fdWrite takes standard output and error, both for the log.
+// fdWrite accepts standard output and standard error, and logs both.
 func fdWrite(_ context.Context, g *guest, memory api.Memory, args []uint64) uint32 {
 	fd, list, count, written := uint32(args[0]), uint32(args[1]), uint32(args[2]), uint32(args[3])
 	if fd != 1 && fd != 2 {
@@ -206,7 +205,7 @@ func fdWrite(_ context.Context, g *guest, memory api.Memory, args []uint64) uint
 	return success
 }
 
-// fdStat says that the standard streams are character devices.
+// fdStat reports that the standard streams are character devices.
 func fdStat(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
 	const size, characterDevice = 24, 2
 	if uint32(args[0]) > 2 {
@@ -221,7 +220,7 @@ func fdStat(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint3
 	return success
 }
 
-// poll says that whatever a plugin waits for has happened: it may not sleep.
+// poll reports all events as occurred, because a plugin may not sleep.
 func poll(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 {
 	const subscription, event, most = 48, 32, 64
 	in, out, n, count := uint32(args[0]), uint32(args[1]), uint32(args[2]), uint32(args[3])
@@ -238,7 +237,7 @@ func poll(_ context.Context, _ *guest, memory api.Memory, args []uint64) uint32 
 	}
 	clear(to)
 	for i := range n {
-		copy(to[i*event:], from[i*subscription:i*subscription+8]) // the caller's mark
+		copy(to[i*event:], from[i*subscription:i*subscription+8]) // the caller's user data
 		to[i*event+10] = from[i*subscription+8]                   // the kind of event
 	}
 	if !memory.WriteUint32Le(count, n) {

@@ -4,6 +4,6 @@ package wasm
 
 import "os"
 
-// pathOf names an open directory by the path that it was opened with, since
-// descriptors have no paths here. It lies in a directory that nobody else can change.
+// pathOf returns the path with which a directory was opened, since descriptors have
+// no paths on this platform. Nobody else can change the directory that contains it.
 func pathOf(dir *os.File) string { return dir.Name() }

@@ -29,7 +29,7 @@ type pluginConfig struct {
 	log    *slog.Logger
 }
 
-// plugin is a compiled module in a runtime of its own.
+// plugin is a compiled module in its own runtime.
 type plugin struct {
 	cfg      pluginConfig
 	cache    wazero.CompilationCache
@@ -40,10 +40,10 @@ type plugin struct {
 	fuel      atomic.Uint64 // units that all calls took
 }
 
-// errCode means that what the compiling process has left cannot be used.
-var errCode = errors.New("the module's code cannot be taken from the cache")
+// errCode means that the output of the compiling process cannot be used.
+var errCode = errors.New("the module's code cannot be loaded from the cache")
 
-// newPlugin takes a module's code from the cache, where a process of its own has
+// newPlugin loads a module's code from the cache, where the compiling process has
 // put it.
 func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
 	p := &plugin{cfg: cfg}
@@ -69,14 +69,14 @@ func newPlugin(ctx context.Context, cfg pluginConfig) (_ *plugin, err error) {
 }
 
 func (p *plugin) close() error {
-	ctx := context.Background() // what is closed must be closed
+	ctx := context.Background() // close even if the caller's context has ended
 	if err := errors.Join(p.runtime.Close(ctx), p.cache.Close(ctx)); err != nil {
 		return fmt.Errorf("closing the module: %w", err)
 	}
 	return nil
 }
 
-// The reasons why an instance was lost, beside the end of a context and
+// The reasons why an instance was lost, besides the end of a context and
 // meter.ErrBudget.
 var (
 	errStack   = errors.New("the module used up its stack: it recurses too deep")
@@ -85,14 +85,14 @@ var (
 	errBroke   = errors.New("the module broke the plugin ABI")
 )
 
-// instance is one instance of a plugin; one call at a time.
+// instance is one instance of a plugin. It takes one call at a time.
 type instance struct {
 	module    api.Module
 	memory    *meter.Memory
 	guest     *guest
 	plugin    *plugin
 	budget    meter.Budget
-	lost      error // it must not be called any more
+	lost      error // if set, it must not be called any more
 	functions map[string]api.Function
 	in, out   block
 	stack     [4]uint64
@@ -101,13 +101,13 @@ type instance struct {
 	kept      kept
 }
 
-// block is memory of the guest that it gave to the host.
+// block is a part of the guest's memory that the host may use.
 type block struct{ at, size uint32 }
 
-// maxUnits is what one call may use at most; its deadline comes first.
+// maxUnits is the budget of one call. The deadline comes first.
 const maxUnits = math.MaxInt64 / 2
 
-// instantiate makes an instance that has run its start functions.
+// instantiate makes an instance and runs its start functions.
 func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 	i := &instance{
 		guest:     &guest{log: pluginlog.New(p.cfg.log, time.Now, nil), random: rand.NewChaCha8(p.cfg.seed), start: time.Now()},
@@ -133,7 +133,7 @@ func (p *plugin) instantiate(ctx context.Context) (*instance, error) {
 	return i, nil
 }
 
-// find notes an export, if the module has it.
+// find stores an export if the module has it.
 func (i *instance) find(name string) {
 	if f := i.module.ExportedFunction(name); f != nil {
 		i.functions[name] = f
@@ -145,7 +145,7 @@ func (i *instance) close() error {
 	return i.module.Close(context.Background())
 }
 
-// context carries what the meter and the imports need.
+// context returns a context for the meter and the imports.
 func (i *instance) context(ctx context.Context) context.Context {
 	i.budget = meter.Budget{Units: maxUnits}
 	return context.WithValue(meter.With(ctx, &i.budget), guestKey{}, i.guest)
@@ -166,7 +166,7 @@ func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint6
 	return i.stack[0], nil
 }
 
-// cause puts a trap into words; stack traces of guests help nobody here.
+// cause returns a readable error for a trap, without the guest's stack trace.
 func (i *instance) cause(ctx context.Context, err error) error {
 	var exit *sys.ExitError
 	switch {
@@ -184,7 +184,8 @@ func (i *instance) cause(ctx context.Context, err error) error {
 	return fmt.Errorf("%w: %s", errTrapped, line)
 }
 
-// unwrapTo is the first of some errors that err is, without wazero's stack trace.
+// unwrapTo returns the first of the targets that err wraps, without wazero's stack
+// trace.
 func unwrapTo(err error, targets ...error) error {
 	for _, t := range targets {
 		if errors.Is(err, t) {
@@ -194,7 +195,7 @@ func unwrapTo(err error, targets ...error) error {
 	return err
 }
 
-// view is guest memory, valid until the next call.
+// view returns a part of the guest's memory, valid until the next call.
 func (i *instance) view(at, size uint32) ([]byte, error) {
 	v, ok := i.module.Memory().Read(at, size)
 	if !ok {
@@ -204,7 +205,7 @@ func (i *instance) view(at, size uint32) ([]byte, error) {
 	return v, nil
 }
 
-// packed reads the text that an export answers as a pointer and a length.
+// packed reads the text that an export returns as a pointer and a length.
 func (i *instance) packed(ctx context.Context, name string, most uint32) ([]byte, error) {
 	v, err := i.call(ctx, name)
 	if err != nil || v == 0 {
@@ -212,7 +213,7 @@ func (i *instance) packed(ctx context.Context, name string, most uint32) ([]byte
 	}
 	at, size := uint32(v>>32), uint32(v)
 	if size > most {
-		i.lost = fmt.Errorf("%w: %s answers with %d bytes; at most %d are taken", errBroke, name, size, most)
+		i.lost = fmt.Errorf("%w: %s returns %d bytes; at most %d are allowed", errBroke, name, size, most)
 		return nil, i.lost
 	}
 	v2, err := i.view(at, size)
@@ -224,7 +225,7 @@ func (i *instance) packed(ctx context.Context, name string, most uint32) ([]byte
 
 const alignment = 16
 
-// alloc asks the guest for a block that overlaps none of the others.
+// alloc asks the guest for a block. The block must not overlap the others.
 func (i *instance) alloc(ctx context.Context, size uint32, others ...block) (block, error) {
 	v, err := i.call(ctx, exportAlloc, uint64(size))
 	if err != nil {
@@ -232,7 +233,7 @@ func (i *instance) alloc(ctx context.Context, size uint32, others ...block) (blo
 	}
 	b := block{at: uint32(v), size: size}
 	bad := func(format string, args ...any) (block, error) {
-		i.lost = fmt.Errorf("%w: %s(%d) answers %d: "+format, append([]any{errBroke, exportAlloc, size, b.at}, args...)...)
+		i.lost = fmt.Errorf("%w: %s(%d) returns %d: "+format, append([]any{errBroke, exportAlloc, size, b.at}, args...)...)
 		return block{}, i.lost
 	}
 	switch {
@@ -260,14 +261,14 @@ func (i *instance) free(ctx context.Context, b block) error {
 	return err
 }
 
-// reserve makes a block at least so large, growing it geometrically.
+// reserve makes a block of at least the given size, growing it geometrically.
 func (i *instance) reserve(ctx context.Context, b *block, size uint64, other block) error {
 	if size <= uint64(b.size) {
 		return nil
 	}
 	const most = 1<<32 - 1 - 1<<16
 	if size > most {
-		return fmt.Errorf("a batch of %d bytes is too large for a module: send fewer rows a call (limits.max_batch_rows)", size)
+		return fmt.Errorf("a batch of %d bytes is too large for a module: send fewer rows per call (limits.max_batch_rows)", size)
 	}
 	want := min(max(size, 2*uint64(b.size), 1<<12), most)
 	old := *b
@@ -289,10 +290,11 @@ const (
 	statusFailed = 1
 )
 
-// failedError is what a guest says of a call that failed in good order.
+// failedError is the guest's message about a call that failed without ending the
+// instance.
 type failedError struct {
 	text   string
-	hidden bool // from those who called: it may tell of others' rows
+	hidden bool // from clients: it may contain data of other rows
 }
 
 func (e *failedError) Error() string {
@@ -302,13 +304,14 @@ func (e *failedError) Error() string {
 	return e.text
 }
 
-// Is knows how a guest says that an export, which its SDK always has, does nothing:
-// its text ends with that of errors.ErrUnsupported.
+// Is reports whether the guest says that an export does nothing, which its SDK
+// always defines: the text then ends with that of errors.ErrUnsupported.
 func (e *failedError) Is(target error) bool {
 	return target == errors.ErrUnsupported && strings.HasSuffix(e.text, errors.ErrUnsupported.Error())
 }
 
-// check turns a status into an error: a *failedError, or the instance is lost.
+// check converts a status to an error. For an unknown status the instance is lost;
+// otherwise the error is a *failedError.
 func (i *instance) check(ctx context.Context, name string, status uint64) error {
 	switch uint32(status) {
 	case statusOK:
@@ -320,7 +323,7 @@ func (i *instance) check(ctx context.Context, name string, status uint64) error 
 			return err
 		}
 		if len(text) == 0 {
-			text = []byte("it does not say why")
+			text = []byte("it gives no reason")
 		}
 		failed := &failedError{text: pluginlog.Text(text)}
 		if i.fresh == remembers && (name == exportScore || name == exportExplain || name == exportLearn) {
@@ -329,6 +332,6 @@ func (i *instance) check(ctx context.Context, name string, status uint64) error 
 		}
 		return failed
 	}
-	i.lost = fmt.Errorf("%w: %s answers with status %d", errBroke, name, uint32(status))
+	i.lost = fmt.Errorf("%w: %s returns the status %d", errBroke, name, uint32(status))
 	return i.lost
 }

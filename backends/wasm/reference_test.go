@@ -13,8 +13,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestReferences: the reference detectors as modules, and ECOD as the
-// project of every language begins, give PyOD's scores and terms of single rows, alone and in a batch.
+// TestReferences checks that the reference detectors as modules, and the ECOD of
+// each language's project template, give PyOD's scores and terms, row by row and in
+// a batch.
 func TestReferences(t *testing.T) {
 	b := testkit.WASM(t)
 	modules := map[string][]byte{}
@@ -106,7 +107,7 @@ func find(name string) plugins.Reference {
 	panic(name)
 }
 
-// FuzzFiles: whatever a model's files hold, a detector refuses them or scores.
+// FuzzFiles checks that a detector refuses a model's files or scores with them.
 func FuzzFiles(f *testing.F) {
 	module, err := os.ReadFile(testkit.Testdata("models", "ecod-c", "1.0.0", "detector.wasm"))
 	if err != nil {

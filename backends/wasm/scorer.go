@@ -22,7 +22,7 @@ type scorer struct {
 	start   []byte // the init block
 	explain bool
 	fresh   freshness
-	revive  func(context.Context, *instance) error // of a stateful plugin's new instance
+	revive  func(context.Context, *instance) error // restores a new instance of a stateful plugin
 
 	mu     sync.Mutex
 	idle   []*instance // the one used last comes last
@@ -31,13 +31,14 @@ type scorer struct {
 	closed bool
 }
 
-// explainer is a scorer whose module explains itself.
+// explainer is a scorer whose module explains its scores.
 type explainer struct{ *scorer }
 
-// idleAfter is how long an instance may be idle before it is closed; one stays.
+// idleAfter is how long an instance may be idle before it is closed. One always
+// stays.
 const idleAfter = 30 * time.Second
 
-// newScorer starts the first instance, which says whether the others will start.
+// newScorer starts the first instance. It fails if that does not start.
 func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) (sdk.Scorer, error) {
 	features := a.Manifest.SDKFeatures()
 	if len(features) == 0 {
@@ -73,7 +74,7 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 		Concurrency: cfg.Instances, Stateful: stateful,
 	}
 	if stateful {
-		s.info.Concurrency = 1 // there is one state
+		s.info.Concurrency = 1 // there is only one state
 	}
 	s.shrink = time.AfterFunc(time.Hour, s.closeIdle)
 	s.shrink.Stop()
@@ -93,8 +94,8 @@ func newScorer(ctx context.Context, cfg Config, p *plugin, a backends.Artifact) 
 // Info implements sdk.Scorer.
 func (s *scorer) Info() sdk.Info { return s.info }
 
-// MemoryBytes implements sdk.MemoryUser: all instances at their largest, and what each
-// new one is given.
+// MemoryBytes implements sdk.MemoryUser. It counts all instances at their largest
+// size, and what each new instance receives.
 func (s *scorer) MemoryBytes() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -121,7 +122,7 @@ func (s *scorer) Close() error {
 	return errors.Join(append(errs, s.plugin.close())...)
 }
 
-// get takes an idle instance or makes one; the caller has a slot for it.
+// get returns an idle or a new instance. The caller holds a slot for it.
 func (s *scorer) get(ctx context.Context) (*instance, error) {
 	s.mu.Lock()
 	if n := len(s.idle); n > 0 {
@@ -148,7 +149,7 @@ func (s *scorer) get(ctx context.Context) (*instance, error) {
 	return i, nil
 }
 
-// put takes an instance back, or closes one that is lost.
+// put returns an instance to the pool, or closes it if it is lost.
 func (s *scorer) put(i *instance) {
 	if i.lost != nil {
 		_ = i.close()
@@ -159,12 +160,12 @@ func (s *scorer) put(i *instance) {
 	defer s.mu.Unlock()
 	s.memory = max(s.memory, int64(i.module.Memory().Size()))
 	s.idle = append(s.idle, i)
-	if len(s.idle) == 2 { // one stays in any case
+	if len(s.idle) == 2 { // one always stays
 		s.shrink.Reset(idleAfter)
 	}
 }
 
-// closeIdle closes the instances that were not used for a while.
+// closeIdle closes the instances that were idle for long.
 func (s *scorer) closeIdle() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +180,8 @@ func (s *scorer) closeIdle() {
 	}
 }
 
-// Score implements sdk.Scorer: the matrix is written into the instance's memory,
-// and one call scores it.
+// Score implements sdk.Scorer. It writes the matrix into the instance's memory and
+// scores it with one call.
 func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if in.Rows() == 0 {
 		return nil
@@ -213,8 +214,8 @@ func fault(ctx context.Context, err error) error {
 	return &backends.FaultError{Err: err}
 }
 
-// fault marks the error of a call that cost the instance as the module's. What a
-// module says in good order is about the rows.
+// fault marks the error of a call as the module's if the call cost the instance.
+// Other errors are about the rows.
 func (i *instance) fault(ctx context.Context, err error) error {
 	if err == nil || i.lost == nil {
 		return err
@@ -222,7 +223,7 @@ func (i *instance) fault(ctx context.Context, err error) error {
 	return fault(ctx, err)
 }
 
-// inputBytes is the size of the matrix of a batch.
+// inputBytes returns the size of a batch as a matrix.
 func (s *scorer) inputBytes(in *sdk.Batch) uint64 {
 	width := 8
 	if s.dtype == sdk.Float32 {
@@ -253,7 +254,7 @@ func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Ba
 	if err := i.check(ctx, export, status); err != nil {
 		return err
 	}
-	if view, err = i.view(i.out.at, uint32(8*len(out))); err != nil { // memory may have grown
+	if view, err = i.view(i.out.at, uint32(8*len(out))); err != nil { // the memory may have grown
 		return err
 	}
 	read(out, view)
@@ -263,8 +264,8 @@ func (s *scorer) run(ctx context.Context, i *instance, export string, in *sdk.Ba
 	return nil
 }
 
-// write writes a batch as a row-major matrix. Rows that cannot be widened exactly
-// are named, and zero.
+// write writes a batch as a row-major matrix. It returns errors for the rows that
+// cannot be widened exactly, and writes zeros for them.
 func (s *scorer) write(view []byte, in *sdk.Batch) []sdk.RowError {
 	switch in.Dense() {
 	case sdk.Float32:
@@ -295,7 +296,7 @@ func (s *scorer) write(view []byte, in *sdk.Batch) []sdk.RowError {
 	return failed
 }
 
-// asBytes views numbers as bytes: the platforms that are built for are
+// asBytes returns the memory of numbers as bytes. All supported platforms are
 // little-endian, as WebAssembly is.
 func asBytes[T float32 | float64 | int64](s []T) []byte {
 	if len(s) == 0 {

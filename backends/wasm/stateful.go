@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// stateful is a scorer whose only instance remembers rows. Where it is lost, the
-// next one starts from the snapshot that was taken or loaded last.
+// stateful is a scorer whose only instance remembers rows. If the instance is lost,
+// the next one starts from the last snapshot that was saved or loaded.
 type stateful struct {
 	*scorer
 	log      *slog.Logger
@@ -23,7 +23,7 @@ type stateful struct {
 // Resets implements sdk.Resetter.
 func (s *stateful) Resets() uint64 { return s.resets.Load() }
 
-// statefulExplainer is a stateful scorer whose module explains itself.
+// statefulExplainer is a stateful scorer whose module explains its scores.
 type statefulExplainer struct {
 	*stateful
 	explainer explainer
@@ -34,7 +34,7 @@ func (s *statefulExplainer) Explain(ctx context.Context, in *sdk.Batch, out []fl
 	return s.explainer.Explain(ctx, in, out)
 }
 
-// maxState bounds a snapshot.
+// maxState is the largest size of a snapshot.
 const maxState = 64 << 20
 
 func newStateful(s *scorer, log *slog.Logger, m *manifest.Manifest) *stateful {
@@ -43,8 +43,7 @@ func newStateful(s *scorer, log *slog.Logger, m *manifest.Manifest) *stateful {
 	return st
 }
 
-// revive gives a new instance the state that the lost one had at its last
-// snapshot.
+// revive gives a new instance the state of the last snapshot.
 func (s *stateful) revive(ctx context.Context, i *instance) error {
 	s.resets.Add(1)
 	if s.snapshot == nil {
@@ -60,7 +59,8 @@ func (s *stateful) revive(ctx context.Context, i *instance) error {
 	return err
 }
 
-// Learn implements sdk.Learner: all rows or, where one cannot be taken, none.
+// Learn implements sdk.Learner. It learns all rows, or none if one cannot be
+// converted.
 func (s *stateful) Learn(ctx context.Context, in *sdk.Batch) error {
 	if in.Rows() == 0 {
 		return nil
@@ -106,14 +106,14 @@ func (s *stateful) Save(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	if state == nil {
-		return nil, fmt.Errorf("the module gives no snapshot: %w", errors.ErrUnsupported)
+		return nil, fmt.Errorf("the module returns no snapshot: %w", errors.ErrUnsupported)
 	}
 	s.snapshot = state
 	return append([]byte(nil), state...), nil
 }
 
-// Load implements sdk.Snapshotter. Where it fails the instance is lost, and the
-// next one starts as before.
+// Load implements sdk.Snapshotter. If it fails, the instance is lost, and the next
+// one starts in the former state.
 func (s *stateful) Load(ctx context.Context, state []byte) error {
 	i, err := s.get(ctx)
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *stateful) Load(ctx context.Context, state []byte) error {
 	defer s.put(i)
 	if err := s.restore(ctx, i, state); err != nil {
 		if i.lost == nil {
-			i.lost = err // it may have taken half of the state
+			i.lost = err // it may have loaded a part of the state
 		}
 		return err
 	}
@@ -130,7 +130,7 @@ func (s *stateful) Load(ctx context.Context, state []byte) error {
 	return nil
 }
 
-// restore hands an instance a state.
+// restore loads a state into an instance.
 func (s *stateful) restore(ctx context.Context, i *instance, state []byte) error {
 	if _, ok := i.functions[exportLoad]; !ok {
 		return fmt.Errorf("the module does not export %s: %w", exportLoad, errors.ErrUnsupported)

@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestStatefulPlugin: one instance learns; after a trap the next one goes on from
-// the last snapshot, or starts empty and says so.
+// TestStatefulPlugin checks that the only instance learns. After a trap the next one
+// must start from the last snapshot, or start empty and log that.
 func TestStatefulPlugin(t *testing.T) {
 	var log bytes.Buffer
 	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -45,7 +45,7 @@ func TestStatefulPlugin(t *testing.T) {
 	trap := func() {
 		t.Helper()
 		if err := s.Score(t.Context(), rows(t, m, []float64{-1}), out); err == nil {
-			t.Fatal("no trap")
+			t.Fatal("the call did not trap")
 		}
 	}
 	if _, err := saver.Save(t.Context()); !errors.Is(err, errors.ErrUnsupported) {

@@ -18,8 +18,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 )
 
-// compilerIn writes a compiler that runs a line of shell first, while trouble is
-// there, and returns it with the name of the file that is the trouble.
+// compilerIn writes a compiler that runs a line of shell first while the file
+// trouble exists.
 func compilerIn(t *testing.T, line string) (exe, trouble string) {
 	t.Helper()
 	real := testkit.Compiler(t)
@@ -43,11 +43,11 @@ func quiet(c wasm.Config) wasm.Config {
 	return c
 }
 
-// TestCompilerInTrouble: what happens to the compiling process by the machine's
-// state is no verdict on the module, which loads when that is over.
+// TestCompilerInTrouble checks that problems of the machine in the compiling process
+// are no verdict on the module, which loads once they are over.
 func TestCompilerInTrouble(t *testing.T) {
 	for _, c := range []struct{ name, line, want string }{
-		{"no room", "trap '' XFSZ; ulimit -f 0", "writing to the cache"}, // as a full disk: its writes fail
+		{"no room", "trap '' XFSZ; ulimit -f 0", "writing to the cache"}, // like a full disk: its writes fail
 		{"killed", "kill -9 $$", "killed"},
 		{"no threads", "echo 'runtime: failed to create new OS thread (have 2 already; errno=11)' >&2; exit 2", "failed to create new OS thread"},
 	} {
@@ -64,18 +64,18 @@ func TestCompilerInTrouble(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); err != nil {
-				t.Errorf("when it is over: %v", err)
+				t.Errorf("after the problem: %v", err)
 			}
 		})
 	}
 }
 
-// TestFullDisk is "no room" of TestCompilerInTrouble on a disk that is full. It needs
-// root, for a disk.
+// TestFullDisk runs "no room" of TestCompilerInTrouble on a full disk. It needs root
+// to mount one.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mount("none", dir, "tmpfs", 0, "size=64k,mode=700"); err != nil {
-		t.Skipf("a disk of its own needs root: %v", err)
+		t.Skipf("mounting a disk needs root: %v", err)
 	}
 	defer func() {
 		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
@@ -98,14 +98,15 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestInheritedLimit: a host that was started under `ulimit -v` compiles within it.
+// TestInheritedLimit checks that a host started under `ulimit -v` compiles within
+// that limit.
 func TestInheritedLimit(t *testing.T) {
 	exe, _ := compilerIn(t, "ulimit -v 2500000")
 	b := wasm.New(quiet(wasm.Config{CacheDir: filepath.Join(t.TempDir(), "cache"), Compiler: exe}))
 	if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); err != nil {
 		t.Error(err)
 	}
-	for _, kilobytes := range []int{1000, 60000} { // too little for the process, in one way or another
+	for _, kilobytes := range []int{1000, 60000} { // too little for the process, in different ways
 		exe, _ = compilerIn(t, fmt.Sprint("ulimit -v ", kilobytes))
 		b = wasm.New(quiet(wasm.Config{CacheDir: filepath.Join(t.TempDir(), "cache"), Compiler: exe}))
 		if _, err := open(t, b, model(t, xy), hostile.Plain(), nil); !errors.Is(err, backends.ErrSurroundings) {
@@ -114,7 +115,7 @@ func TestInheritedLimit(t *testing.T) {
 	}
 }
 
-// TestCacheRemoved: a directory of compiled code that something removes is made anew.
+// TestCacheRemoved checks that a removed directory of compiled code is made again.
 func TestCacheRemoved(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	configured := filepath.Join(t.TempDir(), "cache")
@@ -143,7 +144,7 @@ func TestCacheRemoved(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// One that cannot be made is the surroundings', too.
+	// Failing to make it is the machine's failure.
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
 	b := wasm.New(quiet(wasm.Config{Compiler: testkit.Compiler(t)}))
@@ -173,7 +174,7 @@ func glob(t *testing.T, pattern string) []string {
 	return names
 }
 
-// TestSweep: a host removes what killed hosts have left in TMPDIR, and nothing else.
+// TestSweep checks that a host removes only what killed hosts left in TMPDIR.
 func TestSweep(t *testing.T) {
 	tmp := t.TempDir()
 	t.Setenv("TMPDIR", tmp)
@@ -196,7 +197,7 @@ func TestSweep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after := glob(t, filepath.Join(tmp, "pynomaly-wasm-*")); len(before) != 3 || len(after) != 3 {
-		t.Errorf("%v, then %v: the running host's, the one that others can read and the link are to stay", before, after)
+		t.Errorf("%v, then %v: the running host's directory, the one that others can read and the link must stay", before, after)
 	}
 	for _, dir := range []string{others, target} {
 		if _, err := os.Stat(filepath.Join(dir, "code")); err != nil {
@@ -205,8 +206,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestCompilerIsConfined: while a module is being compiled its process can reach nothing
-// but the directory of its code.
+// TestCompilerIsConfined checks that the compiling process can reach nothing but the
+// directory of its code.
 func TestCompilerIsConfined(t *testing.T) {
 	if !child.Confined().Seccomp {
 		t.Skip("this kernel or container has no filters of system calls")

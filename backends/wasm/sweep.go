@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// privatePrefix begins the names of private directories, in TMPDIR.
+// privatePrefix begins the names of private directories in TMPDIR.
 const privatePrefix = "pynomaly-wasm-"
 
-// lockDir locks a directory, which must still be there afterwards.
+// lockDir locks a directory and checks that it still exists.
 func lockDir(dir string) (*os.File, error) {
 	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
@@ -31,7 +31,7 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// same reports whether an open directory is the one of that name.
+// same reports whether an open directory still has the given name.
 func same(f *os.File, dir string) bool {
 	open, err := f.Stat()
 	if err != nil {
@@ -41,8 +41,8 @@ func same(f *os.File, dir string) bool {
 	return err == nil && os.SameFile(open, named)
 }
 
-// sweepPrivate removes the private directories of hosts that are gone: those of this
-// user that nobody holds locked.
+// sweepPrivate removes the private directories of hosts that are gone: those that
+// belong to this user and are not locked.
 func sweepPrivate(parent string) {
 	left, _ := filepath.Glob(filepath.Join(parent, privatePrefix+"*"))
 	for _, dir := range left {
@@ -53,39 +53,39 @@ func sweepPrivate(parent string) {
 		if err != nil {
 			continue
 		}
-		_ = os.RemoveAll(dir) // it only takes room
+		_ = os.RemoveAll(dir) // failing leaves an unused directory
 		_ = lock.Close()
 	}
 }
 
-// unfinished begins the names of what is being made in a cache.
+// unfinished begins the names of incomplete entries in a cache.
 const unfinished = ".new-"
 
-// newName is a name for what is being made.
+// newName returns a name for an incomplete entry.
 func newName() string { return unfinished + rand.Text() }
 
-// sweepUnfinished removes what hosts that were killed have left in a cache.
+// sweepUnfinished removes the incomplete entries of killed hosts.
 func sweepUnfinished(root *os.Root) {
 	const old = time.Hour
 	left, _ := fs.ReadDir(root.FS(), ".")
 	for _, e := range left {
 		if info, err := e.Info(); err == nil && strings.HasPrefix(e.Name(), unfinished) && time.Since(info.ModTime()) > old {
-			_ = root.RemoveAll(e.Name()) // it only takes room
+			_ = root.RemoveAll(e.Name()) // failing leaves an unused directory
 		}
 	}
 }
 
-// checkMode refuses a directory of another user, or that others can use.
+// checkMode refuses a directory that belongs to another user or that others can use.
 func checkMode(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
-		return fmt.Errorf("looking at the cache: %w", err)
+		return fmt.Errorf("checking the cache: %w", err)
 	}
 	if mode := info.Mode().Perm(); !info.IsDir() || mode&0o077 != 0 {
 		return fmt.Errorf("%s has mode %v, not 0700", dir, mode)
 	}
 	if s, ok := info.Sys().(*syscall.Stat_t); ok && int64(s.Uid) != int64(os.Geteuid()) {
-		return fmt.Errorf("%s belongs to user %d, not to this host's, %d", dir, s.Uid, os.Geteuid())
+		return fmt.Errorf("%s belongs to user %d, not to the host's user %d", dir, s.Uid, os.Geteuid())
 	}
 	return nil
 }

@@ -1,8 +1,8 @@
-// Package wasm opens detectors that are WebAssembly modules: metered, in a
-// sandbox without files or network, compiled in a process of their own.
+// Package wasm opens detectors that are WebAssembly modules. They are metered, run
+// in a sandbox without files or network, and are compiled in a child process.
 //
-// The interface between host and module is docs/wasm.md's; how a module is
-// metered is package meter's.
+// docs/wasm.md describes the interface between host and module. Package meter meters
+// modules.
 package wasm
 
 import (
@@ -24,11 +24,11 @@ import (
 
 // Config says how modules are run.
 type Config struct {
-	CacheDir  string         // of compiled code; empty: a private one that Close removes
+	CacheDir  string         // directory of compiled code; empty: a private one that Close removes
 	MaxMemory int64          // of one instance, in bytes; limits.memory may be lower
 	Instances int            // of one module at once
 	Compiler  string         // the binary that compiles modules in CompileRole; empty: this one
-	Limiter   *child.Limiter // of the processes that compile; nil: none
+	Limiter   *child.Limiter // limits the compiling processes; nil: no limit
 	Log       *slog.Logger
 }
 
@@ -36,15 +36,15 @@ type Config struct {
 type Backend struct {
 	cfg         Config
 	cache       cache
-	unavailable error  // at the start
+	unavailable error  // the error at the start
 	version     string // part of the name of each module's directory
 	compiling   child.Keys
 }
 
 var _ backends.Backend = (*Backend)(nil)
 
-// New prepares the directory of compiled code. It never fails: Err says whether
-// modules could be opened; Open tries again.
+// New prepares the directory of compiled code. It never fails: Err returns the
+// error, and Open tries again.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg, version: codeVersion(), cache: cache{configured: cfg.CacheDir}}
 	if b.cfg.Instances < 1 {
@@ -54,7 +54,7 @@ func New(cfg Config) *Backend {
 	return b
 }
 
-// Err says why no module could be opened at the start, or is nil.
+// Err returns why no module could be opened at the start, or nil.
 func (b *Backend) Err() error { return b.unavailable }
 
 // Close removes the private directory.
@@ -87,11 +87,11 @@ func (b *Backend) Complete(ctx context.Context, a backends.Artifact) error {
 	return nil
 }
 
-// checkFeatures refuses what does not fit into a matrix of numbers.
+// checkFeatures refuses features that do not fit into a matrix of numbers.
 func checkFeatures(m *manifest.Manifest) error {
 	for _, f := range m.Features {
 		if f.DType == sdk.String {
-			return fmt.Errorf("feature %q is a string: WASM models take numbers and truth values; use the onnx or process backend", f.Name)
+			return fmt.Errorf("feature %q is a string: WASM models take numbers and booleans; use the onnx or process backend", f.Name)
 		}
 	}
 	return nil
@@ -112,8 +112,8 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	return s, nil
 }
 
-// load meters a module and compiles it, unless that was done before. Compiling has
-// bounds of its own, which do not depend on the manifest.
+// load meters and compiles a module unless the cache has it. The limits of compiling
+// do not depend on the manifest.
 func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byte) (*plugin, error) {
 	sum := sha256.Sum256(artifact)
 	name := hex.EncodeToString(sum[:]) + "-" + b.version
@@ -140,7 +140,7 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 		case errors.Is(err, errCode) && (backends.Surroundings(err) || again && errors.Is(err, fs.ErrNotExist)):
 			return nil, fmt.Errorf("%w: %w", backends.ErrSurroundings, err)
 		case errors.Is(err, errCode) && !again:
-			b.cfg.Log.Warn("compiled code cannot be used; it is made anew", "directory", filepath.Join(home.dir, name), "error", err)
+			b.cfg.Log.Warn("compiled code cannot be used; the module is compiled again", "directory", filepath.Join(home.dir, name), "error", err)
 			if err := home.root.RemoveAll(name); err != nil {
 				return nil, writing(err)
 			}
@@ -150,7 +150,7 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 	}
 }
 
-// prepare returns the cache's entry of a module, which it makes where there is none.
+// prepare returns the cache's entry of a module. It makes one if there is none.
 func (b *Backend) prepare(ctx context.Context, home home, name string, artifact []byte) (*entry, error) {
 	unlock, err := b.compiling.Lock(ctx, filepath.Join(home.dir, name))
 	if err != nil {
@@ -162,15 +162,16 @@ func (b *Backend) prepare(ctx context.Context, home home, name string, artifact 
 		return e, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		b.cfg.Log.Warn("compiled code cannot be used; it is made anew", "directory", filepath.Join(home.dir, name), "error", err)
+		b.cfg.Log.Warn("compiled code cannot be used; the module is compiled again", "directory", filepath.Join(home.dir, name), "error", err)
 	}
 	metered, err := meter.Rewrite(artifact, meter.DefaultLimits())
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
-	// It appears as a whole: other hosts may use the same cache.
+	// The rename makes the entry appear complete: other hosts may use the same
+	// cache.
 	tmp := newName()
-	defer func() { _ = home.root.RemoveAll(tmp) }() // sweepUnfinished takes what stays
+	defer func() { _ = home.root.RemoveAll(tmp) }() // sweepUnfinished removes what stays
 	if err := b.compile(ctx, home, tmp, name, metered); err != nil {
 		return nil, err
 	}
@@ -186,7 +187,7 @@ func (b *Backend) prepare(ctx context.Context, home home, name string, artifact 
 	return e, nil
 }
 
-// compile makes an entry under another name.
+// compile makes an entry under a temporary name.
 func (b *Backend) compile(ctx context.Context, home home, tmp, name string, metered []byte) error {
 	code := filepath.Join(tmp, codeDir)
 	if err := home.root.MkdirAll(code, 0o700); err != nil {

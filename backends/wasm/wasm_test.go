@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// distance is built once for all tests.
+// distance builds the module once for all tests.
 var distance = func() func(testing.TB) []byte {
 	var once sync.Once
 	var module []byte
@@ -43,7 +43,7 @@ func model(t testing.TB, extra string) *manifest.Manifest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Limits.LoadTimeout = 10 * time.Minute // only ends what hangs
+	m.Limits.LoadTimeout = 10 * time.Minute // ends only a module that hangs
 	return m
 }
 
@@ -118,8 +118,8 @@ func TestGoPlugin(t *testing.T) {
 			t.Errorf("the panic is not in the log: %s", log.String())
 		}
 	}()
-	// A failure in good order, a trap, an endless loop: each is named, and the
-	// next call is answered.
+	// A reported failure, a trap and an endless loop each have a distinct error, and
+	// the next call succeeds.
 	for _, c := range []struct {
 		x    float64
 		want error
@@ -145,8 +145,8 @@ func TestGoPlugin(t *testing.T) {
 	}
 }
 
-// TestConcurrentCalls: instances are made as they are needed and agree; batches of
-// any size give what single rows give.
+// TestConcurrentCalls checks that instances are made on demand and agree, and that
+// batches of any size give the scores of single rows.
 func TestConcurrentCalls(t *testing.T) {
 	b := testkit.WASM(t)
 	m := model(t, xy+"config: {centre: [1, 1]}\n")
@@ -220,7 +220,7 @@ func TestRefusedPlugins(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := model(t, c.manifest)
-			m.Limits.LoadTimeout = 3 * time.Minute // the race detector's compiler on a busy machine
+			m.Limits.LoadTimeout = 3 * time.Minute // for the race detector's compiler on a busy machine
 			_, err := open(t, b, m, c.module, nil)
 			if !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%v, want %q", err, c.want)
@@ -236,7 +236,8 @@ func TestRefusedPlugins(t *testing.T) {
 	}
 }
 
-// TestHostile: whatever a module does, it ends with a named cause, in time.
+// TestHostile checks that whatever a module does, it ends in time with a known
+// cause.
 func TestHostile(t *testing.T) {
 	b := testkit.WASM(t)
 	for _, c := range hostile.Attacks() {
@@ -271,8 +272,8 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestPrivateCache: without a directory of its own the backend makes one that
-// nobody else can read, and removes it.
+// TestPrivateCache checks that without a configured directory the backend makes one
+// that only this user can read, and removes it.
 func TestPrivateCache(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	b := wasm.New(wasm.Config{Instances: 1, Log: slog.New(slog.DiscardHandler)})
@@ -315,7 +316,7 @@ func TestPrivateCache(t *testing.T) {
 	}
 }
 
-// TestDamagedCache: files that are cut short are made anew.
+// TestDamagedCache checks that truncated files are replaced.
 func TestDamagedCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	score := func() {
@@ -349,7 +350,7 @@ func TestDamagedCache(t *testing.T) {
 	if cut < 4 {
 		t.Errorf("only %d files were cut", cut)
 	}
-	// Without its code a module is compiled anew, and not in this process.
+	// Without its code, a module is compiled again, but not in this process.
 	codes := func() []string {
 		names, err := filepath.Glob(filepath.Join(dir, "*", "code", "*", "*"))
 		if err != nil {

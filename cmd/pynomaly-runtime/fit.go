@@ -55,6 +55,7 @@ the CSV are features, as float64, but for those that --exclude names.`,
 	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are no features, such as a label")
 	f.StringVar(&o.Detectors, "detectors", "", "folder of the detectors' modules (default: plugins beside the binary)")
 	f.IntVar(&o.Bins, "bins", o.Bins, "hbos: bins of a histogram")
+	f.StringVar(&o.Compat, "compat", "", "hbos: pyod, for PyOD's scores of values on the edges of bins")
 	f.IntVar(&o.Trees, "trees", o.Trees, "hstrees: number of trees")
 	f.IntVar(&o.Height, "height", o.Height, "hstrees: height of a tree")
 	f.IntVar(&o.Window, "window", o.Window, "hstrees: rows of a window")

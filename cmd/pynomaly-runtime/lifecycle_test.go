@@ -195,10 +195,10 @@ func TestSignalsToGoOn(t *testing.T) {
 	answered(t, "http://"+p.address, strings.Replace(pimaBody, `"data"`, `"version": "stable", "data"`, 1))
 	write("nonsense: 1\n")
 	signalTo(t, p, syscall.SIGHUP)
-	p.next("the changed configuration is not taken up")
+	p.next("the changed configuration was not applied")
 	for _, s := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2} {
 		signalTo(t, p, s)
-		p.next("a signal without a meaning")
+		p.next("ignored a signal without a function")
 	}
 	signalTo(t, p, syscall.SIGPIPE)
 	answered(t, "http://"+p.address, pimaBody)

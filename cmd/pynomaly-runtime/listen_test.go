@@ -84,7 +84,7 @@ func TestCertificateIsReloaded(t *testing.T) {
 		t.Fatal(err)
 	}
 	signalTo(t, p, syscall.SIGHUP)
-	p.next("the TLS certificate is not taken up")
+	p.next("the TLS certificate was not applied")
 	if got := serial(); got != 3 {
 		t.Errorf("after a bad file: serial %d", got)
 	}
@@ -123,8 +123,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		aliased             bool
 	}{
 		{"cert2", "stable", `"message":"configuration reloaded"`, "1", 2, true},
-		{"none", "other", "certificates: the TLS certificate is not taken up", "0", 2, false},
-		{"", "other", "server.tls is switched on or off at the next start only", "0", 2, false},
+		{"none", "other", "certificates: the TLS certificate was not applied", "0", 2, false},
+		{"", "other", "server.tls can be switched on or off only at the next start", "0", 2, false},
 		{"cert1", "other", `"message":"configuration reloaded"`, "1", 1, true},
 	} {
 		key := strings.Replace(c.cert, "cert", "key", 1)

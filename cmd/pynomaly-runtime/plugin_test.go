@@ -44,14 +44,14 @@ func TestPluginCommands(t *testing.T) {
 	run("wrote "+filepath.Join(models, "other", "2.0.0-rc.1"), "plugin", "pack", project, "--id", "other", "--version", "2.0.0-rc.1", "--models", models)
 	run("2 of 2 models can be served", "model", "verify", models)
 	for want, args := range map[string][]string{
-		"choose one of":       {"plugin", "new", "--lang", "cobol", "--dir", filepath.Join(dir, "x"), "x"},
-		"is there already":    {"plugin", "new", "--dir", project, "mine"},
-		"no plugin project":   {"plugin", "build", dir},
-		"exists already":      {"plugin", "pack", project, "--models", models},
-		"no valid model id":   {"plugin", "pack", project, "--id", "-", "--models", models},
-		"holds 2 models":      {"plugin", "test", models},
-		"no such file":        {"plugin", "test", filepath.Join(dir, "nothing")},
-		"there is no detecto": {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
+		"choose one of":        {"plugin", "new", "--lang", "cobol", "--dir", filepath.Join(dir, "x"), "x"},
+		"choose another name":  {"plugin", "new", "--dir", project, "mine"},
+		"not a plugin project": {"plugin", "build", dir},
+		"exists already":       {"plugin", "pack", project, "--models", models},
+		"no valid model id":    {"plugin", "pack", project, "--id", "-", "--models", models},
+		"holds 2 models":       {"plugin", "test", models},
+		"no such file":         {"plugin", "test", filepath.Join(dir, "nothing")},
+		"there is no detecto":  {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
 	} {
 		if _, _, err := installed(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)

@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
+	"github.com/pynomaly/pynomaly-runtime/api/client/remote"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
+	"github.com/pynomaly/pynomaly-runtime/internal/progress"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
@@ -26,6 +26,7 @@ type predictOptions struct {
 	file, output, format string
 	rows                 int
 	extra, quiet         bool
+	host                 remote.Host
 }
 
 func predictCommand(s streams) *cobra.Command {
@@ -37,13 +38,32 @@ func predictCommand(s streams) *cobra.Command {
 
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
 directory. INPUT is a file, or - for standard input. The output has the input's
-columns and prediction, score, is_anomaly, confidence and error.
+columns and prediction, score, is_anomaly, confidence and error. With --host a running
+host scores the rows: MODEL is an id or id@version there, the key in --key-file or PYNOMALY_KEY.
 
 Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 anything else.`,
 		Example: `  pynomaly-runtime predict testdata/models/pima-lof/1.0.0 rows.csv -o scored.csv
-  cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson`,
+  cat rows.ndjson | pynomaly-runtime predict pima-lof - --format ndjson
+  pynomaly-runtime predict pima-lof rows.csv -o scored.csv --host http://127.0.0.1:8080`,
 		Args: cobra.ExactArgs(2), ValidArgsFunction: completeModels,
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if o.rows < 1 {
+				return errors.New("--batch-size must be at least 1")
+			}
+			if o.format == "" {
+				if o.format, err = table.FormatOf(args[1]); err != nil {
+					return err
+				}
+			}
+			if o.host.URL != "" {
+				o.host.Key = os.Getenv("PYNOMALY_KEY")
+				model, err := o.host.Open(cmd.Context(), args[0])
+				if err != nil {
+					return fmt.Errorf("asking the host for model %s: %w", args[0], err)
+				}
+				defer model.Close()
+				return score(cmd.Context(), s, model, args[1], o)
+			}
 			a, done, err := openAuthor(cmd, s, o.file)
 			if err != nil {
 				return err
@@ -57,6 +77,7 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
 	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")
+	o.host.AddFlags(f)
 	f.BoolVar(&o.extra, "extra", false, "carry columns that are no features through")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
 	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
@@ -68,28 +89,24 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 	if err != nil {
 		return err
 	}
-	if o.rows < 1 {
-		return errors.New("--batch-size must be at least 1")
-	}
-	if o.format == "" {
-		if o.format, err = table.FormatOf(input); err != nil {
-			return err
-		}
-	}
 	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
 	defer func() { err = errors.Join(err, model.Close()) }()
+	local := offline.NewLocal(model)
+	defer local.Release()
+	return score(ctx, s, local, input, o)
+}
+
+func score(ctx context.Context, s streams, by offline.Scorer, input string, o predictOptions) error {
 	in := s.in
 	if f, ok := in.(*os.File); ok {
 		in = lifecycle.Input(ctx, f)
 	}
-	local := offline.NewLocal(model)
-	defer local.Release()
-	total, failed, err := offline.ScoreFile(ctx, local, offline.Files{
+	total, failed, err := offline.ScoreFile(ctx, by, offline.Files{
 		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Extra: o.extra,
-		Progress: func(size int64) io.WriteCloser { return progress(s, o, size) },
+		Progress: func(size int64) io.WriteCloser { return progress.Bar(s.raw.err, o.quiet, size) },
 	})
 	if err != nil {
 		return err
@@ -101,14 +118,4 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 		return exitError(rowsFailed)
 	}
 	return nil
-}
-
-// progress is a bar on a terminal, and nothing elsewhere.
-func progress(s streams, o predictOptions, size int64) *progressbar.ProgressBar {
-	f, ok := s.raw.err.(*os.File)
-	if o.quiet || !ok || !term.IsTerminal(int(f.Fd())) {
-		return progressbar.DefaultBytesSilent(size)
-	}
-	return progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true),
-		progressbar.OptionSetDescription("scoring"), progressbar.OptionClearOnFinish())
 }

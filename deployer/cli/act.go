@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// on runs something on a deployment that an id names.
+// on finds the deployment with an id and calls do with it.
 func (a *app) on(ctx context.Context, id string, do func(c client.WithWatch, t *target) error) error {
 	c, err := a.connect()
 	if err != nil {
@@ -27,7 +27,7 @@ func (a *app) on(ctx context.Context, id string, do func(c client.WithWatch, t *
 	return do(c, t)
 }
 
-// underWay refuses what only makes sense for the rollout that is going on.
+// underWay returns an error unless the deployment's rollout is in progress.
 func (t *target) underWay() error {
 	s := &t.deployment.Status
 	switch {
@@ -43,13 +43,13 @@ func (a *app) rollback() *cobra.Command {
 	var reason string
 	var wait bool
 	c := &cobra.Command{
-		Use: "rollback <deployment-id>", Short: "Go back to what served before", Args: cobra.ExactArgs(1),
+		Use: "rollback <deployment-id>", Short: "Go back to the deployment that served before", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error { return a.runRollback(ctx, c, t, reason, wait) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&reason, "reason", "", "reason, for the record")
 	a.outputs(c)
 	a.waits(c, &wait)
 	return c
@@ -61,7 +61,7 @@ func (a *app) runRollback(ctx context.Context, c client.WithWatch, t *target, re
 		return a.runAbort(ctx, c, t, reason, wait)
 	}
 	if md.Status.Stable != rev.Spec.Hash {
-		return fmt.Errorf("%s does not serve: it is %s, and there is nothing to roll back", t.id, rev.Status.Phase)
+		return fmt.Errorf("%s cannot be rolled back: it does not serve, it is %s", t.id, rev.Status.Phase)
 	}
 	before, err := previous(ctx, c, t)
 	if err != nil {
@@ -80,7 +80,7 @@ func (a *app) runRollback(ctx context.Context, c client.WithWatch, t *target, re
 	return a.follow(ctx, c, md, wait, "")
 }
 
-// previous is what was deployed before.
+// previous returns the record of the last deployment before t that served.
 func previous(ctx context.Context, c client.Client, t *target) (*v1alpha1.ModelRevision, error) {
 	var list v1alpha1.ModelRevisionList
 	if err := c.List(ctx, &list, client.InNamespace(t.deployment.Namespace), client.MatchingLabels{render.LabelDeployment: t.deployment.Name}); err != nil {
@@ -97,7 +97,7 @@ func previous(ctx context.Context, c client.Client, t *target) (*v1alpha1.ModelR
 		}
 	}
 	if best == nil {
-		return nil, fmt.Errorf("nothing was deployed before %s that could come back: `deploy history %s` shows what there was", t.id, t.id)
+		return nil, fmt.Errorf("there is no deployment before %s to go back to: see `deploy history %s`", t.id, t.id)
 	}
 	return best, nil
 }
@@ -106,20 +106,20 @@ func (a *app) abort() *cobra.Command {
 	var reason string
 	var wait bool
 	c := &cobra.Command{
-		Use: "abort <deployment-id>", Short: "Give a rollout up: traffic goes back at once", Args: cobra.ExactArgs(1),
+		Use: "abort <deployment-id>", Short: "Abort a rollout: traffic goes back at once", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error { return a.runAbort(ctx, c, t, reason, wait) })
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&reason, "reason", "", "reason, for the record")
 	a.outputs(c)
 	a.waits(c, &wait)
 	return c
 }
 
-// runAbort repeats itself where somebody else is faster: an abort outranks what they
-// did, as long as the same revision is being rolled out.
+// runAbort retries after concurrent changes: an abort outranks them as long as the
+// same revision is being rolled out.
 func (a *app) runAbort(ctx context.Context, c client.WithWatch, t *target, reason string, wait bool) error {
 	for {
 		if err := t.underWay(); err != nil {
@@ -132,7 +132,7 @@ func (a *app) runAbort(ctx context.Context, c client.WithWatch, t *target, reaso
 		case err == nil:
 			err = a.follow(ctx, c, md, wait, t.id)
 			if exit := (*ExitError)(nil); errors.As(err, &exit) && exit.Code == ExitFailed {
-				return nil // which is what was asked for
+				return nil // as requested
 			}
 			return err
 		case !apierrors.IsConflict(err):
@@ -162,7 +162,7 @@ func (a *app) pause() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&reason, "reason", "", "why, for the record")
+	c.Flags().StringVar(&reason, "reason", "", "reason, for the record")
 	a.outputs(c)
 	return c
 }
@@ -170,7 +170,7 @@ func (a *app) pause() *cobra.Command {
 func (a *app) resume() *cobra.Command {
 	var wait, all bool
 	c := &cobra.Command{
-		Use: "resume <deployment-id>", Short: "Let a rollout go on, past the pause that it is at", Args: cobra.ExactArgs(1),
+		Use: "resume <deployment-id>", Short: "Continue a rollout past its present pause", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error {
@@ -182,14 +182,14 @@ func (a *app) resume() *cobra.Command {
 					md.Spec.Resume = &v1alpha1.StepOf{Revision: t.revision.Spec.Hash, Step: md.Status.Rollout.Step}
 				}
 				md.Spec.Paused = false
-				if all { // steps and gates are what an approval covers
+				if all { // an approval covers steps and gates
 					var err error
 					if md.Spec.RequestedBy, err = user(ctx, c); err != nil {
 						return explain(err)
 					}
 					md.Spec.Promote = t.revision.Spec.Hash
 					if in := md.Status.Rollout.Admitted; in != nil && in.ApprovedBy != "" {
-						fmt.Fprintf(a.Err, "%s goes on as %s approved it: skipping its steps counts once that is approved: `deploy approve %s`\n", t.id, in.ApprovedBy, t.id)
+						fmt.Fprintf(a.Err, "%s continues as %s approved it. Its steps are skipped once that is approved: `deploy approve %s`\n", t.id, in.ApprovedBy, t.id)
 					}
 				}
 				if err := change(ctx, c, md); err != nil {
@@ -209,13 +209,13 @@ func (a *app) promote() *cobra.Command {
 	var notes string
 	var wait bool
 	c := &cobra.Command{
-		Use: "promote <staging-deployment-id>", Short: "Carry the very revision that runs in an environment to the next one", Args: cobra.ExactArgs(1),
+		Use: "promote <staging-deployment-id>", Short: "Deploy the revision that runs in an environment to the next environment", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error { return a.runPromote(ctx, c, t, notes, wait) })
 		},
 	}
-	c.Flags().StringVar(&notes, "notes", "", "for the record")
+	c.Flags().StringVar(&notes, "notes", "", "notes, for the record")
 	a.outputs(c)
 	a.waits(c, &wait)
 	return c
@@ -223,7 +223,7 @@ func (a *app) promote() *cobra.Command {
 
 func (a *app) runPromote(ctx context.Context, c client.WithWatch, t *target, notes string, wait bool) error {
 	if t.revision.Status.Phase != v1alpha1.Deployed {
-		return fmt.Errorf("%s is %s: what is promoted must be deployed", t.id, t.revision.Status.Phase)
+		return fmt.Errorf("%s is %s: only a deployed revision can be promoted", t.id, t.revision.Status.Phase)
 	}
 	var envs v1alpha1.EnvironmentList
 	if err := c.List(ctx, &envs); err != nil {
@@ -236,12 +236,12 @@ func (a *app) runPromote(ctx context.Context, c client.WithWatch, t *target, not
 		}
 	}
 	if to == nil {
-		return fmt.Errorf("no environment takes models from %s (promotesFrom)", t.environment.Name)
+		return fmt.Errorf("no environment accepts models from %s (promotesFrom)", t.environment.Name)
 	}
 	from := &t.revision.Spec.Template
 	digest := cmp.Or(from.Model.Digest, t.revision.Status.Digest)
 	if digest == "" {
-		return fmt.Errorf("the digest of what runs as %s is not known yet: try again in a moment", t.id)
+		return fmt.Errorf("the digest of the model in %s is not known yet: try again in a moment", t.id)
 	}
 	md := &v1alpha1.ModelDeployment{}
 	err := c.Get(ctx, client.ObjectKey{Namespace: to.Spec.Namespace, Name: t.deployment.Name}, md)
@@ -254,7 +254,7 @@ func (a *app) runPromote(ctx context.Context, c client.WithWatch, t *target, not
 		md.Annotations = map[string]string{render.AnnotationModel: from.Model.ID}
 		fromEnvironment(md, to, from.Image)
 	}
-	// The same model and the same host; resources are the environment's.
+	// The model and the host stay the same. Resources are those of the environment.
 	md.Spec.Template.Model = v1alpha1.ModelReference{ID: from.Model.ID, Version: from.Model.Version, Digest: digest}
 	md.Spec.Template.Image, md.Spec.Template.Config, md.Spec.Template.Source = from.Image, from.Config, from.Source
 	if exists {

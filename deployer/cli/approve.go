@@ -17,11 +17,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// shownRevision is what an approver looks at: all that an approval covers, as the
+// shownRevision is what an approver sees: everything that an approval covers, as the
 // difference to what runs.
 type shownRevision struct {
 	Deployment
-	// Approves is the digest of all that is asked for; empty for what is not asked for now.
+	// Approves is the digest of the request; empty if the deployment is not what is
+	// requested now.
 	Approves string    `json:"approves,omitempty"`
 	Now      string    `json:"runs_now,omitempty"`
 	Diff     shownDiff `json:"difference"`
@@ -29,7 +30,7 @@ type shownRevision struct {
 
 func (a *app) show() *cobra.Command {
 	c := &cobra.Command{
-		Use: "show <deployment-id>", Short: "Show all that an approval of a deployment covers, as the difference to what runs", Args: cobra.ExactArgs(1),
+		Use: "show <deployment-id>", Short: "Show what an approval of a deployment covers, as the difference to what runs", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error {
@@ -45,8 +46,8 @@ func (a *app) show() *cobra.Command {
 	return c
 }
 
-// look compares a revision with what runs. The strategy is compared with that of the
-// Environment, since records hold none.
+// look compares a revision with what runs. It compares the strategy with that of the
+// Environment, because records have none.
 func look(ctx context.Context, c client.Client, t *target) (*shownRevision, error) {
 	md, rev := &t.deployment, &t.revision
 	s := &shownRevision{Deployment: summary(rev, md)}
@@ -69,7 +70,7 @@ func look(ctx context.Context, c client.Client, t *target) (*shownRevision, erro
 	}
 	switch stable := md.Status.Stable; stable {
 	case "":
-		// Nothing of a template runs: all of it is new.
+		// No template runs, so all of this one is new.
 		s.Diff, err = compare(struct {
 			Rollout render.Checks `json:"rollout"`
 		}{before.Rollout}, contents)
@@ -87,7 +88,7 @@ func look(ctx context.Context, c client.Client, t *target) (*shownRevision, erro
 	return s, err
 }
 
-// current reports whether a revision is what is asked for now.
+// current reports whether a revision is what is requested now.
 func current(t *target) (bool, error) {
 	hash, err := render.Hash(t.deployment.Spec.Template)
 	return hash == t.revision.Spec.Hash, err
@@ -111,7 +112,7 @@ func (s *shownRevision) write(out fmtWriter) error {
 		return err
 	}
 	if s.Now == "" {
-		fmt.Fprintln(out, "\nAll that is new, and the difference to the strategy of the Environment:")
+		fmt.Fprintln(out, "\nAll of it is new. Difference to the strategy of the Environment:")
 	} else {
 		fmt.Fprintf(out, "\nDifference to %s, and to the strategy of the Environment:\n", s.Now)
 	}
@@ -124,9 +125,9 @@ func (s *shownRevision) write(out fmtWriter) error {
 func (a *app) approve() *cobra.Command {
 	var notes, digest string
 	c := &cobra.Command{
-		Use: "approve <deployment-id>", Short: "Approve what somebody else wants to deploy", Args: cobra.ExactArgs(1),
-		Long: "Approve what somebody else wants to deploy. Without --digest the command shows what that is, as the difference to\n" +
-			"what runs, and its digest. With --digest it approves that, and nothing else.",
+		Use: "approve <deployment-id>", Short: "Approve a deployment that somebody else requested", Args: cobra.ExactArgs(1),
+		Long: "Approve a deployment that somebody else requested. Without --digest the command shows the request, as the difference\n" +
+			"to what runs, and its digest. With --digest it approves exactly that request.",
 		Example: "  pynomaly-runtime deploy approve cardio-production-2\n  pynomaly-runtime deploy approve cardio-production-2 --digest sha256:...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
@@ -139,8 +140,8 @@ func (a *app) approve() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&digest, "digest", "", "digest of what is approved, as the command shows it without")
-	c.Flags().StringVar(&notes, "notes", "", "for the record")
+	c.Flags().StringVar(&digest, "digest", "", "digest of the request, which the command prints without this flag")
+	c.Flags().StringVar(&notes, "notes", "", "notes, for the record")
 	a.outputs(c)
 	return c
 }
@@ -153,13 +154,13 @@ func (a *app) runApprove(ctx context.Context, c client.Client, t *target, by, di
 	case err != nil:
 		return err
 	case !asked:
-		return fmt.Errorf("%s is not what is asked for now: `deploy history %s` shows what is", t.id, t.id)
+		return fmt.Errorf("%s is not what is requested now: see `deploy history %s`", t.id, t.id)
 	case !t.environment.Spec.ApprovalRequired:
 		return fmt.Errorf("%s takes no approvals", t.environment.Name)
 	case rev.Spec.Template.Model.Digest == "":
-		return fmt.Errorf("%s names no digest of its model: what is approved must", t.id)
+		return fmt.Errorf("%s has no digest of its model, which an approval needs", t.id)
 	case by == rev.Spec.RequestedBy || by == t.deployment.Spec.RequestedBy:
-		return fmt.Errorf("%s asked for %s and cannot approve it: somebody else has to", by, t.id)
+		return fmt.Errorf("%s requested %s and cannot approve it: somebody else must", by, t.id)
 	}
 	s, err := look(ctx, c, t)
 	if err != nil {
@@ -170,9 +171,9 @@ func (a *app) runApprove(ctx context.Context, c client.Client, t *target, by, di
 			return err
 		}
 		if digest == "" {
-			return fmt.Errorf("%w: `deploy approve %s --digest %s` approves what is shown", errNotApproved, t.id, s.Approves)
+			return fmt.Errorf("%w: to approve what is shown, run `deploy approve %s --digest %s`", errNotApproved, t.id, s.Approves)
 		}
-		return &ExitError{ExitConflict, fmt.Errorf("%w: %s was changed, and is no longer %s", errNotApproved, t.id, digest)}
+		return &ExitError{ExitConflict, fmt.Errorf("%w: %s was changed and no longer has the digest %s", errNotApproved, t.id, digest)}
 	}
 	ends := metav1.NewTime(a.Now().Add(t.environment.Spec.Lifetime()))
 	approval := &v1alpha1.ModelApproval{

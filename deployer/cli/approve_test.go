@@ -41,8 +41,8 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
-// production is a cluster in which revision 1 runs and revision 2, which alice asked for,
-// waits for an approval.
+// production returns a cluster in which revision 1 runs, and revision 2, requested
+// by alice, waits for an approval.
 func production(t *testing.T, change func(*v1alpha1.ModelDeployment)) (client.Client, *app, *bytes.Buffer) {
 	t.Helper()
 	const ns = "pynomaly-production"
@@ -102,8 +102,8 @@ func approvals(ctx context.Context, t *testing.T, c client.Client) []v1alpha1.Mo
 	return all.Items
 }
 
-// TestApproversView: what an approver is shown is everything that differs from what runs,
-// and only a digest of exactly that approves it.
+// TestApproversView checks that an approver sees every difference to what runs, and
+// that only the digest of exactly that approves it.
 func TestApproversView(t *testing.T) {
 	for name, change := range map[string]func(*v1alpha1.ModelDeployment){
 		"model": nil,
@@ -161,7 +161,7 @@ func TestApproversView(t *testing.T) {
 
 func ptr[T any](v T) *T { return &v }
 
-// TestChangedWhileLookedAt: a digest that was shown approves nothing that came after it.
+// TestChangedWhileLookedAt checks that a digest approves no later change.
 func TestChangedWhileLookedAt(t *testing.T) {
 	c, a, _ := production(t, nil)
 	ctx := t.Context()
@@ -183,15 +183,15 @@ func TestChangedWhileLookedAt(t *testing.T) {
 	}
 	var exit *ExitError
 	if err := a.runApprove(ctx, c, at, "bob", seen, ""); !errors.As(err, &exit) || len(approvals(ctx, t, c)) != 0 {
-		t.Errorf("gates were switched off: %v", err)
+		t.Errorf("gates were disabled: %v", err)
 	}
 	at.deployment.Spec.Template.Image = "another:1"
-	if err := a.runApprove(ctx, c, at, "bob", seen, ""); err == nil || !strings.Contains(err.Error(), "is not what is asked for now") {
+	if err := a.runApprove(ctx, c, at, "bob", seen, ""); err == nil || !strings.Contains(err.Error(), "is not what is requested now") {
 		t.Errorf("another template: %v", err)
 	}
 }
 
-// TestCompare: no part of a value hides behind an equal one elsewhere.
+// TestCompare checks that every difference shows, even beside equal values.
 func TestCompare(t *testing.T) {
 	memory := func(request, limit string) v1alpha1.RevisionTemplate {
 		return v1alpha1.RevisionTemplate{Resources: corev1.ResourceRequirements{
@@ -203,15 +203,15 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%+v, %v", d, err)
 	}
 	if d, err := compare(memory("1Gi", "2Gi"), memory("1024Mi", "2Gi")); err != nil || len(d.lines) != 0 {
-		t.Errorf("the same quantity: %+v, %v", d, err)
+		t.Errorf("equal quantities: %+v, %v", d, err)
 	}
 	d, err = compare(map[string]string{"a": "", "b.c": "x"}, map[string]any{"b": map[string]string{"c": "x"}})
 	if err != nil || len(d.lines) == 0 {
-		t.Errorf("an empty value is one: %+v, %v", d, err)
+		t.Errorf("an empty value: %+v, %v", d, err)
 	}
 }
 
-// TestAmbiguous: an id that two environments may have says so.
+// TestAmbiguous checks that an id that fits two environments is refused.
 func TestAmbiguous(t *testing.T) {
 	scheme, err := controller.Scheme()
 	if err != nil {

@@ -26,15 +26,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// backedUp are the kinds that a backup holds, in the order in which they come back:
-// records need the deployments that own them.
+// backedUp returns the kinds in a backup, in the order of restoring them: records
+// need the deployments that own them.
 func backedUp() []string {
 	return []string{"Environment", "ModelDeployment", "ModelRevision", "ModelApproval"}
 }
 
 func (a *app) backup() *cobra.Command {
 	c := &cobra.Command{
-		Use: "backup", Short: "Print the environments, deployments, records and approvals, to be restored later", Args: cobra.NoArgs,
+		Use: "backup", Short: "Print the environments, deployments, records and approvals, for `deploy restore`", Args: cobra.NoArgs,
 		Example: "  pynomaly-runtime deploy backup > backup.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runBackup(cmd.Context()) },
 	}
@@ -84,9 +84,9 @@ func anyOf(m map[string]string) map[string]any {
 func (a *app) restore() *cobra.Command {
 	s := render.System{}
 	c := &cobra.Command{
-		Use: "restore <file>", Short: "Bring back what `deploy backup` has printed, where it is missing; - reads standard input", Args: cobra.ExactArgs(1),
-		Long: "Bring back what `deploy backup` has printed. Run `deploy install` before. What is there already stays as it is.\n" +
-			"The controller is stopped meanwhile. The admission policies stay in force: what is restored has an annotation that says by whom, which takes the verb restore on environments.",
+		Use: "restore <file>", Short: "Restore the missing objects of a backup; - reads standard input", Args: cobra.ExactArgs(1),
+		Long: "Restore the objects that `deploy backup` has printed. Run `deploy install` first. Existing objects stay unchanged.\n" +
+			"The command stops the controller while it works. The admission policies stay in force: restored objects have an annotation with the user, who needs the verb restore on environments.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			objects, err := readBackup(args[0])
 			if err != nil {
@@ -99,7 +99,7 @@ func (a *app) restore() *cobra.Command {
 	return c
 }
 
-// readBackup checks a whole file before any of it is used.
+// readBackup reads and checks a whole file.
 func readBackup(file string) (map[string][]*unstructured.Unstructured, error) {
 	in := io.Reader(os.Stdin)
 	if file != "-" {
@@ -131,7 +131,7 @@ func decodeBackup(in io.Reader, file string) (map[string][]*unstructured.Unstruc
 		case len(u.Object) == 0:
 			continue
 		case u.GetAPIVersion() != v1alpha1.GroupVersion().String() || !known[u.GetKind()] || u.GetName() == "":
-			return nil, fmt.Errorf("%s: document %d is a %q %q of %q: that is not of `deploy backup`", file, n, u.GetKind(), u.GetName(), u.GetAPIVersion())
+			return nil, fmt.Errorf("%s: document %d is a %q %q of %q, which `deploy backup` does not print", file, n, u.GetKind(), u.GetName(), u.GetAPIVersion())
 		}
 		out[u.GetKind()] = append(out[u.GetKind()], u)
 	}
@@ -150,14 +150,15 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 		return stopped(explain(err))
 	}
 	sign(objects, by)
-	// A controller that finds half of what there was would roll it out as if it were new.
+	// A controller that found only some of the objects would roll them out as if
+	// they were new.
 	if err := a.putBack(ctx, c, s, objects); err != nil {
 		return stopped(err)
 	}
 	return a.startController(ctx, c, s.Namespace)
 }
 
-// sign says on all that policies bound who restores it.
+// sign annotates all objects that policies restrict with the user who restores them.
 func sign(objects map[string][]*unstructured.Unstructured, by string) {
 	for kind, all := range objects {
 		if kind == "Environment" {
@@ -175,10 +176,10 @@ func sign(objects map[string][]*unstructured.Unstructured, by string) {
 }
 
 func stopped(err error) error {
-	return fmt.Errorf("%w: the controller is stopped until all is there: repeat the command, which goes on where it ended; `deploy install` starts the controller as it is", err)
+	return fmt.Errorf("%w: the controller stays stopped until everything is restored: repeat the command to continue; `deploy install` starts the controller anyway", err)
 }
 
-// putBack makes what is missing.
+// putBack creates the missing objects.
 func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, objects map[string][]*unstructured.Unstructured) error {
 	for _, u := range objects["Environment"] {
 		namespace, _, _ := unstructured.NestedString(u.Object, "spec", "namespace")
@@ -194,8 +195,8 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, 
 				if err != nil {
 					return err
 				}
-				if !owned { // it was made while the backup was
-					fmt.Fprintf(a.Out, "ModelRevision %s/%s: left out, since its ModelDeployment is not in the backup\n", u.GetNamespace(), u.GetName())
+				if !owned { // it was created while the backup was made
+					fmt.Fprintf(a.Out, "ModelRevision %s/%s: skipped, because its ModelDeployment is not in the backup\n", u.GetNamespace(), u.GetName())
 					continue
 				}
 			}
@@ -207,7 +208,8 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, 
 	return a.surround(ctx, c, s)
 }
 
-// own makes a record that of the deployment which has its name; false: there is none.
+// own makes the deployment of that name the owner of a record. It returns false if
+// there is none.
 func own(ctx context.Context, c client.Client, u *unstructured.Unstructured) (bool, error) {
 	var md v1alpha1.ModelDeployment
 	key := client.ObjectKey{Namespace: u.GetNamespace(), Name: u.GetLabels()[render.LabelDeployment]}
@@ -223,8 +225,8 @@ func own(ctx context.Context, c client.Client, u *unstructured.Unstructured) (bo
 	return true, nil
 }
 
-// patience is how long the API server may take to notice the policies that `deploy install`
-// has brought.
+// patience is how long the API server may take to notice the policies of `deploy
+// install`.
 const patience = 30 * time.Second
 
 func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstructured) error {
@@ -240,9 +242,9 @@ func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstr
 			if err := c.Get(ctx, client.ObjectKeyFromObject(u), there); err != nil {
 				return fmt.Errorf("reading %s: %w", what, err)
 			}
-			u, said = there, "there already"
+			u, said = there, "exists already"
 			if s, ok := u.Object["status"].(map[string]any); ok && len(s) > 0 {
-				has = false // it has one of its own
+				has = false // it has its own
 			}
 			break
 		}
@@ -260,7 +262,8 @@ func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstr
 	}
 	if has && (u.GetKind() == "ModelDeployment" || u.GetKind() == "ModelRevision") {
 		if rollout, ok := status["rollout"].(map[string]any); ok {
-			// What was under way begins its present state anew: the time between does not count.
+			// A rollout in progress starts its present state again: the time since
+			// the backup does not count.
 			for _, since := range []string{"since", "heldSince", "pausedSince", "pausedFor"} {
 				delete(rollout, since)
 			}
@@ -274,10 +277,10 @@ func (a *app) putOne(ctx context.Context, c client.Client, u *unstructured.Unstr
 	return err
 }
 
-// annotationReplicas remembers how many controllers there were before a restore.
+// annotationReplicas stores the number of controllers before a restore.
 const annotationReplicas = v1alpha1.Group + "/replicas"
 
-// stopController ends all controllers and waits until they have.
+// stopController stops all controllers and waits until they have ended.
 func (a *app) stopController(ctx context.Context, c client.WithWatch, namespace string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: render.ControllerName}
 	for {
@@ -320,7 +323,7 @@ func (a *app) stopController(ctx context.Context, c client.WithWatch, namespace 
 	}
 }
 
-// startController brings back as many as there were.
+// startController starts as many controllers as before.
 func (a *app) startController(ctx context.Context, c client.WithWatch, namespace string) error {
 	key := client.ObjectKey{Namespace: namespace, Name: render.ControllerName}
 	for {

@@ -37,7 +37,8 @@ func TestReadBackup(t *testing.T) {
 	}
 }
 
-// TestSign: what is restored says by whom, whatever the backup says.
+// TestSign checks that restored objects name the user who restores them, whatever
+// the backup says.
 func TestSign(t *testing.T) {
 	text := strings.Replace(saved, "namespace: pynomaly-development}\nspec: {}", "namespace: pynomaly-development, annotations: {runtime.pynomaly.io/restored-by: mallory}}\nspec: {}", 1)
 	got, err := decodeBackup(strings.NewReader(text), "x")
@@ -53,7 +54,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// FuzzBackup: whatever a file holds, what comes out are named objects of the deployer.
+// FuzzBackup checks that a file is refused or contains only named objects of the
+// deployer.
 func FuzzBackup(f *testing.F) {
 	f.Add(saved)
 	f.Add("---\n---\nkind: x")

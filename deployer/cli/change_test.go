@@ -12,8 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestChange: a status that was written meanwhile is no conflict; another's change of what
-// is asked for is one.
+// TestChange checks that a change of the status is no conflict, but that another
+// user's change of the spec is.
 func TestChange(t *testing.T) {
 	scheme, err := controller.Scheme()
 	if err != nil {

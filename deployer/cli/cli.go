@@ -1,6 +1,5 @@
-// Package cli holds the deploy commands: they write objects and watch what becomes of
-// them. What happens in between is the controller's; a command that is killed changes
-// nothing of it.
+// Package cli has the deploy commands. They write objects and watch their status.
+// The controller does the work in between, so killing a command does not affect it.
 package cli
 
 import (
@@ -26,15 +25,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// Exit codes beside 0 and 1, which is for everything that went wrong at once.
+// Exit codes other than 0, and 1 for errors that occur at once.
 const (
 	ExitFailed     = 3 // the rollout failed or was rolled back
-	ExitConflict   = 4 // somebody else changed the deployment meanwhile
-	ExitTimeout    = 5 // --timeout is over; the rollout goes on
-	ExitSuperseded = 6 // another rollout took its place
+	ExitConflict   = 4 // somebody else changed the deployment
+	ExitTimeout    = 5 // --timeout is over; the rollout continues
+	ExitSuperseded = 6 // another rollout replaced it
 )
 
-// ExitError carries an exit code.
+// ExitError is an error with an exit code.
 type ExitError struct {
 	Code int
 	Err  error
@@ -43,19 +42,19 @@ type ExitError struct {
 func (e *ExitError) Error() string { return e.Err.Error() }
 func (e *ExitError) Unwrap() error { return e.Err }
 
-// Model is what is known of a model's version here.
+// Model describes a model's version in a local directory.
 type Model struct {
 	Version  string
 	Digest   string
 	Stateful bool
 }
 
-// Options are what the commands need of the program around them.
+// Options are what the commands need from the main program.
 type Options struct {
 	Out, Err io.Writer
 	Now      func() time.Time
-	Image    string // of the host, where nothing else says
-	// Resolve looks a model up in a directory; an empty version is the newest.
+	Image    string // default image of the host
+	// Resolve looks up a model in a directory; an empty version means the newest.
 	Resolve func(dir, id, version string) (Model, error)
 }
 
@@ -69,7 +68,7 @@ type app struct {
 	timeout             time.Duration
 }
 
-// Commands are the subcommands of deploy.
+// Commands returns the subcommands of deploy.
 func Commands(o Options) []*cobra.Command {
 	a := &app{Options: o}
 	all := []*cobra.Command{
@@ -78,7 +77,7 @@ func Commands(o Options) []*cobra.Command {
 	}
 	for _, c := range all {
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
-		c.Flags().StringVar(&a.as, "as", "", "user to act as, where you may")
+		c.Flags().StringVar(&a.as, "as", "", "user to impersonate")
 		c.Flags().StringVar(&a.context, "context", "", "context of the kubeconfig")
 	}
 	return all
@@ -94,7 +93,7 @@ func (a *app) waits(c *cobra.Command, wait *bool) {
 	c.Flags().DurationVar(&a.timeout, "timeout", 30*time.Minute, "how long to follow it")
 }
 
-// connect makes a client of the cluster.
+// connect returns a client of the cluster.
 func (a *app) connect() (client.WithWatch, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = a.kubeconfig
@@ -115,20 +114,20 @@ func (a *app) connect() (client.WithWatch, error) {
 	return c, nil
 }
 
-// explain makes errors of the API server say what to do.
+// explain adds to errors of the API server what to do.
 func explain(err error) error {
 	switch {
 	case err == nil, errors.As(err, new(*ExitError)):
 		return err
 	case apierrors.IsConflict(err):
-		return &ExitError{ExitConflict, fmt.Errorf("somebody else changed it just now: look again with `deploy status`, then repeat the command: %w", err)}
+		return &ExitError{ExitConflict, fmt.Errorf("somebody else has just changed it: check `deploy status`, then repeat the command: %w", err)}
 	case strings.Contains(err.Error(), "no matches for kind") && strings.Contains(err.Error(), v1alpha1.Group):
 		return fmt.Errorf("this cluster does not know the deployer's resources: run `deploy install` first: %w", err)
 	}
 	return err
 }
 
-// user is who the cluster takes the caller for.
+// user returns the caller's name in the cluster.
 func user(ctx context.Context, c client.Client) (string, error) {
 	var r authenticationv1.SelfSubjectReview
 	if err := c.Create(ctx, &r); err != nil {
@@ -137,7 +136,7 @@ func user(ctx context.Context, c client.Client) (string, error) {
 	return r.Status.UserInfo.Username, nil
 }
 
-// print writes a value in the form that was asked for.
+// print writes a value in the requested format.
 func (a *app) print(v any, table func(io.Writer) error) error {
 	format := a.output
 	if a.asJSON {
@@ -156,12 +155,12 @@ func (a *app) print(v any, table func(io.Writer) error) error {
 		_, err = a.Out.Write(text)
 		return err
 	case "table", "":
-		return table(printable.Writer(a.Out)) // whoever deploys chooses what is in it
+		return table(printable.Writer(a.Out)) // a user who deploys chooses its contents
 	}
 	return fmt.Errorf("--output %q is not table, json or yaml", format)
 }
 
-// target is what a deployment id names.
+// target is the deployment with an id.
 type target struct {
 	id          string
 	environment v1alpha1.Environment
@@ -169,8 +168,8 @@ type target struct {
 	deployment  v1alpha1.ModelDeployment
 }
 
-// find looks a deployment id up. Models and environments may have dashes in their names,
-// so that one id can be read in two ways: <environment>/<id> says which is meant.
+// find looks up a deployment id. Names of models and environments may contain
+// dashes, so an id can be ambiguous: <environment>/<id> is not.
 func find(ctx context.Context, c client.Client, id string) (*target, error) {
 	in := ""
 	if before, after, ok := strings.Cut(id, "/"); ok {
@@ -183,7 +182,7 @@ func find(ctx context.Context, c client.Client, id string) (*target, error) {
 	dash := strings.LastIndexByte(id, '-')
 	number, err := strconv.ParseInt(id[dash+1:], 10, 32)
 	if dash <= 0 || err != nil || number < 1 {
-		return nil, fmt.Errorf("%q is no deployment id, which is <model>-<environment>-<number>: `deploy list` shows them", id)
+		return nil, fmt.Errorf("%q is not a deployment id <model>-<environment>-<number>: see `deploy list`", id)
 	}
 	var found []*target
 	for i := range envs.Items {
@@ -211,15 +210,15 @@ func find(ctx context.Context, c client.Client, id string) (*target, error) {
 	}
 	switch len(found) {
 	case 0:
-		return nil, fmt.Errorf("there is no deployment %q: `deploy list` shows them", id)
+		return nil, fmt.Errorf("there is no deployment %q: see `deploy list`", id)
 	case 1:
 		return found[0], nil
 	}
-	return nil, fmt.Errorf("%q is a deployment of several environments: give %s/%s or %s/%s", id, found[0].environment.Name, id, found[1].environment.Name, id)
+	return nil, fmt.Errorf("%q is a deployment in several environments: use %s/%s or %s/%s", id, found[0].environment.Name, id, found[1].environment.Name, id)
 }
 
-// change writes a deployment's spec, unless somebody else has changed it since it was
-// read. What the controller writes to the status meanwhile is no such change.
+// change writes a deployment's spec, unless another user has changed it since it was
+// read. Changes of the status by the controller do not count.
 func change(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
 	const tries = 20
 	read := md.Generation
@@ -238,9 +237,9 @@ func change(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) 
 	}
 }
 
-var errNoController = errors.New("the controller has not taken it up yet: is it running? (`deploy install`, or `pynomaly-runtime controller`)")
+var errNoController = errors.New("the controller has not processed it yet: is it running? (`deploy install`, or `pynomaly-runtime controller`)")
 
-// taken waits until the controller has seen a change.
+// taken waits until the controller has processed a change.
 func (a *app) taken(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
 	const patience = 15 * time.Second
 	generation := md.Generation

@@ -13,7 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestDocumentedSpec: the settings that the guide shows are those of a ModelDeployment.
+// TestDocumentedSpec checks that the settings in the guide are settings of a
+// ModelDeployment.
 func TestDocumentedSpec(t *testing.T) {
 	text, err := os.ReadFile("../../docs/deployer.md")
 	if err != nil {
@@ -21,7 +22,7 @@ func TestDocumentedSpec(t *testing.T) {
 	}
 	m := regexp.MustCompile("(?s)```yaml\n(spec:.*?)```").FindSubmatch(text)
 	if m == nil {
-		t.Fatal("the guide shows none")
+		t.Fatal("the guide shows no settings")
 	}
 	var md v1alpha1.ModelDeployment
 	if err := yaml.UnmarshalStrict(m[1], &md); err != nil {
@@ -60,7 +61,7 @@ func FuzzParseSteps(f *testing.F) {
 	})
 }
 
-// TestFlags: what is asked for is laid over what is there, and nothing else.
+// TestFlags checks that flags change exactly what they name.
 func TestFlags(t *testing.T) {
 	md := &v1alpha1.ModelDeployment{Spec: v1alpha1.ModelDeploymentSpec{
 		Replicas: 5, Strategy: v1alpha1.Strategy{Type: v1alpha1.Canary, Steps: []v1alpha1.Step{{Weight: 5}}},
@@ -83,7 +84,8 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// TestWithoutCluster: what needs a cluster says how to name one; what does not works.
+// TestWithoutCluster checks that commands that need a cluster say how to name one,
+// and that the others work without.
 func TestWithoutCluster(t *testing.T) {
 	t.Setenv("KUBECONFIG", t.TempDir()+"/none")
 	t.Setenv("HOME", t.TempDir())

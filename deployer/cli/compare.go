@@ -12,30 +12,30 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// shownDiff is what two values do not share, one line for each part of them.
+// shownDiff holds the differences of two values, one line per part.
 type shownDiff struct {
 	Removed []string `json:"removed"`
 	Added   []string `json:"added"`
 	lines   []string
 }
 
-// What these match needs no quotes to be read as what it is.
+// Values that match these need no quotes.
 var (
 	plainText = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._:/@+=,-]*$`)
 	plainKey  = regexp.MustCompile(`^[a-zA-Z0-9_-]+$`)
 )
 
-// parts are the values of all fields below v, by path.
+// parts returns the values of all fields below v, by path.
 func parts(v any) (map[string]string, error) {
 	text, err := json.Marshal(v)
 	if err != nil {
-		return nil, fmt.Errorf("writing what is compared: %w", err)
+		return nil, fmt.Errorf("encoding a value to compare: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.UseNumber()
 	var tree any
 	if err := d.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("reading what is compared: %w", err)
+		return nil, fmt.Errorf("decoding a value to compare: %w", err)
 	}
 	out := map[string]string{}
 	collect("", tree, out)
@@ -68,7 +68,7 @@ func collect(at string, v any, out map[string]string) {
 	}
 }
 
-// compare says which parts of two values differ.
+// compare returns the parts in which two values differ.
 func compare(before, after any) (shownDiff, error) {
 	d := shownDiff{Removed: []string{}, Added: []string{}}
 	old, err := parts(before)
@@ -99,7 +99,7 @@ func compare(before, after any) (shownDiff, error) {
 	return d, nil
 }
 
-// write prints what a value was above what it is.
+// write prints the old lines above the new ones.
 func (d shownDiff) write(out fmtWriter) error {
 	for _, line := range d.lines {
 		if _, err := fmt.Fprintln(out, line); err != nil {
@@ -111,7 +111,7 @@ func (d shownDiff) write(out fmtWriter) error {
 
 func (a *app) diff() *cobra.Command {
 	c := &cobra.Command{
-		Use: "diff <deployment-id> <deployment-id>", Short: "Show what differs between two deployments", Args: cobra.ExactArgs(2),
+		Use: "diff <deployment-id> <deployment-id>", Short: "Show the differences between two deployments", Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {

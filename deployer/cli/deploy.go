@@ -22,7 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// wish is what the flags of deploy ask for.
+// wish holds the flags of deploy.
 type wish struct {
 	environment, strategy, models, digest, image, pullPolicy string
 	steps, gateway, prefix, claim, reason                    string
@@ -39,34 +39,34 @@ type wish struct {
 func (w *wish) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&w.environment, "env", "development", "environment: development, staging or production")
-	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: as before, or the environment's)")
-	f.Int32Var(&w.replicas, "replicas", -1, "pods; the fewest, where the number is an autoscaler's (default: as before, or the environment's)")
+	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: unchanged, or the environment's)")
+	f.Int32Var(&w.replicas, "replicas", -1, "number of pods; the minimum, with an autoscaler (default: unchanged, or the environment's)")
 	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {
-		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: as before, or the environment's)")
+		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: unchanged, or the environment's)")
 	}
-	f.StringVar(&w.models, "models", "models", "directory of models, where versions and digests are looked up")
-	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: of the one in --models)")
-	f.StringVar(&w.image, "image", "", "image of the host (default: as before, or the environment's)")
+	f.StringVar(&w.models, "models", "models", "directory of models, to look up versions and digests")
+	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: that in --models)")
+	f.StringVar(&w.image, "image", "", "image of the host (default: unchanged, or the environment's)")
 	f.StringVar(&w.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never")
 	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:pause,50")
-	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: as before, or the environment's)")
-	f.StringVar(&w.prefix, "path-prefix", "", "path prefix that the HTTPRoute takes")
+	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: unchanged, or the environment's)")
+	f.StringVar(&w.prefix, "path-prefix", "", "path prefix of the HTTPRoute")
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
 	f.StringVar(&w.claim, "models-claim", "", "PersistentVolumeClaim with the models")
-	f.BoolVar(&w.baked, "models-image", false, "the models are in the image, as at first")
-	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> that pods pull the model from")
+	f.BoolVar(&w.baked, "models-image", false, "the models are in the image (the initial setting)")
+	f.StringVar(&w.reference, "models-oci", "", "<registry>/<repository>:<tag> from which pods pull the model")
 	f.StringVar(&w.pullSecret, "models-oci-secret", "", "Secret of type kubernetes.io/dockerconfigjson for that registry")
-	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "speak to that registry without TLS, credentials included")
-	f.StringSliceVar(&w.authHosts, "models-oci-auth-host", nil, "<host>[:<port>] that its credentials may be sent to for a token, beside its own")
-	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay as they are, and one without a value goes")
-	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep for replaying them to the next revision before it has traffic; 0: none")
-	f.StringVar(&w.reason, "reason", "", "why, for the record")
+	f.BoolVar(&w.plainHTTP, "models-oci-plain-http", false, "connect to that registry without TLS, even with credentials")
+	f.StringSliceVar(&w.authHosts, "models-oci-auth-host", nil, "further <host>[:<port>] to which its credentials may be sent for a token")
+	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay unchanged, and one without a value is removed")
+	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep, to replay them to the next revision before it has traffic; 0: none")
+	f.StringVar(&w.reason, "reason", "", "reason, for the record")
 }
 
 func (a *app) deploy() *cobra.Command {
 	w := &wish{}
 	c := &cobra.Command{
-		Use: "deploy <model>[@<version>]", Short: "Roll a version of a model out", Args: cobra.ExactArgs(1),
+		Use: "deploy <model>[@<version>]", Short: "Roll out a version of a model", Args: cobra.ExactArgs(1),
 		Example: "  pynomaly-runtime deploy deploy pima-lof@1.0.0 --env staging --strategy canary --wait",
 		RunE:    func(cmd *cobra.Command, args []string) error { return a.runDeploy(cmd.Context(), w, args[0]) },
 	}
@@ -91,7 +91,7 @@ func (a *app) runDeploy(ctx context.Context, w *wish, name string) error {
 	if exists {
 		err = change(ctx, c, md)
 	} else if err = c.Create(ctx, md); apierrors.IsAlreadyExists(err) {
-		err = &ExitError{ExitConflict, fmt.Errorf("somebody else deployed it just now: look with `deploy list`, then repeat the command: %w", err)}
+		err = &ExitError{ExitConflict, fmt.Errorf("somebody else has just deployed it: check `deploy list`, then repeat the command: %w", err)}
 	}
 	if err != nil {
 		return explain(err)
@@ -99,14 +99,14 @@ func (a *app) runDeploy(ctx context.Context, w *wish, name string) error {
 	return a.follow(ctx, c, md, w.wait, "")
 }
 
-// wanted makes the ModelDeployment that the flags ask for, from the one that is there or
-// the environment's defaults.
+// wanted makes the requested ModelDeployment from the existing one or from the
+// environment's defaults.
 func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string) (*v1alpha1.ModelDeployment, bool, error) {
 	id, version, _ := strings.Cut(name, "@")
 	var env v1alpha1.Environment
 	if err := c.Get(ctx, client.ObjectKey{Name: w.environment}, &env); err != nil {
 		if apierrors.IsNotFound(err) {
-			return nil, false, fmt.Errorf("there is no environment %q: `deploy environments` lists them, `deploy install` makes the usual ones", w.environment)
+			return nil, false, fmt.Errorf("there is no environment %q: `deploy environments` lists them, `deploy install` makes the default ones", w.environment)
 		}
 		return nil, false, explain(err)
 	}
@@ -115,9 +115,9 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	case err != nil && version == "":
 		return nil, false, fmt.Errorf("which version of %s? %w", id, err)
 	case err != nil && w.digest == "":
-		fmt.Fprintf(a.Err, "the digest of %s is not known here (%v): pods are trusted to hold the right one\n", name, err)
+		fmt.Fprintf(a.Err, "the digest of %s is not known here (%v): pods are not checked for the right contents\n", name, err)
 	case err == nil && m.Stateful:
-		fmt.Fprintf(a.Err, "%s keeps a state: each pod learns by itself, and a new revision begins with nothing\n", id)
+		fmt.Fprintf(a.Err, "%s is stateful: each pod learns by itself, and a new revision starts without state\n", id)
 	}
 	if version == "" {
 		version = m.Version
@@ -146,7 +146,7 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	t.Attempt = 0
 	if exists && equality.Semantic.DeepEqual(withoutAttempt(*before), *t) {
-		// The same once more: another attempt where the last one was given up.
+		// The same request again. If it failed, make another attempt.
 		t.Attempt = before.Attempt
 		if p := md.Status.Phase; p == v1alpha1.Failed || p == v1alpha1.RolledBack {
 			t.Attempt++
@@ -166,8 +166,9 @@ func withoutAttempt(t v1alpha1.RevisionTemplate) v1alpha1.RevisionTemplate {
 	return t
 }
 
-// unused is an attempt at the template that no earlier deployment was; what serves is
-// not tried again: asking for it undoes a rollout that is going on.
+// unused returns an attempt at the template that no earlier deployment used. The
+// stable revision is not attempted again: requesting it undoes the rollout in
+// progress.
 func unused(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) (int32, error) {
 	var list v1alpha1.ModelRevisionList
 	if err := c.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}); err != nil {
@@ -185,7 +186,7 @@ func unused(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) 
 	return next, nil
 }
 
-// fromEnvironment gives a new deployment the defaults of its environment.
+// fromEnvironment sets the environment's defaults in a new deployment.
 func fromEnvironment(md *v1alpha1.ModelDeployment, env *v1alpha1.Environment, image string) {
 	e := env.Spec.DeepCopy()
 	md.Spec.Environment, md.Spec.Replicas, md.Spec.Autoscaling, md.Spec.Traffic = env.Name, e.Replicas, e.Autoscaling, e.Traffic
@@ -204,12 +205,12 @@ func fromEnvironment(md *v1alpha1.ModelDeployment, env *v1alpha1.Environment, im
 	t.Source = v1alpha1.Source{Type: "image"}
 }
 
-// into lays the flags over a deployment.
+// into applies the flags to a deployment.
 func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	t := &md.Spec.Template
 	if w.replicas >= 0 {
 		md.Spec.Replicas = w.replicas
-		if s := md.Spec.Autoscaling; s != nil { // the fewest, then
+		if s := md.Spec.Autoscaling; s != nil { // the minimum, then
 			s.MinReplicas = max(1, w.replicas)
 			s.MaxReplicas = max(s.MaxReplicas, s.MinReplicas)
 		}
@@ -258,7 +259,7 @@ func (w *wish) into(md *v1alpha1.ModelDeployment) error {
 	return nil
 }
 
-// intoSource lays over where the models come from.
+// intoSource applies the flags for the source of models.
 func (w *wish) intoSource(t *v1alpha1.RevisionTemplate) {
 	if w.claim != "" {
 		t.Source = v1alpha1.Source{Type: "pvc", Claim: w.claim}
@@ -271,7 +272,7 @@ func (w *wish) intoSource(t *v1alpha1.RevisionTemplate) {
 	}
 }
 
-// intoResources lays over what a pod asks for, and at most gets.
+// intoResources applies the flags for requests and limits.
 func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 	for i, text := range w.resources {
 		if text == "" {
@@ -279,7 +280,7 @@ func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 		}
 		q, err := resource.ParseQuantity(text)
 		if err != nil {
-			return fmt.Errorf("%q is no quantity, such as 500m or 1Gi: %w", text, err)
+			return fmt.Errorf("%q is not a quantity such as 500m or 1Gi: %w", text, err)
 		}
 		list, name := &t.Resources.Requests, corev1.ResourceCPU
 		if i%2 == 1 {
@@ -296,7 +297,7 @@ func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 	return nil
 }
 
-// parseSteps reads weight[:hold][:pause], several with commas between.
+// parseSteps parses weight[:hold][:pause], separated by commas.
 func parseSteps(text string) ([]v1alpha1.Step, error) {
 	var out []v1alpha1.Step
 	for part := range strings.SplitSeq(text, ",") {
@@ -322,11 +323,12 @@ func parseSteps(text string) ([]v1alpha1.Step, error) {
 	return out, nil
 }
 
-// follow prints the deployment's id, or its progress until it has ended.
+// follow prints the deployment's id or, if wait is set, its progress until it has
+// ended.
 func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.ModelDeployment, wait bool, id string) error {
 	if err := a.taken(ctx, c, md); err != nil {
 		if errors.Is(err, errNoController) && !wait {
-			fmt.Fprintf(a.Err, "%s is recorded; %v\n", md.Name, err)
+			fmt.Fprintf(a.Err, "%s is recorded, but %v\n", md.Name, err)
 			return nil
 		}
 		return err
@@ -348,7 +350,7 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 	return a.watch(ctx, c, md, rev, id)
 }
 
-// revisionOf finds the record of what a deployment's template asks for.
+// revisionOf finds the record of the revision that a deployment's template requests.
 func revisionOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) (*v1alpha1.ModelRevision, error) {
 	hash, err := render.Hash(md.Spec.Template)
 	if err != nil {
@@ -365,9 +367,9 @@ func recordOf(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment
 	}
 	if len(list.Items) == 0 {
 		if s := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionStalled); s != nil && s.Status == metav1.ConditionTrue && s.ObservedGeneration == md.Generation {
-			return nil, fmt.Errorf("%s is recorded, and nothing is done yet: %s", md.Name, s.Message)
+			return nil, fmt.Errorf("%s is recorded, but nothing has been done yet: %s", md.Name, s.Message)
 		}
-		return nil, fmt.Errorf("revision %s of %s is gone: somebody changed the deployment meanwhile", hash, md.Name)
+		return nil, fmt.Errorf("revision %s of %s is gone: somebody changed the deployment", hash, md.Name)
 	}
 	return &list.Items[0], nil
 }

@@ -29,7 +29,7 @@ func (a *app) install() *cobra.Command {
 	var pull string
 	var printOnly, controller bool
 	c := &cobra.Command{
-		Use: "install", Short: "Install the resource definitions, the controller, its roles, and the usual environments", Args: cobra.NoArgs,
+		Use: "install", Short: "Install the resource definitions, the controller, its roles, and the default environments", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s.ImagePullPolicy = corev1.PullPolicy(pull)
 			if s.Image == "" {
@@ -52,10 +52,10 @@ func (a *app) install() *cobra.Command {
 	c.Flags().StringVar(&s.Namespace, "namespace", "pynomaly-system", "namespace of the controller")
 	c.Flags().StringVar(&s.Image, "image", "", "image of the controller and of the environments' hosts")
 	c.Flags().StringVar(&pull, "image-pull-policy", "IfNotPresent", "Always, IfNotPresent or Never")
-	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "controllers; one of them acts")
-	c.Flags().StringVar(&s.Prometheus, "prometheus-url", "", "where the controller asks for requests, errors and latency (default: the hosts themselves)")
-	c.Flags().BoolVar(&s.Environments, "environments", true, "make development, staging and production where they are missing")
-	c.Flags().BoolVar(&controller, "controller", true, "install the resource definitions, the controller, roles and policies, too; false: Helm does")
+	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "number of controllers; one of them is active")
+	c.Flags().StringVar(&s.Prometheus, "prometheus-url", "", "where the controller queries requests, errors and latency (default: the hosts themselves)")
+	c.Flags().BoolVar(&s.Environments, "environments", true, "create development, staging and production if missing")
+	c.Flags().BoolVar(&controller, "controller", true, "also install the resource definitions, the controller, roles and policies; false: Helm does")
 	c.Flags().BoolVar(&printOnly, "print", false, "print the manifests and change nothing")
 	return c
 }
@@ -111,9 +111,9 @@ func (a *app) runInstall(ctx context.Context, s render.System, crds []*unstructu
 	}
 	for _, o := range objects {
 		if env, ok := o.(*v1alpha1.Environment); ok {
-			// What people have changed about an environment stays.
+			// Keep what people have changed in an environment.
 			if err := c.Get(ctx, client.ObjectKeyFromObject(o), &v1alpha1.Environment{}); err == nil {
-				fmt.Fprintf(a.Out, "environment %s: there already\n", env.Name)
+				fmt.Fprintf(a.Out, "environment %s: exists already\n", env.Name)
 				continue
 			}
 		}
@@ -124,8 +124,8 @@ func (a *app) runInstall(ctx context.Context, s render.System, crds []*unstructu
 	return a.surround(ctx, c, s)
 }
 
-// surround gives the controller its role in the namespace of every environment, and makes
-// the Secret that the tokens of samples are made of, where there is none.
+// surround gives the controller its role in the namespace of every environment. If
+// missing, it creates the Secret from which the tokens for samples are derived.
 func (a *app) surround(ctx context.Context, c client.Client, s render.System) error {
 	var all v1alpha1.EnvironmentList
 	if err := c.List(ctx, &all); err != nil {
@@ -179,7 +179,7 @@ func established(ctx context.Context, c client.Client, crds []*unstructured.Unst
 			}
 			select {
 			case <-ctx.Done():
-				return fmt.Errorf("%s is not served after a minute: %w", u.GetName(), ctx.Err())
+				return fmt.Errorf("the API server does not serve %s after a minute: %w", u.GetName(), ctx.Err())
 			case <-time.After(100 * time.Millisecond):
 			}
 		}

@@ -9,7 +9,7 @@ import (
 func (a *app) render() *cobra.Command {
 	p := render.GuidePlain("")
 	c := &cobra.Command{
-		Use: "render", Short: "Print plain manifests of a model server, for GitOps; no controller is needed", Args: cobra.NoArgs,
+		Use: "render", Short: "Print plain manifests of a model server, for GitOps without the controller", Args: cobra.NoArgs,
 		Example: "  pynomaly-runtime deploy render --name pynomaly-model-server --host-name models.example.com > model-server.yaml",
 		RunE: func(*cobra.Command, []string) error {
 			if p.Image == "" {
@@ -32,19 +32,19 @@ func (a *app) render() *cobra.Command {
 	f.StringVar(&p.Environment, "env", p.Environment, "environment")
 	f.StringVar(&p.Image, "image", "", "image of the host")
 	f.StringVar(&p.Only, "only", "", "serve <model>@<version>[=sha256:<digest>] alone")
-	f.Int32Var(&p.Replicas, "replicas", p.Replicas, "pods; the fewest, with an autoscaler")
-	f.Int32Var(&p.MaxReplicas, "max-replicas", p.MaxReplicas, "most pods of the autoscaler; 0: no autoscaler")
-	f.Int32Var(&p.CPUPercent, "cpu-percent", p.CPUPercent, "share of the requested CPU that the autoscaler aims at")
+	f.Int32Var(&p.Replicas, "replicas", p.Replicas, "number of pods; the minimum, with an autoscaler")
+	f.Int32Var(&p.MaxReplicas, "max-replicas", p.MaxReplicas, "maximum of the autoscaler; 0: no autoscaler")
+	f.Int32Var(&p.CPUPercent, "cpu-percent", p.CPUPercent, "target of the autoscaler, in percent of the requested CPU")
 	f.StringVar(&p.LogLevel, "log-level", p.LogLevel, "log level")
-	f.IntVar(&p.Workers, "workers", p.Workers, "calls into detectors at once")
-	f.IntVar(&p.CacheSize, "model-cache-size", p.CacheSize, "models loaded at once")
+	f.IntVar(&p.Workers, "workers", p.Workers, "largest number of concurrent calls of detectors")
+	f.IntVar(&p.CacheSize, "model-cache-size", p.CacheSize, "largest number of loaded models")
 	f.StringVar(&p.Storage, "storage", p.Storage, "size of the volume of models")
 	f.StringVar(&p.Host, "host-name", p.Host, "host name of the Ingress or HTTPRoute; empty: neither")
 	f.StringVar(&p.TLSSecret, "tls-secret", p.TLSSecret, "Secret with the Ingress's certificate; empty: no TLS")
 	f.StringVar(&p.Class, "ingress-class", p.Class, "class of the Ingress; empty: the cluster's default")
 	f.StringToStringVar(&p.Annotations, "ingress-annotation", nil, "annotations of the Ingress")
 	f.StringVar(&p.Gateway, "gateway", "", "[<namespace>/]<name> of a Gateway: an HTTPRoute instead of an Ingress")
-	f.StringSliceVar(&p.Admit, "admit", p.Admit, "namespaces whose pods may connect; none: nobody may")
+	f.StringSliceVar(&p.Admit, "admit", p.Admit, "namespaces whose pods may connect; none: no pod may")
 	f.BoolVar(&p.Monitor, "service-monitor", p.Monitor, "a ServiceMonitor for the Prometheus operator")
 	return c
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// Deployment is what the commands show of one.
+// Deployment is what the commands show of a deployment.
 type Deployment struct {
 	ID          string             `json:"deployment_id"`
 	Model       string             `json:"model_id"`
@@ -41,9 +41,9 @@ type Deployment struct {
 	Deployed    *time.Time         `json:"deployed_at,omitempty"`
 	Finished    *time.Time         `json:"finished_at,omitempty"`
 	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
-	// Promotion is how it became the one that serves: which gates decided on how many samples.
+	// Promotion says which gates decided that it serves, and on how many samples.
 	Promotion string `json:"promotion,omitempty"`
-	// Approval is what became of the approval, where the environment asks for one.
+	// Approval is the state of the approval, if the environment requires one.
 	Approval string `json:"approval,omitempty"`
 }
 
@@ -80,7 +80,8 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 	return d
 }
 
-// everything lists the deployments of an environment, or of all.
+// everything lists the deployments of an environment, or of all if environment is
+// empty.
 func everything(ctx context.Context, c client.Client, environment string) ([]Deployment, error) {
 	var in []client.ListOption
 	if environment != "" {
@@ -135,7 +136,7 @@ func (a *app) list() *cobra.Command {
 			if status != "" && !slices.Contains([]string{
 				v1alpha1.Pending, v1alpha1.Deploying, v1alpha1.Paused, v1alpha1.Deployed, v1alpha1.RollingBack, v1alpha1.RolledBack, v1alpha1.Failed, v1alpha1.Superseded,
 			}, status) {
-				return fmt.Errorf("--status %q is none of pending, deploying, paused, deployed, rolling_back, rolled_back, failed, superseded", status)
+				return fmt.Errorf("--status %q is not one of pending, deploying, paused, deployed, rolling_back, rolled_back, failed, superseded", status)
 			}
 			c, err := a.connect()
 			if err != nil {
@@ -151,8 +152,8 @@ func (a *app) list() *cobra.Command {
 			return a.print(all, table(all))
 		},
 	}
-	c.Flags().StringVar(&environment, "env", "", "of one environment")
-	c.Flags().StringVar(&status, "status", "", "of one status")
+	c.Flags().StringVar(&environment, "env", "", "only of this environment")
+	c.Flags().StringVar(&status, "status", "", "only with this status")
 	a.outputs(c)
 	return c
 }
@@ -249,7 +250,7 @@ type shownEvent struct {
 
 func (a *app) events() *cobra.Command {
 	c := &cobra.Command{
-		Use: "events <deployment-id>", Short: "Show what the cluster says of a deployment and its pods", Args: cobra.ExactArgs(1),
+		Use: "events <deployment-id>", Short: "Show the cluster's events for a deployment and its pods", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {
@@ -323,7 +324,7 @@ func (a *app) environments() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&only, "env", "", "one environment")
+	c.Flags().StringVar(&only, "env", "", "only this environment")
 	a.outputs(c)
 	return c
 }

@@ -15,8 +15,8 @@ import (
 
 type fmtWriter = io.Writer
 
-// watch prints what happens with a revision until its rollout has ended. It looks every
-// half a second: nothing is lost when a connection is.
+// watch prints a revision's progress until its rollout has ended. It polls every
+// half second, so that a lost connection loses nothing.
 func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision, id string) error {
 	const every = 500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
@@ -31,9 +31,9 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 		}
 		switch {
 		case ctx.Err() != nil:
-			return &ExitError{ExitTimeout, fmt.Errorf("%s: followed for %s; the rollout goes on: `deploy status %s`", id, a.timeout, id)}
+			return &ExitError{ExitTimeout, fmt.Errorf("%s: followed for %s; the rollout continues: see `deploy status %s`", id, a.timeout, id)}
 		case client.IgnoreNotFound(err) == nil && err != nil:
-			return fmt.Errorf("%s was deleted meanwhile", id)
+			return fmt.Errorf("%s was deleted", id)
 		case err != nil:
 			if failures++; failures > 20 {
 				return explain(err)
@@ -64,8 +64,8 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 	}
 }
 
-// machine reports whether standard output is for a program: progress goes to the other
-// one then.
+// machine reports whether a program reads standard output. Progress then goes to
+// standard error.
 func (a *app) machine() bool { return a.asJSON || (a.output != "" && a.output != "table") }
 
 func (a *app) say(id, text string) {
@@ -76,8 +76,8 @@ func (a *app) say(id, text string) {
 	fmt.Fprintf(out, "%s %s %s\n", a.Now().UTC().Format("15:04:05"), id, printable.Line(text))
 }
 
-// ended reports whether a rollout is over, and how that went.
-// What a revision says of itself may be of an earlier rollout of it.
+// ended reports whether a rollout is over and returns its error. The status of a
+// revision may be left from an earlier rollout of it.
 func ended(id string, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision) (bool, error) {
 	s := &md.Status
 	if s.Update != rev.Spec.Hash {

@@ -1,10 +1,16 @@
 package gate
 
 import (
+	"encoding/csv"
 	"fmt"
 	"math"
 	"math/big"
+	"os"
+	"strconv"
 	"testing"
+
+	"gonum.org/v1/gonum/stat/combin"
+	"pgregory.net/rapid"
 )
 
 // exact is atLeast by fractions.
@@ -63,6 +69,66 @@ func TestAtLeast(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTails: values of scipy 1.17.1, over the whole range of n and p; testdata/binomial.py
+// wrote them.
+func TestTails(t *testing.T) {
+	f, err := os.Open("testdata/binomial.csv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil || len(rows) < 500 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	number := func(s string) float64 {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	worst := 0.0
+	for _, r := range rows[1:] {
+		x, n, p, want := number(r[0]), number(r[1]), number(r[2]), number(r[3])
+		off := math.Abs(atLeast(int64(x), int64(n), p)-want) / want
+		if worst = math.Max(worst, off); off > 1e-5 {
+			t.Errorf("atLeast(%v, %v, %v) is off by %.1e of %v", x, n, p, off, want)
+		}
+	}
+	t.Logf("%d values, the worst off by %.1e", len(rows)-1, worst)
+}
+
+// TestAgainstSums: sums of the terms of the distribution, wherever n allows that.
+func TestAgainstSums(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(1, 20_000).Draw(t, "n")
+		p := math.Exp(rapid.Float64Range(math.Log(1e-6), math.Log(0.999999)).Draw(t, "log p"))
+		x := rapid.Int64Range(max(0, int64(float64(n)*p)-200), min(n, int64(float64(n)*p)+200)).Draw(t, "x")
+		sum := 0.0
+		for i := n; i >= x; i-- { // the least first
+			sum += math.Exp(combin.LogGeneralizedBinomial(float64(n), float64(i)) + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p))
+		}
+		if got := atLeast(x, n, p); math.Abs(got-sum) > 1e-7*sum+1e-300 {
+			t.Errorf("atLeast(%d, %d, %v) = %v; the sum is %v", x, n, p, got, sum)
+		}
+	})
+}
+
+// TestMonotone: more events are less likely, and likelier where their probability is
+// larger, up to 1e9 of them.
+func TestMonotone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := int64(math.Exp(rapid.Float64Range(0, math.Log(1e9)).Draw(t, "log n")))
+		p := rapid.Float64Range(1e-9, 1-1e-9).Draw(t, "p")
+		x := rapid.Int64Range(0, n).Draw(t, "x")
+		at, more, likelier := atLeast(x, n, p), atLeast(x+1, n, p), atLeast(x, n, min(1, p*1.01))
+		if !(at >= 0 && at <= 1) || more > at+1e-5 || likelier < at-1e-5 {
+			t.Errorf("%v; one more %v, likelier %v", at, more, likelier)
+		}
+	})
 }
 
 // TestManyFailures: a version all of whose requests fail does not pass, however many

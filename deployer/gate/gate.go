@@ -165,9 +165,9 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 	switch {
 	case effect <= limit && (!both || -effect <= limit):
 	case !both && y < rare:
-		v.Result = certainty(atLeast(x, n, q+limit), a)
+		v.Result = certainty(atLeast(x, n, q+limit), atLeast(x, n, q), a)
 	default:
-		v.Result = certainty(0.5*math.Erfc(d/se/math.Sqrt2), a)
+		v.Result = certainty(0.5*math.Erfc((d-limit)/se/math.Sqrt2), 0.5*math.Erfc(d/se/math.Sqrt2), a)
 	}
 	return v
 }
@@ -176,13 +176,14 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 // from passing, although it may be chance yet.
 const suspicion = 0.05
 
-// certainty is what a difference beyond its limit means that chance would bring about
-// with probability p.
-func certainty(p, alpha float64) Result {
+// certainty is what a difference means that is seen to be beyond its limit: chance would
+// bring it about with probability atLimit where it is at its limit in truth, and with
+// probability atNone where there is none.
+func certainty(atLimit, atNone, alpha float64) Result {
 	switch {
-	case p < alpha:
+	case atLimit < alpha:
 		return Fail
-	case p < suspicion:
+	case atNone < suspicion:
 		return Inconclusive
 	}
 	return Pass
@@ -201,7 +202,25 @@ func atLeast(x, n int64, p float64) float64 {
 	case p <= 0 || x > n:
 		return 0
 	}
-	return mathext.RegIncBeta(float64(x), float64(n-x+1), p)
+	// The library's function loses all digits near the middle of a wide distribution.
+	const wide, near = 1e5, 3
+	variance := float64(n) * p * (1 - p)
+	if z := (float64(x) - 0.5 - float64(n)*p) / math.Sqrt(variance); variance > wide && math.Abs(z) < near {
+		return wideTail(z, p, variance)
+	}
+	return min(1, max(0, mathext.RegIncBeta(float64(x), float64(n-x+1), p)))
+}
+
+// wideTail is the upper tail of a binomial distribution from z deviations on, which is half an event
+// below a whole number of them: Edgeworth's expansion to the second order, with the term
+// for a lattice (Feller, An Introduction to Probability Theory 2, XVI.4).
+func wideTail(z, p, variance float64) float64 {
+	skew, excess := (1-2*p)/math.Sqrt(variance), (1-6*p*(1-p))/variance
+	density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
+	z2 := z * z
+	first := skew / 6 * (z2 - 1)
+	second := excess/24*z*(z2-3) + skew*skew/72*z*(z2*z2-10*z2+15) - z/(24*variance)
+	return 0.5*math.Erfc(z/math.Sqrt2) + density*(first+second)
 }
 
 // latency asks whether more than a twentieth of the new revision's answers took longer
@@ -218,7 +237,8 @@ func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	v.Message = fmt.Sprintf("95th percentile %.4g s against %.4g s", u95, p95)
 	slow := above(update, p95*(1+limit))
 	if v.Statistic > limit && n >= earliest {
-		v.Result = certainty(0.5*math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2), alpha)
+		p := 0.5 * math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2)
+		v.Result = certainty(p, p, alpha)
 	}
 	return v
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 
+	"gonum.org/v1/gonum/mathext"
+
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
@@ -132,17 +134,28 @@ func (c *compared) groups() (stable, update []float64) {
 	return stable, update
 }
 
-// psi is the population stability index. Half a count in each group keeps empty ones from
-// saying much.
-func (c *compared) psi() float64 {
+// psi is the population stability index, what it is on average where nothing differs, and
+// how likely it is to be as large where it is at a limit in truth. Half a count in each group
+// keeps empty ones from saying much.
+//
+// Where there is no difference, the index over 1/n + 1/m is distributed as chi-square with
+// one degree of freedom less than there are groups; with a difference, as noncentral
+// chi-square, of which this is Patnaik's approximation (Biometrika 36, 1949).
+func (c *compared) psi(limit float64) (index, noise, atLimit float64) {
 	a, b := c.groups()
 	groups := float64(len(a))
-	sum := 0.0
 	for i := range a {
 		p, q := (a[i]+0.5)/(c.n+0.5*groups), (b[i]+0.5)/(c.m+0.5*groups)
-		sum += (q - p) * math.Log(q/p)
+		index += (q - p) * math.Log(q/p)
 	}
-	return sum
+	unit, freedom := 1/c.n+1/c.m, groups-1
+	if freedom < 1 {
+		return index, 0, 1
+	}
+	beyond := limit / unit
+	scale := (freedom + 2*beyond) / (freedom + beyond)
+	half := (freedom + beyond) / scale / 2
+	return index, freedom * unit, mathext.GammaIncRegComp(half, index/unit/scale/2)
 }
 
 // distance is the Kolmogorov-Smirnov distance on the bins.
@@ -190,7 +203,8 @@ func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 	switch {
 	case v.Statistic < 1 || sameScore(stable, update):
 	case c.top < 0.9:
-		v.Result = certainty(math.Pow((c.top*c.n+1)/(c.n+1), c.m), alpha)
+		p := math.Pow((c.top*c.n+1)/(c.n+1), c.m)
+		v.Result = certainty(p, p, alpha)
 		if c.n < earliest {
 			v.Result = Inconclusive
 		}
@@ -201,9 +215,9 @@ func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 }
 
 // distribution compares the scores: by the population stability index over stable's
-// quantiles as the effect, and by the two-sample Kolmogorov-Smirnov test on the bins, which
-// is conservative, for chance (the probability by Smirnov's limit, as in Conover, Practical
-// Nonparametric Statistics, 6.3).
+// quantiles, and by the two-sample Kolmogorov-Smirnov test on the bins, which is conservative
+// (the probability by Smirnov's limit, as in Conover, Practical Nonparametric Statistics,
+// 6.3). Neither may be chance.
 func distribution(stable, update Sample, c *compared, limit, alpha float64) Verdict {
 	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
 	v, nothing := without(v, c)
@@ -211,10 +225,12 @@ func distribution(stable, update Sample, c *compared, limit, alpha float64) Verd
 		return v
 	}
 	ks := c.distance()
-	v.Statistic = c.psi()
+	psi, noise, atLimit := c.psi(limit)
+	v.Statistic = psi
 	v.Message = fmt.Sprintf("PSI %.3f, Kolmogorov-Smirnov distance %.3f", v.Statistic, ks)
-	if v.Statistic > limit {
-		v.Result = certainty(2*math.Exp(-2*ks*ks*c.n*c.m/(c.n+c.m)), alpha)
+	if psi > limit+noise {
+		atNone := 2 * math.Exp(-2*ks*ks*c.n*c.m/(c.n+c.m))
+		v.Result = certainty(max(atNone, atLimit), atNone, alpha)
 	}
 	if v.Result == Pass && !c.tells() && !sameScore(stable, update) {
 		v.Result = CannotTell

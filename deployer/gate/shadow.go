@@ -56,11 +56,13 @@ func Paired(l Limits, pairs []Pair, k int) Verdict {
 	v.Message = fmt.Sprintf("%.0f of %d rows judged differently (%.0f more, %.0f fewer, %.0f failed; McNemar %.2f), rank correlation %.3f, top tenth shared %.0f %%",
 		disagree, len(pairs), more, less, failed, mcnemar, rho, 100*overlap(a, b))
 	if share > l.Disagree {
-		v.Result = certainty(atLeast(int64(disagree), int64(len(pairs)), l.Disagree), alpha/2)
+		p := atLeast(int64(disagree), int64(len(pairs)), l.Disagree)
+		v.Result = certainty(p, p, alpha/2)
 	}
 	if m := float64(len(a)); rho < l.Rank && m > 3 {
 		z := (math.Atanh(math.Min(l.Rank, 0.999999)) - math.Atanh(math.Max(rho, -0.999999))) * math.Sqrt((m-3)/1.06)
-		if r := certainty(0.5*math.Erfc(z/math.Sqrt2), alpha/2); r == Fail || v.Result == Pass {
+		p := 0.5 * math.Erfc(z/math.Sqrt2)
+		if r := certainty(p, p, alpha/2); r == Fail || v.Result == Pass {
 			v.Result, v.Statistic, v.Limit = r, rho, l.Rank
 		}
 	}

@@ -1,8 +1,8 @@
-// Package atomicfile writes files and directories that appear under their names when they
-// are complete, or not at all.
+// Package atomicfile writes files and directories that appear under their names only
+// when they are complete.
 //
-// What is being written has a name that begins with a dot, beside the final one: those who
-// follow a directory of models pass it over.
+// An incomplete one has a name beside the final one that begins with a dot. Readers
+// of a directory of models skip such names.
 package atomicfile
 
 import (
@@ -13,14 +13,14 @@ import (
 	"path/filepath"
 )
 
-// File is a file that is being written. Either Commit or Discard must be called.
+// File is a file that is being written. Call either Commit or Discard.
 type File struct {
 	*os.File
 	name string
 	mode fs.FileMode
 }
 
-// Create begins the file name, which will have the given mode.
+// Create begins a file with the given name and mode.
 func Create(name string, mode fs.FileMode) (*File, error) {
 	f, err := os.CreateTemp(filepath.Dir(name), unfinished(name))
 	if err != nil {
@@ -29,16 +29,17 @@ func Create(name string, mode fs.FileMode) (*File, error) {
 	return &File{f, name, mode}, nil
 }
 
-// unfinished is the pattern of the name that something has while it is written: not longer
-// than file systems allow where the final name is not.
+// unfinished returns a pattern for temporary names. They are not longer than file
+// systems allow if the final name is not.
 func unfinished(name string) string {
 	const most = 200
 	base := filepath.Base(name)
 	return "." + base[:min(len(base), most)] + "-*"
 }
 
-// Commit closes the file and gives it its name, in place of a file that had it before. The
-// contents are on disk before the name is. After an error nothing is left of the file.
+// Commit closes the file and gives it its name, replacing a file of that name. The
+// contents are on disk before the file has the name. After an error no temporary
+// file is left.
 func (f *File) Commit() error {
 	err := errors.Join(f.Chmod(f.mode), f.Sync())
 	if err = errors.Join(err, f.Close()); err == nil {
@@ -50,12 +51,12 @@ func (f *File) Commit() error {
 	return nil
 }
 
-// Discard closes the file and removes it. What had its name before is as it was.
+// Discard closes and removes the file. A file of the final name is unchanged.
 func (f *File) Discard() error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// Write writes the file name as a whole.
+// Write writes a whole file.
 func Write(name string, data []byte, mode fs.FileMode) error {
 	f, err := Create(name, mode)
 	if err != nil {
@@ -67,16 +68,15 @@ func Write(name string, data []byte, mode fs.FileMode) error {
 	return f.Commit()
 }
 
-// The modes of directories of models and of their files: whoever serves them may be
-// another user than whoever wrote them.
+// The modes of directories of models and of their files: the user who serves them
+// may differ from the one who writes them.
 const (
 	dirMode  = 0o755
 	fileMode = 0o644
 )
 
-// WriteDir makes the directory dir with the given files, by their names, and the
-// directories above it. Where dir is there and holds anything, WriteDir fails, and the
-// error is fs.ErrExist.
+// WriteDir makes the directory dir with the given files, by name, and its parents.
+// If dir exists and is not empty, WriteDir returns an error that wraps fs.ErrExist.
 func WriteDir(dir string, files map[string][]byte) error {
 	if err := os.MkdirAll(filepath.Dir(dir), dirMode); err != nil {
 		return fmt.Errorf("making the directory of %s: %w", dir, err)
@@ -98,9 +98,9 @@ func WriteDir(dir string, files map[string][]byte) error {
 	return nil
 }
 
-// MoveDir gives the directory from the name to, and makes the directories above it. Both
-// are on one file system. Where to is there and holds anything, MoveDir fails, and the
-// error is fs.ErrExist.
+// MoveDir renames the directory from to to, and makes the parents of to. Both must
+// be on the same file system. If to exists and is not empty, MoveDir returns an
+// error that wraps fs.ErrExist.
 func MoveDir(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), dirMode); err != nil {
 		return fmt.Errorf("making the directory of %s: %w", to, err)

@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 )
 
-// holds fails unless dir has exactly the given files.
+// holds fails the test unless dir has exactly the given files.
 func holds(t *testing.T, dir string, want map[string]string) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -43,7 +43,8 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// TestLongName: a name as long as a file system allows can be written.
+// TestLongName checks that a file can have the longest name that a file system
+// allows.
 func TestLongName(t *testing.T) {
 	dir, long := t.TempDir(), strings.Repeat("n", 255)
 	if err := atomicfile.Write(filepath.Join(dir, long), []byte("text"), 0o600); err != nil {
@@ -52,8 +53,8 @@ func TestLongName(t *testing.T) {
 	holds(t, dir, map[string]string{long: "text"})
 }
 
-// TestUnfinished: what is not complete has another name, and nothing is left of what was
-// not to be.
+// TestUnfinished checks that an incomplete file has another name, and that a
+// discarded one leaves nothing.
 func TestUnfinished(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "file")
@@ -68,10 +69,10 @@ func TestUnfinished(t *testing.T) {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(name); err != nil || string(text) != "before" {
-		t.Errorf("while it is written: %q, %v", text, err)
+		t.Errorf("while it is being written: %q, %v", text, err)
 	}
 	if filepath.Base(f.Name())[0] != '.' || filepath.Dir(f.Name()) != dir {
-		t.Errorf("it is written as %s", f.Name())
+		t.Errorf("its temporary name is %s", f.Name())
 	}
 	if err := f.Discard(); err != nil {
 		t.Error(err)
@@ -79,7 +80,7 @@ func TestUnfinished(t *testing.T) {
 	holds(t, dir, map[string]string{"file": "before"})
 }
 
-// TestNameTaken: where the name is a directory's, the write fails and leaves nothing.
+// TestNameTaken checks that writing over a directory fails and leaves nothing.
 func TestNameTaken(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "taken")
@@ -107,7 +108,7 @@ func TestDirectories(t *testing.T) {
 	}
 	holds(t, first, map[string]string{"a": "1", "b": "2"})
 	if err := atomicfile.WriteDir(first, map[string][]byte{"a": []byte("other")}); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("writing a directory that is there: %v", err)
+		t.Errorf("writing an existing directory: %v", err)
 	}
 	holds(t, first, map[string]string{"a": "1", "b": "2"})
 	if err := atomicfile.MoveDir(first, second); err != nil {
@@ -119,12 +120,12 @@ func TestDirectories(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := atomicfile.MoveDir(first, second); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("moving to a directory that is there: %v", err)
+		t.Errorf("moving to an existing directory: %v", err)
 	}
 	if err := atomicfile.WriteDir(filepath.Join(root, "o"), map[string][]byte{"missing/a": nil}); err == nil {
-		t.Error("a file in a directory that is not there was written")
+		t.Error("a file was written in a missing directory")
 	}
 	if entries, err := os.ReadDir(root); err != nil || len(entries) != 2 {
-		t.Errorf("something was left: %v, %v", entries, err)
+		t.Errorf("files were left: %v, %v", entries, err)
 	}
 }

@@ -50,6 +50,21 @@ func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, erro
 	return a.Store.Put(m.ID, m.Version, files)
 }
 
+// putVerified is put of a version that Verify takes, on the disk. Otherwise it leaves
+// nothing behind.
+func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (string, error) {
+	var err error
+	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
+		return "", err
+	}
+	return a.Store.PutChecked(m.ID, m.Version, files, func(at modelstore.Place) error {
+		if _, err := a.Verify(ctx, at); err != nil {
+			return fmt.Errorf("hosts would refuse %s@%s, so nothing is written: %w", m.ID, m.Version, err)
+		}
+		return nil
+	})
+}
+
 // Verdict is what Verify found a version to be.
 type Verdict struct {
 	ID, Version string

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
+	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -63,7 +64,7 @@ func percentile(sorted []float64, q float64) float64 {
 	if low+1 >= len(sorted) {
 		return sorted[len(sorted)-1]
 	}
-	return sorted[low] + (at-float64(low))*(sorted[low+1]-sorted[low])
+	return stats.Between(sorted[low], sorted[low+1], at-float64(low))
 }
 
 // encodeScores writes scores as little-endian float64s.
@@ -75,11 +76,30 @@ func encodeScores(v []float64) []byte {
 	return out
 }
 
+// spreadOver are the places of the golden rows among so many training rows.
+func spreadOver(rows int) (at []int) {
+	for i := 0; i < rows; i += max(1, rows/goldenRows) {
+		at = append(at, i)
+	}
+	return at
+}
+
+// spread copies the training rows that become golden rows.
+func spread(rows *sdk.Batch) *sdk.Batch {
+	at := spreadOver(rows.Rows())
+	out := sdk.NewBatch(rows.Features())
+	out.Resize(len(at))
+	for k, i := range at {
+		out.CopyRow(k, rows, i)
+	}
+	return out
+}
+
 // golden writes rows spread over the training rows with their scores.
 func golden(rows *sdk.Batch, scores []float64) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
-	for i := 0; i < rows.Rows(); i += max(1, rows.Rows()/goldenRows) {
+	for _, i := range spreadOver(rows.Rows()) {
 		data := map[string]any{}
 		for j, f := range rows.Features() {
 			data[f.Name] = plain(rows.Value(i, j))

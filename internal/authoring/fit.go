@@ -83,7 +83,7 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if err != nil {
 		return nil, err
 	}
-	dir, err := a.put(m, files)
+	dir, err := a.putVerified(ctx, m, files)
 	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features)}, err
 }
 

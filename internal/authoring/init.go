@@ -68,7 +68,7 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	}
 	m.Artifact = "model" + filepath.Ext(file)
 	files[m.Artifact] = artifact
-	dir, err := a.put(m, files)
+	dir, err := a.putVerified(ctx, m, files)
 	return &Initialised{Dir: dir, Threshold: m.Threshold != nil}, err
 }
 
@@ -77,6 +77,10 @@ func fitManifest(ctx context.Context, model *model.Model, t Training, files map[
 	rows, err := readTraining(t.File, model.Schema())
 	if err != nil {
 		return err
+	}
+	// What the host finds out with the golden rows must hold for the scores that it gets here.
+	if err := model.Try(ctx, spread(rows)); err != nil {
+		return fmt.Errorf("%s: %w", t.File, err)
 	}
 	scores := make([]float64, rows.Rows())
 	bad, err := model.Predict(ctx, rows, 256, scores)

@@ -1,8 +1,8 @@
-// Package child runs a role of the host's own binary in a process of its own, so
-// that work on untrusted input can be limited and can die alone.
+// Package child runs a role of the host's binary in a child process, so that work on
+// untrusted input can be limited and can crash without ending the host.
 //
-// The binary must look for its roles before it does anything else; what a role
-// does is its package's.
+// The binary must look for its role before it does anything else. Each role is
+// defined by the package that uses it.
 package child
 
 import (
@@ -23,29 +23,29 @@ type Job struct {
 	Exe     string        // the binary; empty: this one
 	Role    string        // its only argument
 	Input   []byte        // its standard input
-	Writes  []string      // the directories below which it may write, where the kernel can keep it from doing so elsewhere
+	Writes  []string      // the process may create files only below these directories, if the kernel can enforce it
 	Env     []string      // its whole environment
-	Wall    time.Duration // most time, from the process's start; more where it gets little of the processors
-	CPU     time.Duration // what the role hands to LimitSelf before it works on Input; 0: it does not limit itself
+	Wall    time.Duration // elapsed time since the process's start; longer if the machine is busy
+	CPU     time.Duration // the limit that the role passes to LimitSelf before it reads Input; 0: it does not call LimitSelf
 	Limiter *Limiter      // the process waits for its turn; nil: it does not
 	Memory  int64         // bytes that the process is expected to need
 }
 
-// Cause says why a process came to no orderly end.
+// Cause says why a process failed.
 type Cause int
 
-// The causes. The first ones say something about the job; from Starved on they
-// are the machine's state.
+// The causes. Those before Starved are about the job, the others about the machine's
+// state.
 const (
-	Failed    Cause = iota // it ended with an error of its own
+	Failed    Cause = iota // it exited with an error
 	Late                   // it took longer than Job.Wall, most of it on a processor
-	Busy                   // it used more processor time than it may
-	Large                  // it asked for more memory than it may
+	Busy                   // it used more than its processor time
+	Large                  // it asked for more than its memory
 	Crashed                // a signal ended it
 	Forbidden              // it made a system call for which Confine has it killed
-	Starved                // it took longer than Job.Wall and got little of the processors
-	Killed                 // somebody else killed it, such as the kernel's OOM killer
-	Cramped                // a limit that this process has inherited, or the system's, left too little
+	Starved                // it took longer than Job.Wall but had little processor time
+	Killed                 // another process or the kernel killed it, for example the OOM killer
+	Cramped                // an inherited or system limit left too little
 	NotBegun               // it could not be started
 	Cut                    // its output did not arrive
 )
@@ -53,15 +53,15 @@ const (
 // Surroundings reports whether the machine's state is the cause, and not the job.
 func (c Cause) Surroundings() bool { return c >= Starved }
 
-// DiedError says that a process came to no orderly end.
+// DiedError says that a process failed.
 type DiedError struct {
 	Cause  Cause
 	Err    error
-	CPU    time.Duration // what it used
-	Stderr string        // its beginning
+	CPU    time.Duration // processor time that it used
+	Stderr string        // its first bytes
 }
 
-// Error says what is known.
+// Error describes the failure.
 func (e *DiedError) Error() string {
 	switch e.Cause {
 	case Starved:
@@ -71,7 +71,7 @@ func (e *DiedError) Error() string {
 	case NotBegun:
 		return strings.TrimSuffix(fmt.Sprintf("starting its process: %v: %.300s", e.Err, e.Stderr), ": ")
 	case Cut:
-		return fmt.Sprintf("reading the answer of its process: %v", e.Err)
+		return fmt.Sprintf("reading the output of its process: %v", e.Err)
 	case Failed, Late, Busy, Large, Crashed, Forbidden, Cramped:
 	}
 	if e.Stderr == "" {
@@ -86,14 +86,14 @@ func (e *DiedError) Unwrap() error { return e.Err }
 const (
 	maxOutput = 64 << 10
 	maxStderr = 8 << 10
-	// afterExit is how long the output of a process may take to arrive once it has
-	// ended: on a busy machine the goroutines that read it wait for their turn.
+	// afterExit is how long the output of a process may take to arrive after its
+	// end: on a busy machine the goroutines that read it must wait for a processor.
 	afterExit = 10 * time.Second
 )
 
 // Run runs a role and returns what it wrote to its standard output. The error is
-// ctx's, or a *DiedError. Waiting for the limiter takes nothing from Job.Wall. The
-// process and all that it started are gone afterwards.
+// ctx's, or a *DiedError. The time spent waiting for the limiter does not count for
+// Job.Wall. When Run returns, the process and all its descendants have ended.
 func Run(ctx context.Context, job Job) ([]byte, error) {
 	release, err := job.Limiter.Acquire(ctx, job.Memory)
 	if err != nil {
@@ -117,7 +117,7 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(job.Input), stdout, stderr
 	var late time.Duration
 	end, err := startShut(cmd, job.Writes)
-	defer end() // not before: Pdeathsig is sent when the thread that started the process ends
+	defer end() // not earlier: Pdeathsig is sent when the thread that started the process ends
 	if err == nil {
 		offerToOOMKiller(cmd.Process.Pid)
 		c := startClock(job.Wall, cmd.Process.Pid, cancel)
@@ -140,8 +140,8 @@ func Run(ctx context.Context, job Job) ([]byte, error) {
 	return nil, died
 }
 
-// judge finds the cause of the end of a process. Where late is set, Run
-// has killed it after that time.
+// judge finds out why a process ended. late is the time after which Run killed it,
+// or 0.
 func (e *DiedError) judge(job Job, late time.Duration) {
 	var exit *exec.ExitError
 	var signal syscall.Signal = -1
@@ -153,7 +153,7 @@ func (e *DiedError) judge(job Job, late time.Duration) {
 	says := func(words ...string) bool {
 		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(e.Stderr, w) })
 	}
-	// Nothing of the job has been at work before the process limited itself.
+	// Before the process limited itself, it did not work on the job.
 	begun := job.CPU == 0 || says(limited)
 	cramped := says(inherited)
 	for _, line := range []string{limited, inherited} {
@@ -180,17 +180,16 @@ func (e *DiedError) judge(job Job, late time.Duration) {
 	case says("failed to create new OS thread", "pthread_create failed", "newosproc"):
 		e.Cause = Cramped
 	case signal == syscall.SIGSYS:
-		e.Cause, e.Err = Forbidden, errors.New("a system call that only a process makes which somebody else has taken over (SIGSYS)")
+		e.Cause, e.Err = Forbidden, errors.New("it made a system call that only a hijacked process makes (SIGSYS)")
 	case signal >= 0:
 		e.Cause, e.Err = Crashed, fmt.Errorf("signal: %v", signal)
 	case exit == nil:
-		e.Cause = Cut // it ended well, but its output is not all here
+		e.Cause = Cut // it succeeded, but its output is incomplete
 	}
 }
 
-// offerToOOMKiller makes a process the first that the kernel kills when memory
-// runs out, so that it does not kill the host. Where that is not allowed, nothing
-// is lost but the preference.
+// offerToOOMKiller makes a process the first one that the kernel kills when memory
+// runs out, to protect the host. It ignores errors.
 func offerToOOMKiller(pid int) {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", pid), []byte("1000"), 0)
 }

@@ -40,7 +40,7 @@ const (
 
 var roles = map[string]func() error{
 	"echo": func() error { _, err := io.Copy(os.Stdout, os.Stdin); return err },
-	"fail": func() error { return errors.New("of its own") },
+	"fail": func() error { return errors.New("the role's error") },
 	"kill": func() error { return syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 	"trap": func() error { return syscall.Kill(os.Getpid(), syscall.SIGTERM) },
 	"wait": func() error { time.Sleep(time.Hour); return nil },
@@ -64,8 +64,8 @@ var roles = map[string]func() error{
 	},
 	"hog":    func() error { return hog(most) },
 	"greedy": func() error { return hog(8 << 30) },
-	// cramped runs greedy with less address space than that asks for, and says why it
-	// ended.
+	// cramped runs greedy with less address space than greedy asks for, and reports
+	// why it ended.
 	"cramped": func() error {
 		if err := narrow(space); err != nil {
 			return err
@@ -95,7 +95,7 @@ var roles = map[string]func() error{
 		}
 		return nil
 	},
-	// full starts a child without a descriptor left for its pipes.
+	// full starts a child without a free descriptor for its pipes.
 	"full": func() error {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 8, Max: 8}); err != nil {
 			return err
@@ -131,7 +131,7 @@ var roles = map[string]func() error{
 	},
 }
 
-// hog takes memory until there is no more, and may take so much.
+// hog allocates memory, which it may use up to a limit, until an allocation fails.
 func hog(memory int64) error {
 	if _, err := child.LimitSelf(memory, time.Minute); err != nil {
 		return err
@@ -143,7 +143,7 @@ func hog(memory int64) error {
 	return fmt.Errorf("it got %d MiB", len(all))
 }
 
-// narrow leaves this process, and what it starts, little more address space than it has.
+// narrow leaves this process and its children little more address space than it has.
 func narrow(more int64) error {
 	size, err := host.VirtualBytes()
 	if err != nil {
@@ -160,13 +160,13 @@ func TestCauses(t *testing.T) {
 		want child.Cause
 		text string
 	}{
-		{"fail", child.Job{Wall: time.Hour}, child.Failed, "of its own"},
+		{"fail", child.Job{Wall: time.Hour}, child.Failed, "the role's error"},
 		{"spin", child.Job{Wall: time.Hour, CPU: time.Second}, child.Busy, ""},
 		{"hog", child.Job{Wall: time.Hour, CPU: time.Minute}, child.Large, ""},
 		{"trap", child.Job{Wall: time.Hour}, child.Crashed, "terminated"},
 		{"wait", child.Job{Wall: time.Second}, child.Starved, "the machine is busy"},
 		{"kill", child.Job{Wall: time.Hour, CPU: time.Minute}, child.Killed, "killed"},
-		{"fail", child.Job{Wall: time.Hour, CPU: time.Minute}, child.NotBegun, "of its own"}, // before it has set its limits
+		{"fail", child.Job{Wall: time.Hour, CPU: time.Minute}, child.NotBegun, "the role's error"}, // before it has set its limits
 		{"echo", child.Job{Wall: time.Hour, Exe: "/none"}, child.NotBegun, "/none"},
 	} {
 		t.Run(c.role, func(t *testing.T) {
@@ -183,14 +183,15 @@ func TestCauses(t *testing.T) {
 	}
 }
 
-// processorTime is what this process has used.
+// processorTime returns the processor time that this process has used.
 func processorTime() time.Duration {
 	var used syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &used)
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// TestBusyMachine: a process that gets little of the processors has more time.
+// TestBusyMachine checks that a process that gets little processor time has more
+// elapsed time.
 func TestBusyMachine(t *testing.T) {
 	if _, err := child.Run(t.Context(), child.Job{Role: "limp", Wall: 2 * time.Second}); err != nil {
 		t.Error(err)
@@ -207,8 +208,8 @@ func run(t *testing.T, job child.Job) string {
 	return string(out)
 }
 
-// TestInheritedLimits: a limit that the host was started with stays, and a job that
-// it leaves too little is not to blame.
+// TestInheritedLimits checks that a limit that the host inherited stays, and that a
+// job is not to blame if that limit is too low for it.
 func TestInheritedLimits(t *testing.T) {
 	run(t, child.Job{Role: "limits"})
 	run(t, child.Job{Role: "full"})
@@ -223,8 +224,8 @@ func TestChildrenAreKilledFirst(t *testing.T) {
 	}
 }
 
-// TestLimiter: so many at once, so much memory at once, in order; what is too large
-// runs alone; who waits can be told to stop.
+// TestLimiter checks the limits on processes and memory and the order of turns. A
+// job that is too large runs alone, and a wait can be cancelled.
 func TestLimiter(t *testing.T) {
 	l := child.NewLimiter(3, 100)
 	var running, memory, mostRunning, mostMemory atomic.Int64
@@ -252,7 +253,7 @@ func TestLimiter(t *testing.T) {
 	}
 	wg.Wait()
 	if mostRunning.Load() > 3 || mostMemory.Load() > 100 {
-		t.Errorf("%d at once, with %d bytes", mostRunning.Load(), mostMemory.Load())
+		t.Errorf("%d ran at once, with %d bytes", mostRunning.Load(), mostMemory.Load())
 	}
 	release, err := l.Acquire(t.Context(), 1000)
 	if err != nil {
@@ -261,10 +262,10 @@ func TestLimiter(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := l.Acquire(ended, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("a wait that was ended: %v", err)
+		t.Errorf("a cancelled wait: %v", err)
 	}
 	release()
-	for range 3 { // what the wait had taken is back
+	for range 3 { // the cancelled wait has returned what it took
 		if release, err = l.Acquire(t.Context(), 1); err != nil {
 			t.Fatal(err)
 		}
@@ -277,7 +278,8 @@ func TestLimiter(t *testing.T) {
 	release()
 }
 
-// TestWaitingCostsNoTime: a job whose turn comes late has all of its time.
+// TestWaitingCostsNoTime checks that the time of a job does not begin before its
+// turn.
 func TestWaitingCostsNoTime(t *testing.T) {
 	l := child.NewLimiter(1, 0)
 	release, err := l.Acquire(t.Context(), 0)
@@ -295,7 +297,7 @@ func TestWaitingCostsNoTime(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Fatalf("it ended before its turn: %v", err)
-	case <-time.After(50 * wall): // however slow the machine is, its time must not have begun
+	case <-time.After(50 * wall): // the job's time must not have begun, however slow the machine is
 	}
 	release()
 	var died *child.DiedError
@@ -304,10 +306,11 @@ func TestWaitingCostsNoTime(t *testing.T) {
 	}
 }
 
-// TestKeys: callers of one key come one after another, those of others are free.
+// TestKeys checks that callers with the same key take turns and that others do not
+// wait.
 func TestKeys(t *testing.T) {
 	var keys child.Keys
-	counts := map[string]*int{"a": new(int), "b": new(int)} // for the race detector
+	counts := map[string]*int{"a": new(int), "b": new(int)} // the race detector watches them
 	var wg sync.WaitGroup
 	for range 50 {
 		for name, n := range counts {

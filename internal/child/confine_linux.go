@@ -16,14 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Confinement says what the kernel, and the rules of the container, let this host take
-// from its children.
+// Confinement says which restrictions the kernel and the container let this host
+// impose on its children.
 type Confinement struct {
 	Seccomp  bool // filters of system calls
-	Landlock bool // rules for what is written and for whom is spoken to
+	Landlock bool // rules for writing files, connecting and sending signals
 }
 
-// Confined tries it, on a thread that ends afterwards.
+// Confined tests the restrictions on a thread that then ends.
 func Confined() (c Confinement) {
 	end, _ := onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
@@ -36,8 +36,9 @@ func Confined() (c Confinement) {
 	return c
 }
 
-// Start starts a process that gains no privileges by what it runs (no_new_privs), nor
-// does what it starts. It has the descriptors that cmd names and no others.
+// Start starts a process that cannot gain privileges by running a program
+// (no_new_privs), nor can its children. It inherits only the descriptors that cmd
+// names.
 func Start(cmd *exec.Cmd) error {
 	end, err := onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
@@ -52,10 +53,10 @@ func Start(cmd *exec.Cmd) error {
 	return err
 }
 
-// startShut is Start for a process that besides can write to nothing but what is open
-// and what is below some directories, connect to no port and send signals to no process
-// but its own; it has its standard streams already. The thread that is its parent, in
-// the sense of Pdeathsig, ends with end.
+// startShut starts a process like Start does. The process can also write only to
+// open files and below the given directories, connect to no port, and send signals
+// only to itself. Its standard streams must be set. The thread that is its parent,
+// as Pdeathsig understands it, lives until end is called.
 func startShut(cmd *exec.Cmd, writes []string) (end func(), err error) {
 	return onThread(func() error {
 		if err := giveUpPrivileges(); err != nil {
@@ -71,9 +72,8 @@ func startShut(cmd *exec.Cmd, writes []string) (end func(), err error) {
 	})
 }
 
-// onThread calls f on a thread that nothing else runs on, before or after: what f does
-// to the thread ends with it, when end is called. The main thread stays as it is, for
-// it cannot end.
+// onThread calls f on a thread of its own, which ends, with everything that f did to
+// it, when end is called. The main thread is not used, because it cannot end.
 func onThread(f func() error) (end func(), err error) {
 	begun, over := make(chan error), make(chan struct{})
 	var run func()
@@ -87,30 +87,31 @@ func onThread(f func() error) (end func(), err error) {
 			return
 		}
 		begun <- f()
-		<-over // a thread that is still locked when its goroutine ends is not used again
+		<-over // a goroutine that ends while locked ends its thread
 	}
 	go run()
 	err = <-begun
 	return sync.OnceFunc(func() { close(over) }), err
 }
 
-// giveUpPrivileges makes what this thread starts gain none.
+// giveUpPrivileges prevents the children of this thread from gaining privileges.
 func giveUpPrivileges() error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("giving privileges up: %w", err)
+		return fmt.Errorf("giving up privileges: %w", err)
 	}
 	return nil
 }
 
-// keepDescriptors keeps from children what this process was started with beside its
-// standard streams, such as a lock or a socket of a shell or a service manager. What the
-// process has opened itself is closed in children anyway.
+// keepDescriptors prevents children from inheriting descriptors that this process
+// inherited itself beyond the standard streams, such as a lock or a socket of a
+// shell or a service manager. Descriptors that the process has opened are closed in
+// children anyway.
 func keepDescriptors() error {
 	const first = 3
 	if unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC) == nil {
 		return nil
 	}
-	open, err := os.ReadDir("/proc/self/fd") // kernels before 5.11, and filters of containers
+	open, err := os.ReadDir("/proc/self/fd") // for kernels before 5.11, and if the container filters close_range
 	if err != nil {
 		return fmt.Errorf("listing this process's descriptors: %w", err)
 	}
@@ -122,12 +123,12 @@ func keepDescriptors() error {
 	return nil
 }
 
-// errNoLandlock means that the kernel or the container has none.
-var errNoLandlock = errors.New("there is no landlock")
+// errNoLandlock means that the kernel or the container does not support Landlock.
+var errNoLandlock = errors.New("Landlock is not supported")
 
-// shut lets this thread, and what it starts, write to files below some directories only,
-// connect to no port and send signals to no process but its own. What may be read is
-// left as it is: a program has to be loaded yet.
+// shut restricts this thread and its children. They may write to files only below
+// the given directories, connect to no port and send signals only to their own
+// process. Reading is not restricted, because the program has to be loaded.
 func shut(writes []string) error {
 	rules := landlock.V11
 	rules.HandledAccessFS &^= ll.AccessFSExecute | ll.AccessFSReadFile | ll.AccessFSReadDir
@@ -149,11 +150,11 @@ func shut(writes []string) error {
 	case notHere(err):
 		return fmt.Errorf("%w: %w", errNoLandlock, err)
 	}
-	return fmt.Errorf("shutting the process out: %w", err)
+	return fmt.Errorf("restricting the process: %w", err)
 }
 
-// notHere reports whether an error says that the kernel or the container has no such
-// thing.
+// notHere reports whether err means that the kernel or the container lacks a
+// feature.
 func notHere(err error) bool {
 	return slices.ContainsFunc([]error{unix.ENOSYS, unix.EOPNOTSUPP, unix.EINVAL, unix.EPERM, unix.EACCES, unix.E2BIG}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -22,7 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 )
 
-// attempts are what a process may try that somebody else has taken over.
+// attempts are what an attacker who controls the process may try.
 var attempts = map[string]func(file string) error{
 	"connect":    func(string) error { _, err := net.Dial("tcp", "127.0.0.1:1"); return err },
 	"datagram":   func(string) error { _, err := net.Dial("udp", "127.0.0.1:1"); return err },
@@ -79,11 +79,11 @@ func errnoOf(e syscall.Errno) error {
 const (
 	attemptEnv = "ATTEMPT"
 	fileEnv    = "FILE"
-	withFiles  = "files" // what a process may write where it has directories for that
+	withFiles  = "files" // a process that may write below some directories
 )
 
-// attempt makes one attempt, on a thread that was there before the process confined
-// itself, and prints what came of it.
+// attempt makes one attempt, on a thread that was started before the process
+// confined itself, and prints the result.
 func attempt() error {
 	name := os.Getenv(attemptEnv)
 	confined, made := make(chan struct{}), make(chan error)
@@ -108,15 +108,15 @@ func attempt() error {
 	return nil
 }
 
-// TestConfined: a process that has confined itself reaches nothing but what is open, on
-// whichever thread.
+// TestConfined checks that all threads of a process that has confined itself can use
+// only open files.
 func TestConfined(t *testing.T) {
 	has := child.Confined()
 	if !has.Seccomp {
 		t.Skip("this kernel or container has no filters of system calls")
 	}
 	inside, outside := t.TempDir(), t.TempDir()
-	const killed = syscall.Errno(unix.SIGSYS) // stands for it
+	const killed = syscall.Errno(unix.SIGSYS) // stands for the signal
 	for _, c := range []struct {
 		files bool
 		dir   string
@@ -190,8 +190,8 @@ func TestConfined(t *testing.T) {
 	}
 }
 
-// TestStatus: the kernel says of all threads of a process that they are confined, and
-// that this process is as it was.
+// TestStatus checks that the kernel reports all threads of a confined process as
+// confined, and this process as unchanged.
 func TestStatus(t *testing.T) {
 	if !child.Confined().Seccomp {
 		t.Skip("this kernel or container has no filters of system calls")
@@ -255,8 +255,8 @@ func stay() error {
 	return err
 }
 
-// TestRestrictedContainer: where a container's own filter lets no process filter itself,
-// processes run as before, and it can be seen.
+// TestRestrictedContainer checks that if a container does not allow filters,
+// processes run as before and Confined says so.
 func TestRestrictedContainer(t *testing.T) {
 	if !child.Confined().Seccomp {
 		t.Skip("this kernel or container has no filters of system calls")
@@ -266,8 +266,8 @@ func TestRestrictedContainer(t *testing.T) {
 	}
 }
 
-// contained sets a filter as a strict container does, and runs a process that wants to
-// confine itself.
+// contained sets a filter like that of a strict container, and runs a process that
+// tries to confine itself.
 func contained() error {
 	refuse := uint32(unix.SECCOMP_RET_ERRNO | unix.EPERM)
 	filter := []unix.SockFilter{
@@ -297,15 +297,15 @@ func confinedEcho() error {
 	return err
 }
 
-// TestDescriptors: what a host was started with, beside its standard streams, its
-// children do not have.
+// TestDescriptors checks that children do not inherit descriptors that the host has
+// inherited beyond the standard streams.
 func TestDescriptors(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "secret"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	inherited := func() { // as from whoever started the host
+	inherited := func() { // as if a parent of the host had left it open
 		if _, err := unix.FcntlInt(file.Fd(), unix.F_SETFD, 0); err != nil {
 			t.Fatal(err)
 		}
@@ -326,7 +326,7 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// descriptors prints what is open.
+// descriptors prints the open descriptors.
 func descriptors() error {
 	links, err := filepath.Glob("/proc/self/fd/*")
 	for _, link := range links {

@@ -13,15 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Confine takes from all threads of this process, for good, the system calls that work
-// on untrusted input does not need: it can compute, and read and write what is open.
-// No file can be opened; with files, new ones can be made where Job.Writes lets it.
+// Confine permanently limits all threads of this process to the system calls that
+// work on untrusted input needs: it can compute, and read and write open files. It
+// cannot open files. If files is set, it can create files where Job.Writes allows.
 //
-// A process that opens a socket, starts a program or reaches for another process is
-// killed: nothing that it is meant to do ends there. All other calls fail as on a
-// kernel that does not know them, for which libraries have another way.
+// The kernel kills a process that opens a socket, starts a program or manipulates
+// another process, because no role does that. All other system calls fail as they do
+// on a kernel that does not have them, so that libraries fall back to another way.
 //
-// Where the kernel or the container has no filters, Confine does nothing; Confined tells.
+// If the kernel or the container does not support filters, Confine does nothing.
+// Confined reports that.
 func Confine(files bool) error {
 	filter, err := filterOf(files)
 	if err != nil {
@@ -30,7 +31,7 @@ func Confine(files bool) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("giving privileges up: %w", err)
+		return fmt.Errorf("giving up privileges: %w", err)
 	}
 	if err := install(filter, unix.SECCOMP_FILTER_FLAG_TSYNC); err != nil && !notHere(err) {
 		return fmt.Errorf("setting the filter of system calls: %w", err)
@@ -38,7 +39,8 @@ func Confine(files bool) error {
 	return nil
 }
 
-// install sets a filter on this thread, or with SECCOMP_FILTER_FLAG_TSYNC on all.
+// install sets a filter on this thread or, with SECCOMP_FILTER_FLAG_TSYNC, on all
+// threads.
 func install(filter []bpf.RawInstruction, flags uintptr) error {
 	program := make([]unix.SockFilter, len(filter))
 	for i, in := range filter {
@@ -51,20 +53,20 @@ func install(filter []bpf.RawInstruction, flags uintptr) error {
 	case errno != 0:
 		return errno
 	case thread != 0:
-		return fmt.Errorf("thread %d has a filter of its own", thread)
+		return fmt.Errorf("thread %d already has another filter", thread)
 	}
 	return nil
 }
 
-// filters reports whether a filter can be set, by setting one that allows everything
-// on this thread.
+// filters reports whether filters are supported, by setting one on this thread that
+// allows everything.
 func filters() bool {
 	all, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: allow}})
 	return err == nil && install(all, 0) == nil
 }
 
-// What a process may do that reads its input, computes and writes its answer: what Go,
-// the C library and ONNX Runtime call for that.
+// The system calls that Go, the C library and ONNX Runtime make to read input,
+// compute and write output.
 var allowed = []uint32{
 	unix.SYS_READ, unix.SYS_READV, unix.SYS_PREAD64, unix.SYS_WRITE, unix.SYS_WRITEV, unix.SYS_PWRITE64, unix.SYS_CLOSE, unix.SYS_LSEEK, unix.SYS_FSTAT, unix.SYS_STATX, unix.SYS_FSYNC, unix.SYS_FDATASYNC,
 	unix.SYS_EPOLL_CREATE1, unix.SYS_EPOLL_CTL, unix.SYS_EPOLL_PWAIT, unix.SYS_EVENTFD2,
@@ -76,7 +78,7 @@ var allowed = []uint32{
 	unix.SYS_RT_SIGACTION, unix.SYS_RT_SIGPROCMASK, unix.SYS_RT_SIGRETURN, unix.SYS_SIGALTSTACK, unix.SYS_RESTART_SYSCALL,
 }
 
-// What only a process does that somebody else has taken over.
+// The system calls that only a hijacked process makes.
 var deadly = []uint32{
 	unix.SYS_SOCKET, unix.SYS_SOCKETPAIR, unix.SYS_CONNECT, unix.SYS_BIND, unix.SYS_LISTEN, unix.SYS_ACCEPT, unix.SYS_ACCEPT4, unix.SYS_SENDTO, unix.SYS_SENDMSG, unix.SYS_SENDMMSG, unix.SYS_RECVFROM, unix.SYS_RECVMSG, unix.SYS_RECVMMSG,
 	unix.SYS_EXECVE, unix.SYS_EXECVEAT,
@@ -91,15 +93,15 @@ var deadly = []uint32{
 const (
 	allow = unix.SECCOMP_RET_ALLOW
 	kill  = unix.SECCOMP_RET_KILL_PROCESS
-	// For these the file system is empty.
+	// The file system appears to be empty to these calls.
 	noFile = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOENT)
-	// For all that is not listed the kernel is an old one. EPERM would be an answer that
-	// a library believes.
+	// Calls that are not listed appear to be missing. Libraries would trust EPERM as
+	// a real answer.
 	unknown = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 )
 
-// filterOf is the filter of Confine. Each system call has one rule, which ends in its
-// action.
+// filterOf returns the filter of Confine. Each system call has one rule, which
+// always ends the program.
 func filterOf(files bool) ([]bpf.RawInstruction, error) {
 	self := uint32(os.Getpid())
 	f := filter{}
@@ -113,17 +115,17 @@ func filterOf(files bool) ([]bpf.RawInstruction, error) {
 	for _, number := range opensOfArch {
 		f.rule(number, noFile)
 	}
-	// clone3 has its flags in memory, where a filter does not see them.
+	// clone3's flags are in memory, which a filter cannot see.
 	f.rule(unix.SYS_CLONE, unknown, bits(0, unix.CLONE_THREAD))
-	// Other commands have signals sent.
+	// Other commands can cause signals.
 	f.rule(unix.SYS_FCNTL, unknown, equal(2, unix.F_GETFD, unix.F_SETFD, unix.F_GETFL, unix.F_SETFL, unix.F_DUPFD_CLOEXEC))
 	f.rule(unix.SYS_KILL, unknown, equal(0, self))
 	f.rule(unix.SYS_TGKILL, unknown, equal(0, self))
 	f.rule(unix.SYS_PRCTL, unknown, equal(0, unix.PR_SET_NAME, unix.PR_GET_NAME, unix.PR_SET_VMA))
-	// It asks, and sets nothing.
+	// It may only read limits.
 	f.rule(unix.SYS_PRLIMIT64, unknown, equal(4, 0), equal(5, 0))
 	if files {
-		// It makes a file, which was not there.
+		// It may only create new files.
 		f.rule(unix.SYS_OPENAT, noFile, bits(4, unix.O_CREAT), bits(4, unix.O_EXCL))
 		f.rule(unix.SYS_RENAMEAT, allow)
 		f.rule(unix.SYS_RENAMEAT2, allow)
@@ -133,10 +135,10 @@ func filterOf(files bool) ([]bpf.RawInstruction, error) {
 	return bpf.Assemble(append(f, bpf.RetConstant{Val: unknown}))
 }
 
-// filter is a program that is being written.
+// filter is a program under construction.
 type filter []bpf.Instruction
 
-// Where struct seccomp_data has what the program looks at.
+// Offsets in struct seccomp_data.
 const (
 	offNumber = 0
 	offArch   = 4
@@ -144,7 +146,8 @@ const (
 	wordSize  = 4
 )
 
-// begin loads the number of the system call. One of another architecture's is unknown.
+// begin loads the number of the system call. Calls of another architecture are
+// unknown.
 func (f *filter) begin() {
 	*f = append(*f,
 		bpf.LoadAbsolute{Off: offArch, Size: wordSize},
@@ -154,8 +157,8 @@ func (f *filter) begin() {
 	)
 }
 
-// condition is one on a word of the arguments: it is one of the values, or has all bits
-// of the only value.
+// condition is a test of a word of the arguments. The word must equal one of the
+// values, or have all bits of the only value.
 type condition struct {
 	word   uint32
 	bits   bool
@@ -167,8 +170,8 @@ func bits(word, value uint32) condition {
 	return condition{word: word, bits: true, values: []uint32{value}}
 }
 
-// rule adds the rule of a system call: its action, or, where there are conditions, that
-// it is allowed if all hold and ends in the action if not.
+// rule adds the rule of a system call. Without conditions it ends in action. With
+// conditions it allows the call if all hold, and otherwise ends in action.
 func (f *filter) rule(number, action uint32, conditions ...condition) {
 	var body []bpf.Instruction
 	for _, c := range conditions {

@@ -6,19 +6,19 @@ import (
 	"sync"
 )
 
-// Keys lets one caller a key do work whose result the others can use, such as a
-// proof. The zero value is ready for use.
+// Keys lets one caller per key do work whose result the others can use, such as
+// proving a graph. The zero value is ready for use.
 type Keys struct {
 	mu   sync.Mutex
 	held map[string]*key
 }
 
 type key struct {
-	turn  chan struct{} // holds a value while the key is locked
-	users int           // callers that hold it or wait for it
+	turn  chan struct{} // full while the key is locked
+	users int           // callers that hold the key or wait for it
 }
 
-// Lock waits until nobody else holds a key. The error is ctx's.
+// Lock waits until no other caller holds the key. The error is ctx's.
 func (k *Keys) Lock(ctx context.Context, name string) (unlock func(), err error) {
 	k.mu.Lock()
 	if k.held == nil {
@@ -43,6 +43,6 @@ func (k *Keys) Lock(ctx context.Context, name string) (unlock func(), err error)
 		return func() { <-e.turn; leave() }, nil
 	case <-ctx.Done():
 		leave()
-		return nil, fmt.Errorf("waiting for others that do the same: %w", ctx.Err())
+		return nil, fmt.Errorf("waiting for another caller to do the same work: %w", ctx.Err())
 	}
 }

@@ -7,16 +7,16 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Limiter bounds how many processes run at once, and how much memory they are
-// expected to need together. A nil Limiter bounds nothing. It is safe for
-// concurrent use.
+// Limiter limits how many processes run at once and how much memory they are
+// expected to need together. A nil Limiter has no limits. It is safe for concurrent
+// use.
 type Limiter struct {
 	count  *semaphore.Weighted
-	memory *semaphore.Weighted // nil: not bounded
+	memory *semaphore.Weighted // nil: no limit
 	bytes  int64
 }
 
-// NewLimiter returns a Limiter for n processes and, where bytes is not 0, so much
+// NewLimiter returns a Limiter for n processes and, if bytes is not 0, for that much
 // memory.
 func NewLimiter(n int, bytes int64) *Limiter {
 	l := &Limiter{count: semaphore.NewWeighted(int64(max(1, n))), bytes: bytes}
@@ -26,8 +26,9 @@ func NewLimiter(n int, bytes int64) *Limiter {
 	return l
 }
 
-// Acquire waits for the turn of a process that needs so much memory, in order of
-// the calls. One that needs more than there is runs alone. The error is ctx's.
+// Acquire waits for the turn of a process that needs the given memory. Turns are in
+// order of the calls. A process that needs more than the limit runs alone. The error
+// is ctx's.
 func (l *Limiter) Acquire(ctx context.Context, bytes int64) (release func(), err error) {
 	if l == nil {
 		return func() {}, nil

@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	// starvedShare is the share of the time below which a process that is late has got
-	// too little of the processors.
+	// starvedShare is the share of the elapsed time that a late process must have
+	// had of a processor, as a divisor. With less it is starved.
 	starvedShare = 2
-	// patience is how many times Job.Wall a process may take that gets too little of the
-	// processors, and something of them in each.
+	// patience is how many times Job.Wall a starved process may take, if it makes
+	// progress in each.
 	patience = 6
-	// progress is the share of Job.Wall that it must have got in each.
+	// progress is the share of Job.Wall, as a divisor, that it must have had of a
+	// processor in each.
 	progress = 100
 )
 
@@ -28,8 +29,8 @@ type clock struct {
 	ended   sync.WaitGroup
 }
 
-// startClock calls end once a process has taken Job.Wall. Where the process got little of
-// the processors in that time, because others are at work, too, it is given more.
+// startClock calls end once a process has taken Job.Wall. A process that had little
+// processor time because the machine is busy gets more.
 func startClock(wall time.Duration, pid int, end func()) *clock {
 	c := &clock{start: time.Now(), done: make(chan struct{})}
 	c.ended.Go(func() {
@@ -54,20 +55,21 @@ func startClock(wall time.Duration, pid int, end func()) *clock {
 	return c
 }
 
-// stop returns how long the process had taken when it was ended; 0: it was not.
+// stop returns how long the process had taken when it was ended, or 0.
 func (c *clock) stop() time.Duration {
 	close(c.done)
 	c.ended.Wait()
 	return c.elapsed
 }
 
-// processorTime is what a process has used; 0 where that cannot be found out.
+// processorTime returns the processor time that a process has used, or 0 if unknown.
 func processorTime(pid int) time.Duration {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}
-	// The name, in brackets, may hold anything; utime and stime are fields 14 and 15.
+	// The name, in parentheses, may contain anything. utime and stime are fields 14
+	// and 15.
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	const utime, stime, ticks = 14 - 3, 15 - 3, 100
 	if len(fields) <= stime {

@@ -9,15 +9,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/host"
 )
 
-// self names this process's binary, also after its file was replaced.
+// self returns a path to this process's binary that stays valid if the file is
+// replaced.
 func self() (string, error) { return "/proc/self/exe", nil }
 
-// apart gives a process a group of its own; the kernel kills it when its parent ends.
+// apart gives a process its own group. The kernel kills the process when its parent
+// ends.
 func apart() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// limitMemory bounds how much more memory than now this process may map.
+// limitMemory limits how much more memory this process may map.
 func limitMemory(more int64) (cramped bool, err error) {
 	size, err := host.VirtualBytes()
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package crash keeps what the Go runtime says when a host crashes, for the next host with
-// the same state directory.
+// Package crash keeps the Go runtime's output when a host crashes, for the next host
+// with the same state directory.
 package crash
 
 import (
@@ -18,12 +18,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
-// Last is the file that keeps what the last host to crash has written.
+// Last is the name of the file with the output of the last host that crashed.
 const Last = "crash-last.log"
 
-// Catch has the Go runtime write what it says when the process crashes to a
-// file in the state directory, besides standard error. The returned function ends
-// that and removes the file.
+// Catch makes the Go runtime write its output during a crash to a file in the state
+// directory, as well as to standard error. The returned function stops that and
+// removes the file.
 func Catch(state string, log *slog.Logger) (func(context.Context) error, error) {
 	nothing := func(context.Context) error { return nil }
 	if state == "" {
@@ -34,8 +34,8 @@ func Catch(state string, log *slog.Logger) (func(context.Context) error, error) 
 	if err != nil {
 		return nothing, fmt.Errorf("making the file for crashes: %w", err)
 	}
-	// Locked before it is found by its name: another host that starts must not take it
-	// for that of a host that is gone.
+	// Lock the file before it has its final name: another host that starts must not
+	// take it for a file of a host that is gone.
 	name := filepath.Join(state, strings.TrimPrefix(filepath.Base(f.Name()), ".")+".log")
 	err = errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), os.Rename(f.Name(), name))
 	if err == nil {
@@ -49,16 +49,16 @@ func Catch(state string, log *slog.Logger) (func(context.Context) error, error) 
 	}, nil
 }
 
-// reportCrashes tells of hosts that have crashed, once each, and keeps what the last
-// one said. Files of hosts that run are locked.
+// reportCrashes logs hosts that have crashed, once each, and keeps the output of the
+// last one. Files of running hosts are locked.
 func reportCrashes(state string, log *slog.Logger) {
 	files, err := filepath.Glob(filepath.Join(state, "crash-*-*.log"))
 	if err != nil {
-		return // a bad pattern: none
+		return // a bad pattern matches nothing
 	}
 	for _, name := range files {
 		if err := reportCrash(name, filepath.Join(state, Last), log); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			log.Warn("a crash cannot be looked at", "file", name, "error", err)
+			log.Warn("cannot read the output of a crash", "file", name, "error", err)
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestCrashesOfOthers: a host that starts leaves the file of one that runs alone, and is
-// not held up by a pipe of somebody else's.
+// TestCrashesOfOthers checks that a host that starts does not touch a running host's
+// file, and does not block on somebody else's pipe.
 func TestCrashesOfOthers(t *testing.T) {
 	state := t.TempDir()
 	f, err := os.Create(filepath.Join(state, "crash-1-other.log"))

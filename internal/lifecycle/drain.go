@@ -2,16 +2,17 @@ package lifecycle
 
 import "time"
 
-// drainLook is how often Drain looks at the connections.
+// drainLook is the interval at which Drain checks the connections.
 const drainLook = 20 * time.Millisecond
 
-// Server is a server that knows who is connected to it.
+// Server is a server that knows its connections.
 type Server interface {
 	OpenConnections() int
 }
 
-// Drain waits while traffic goes elsewhere: for a time, or while connections are
-// open. It ends when the server fails: it leaves what arrives on failed there.
+// Drain waits while traffic moves elsewhere: for the time most or, if whileConnected
+// is set, only while connections are open. It returns early when the server fails;
+// the error stays in failed.
 func Drain(server Server, failed chan error, most time.Duration, whileConnected bool) {
 	over := time.NewTimer(most)
 	defer over.Stop()

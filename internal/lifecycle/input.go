@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Input returns a reader of a file, such as a terminal or a pipe, whose reads end when ctx
-// does.
+// Input returns a reader of a file, such as a terminal or a pipe, whose reads end
+// when ctx does.
 func Input(ctx context.Context, file *os.File) io.Reader { return &input{ctx, file} }
 
 type input struct {
@@ -20,7 +20,7 @@ type input struct {
 	file *os.File
 }
 
-// inputLook is how often a read that waits for input looks at its context.
+// inputLook is the interval at which a waiting read checks its context.
 const inputLook = 100 * time.Millisecond
 
 // Read implements io.Reader.

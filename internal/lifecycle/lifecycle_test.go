@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestDrain: a host that drains while there are connections ends with the last one.
+// TestDrain checks that a draining host ends with its last connection.
 func TestDrain(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
 	failed := make(chan error, 1)
@@ -31,16 +31,16 @@ func TestDrain(t *testing.T) {
 	}
 	_ = conn.Close()
 	<-done
-	Drain(h.Server, failed, time.Millisecond, false) // ends with its time
+	Drain(h.Server, failed, time.Millisecond, false) // ends when its time is over
 	failed <- ErrLeft
-	Drain(h.Server, failed, time.Hour, false) // or with the server
+	Drain(h.Server, failed, time.Hour, false) // or when the server fails
 	if err := <-failed; !errors.Is(err, ErrLeft) {
 		t.Error(err)
 	}
 }
 
-// TestPartsThatHang: what hangs does not keep the rest from being closed, and is
-// named.
+// TestPartsThatHang checks that a part that hangs does not keep the others from
+// being closed, and that the error names it.
 func TestPartsThatHang(t *testing.T) { synctest.Test(t, partsThatHang) }
 
 func partsThatHang(t *testing.T) {
@@ -66,7 +66,7 @@ func partsThatHang(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	err := p.Close(ctx)
-	if !errors.Is(err, ErrLeft) || !errors.Is(err, broken) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "is left: stuck") {
+	if !errors.Is(err, ErrLeft) || !errors.Is(err, broken) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "still running: stuck") {
 		t.Errorf("%v", err)
 	}
 	mu.Lock()

@@ -1,4 +1,5 @@
-// Package lifecycle stops a program in order and in time, by signals and otherwise.
+// Package lifecycle stops a program in order and in time, by signals or for other
+// reasons.
 package lifecycle
 
 import (
@@ -15,24 +16,25 @@ var ErrLeft = errors.New("it did not end in time")
 // closeSlack is how long a part may take to notice that its time is over.
 const closeSlack = 200 * time.Millisecond
 
-// part is something that a program consists of.
+// part is something that must be closed.
 type part struct {
 	name  string
 	close func(context.Context) error
 }
 
-// Parts are what a program consists of, in the order of their start. They are closed in
-// the reverse order.
+// Parts are the parts of a program, in the order of their start. They are closed in
+// reverse order.
 type Parts []part
 
-// Add adds what was started last. closing ends it, at the latest when its context ends.
+// Add adds the part that was started last. closing must close it before its context
+// ends.
 func (p *Parts) Add(name string, closing func(context.Context) error) {
 	*p = append(*p, part{name, closing})
 }
 
-// Close closes all parts before ctx ends, or as many as will. Each has at most three
-// quarters of the time that is left, so that there is some for those after one that
-// hangs. The error names the parts that are left.
+// Close closes the parts until ctx ends. A part has at most three quarters of the
+// remaining time, so that one that hangs leaves time for the next. The error names
+// the parts that did not close.
 func (p Parts) Close(ctx context.Context) error {
 	var left []string
 	var errs []error
@@ -45,7 +47,7 @@ func (p Parts) Close(ctx context.Context) error {
 		}
 	}
 	if left != nil {
-		errs = append(errs, fmt.Errorf("%w, and is left: %s", ErrLeft, strings.Join(left, ", ")))
+		errs = append(errs, fmt.Errorf("%w, still running: %s", ErrLeft, strings.Join(left, ", ")))
 	}
 	return errors.Join(errs...)
 }
@@ -62,7 +64,7 @@ func (p part) closeIn(ctx context.Context) error {
 	return WaitFor(done, share+min(closeSlack, share/6))
 }
 
-// WaitFor waits for an outcome, or for ErrLeft.
+// WaitFor waits for a value of done. It returns ErrLeft after the time most.
 func WaitFor(done <-chan error, most time.Duration) error {
 	t := time.NewTimer(most)
 	defer t.Stop()

@@ -10,19 +10,19 @@ import (
 
 // Service is a program that serves until it is told to stop.
 type Service struct {
-	Parts    Parts // what Start has started
+	Parts    Parts // filled by Start
 	Start    func(context.Context) error
-	Drain    func()        // is called when the service is told to stop, and may take its time
-	Failed   chan error    // has room for one: why it serves no more
-	Shutdown time.Duration // how long closing all parts may take
+	Drain    func()        // called when the service is told to stop; may take its time
+	Failed   chan error    // buffered for one error: why the service has failed
+	Shutdown time.Duration // time limit for closing all parts
 	Log      *slog.Logger
 }
 
-// Run serves until ctx ends or the service fails, and then closes its parts in order and
-// in time.
+// Run serves until ctx ends or the service fails. Then it closes the parts in order
+// and in time.
 func (s *Service) Run(ctx context.Context) error {
 	started := make(chan error, 1)
-	go func() { started <- s.Start(ctx) }() // whoever gives up waiting for it ends the process
+	go func() { started <- s.Start(ctx) }() // if it does not return, the process is about to end
 	var err error
 	select {
 	case err = <-started:

@@ -13,13 +13,13 @@ import (
 
 var errBroken = errors.New("broken")
 
-// TestService: whatever way a service ends, what it has started is closed, and why it
-// ended is known.
+// TestService checks that however a service ends, its parts are closed and the
+// reason is known.
 func TestService(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		start func(context.Context) error
-		fails bool // once it serves
+		fails bool // after it has started to serve
 		stop  time.Duration
 		want  error
 		log   string
@@ -30,11 +30,11 @@ func TestService(t *testing.T) {
 		{"told to stop while it starts", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, false, time.Second, nil, "stopped before the host served", "started closed"},
 		{"hangs while it starts", func(ctx context.Context) error { time.Sleep(time.Hour); return ctx.Err() }, false, time.Second, ErrLeft, "", "started"},
 		{"starts all the same", func(context.Context) error { time.Sleep(3 * time.Second); return nil }, false, time.Second, nil, "msg=stopped", "started drained closed"},
-		{"serves no more", nil, true, time.Hour, errBroken, "stopped, but not in order", "started closed"},
+		{"fails while it serves", nil, true, time.Hour, errBroken, "stopped, but not in order", "started closed"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var log strings.Builder
-			var mu sync.Mutex // of order: a start that hangs is left alone
+			var mu sync.Mutex // of order: a start that hangs goes on
 			var order []string
 			note := func(what string) { mu.Lock(); defer mu.Unlock(); order = append(order, what) }
 			s := &Service{Failed: make(chan error, 1), Shutdown: 10 * time.Second, Log: slog.New(slog.NewTextHandler(&log, nil))}

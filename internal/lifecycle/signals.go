@@ -9,17 +9,17 @@ import (
 	"time"
 )
 
-// BySignal is the cause of a context that a signal has ended.
+// BySignal is the cause of a context that a signal ended.
 type BySignal struct{ signal syscall.Signal }
 
 func (s BySignal) Error() string { return "stopped by signal " + s.signal.String() }
 
-// ExitCode is what a shell would show.
+// ExitCode returns the exit code that a shell would report.
 func (s BySignal) ExitCode() int { return 128 + int(s.signal) }
 
 // Interruptible returns a context that ends with the first signal to stop. A second
-// one ends the process at once, wherever it is, and so does the end of patience; 0 is
-// endless.
+// signal, or the end of patience after the first, ends the process at once; a
+// patience of 0 has no end.
 func Interruptible(ctx context.Context, patience time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
@@ -58,16 +58,17 @@ func Interruptible(ctx context.Context, patience time.Duration) (context.Context
 	}
 }
 
-// Survive keeps signals from ending the process that others than its operator
-// bring about: the reader of its log goes away, or its terminal does; the log is
-// larger than a file may be. Writing fails instead. What arrives on the returned
-// channel is a SIGHUP, or a SIGUSR1 or SIGUSR2.
+// Survive keeps the process alive on signals that somebody else causes: the reader
+// of its log or its terminal goes away, or the log exceeds the limit of a file's
+// size. Writing fails instead. The returned channel receives SIGHUP, SIGUSR1 and
+// SIGUSR2.
 //
-// They are caught and not ignored, since ignored signals stay so in child processes.
+// The signals are caught, not ignored, because child processes inherit ignored
+// signals.
 func Survive() (<-chan os.Signal, func()) {
 	caught := make(chan os.Signal, 4)
 	signal.Notify(caught, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	failed := make(chan os.Signal, 1) // nobody reads it: the write has failed, too
+	failed := make(chan os.Signal, 1) // never read: the write has failed, too
 	signal.Notify(failed, syscall.SIGPIPE, syscall.SIGXFSZ)
 	return caught, func() {
 		signal.Stop(caught)

@@ -1,4 +1,4 @@
-// Package listener opens the address of a server, and follows its certificate.
+// Package listener opens the address of a server and reloads its certificate.
 package listener
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// Listen opens the address of the configuration. The error says what to change.
+// Listen opens the configured address. The error says what to change.
 func Listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	bare := host
 	if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
@@ -23,7 +23,7 @@ func Listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	}
 	address := net.JoinHostPort(bare, strconv.Itoa(port))
 	var how net.ListenConfig
-	how.SetMultipathTCP(false) // such a socket takes no filter, which a stop needs to lose nobody
+	how.SetMultipathTCP(false) // an MPTCP socket takes no filter, without which stopping would lose connections
 	ln, err := how.Listen(ctx, "tcp", address)
 	if err == nil {
 		return ln, nil
@@ -31,35 +31,35 @@ func Listen(ctx context.Context, host string, port int) (net.Listener, error) {
 	return nil, fmt.Errorf("listening on %s: %w; %s", address, err, advice(err))
 }
 
-// advice says what to change when an address cannot be listened on.
+// advice says what to change after an error of listening.
 func advice(err error) string {
 	var unknown *net.DNSError
 	switch {
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "something listens there already: stop it, or choose another port with --port (server.port); 0 is a free one"
+		return "another program listens there: stop it, or choose another port with --port (server.port); 0 means any free port"
 	case errors.Is(err, syscall.EACCES):
 		return "the port needs privileges: choose one from 1024 on with --port (server.port), or give the binary CAP_NET_BIND_SERVICE"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
-		return "the address is none of this machine's: choose another with --host (server.host); 0.0.0.0 and :: are all of them"
+		return "this machine does not have the address: choose another with --host (server.host); 0.0.0.0 and :: mean all addresses"
 	case errors.As(err, &unknown):
-		return "the name is not known: choose another with --host (server.host)"
+		return "the name is unknown: choose another with --host (server.host)"
 	}
 	return "--host (server.host) and --port (server.port) say where to listen"
 }
 
-// IsLoopback reports whether only this machine reaches an address.
+// IsLoopback reports whether only this machine can reach an address.
 func IsLoopback(a net.Addr) bool {
 	tcp, ok := a.(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// Certificate is the pair that new connections get; it can be changed. The zero value has
-// none.
+// Certificate holds the certificate and key for new connections, which can be
+// replaced. The zero value has none.
 type Certificate struct {
 	now atomic.Pointer[tls.Certificate]
 }
 
-// Read takes the pair from its files, if they are named.
+// Read loads the certificate and key from their files, if files names them.
 func (c *Certificate) Read(files config.TLS) error {
 	if files.Cert == "" {
 		return nil
@@ -72,20 +72,20 @@ func (c *Certificate) Read(files config.TLS) error {
 	return nil
 }
 
-// Prepare reads the pair that is to follow, and returns what lets new connections get it.
-// A server keeps to TLS, or to doing without.
+// Prepare loads the next certificate and key, and returns a function that makes new
+// connections use them. A server cannot switch between TLS and plain HTTP.
 func (c *Certificate) Prepare(files config.TLS) (use func(), err error) {
 	if was, is := c.now.Load() != nil, files.Cert != ""; was != is {
-		return nil, errors.New("server.tls is switched on or off at the next start only")
+		return nil, errors.New("server.tls can be switched on or off only at the next start")
 	}
 	var next Certificate
 	if err := next.Read(files); err != nil {
-		return nil, fmt.Errorf("the TLS certificate is not taken up: the one in use stays: %w", err)
+		return nil, fmt.Errorf("the TLS certificate was not applied: the old one stays in use: %w", err)
 	}
 	return func() { c.now.Store(next.now.Load()) }, nil
 }
 
-// Config returns the server's TLS configuration; nil where it has no certificate.
+// Config returns the server's TLS configuration, or nil without a certificate.
 func (c *Certificate) Config() *tls.Config {
 	if c.now.Load() == nil {
 		return nil

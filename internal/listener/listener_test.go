@@ -23,7 +23,7 @@ func TestListen(t *testing.T) {
 		}
 		_ = ln.Close()
 	}
-	for want, host := range map[string]string{"--host": "192.0.2.1", "the name is not known": "no-such-host.invalid"} {
+	for want, host := range map[string]string{"--host": "192.0.2.1", "the name is unknown": "no-such-host.invalid"} {
 		if _, err := Listen(t.Context(), host, 0); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", host, err)
 		}
@@ -33,8 +33,9 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// TestListenerIsPlainTCP: one of Multipath TCP, which Go makes where it is told
-// nothing, takes no filter: each stop would reset some of the clients that connect.
+// TestListenerIsPlainTCP checks that the listener does not use Multipath TCP, Go's
+// default. Such a socket takes no filter, and each stop would reset connecting
+// clients.
 func TestListenerIsPlainTCP(t *testing.T) {
 	ln, err := Listen(t.Context(), "127.0.0.1", 0)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// class says how much a line matters while the log cannot be written.
+// class says how important a line is while the log cannot be written.
 type class int
 
 const (
@@ -23,10 +23,10 @@ const (
 )
 
 const (
-	bufferBytes = 4 << 20  // most that waits to be written
-	blockBytes  = 64 << 10 // written at once
-	spareBlocks = 8        // kept for what comes
-	patience    = 2        // blocks that may wait while run gets no processor
+	bufferBytes = 4 << 20  // most bytes that wait to be written
+	blockBytes  = 64 << 10 // bytes that are written at once
+	spareBlocks = 8        // blocks that are kept for reuse
+	patience    = 2        // blocks that may wait while run has no processor
 	flushEvery  = 100 * time.Millisecond
 	firstRetry  = 100 * time.Millisecond
 	lastRetry   = 5 * time.Second
@@ -36,18 +36,19 @@ const (
 // room returns how much of the buffer lines of the class may fill.
 func (c class) room() int { return bufferBytes / 4 * (int(c) + 2) }
 
-// Buffered takes lines without ever waiting for the writer below it: one goroutine
-// writes what has been taken. While the writer fails or stalls, lines stay in a
-// buffer of a few megabytes; prediction lines beyond half of it are dropped, others
-// beyond three quarters, and warnings, errors and audit lines when it is full.
+// Buffered accepts lines without waiting for the writer below it, to which one
+// goroutine writes them. While that writer fails or stalls, lines stay in a buffer
+// of a few megabytes. Prediction lines are dropped if it is more than half full,
+// other lines above three quarters, and warnings, errors and audit lines when it is
+// full.
 //
-// Prediction lines may wait for 100 ms, so that a line a request costs no system
-// call each. All others are written at once, with what waits before them.
+// Prediction lines may wait for 100 ms, so that not every request costs a system
+// call. All other lines are written at once, together with what waits before them.
 type Buffered struct {
 	mu      sync.Mutex
-	filling []byte   // the block that lines are added to
-	full    [][]byte // blocks before it
-	waiting int      // bytes of all
+	filling []byte   // the block to which lines are added
+	full    [][]byte // the blocks before it
+	waiting int      // bytes in all blocks
 	spare   [][]byte
 	dropped [classes]uint64
 
@@ -55,14 +56,14 @@ type Buffered struct {
 	every  time.Duration
 	retry  time.Duration
 	some   chan struct{} // a line waits
-	urgent chan struct{} // and must not wait any longer
+	urgent chan struct{} // a line must be written now
 	done   chan struct{}
 	ended  chan struct{}
-	left   error // why lines were left, once ended is closed
+	left   error // why lines were not written; valid when ended is closed
 	log    atomic.Pointer[slog.Logger]
 }
 
-// NewBuffered returns a Buffered over w. Close ends it.
+// NewBuffered returns a Buffered that writes to w. Call Close to end it.
 func NewBuffered(w io.Writer) *Buffered { return newBuffered(w, flushEvery, firstRetry) }
 
 func newBuffered(w io.Writer, every, retry time.Duration) *Buffered {
@@ -74,19 +75,19 @@ func newBuffered(w io.Writer, every, retry time.Duration) *Buffered {
 	return b
 }
 
-// lines writes lines of one class.
+// lines accepts lines of one class.
 type lines struct {
 	to *Buffered
 	of class
 }
 
-// Write implements io.Writer. It takes one whole line, and never fails.
+// Write implements io.Writer. It takes one whole line and never fails.
 func (l *lines) Write(line []byte) (int, error) {
 	l.to.take(l.of, line)
 	return len(line), nil
 }
 
-// writerFor returns where lines of a class go.
+// writerFor returns the writer for lines of a class.
 func writerFor(w io.Writer, c class) io.Writer {
 	if b, ok := w.(*Buffered); ok {
 		return &lines{b, c}
@@ -94,7 +95,7 @@ func writerFor(w io.Writer, c class) io.Writer {
 	return w
 }
 
-// Write implements io.Writer for a line of no particular importance.
+// Write implements io.Writer for lines of ordinary importance.
 func (b *Buffered) Write(line []byte) (int, error) {
 	b.take(usual, line)
 	return len(line), nil
@@ -138,7 +139,7 @@ func (b *Buffered) nextBlock(room int) {
 	b.filling = make([]byte, 0, max(room, blockBytes))
 }
 
-// takeAll returns the blocks that wait.
+// takeAll returns the waiting blocks.
 func (b *Buffered) takeAll() [][]byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -148,7 +149,7 @@ func (b *Buffered) takeAll() [][]byte {
 	return all
 }
 
-// giveBack keeps some blocks for later lines.
+// giveBack keeps some blocks for reuse.
 func (b *Buffered) giveBack(block []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -157,7 +158,7 @@ func (b *Buffered) giveBack(block []byte) {
 	}
 }
 
-// poke leaves a message where none lies yet.
+// poke sends a value unless one is pending.
 func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -165,15 +166,16 @@ func poke(c chan struct{}) {
 	}
 }
 
-// Dropped counts the lines that were dropped, by what they were: "prediction",
-// "info" or "warning".
+// Dropped returns how many lines were dropped, by kind: "prediction", "info" or
+// "warning".
 func (b *Buffered) Dropped() map[string]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return map[string]uint64{"prediction": b.dropped[predictions], "info": b.dropped[usual], "warning": b.dropped[important]}
 }
 
-// Close writes what waits, until ctx ends. The error says what was left.
+// Close writes the waiting lines until ctx ends. It returns why lines remain, or
+// nil.
 func (b *Buffered) Close(ctx context.Context) error {
 	close(b.done)
 	select {
@@ -184,18 +186,18 @@ func (b *Buffered) Close(ctx context.Context) error {
 	}
 }
 
-// closePatience is how long CloseSoon takes at the most.
+// closePatience is the time limit of CloseSoon.
 const closePatience = time.Second
 
-// CloseSoon is Close for the end of a process: what cannot be written in a moment is lost,
-// since it may be the log that hangs.
+// CloseSoon is Close for the end of the process. It drops what cannot be written
+// within a second, because the log itself may be what hangs.
 func (b *Buffered) CloseSoon() {
 	end, cancel := context.WithTimeout(context.Background(), closePatience)
 	defer cancel()
-	_ = b.Close(end) // there is nowhere to tell
+	_ = b.Close(end) // the error cannot be logged
 }
 
-// run writes lines until Close, and then those that wait.
+// run writes lines until Close, and then the remaining ones.
 func (b *Buffered) run() {
 	defer close(b.ended)
 	var report reporter
@@ -233,10 +235,9 @@ func (b *Buffered) linger() bool {
 	return false
 }
 
-// write writes all of text. It tries again after a failure, from where the last
-// byte was written, so that no line is cut short or begins within another. The
-// first error is why it had to try again; the second, why it gave up when b was
-// closed.
+// write writes all of text. After a failure it continues at the byte where writing
+// stopped, so that no line is damaged. failed is the first failure after which it
+// tried again. err is why it gave up when b was closed.
 func (b *Buffered) write(text []byte) (failed, err error) {
 	wait := b.retry
 	for len(text) > 0 {
@@ -264,14 +265,15 @@ func (b *Buffered) write(text []byte) (failed, err error) {
 	return failed, nil
 }
 
-// reporter tells in the log what was lost of it.
+// reporter logs what was lost.
 type reporter struct {
 	told  uint64
 	cause error
 	pause *time.Timer
 }
 
-// written is called when lines have been written, with what failed meanwhile.
+// written is called after lines have been written, with the first failure before
+// that.
 func (r *reporter) written(b *Buffered, failed error) {
 	if failed != nil {
 		r.cause = failed

@@ -19,7 +19,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// logger returns loggers over out, as serve makes them.
+// logger returns loggers that write to out, configured as in serve.
 func logger(t *testing.T, out io.Writer, format string) (*slog.Logger, *logs.Predictions) {
 	t.Helper()
 	level := new(slog.LevelVar)
@@ -30,7 +30,7 @@ func logger(t *testing.T, out io.Writer, format string) (*slog.Logger, *logs.Pre
 	return base, logs.NewPredictions(out, level, format, base)
 }
 
-// patient returns a context that ends when the test's patience does.
+// patient returns a context that ends when the test should give up.
 func patient(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
@@ -81,7 +81,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Minute); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("timed out: %s", what)
 		}
 	}
 }
@@ -99,8 +99,8 @@ func TestBufferedWritesOnClose(t *testing.T) {
 	}
 }
 
-// TestUrgentLinesDoNotWait: everything but prediction lines is written at once,
-// with the prediction lines before it.
+// TestUrgentLinesDoNotWait checks that all lines but predictions are written at
+// once, together with the predictions before them.
 func TestUrgentLinesDoNotWait(t *testing.T) {
 	d := &disk{free: 1 << 20}
 	b := logs.NewBufferedEvery(d, time.Hour, time.Hour)
@@ -116,8 +116,8 @@ func TestUrgentLinesDoNotWait(t *testing.T) {
 	}
 }
 
-// TestFullDisk: while the disk is full nobody waits; when it has room again, the
-// log goes on with the byte at which it stopped, and says what is missing.
+// TestFullDisk checks that nothing waits while the disk is full. When the disk has
+// room, the log continues at the byte where it stopped, and says what is missing.
 func TestFullDisk(t *testing.T) {
 	for _, format := range []string{"json", "text"} {
 		t.Run(format, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestFullDisk(t *testing.T) {
 			base.Error("an error")
 			logs.Audit(base).Info("an approval")
 			d.setFree(1 << 30)
-			eventually(t, "the loss is told", func() bool { return strings.Contains(d.text(), "could not be written") })
+			eventually(t, "the loss is logged", func() bool { return strings.Contains(d.text(), "could not be written") })
 			if err := b.Close(patient(t)); err != nil {
 				t.Fatal(err)
 			}
@@ -151,15 +151,15 @@ func TestFullDisk(t *testing.T) {
 			if format == "json" {
 				all := lines(t, text) // each is whole
 				if told := all[len(all)-1]; told["logger"] != "logs" || told["level"] != "WARN" || told["dropped"] != 10.0 {
-					t.Errorf("told %v", told)
+					t.Errorf("logged %v", told)
 				}
 			}
 		})
 	}
 }
 
-// TestStalledReader: a pipe that nobody reads holds nobody up. What is dropped
-// are prediction lines first, and warnings last.
+// TestStalledReader checks that a pipe that nobody reads blocks nothing. Prediction
+// lines are dropped first and warnings last.
 func TestStalledReader(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -187,7 +187,7 @@ func TestStalledReader(t *testing.T) {
 	if err := b.Close(gone); !errors.Is(err, context.Canceled) {
 		t.Errorf("closing: %v", err)
 	}
-	// The reader comes back: what was kept is there, in whole lines.
+	// The reader continues: the kept lines are complete.
 	found := make(chan bool)
 	go func() {
 		s := bufio.NewScanner(r)
@@ -209,7 +209,7 @@ func TestStalledReader(t *testing.T) {
 	}
 }
 
-// TestClosedReader: a pipe whose reader has gone is an error like any other.
+// TestClosedReader checks that a pipe without a reader is an error like any other.
 func TestClosedReader(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -225,7 +225,8 @@ func TestClosedReader(t *testing.T) {
 	}
 }
 
-// TestManyWriters: lines of many goroutines stay whole, and each one's in order.
+// TestManyWriters checks that lines of many goroutines stay whole and in each one's
+// order.
 func TestManyWriters(t *testing.T) {
 	d := &disk{free: 1 << 30}
 	b := logs.NewBuffered(d)

@@ -12,8 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// BenchmarkPredictionContended is what a request pays on a busy host: every
-// processor logs into one buffer, which nothing or a file lies below.
+// BenchmarkPredictionContended measures logging from every processor into one
+// buffer, which writes to nothing or to a file.
 func BenchmarkPredictionContended(b *testing.B) {
 	file, err := os.Create(filepath.Join(b.TempDir(), "log"))
 	if err != nil {

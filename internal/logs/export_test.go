@@ -6,16 +6,15 @@ import (
 	"time"
 )
 
-// NewBufferedEvery is NewBuffered with its own times.
+// NewBufferedEvery is NewBuffered with other intervals.
 func NewBufferedEvery(w io.Writer, every, retry time.Duration) *Buffered {
 	return newBuffered(w, every, retry)
 }
 
-// BufferBytes is the most that waits to be written.
+// BufferBytes is the largest number of bytes that wait to be written.
 const BufferBytes = bufferBytes
 
-// Ended waits until nothing more is written, and reports whether that came to
-// pass before ctx ended.
+// Ended waits until no more is written. It returns false if ctx ends before.
 func (b *Buffered) Ended(ctx context.Context) bool {
 	select {
 	case <-b.ended:

@@ -1,5 +1,5 @@
-// Package logs makes the host's loggers: one JSON object a line with timestamp,
-// level, logger and message, or text for people.
+// Package logs makes the host's loggers. They write one JSON object per line, with
+// timestamp, level, logger and message, or text for people.
 package logs
 
 import (
@@ -9,9 +9,9 @@ import (
 	"log/slog"
 )
 
-// New returns a logger that writes to w at the given level, which to follows from
-// then on. Name it with Named before use. Where w is a Buffered, the logger also
-// tells what was lost of the log.
+// New returns a logger that writes to w at the given level, which it stores in to:
+// changing to changes the logger's level. Name the logger with Named before use. If
+// w is a Buffered, the logger also logs what was lost.
 func New(w io.Writer, to *slog.LevelVar, level, format string) (*slog.Logger, error) {
 	if err := SetLevel(to, level); err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func New(w io.Writer, to *slog.LevelVar, level, format string) (*slog.Logger, er
 	return l, nil
 }
 
-// SetLevel changes the level of running loggers: debug, info, warn or error.
+// SetLevel changes the level of running loggers to debug, info, warn or error.
 func SetLevel(to *slog.LevelVar, level string) error {
 	l, err := ParseLevel(level)
 	if err == nil {
@@ -38,7 +38,7 @@ func SetLevel(to *slog.LevelVar, level string) error {
 	return err
 }
 
-// ParseLevel reads a level: debug, info, warn or error.
+// ParseLevel parses a level: debug, info, warn or error.
 func ParseLevel(level string) (slog.Level, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
@@ -47,7 +47,7 @@ func ParseLevel(level string) (slog.Level, error) {
 	return l, nil
 }
 
-// Named returns a logger whose lines say which part of the host they are from.
+// Named returns a logger whose lines name a part of the host.
 func Named(l *slog.Logger, name string) *slog.Logger { return l.With("logger", name) }
 
 func rename(groups []string, a slog.Attr) slog.Attr {
@@ -63,17 +63,17 @@ func rename(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// Audit returns the logger of who did what. Its lines are kept as long as errors
-// while the log cannot be written.
+// Audit returns the logger of who did what. While the log cannot be written, its
+// lines are kept as long as errors are.
 func Audit(l *slog.Logger) *slog.Logger { return Named(classed(l, important), "audit") }
 
-// handler sends each record to where lines of its class are written.
+// handler writes each record to the writer of its class.
 type handler struct {
 	by    [classes]slog.Handler
-	below class // of records below warnings
+	below class // class of records below warnings
 }
 
-// newHandler makes a handler over w for each class.
+// newHandler makes a handler that writes to w.
 func newHandler(w io.Writer, format func(io.Writer) slog.Handler) *handler {
 	h := &handler{below: usual}
 	for c := range classes {

@@ -25,8 +25,8 @@ func lines(t *testing.T, text string) []map[string]any {
 	return out
 }
 
-// TestPredictionsLookLikeTheRest: the lines that are written by hand have the
-// members of all others, and those of a prediction.
+// TestPredictionsLookLikeTheRest checks that the lines encoded by hand have the
+// members of all other lines and those of a prediction.
 func TestPredictionsLookLikeTheRest(t *testing.T) {
 	var out bytes.Buffer
 	level := new(slog.LevelVar)
@@ -68,10 +68,10 @@ func TestPredictionsLookLikeTheRest(t *testing.T) {
 	out.Reset()
 	p.Log(&logs.Prediction{Time: at, ModelID: "m"})
 	if out.Len() > 0 {
-		t.Errorf("logged below its level: %s", out.String())
+		t.Errorf("logged below the level: %s", out.String())
 	}
 	if err := logs.SetLevel(level, "loud"); err == nil {
-		t.Error("level loud is accepted")
+		t.Error("level loud was accepted")
 	}
 }
 

@@ -24,16 +24,16 @@ type Prediction struct {
 	Failed    int
 }
 
-// Predictions writes a line a request, at level info, as the loggers of this
-// package do; it is written by hand because it is on the path of every request.
+// Predictions writes a line per request, at level info, in the format of this
+// package's loggers. It encodes lines by hand because every request pays for one.
 type Predictions struct {
 	w     io.Writer
 	level slog.Leveler
-	text  *slog.Logger // used instead where the format is not JSON
+	text  *slog.Logger // used if the format is not JSON
 	pool  sync.Pool
 }
 
-// NewPredictions writes to w what New's logger would.
+// NewPredictions returns a Predictions that writes to w like a logger of New.
 func NewPredictions(w io.Writer, level slog.Leveler, format string, base *slog.Logger) *Predictions {
 	p := &Predictions{w: writerFor(w, predictions), level: level}
 	if format == "text" {
@@ -42,7 +42,7 @@ func NewPredictions(w io.Writer, level slog.Leveler, format string, base *slog.L
 	return p
 }
 
-// Log writes a line, if the level allows it.
+// Log writes a line if the level allows it.
 func (p *Predictions) Log(e *Prediction) {
 	if p == nil || p.level.Level() > slog.LevelInfo {
 		return

@@ -140,3 +140,60 @@ func (s Store) Put(id, version string, files map[string][]byte) (string, error) 
 	}
 	return dir, err
 }
+
+// PutChecked is Put of what check finds good, which it is shown on the disk, where no host
+// sees it yet. Where it does not, or where anything else fails, nothing is left behind.
+func (s Store) PutChecked(id, version string, files map[string][]byte, check func(Place) error) (_ string, err error) {
+	dir := filepath.Join(s.Dir, id, version)
+	if _, missing := os.Stat(dir); missing == nil {
+		return s.Put(id, version, files) // which says so
+	}
+	above := filepath.Dir(dir)
+	made, err := makeDirs(above)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			for _, d := range made {
+				_ = os.Remove(d) // unless somebody else has put something into it
+			}
+		}
+	}()
+	staging, err := os.MkdirTemp(above, "."+version+"-*") // hosts do not look at names with a dot
+	if err != nil {
+		return "", fmt.Errorf("making a directory beside %s: %w", dir, err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(staging)) }()
+	staged := filepath.Join(staging, version)
+	if err := atomicfile.WriteDir(staged, files); err != nil {
+		return "", err
+	}
+	at, err := s.FindOne(staged)
+	if err != nil {
+		return "", err
+	}
+	if err := check(at); err != nil {
+		return "", err
+	}
+	if err = atomicfile.MoveDir(staged, dir); errors.Is(err, fs.ErrExist) {
+		err = fmt.Errorf("%s has come into being meanwhile: choose another --version", dir)
+	}
+	return dir, err
+}
+
+// makeDirs makes a directory and those above it, and returns those that were not there, the
+// lowest first.
+func makeDirs(dir string) (made []string, err error) {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil {
+			break
+		}
+		made = append(made, d)
+	}
+	const mode = 0o755 // whoever serves models may be another user
+	if err := os.MkdirAll(dir, mode); err != nil {
+		return nil, fmt.Errorf("making %s: %w", dir, err)
+	}
+	return made, nil
+}

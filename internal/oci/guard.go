@@ -14,25 +14,25 @@ import (
 	"oras.land/oras-go/v2/registry"
 )
 
-// ErrCredentials is of credentials that were not sent, since they would have gone to a
-// host that nobody has allowed, or in clear.
-var ErrCredentials = errors.New("credentials are not sent there")
+// ErrCredentials means that credentials were not sent because the host is not
+// allowed or the connection is not encrypted.
+var ErrCredentials = errors.New("credentials may not be sent there")
 
-// guard lets credentials pass to the registry, to hosts that may issue tokens for it, and
-// to nobody else; in clear only where that was asked for. It looks at what is sent, so that
-// it does not matter what made the client send it: a challenge, a redirect or a location.
+// guard lets credentials go only to the registry and to the hosts that may issue
+// tokens for it, and unencrypted only on request. It checks every outgoing request,
+// whether a challenge, a redirect or a Location header caused it.
 type guard struct {
 	next  http.RoundTripper
 	host  string   // of the registry, without a port
-	port  string   // empty: that of its scheme
-	plain bool     // it speaks HTTP, as was asked for
-	auth  []string // other hosts that issue its tokens, with or without a port
+	port  string   // empty: the default of the scheme
+	plain bool     // HTTP is allowed
+	auth  []string // other hosts that issue tokens, with or without a port
 }
 
-// client is an HTTP client whose credentials are guarded.
+// client returns an HTTP client whose credentials are guarded.
 func (g *guard) client() *http.Client {
 	return &http.Client{Transport: g, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
-		if len(via) >= maxRedirects { // auth.Client lifts net/http's own bound
+		if len(via) >= maxRedirects { // auth.Client disables net/http's own limit
 			return fmt.Errorf("stopped after %d redirects", maxRedirects)
 		}
 		return nil
@@ -41,7 +41,7 @@ func (g *guard) client() *http.Client {
 
 const maxRedirects = 10
 
-// issuers are the hosts that issue the tokens of public registries.
+// issuers returns the hosts that issue the tokens of public registries.
 func issuers(registry string) []string {
 	return map[string][]string{"registry-1.docker.io": {"auth.docker.io"}, "registry.gitlab.com": {"gitlab.com"}}[registry]
 }
@@ -64,8 +64,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	return g.next.RoundTrip(req)
 }
 
-// carriesCredentials holds for a request with a name and password, a token, or a form, such
-// as one that gives a refresh token for another token.
+// carriesCredentials reports whether a request has a name and password, a token, or
+// a form that may contain a refresh token.
 func carriesCredentials(req *http.Request) bool {
 	if req.URL.User != nil {
 		return true
@@ -81,10 +81,11 @@ func carriesCredentials(req *http.Request) bool {
 }
 
 func (g *guard) allows(u *url.URL) error {
-	// On the registry's machine another port may be somebody else's, unless TLS tells.
+	// Another port of the registry's machine may belong to somebody else, unless TLS
+	// proves it.
 	own := strings.EqualFold(u.Hostname(), g.host) && (u.Scheme == "https" || u.Port() == g.port)
 	if !own && !slices.ContainsFunc(g.auth, func(host string) bool { return sameHost(host, u) }) {
-		return fmt.Errorf("%w: %s asks for those of the registry %s and is another host: --registry-auth-host %s allows it", ErrCredentials, u.Host, g.host, u.Host)
+		return fmt.Errorf("%w: %s is not the registry %s but asks for its credentials: allow that with --registry-auth-host %s", ErrCredentials, u.Host, g.host, u.Host)
 	}
 	if u.Scheme == "https" || isLoopback(u.Hostname()) || (own && g.plain) {
 		return nil
@@ -92,8 +93,8 @@ func (g *guard) allows(u *url.URL) error {
 	return fmt.Errorf("%w: %s://%s is not encrypted", ErrCredentials, u.Scheme, u.Host)
 }
 
-// sameHost compares a host that was allowed, whose port is that of HTTPS unless it has
-// one.
+// sameHost reports whether u's host is an allowed one. Without a port, allowed means
+// the port of HTTPS.
 func sameHost(allowed string, u *url.URL) bool {
 	a := url.URL{Host: allowed}
 	port := func(u *url.URL) string {
@@ -110,7 +111,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// ValidAuthHost checks a host that is to be allowed: a name or address, with or without a
+// ValidAuthHost returns an error unless text is a name or address, with or without a
 // port.
 func ValidAuthHost(text string) error {
 	host, port := text, ""

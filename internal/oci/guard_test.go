@@ -22,7 +22,7 @@ import (
 
 const secret = "s3cret"
 
-// TestGuard: where credentials may go.
+// TestGuard checks where credentials may go.
 func TestGuard(t *testing.T) {
 	type options = Options
 	for _, c := range []struct {
@@ -82,10 +82,10 @@ func TestValidAuthHost(t *testing.T) {
 	}
 }
 
-// TestCredentials: a registry that names another host to ask for a token gets it asked
-// only where that was allowed, and nothing is sent where a token's host sends it on to.
+// TestCredentials checks that another host is asked for a token only if that is
+// allowed, and that credentials do not follow a redirect of the token's host.
 func TestCredentials(t *testing.T) {
-	var told atomic.Int64 // times that the secret reached the token's host
+	var told atomic.Int64 // how often the secret reached the token's host
 	var elsewhere atomic.Int64
 	listen := func(h http.HandlerFunc) string {
 		s := httptest.NewServer(h)
@@ -136,14 +136,14 @@ func TestCredentials(t *testing.T) {
 		told.Store(0)
 		onward.Store(false)
 		if err := pull(); !errors.Is(err, ErrCredentials) || !strings.Contains(err.Error(), "--registry-auth-host "+issuer) || told.Load() > 0 {
-			t.Errorf("%s: not allowed: %v, told %d times", login, err, told.Load())
+			t.Errorf("%s: not allowed: %v, sent %d times", login, err, told.Load())
 		}
 		if err := pull(issuer); err == nil || !strings.Contains(err.Error(), "not found") || told.Load() != 1 {
-			t.Errorf("%s: allowed: %v, told %d times", login, err, told.Load())
+			t.Errorf("%s: allowed: %v, sent %d times", login, err, told.Load())
 		}
 		onward.Store(true)
 		if err := pull(issuer); err == nil || elsewhere.Load() > 0 {
-			t.Errorf("%s: sent on: %v, told %d times elsewhere", login, err, elsewhere.Load())
+			t.Errorf("%s: redirected: %v, sent %d times elsewhere", login, err, elsewhere.Load())
 		}
 	}
 	if err := errors.Join(pullWith(t, address, "https://x")); err == nil || !strings.Contains(err.Error(), "is not <host>[:<port>]") {
@@ -157,8 +157,8 @@ func pullWith(t *testing.T, address, host string) error {
 	return err
 }
 
-// wire stands for the network: a registry that challenges and redirects as it is told to,
-// and hosts that give tokens to everybody. It notes who was sent the secret.
+// wire replaces the network: a registry with configurable challenges and redirects,
+// and hosts that give tokens to everybody. It records who received the secret.
 type wire struct {
 	challenge, location string
 	code                int
@@ -204,8 +204,8 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// FuzzChallenge: whatever a registry answers, the secret reaches it and its issuer alone,
-// and never in clear.
+// FuzzChallenge checks that whatever a registry answers, only the registry and its
+// issuer receive the secret, and never unencrypted.
 func FuzzChallenge(f *testing.F) {
 	f.Add(`Bearer realm="https://auth.example.com/token",service="x",scope="a b"`, "", false, 0)
 	f.Add(`Bearer realm="https://evil.example/token"`, "", true, 307)

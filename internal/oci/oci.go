@@ -1,7 +1,8 @@
-// Package oci keeps models in OCI registries: each file of a model is a layer, named by
-// the annotation that ORAS and others use, so that any such client can fetch one, too.
+// Package oci stores models in OCI registries. Each file of a model is a layer,
+// named by the annotation that ORAS and other clients use, so that any of them can
+// fetch it.
 //
-// What a model is made of and whether it is sound is for the caller to say.
+// The package does not check what a model consists of or whether it is valid.
 package oci
 
 import (
@@ -29,37 +30,39 @@ import (
 	"oras.land/oras-go/v2/registry/remote/retry"
 )
 
-// The types of what is stored.
+// The media types of stored models.
 const (
 	ArtifactType    = "application/vnd.pynomaly.model.v1"
 	FileType        = "application/vnd.pynomaly.model.file.v1"
 	AnnotationModel = "io.pynomaly.model.id"
-	// AnnotationContent is the digest of the model's contents, as hosts tell it.
+	// AnnotationContent is the digest of the model's contents, as hosts report it.
 	AnnotationContent = "io.pynomaly.model.content-digest"
 )
 
-// Limits of what is pulled.
+// Limits of a pulled model.
 const (
 	maxManifest = 4 << 20
 	maxFiles    = 1000
 	MaxBytes    = 4 << 30 // of all files
 )
 
-// Options say how a registry is reached.
+// Options say how to reach a registry.
 type Options struct {
 	PlainHTTP bool
 	UserAgent string
-	// Config is a docker configuration with credentials; empty: the usual one.
+	// Config is the path of a docker configuration with credentials; empty: the
+	// default one.
 	Config string
-	// AuthHosts are hosts, <host>[:<port>], that the registry's credentials may be sent to
-	// for a token, beside its own and those that are known of public registries.
+	// AuthHosts are further hosts, <host>[:<port>], to which the registry's
+	// credentials may be sent for a token. The registry's own host and the known
+	// ones of public registries are allowed anyway.
 	AuthHosts []string
 }
 
-// ErrNotModel is of an artifact that is something else.
-var ErrNotModel = errors.New("it is no model")
+// ErrNotModel means that an artifact is not a model.
+var ErrNotModel = errors.New("it is not a model")
 
-// Model is what is pushed and pulled.
+// Model is a model to push.
 type Model struct {
 	ID, Version string
 	Digest      string // of its contents
@@ -98,9 +101,9 @@ func parse(reference string) (registry.Reference, error) {
 	return ref, nil
 }
 
-// Push stores a model under a reference, whose tag is the version unless it has one, and
-// returns the reference by digest. The same model has the same digest whenever it is
-// pushed.
+// Push stores a model under a reference and returns the reference by digest. Without
+// a tag in the reference, the version is the tag. The same model always has the same
+// digest.
 func Push(ctx context.Context, reference string, m *Model, o Options) (string, error) {
 	ref, err := parse(reference)
 	if err != nil {
@@ -111,12 +114,12 @@ func Push(ctx context.Context, reference string, m *Model, o Options) (string, e
 	}
 	tag := ref.Reference
 	if tag == "" {
-		tag = strings.ReplaceAll(m.Version, "+", "_") // tags have no +
+		tag = strings.ReplaceAll(m.Version, "+", "_") // a tag may not contain +
 	}
 	store := memory.New()
 	var layers []specs.Descriptor
 	for _, name := range sorted(m.Files) {
-		if _, err := oras.PushBytes(ctx, store, FileType, m.Files[name]); err != nil && !errors.Is(err, errdef.ErrAlreadyExists) { // two files may be the same
+		if _, err := oras.PushBytes(ctx, store, FileType, m.Files[name]); err != nil && !errors.Is(err, errdef.ErrAlreadyExists) { // two files may be equal
 			return "", fmt.Errorf("packing %s: %w", name, err)
 		}
 		d := content.NewDescriptorFromBytes(FileType, m.Files[name])
@@ -145,15 +148,16 @@ func Push(ctx context.Context, reference string, m *Model, o Options) (string, e
 	return fmt.Sprintf("%s/%s@%s", ref.Registry, ref.Repository, d.Digest), nil
 }
 
-// Pulled says what was fetched.
+// Pulled describes a pulled model.
 type Pulled struct {
 	ID, Version string
-	Digest      string // of its contents, as whoever pushed it said
+	Digest      string // of its contents, according to the manifest
 	Reference   string // by digest
 }
 
-// Pull writes the files of a model into an empty directory. Whatever the registry says,
-// nothing is written outside of it, and each file has the digest that its manifest names.
+// Pull writes the files of a model into an empty directory. Whatever the registry
+// answers, Pull writes nothing outside that directory, and each file has the digest
+// that the manifest gives.
 func Pull(ctx context.Context, reference, dir string, o Options) (*Pulled, error) {
 	ref, err := parse(reference)
 	if err != nil {
@@ -197,13 +201,13 @@ func Pull(ctx context.Context, reference, dir string, o Options) (*Pulled, error
 	}, nil
 }
 
-// validName holds for paths of files below a directory, in their shortest form.
+// validName reports whether name is a clean relative path below a directory.
 func validName(name string) bool {
 	odd := strings.ContainsFunc(name, func(r rune) bool { return r == '\\' || !unicode.IsPrint(r) })
 	return name != "." && len(name) <= 255 && !odd && filepath.IsLocal(filepath.FromSlash(name)) && path.Clean(name) == name
 }
 
-// readManifest checks a manifest before anything that it names is fetched.
+// readManifest decodes and checks a manifest before any of its files are fetched.
 func readManifest(text []byte) (*specs.Manifest, error) {
 	var m specs.Manifest
 	if err := json.Unmarshal(text, &m); err != nil {
@@ -235,7 +239,7 @@ func readManifest(text []byte) (*specs.Manifest, error) {
 	return &m, nil
 }
 
-// fetch writes one file, and leaves none that is not what its digest says.
+// fetch writes one file. It removes the file if its digest is wrong.
 func fetch(ctx context.Context, repo *remote.Repository, l specs.Descriptor, root *os.Root) (err error) {
 	name := filepath.FromSlash(l.Annotations[specs.AnnotationTitle])
 	body, err := repo.Fetch(ctx, l)
@@ -261,11 +265,11 @@ func fetch(ctx context.Context, repo *remote.Repository, l specs.Descriptor, roo
 	return f.Sync()
 }
 
-// explain adds what usually helps.
+// explain adds a hint to common errors.
 func explain(err error, o Options) error {
 	switch {
 	case !o.PlainHTTP && strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
-		return fmt.Errorf("%w: the registry speaks plain HTTP: --plain-http allows that", err)
+		return fmt.Errorf("%w: the registry speaks plain HTTP: allow it with --plain-http", err)
 	case errors.Is(err, auth.ErrBasicCredentialNotFound), strings.Contains(err.Error(), "credential required"), strings.Contains(err.Error(), "401"):
 		return fmt.Errorf("%w: log in with any tool that writes docker's config.json", err)
 	}

@@ -45,11 +45,11 @@ func TestReadManifest(t *testing.T) {
 	}
 	huge := strings.Replace(string(manifestOf(t, ArtifactType, "a", "b")), `"size":1`, `"size":4294967296`, 1)
 	if _, err := readManifest([]byte(huge)); err == nil {
-		t.Error("more than is allowed was taken")
+		t.Error("a model above the limit was accepted")
 	}
 }
 
-// FuzzManifest: whatever a registry answers, no file is named outside of its directory.
+// FuzzManifest checks that no manifest names a file outside the directory.
 func FuzzManifest(f *testing.F) {
 	f.Add(manifestOf(f, ArtifactType, "model.yaml", "a/b.onnx"))
 	f.Add(manifestOf(f, ArtifactType, "../x"))

@@ -1,6 +1,5 @@
-// Package plugindev makes and builds plugin projects: what `plugin new` and
-// `plugin build` do. Opening and checking modules is the host's, which this
-// package knows nothing of.
+// Package plugindev makes and builds plugin projects, for `plugin new` and `plugin
+// build`. It does not open or check modules.
 package plugindev
 
 import (
@@ -20,27 +19,27 @@ import (
 	"time"
 )
 
-// Where a project has its model, and in it the module of a WASM plugin.
+// Where a project has its model, and the module of a WASM plugin within the model.
 const (
 	ModelDir = "model"
 	Module   = "detector.wasm"
 )
 
-// Sources are the SDKs that projects are given.
+// Sources are the SDKs that are copied into projects.
 type Sources struct {
 	SDK     fs.FS // sdk.Source
-	Process fs.FS // of sdk/process
+	Process fs.FS // Source of sdk/process
 }
 
-// Language is one that plugins are written in, in one of two forms.
+// Language is a language of plugins, in one of two forms.
 type Language struct {
 	Name     string
-	Process  bool   // a process plugin, else a WASM module
+	Process  bool   // a process plugin; otherwise a WASM module
 	Artifact string // in ModelDir
-	marker   string // the file that tells a project of this language
+	marker   string // a file that identifies a project of this language
 	sdk      string // its folder in the SDK's source
 	tools    []string
-	install  string // how to get the tools
+	install  string // how to install the tools
 	commands func(dir string) []command
 }
 
@@ -50,7 +49,7 @@ type command struct {
 	env  []string
 }
 
-// Languages are all of them.
+// Languages returns all languages.
 func Languages() []Language {
 	return []Language{
 		{
@@ -106,7 +105,8 @@ func Languages() []Language {
 	}
 }
 
-// cargo is Rust's build tool: as the environment says, as Cargo itself has it.
+// cargo returns the name of Rust's build tool, which Cargo's own variable may
+// change.
 func cargo() string {
 	if c := os.Getenv("CARGO"); c != "" {
 		return c
@@ -114,10 +114,10 @@ func cargo() string {
 	return "cargo"
 }
 
-// venv is the folder of a Python project's own interpreter.
+// venv is the folder of a Python project's interpreter.
 const venv = ".venv"
 
-// Names lists the languages of WASM modules, or of process plugins.
+// Names lists the languages of process plugins or of WASM modules.
 func Names(process bool) []string {
 	var out []string
 	for _, l := range Languages() {
@@ -132,28 +132,28 @@ var namePattern = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
 
 const (
 	templates    = "guest/templates"
-	templateName = "my-detector" // replaced by the project's name
+	templateName = "my-detector" // replaced with the project's name
 	maxName      = 64
 )
 
-// New writes a project into dir, which must not be there yet, of a WASM module or of
-// a process plugin. The name becomes the model's id.
+// New writes a project into dir, which must not exist yet. If process is set, it is
+// a process plugin, otherwise a WASM module. The name becomes the model's id.
 func New(from Sources, language string, process bool, name, dir string) (err error) {
 	source := from.SDK
 	at := slices.IndexFunc(Languages(), func(l Language) bool { return l.Name == language && l.Process == process })
 	if at < 0 {
 		if slices.Contains(Names(!process), language) {
-			return fmt.Errorf("--lang %s is for plugins of the other kind: with --process there are %s, without it %s", language, strings.Join(Names(true), ", "), strings.Join(Names(false), ", "))
+			return fmt.Errorf("--lang %s does not support this kind of plugin: choose one of %s with --process, or one of %s without it", language, strings.Join(Names(true), ", "), strings.Join(Names(false), ", "))
 		}
 		return fmt.Errorf("--lang is %q: choose one of %s, or with --process of %s", language, strings.Join(Names(false), ", "), strings.Join(Names(true), ", "))
 	}
 	if !namePattern.MatchString(name) || len(name) > maxName {
-		return fmt.Errorf("%q is no name of a plugin: use small letters, digits and -, beginning with a letter, at most %d", name, maxName)
+		return fmt.Errorf("%q is not a valid plugin name: use up to %d lowercase letters, digits and -, beginning with a letter", name, maxName)
 	}
 	if _, err := os.Lstat(dir); err == nil {
-		return fmt.Errorf("%s is there already: choose another name or --dir", dir)
+		return fmt.Errorf("%s exists already: choose another name or --dir", dir)
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // source code is no secret
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // source code is not secret
 		return fmt.Errorf("making the project: %w", err)
 	}
 	defer func() {
@@ -178,7 +178,7 @@ func New(from Sources, language string, process bool, name, dir string) (err err
 	return copyGoSDK(source, to)
 }
 
-// process adds what a process plugin has beside its language's template.
+// process adds the parts of a process plugin to its language's template.
 func (l Language) process(from Sources, dir, to, name string) error {
 	artifact := "artifact: " + l.Artifact
 	if l.Name == "python" {
@@ -190,7 +190,7 @@ func (l Language) process(from Sources, dir, to, name string) error {
 	if l.Name == "python" {
 		return copyTree(from.SDK, "python", to, "")
 	}
-	// The detector is the same; how it is served is not.
+	// The detector is the same as in a module. Only the main function differs.
 	if err := copyTree(from.SDK, templates+"/go-process", dir, name); err != nil {
 		return err
 	}
@@ -201,13 +201,13 @@ func (l Language) process(from Sources, dir, to, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644); err != nil { //nolint:gosec // source code is no secret
+	if err := os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644); err != nil { //nolint:gosec // source code is not secret
 		return err
 	}
 	return errors.Join(copyGoSDK(from.SDK, to), copyTree(from.Process, ".", filepath.Join(to, "process"), ""))
 }
 
-// edit replaces texts in a file, each of which must be there.
+// edit replaces texts in a file. Each of them must occur in it.
 func edit(file string, pairs ...[2]string) error {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -215,15 +215,15 @@ func edit(file string, pairs ...[2]string) error {
 	}
 	for _, p := range pairs {
 		if !bytes.Contains(data, []byte(p[0])) {
-			return fmt.Errorf("%s does not have %q", file, p[0])
+			return fmt.Errorf("%s does not contain %q", file, p[0])
 		}
 		data = bytes.Replace(data, []byte(p[0]), []byte(p[1]), 1)
 	}
-	return os.WriteFile(file, data, 0o644) //nolint:gosec // a model is no secret
+	return os.WriteFile(file, data, 0o644) //nolint:gosec // a model is not secret
 }
 
-// copyTree copies a folder; names lose ".tmpl", and what an embedded file cannot be
-// called gets its leading dot back.
+// copyTree copies a folder. It removes the suffix ".tmpl" from names, and restores
+// the leading dot of names that embedded files cannot have.
 func copyTree(source fs.FS, from, to, name string) error {
 	return fs.WalkDir(source, from, func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -237,7 +237,7 @@ func copyTree(source fs.FS, from, to, name string) error {
 	})
 }
 
-// copyGoSDK copies the Go packages of the SDK as a module of their own.
+// copyGoSDK copies the SDK's Go packages as a module.
 func copyGoSDK(source fs.FS, to string) error {
 	return fs.WalkDir(source, ".", func(p string, d fs.DirEntry, err error) error {
 		switch {
@@ -245,7 +245,7 @@ func copyGoSDK(source fs.FS, to string) error {
 			return err
 		case d.IsDir() && (p == "guest" || p == "python"):
 			return fs.SkipDir
-		case d.IsDir(), strings.HasSuffix(p, "_test.go"), p == "source.go": // which embeds what is left out
+		case d.IsDir(), strings.HasSuffix(p, "_test.go"), p == "source.go": // it embeds files that are not copied
 			return nil
 		}
 		return copyFile(source, p, filepath.Join(to, p), "")
@@ -260,13 +260,13 @@ func copyFile(source fs.FS, from, to, name string) error {
 	if name != "" {
 		data = bytes.ReplaceAll(data, []byte(templateName), []byte(name))
 	}
-	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // source code is no secret
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil { //nolint:gosec // source code is not secret
 		return err
 	}
-	return os.WriteFile(to, data, 0o644) //nolint:gosec // source code is no secret
+	return os.WriteFile(to, data, 0o644) //nolint:gosec // source code is not secret
 }
 
-// Detect finds the language of a project.
+// Detect returns the language of a project.
 func Detect(dir string) (Language, error) {
 	for _, l := range Languages() {
 		if _, err := os.Stat(filepath.Join(dir, l.marker)); err == nil {
@@ -277,25 +277,25 @@ func Detect(dir string) (Language, error) {
 	for _, l := range Languages() {
 		markers = append(markers, l.marker)
 	}
-	return Language{}, fmt.Errorf("%s is no plugin project: it has none of %s; `plugin new` makes one", dir, strings.Join(markers, ", "))
+	return Language{}, fmt.Errorf("%s is not a plugin project: it has none of %s; `plugin new` makes one", dir, strings.Join(markers, ", "))
 }
 
-// ModelPath returns the folder of a project's model, once it has been built. Any other
-// path is returned as it is.
+// ModelPath returns the folder of a project's model, which must have been built. It
+// returns any other path unchanged.
 func ModelPath(path string) (string, error) {
 	l, err := Detect(path)
 	if err != nil {
-		return path, nil //nolint:nilerr // no project: a model's directory or file
+		return path, nil //nolint:nilerr // not a project: a model's directory or file
 	}
 	path = filepath.Join(path, ModelDir)
 	if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
-		return "", fmt.Errorf("%s is not there: run `plugin build` first", filepath.Join(path, l.Artifact))
+		return "", fmt.Errorf("%s does not exist: run `plugin build` first", filepath.Join(path, l.Artifact))
 	}
 	return path, nil
 }
 
-// Build builds a project's module and returns its path. What the tools print goes
-// to log.
+// Build builds a project's module and returns its path. It writes the output of the
+// tools to log.
 func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 	l, err := Detect(dir)
 	if err != nil {
@@ -303,18 +303,18 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 	}
 	for _, tool := range l.tools {
 		if _, err := exec.LookPath(tool); err != nil {
-			return "", fmt.Errorf("%s is not installed, which plugins in %s are built with: %s", tool, l.Name, l.install)
+			return "", fmt.Errorf("%s is not installed; building plugins in %s needs it: %s", tool, l.Name, l.install)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, ModelDir), 0o755); err != nil { //nolint:gosec // a model is no secret
+	if err := os.MkdirAll(filepath.Join(dir, ModelDir), 0o755); err != nil { //nolint:gosec // a model is not secret
 		return "", fmt.Errorf("making the model's folder: %w", err)
 	}
 	for _, c := range l.commands(dir) {
-		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...) //nolint:gosec // the commands stand above
+		cmd := exec.CommandContext(ctx, c.args[0], c.args[1:]...) //nolint:gosec // the commands are constants above
 		cmd.Dir, cmd.Stdout, cmd.Stderr = dir, log, log
 		cmd.Env = append(os.Environ(), c.env...)
 		if err := cmd.Run(); err != nil {
-			return "", fmt.Errorf("running %s: %w (what it said stands above; the tools for %s: %s)", strings.Join(c.args, " "), err, l.Name, l.install)
+			return "", fmt.Errorf("running %s: %w (see its output above; the tools for %s: %s)", strings.Join(c.args, " "), err, l.Name, l.install)
 		}
 	}
 	module := filepath.Join(dir, ModelDir, l.Artifact)
@@ -334,17 +334,17 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 	return module, nil
 }
 
-// command is the line of a manifest that says what is run.
+// commandLine matches the line of a manifest with the command.
 var commandLine = regexp.MustCompile(`(?m)^command: \[[^,\]]*`)
 
-// pythonModel puts the script into the model's folder, and the project's interpreter
-// into its manifest.
+// pythonModel copies the script into the model's folder and writes the project's
+// interpreter into the manifest.
 func pythonModel(dir, script string) error {
 	data, err := os.ReadFile(filepath.Join(dir, filepath.Base(script)))
 	if err != nil {
 		return fmt.Errorf("reading the detector: %w", err)
 	}
-	if err := os.WriteFile(script, data, 0o644); err != nil { //nolint:gosec // source code is no secret
+	if err := os.WriteFile(script, data, 0o644); err != nil { //nolint:gosec // source code is not secret
 		return fmt.Errorf("writing the model: %w", err)
 	}
 	exe, err := filepath.Abs(filepath.Join(dir, venv, "bin", "python"))
@@ -357,13 +357,13 @@ func pythonModel(dir, script string) error {
 		return fmt.Errorf("reading the manifest: %w", err)
 	}
 	text = commandLine.ReplaceAll(text, fmt.Appendf(nil, "command: [%q", exe))
-	if err := os.WriteFile(file, text, 0o644); err != nil { //nolint:gosec // a model is no secret
+	if err := os.WriteFile(file, text, 0o644); err != nil { //nolint:gosec // a model is not secret
 		return fmt.Errorf("writing the manifest: %w", err)
 	}
 	return nil
 }
 
-// newestModule copies what cargo built: the module is called as the crate is.
+// newestModule copies the module that cargo built, which has the name of the crate.
 func newestModule(from, to string) error {
 	all, err := filepath.Glob(filepath.Join(from, "*.wasm"))
 	if err != nil || len(all) == 0 {
@@ -374,7 +374,7 @@ func newestModule(from, to string) error {
 	if err != nil {
 		return fmt.Errorf("reading the module: %w", err)
 	}
-	if err := os.WriteFile(to, data, 0o644); err != nil { //nolint:gosec // a module is no secret
+	if err := os.WriteFile(to, data, 0o644); err != nil { //nolint:gosec // a module is not secret
 		return fmt.Errorf("writing the module: %w", err)
 	}
 	return nil

@@ -23,7 +23,7 @@ import (
 
 var sources = plugindev.Sources{SDK: sdk.Source, Process: process.Source}
 
-// digest is what scripts/guests.sh makes of a project.
+// digest computes the digest of a project as scripts/guests.sh does.
 func digest(t *testing.T, dir string) string {
 	t.Helper()
 	var files []string
@@ -48,7 +48,7 @@ func digest(t *testing.T, dir string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// TestSamples: the modules that are checked in were built from the sources that are.
+// TestSamples checks that the sample modules were built from the present sources.
 func TestSamples(t *testing.T) {
 	text, err := os.ReadFile(testkit.Testdata("guests.json"))
 	if err != nil {
@@ -79,8 +79,8 @@ func TestSamples(t *testing.T) {
 	}
 }
 
-// TestGoProject: what `plugin new` writes passes its own tests and builds, with
-// nothing but Go.
+// TestGoProject checks that a project of `plugin new` passes its tests and builds
+// with only Go installed.
 func TestGoProject(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "seven")
 	if err := plugindev.New(sources, "go", false, "seven", dir); err != nil {
@@ -113,21 +113,21 @@ func TestProjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got, err := plugindev.Detect(dir); err != nil || got.Name != l || got.Process != want.Process {
-			t.Errorf("%s is taken for %s, %v", l, got.Name, err)
+			t.Errorf("%s was detected as %s, %v", l, got.Name, err)
 		}
 		for _, file := range []string{"README.md", ".gitignore", "model/model.yaml", "model/train.f64"} {
 			if _, err := os.Stat(filepath.Join(dir, file)); err != nil {
 				t.Errorf("%s: %v", l, err)
 			}
 		}
-		if err := plugindev.New(sources, l, want.Process, "p", dir); err == nil || !strings.Contains(err.Error(), "is there already") {
-			t.Errorf("%s: written over: %v", l, err)
+		if err := plugindev.New(sources, l, want.Process, "p", dir); err == nil || !strings.Contains(err.Error(), "exists already") {
+			t.Errorf("%s: overwritten: %v", l, err)
 		}
 	}
 	for _, bad := range [][2]string{{"cobol", "p"}, {"python", "p"}, {"go", "P"}, {"go", "../p"}, {"go", ""}, {"go", strings.Repeat("p", 65)}} {
 		dir := filepath.Join(t.TempDir(), "p")
 		if err := plugindev.New(sources, bad[0], false, bad[1], dir); err == nil {
-			t.Errorf("%v is taken", bad)
+			t.Errorf("%v was accepted", bad)
 		}
 		if _, err := os.Stat(dir); err == nil {
 			t.Errorf("%v left something behind", bad)
@@ -135,9 +135,9 @@ func TestProjects(t *testing.T) {
 	}
 }
 
-// TestBuildFailures: what is missing or wrong is named.
+// TestBuildFailures checks that errors name what is missing or wrong.
 func TestBuildFailures(t *testing.T) {
-	if _, err := plugindev.Build(t.Context(), t.TempDir(), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "no plugin project") {
+	if _, err := plugindev.Build(t.Context(), t.TempDir(), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "not a plugin project") {
 		t.Errorf("%v", err)
 	}
 	dir := filepath.Join(t.TempDir(), "p")
@@ -157,8 +157,8 @@ func TestBuildFailures(t *testing.T) {
 	}
 }
 
-// TestProcessProject: a process plugin in Go passes its own tests and builds, with
-// the dependencies that its go.mod and go.sum name and no others.
+// TestProcessProject checks that a process plugin in Go passes its tests and builds
+// with the dependencies in its go.mod and go.sum.
 func TestProcessProject(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "seven")
 	if err := plugindev.New(sources, "go", true, "seven", dir); err != nil {

@@ -1,5 +1,5 @@
-// Package pluginlog bounds what plugins print and say, whatever runs them: lines become
-// lines of the host's log, and texts become fit for answers.
+// Package pluginlog limits the output of plugins of any kind. It turns what they
+// print into lines of the host's log, and what they say into short printable texts.
 package pluginlog
 
 import (
@@ -13,21 +13,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// Bounds of what is taken from one plugin.
+// Limits for one plugin.
 const (
-	MaxLine        = 4096 // bytes of a line; the rest of a longer one is dropped
-	LinesPerSecond = 20   // all further ones are counted
-	MaxText        = 1000 // bytes of a text in an answer or an error
-	keptLines      = 8    // for Tail
+	MaxLine        = 4096 // bytes of a line; the rest is dropped
+	LinesPerSecond = 20   // further lines are counted
+	MaxText        = 1000 // bytes of a text in a response or an error
+	keptLines      = 8    // lines kept for Tail
 )
 
-// Text makes what a plugin says, such as why it refuses a row, one printable line of
-// bounded length.
+// Text makes one printable line of bounded length from a plugin's text, such as the
+// reason for refusing a row.
 func Text(said []byte) string { return printable.Short(string(said), MaxText) }
 
-// Log turns what a plugin prints into lines of the host's log. It is an io.Writer that
-// takes everything, so that a plugin never waits for it. Its methods may be called
-// concurrently.
+// Log turns a plugin's output into lines of the host's log. It is an io.Writer that
+// accepts everything, so that a plugin never has to wait. Its methods are safe for
+// concurrent use.
 type Log struct {
 	log   *slog.Logger
 	now   func() time.Time
@@ -35,15 +35,15 @@ type Log struct {
 
 	mu      sync.Mutex
 	line    []byte
-	skip    bool // the rest of the line is dropped
+	skip    bool // drop the rest of the line
 	second  time.Time
-	lines   int // of this second
+	lines   int // in this second
 	dropped int
 	last    []string
 }
 
-// New returns a Log that writes to log. parse finds the level and the text of a line, which
-// is never empty; nil: all lines are information.
+// New returns a Log that writes to log. parse returns the level and the text of a
+// line, which is never empty. If parse is nil, all lines have level info.
 func New(log *slog.Logger, now func() time.Time, parse func(line []byte) (slog.Level, string)) *Log {
 	if parse == nil {
 		parse = func(line []byte) (slog.Level, string) { return slog.LevelInfo, string(line) }
@@ -58,7 +58,7 @@ func (l *Log) Write(text []byte) (int, error) {
 	l.begin()
 	n := len(text)
 	for len(text) > 0 {
-		if l.lines >= LinesPerSecond { // not even looked at: spamming must be cheap
+		if l.lines >= LinesPerSecond { // do not even look: a flood of lines must be cheap
 			l.drop(text)
 			break
 		}
@@ -82,7 +82,7 @@ func (l *Log) Write(text []byte) (int, error) {
 	return n, nil
 }
 
-// drop counts the lines of a text that is not looked at. l is locked.
+// drop counts the lines of a text and drops them. l is locked.
 func (l *Log) drop(text []byte) {
 	l.dropped += bytes.Count(text, []byte("\n"))
 	if text[len(text)-1] == '\n' {
@@ -95,7 +95,7 @@ func (l *Log) drop(text []byte) {
 	l.line, l.skip = l.line[:0], true
 }
 
-// begin begins another second where the last one is over. l is locked.
+// begin begins another second if the last one is over. l is locked.
 func (l *Log) begin() {
 	if now := l.now(); now.Sub(l.second) >= time.Second {
 		l.tell()
@@ -133,7 +133,7 @@ func (l *Log) Refused(text string) {
 	l.log.Warn("plugin refused rows", "text", text)
 }
 
-// Flush logs a line that has no end yet, and how many were dropped.
+// Flush logs an incomplete line and how many lines were dropped.
 func (l *Log) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -144,7 +144,7 @@ func (l *Log) Flush() {
 	l.tell()
 }
 
-// tell logs how many lines were dropped since it last did. l is locked.
+// tell logs how many lines were dropped since its last call. l is locked.
 func (l *Log) tell() {
 	if l.dropped > 0 {
 		l.log.Warn("plugin printed more lines than are kept", "dropped", l.dropped)
@@ -152,7 +152,7 @@ func (l *Log) tell() {
 	}
 }
 
-// Tail returns the end of what the plugin has printed, as one line, for an error.
+// Tail returns the end of the plugin's output as one line, for an error.
 func (l *Log) Tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
 )
 
-// newLog returns a Log whose clock stands at *now, and what it logs.
+// newLog returns a Log whose clock is *now, and the log that it writes to.
 func newLog(now *time.Time) (*pluginlog.Log, *strings.Builder) {
 	var out strings.Builder
 	return pluginlog.New(slog.New(slog.NewTextHandler(&out, nil)), func() time.Time { return *now }, nil), &out
@@ -22,7 +22,7 @@ func TestLines(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		parts []string
-		want  []string // the texts that are logged; with a + behind those that are cut
+		want  []string // the logged texts; + marks those that were cut
 	}{
 		{"whole lines", []string{"one\ntwo\n"}, []string{"one", "two"}},
 		{"in pieces", []string{"o", "ne\ntw", "o\n"}, []string{"one", "two"}},
@@ -53,8 +53,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestLinesPerSecond: what is more than a second's share is counted, and told when the
-// next second begins.
+// TestLinesPerSecond checks that lines above the limit are counted, and that the
+// count is logged in the next second.
 func TestLinesPerSecond(t *testing.T) {
 	now := time.Unix(1, 0)
 	l, out := newLog(&now)
@@ -63,7 +63,7 @@ func TestLinesPerSecond(t *testing.T) {
 	}
 	l.Refused("because")
 	if n := strings.Count(out.String(), "text=spam"); n != pluginlog.LinesPerSecond {
-		t.Errorf("%d lines in a second", n)
+		t.Errorf("logged %d lines in a second", n)
 	}
 	now = now.Add(time.Second)
 	l.Refused("because")
@@ -77,12 +77,12 @@ func TestLinesPerSecond(t *testing.T) {
 	_, _ = l.Write([]byte(strings.Repeat("spam\n", 100) + "half"))
 	_, _ = l.Write([]byte(" a line\nand half"))
 	l.Flush()
-	if !strings.Contains(out.String(), "dropped=84") || strings.Contains(out.String(), "half") { // 82 of spam, 2 begun
+	if !strings.Contains(out.String(), "dropped=84") || strings.Contains(out.String(), "half") { // 82 of the flood, 2 that were incomplete
 		t.Error(out.String())
 	}
 }
 
-// FuzzLog: whatever a plugin prints is taken, and what is kept is text.
+// FuzzLog checks that any output of a plugin is logged as valid text.
 func FuzzLog(f *testing.F) {
 	for _, seed := range []string{"{", "a\xffb\nc", "\n\n", strings.Repeat("x", 9000), strings.Repeat("\n", 99) + "x"} {
 		f.Add([]byte(seed))

@@ -1,4 +1,4 @@
-// Package private opens directories that no other user can change or exchange.
+// Package private opens directories that no other user can change or replace.
 package private
 
 import (
@@ -12,20 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrExposed means that another user could change what is found below a
-// directory. The error's text names the directory or link at fault.
+// ErrExposed means that another user could change what is below a directory. The
+// error's text names the directory or link at fault.
 var ErrExposed = errors.New("the directory is not private")
 
-// maxLinks is how many symbolic links Open follows, as the kernel does.
+// maxLinks is how many symbolic links Open follows, like the kernel.
 const maxLinks = 40
 
-// Open opens dir, and makes it and its parents with mode 0700 where they do not
-// exist. It walks from the file system's root by descriptor, so that what was
-// checked is what is opened. The error is an ErrExposed
+// Open opens dir. It makes dir and its parents with mode 0700 if they do not exist.
+// It walks from the root of the file system by descriptor, so that it opens what it
+// has checked. The error is an ErrExposed
 //   - unless this user owns dir and nobody else may read or write it,
 //   - unless this user or root owns every directory on the way, and nobody else
-//     may write to it. A directory with the sticky bit, such as /tmp, may be
-//     written by others: they cannot rename what this user or root has put there,
+//     may write to it; others may write to a directory with the sticky bit, such
+//     as /tmp, because they cannot rename what this user or root has put there,
 //   - unless this user or root owns every symbolic link on the way.
 //
 // The caller closes the returned Root.
@@ -54,11 +54,10 @@ func Open(dir string) (*os.Root, error) {
 	return root, nil
 }
 
-// OpenOwn opens a directory that this process has just made, wherever it lies. It
-// must be this user's, and nobody else may read or write it. Who can write to a
-// directory on the way can rename it, so that another one is found under its name:
-// the caller uses what it keeps there through the returned Root alone, and closes
-// that.
+// OpenOwn opens a directory that this process has just made, in any place. This user
+// must own it, and nobody else may read or write it. Another user who can write to a
+// parent can rename the directory and put another one in its place. So the caller
+// must use only the returned Root to access files, and close it.
 func OpenOwn(dir string) (*os.Root, error) {
 	fd, err := unix.Open(dir, openPath|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -76,9 +75,9 @@ func OpenOwn(dir string) (*os.Root, error) {
 	return root, nil
 }
 
-// OpenFile opens a file for reading that lies where other users may write. The error is
-// an ErrExposed unless it is a regular file, no link, of this user or root. A pipe that
-// somebody else has put there does not hold the caller up.
+// OpenFile opens a file for reading in a place where other users may write. The
+// error is an ErrExposed unless it is a regular file, not a link, that this user or
+// root owns. OpenFile does not block if somebody has put a pipe there.
 func OpenFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, unix.ELOOP) {
@@ -90,9 +89,9 @@ func OpenFile(name string) (*os.File, error) {
 	var stat unix.Stat_t
 	switch err = unix.Fstat(int(f.Fd()), &stat); {
 	case err != nil:
-		err = fmt.Errorf("looking at %s: %w", name, err)
+		err = fmt.Errorf("checking %s: %w", name, err)
 	case stat.Mode&unix.S_IFMT != unix.S_IFREG:
-		err = fmt.Errorf("%w: %s is no regular file", ErrExposed, name)
+		err = fmt.Errorf("%w: %s is not a regular file", ErrExposed, name)
 	case !ours(&stat):
 		err = fmt.Errorf("%w: user %d owns %s", ErrExposed, stat.Uid, name)
 	default:
@@ -102,7 +101,7 @@ func OpenFile(name string) (*os.File, error) {
 }
 
 // walk is a position in the file system: a descriptor for each directory from the
-// root to here, and the names that are still to be followed.
+// root, and the names that remain to be followed.
 type walk struct {
 	fds   []int
 	names []string // of fds after the first
@@ -133,7 +132,7 @@ func (w *walk) start() error {
 	return nil
 }
 
-// step follows the next name, after it has checked the directory that holds it.
+// step checks the current directory and follows the next name in it.
 func (w *walk) step() error {
 	name := w.rest[0]
 	w.rest = w.rest[1:]
@@ -164,7 +163,7 @@ func (w *walk) step() error {
 	}
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
-		return errors.Join(fmt.Errorf("looking at %s: %w", at, err), unix.Close(fd))
+		return errors.Join(fmt.Errorf("checking %s: %w", at, err), unix.Close(fd))
 	}
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -177,7 +176,7 @@ func (w *walk) step() error {
 	}
 }
 
-// follow puts the target of a symbolic link before the names that remain.
+// follow inserts the target of a symbolic link before the remaining names.
 func (w *walk) follow(fd int, stat *unix.Stat_t, at string) error {
 	if w.links--; w.links < 0 {
 		return fmt.Errorf("opening directory %s: %w", at, unix.ELOOP)
@@ -204,13 +203,13 @@ func ours(stat *unix.Stat_t) bool { return stat.Uid == 0 || int(stat.Uid) == os.
 func checkOnTheWay(fd int, at string) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(fd, &stat); err != nil {
-		return fmt.Errorf("looking at %s: %w", at, err)
+		return fmt.Errorf("checking %s: %w", at, err)
 	}
 	switch {
 	case !ours(&stat):
-		return fmt.Errorf("%w: user %d owns %s and can exchange what is in it", ErrExposed, stat.Uid, at)
+		return fmt.Errorf("%w: user %d owns %s and can replace what is in it", ErrExposed, stat.Uid, at)
 	case stat.Mode&0o022 != 0 && stat.Mode&unix.S_ISVTX == 0:
-		return fmt.Errorf("%w: others can write to %s (mode %04o): take that away with chmod go-w", ErrExposed, at, stat.Mode&0o7777)
+		return fmt.Errorf("%w: others can write to %s (mode %04o): change that with chmod go-w", ErrExposed, at, stat.Mode&0o7777)
 	}
 	return nil
 }
@@ -218,13 +217,13 @@ func checkOnTheWay(fd int, at string) error {
 func (w *walk) checkLast() error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(w.fds[len(w.fds)-1], &stat); err != nil {
-		return fmt.Errorf("looking at %s: %w", w.path(), err)
+		return fmt.Errorf("checking %s: %w", w.path(), err)
 	}
 	switch {
 	case int(stat.Uid) != os.Geteuid():
-		return fmt.Errorf("%w: user %d owns %s and this process runs as user %d", ErrExposed, stat.Uid, w.path(), os.Geteuid())
+		return fmt.Errorf("%w: user %d owns %s but this process runs as user %d", ErrExposed, stat.Uid, w.path(), os.Geteuid())
 	case stat.Mode&0o077 != 0:
-		return fmt.Errorf("%w: others can read or write %s (mode %04o): take that away with chmod go-rwx", ErrExposed, w.path(), stat.Mode&0o7777)
+		return fmt.Errorf("%w: others can read or write %s (mode %04o): change that with chmod go-rwx", ErrExposed, w.path(), stat.Mode&0o7777)
 	}
 	return nil
 }

@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Directories are opened to be searched, and links as themselves.
+// Directories are opened for searching, and links are not followed.
 const (
 	openPath = unix.O_RDONLY
 	openLink = unix.O_RDONLY | unix.O_SYMLINK
 )
 
-// rootOf opens the directory of a descriptor by its path, and refuses another one that
-// has been put there.
+// rootOf opens the directory of a descriptor by its path. It fails if another
+// directory is there now.
 func rootOf(fd int, path string) (*os.Root, error) {
 	root, err := os.OpenRoot(path)
 	if err != nil {
@@ -27,7 +27,7 @@ func rootOf(fd int, path string) (*os.Root, error) {
 		err = errors.Join(unix.Fstat(fd, &want), unix.Fstat(int(f.Fd()), &got), f.Close())
 	}
 	if err == nil && (want.Dev != got.Dev || want.Ino != got.Ino) {
-		err = fmt.Errorf("%w: %s was exchanged while it was opened", ErrExposed, path)
+		err = fmt.Errorf("%w: %s was replaced while it was opened", ErrExposed, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, root.Close())
@@ -35,5 +35,5 @@ func rootOf(fd int, path string) (*os.Root, error) {
 	return root, nil
 }
 
-// readLink reads a link by its path; its owner is one who may change it anyway.
+// readLink reads a link by its path. Only the link's owner could have replaced it.
 func readLink(_ int, path string, buf []byte) (int, error) { return unix.Readlink(path, buf) }

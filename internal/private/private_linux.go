@@ -7,13 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Directories and links are opened to be looked at, which takes no right to read them.
+// Directories and links are opened without the right to read them.
 const (
 	openPath = unix.O_PATH
 	openLink = unix.O_PATH | unix.O_NOFOLLOW
 )
 
-// rootOf returns the directory of a descriptor, whatever its path stands for by now.
+// rootOf returns the directory of a descriptor, whatever is at its path now.
 func rootOf(fd int, _ string) (*os.Root, error) {
 	return os.OpenRoot(fmt.Sprintf("/proc/self/fd/%d", fd))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/private"
 )
 
-// base returns a new directory of mode 0700 that no link leads to.
+// base returns a new directory of mode 0700 whose path contains no link.
 func base(t *testing.T) string {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -30,7 +30,7 @@ func mkdir(t *testing.T, dir string, mode os.FileMode) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(dir, mode); err != nil { // past the umask
+	if err := os.Chmod(dir, mode); err != nil { // whatever umask is
 		t.Fatal(err)
 	}
 }
@@ -42,14 +42,14 @@ func link(t *testing.T, target, name string) {
 	}
 }
 
-// TestOpen: a directory is opened, and made, where nobody else can exchange it.
-// The error names who is at fault.
+// TestOpen checks that a directory is made and opened where nobody else can replace
+// it. The error names what is at fault.
 func TestOpen(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		make  func(t *testing.T, base string)
 		open  string
-		fault string // below base; empty: it is opened
+		fault string // below base; empty: it can be opened
 	}{
 		{"made", func(*testing.T, string) {}, "a/b/c", ""},
 		{"there", func(t *testing.T, b string) { mkdir(t, b+"/a", 0o700) }, "a", ""},
@@ -122,8 +122,8 @@ func closing(t *testing.T, root *os.Root) {
 	}
 }
 
-// TestOpenIsOfWhatWasChecked: a directory that is exchanged afterwards is not the
-// one that is in use.
+// TestOpenIsOfWhatWasChecked checks that replacing an open directory has no effect
+// on its user.
 func TestOpenIsOfWhatWasChecked(t *testing.T) {
 	dir := base(t)
 	root, err := private.Open(dir + "/a")
@@ -143,7 +143,7 @@ func TestOpenIsOfWhatWasChecked(t *testing.T) {
 	}
 }
 
-// TestOpenFails where there is no directory.
+// TestOpenFails checks paths that are not directories.
 func TestOpenFails(t *testing.T) {
 	dir := base(t)
 	if err := os.WriteFile(dir+"/file", nil, 0o600); err != nil {
@@ -157,8 +157,9 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
-// TestOwners needs root, which may give files away: what another user owns is not
-// private. Without root, directories of root's that nobody else may enter stand for it.
+// TestOwners checks that a directory of another user is not private. As root it
+// gives directories away. Otherwise it uses directories of root that nobody else may
+// enter.
 func TestOwners(t *testing.T) {
 	if os.Geteuid() != 0 {
 		if _, err := private.Open("/"); !errors.Is(err, private.ErrExposed) {
@@ -187,7 +188,8 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestOpenOwn: a directory of one's own is opened wherever it lies, and nothing else.
+// TestOpenOwn checks that OpenOwn opens this user's directories in any place, and no
+// others.
 func TestOpenOwn(t *testing.T) {
 	open := t.TempDir()
 	if err := os.Chmod(open, 0o777); err != nil {
@@ -217,8 +219,8 @@ func TestOpenOwn(t *testing.T) {
 	}
 }
 
-// TestOpenFile: what somebody else can have put into a directory is not opened, and does
-// not hold up who tries.
+// TestOpenFile checks that OpenFile opens nothing that another user can have put
+// into a directory, and that it does not block.
 func TestOpenFile(t *testing.T) {
 	dir := base(t)
 	at := func(name string) string { return filepath.Join(dir, name) }

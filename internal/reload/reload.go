@@ -1,5 +1,5 @@
-// Package reload takes up what changes in a configuration while a host runs: after a
-// SIGHUP, and by itself where files are followed.
+// Package reload applies changes of the configuration while a host runs: after a
+// SIGHUP and, if files are followed, when they change.
 package reload
 
 import (
@@ -16,26 +16,26 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// Reloader takes up one part of a configuration.
+// Reloader applies one part of a configuration.
 type Reloader struct {
 	Name string
-	// Prepare checks the part, without changing anything, and returns what takes it up.
-	// That cannot fail any more; it ends early when its context does.
+	// Prepare checks the part without changing anything, and returns a function that
+	// applies it. That function cannot fail and returns early when its context ends.
 	Prepare func(*config.Config) (apply func(context.Context), err error)
 }
 
-// Config is what a List is made of.
+// Config configures a List.
 type Config struct {
 	File      string // of the configuration, for the log and to follow
 	Read      func() (*config.Config, error)
-	Follow    func(*config.Config) []string // files whose contents count as well; nil: no file is followed
+	Follow    func(*config.Config) []string // returns further files to follow; nil: no file is followed
 	Reloaders []Reloader
 	Signals   <-chan os.Signal
 	Now       func() time.Time
 	Log       *slog.Logger
 }
 
-// List is the list of all that is taken up.
+// List holds everything that can be reloaded.
 type List struct {
 	Config
 	current    *config.Config
@@ -43,16 +43,16 @@ type List struct {
 	succeeded  prometheus.Gauge
 }
 
-// New returns a list whose parts are those of the configuration that the host has
-// started with, and exports how the last reload went.
+// New returns a List. Its state is that of the configuration with which the host
+// started. It registers metrics about the last reload.
 func New(c Config, current *config.Config, reg prometheus.Registerer) (*List, error) {
 	l := &List{
 		Config: c, current: current,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "config_last_reload_successful", Help: "Whether the configuration was taken up when it was last read: 1 or 0.",
+			Name: "config_last_reload_successful", Help: "Whether the last reload of the configuration succeeded: 1 or 0.",
 		}),
 		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "config_last_reload_success_timestamp_seconds", Help: "When the configuration was last taken up, as Unix time.",
+			Name: "config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded successfully, as Unix time.",
 		}),
 	}
 	for _, g := range []prometheus.Gauge{l.successful, l.succeeded} {
@@ -69,7 +69,7 @@ func (l *List) succeed() {
 	l.succeeded.Set(float64(l.Now().UnixMilli()) / 1e3)
 }
 
-// Run reloads after a SIGHUP, and when a followed file has changed, until ctx ends.
+// Run reloads after a SIGHUP and after a followed file has changed, until ctx ends.
 func (l *List) Run(ctx context.Context) {
 	var ticks <-chan time.Time
 	if l.Follow != nil {
@@ -85,7 +85,7 @@ func (l *List) Run(ctx context.Context) {
 			return
 		case s := <-l.Signals:
 			if s != syscall.SIGHUP {
-				l.Log.Warn("a signal without a meaning was received", "signal", s.String())
+				l.Log.Warn("ignored a signal without a function", "signal", s.String())
 				continue
 			}
 		case <-ticks:
@@ -98,7 +98,7 @@ func (l *List) Run(ctx context.Context) {
 	}
 }
 
-// files are those that are followed.
+// files returns the followed files.
 func (l *List) files() []string {
 	if l.Follow == nil {
 		return nil
@@ -108,15 +108,15 @@ func (l *List) files() []string {
 
 func (l *List) reload(ctx context.Context) {
 	if err := l.Reload(ctx); err != nil {
-		l.Log.Error("the changed configuration is not taken up: the one in use stays", "file", l.File, "error", err)
+		l.Log.Error("the changed configuration was not applied: the old one stays in use", "file", l.File, "error", err)
 		return
 	}
 	l.Log.Info("configuration reloaded", "file", l.File)
 }
 
-// Reload reads the configuration and takes it up: all of it, or nothing where a part of it
-// cannot be. The error names each such part. Run calls it; it must not be called beside
-// Run.
+// Reload reads the configuration and applies all of it. If a part cannot be applied,
+// Reload applies nothing; the error names each such part. Run calls Reload, so do
+// not call both concurrently.
 func (l *List) Reload(ctx context.Context) error {
 	apply, cfg, err := l.prepare()
 	if err != nil {

@@ -23,8 +23,8 @@ import (
 
 var errBad = errors.New("bad")
 
-// part is a reloader that notes what it took up, and refuses a default model called as
-// it is itself.
+// part returns a reloader that records what it applied. It refuses a default model
+// with its own name.
 func part(name string, taken *[]string) Reloader {
 	return Reloader{Name: name, Prepare: func(c *config.Config) (func(context.Context), error) {
 		if strings.Contains(c.Models.Default, name) {
@@ -34,7 +34,7 @@ func part(name string, taken *[]string) Reloader {
 	}}
 }
 
-// metrics returns whether the last reload went well, and when one last did.
+// metrics returns whether the last reload succeeded and when one last did.
 func metrics(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	families, err := reg.Gather()
@@ -48,8 +48,8 @@ func metrics(t *testing.T, reg *prometheus.Registry) string {
 	return strings.Join(out, ", ")
 }
 
-// TestAllOrNothing: where one part cannot be taken up, none is, whatever its place in the
-// list, and the error names it.
+// TestAllOrNothing checks that if one part cannot be applied, none is, wherever it
+// is in the list, and that the error names it.
 func TestAllOrNothing(t *testing.T) {
 	now := time.Unix(100, 0)
 	var taken []string
@@ -71,7 +71,7 @@ func TestAllOrNothing(t *testing.T) {
 	for _, c := range []struct {
 		text       string
 		unreadable error
-		named      []string // of the error
+		named      []string // in the error
 		metrics    string
 	}{
 		{"good", nil, nil, "success_timestamp_seconds 101, successful 1"},
@@ -89,7 +89,7 @@ func TestAllOrNothing(t *testing.T) {
 				t.Errorf("%s: %q, %v; want %q", c.text, taken, err, want)
 			}
 		} else if !errors.Is(err, errBad) || len(taken) > 0 {
-			t.Errorf("%s: %v, and taken up is %q", c.text, err, taken)
+			t.Errorf("%s: %v, and applied are %q", c.text, err, taken)
 		}
 		for _, name := range c.named {
 			if !strings.Contains(err.Error(), name) {
@@ -102,8 +102,8 @@ func TestAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestFollow: a followed file that has changed is taken up once, when it does not change
-// any more; without a file to follow, a SIGHUP is what counts.
+// TestFollow checks that a changed file is applied once, after it has stopped
+// changing, and that without a file to follow only SIGHUP counts.
 func TestFollow(t *testing.T) {
 	for _, follow := range []bool{true, false} {
 		dir := t.TempDir()

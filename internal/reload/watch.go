@@ -7,21 +7,22 @@ import (
 	"time"
 )
 
-// lookEvery is how often files are looked at.
+// lookEvery is the interval at which files are checked.
 const lookEvery = time.Second
 
-// watch says when files have changed.
+// watch detects changes of files.
 type watch struct {
 	files        func() []string
-	seen, before []string // how the files looked when they were taken up, and at the last look
+	seen, before []string // the files' states when they were applied, and at the last check
 }
 
-// begin notes how the files look now. It is called before they are read, so that what
-// changes meanwhile is seen later.
+// begin records the files' states. Call it before reading them, so that a change
+// during reading is detected later.
 func (w *watch) begin() { w.seen = w.look() }
 
-// changed looks at the files and reports whether they have changed. One may be half
-// written: two looks must agree. Where one is gone or empty, it is about to be written.
+// changed checks the files and reports whether they have changed. A file may be half
+// written, so two checks must agree. A missing or empty file is about to be written
+// and does not count as changed.
 func (w *watch) changed() bool {
 	now := w.look()
 	if slices.Equal(now, w.seen) || vanished(now, w.seen) {
@@ -32,7 +33,7 @@ func (w *watch) changed() bool {
 	return twice
 }
 
-// absent is how a file looks that is not there, or empty.
+// absent is the state of a missing or empty file.
 const absent = ""
 
 func (w *watch) look() []string {
@@ -47,7 +48,7 @@ func (w *watch) look() []string {
 	return out
 }
 
-// vanished reports whether a file that was there is not.
+// vanished reports whether a file that existed is missing now.
 func vanished(now, before []string) bool {
 	for i := range min(len(now), len(before)) {
 		if now[i] == absent && before[i] != absent {

@@ -2,7 +2,10 @@ package stats
 
 import (
 	"math"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestExCeeD(t *testing.T) {
@@ -44,14 +47,61 @@ func TestCalibrations(t *testing.T) {
 	}
 }
 
-func TestAgree(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	for _, c := range []struct {
-		a, b float64
-		want bool
-	}{{1, 1.000009, true}, {1, 1.00002, false}, {1000, 1000.009, true}, {nan, nan, true}, {nan, 1, false}, {inf, inf, true}, {inf, 1, false}} {
-		if got := Agree(c.a, c.b, 1e-5); got != c.want {
-			t.Errorf("Agree(%v, %v) = %v", c.a, c.b, got)
+// TestCalibrationsOfAnySize: calibrations of scores that no square, sum or difference of
+// holds, as exact fractions have them.
+func TestCalibrationsOfAnySize(t *testing.T) {
+	const huge = math.MaxFloat64
+	mean, std := MeanStd([]float64{-1, 1e308, 1e308})
+	near := func(what string, got, want float64) {
+		t.Helper()
+		if !(math.Abs(got-want) <= 1e-14*math.Abs(want)) {
+			t.Errorf("%s is %v, want %v", what, got, want)
 		}
 	}
+	near("the mean", mean, 2e308/3)
+	near("the deviation", std, 1e308*math.Sqrt(2)/3)
+	near("unify", Unify(1e308, mean, std), math.Erf(0.5))
+	for _, scale := range []float64{1e-320, 1e-300, 1e-160, 1e-3, 1, 1e160, 1e300} {
+		mean, std := MeanStd([]float64{scale, 2 * scale, 3 * scale, 6 * scale})
+		if exact := scale >= 1e-300; exact {
+			near("the mean", mean, 3*scale)
+			near("the deviation", std, scale*math.Sqrt(3.5))
+			near("unify", Unify(5*scale, mean, std), math.Erf(2/math.Sqrt(7)))
+		} else if !(mean > scale && mean < 6*scale && std > 0) {
+			t.Errorf("mean and deviation around %v are %v and %v", scale, mean, std)
+		}
+	}
+	for _, v := range []float64{0.1, 1e300, 5e-324} {
+		if mean, std := MeanStd([]float64{v, v, v, v, v, v, v, v, v, v}); mean != v || std != 0 {
+			t.Errorf("mean and deviation of ten times %v are %v and %v", v, mean, std)
+		}
+	}
+	near("linear", Linear(0, -huge, huge), 0.5)
+	near("linear", Linear(huge/2, -huge, huge), 0.75)
+	near("linear above", Linear(huge, -huge, -huge/2), 1)
+	near("between", Between(-huge, huge, 0.75), huge/2)
+}
+
+// TestCalibrationsAreProbabilities: whatever finite scores come in, what comes out is from 0
+// to 1 and no smaller for a larger score.
+func TestCalibrationsAreProbabilities(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		number := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-10, 10), rapid.SampledFrom([]float64{0, -1, 1e160, 1e308, -1e308, math.MaxFloat64, 5e-324}))
+		train := rapid.SliceOfN(number, 2, 20).Draw(t, "training scores")
+		a, b := number.Draw(t, "score"), number.Draw(t, "other score")
+		a, b = min(a, b), max(a, b)
+		mean, std := MeanStd(train)
+		low, high := slices.Min(train), slices.Max(train)
+		check := func(how string, of func(float64) float64) {
+			if x, y := of(a), of(b); !(x >= 0 && x <= y && y <= 1) {
+				t.Fatalf("%s over %v: %v for %v and %v for %v", how, train, x, a, y, b)
+			}
+		}
+		if std > 0 {
+			check("unify", func(s float64) float64 { return Unify(s, mean, std) })
+		}
+		if low < high {
+			check("linear", func(s float64) float64 { return Linear(s, low, high) })
+		}
+	})
 }

@@ -16,8 +16,8 @@ var units = []struct {
 	{"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1}, {"", 1},
 }
 
-// ParseBytes reads a number of bytes: a number with an optional unit of B, KB,
-// MB, GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).
+// ParseBytes parses a number of bytes: a number with an optional unit of B, KB, MB,
+// GB, TB (powers of 1000) or KiB, MiB, GiB, TiB (powers of 1024).
 func ParseBytes(s string) (int64, error) {
 	for _, u := range units {
 		number, ok := strings.CutSuffix(s, u.suffix)
@@ -30,10 +30,10 @@ func ParseBytes(s string) (int64, error) {
 		}
 		return int64(v * u.factor), nil
 	}
-	return 0, fmt.Errorf("%q is no size: write for example 256MiB", s)
+	return 0, fmt.Errorf("%q is not a size: write for example 256MiB", s)
 }
 
-// FormatBytes writes n in the largest unit of 1024 that divides it.
+// FormatBytes formats n in the largest unit of 1024 that divides it.
 func FormatBytes(n int64) string {
 	for _, u := range []struct {
 		suffix string

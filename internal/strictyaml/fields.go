@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 )
 
-// Object takes an object with the given keys and no others.
+// Object accepts an object with the given keys and no others.
 func Object(fields Fields) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		d.each(n, path, false, func(key, value *yaml.Node, at *Path) {
@@ -34,16 +34,16 @@ func Object(fields Fields) Field {
 	}
 }
 
-// Map takes an object with any keys, each value taken by what each returns for
-// its key.
+// Map accepts an object with any keys. The Field that each returns for a key accepts
+// the key's value.
 func Map(each func(key string) Field) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		d.each(n, path, true, func(key, value *yaml.Node, at *Path) { each(key.Value)(d, value, at) })
 	}
 }
 
-// each hands out the keys of an object; with free they are the document's own. The
-// lines of keys below such ones are not remembered.
+// each visits the keys of an object. If free is set, the document chooses its keys,
+// and the lines of the keys below them are not recorded.
 func (d *Decoder) each(n *yaml.Node, path *Path, free bool, take func(key, value *yaml.Node, at *Path)) {
 	if n.Kind != yaml.MappingNode {
 		d.at(n, path, "must be an object (key: value), not "+kind(n))
@@ -70,7 +70,7 @@ func (d *Decoder) each(n *yaml.Node, path *Path, free bool, take func(key, value
 	}
 }
 
-// List takes a list; each is called with the position of every item.
+// List accepts a list. It calls each with the index of every item.
 func List(each func(i int) Field) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		if n.Kind != yaml.SequenceNode {
@@ -87,8 +87,8 @@ func List(each func(i int) Field) Field {
 	}
 }
 
-// String takes a text. A number or a truth value must be quoted, so that 1.0 as
-// a version is never read as 1.
+// String accepts a string. A number or a boolean must be quoted, so that the version
+// 1.0 is never read as 1.
 func String(to *string) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
@@ -103,7 +103,7 @@ func String(to *string) Field {
 	}
 }
 
-// Strings takes a list of texts.
+// Strings accepts a list of strings.
 func Strings(to *[]string) Field {
 	return List(func(int) Field {
 		*to = append(*to, "")
@@ -111,7 +111,7 @@ func Strings(to *[]string) Field {
 	})
 }
 
-// StringMap takes an object of texts.
+// StringMap accepts an object with string values.
 func StringMap(to *map[string]string) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		*to = map[string]string{}
@@ -125,13 +125,13 @@ func StringMap(to *map[string]string) Field {
 	}
 }
 
-// Bool takes true or false.
+// Bool accepts true or false.
 func Bool(to *bool) Field { return scalar(to, "!!bool", "true or false") }
 
-// Int takes a whole number.
+// Int accepts an integer.
 func Int[T ~int | ~int64](to *T) Field { return scalar(to, "!!int", "a whole number") }
 
-// Float takes a finite number.
+// Float accepts a finite number.
 func Float(to *float64) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		var v float64
@@ -144,8 +144,8 @@ func Float(to *float64) Field {
 	}
 }
 
-// decodeFloat is Node.Decode, which takes microseconds, and quick for numbers as JSON has
-// them.
+// decodeFloat does what Node.Decode does, which takes microseconds. It is fast for
+// numbers in JSON's syntax.
 func decodeFloat(n *yaml.Node, to *float64) error {
 	rest := strings.TrimPrefix(n.Value, "-")
 	if rest == "" || rest[0] < '0' || rest[0] > '9' || (len(rest) > 1 && rest[0] == '0' && rest[1] != '.') {
@@ -164,7 +164,8 @@ func decodeFloat(n *yaml.Node, to *float64) error {
 	return nil
 }
 
-// OptionalFloat is Float for a value that may be absent.
+// OptionalFloat accepts what Float does and stores a pointer, so that a missing
+// value stays nil.
 func OptionalFloat(to **float64) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		var v float64
@@ -186,17 +187,17 @@ func scalar[T any](to *T, tag, want string) Field {
 	}
 }
 
-// Duration takes a duration such as 2s or 1m30s, or 0.
+// Duration accepts a duration such as 2s or 1m30s, or 0.
 func Duration(to *time.Duration) Field {
 	return Parsed(to, time.ParseDuration, "a duration such as 500ms, 2s or 1m30s")
 }
 
-// Bytes takes a number of bytes such as 256MiB, 1GB or 1024.
+// Bytes accepts a number of bytes such as 256MiB, 1GB or 1024.
 func Bytes(to *int64) Field {
 	return Parsed(to, ParseBytes, "a size such as 64KiB, 256MiB or 2GiB")
 }
 
-// Parsed takes what parse can read; want says what that is, for the error.
+// Parsed accepts what parse can parse. The error describes it with want.
 func Parsed[T any](to *T, parse func(string) (T, error), want string) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		var v T
@@ -212,13 +213,13 @@ func Parsed[T any](to *T, parse func(string) (T, error), want string) Field {
 	}
 }
 
-// Any takes any value: maps with text keys, lists, texts, numbers, truth values
-// and nothing.
+// Any accepts any value: maps with string keys, lists, strings, numbers, booleans
+// and null.
 func Any(to *any) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) { *to = d.any(n, path, 0) }
 }
 
-// AnyMap takes an object of any values.
+// AnyMap accepts an object with any values.
 func AnyMap(to *map[string]any) Field {
 	return func(d *Decoder, n *yaml.Node, path *Path) {
 		v, ok := d.any(n, path, 0).(map[string]any)
@@ -257,7 +258,7 @@ func (d *Decoder) any(n *yaml.Node, path *Path, depth int) any {
 		case "!!float", "!!bool", "!!null":
 			if n.Decode(&v) == nil {
 				if f, ok := v.(float64); ok && depth > 0 && (math.IsNaN(f) || math.IsInf(f, 0)) {
-					d.at(n, path, "must be finite: JSON, in which it is handed on, has no "+n.Value)
+					d.at(n, path, "must be finite: it is passed on as JSON, which has no "+n.Value)
 					return nil
 				}
 				return v

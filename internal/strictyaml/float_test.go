@@ -8,7 +8,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// TestFloats: numbers are those that the library reads.
+// TestFloats compares decoded numbers with those of the YAML library.
 func TestFloats(t *testing.T) {
 	for _, text := range []string{
 		"0", "1", "-1", "0.5", "-0.0", "1e3", "1E-3", "-1.5e+300", "5e-324", "0.1234567890123456789", "9223372036854775807", "9223372036854775808", "18446744073709551615",

@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// TestCostIsBounded: what a document of at most 1 MB costs, and says of itself, is
-// bounded whatever it holds.
+// TestCostIsBounded checks that decoding any document of at most 1 MB has bounded
+// cost and a bounded error.
 func TestCostIsBounded(t *testing.T) {
 	many := func(item string, n int) string { return strings.Repeat(item, n) }
 	numbered := func(format string, n int) string {
@@ -60,7 +60,7 @@ func TestCostIsBounded(t *testing.T) {
 	}
 }
 
-// FuzzDecode compares what is taken with what the library makes of it.
+// FuzzDecode compares accepted values with those of the YAML library.
 func FuzzDecode(f *testing.F) {
 	for _, seed := range []string{"a: 1", "any: {a: [1, {b: x}], c: ~}", "any: &a [*a]", "any: {<<: {a: 1}}", "---\nany: 1\n---\nany: 2", "any: !!binary aGk=", "\"\\x00\": 1", "any: 2001-01-01"} {
 		f.Add([]byte(seed))
@@ -72,13 +72,13 @@ func FuzzDecode(f *testing.F) {
 		}
 		var want struct{ Any yaml.Node }
 		if err := yaml.Unmarshal(data, &want); err != nil {
-			t.Fatalf("the library refuses what was taken: %v", err)
+			t.Fatalf("the library refuses an accepted document: %v", err)
 		}
 		compare(t, value, &want.Any)
 	})
 }
 
-// compare holds a value against the library's node of it.
+// compare compares a value with the library's node.
 func compare(t *testing.T, got any, want *yaml.Node) {
 	t.Helper()
 	switch v := got.(type) {

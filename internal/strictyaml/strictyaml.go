@@ -1,8 +1,8 @@
-// Package strictyaml reads YAML documents in which every key must be known.
+// Package strictyaml decodes YAML documents and refuses unknown keys.
 //
-// It reports all problems at once, each with its line, where yaml's own decoder
-// stops at the first kind of them. It knows nothing of what the documents mean:
-// validation is the caller's, by path, through Decoder.Problemf.
+// It reports all problems at once, each with its line, while yaml's own decoder
+// stops at the first kind. It does not know what a document means: the caller
+// validates values and reports problems by path with Decoder.Problemf.
 package strictyaml
 
 import (
@@ -20,21 +20,21 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// MaxBytes is the largest document that is read.
+// MaxBytes is the size of the largest accepted document.
 const MaxBytes = 1 << 20
 
-// Bounds of what a document costs: its size alone does not bound that.
+// Limits on the cost of a document, which its size alone does not bound.
 const (
 	maxDepth    = 32
-	maxMarks    = 300_000 // characters that can begin a value, of which the parser makes nodes
+	maxMarks    = 300_000 // characters that can begin a value, for which the parser makes nodes
 	maxKey      = 1 << 10
 	maxProblems = 50
 	maxText     = 300 // bytes of a problem's path, and of its message
 )
 
-// Problem is one thing wrong with a document.
+// Problem is one error in a document.
 type Problem struct {
-	Line    int    // from 1; 0 when no line is to blame
+	Line    int    // from 1; 0 if there is none
 	Path    string // for example features[2].dtype
 	Message string
 }
@@ -51,7 +51,8 @@ func (p Problem) String() string {
 	return b.String() + clip(p.Message)
 }
 
-// clip shortens a text, and quotes it where it holds what a terminal would obey.
+// clip shortens a text, and quotes it if it has characters that a terminal would
+// interpret.
 func clip(s string) string {
 	if len(s) > maxText {
 		s = strings.ToValidUTF8(s[:maxText], "") + "..."
@@ -62,7 +63,7 @@ func clip(s string) string {
 	return s
 }
 
-// Problems are all that is wrong with a document, in order of lines.
+// Problems are all errors of a document, ordered by line.
 type Problems []Problem
 
 // Error lists every problem, separated by semicolons.
@@ -74,16 +75,16 @@ func (p Problems) Error() string {
 	return strings.Join(all, "; ")
 }
 
-// Path is where a value stands. It refers to the one above it: the paths of all
-// values, written out, could be many times as long as the document.
+// Path is the position of a value. It points to its parent's Path, because all paths
+// written out could be many times as long as the document.
 type Path struct {
 	above *Path
 	key   string
-	index int  // of an item of a list, where key is empty
-	free  bool // keys of the document's own choice lie on the way
+	index int  // of a list's item, if key is empty
+	free  bool // the document chose one of the keys in the path
 }
 
-// String writes the path as in features[2].dtype.
+// String formats the path as features[2].dtype.
 func (p *Path) String() string {
 	var parts []string
 	for at := p; at != nil && at.above != nil; at = at.above {
@@ -101,21 +102,20 @@ func (p *Path) String() string {
 	return strings.Join(parts, "")
 }
 
-// Field takes the value of one key.
+// Field accepts the value of one key.
 type Field func(d *Decoder, n *yaml.Node, path *Path)
 
-// Fields are the keys an object may have.
+// Fields maps the keys of an object to what accepts their values.
 type Fields map[string]Field
 
-// Decoder collects values and problems of one document.
+// Decoder collects the values and problems of one document.
 type Decoder struct {
 	problems Problems
 	lines    map[string]int
 }
 
-// Decode reads a document whose top level is an object with the given fields.
-// The Decoder is never nil: the caller adds its own problems to it and then asks
-// for Err.
+// Decode decodes a document whose top level is an object with the given fields. The
+// Decoder is never nil. The caller adds its own problems and then calls Err.
 func Decode(data []byte, fields Fields) *Decoder {
 	d := &Decoder{lines: map[string]int{}}
 	if len(data) > MaxBytes {
@@ -123,7 +123,7 @@ func Decode(data []byte, fields Fields) *Decoder {
 		return d
 	}
 	if n := marks(data); n > maxMarks {
-		d.add(nil, "", fmt.Sprintf("the file holds about %d values; at most %d are read", n, maxMarks))
+		d.add(nil, "", fmt.Sprintf("the file has about %d values; at most %d are read", n, maxMarks))
 		return d
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -137,14 +137,14 @@ func Decode(data []byte, fields Fields) *Decoder {
 		return d
 	}
 	if err := dec.Decode(&more); !errors.Is(err, io.EOF) {
-		d.add(&more, "", "the file holds more than one document")
+		d.add(&more, "", "the file has more than one document")
 		return d
 	}
 	Object(fields)(d, doc.Content[0], &Path{})
 	return d
 }
 
-// marks counts the characters without which the parser makes no further node.
+// marks counts the characters that can make the parser create a node.
 func marks(data []byte) int {
 	n := 0
 	for _, c := range data {
@@ -165,11 +165,11 @@ func (d *Decoder) Err() error {
 	return d.problems
 }
 
-// Has reports whether the document has something at path.
+// Has reports whether the document has a value at path.
 func (d *Decoder) Has(path string) bool { _, ok := d.lines[path]; return ok }
 
-// Problemf adds a problem at path; its line is that of the nearest enclosing
-// path that the document has.
+// Problemf adds a problem at path. Its line is that of the nearest enclosing path in
+// the document.
 func (d *Decoder) Problemf(path, format string, args ...any) {
 	if d.full() {
 		return
@@ -189,7 +189,8 @@ func (d *Decoder) Problemf(path, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Line: line, Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
-// full reports whether there are as many problems as are told; the last one says so.
+// full reports whether the limit of problems is reached, and if so adds a last
+// problem that says it.
 func (d *Decoder) full() bool {
 	if len(d.problems) == maxProblems {
 		d.problems = append(d.problems, Problem{Line: math.MaxInt32, Message: "there are more problems"})
@@ -208,7 +209,7 @@ func (d *Decoder) add(n *yaml.Node, path, message string) {
 	d.problems = append(d.problems, p)
 }
 
-// at is add for the value at a path.
+// at adds a problem for the value at a path.
 func (d *Decoder) at(n *yaml.Node, path *Path, message string) {
 	if !d.full() {
 		d.add(n, path.String(), message)

@@ -5,10 +5,10 @@ import (
 	"testing"
 )
 
-// FreeAddress returns a loopback address that nobody listens at.
+// FreeAddress returns a loopback address with a free port.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // a port is looked for
+	ln, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // only to find a port
 	if err != nil {
 		t.Fatal(err)
 	}

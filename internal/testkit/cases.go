@@ -9,14 +9,14 @@ import (
 	"testing"
 )
 
-// Case is a model's rows and the answers expected of it.
+// Case holds a model's rows and their expected results.
 type Case struct {
 	Name     string
 	Facts    Facts
 	Expected Expected
 	Header   []string
-	Text     [][]string       // the rows as they stand in input.csv
-	Rows     []map[string]any // the rows as JSON has them
+	Text     [][]string       // the rows as in input.csv
+	Rows     []map[string]any // the rows as in JSON
 	scores   []float64
 }
 
@@ -64,7 +64,7 @@ type Expected struct {
 	}
 }
 
-// Cases reads every case of testdata.
+// Cases reads all cases of testdata.
 func Cases(t testing.TB) []*Case {
 	t.Helper()
 	dirs, err := filepath.Glob(Testdata("cases", "*"))

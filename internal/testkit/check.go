@@ -10,15 +10,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/stats"
 )
 
-// Answer is what a host said of one row.
+// Answer is a host's response for one row.
 type Answer struct {
 	Score, Prediction float64
 	Anomaly           bool
 	Confidence        float64
 }
 
-// Check compares an answer with what is expected of row i under a calibration
-// method; the error says how they differ.
+// Check compares an answer with the expected one of row i under a calibration
+// method.
 func (c *Case) Check(i int, method string, a Answer) error {
 	want := c.Expected.Scores[i]
 	tolerance := c.Expected.Tolerance

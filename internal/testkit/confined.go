@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Helpers are the children of this process in a role.
+// Helpers returns the children of this process that run in a role.
 func Helpers(t testing.TB, role string) []int {
 	t.Helper()
 	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -41,9 +41,8 @@ func Helpers(t testing.TB, role string) []int {
 	return out
 }
 
-// Confined reports whether no thread of a process gains privileges by what it runs, and
-// whether the system calls of all are filtered. Both are false where there is no such
-// process.
+// Confined reports whether all threads of a process have no_new_privs, and whether
+// all have filters of system calls. Both are false if there is no such process.
 func Confined(pid int) (noNewPrivs, filtered bool) {
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 	noNewPrivs, filtered = len(files) > 0, len(files) > 0

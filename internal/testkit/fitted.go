@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 )
 
-// Training are the rows of a CSV file of testdata/reference/data.
+// Training reads a CSV file of testdata/reference/data.
 func Training(t testing.TB, name string) (header []string, d fit.Data) {
 	t.Helper()
 	f, err := os.Open(Testdata("reference", "data", name+".csv"))
@@ -40,14 +40,14 @@ func Training(t testing.TB, name string) (header []string, d fit.Data) {
 	return all[0], d
 }
 
-// Fit writes dir/id/1.0.0: a reference detector's module, fitted to rows of
+// Fit writes dir/id/1.0.0: the module of a reference detector, fitted to rows of
 // testdata/reference/data.
 func Fit(t testing.TB, dir, id string, r plugins.Reference, data string) {
 	t.Helper()
 	fitAs(t, dir, id, r, data, manifest.BackendWASM, Detector(t, r.Name))
 }
 
-// fitAs is Fit for either form of a detector.
+// fitAs does that for either form of a detector.
 func fitAs(t testing.TB, dir, id string, r plugins.Reference, data, backend string, artifact []byte) {
 	t.Helper()
 	header, d := Training(t, data)
@@ -87,7 +87,8 @@ func fitAs(t testing.TB, dir, id string, r plugins.Reference, data, backend stri
 	}
 }
 
-// FittedModels is a directory of every reference detector, fitted to the pima rows.
+// FittedModels returns a directory with all reference detectors, fitted to the pima
+// rows.
 func FittedModels(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -97,7 +98,7 @@ func FittedModels(t testing.TB) string {
 	return dir
 }
 
-// ProcessModels is FittedModels with the detectors as process plugins.
+// ProcessModels is like FittedModels with the detectors as process plugins.
 func ProcessModels(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

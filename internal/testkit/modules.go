@@ -18,15 +18,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// WASMCache is where tests keep compiled code, over runs, too: compiling is slow
-// with -race. It is another one when the meter has changed.
+// WASMCache returns the directory where tests keep compiled code from run to run,
+// because compiling is slow with -race. Its name changes with the meter.
 func WASMCache() string { return kept("wasm-cache", "backends", "wasm", "meter", "*.go") }
 
-// Proofs is where tests keep what the backend of graphs knows of those that it has
-// proved, over runs, too. It is another one when the backend has changed.
+// Proofs returns the directory where tests keep the proofs of graphs from run to
+// run. Its name changes with the backend.
 func Proofs() string { return kept("onnx-proofs", "backends", "onnx", "*.go") }
 
-// kept is a folder in bin for the sources that a pattern names.
+// kept returns a folder in bin for the sources that a pattern matches.
 func kept(name string, pattern ...string) string {
 	sources, err := filepath.Glob(filepath.Join(append([]string{Root()}, pattern...)...))
 	if err != nil {
@@ -36,7 +36,7 @@ func kept(name string, pattern ...string) string {
 	for _, file := range sources {
 		data, err := os.ReadFile(file)
 		if err != nil {
-			panic(err) // the sources that this was built from
+			panic(err) // the sources of this binary
 		}
 		_, _ = h.Write(data)
 	}
@@ -66,13 +66,13 @@ func Guest(t testing.TB, name string) []byte {
 	return buildGuest(t, "./backends/wasm/testdata/guests/"+name)
 }
 
-// Detector builds a reference detector's module.
+// Detector builds the module of a reference detector.
 func Detector(t testing.TB, name string) []byte {
 	t.Helper()
 	return buildGuest(t, "./plugins/"+name+"/module")
 }
 
-// Template builds the project that a plugin in Go begins as.
+// Template builds the project template of a plugin in Go.
 func Template(t testing.TB) []byte {
 	t.Helper()
 	return buildGuest(t, "github.com/pynomaly/pynomaly-runtime/sdk/guest/templates/go")
@@ -87,26 +87,26 @@ func buildGuest(t testing.TB, pkg string) []byte {
 	return data
 }
 
-var precompiled sync.Map // packages
+var precompiled sync.Map // by package
 
-// Precompile puts a module's code into WASMCache, so that commands under test find
-// it there.
+// Precompile adds a module's code to WASMCache, so that commands under test find it
+// there.
 func Precompile(t testing.TB, module []byte) {
 	t.Helper()
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Backend, m.Derived = "precompiled", "1.0.0", manifest.BackendWASM, true
-	// Whatever else is wrong with it is the test's to find out.
+	// The test itself finds out whether the module is otherwise wrong.
 	if err := WASM(t).Complete(context.Background(), backends.Artifact{Manifest: m, Bytes: module}); err != nil {
-		t.Logf("compiling ahead: %v", err)
+		t.Logf("compiling in advance: %v", err)
 	}
 }
 
-// compiler is the binary that compiles for tests with -race, built once a process.
-// Code is of use only to the version of wazero that compiled it, and a test's binary
-// does not know which one it has: it is "dev".
+// compiler builds, once per process, the binary that compiles for tests with -race.
+// A module's code can be loaded only by the version of wazero that compiled it. In a
+// test's binary that version is "dev".
 var compiler = sync.OnceValues(func() (string, error) {
 	exe := compilerFile()
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X github.com/tetratelabs/wazero/internal/version.version=dev", "-o", exe, "./internal/testkit/compiler") //nolint:gosec // a constant but for the temporary folder
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X github.com/tetratelabs/wazero/internal/version.version=dev", "-o", exe, "./internal/testkit/compiler") //nolint:gosec // a constant, except for the temporary folder
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the compiler: %w: %s", err, out)
@@ -120,8 +120,8 @@ func compilerFile() string {
 
 func removeCompiler() { _ = os.Remove(compilerFile()) }
 
-// Compiler is the binary that compiles modules for tests; empty: their own, which
-// is as fast.
+// Compiler returns the binary that compiles modules for tests, or "" if the test's
+// own is as fast.
 func Compiler(t testing.TB) string {
 	t.Helper()
 	if !race {

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// PluginUser is who tests run process plugins as.
+// PluginUser returns the user that runs process plugins in tests.
 func PluginUser() string {
 	if os.Geteuid() == 0 {
 		return "nobody"
@@ -46,13 +46,13 @@ func Processes(t testing.TB, dir string, log *slog.Logger) *process.Backend {
 	return b
 }
 
-// Program builds a process plugin in Go, once a process.
+// Program builds a process plugin in Go, once per process.
 func Program(t testing.TB, pkg string) []byte {
 	t.Helper()
 	return build(t, pkg, []string{"CGO_ENABLED=0"})
 }
 
-// build builds a package of Go in an environment, once a process.
+// build builds a Go package in an environment, once per process.
 func build(t testing.TB, pkg string, env []string, args ...string) []byte {
 	t.Helper()
 	made, _ := builds.LoadOrStore(strings.Join(append(env, pkg), " "), sync.OnceValues(func() ([]byte, error) {
@@ -63,7 +63,7 @@ func build(t testing.TB, pkg string, env []string, args ...string) []byte {
 		defer os.RemoveAll(dir)
 		file := filepath.Join(dir, "program")
 		all := append([]string{"build", "-trimpath", "-ldflags=-s -w", "-o", file}, append(args, pkg)...)
-		cmd := exec.CommandContext(context.Background(), "go", all...) //nolint:gosec // names are in the tests
+		cmd := exec.CommandContext(context.Background(), "go", all...) //nolint:gosec // tests choose the names
 		cmd.Dir, cmd.Env = Root(), append(os.Environ(), env...)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("building %s: %w: %s", pkg, err, out)
@@ -79,8 +79,8 @@ func build(t testing.TB, pkg string, env []string, args ...string) []byte {
 
 var builds sync.Map // of func() ([]byte, error), by environment and package
 
-// WriteFaulty writes dir/id/1.0.0: a model of the faulty plugin. settings are the
-// members of its plugin.json, extra is more of its manifest.
+// WriteFaulty writes dir/id/1.0.0, a model with the faulty plugin. settings are the
+// members of its plugin.json, extra is added to its manifest.
 func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
 	t.Helper()
 	settings = "{" + settings + "}"
@@ -91,7 +91,7 @@ func WriteFaulty(t testing.TB, dir, id, settings, extra string) {
 	})
 }
 
-// Python is the interpreter that has the Python SDK and what its example needs.
+// Python returns an interpreter that has the Python SDK and what its example needs.
 func Python(t testing.TB) string {
 	t.Helper()
 	file := filepath.Join(Root(), ".python-plugin", "bin", "python")
@@ -101,8 +101,8 @@ func Python(t testing.TB) string {
 	return file
 }
 
-// PythonProcesses is Processes for plugins in Python. Where the host is root they
-// stay so: an interpreter in root's own folder is not for others.
+// PythonProcesses is like Processes for plugins in Python. As root, plugins run as
+// root, because other users may not run an interpreter in root's home.
 func PythonProcesses(t testing.TB, dir string, log *slog.Logger) *process.Backend {
 	t.Helper()
 	if log == nil {

@@ -21,7 +21,7 @@ var distribution = sync.OnceValues(func() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "registry")
-	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", file, "github.com/distribution/distribution/v3/cmd/registry") //nolint:gosec // file is a temporary one
+	cmd := exec.CommandContext(context.Background(), "go", "build", "-o", file, "github.com/distribution/distribution/v3/cmd/registry") //nolint:gosec // file is temporary
 	cmd.Dir, cmd.Env = filepath.Join(Root(), "tools", "registry"), append(os.Environ(), "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building the registry: %w: %s", err, out)
@@ -29,9 +29,9 @@ var distribution = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(file)
 })
 
-// Registry starts an OCI registry, CNCF Distribution, that speaks plain HTTP, and returns
-// its address. With an htpasswd file it asks for a name and password. What it stores is
-// below dir.
+// Registry starts an OCI registry, CNCF Distribution, without TLS, and returns its
+// address. With an htpasswd file it asks for a name and password. It stores
+// everything below dir.
 func Registry(t testing.TB, dir, htpasswd string) string {
 	t.Helper()
 	program, err := distribution()
@@ -62,11 +62,11 @@ func Registry(t testing.TB, dir, htpasswd string) string {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("the registry said:\n%s", &said)
+			t.Logf("the registry printed:\n%s", &said)
 		}
 	})
 	for range 600 {
-		resp, err := http.Get("http://" + address + "/v2/") //nolint:noctx // it is on this machine
+		resp, err := http.Get("http://" + address + "/v2/") //nolint:noctx // the registry runs on this machine
 		if err == nil {
 			_ = resp.Body.Close()
 			return address

@@ -1,5 +1,5 @@
 // Package testkit starts real hosts for the tests of other packages and reads the
-// cases in testdata. Nothing outside tests imports it.
+// cases in testdata. Only tests import it.
 package testkit
 
 import (
@@ -33,8 +33,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// Main runs a package's tests, or the helper role this process was started for.
-// Call it from TestMain; cleanup runs after the tests.
+// Main runs a package's tests, or the helper role for which this process was
+// started. Call it from TestMain. cleanup runs after the tests.
 func Main(m *testing.M, cleanup ...func()) {
 	if played, err := all.Play(os.Args, os.Stdin, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -50,18 +50,18 @@ func Main(m *testing.M, cleanup ...func()) {
 	os.Exit(code)
 }
 
-// Root is the top folder of the project.
+// Root returns the top folder of the project.
 func Root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
-// Testdata is a path below testdata.
+// Testdata returns a path below testdata.
 func Testdata(parts ...string) string {
 	return filepath.Join(append([]string{Root(), "testdata"}, parts...)...)
 }
 
-// Library is ONNX Runtime's file: as the environment says, or in bin.
+// Library returns the file of ONNX Runtime: the environment's, or the one in bin.
 func Library() string {
 	if file := os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"); file != "" {
 		return file
@@ -69,7 +69,7 @@ func Library() string {
 	return filepath.Join(Root(), "bin", "libonnxruntime.so."+onnx.Version)
 }
 
-// ONNX opens the backend; it fails the test where the library is missing.
+// ONNX opens the backend of graphs. The test fails if the library is missing.
 func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 	t.Helper()
 	b := onnx.New(onnx.Config{Library: Library(), Probe: onnx.ProbeChild, StateDir: stateDir, Log: slog.New(slog.DiscardHandler)})
@@ -79,7 +79,7 @@ func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 	return b
 }
 
-// Backends are all backends.
+// Backends opens all backends.
 func Backends(t testing.TB, stateDir string) model.Backends {
 	t.Helper()
 	return model.Backends{manifest.BackendONNX: ONNX(t, stateDir), manifest.BackendWASM: WASM(t)}
@@ -116,8 +116,8 @@ type Options struct {
 	Log      io.Writer
 }
 
-// Serve starts a host and stops it at the end of the test, which fails if
-// anything is left over. It returns when the models found at start are loaded.
+// Serve starts a host and waits until the models that it finds are loaded. At the
+// end of the test it stops the host and checks that nothing is left.
 func Serve(t testing.TB, o Options) *Host {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -194,20 +194,20 @@ func (h *Host) run(t testing.TB, o Options, ln net.Listener, log *slog.Logger) {
 	})
 }
 
-// Eventually waits for a condition; it fails the test if that never holds.
+// Eventually waits until holds returns true. The test fails if that takes too long.
 func Eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Minute)
 	for !holds() {
 		if time.Now().After(deadline) {
-			t.Fatalf("never happened: %s", what)
+			t.Fatalf("timed out: %s", what)
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
 }
 
-// Patient puts the limits of time of a manifest that has the defaults far off: they
-// end only what hangs.
+// Patient replaces the default time limits of a manifest with long ones: they end
+// only what hangs.
 func Patient(text string) string {
 	const far = "timeout: 5m, load_timeout: 10m"
 	if !strings.Contains(text, "\nlimits:") {
@@ -216,8 +216,8 @@ func Patient(text string) string {
 	return strings.Replace(text, "timeout: 2s, load_timeout: 30s", far, 1)
 }
 
-// CopyModel copies testdata/models/<name>/1.0.0 to dir/<id>/<version>, changing
-// the manifest on the way; its limits of time are far off unless change sets them.
+// CopyModel copies testdata/models/<name>/1.0.0 to dir/<id>/<version> and changes
+// the manifest. Unless change sets them, its time limits are long.
 func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest string) string) string {
 	t.Helper()
 	from, to := Testdata("models", name, "1.0.0"), filepath.Join(dir, id, version)
@@ -247,9 +247,9 @@ func CopyModel(t testing.TB, dir, name, id, version string, change func(manifest
 	return to
 }
 
-// WriteModel writes dir/<id>/1.0.0. One that is new appears as a whole, so that a host
-// that follows dir finds all of it or nothing; the files of one that is there are
-// replaced one by one.
+// WriteModel writes dir/<id>/1.0.0. A new directory appears complete, so that a host
+// that follows dir finds all of it or nothing. In an existing directory each file is
+// replaced separately.
 func WriteModel(t testing.TB, dir, id string, files map[string][]byte) {
 	t.Helper()
 	to := filepath.Join(dir, id, "1.0.0")
@@ -280,7 +280,7 @@ func CopyFile(t testing.TB, from, to string) {
 
 var calibrationLine = regexp.MustCompile(`(?m)^calibration: .*$`)
 
-// WithCalibration changes a manifest's calibration method.
+// WithCalibration returns a function that changes a manifest's calibration method.
 func WithCalibration(method string) func(string) string {
 	return func(text string) string {
 		return calibrationLine.ReplaceAllString(text, "calibration: {method: "+method+", scores: train_scores.f64}")

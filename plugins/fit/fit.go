@@ -44,6 +44,7 @@ func (d Data) Check() error {
 // the others.
 type Options struct {
 	Bins   int    // of each histogram (hbos)
+	Compat string // whose scores they are to be, where that differs from the definition (hbos: pyod)
 	Trees  int    // (hstrees)
 	Height int    // of each tree (hstrees)
 	Window int    // rows of a window (hstrees)

@@ -1,5 +1,10 @@
 // Package hbos is the detector HBOS: histogram-based outlier scores (Goldstein
 // and Dengel 2012), with PyOD's smoothing and treatment of values out of range.
+//
+// A value belongs to the bin that numpy.histogram counts it in: to the one that it is the
+// left edge of, and the largest training value to the last. PyOD counts so and looks values
+// up in bins that are closed on the right, so that a value on an edge gets its neighbour's
+// score; CompatPyOD does the same.
 package hbos
 
 import (
@@ -26,6 +31,10 @@ const (
 	Tolerance = 0.5
 )
 
+// CompatPyOD is what `compat` is, in the detector's file or in its config, for scores as
+// PyOD's.
+const CompatPyOD = "pyod"
+
 // histogram is one feature's.
 type histogram struct {
 	Edges   []float64 `json:"edges"`
@@ -36,6 +45,7 @@ type histogram struct {
 }
 
 type model struct {
+	Compat    string      `json:"compat,omitempty"` // empty or CompatPyOD
 	Smoothing float64     `json:"smoothing"`
 	Tolerance float64     `json:"tolerance"`
 	Features  []histogram `json:"features"`
@@ -60,6 +70,18 @@ func (m *model) init(s wasm.Setup) error {
 	if err := json.Unmarshal(s.Files[File], m); err != nil {
 		return fmt.Errorf("%w: %s: %w", fit.ErrFile, File, err)
 	}
+	if len(s.Config) > 0 {
+		var config struct{ Compat *string }
+		if err := json.Unmarshal(s.Config, &config); err != nil {
+			return fmt.Errorf("reading the config: %w", err)
+		}
+		if config.Compat != nil {
+			m.Compat = *config.Compat
+		}
+	}
+	if err := checkCompat(m.Compat); err != nil {
+		return err
+	}
 	if len(m.Features) != len(s.Features) {
 		return fmt.Errorf("%w: %s has %d histograms for %d features", fit.ErrFile, File, len(m.Features), len(s.Features))
 	}
@@ -67,6 +89,13 @@ func (m *model) init(s wasm.Setup) error {
 		if err := m.Features[j].prepare(m.Smoothing); err != nil {
 			return fmt.Errorf("%w: %s: feature %d: %w", fit.ErrFile, File, j, err)
 		}
+	}
+	return nil
+}
+
+func checkCompat(compat string) error {
+	if compat != "" && compat != CompatPyOD {
+		return fmt.Errorf("compat is %.40q; it may be %s, or left out", compat, CompatPyOD)
 	}
 	return nil
 }
@@ -86,25 +115,34 @@ func (h *histogram) prepare(smoothing float64) error {
 	return nil
 }
 
-// term looks a value up: bins are closed on the right.
-func (h *histogram) term(x, tolerance float64) float64 {
+// term is a value's share of a row's score.
+func (m *model) term(j int, x float64) float64 {
+	h := &m.Features[j]
 	last := len(h.Edges) - 1
-	switch bin := sort.SearchFloat64s(h.Edges, x); {
+	switch {
 	case math.IsNaN(x):
 		return x
-	case bin == 0:
-		if h.Edges[0]-x > (h.Edges[1]-h.Edges[0])*tolerance {
+	case x < h.Edges[0]:
+		if h.Edges[0]-x > (h.Edges[1]-h.Edges[0])*m.Tolerance {
 			return h.rare
 		}
 		return h.terms[0]
-	case bin > last:
-		if x-h.Edges[last] > (h.Edges[last]-h.Edges[last-1])*tolerance {
+	case x > h.Edges[last]:
+		if x-h.Edges[last] > (h.Edges[last]-h.Edges[last-1])*m.Tolerance {
 			return h.rare
 		}
 		return h.terms[last-1]
-	default:
-		return h.terms[bin-1]
+	case m.Compat == CompatPyOD:
+		return h.terms[max(0, sort.SearchFloat64s(h.Edges, x)-1)]
 	}
+	return h.terms[h.bin(x)]
+}
+
+// bin is the bin of a value within the edges, as numpy.histogram counts it: the last whose
+// left edge is not above it.
+func (h *histogram) bin(x float64) int {
+	n := len(h.Density)
+	return min(sort.Search(n, func(i int) bool { return h.Edges[i+1] > x }), n-1)
 }
 
 func (m *model) score(in wasm.Matrix, out []float64) error {
@@ -114,7 +152,7 @@ func (m *model) score(in wasm.Matrix, out []float64) error {
 	for i := range in.Rows {
 		sum := 0.0
 		for j, x := range in.Float64s[i*in.Cols : (i+1)*in.Cols] {
-			sum += m.Features[j].term(x, m.Tolerance)
+			sum += m.term(j, x)
 		}
 		out[i] = sum
 	}
@@ -129,7 +167,7 @@ func (m *model) explain(in wasm.Matrix, out []float64) error {
 		row := out[i*(1+in.Cols) : (i+1)*(1+in.Cols)]
 		row[0] = 0
 		for j, x := range in.Float64s[i*in.Cols : (i+1)*in.Cols] {
-			row[1+j] = m.Features[j].term(x, m.Tolerance)
+			row[1+j] = m.term(j, x)
 		}
 	}
 	return nil
@@ -143,7 +181,10 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	if o.Bins < 1 || o.Bins > 10000 {
 		return fit.Result{}, fmt.Errorf("%d bins cannot be made: 1 to 10000", o.Bins)
 	}
-	m := model{Smoothing: Smoothing, Tolerance: Tolerance}
+	if err := checkCompat(o.Compat); err != nil {
+		return fit.Result{}, err
+	}
+	m := model{Compat: o.Compat, Smoothing: Smoothing, Tolerance: Tolerance}
 	for j := range d.Cols {
 		h, err := bins(d.Column(j), o.Bins)
 		if err != nil {
@@ -158,14 +199,18 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	return fit.Result{Files: map[string][]byte{File: append(text, '\n')}}, nil
 }
 
-// bins counts as NumPy's histogram does: the last bin is closed on both sides.
+// bins counts as numpy.histogram does. A column of one value has its bins over half a unit
+// around that; where the value is so large that half a unit makes no difference over more,
+// with the densities of a unit.
 func bins(values []float64, n int) (histogram, error) {
 	low, high := values[0], values[0]
 	for _, v := range values {
 		low, high = min(low, v), max(high, v)
 	}
+	unit := 1.0 // what a width is measured in
 	if low == high {
-		low, high = low-0.5, high+0.5
+		half := max(0.5, math.Abs(low)*0x1p-30)
+		low, high, unit = low-half, high+half, 2*half
 	}
 	h := histogram{Edges: make([]float64, n+1), Density: make([]float64, n)}
 	step := (high - low) / float64(n)
@@ -177,12 +222,10 @@ func bins(values []float64, n int) (histogram, error) {
 	}
 	h.Edges[n] = high
 	for _, v := range values {
-		// The last edge that is not above v, or the last bin.
-		bin := sort.Search(n, func(i int) bool { return h.Edges[i+1] > v })
-		h.Density[min(bin, n-1)]++
+		h.Density[h.bin(v)]++
 	}
 	for i := range h.Density {
-		h.Density[i] /= h.Edges[i+1] - h.Edges[i]
+		h.Density[i] /= (h.Edges[i+1] - h.Edges[i]) / unit
 		h.Density[i] /= float64(len(values))
 	}
 	return h, nil

@@ -12,39 +12,36 @@ import (
 // than a share of how far the model's scores are apart.
 type agreement struct {
 	tolerance float64 // that share; 0: only equal scores agree
-	spread    float64 // of the middle half of the scores; 0: the scores do not say
+	spread    float64 // the scores' interquartile range, or their whole one; 0: they do not say
 	middle    float64 // of the scores
 	rounding  float64 // share of a score that its number format loses
 }
 
 // newAgreement takes the spread from the first of the samples of scores, each the
-// model's, that has one.
+// model's, whose middle half has one, else from the first that has one at all.
 func newAgreement(m *manifest.Manifest, samples ...[]float64) agreement {
 	a := agreement{tolerance: m.GoldenTolerance(), rounding: 0x1p-50}
 	if m.Backend == manifest.BackendONNX || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.DType == sdk.Float32 }) {
 		a.rounding = 0x1p-22
 	}
+	sorted := make([][]float64, 0, len(samples))
 	for _, scores := range samples {
-		if a.spread, a.middle = spread(scores); a.spread > 0 {
-			break
+		if s := slices.DeleteFunc(slices.Clone(scores), func(v float64) bool { return !finite(v) }); len(s) > 0 {
+			slices.Sort(s)
+			sorted = append(sorted, s)
+		}
+	}
+	half := func(s []float64) float64 { return apart(s[len(s)/4], s[3*len(s)/4]) }
+	whole := func(s []float64) float64 { return apart(s[0], s[len(s)-1]) }
+	for _, width := range []func([]float64) float64{half, whole} {
+		for _, s := range sorted {
+			if a.spread = width(s); a.spread > 0 {
+				a.middle = s[len(s)/2]
+				return a
+			}
 		}
 	}
 	return a
-}
-
-// spread returns the interquartile range of scores, or their whole range where that is 0,
-// and the median. What is not finite does not count.
-func spread(scores []float64) (spread, middle float64) {
-	s := slices.DeleteFunc(slices.Clone(scores), func(v float64) bool { return !finite(v) })
-	if len(s) == 0 {
-		return 0, 0
-	}
-	slices.Sort(s)
-	middle = s[len(s)/2]
-	if spread = apart(s[len(s)/4], s[3*len(s)/4]); spread == 0 {
-		spread = apart(s[0], s[len(s)-1])
-	}
-	return spread, middle
 }
 
 // apart is the distance of two numbers, at most the largest number.

@@ -38,24 +38,27 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 		}
 	}
 	if c.Method == manifest.CalibrateLinear && out.min >= out.max {
-		return nil, errors.New("calibration: linear needs training scores that differ")
+		return nil, fmt.Errorf("calibration: linear from %v to %v tells no scores apart: give min and max of which max is larger, or use ecdf", out.min, out.max)
 	}
 	if c.Method == manifest.CalibrateUnify && out.std <= 0 {
-		return nil, errors.New("calibration: unify needs training scores that differ")
+		return nil, fmt.Errorf("calibration: unify with a standard deviation of %v tells no scores apart: the training scores must differ, or give std; or use ecdf", out.std)
 	}
 	return out, nil
 }
 
 // readScores reads sorted little-endian float64.
 func readScores(data []byte) ([]float64, error) {
-	if len(data) == 0 || len(data)%8 != 0 {
+	if len(data) == 0 {
+		return nil, errors.New("holds no training scores: write at least one, as little-endian float64")
+	}
+	if len(data)%8 != 0 {
 		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each", len(data))
 	}
 	out := make([]float64, len(data)/8)
 	for i := range out {
 		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(data[8*i:]))
 		if math.IsNaN(out[i]) || math.IsInf(out[i], 0) {
-			return nil, fmt.Errorf("training score %d is %v", i, out[i])
+			return nil, fmt.Errorf("training score %d is %v: leave out rows that have no finite score", i, out[i])
 		}
 	}
 	if !slices.IsSorted(out) {

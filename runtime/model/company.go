@@ -29,6 +29,7 @@ type trial struct {
 	rows   *sdk.Batch
 	scores []float64 // of the rows, in one call
 	among  int       // how many rows that call had
+	real   bool      // the rows come from the model's author
 	agree  agreement
 	batch  *sdk.Batch // of a call
 }
@@ -108,10 +109,23 @@ func (p *probe) settle(ctx context.Context, m *Model, first []float64) error {
 	return t.judge(ctx, bare, best)
 }
 
+// Try finds out anew, with rows that the model is made for, how calls must be filled up. No
+// call may run meanwhile.
+func (m *Model) Try(ctx context.Context, rows *sdk.Batch) error {
+	p := &probe{rows: rows, real: rows.Rows()}
+	m.Warnings = slices.Clone(m.Manifest.Warnings)
+	p.begin(m)
+	scores := nans(p.real)
+	if err := m.score(ctx, rows, 0, scores); err != nil {
+		return err
+	}
+	return p.settle(ctx, m, scores)
+}
+
 // trial makes a trial with rows of the probe, and with more that are made from them where
 // nobody is harmed by rows that cannot be scored.
 func (p *probe) trial(ctx context.Context, m *Model, first []float64) (*trial, error) {
-	t := &trial{m: m, batch: sdk.NewBatch(p.rows.Features())}
+	t := &trial{m: m, real: p.real > 0, batch: sdk.NewBatch(p.rows.Features())}
 	t.agree = newAgreement(m.Manifest, p.golden, m.calibration.training(), first)
 	have := min(p.rows.Rows(), companyRows)
 	t.rows, t.scores, t.among = p.rows.Slice(0, have), first[:have], p.rows.Rows()
@@ -255,9 +269,11 @@ func flat(scores []float64) bool {
 }
 
 // judge says what the changes of scores without a fill, and with the best one, mean.
+// What rounding does to rows that were made up says little of others.
 func (t *trial) judge(ctx context.Context, bare, best change) error {
 	m := t.m
-	if best.by > 0 && !t.agree.agree(best.among, best.alone) {
+	apart := best.by > 0 && !t.agree.agree(best.among, best.alone)
+	if apart {
 		coupled, err := t.coupled(ctx)
 		if err != nil {
 			return err
@@ -266,16 +282,20 @@ func (t *trial) judge(ctx context.Context, bare, best change) error {
 			return fmt.Errorf("row %d of the probe scored %v among %d rows but %v alone: a model whose scores depend on the other rows needs batch_dependent: true",
 				best.row, best.among, best.rows, best.alone)
 		}
-		return t.imprecise(best)
+		if t.real {
+			return t.imprecise(best)
+		}
 	}
-	if bare.share > max(imprecise, t.agree.tolerance) {
+	if t.real && bare.share > max(imprecise, t.agree.tolerance) {
 		return t.imprecise(bare)
 	}
 	switch {
+	case apart:
+		m.Warnings = append(m.Warnings, t.loss(best)+": no size of calls makes a row's score the same")
 	case best.by > 0:
 		m.Warnings = append(m.Warnings, fmt.Sprintf("a row's score may differ by %.3g with the rows that it is scored with: no size of calls makes it the same", best.by))
 	case bare.by > 0 && !t.agree.agree(bare.among, bare.alone):
-		m.Warnings = append(m.Warnings, fmt.Sprintf("%s; calls are filled up, so that a row's score is always the same", t.loss(bare)))
+		m.Warnings = append(m.Warnings, t.loss(bare)+"; calls are filled up, so that a row's score is always the same")
 	}
 	return nil
 }

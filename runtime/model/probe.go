@@ -164,7 +164,9 @@ func goldenLine(s *jsonscan.Scanner, row func(*jsonscan.Scanner) error) (float64
 			hasScore = true
 			var n jsonscan.Number
 			if n, err = s.Number(); err == nil {
-				score, _ = n.Float64()
+				if score, _ = n.Float64(); !finite(score) {
+					err = errors.New("the score is beyond the largest float64")
+				}
 			}
 		default:
 			return 0, fmt.Errorf("%q is given twice or is neither data nor score", name)

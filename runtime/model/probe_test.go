@@ -83,6 +83,7 @@ func (o odd) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 // whatever company; what nothing does it for is said, or refused where it matters.
 func TestFill(t *testing.T) {
 	const little, much = 1e-7, 0.7
+	const real = "explanation: {method: exact, reference: {x: 1}}\n" // a row of the author's
 	single := func(_, rows int) bool { return rows == 1 }
 	for _, c := range []struct {
 		name  string
@@ -102,8 +103,9 @@ func TestFill(t *testing.T) {
 		{"calls of one row", much, single, batching.Fill{Rows: 1, Each: 1}, "limits: {timeout: 5m, load_timeout: 10m, max_batch_rows: 1}\n", "", false},
 		{"no more rows than a call may have", little, single, batching.Fill{Rows: 2, Each: 1}, "limits: {timeout: 5m, load_timeout: 10m, max_batch_rows: 2}\n", "", false},
 		{"nothing helps, and it is little", little, func(_, rows int) bool { return rows > 8 }, batching.Fill{Rows: 1, Each: 1}, "", "may differ by 1e-07", false},
-		{"nothing helps, and it is much", much, func(_, rows int) bool { return rows > 8 }, batching.Fill{}, "", "imprecise: float32 loses 0.7", true},
-		{"a single row by much", much, single, batching.Fill{}, "", "export the graph in float64, or scale the features", true},
+		{"nothing helps, and it is much", much, func(_, rows int) bool { return rows > 8 }, batching.Fill{}, real, "imprecise: float32 loses 0.7", true},
+		{"a single row by much", much, single, batching.Fill{}, real, "export the graph in float64, or scale the features", true},
+		{"a single row by much, of rows that were made up", much, single, batching.Fill{Rows: 2, Each: 1}, "", "imprecise: float32 loses 0.7", false},
 		{"a single row by a little more", 1e-3, single, batching.Fill{Rows: 2, Each: 1}, "", "imprecise: float32 loses 0.001", false},
 		{"said to depend on other rows", much, single, batching.Fill{Rows: 1, Each: 1}, "batch_dependent: true\n", "", false},
 	} {

@@ -9,6 +9,7 @@ import argparse
 import pathlib
 import re
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -34,6 +35,7 @@ def main():
     options.add_argument("--keep", action="store_true", help="leave the models there")
     given = options.parse_args()
     sys.set_int_max_str_digits(0)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the host is ended, too
     root = pathlib.Path(__file__).resolve().parent.parent.parent
     work = pathlib.Path(tempfile.mkdtemp(prefix="differential-"))
     work.chmod(0o755)
@@ -45,6 +47,9 @@ def main():
             number += 1
             if given.round is not None or time.monotonic() - begin >= given.time:
                 break
+    except Exception:
+        print(f"in SEED={given.seed} ROUND={number}:", file=sys.stderr)
+        raise
     finally:
         if given.keep:
             print("the models are in", work)

@@ -11,6 +11,7 @@ import subprocess
 import host as hosts
 import texts
 
+csv.field_size_limit(1 << 30)
 ADDED = ("prediction", "score", "is_anomaly", "confidence", "error")
 
 

@@ -33,18 +33,28 @@ def identity(rng, dtype, _):
 
 
 def weighted(rng, dtype, width):
-    """A sum of the features with weights, or of their distances from a centre."""
+    """A sum of the features with weights, or of their distances from a centre, one after the other."""
     real = "float64" if dtype == "int64" else dtype
-    nodes = [h.make_node("Cast", ["X"], ["x"], to=TENSOR[real])]
-    weights = const("w", [[rng.gauss(0, 1) for _ in range(width)]], ARRAY[real])
+    nodes, total = [h.make_node("Cast", ["X"], ["x"], to=TENSOR[real])], None
+    initializers = [const("w", [[rng.gauss(0, 1) for _ in range(width)]], ARRAY[real])]
     how = rng.choice(["linear", "square", "absolute"])
-    if how == "linear":
-        nodes.append(h.make_node("Mul", ["x", "w"], ["t"]))
-    else:
-        nodes.append(h.make_node("Sub", ["x", "w"], ["d"]))
+    nodes.append(h.make_node("Mul" if how == "linear" else "Sub", ["x", "w"], ["d"]))
+    if how != "linear":
         nodes.append(h.make_node("Mul", ["d", "d"], ["t"]) if how == "square" else h.make_node("Abs", ["d"], ["t"]))
-    nodes.append(h.make_node("ReduceSum", ["t", "axis"], ["score"], keepdims=1))
-    return build(nodes, matrix(dtype, width), TENSOR[real], [weights, const("axis", [1], np.int64)])
+    for j in range(width):
+        initializers.append(const(f"{j}", [j], np.int64))
+        nodes.append(h.make_node("Gather", ["d" if how == "linear" else "t", f"{j}"], [f"c{j}"], axis=1))
+        if total:
+            nodes.append(h.make_node("Add", [total, f"c{j}"], [f"s{j}"]))
+        total = f"s{j}" if total else f"c{j}"
+    nodes.append(h.make_node("Identity", [total], ["score"]))
+    return build(nodes, matrix(dtype, width), TENSOR[real], initializers)
+
+
+def reduced(rng, dtype, width):
+    """A sum whose order is the kernel's."""
+    nodes = [h.make_node("Sub", ["X", "w"], ["d"]), h.make_node("Abs", ["d"], ["t"]), h.make_node("ReduceSum", ["t", "axis"], ["score"], keepdims=1)]
+    return build(nodes, matrix(dtype, width), TENSOR[dtype], [const("w", [[rng.gauss(0, 1) for _ in range(width)]], ARRAY[dtype]), const("axis", [1], np.int64)])
 
 
 def curved(rng, dtype, width):

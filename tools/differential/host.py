@@ -29,7 +29,9 @@ class Place:
 
 
 class Host:
-    def __init__(self, place):
+    def __init__(self, place, models):
+        """A host that has so many models to load."""
+        self.models = models
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -41,13 +43,14 @@ class Host:
         limit = time.monotonic() + HANGS
         while True:
             try:
-                if self.ask("GET", "/ready")[0] == 200:
+                models = self.ask("GET", "/api/v1/models")[1]["models"]
+                if len(models) == self.models and all(m["status"] in ("loaded", "failed") for m in models):
                     return self
-            except OSError:
+            except (OSError, TypeError, KeyError):  # not yet
                 pass
             if self.process.poll() is not None or time.monotonic() > limit:
                 self.__exit__()
-                raise RuntimeError("the host is not ready: " + pathlib.Path(self.log.name).read_text(errors="replace")[-2000:])
+                raise RuntimeError("the host has not loaded its models: " + pathlib.Path(self.log.name).read_text(errors="replace")[-2000:])
             time.sleep(0.02)
 
     def __exit__(self, *_):

@@ -8,12 +8,16 @@ def sums(tally):
     for (what, door), n in tally.compared.items():
         compared[what] += n
         differed[what] += tally.differed[what, door]
-        doors[what].add(door)
+        doors[what] |= {door} - {"none"}
     return [(what, len(doors[what]), compared[what], differed[what]) for what in sorted(compared)]
 
 
 def show(tally, seed, rounds):
     print(f"{sum(tally.models.values())} models, {tally.rows} rows, {rounds} rounds, seed {seed}")
+    if tally.refused:
+        print(f"{tally.refused} models were refused as imprecise")
+    if tally.unsteady:
+        print(f"{tally.unsteady} models of which the host says that a row's score depends on others: those are compared by a tolerance alone")
     print(f"{'compared':45} {'doors':>5} {'times':>9} {'differ':>7}")
     for what, doors, n, bad in sums(tally):
         print(f"{what:45} {doors:5} {n:9} {bad:7}")

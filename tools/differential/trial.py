@@ -9,6 +9,7 @@ import exact
 import host as hosts
 import models
 import texts
+import values
 
 ROWS = 36
 RELATIVE = 1e-9  # of predictions and confidences, whose formulas are not exact in floats
@@ -20,6 +21,8 @@ FLAG = "is_anomaly"
 PREDICTION = "prediction"
 CONFIDENCE = "confidence"
 ERROR = "error: its kind and feature"
+SERVED = "model: served, or refused as imprecise"
+ROUNDING = "the reference's rounding: Python's own"
 
 
 class Tally:
@@ -27,7 +30,7 @@ class Tally:
 
     def __init__(self):
         self.compared, self.differed = collections.Counter(), collections.Counter()
-        self.models, self.rows, self.differences = collections.Counter(), 0, []
+        self.models, self.rows, self.unsteady, self.refused, self.differences = collections.Counter(), 0, 0, 0, []
 
     def check(self, what, door, same, tell):
         self.compared[what, door] += 1
@@ -45,17 +48,36 @@ class Round:
         for folder in (self.place.models, self.place.state):
             shutil.rmtree(folder, ignore_errors=True)
         self.place.models.mkdir(parents=True)
+        self.rounding()
         made = [models.make(self.rng, kind, f"m{i}", self.place) for i, kind in enumerate(models.KINDS)]
         for model in made:
             models.write(model, self.place.models)
-        with hosts.Host(self.place) as host:
+        with hosts.Host(self.place, len(made)) as host:
             ways = doors.all_doors(host, self.place)
             for model in made:
                 self.tally.models[model.kind] += 1
                 self.one(model, host, ways)
 
+    def rounding(self):
+        """Holds the reference's rounding against Python's, which shares no code with it."""
+        for _ in range(200):
+            text = values.number(self.rng, "float64")
+            got, want = exact.rounded(exact.of_text(text), "float64"), float(text)
+            same = got is None if math.isinf(want) else got is not None and exact.bits(got) == exact.bits(want)
+            self.tally.check(ROUNDING, "none", same, lambda text=text, got=got: f"{self.name}: {text[:100]} is {got} for the reference")
+
     def one(self, model, host, ways):
         rng = random.Random(self.rng.random())
+        _, listed = host.ask("GET", f"/api/v1/models/{model.id}")
+        version = listed["versions"][0]
+        # A host may say that the order of sums matters too much for what a graph's numbers hold.
+        self.tally.check(SERVED, "none", version["status"] == "loaded" or "imprecise" in version.get("error", ""), lambda: f"{self.name} model {model.name}: {version}")
+        if version["status"] != "loaded":
+            self.tally.refused += 1
+            return
+        # And it says so where a row's score depends on others.
+        model.steady = not version.get("score_difference")
+        self.tally.unsteady += not model.steady
         rows = [texts.random_row(rng, model, i, models.usual) for i in range(ROWS)]
         self.tally.rows += len(rows)
         known, first = {}, {}

@@ -4,10 +4,9 @@ import "bytes"
 
 // body rewrites one function.
 //
-// The function and each of its loops is a region: its text without the loops
-// inside it. Within a region control only goes forward, so each instruction runs
-// at most once for each time that the region is entered: on entry the region's
-// whole price is paid.
+// A region is a function or a loop without the loops inside it. Within a region
+// control only moves forward, so each instruction runs at most once per entry of the
+// region. The region's whole price is paid on entry.
 func (m *module) body(r *reader, t functionType) []byte {
 	groups, locals := m.readLocals(r, t)
 	codeFrom := r.pos
@@ -24,7 +23,7 @@ func (m *module) body(r *reader, t functionType) []byte {
 	if most := uint64(m.limits.LocalBlocks); (locals+1+uint64(spares))*s.blocks > most {
 		r.refuse("a function has %d locals and %d blocks; their product may be %d at most", locals, s.blocks, most)
 	}
-	groups = append(groups, group{1, typeI64}) // one more local, for the debt
+	groups = append(groups, group{1, typeI64}) // a local for the debt
 	if spares > 0 {
 		groups = append(groups, group{spares, typeI32})
 	}
@@ -44,7 +43,7 @@ type group struct {
 	of    byte
 }
 
-// readLocals reads the locals of a function, and counts them with its parameters.
+// readLocals reads the locals of a function. It counts parameters as locals.
 func (m *module) readLocals(r *reader, t functionType) (groups []group, locals uint64) {
 	locals = uint64(len(t.params))
 	for range r.count("groups of locals", noMost) {
@@ -54,7 +53,7 @@ func (m *module) readLocals(r *reader, t functionType) (groups []group, locals u
 		}
 	}
 	if locals > uint64(m.limits.Locals) {
-		r.refuse("a function has %d locals; at most %d are taken", locals, m.limits.Locals)
+		r.refuse("a function has %d locals; at most %d are allowed", locals, m.limits.Locals)
 	}
 	if m.locals += int(locals); m.locals > m.limits.AllLocals {
 		r.refuse("its functions have more than %d locals", m.limits.AllLocals)
@@ -62,7 +61,7 @@ func (m *module) readLocals(r *reader, t functionType) (groups []group, locals u
 	return groups, locals
 }
 
-// localTypes lists the types of a function's parameters and locals.
+// localTypes returns the types of a function's parameters and locals.
 func localTypes(params []byte, groups []group, locals uint64) []byte {
 	types := append(make([]byte, 0, locals), params...)
 	for _, g := range groups {
@@ -71,24 +70,24 @@ func localTypes(params []byte, groups []group, locals uint64) []byte {
 	return types
 }
 
-// entry is what entering any region costs by itself.
+// entry is the price of entering a region.
 const entry = 3
 
-// surveyed is what a first reading of a body finds.
+// surveyed is the result of reading a body for the first time.
 type surveyed struct {
-	prices  []int64  // of each region: the function's first, then the loops' in the order in which they begin
-	selects []choice // in their order
+	prices  []int64  // per region: the function's first, then the loops' in order
+	selects []choice // in order
 	blocks  uint64
 	values  int // passed by calls, blocks and branches
 }
 
-// open is a block that has begun.
+// open is a block that is not closed yet.
 type open struct {
 	region int
 	passed int // values that a branch to it passes
 }
 
-// survey reads a body through.
+// survey reads a body for the first time.
 func (m *module) survey(r *reader, t functionType) surveyed {
 	s := surveyed{prices: []int64{entry}, blocks: 1}
 	blocks := []open{{0, len(t.results)}}
@@ -125,12 +124,13 @@ func (m *module) survey(r *reader, t functionType) surveyed {
 	return s
 }
 
-// valuesPerUnit is how many values are passed for one unit. A few are part of the
-// price of the instruction.
+// valuesPerUnit is how many passed values cost one unit. A few are included in an
+// instruction's price.
 const valuesPerUnit = 8
 
-// passes counts the values that an instruction takes and leaves by its type, whose
-// number its size does not bound. Engines handle them one by one.
+// passes counts the values that an instruction takes and leaves according to its
+// type. Engines handle them one by one, and the instruction's size does not bound
+// their number.
 func (m *module) passes(r *reader, i *instruction, blocks []open) int {
 	switch i.op {
 	case opCall:
@@ -145,7 +145,7 @@ func (m *module) passes(r *reader, i *instruction, blocks []open) int {
 		if int64(i.index) >= int64(len(blocks)) {
 			r.refuse("a branch leaves the function")
 		}
-		if i.op == opBrTable { // a valid one passes the same to each of its targets
+		if i.op == opBrTable { // a valid one passes the same values to all its targets
 			return i.count * blocks[len(blocks)-1-int(i.second)].passed
 		}
 		return blocks[len(blocks)-1-int(i.index)].passed
@@ -162,8 +162,8 @@ type bodyWriter struct {
 
 func (w *bodyWriter) op(op byte, index uint32) { w.out = putU32(append(w.out, op), index) }
 
-// pay takes a price from the counter, and asks the host for more where that goes
-// below zero.
+// pay subtracts a price from the counter, and asks the host for more if the counter
+// falls below zero.
 func (w *bodyWriter) pay(price int64) {
 	w.op(opGlobalGet, w.m.counter())
 	w.out = append(w.out, opI64Const)
@@ -171,7 +171,7 @@ func (w *bodyWriter) pay(price int64) {
 	w.subtract()
 }
 
-// subtract does the rest of pay, with the counter and the price on the stack.
+// subtract is the second part of pay, with the counter and the price on the stack.
 func (w *bodyWriter) subtract() {
 	const (
 		opI64LessSigned = 0x53
@@ -188,9 +188,9 @@ func (w *bodyWriter) subtract() {
 	w.out = append(w.out, opEnd)
 }
 
-// copy copies the instructions, paying at every loop, and replaces selects.
-// Indices are checked against what the original module had, so that nothing
-// reaches what was added.
+// copy copies the instructions, pays at every loop, and replaces selects. It checks
+// indices against the original module, so that no instruction reaches what was
+// added.
 func (w *bodyWriter) copy(r *reader, locals uint64, s surveyed) {
 	m := w.m
 	loops, selects := 0, 0
@@ -229,11 +229,11 @@ func (w *bodyWriter) copy(r *reader, locals uint64, s surveyed) {
 			continue
 		case opLocalGet, opLocalSet, opLocalTee:
 			if uint64(i.index) >= locals {
-				r.refuse("local %d is not there", i.index)
+				r.refuse("local %d does not exist", i.index)
 			}
 		case opGlobalGet, opGlobalSet:
 			if i.index >= m.globals {
-				r.refuse("global %d is not there", i.index)
+				r.refuse("global %d does not exist", i.index)
 			}
 		}
 		if i.isBulk() {

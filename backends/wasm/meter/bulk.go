@@ -1,21 +1,21 @@
 package meter
 
-// Instructions that work on any number of bytes or entries are replaced by calls
-// of helpers, which pay for what is asked and then do it: memory.fill and
-// memory.copy in pieces, so that no single instruction takes long.
+// Instructions that process any number of bytes or entries are replaced with calls
+// of helpers, which pay for them first. The helpers split memory.fill and
+// memory.copy into pieces, so that no single instruction takes long.
 
-// helper is an added function: one that stands in for one bulk instruction, or keeps
-// or resets the globals.
+// helper is an added function. It replaces one bulk instruction, or keeps or resets
+// the globals.
 type helper struct {
-	key  string // the instruction as it is written, or the name of the export
-	kind uint32 // its type
+	key  string // the encoded instruction, or the name of the export
+	kind uint32 // index of its type
 	of   instruction
 }
 
-// piece is how many bytes one instruction moves at most.
+// piece is the largest number of bytes that one instruction moves.
 const piece = 1 << 20
 
-// bytesPerUnit is how many bytes are moved for one unit.
+// bytesPerUnit is how many bytes may be moved for one unit.
 const bytesPerUnit = 32
 
 func (i *instruction) isBulk() bool {
@@ -32,13 +32,13 @@ func (i *instruction) isBulk() bool {
 	return false
 }
 
-// helperOf is the index of the helper for an instruction.
+// helperOf returns the index of the helper for an instruction.
 func (m *module) helperOf(r *reader, i instruction) uint32 {
 	key := string(i.raw)
 	if at, ok := m.helperAt[key]; ok {
 		return at
 	}
-	const most = 1000 // one for each pair of segment and table, at the worst
+	const most = 1000 // one per pair of segment and table, in the worst case
 	if len(m.helpers) == most {
 		r.refuse("more than %d different bulk instructions", most)
 	}
@@ -55,14 +55,14 @@ func (m *module) helperOf(r *reader, i instruction) uint32 {
 	return m.addHelper(helper{key, m.typeIndex(t), i})
 }
 
-// addHelper returns the index of a new function.
+// addHelper adds a function and returns its index.
 func (m *module) addHelper(h helper) uint32 {
 	at := m.ownFunctions() + 1 + uint32(len(m.helpers))
 	m.helpers, m.helperAt[h.key] = append(m.helpers, h), at
 	return at
 }
 
-// Opcodes that helpers are written with.
+// The opcodes that helpers use.
 const (
 	opI32Eqz        = 0x45
 	opI32Equal      = 0x46
@@ -113,7 +113,7 @@ func (w *helperWriter) emit(ops ...byte) { w.out = append(w.out, ops...) }
 func (w *helperWriter) get(local uint32) { w.op(opLocalGet, local) }
 func (w *helperWriter) i32(v int32)      { w.out = putSigned(append(w.out, opI32Const), int64(v)) }
 
-// do is the instruction itself, on the parameters.
+// do writes the instruction itself, applied to the parameters.
 func (w *helperWriter) do() {
 	for p := range w.length + 1 {
 		w.get(p)
@@ -121,7 +121,7 @@ func (w *helperWriter) do() {
 	w.out = append(w.out, w.h.of.raw...)
 }
 
-// payI32 pays what amount leaves on the stack, an i32 without a sign.
+// payI32 pays the amount on the stack, an unsigned i32.
 func (w *helperWriter) payI32(amount func()) {
 	w.op(opGlobalGet, w.m.counter())
 	amount()
@@ -129,7 +129,7 @@ func (w *helperWriter) payI32(amount func()) {
 	w.subtract()
 }
 
-// payByLength pays a unit for so many (a power of two) of the length.
+// payByLength pays one unit per each (a power of two) of the length.
 func (w *helperWriter) payByLength(each int) {
 	shift := int32(0)
 	for 1<<shift < each {
@@ -142,14 +142,13 @@ func (w *helperWriter) payByLength(each int) {
 	})
 }
 
-// memoryGrow pays for the pages that are asked for, which are cleared, and for
-// those that are there, which may be moved. Pages that are left from before a reset
-// are given out again.
+// memoryGrow pays for the requested pages, which are cleared, and for the existing
+// ones, which may be moved. Pages that a reset left over are reused.
 func (w *helperWriter) memoryGrow() {
 	const (
 		newPage  = 1024
 		oldPage  = 64
-		mostWant = 4096 // more is paid as so much: it fails, or the next payment ends the call
+		mostWant = 4096 // larger requests cost this much: they fail, or the next payment ends the call
 	)
 	w.payI32(func() {
 		w.get(w.length)
@@ -184,7 +183,7 @@ func (w *helperWriter) memoryGrow() {
 	w.op(opGlobalSet, w.m.pages())
 }
 
-// moveKept moves everything that a reset brings back, one way or the other.
+// moveKept calls move for everything that a reset restores.
 func (w *helperWriter) moveKept(move func(global, kept uint32)) {
 	move(w.m.pages(), w.m.kept(0))
 	for k, g := range w.m.mutable {
@@ -192,11 +191,11 @@ func (w *helperWriter) moveKept(move func(global, kept uint32)) {
 	}
 }
 
-// pieces does a fill or copy piece by piece, each paid for by itself. What does
-// not fit in the memory is left to the instruction itself, which traps before it
+// pieces does a fill or copy piece by piece and pays for each piece. If the range
+// exceeds the memory, it leaves the instruction to the engine, which traps before it
 // writes anything.
 func (w *helperWriter) pieces() {
-	const destination, source = 0, 1 // of a fill, source is the byte
+	const destination, source = 0, 1 // for a fill, source is the byte
 	isCopy := w.h.of.sub == bulkMemoryCopy
 	w.get(w.length)
 	w.i32(piece)
@@ -239,13 +238,13 @@ func (w *helperWriter) pieces() {
 	w.do()
 }
 
-// beyond leaves whether the range at a local ends beyond the memory.
+// beyond leaves on the stack whether the range at a local ends beyond the memory.
 func (w *helperWriter) beyond(local uint32) {
 	w.get(local)
 	w.emit(opI64ExtendU)
 	w.get(w.length)
 	w.emit(opI64ExtendU, opI64Add, opMemorySize, 0, opI64ExtendU)
-	w.out = putSigned(append(w.out, opI64Const), 16) // 2^16 bytes a page
+	w.out = putSigned(append(w.out, opI64Const), 16) // 2^16 bytes per page
 	w.emit(opI64Shl, opI64GreaterU)
 }
 
@@ -264,7 +263,7 @@ func (w *helperWriter) add(local uint32, v int32) {
 	w.op(opLocalSet, local)
 }
 
-// whileLong repeats what moves a piece until no more than a piece is left.
+// whileLong repeats body until at most one piece is left.
 func (w *helperWriter) whileLong(body func()) {
 	w.emit(opLoop, typeEmpty)
 	body()

@@ -1,8 +1,8 @@
 package meter
 
-// effect is what an instruction does to the operand stack: how many values it
-// takes, and the type of the one that it leaves, or 0 for none. Which types it
-// takes does not matter here: the engine checks that.
+// effect describes what an instruction does to the operand stack: how many values it
+// takes, and the type of the value that it leaves, or 0 for none. The engine checks
+// the types of the values that it takes.
 type effect struct{ takes, leaves byte }
 
 // span gives the opcodes from first to last the same effect.
@@ -24,7 +24,8 @@ func effects(common effect, spans ...span) *[256]effect {
 	return &t
 }
 
-// plainEffects are those of one-byte opcodes, unless operands.step knows better.
+// plainEffects holds the effects of one-byte opcodes, except those that
+// operands.step handles.
 var plainEffects = effects(effect{},
 	span{opDrop, opDrop, effect{1, 0}},
 	span{opLocalSet, opLocalSet, effect{1, 0}},
@@ -47,7 +48,7 @@ var plainEffects = effects(effect{},
 	span{0x46, 0x4f, effect{2, typeI32}},
 	span{0x50, 0x50, effect{1, typeI32}},
 	span{0x51, 0x66, effect{2, typeI32}},
-	span{0x67, 0x69, effect{1, typeI32}}, // arithmetic: of one operand, of two
+	span{0x67, 0x69, effect{1, typeI32}}, // arithmetic with one operand, with two
 	span{0x6a, 0x78, effect{2, typeI32}},
 	span{0x79, 0x7b, effect{1, typeI64}},
 	span{0x7c, 0x8a, effect{2, typeI64}},
@@ -63,13 +64,13 @@ var plainEffects = effects(effect{},
 	span{0xbd, 0xbd, effect{1, typeI64}},
 	span{0xbe, 0xbe, effect{1, typeF32}},
 	span{0xbf, 0xbf, effect{1, typeF64}},
-	span{0xc0, 0xc1, effect{1, typeI32}}, // extensions of the sign
+	span{0xc0, 0xc1, effect{1, typeI32}}, // sign extensions
 	span{0xc2, 0xc4, effect{1, typeI64}},
 	span{opRefIsNull, opRefIsNull, effect{1, typeI32}},
 	span{opRefFunc, opRefFunc, effect{0, typeFuncref}},
 )
 
-// bulkEffects are those of the sub-opcodes of opBulk.
+// bulkEffects holds the effects of the sub-opcodes of opBulk.
 var bulkEffects = effects(effect{},
 	span{0, 3, effect{1, typeI32}},
 	span{4, bulkLastTruncate, effect{1, typeI64}},
@@ -81,8 +82,8 @@ var bulkEffects = effects(effect{},
 	span{bulkTableFill, bulkTableFill, effect{3, 0}},
 )
 
-// vectorEffects are those of the sub-opcodes of opVector: most make a vector of
-// two values. Those that are not in use are the engine's to refuse.
+// vectorEffects holds the effects of the sub-opcodes of opVector. Most make a vector
+// from two values. The engine refuses those that are undefined.
 var vectorEffects = effects(effect{2, typeV128},
 	span{0, 10, effect{1, typeV128}}, // loads
 	span{11, 11, effect{2, 0}},
@@ -118,7 +119,7 @@ var vectorEffects = effects(effect{2, typeV128},
 	span{248, 255, effect{1, typeV128}},
 )
 
-// effect looks an instruction up.
+// effect returns the effect of an instruction.
 func (i *instruction) effect() effect {
 	switch i.op {
 	case opBulk:

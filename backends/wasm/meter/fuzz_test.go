@@ -15,9 +15,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// FuzzRewrite: whatever the bytes, the rewriting ends; what it accepts of a valid
-// module is valid and has the imports and exports that the engine reads in the
-// module, and what it makes of an invalid one is not valid.
+// FuzzRewrite checks that rewriting ends for all bytes. The rewritten form of a
+// valid module must be valid and have the same imports and exports; that of an
+// invalid one must be invalid.
 func FuzzRewrite(f *testing.F) {
 	for _, b := range []asm.Module{fib(), sum(), endless(), selectOf(f32, false), selectOf(v128, true), selecting(abc, 0x02, leb(1), 0x0b, 0x1b)} {
 		f.Add(b.Bytes())
@@ -38,7 +38,8 @@ func FuzzRewrite(f *testing.F) {
 			}
 			return
 		}
-		// wazero reads custom sections its own way; they are dropped, so compare without.
+		// wazero reads custom sections in its own way and they are dropped, so
+		// compare without.
 		before, wasValid := reading(ctx, r, withoutCustom(module))
 		after, isValid := reading(ctx, r, out)
 		if wasValid != isValid {
@@ -50,7 +51,7 @@ func FuzzRewrite(f *testing.F) {
 	})
 }
 
-// withoutCustom drops the custom sections of a module whose sections are sound.
+// withoutCustom removes the custom sections of a module with well-formed sections.
 func withoutCustom(module []byte) []byte {
 	out := bytes.Clone(module[:8])
 	for rest := module[8:]; len(rest) > 0; {
@@ -64,9 +65,9 @@ func withoutCustom(module []byte) []byte {
 	return out
 }
 
-// reading is what the engine reads in a module: its imports, exports and their
-// types, without what was added. The engine panics on some modules, which are not
-// valid then.
+// reading returns the imports and exports that the engine reads from a module, with
+// their types and without additions. The engine panics on some modules; these are
+// invalid.
 func reading(ctx context.Context, r wazero.Runtime, module []byte) (seen []string, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -97,7 +98,7 @@ func reading(ctx context.Context, r wazero.Runtime, module []byte) (seen []strin
 	return append(seen, exports...), true
 }
 
-// valid asks the engine.
+// valid reports whether the engine accepts the module.
 func valid(ctx context.Context, r wazero.Runtime, module []byte) bool {
 	_, ok := reading(ctx, r, module)
 	return ok

@@ -13,19 +13,19 @@ import (
 // ErrBudget ends a call that has used up its units.
 var ErrBudget = errors.New("the call's budget of instructions is used up")
 
-// Slice is how many units a module gets at a time: about as many nanoseconds pass
-// between two looks at the deadline.
+// Slice is how many units a module gets at once. It is roughly the number of
+// nanoseconds between two checks of the deadline.
 const Slice = 1 << 16
 
 // Budget is what one call may use. It belongs to one call at a time.
 type Budget struct {
-	Units  int64     // left; may not be read while the call runs
+	Units  int64     // left; do not read it while the call runs
 	Slices int64     // handed out so far
-	Since  time.Time // when the first was
+	Since  time.Time // when the first slice was handed out
 }
 
-// Busy reports whether a call that has ended was at work, and not waiting for the
-// processor, for a good part of the time since its first slice.
+// Busy reports whether a call that has ended ran for a good part of the time since
+// its first slice, instead of waiting for the processor.
 func (b *Budget) Busy() bool {
 	const share = 4 // machines differ in how long a unit takes
 	return b.Slices > 0 && time.Duration(b.Slices*Slice) >= time.Since(b.Since)/share
@@ -33,14 +33,14 @@ func (b *Budget) Busy() bool {
 
 type budgetKey struct{}
 
-// With returns a context whose calls draw on a budget and end with ctx.
+// With returns a context whose calls use the budget and end with ctx.
 func With(ctx context.Context, b *Budget) context.Context {
 	return context.WithValue(ctx, budgetKey{}, b)
 }
 
-// Instantiate adds the host's side to a runtime. A call of a rewritten module
-// whose context has ended, or whose budget is used up, ends with the context's
-// error or ErrBudget, wrapped; its instance must not be used again.
+// Instantiate adds the host's side to a runtime. When a rewritten module's context
+// ends or its budget is used up, the call ends with an error that wraps the
+// context's error or ErrBudget. The instance must not be used after that.
 func Instantiate(ctx context.Context, r wazero.Runtime) error {
 	types := []api.ValueType{api.ValueTypeI64}
 	_, err := r.NewHostModuleBuilder(ImportModule).NewFunctionBuilder().
@@ -51,8 +51,8 @@ func Instantiate(ctx context.Context, r wazero.Runtime) error {
 	return nil
 }
 
-// refuel takes the debt, at most 0, and answers with a slice. A panic is how a
-// host function ends a call; wazero returns it as an error.
+// refuel takes the debt, at most 0, and returns a slice. It panics to end a call;
+// wazero returns the panic as an error.
 func refuel(ctx context.Context, stack []uint64) {
 	b, _ := ctx.Value(budgetKey{}).(*Budget)
 	if b == nil {

@@ -1,6 +1,6 @@
 package meter
 
-// Opcodes that matter here.
+// The opcodes that the rewriter handles by name.
 const (
 	opUnreachable  = 0x00
 	opNop          = 0x01
@@ -61,14 +61,14 @@ const (
 type instruction struct {
 	op     byte
 	sub    uint32 // of opBulk and opVector
-	raw    []byte // written anew in its shortest form; valid until the next is read
+	raw    []byte // re-encoded in its shortest form; valid until the next one is read
 	index  uint32 // its first index; of opBrTable the largest
 	second uint32 // its second index; of opBrTable the last
 	block  int64  // type of a block: negative for a value type or none
 	count  int    // targets of opBrTable
 }
 
-// next decodes an instruction, refusing what is not part of WebAssembly 2.0.
+// next decodes an instruction. It refuses what is not part of WebAssembly 2.0.
 func (r *reader) next() instruction {
 	i := instruction{op: r.byte()}
 	r.raw = append(r.raw[:0], i.op)
@@ -116,7 +116,7 @@ func (r *reader) next() instruction {
 	return i
 }
 
-// targets reads those of a br_table, of which the default comes last.
+// targets reads the targets of a br_table. The default comes last.
 func (r *reader) targets(i *instruction) {
 	n := r.count("targets", noMost)
 	r.raw = putU32(r.raw, n)
@@ -162,9 +162,9 @@ func (r *reader) bulk(i *instruction) {
 	}
 }
 
-// vector decodes a SIMD instruction. wazero reads a single byte here and takes
-// what follows for instructions of their own, so that two readings of one module
-// are possible: only the shortest form is taken, which both read alike.
+// vector decodes a SIMD instruction. wazero reads one byte as the opcode and takes
+// longer encodings for several instructions, so the same bytes would have two
+// meanings. Only the shortest form is accepted, which both read alike.
 func (r *reader) vector(i *instruction) {
 	i.sub = uint32(r.byte())
 	r.raw = append(r.raw, byte(i.sub))
@@ -187,8 +187,8 @@ func (r *reader) vector(i *instruction) {
 	}
 }
 
-// keepsState reports whether an instruction changes what a reset does not bring
-// back: tables, and which segments are left.
+// keepsState reports whether an instruction changes what a reset does not restore:
+// tables, and which segments are dropped.
 func (i *instruction) keepsState() bool {
 	if i.op == opTableSet {
 		return true
@@ -203,8 +203,8 @@ func (i *instruction) keepsState() bool {
 	return false
 }
 
-// price is what an instruction costs, in rough nanoseconds: what it may take,
-// not what it takes on average.
+// price returns the cost of an instruction in rough nanoseconds, in a bad case
+// rather than on average.
 func (i *instruction) price() int64 {
 	const (
 		call     = 4

@@ -2,17 +2,17 @@ package meter
 
 import "github.com/tetratelabs/wazero/experimental"
 
-// Memory is the memory of one instance, for experimental.WithMemoryAllocator:
-// address space for the most that it may have, of which the system provides what
-// is touched. A slice of Go's, which wazero takes otherwise, is moved as it grows,
-// and a single memory.grow took 0.3 s: longer than a deadline may be late.
+// Memory is the memory of one instance, for experimental.WithMemoryAllocator. It
+// reserves address space for the largest size, of which the system provides the
+// pages that are touched. wazero's default, a Go slice, moves when it grows, and a
+// single memory.grow took 0.3 s: longer than a deadline may be late.
 //
-// Keep, Begin and Reset bring its content back to what it was once.
+// Keep, Begin and Reset restore an earlier content.
 type Memory struct {
 	space []byte
-	heap  []byte // where address space is short, and outside Linux
+	heap  []byte // used if address space is short, and outside Linux
 	size  int
-	image []byte // what was kept
+	image []byte // the kept content
 	changes
 }
 
@@ -38,8 +38,8 @@ func (m *Memory) Reallocate(size uint64) []byte {
 	return m.heap[:size:size]
 }
 
-// Free implements experimental.LinearMemory; wazero calls it when the module is
-// closed, and it may be called again.
+// Free implements experimental.LinearMemory. wazero calls it when the module is
+// closed. A second call does nothing.
 func (m *Memory) Free() {
 	m.dropImage()
 	m.dropSpace()

@@ -12,8 +12,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// TestMemoryGrowsInPlace: a memory keeps its content and its place when it grows,
-// what is added is zero, its limit holds, and it may be freed twice.
+// TestMemoryGrowsInPlace checks that a memory keeps its content and address when it
+// grows, that new bytes are zero, that its limit holds, and that it can be freed
+// twice.
 func TestMemoryGrowsInPlace(t *testing.T) {
 	for name, most := range map[string]uint64{"mapped": 4 << 16, "without address space": 1 << 62} {
 		var memory meter.Memory
@@ -24,15 +25,15 @@ func TestMemoryGrowsInPlace(t *testing.T) {
 			t.Errorf("%s: %d bytes, %d, %d", name, len(view), view[7], view[1<<16])
 		}
 		if name == "mapped" && memory.Reallocate(5<<16) != nil {
-			t.Error("it grew beyond its most")
+			t.Error("it grew beyond its limit")
 		}
 		memory.Free()
 		memory.Free()
 	}
 }
 
-// TestMemoryIsReset: after a reset a memory has the content that was kept, however
-// it has changed and grown, and can be kept and reset again.
+// TestMemoryIsReset checks that a reset restores the kept content, however the
+// memory changed and grew, and that keeping and resetting can be repeated.
 func TestMemoryIsReset(t *testing.T) {
 	for name, most := range map[string]uint64{"mapped": 40 << 20, "without address space": 1 << 62} {
 		var memory meter.Memory
@@ -54,7 +55,7 @@ func TestMemoryIsReset(t *testing.T) {
 			}
 			for range 2 {
 				if view = memory.Reallocate(uint64(size + round<<20)); !bytes.Equal(view, want[:len(view)]) {
-					t.Fatalf("%s: in round %d it is not what was kept", name, round)
+					t.Fatalf("%s: in round %d it differs from the kept content", name, round)
 				}
 				for at := 0; at < len(view); at += 4099 {
 					view[at] = 0xee
@@ -83,7 +84,7 @@ func TestMemoryGrow(t *testing.T) {
 	for _, c := range []struct{ by, want uint32 }{{50, 1}, {49, 51}, {1, 1<<32 - 1}} {
 		got, err := m.ExportedFunction("run").Call(ctx, uint64(c.by))
 		if err != nil || uint32(got[0]) != c.want {
-			t.Errorf("growing by %d answers %v, %v, want %d", c.by, got, err, c.want)
+			t.Errorf("growing by %d returns %v, %v, want %d", c.by, got, err, c.want)
 		}
 	}
 	if m.Memory().Size() != 100<<16 || !m.Memory().WriteByte(100<<16-1, 1) {

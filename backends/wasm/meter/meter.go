@@ -1,13 +1,13 @@
-// Package meter rewrites WebAssembly modules so that every function and every
-// turn of every loop pays for the instructions it is about to run. Where the
-// money is spent, the host is asked for more, and may end the call: no module
-// that has been rewritten can hold a thread.
+// Package meter rewrites WebAssembly modules so that every function call and every
+// iteration of every loop pays for the instructions that it is about to run. When a
+// slice of units is spent, the module asks the host for more, and the host may end
+// the call. So no rewritten module can occupy a thread for ever.
 //
-// It also replaces the selects that the engine is wrong about.
+// The package also replaces the selects that the engine compiles wrongly.
 //
 // It knows nothing of plugins or of what a module computes. It does not validate
-// modules either (the engine does): it refuses what it does not understand and
-// sees to it that nothing invalid becomes valid by what is added.
+// modules, as the engine does. It refuses what it does not understand, and makes
+// sure that its additions make no invalid module valid.
 package meter
 
 import (
@@ -15,11 +15,11 @@ import (
 	"fmt"
 )
 
-// The names under which a rewritten module meets its host: a function i64 -> i64
-// that is given the debt and answers with a new slice, the counter, and two
-// functions without parameters. Keep notes the values of the mutable globals and
-// the size of the memory; Reset brings them back. A module that changes its tables
-// or drops segments has neither: a reset could not undo that.
+// The names through which a rewritten module and its host interact: the import, a
+// function i64 -> i64 that takes the debt and returns a new slice; the counter; and
+// two functions without parameters. Keep saves the mutable globals and the size of
+// the memory, and Reset restores them. A module that changes its tables or drops
+// segments has neither, because Reset could not undo that.
 const (
 	ImportModule  = "\x00meter"
 	ImportName    = "refuel"
@@ -28,39 +28,39 @@ const (
 	ResetExport   = "\x00reset"
 )
 
-// Version counts the changes to what Rewrite makes of a module.
+// Version counts the changes to the output of Rewrite.
 const Version = 2
 
 // ErrModule is wrapped by every reason for not rewriting a module.
 var ErrModule = errors.New("not a module that can be metered")
 
-// Limits bound what is read, and so what the engine is given to decode, compile
-// and make instances of.
+// Limits bound what is read, and so what the engine has to decode, compile and
+// instantiate.
 type Limits struct {
 	Bytes         int    // of the module
-	Code          int    // bytes of all bodies, metered
+	Code          int    // bytes of all metered bodies
 	Functions     int    // defined in it
 	FunctionBytes int    // of one body
 	Locals        int    // of one function, parameters included
 	AllLocals     int    // of all functions
 	LocalBlocks   int    // locals x blocks of one function: compile time grows with it
-	Depth         int    // of blocks in blocks
-	Values        int    // that the calls, blocks and branches of one function pass
+	Depth         int    // of nested blocks
+	Values        int    // passed by the calls, blocks and branches of one function
 	AllValues     int    // of all functions
 	Globals       int    //
-	TableEntries  uint32 // of each table; its maximum is lowered to this
+	TableEntries  uint32 // of each table; a larger maximum is lowered to this
 	Tables        int
 	Types         int
-	TypeValues    int // parameters of one type, and results
+	TypeValues    int // parameters of one type, or results
 	AllTypeValues int // of all types
 	Imports       int
 	Exports       int
 	NameBytes     int // of all names of imports and exports
-	Segments      int // of elements, and of data
+	Segments      int // element segments, and data segments
 	Elements      int // of all segments
 }
 
-// DefaultLimits are generous for detectors that compilers make.
+// DefaultLimits returns limits that are generous for detectors made by compilers.
 func DefaultLimits() Limits {
 	return Limits{
 		Bytes: 64 << 20, Code: 32 << 20, Functions: 100_000, FunctionBytes: 1 << 20, Locals: 10_000, AllLocals: 4_000_000,
@@ -70,8 +70,8 @@ func DefaultLimits() Limits {
 	}
 }
 
-// Rewrite returns the metered form of a module. The error wraps ErrModule and
-// says at which byte what was met.
+// Rewrite returns the metered form of a module. The error wraps ErrModule and says
+// what is wrong at which byte.
 func Rewrite(module []byte, limits Limits) (out []byte, err error) {
 	defer func() {
 		switch p := recover().(type) {
@@ -83,13 +83,13 @@ func Rewrite(module []byte, limits Limits) (out []byte, err error) {
 		}
 	}()
 	if len(module) > limits.Bytes {
-		refuse("it has %d bytes; at most %d are taken", len(module), limits.Bytes)
+		refuse("it has %d bytes; at most %d are allowed", len(module), limits.Bytes)
 	}
 	m := parse(module, limits)
 	return m.rewrite(), nil
 }
 
-// refusal ends the rewriting; only Rewrite recovers it.
+// refusal ends the rewriting. Only Rewrite recovers it.
 type refusal string
 
 func refuse(format string, args ...any) { panic(refusal(fmt.Sprintf(format, args...))) }

@@ -26,7 +26,7 @@ func rewrite(t testing.TB, module []byte) []byte {
 	return out
 }
 
-// instance runs a module on a runtime of its own.
+// instance runs a module in its own runtime.
 func instance(t testing.TB, module []byte, b *meter.Budget) (api.Module, context.Context) {
 	t.Helper()
 	ctx := meter.With(t.Context(), b)
@@ -56,7 +56,7 @@ const (
 
 const plenty = math.MaxInt64 / 2
 
-// fib is the recursive Fibonacci function.
+// fib returns a module with the recursive Fibonacci function.
 func fib() asm.Module {
 	return one([]byte{i32}, []byte{i32}, nil,
 		0x20, leb(0), ci32(2), 0x48, 0x04, i32, // if n < 2
@@ -64,7 +64,7 @@ func fib() asm.Module {
 		0x20, leb(0), ci32(1), 0x6b, 0x10, leb(0), 0x20, leb(0), ci32(2), 0x6b, 0x10, leb(0), 0x6a, 0x0b)
 }
 
-// sum adds the numbers below n in a loop.
+// sum returns a module that adds the numbers below n in a loop.
 func sum() asm.Module {
 	return one([]byte{i32}, []byte{i32}, vec(cat(leb(2), []byte{i32})),
 		0x03, 0x40, 0x20, leb(1), 0x20, leb(2), 0x6a, 0x21, leb(1), 0x20, leb(2), ci32(1), 0x6a, 0x22, leb(2), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b, 0x20, leb(1))
@@ -95,8 +95,9 @@ func TestResultsStayTheSame(t *testing.T) {
 	}
 }
 
-// TestPricesAreOfRegions: twice the turns cost twice as much, and a long body
-// costs more than a short one (a price a turn, whatever it holds, would be unsound).
+// TestPricesAreOfRegions checks that twice the iterations cost twice as much, and
+// that a long body costs more than a short one: a fixed price per iteration would be
+// unsound.
 func TestPricesAreOfRegions(t *testing.T) {
 	spent := func(m asm.Module, n uint64) int64 {
 		b := &meter.Budget{Units: plenty}
@@ -107,7 +108,7 @@ func TestPricesAreOfRegions(t *testing.T) {
 		return plenty - b.Units
 	}
 	if a, b := spent(sum(), 1_000_000), spent(sum(), 2_000_000); float64(b) < 1.9*float64(a) || float64(b) > 2.1*float64(a) {
-		t.Errorf("a million turns cost %d, two million %d", a, b)
+		t.Errorf("a million iterations cost %d, two million %d", a, b)
 	}
 	var divisions []any
 	for range 1000 {
@@ -119,7 +120,7 @@ func TestPricesAreOfRegions(t *testing.T) {
 			append(code, 0x20, leb(1), ci32(1), 0x6a, 0x22, leb(1), 0x20, leb(0), 0x48, 0x0d, leb(0), 0x0b)...)
 	}
 	if a, b := spent(loop(), 10_000), spent(loop(divisions...), 10_000); b < 100*a {
-		t.Errorf("a turn with nothing costs %d, one with a thousand divisions %d", a/10_000, b/10_000)
+		t.Errorf("an empty iteration costs %d, one with a thousand divisions %d", a/10_000, b/10_000)
 	}
 }
 
@@ -174,8 +175,8 @@ func TestEndlessEnds(t *testing.T) {
 	})
 }
 
-// TestBulkOverPieces: fills and copies that are cut into pieces, overlapping ones
-// among them, leave the memory as one instruction would.
+// TestBulkOverPieces checks that fills and copies in pieces, even overlapping ones,
+// change the memory as one instruction would.
 func TestBulkOverPieces(t *testing.T) {
 	const pages = 80 // 5 MiB: several pieces
 	bulk := func(op byte) asm.Module {
@@ -213,8 +214,8 @@ func TestBulkOverPieces(t *testing.T) {
 	}
 }
 
-// TestRefusals: what is not understood is refused, and what was invalid does not
-// become valid through what is added.
+// TestRefusals checks that the rewriter refuses what it does not understand, and
+// that its additions make no invalid module valid.
 func TestRefusals(t *testing.T) {
 	limits := meter.DefaultLimits()
 	limits.Bytes, limits.Functions, limits.Locals, limits.LocalBlocks, limits.TableEntries = 1<<20, 100, 500, 5000, 1000
@@ -242,12 +243,12 @@ func TestRefusals(t *testing.T) {
 		"name of 1.2 GB":           {append([]byte("\x00asm\x01\x00\x00\x00\x00\x08"), leb(1_200_000_000)...), "cut short"},
 		"sections out of order":    {append(fib().Bytes(), 1, 1, 0), "out of order"},
 		"unknown section":          {append(fib().Bytes(), 14, 1, 0), "not known"},
-		"added function":           {base(0x10, leb(1)), "function 1 is not there"},
-		"added global":             {base(0x23, leb(0), 0x1a), "global 0 is not there"},
-		"set of the counter":       {base(ci64(5), 0x24, leb(0)), "global 0 is not there"},
-		"added local":              {base(0x20, leb(0), 0x1a), "local 0 is not there"},
-		"added type of a block":    {base(0x02, leb(1), 0x0b), "type 1 is not there"},
-		"added type of a call":     {base(ci32(0), 0x11, leb(1), leb(0)), "type 1 is not there"},
+		"added function":           {base(0x10, leb(1)), "function 1 does not exist"},
+		"added global":             {base(0x23, leb(0), 0x1a), "global 0 does not exist"},
+		"set of the counter":       {base(ci64(5), 0x24, leb(0)), "global 0 does not exist"},
+		"added local":              {base(0x20, leb(0), 0x1a), "local 0 does not exist"},
+		"added type of a block":    {base(0x02, leb(1), 0x0b), "type 1 does not exist"},
+		"added type of a call":     {base(ci32(0), 0x11, leb(1), leb(0)), "type 1 does not exist"},
 		"branch out of the body":   {base(0x0c, leb(1)), "leaves the function"},
 		"branch table out":         {base(ci32(0), 0x0e, vec(leb(0), leb(9)), leb(0)), "leaves the function"},
 		"long SIMD opcode":         {base(0xfd, 0x80, 0x41, 0x07, 0x1a), "shortest form"},
@@ -260,11 +261,11 @@ func TestRefusals(t *testing.T) {
 		"imported memory":          {with(func(b *asm.Module) { b.Imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "no function"},
 		"import from the meter":    {with(func(b *asm.Module) { b.Imports = vec(cat(text(meter.ImportModule), text("x"), []byte{0, 0})) }), "reserved"},
 		"export of the counter":    {with(func(b *asm.Module) { b.Exports = vec(export(meter.CounterExport, 0, 0)) }), "reserved"},
-		"export of the added":      {with(func(b *asm.Module) { b.Exports = vec(export("x", 0, 1)) }), "function 1 is not there"},
-		"export of the new global": {with(func(b *asm.Module) { b.Exports = vec(export("x", 3, 0)) }), "global 0 is not there"},
-		"start is added":           {with(func(b *asm.Module) { b.Start = leb(1) }), "function 1 is not there"},
-		"type out of range":        {with(func(b *asm.Module) { b.Functions = vec(leb(1)) }), "type that is not there"},
-		"huge type index":          {with(func(b *asm.Module) { b.Functions = vec(leb(1<<32 - 1)) }), "type that is not there"},
+		"export of the added":      {with(func(b *asm.Module) { b.Exports = vec(export("x", 0, 1)) }), "function 1 does not exist"},
+		"export of the new global": {with(func(b *asm.Module) { b.Exports = vec(export("x", 3, 0)) }), "global 0 does not exist"},
+		"start is added":           {with(func(b *asm.Module) { b.Start = leb(1) }), "function 1 does not exist"},
+		"type out of range":        {with(func(b *asm.Module) { b.Functions = vec(leb(1)) }), "type that does not exist"},
+		"huge type index":          {with(func(b *asm.Module) { b.Functions = vec(leb(1<<32 - 1)) }), "type that does not exist"},
 		"no code":                  {with(func(b *asm.Module) { b.Code = nil }), "1 functions and 0 bodies"},
 		"large table":              {with(func(b *asm.Module) { b.Tables = vec(cat([]byte{0x70, 0}, leb(1001))) }), "at most 1000"},
 		"table upside down":        {with(func(b *asm.Module) { b.Tables = vec(cat([]byte{0x70, 1}, leb(10), leb(5))) }), "below its minimum"},
@@ -272,8 +273,8 @@ func TestRefusals(t *testing.T) {
 		"elements of the added": {with(func(b *asm.Module) {
 			b.Tables = vec([]byte{0x70, 0, 1})
 			b.Elements = vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1))))
-		}), "function 1 is not there"},
-		"global from the counter":   {with(func(b *asm.Module) { b.Globals = vec([]byte{i64, 0, 0x23, 1, 0x0b}) }), "global 1 is not there"},
+		}), "function 1 does not exist"},
+		"global from the counter":   {with(func(b *asm.Module) { b.Globals = vec([]byte{i64, 0, 0x23, 1, 0x0b}) }), "global 1 does not exist"},
 		"too many functions":        {with(func(b *asm.Module) { b.Functions = vec(manyFunctions...) }), "at most 100"},
 		"too many locals":           {one(nil, nil, vec(cat(leb(501), []byte{i32}))).Bytes(), "at most 500"},
 		"2^32 locals":               {one(nil, nil, vec(cat(leb(1<<32-1), []byte{i32}), cat(leb(1<<32-1), []byte{i32}))).Bytes(), "at most 500"},
@@ -290,7 +291,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestTablesAreBounded: a table without a maximum gets one.
+// TestTablesAreBounded checks that a table without a maximum gets one.
 func TestTablesAreBounded(t *testing.T) {
 	b := asm.Module{
 		Types: vec(sig([]byte{i32}, []byte{i32})), Functions: vec(leb(0)), Tables: vec(cat([]byte{0x70, 0}, leb(10))), Exports: vec(export("run", 0, 0)),
@@ -300,12 +301,12 @@ func TestTablesAreBounded(t *testing.T) {
 	for _, c := range []struct{ by, want uint32 }{{10, 10}, {1 << 16, math.MaxUint32}, {1<<16 - 20, 20}, {1, math.MaxUint32}} {
 		got, err := m.ExportedFunction("run").Call(ctx, uint64(c.by))
 		if err != nil || uint32(got[0]) != c.want {
-			t.Errorf("growing by %d answers %v, %v, want %d", c.by, got, err, c.want)
+			t.Errorf("growing by %d returns %v, %v, want %d", c.by, got, err, c.want)
 		}
 	}
 }
 
-// TestFloats: other types of values pass through untouched.
+// TestFloats checks that values of other types pass through unchanged.
 func TestFloats(t *testing.T) {
 	b := one([]byte{f64}, []byte{f64}, vec(cat(leb(1), []byte{f64})), 0x20, leb(0), cf64(0.5), 0xa2, 0x9f, 0x22, leb(1), 0x20, leb(1), 0xa0)
 	m, ctx := instance(t, rewrite(t, b.Bytes()), &meter.Budget{Units: plenty})
@@ -316,9 +317,9 @@ func TestFloats(t *testing.T) {
 }
 
 func ExampleRewrite() {
-	_, err := meter.Rewrite([]byte("no module"), meter.DefaultLimits())
+	_, err := meter.Rewrite([]byte("not a module"), meter.DefaultLimits())
 	if errors.Is(err, meter.ErrModule) {
 		_, _ = os.Stdout.WriteString(err.Error() + "\n")
 	}
-	// Output: not a module that can be metered: it does not begin as a WebAssembly module of version 1 does
+	// Output: not a module that can be metered: it does not begin like a WebAssembly module of version 1
 }

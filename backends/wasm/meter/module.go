@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// Sections, by id.
+// The ids of sections.
 const (
 	sectionCustom = iota
 	sectionType
@@ -23,7 +23,7 @@ const (
 	sections
 )
 
-// sectionOrder is the order in which sections stand.
+// sectionOrder is the order in which sections must appear.
 var sectionOrder = [...]byte{
 	sectionType, sectionImport, sectionFunction, sectionTable, sectionMemory, sectionGlobal, sectionExport,
 	sectionStart, sectionElement, sectionDataCount, sectionCode, sectionData,
@@ -44,10 +44,10 @@ type table struct {
 	most  uint32
 }
 
-// importedFunction is an import: there are no others.
+// importedFunction is an imported function. Nothing else can be imported.
 type importedFunction struct {
 	module, name []byte
-	kind         uint32 // its type
+	kind         uint32 // index of its type
 }
 
 // memory is the module's only memory.
@@ -56,27 +56,27 @@ type memory struct {
 	bounded     bool
 }
 
-// module is a module as far as it has to be understood.
+// module is a module, decoded as far as the rewriting needs.
 type module struct {
 	limits   Limits
 	sections [sections]*reader
 	names    int // bytes of names so far
 	locals   int // of the functions so far
-	values   int // passed by them
+	values   int // passed by the functions so far
 
 	types       []functionType
-	ownTypes    uint32 // before any was added
+	ownTypes    uint32 // number of types before any was added
 	imports     []importedFunction
-	imported    uint32 // functions
+	imported    uint32 // number of functions
 	functions   []uint32
 	tables      []table
 	memory      *memory
 	globals     uint32
 	globalTypes []byte
-	mutable     []uint32 // globals
+	mutable     []uint32 // indices of globals
 	helpers     []helper
 	helperAt    map[string]uint32
-	changes     bool // tables or segments, when it runs
+	changes     bool // it changes tables or segments when it runs
 }
 
 var header = []byte("\x00asm\x01\x00\x00\x00")
@@ -86,7 +86,7 @@ func parse(data []byte, limits Limits) *module {
 	m := &module{limits: limits, helperAt: map[string]uint32{}}
 	r := &reader{data: data}
 	if len(data) < len(header) || !bytes.Equal(r.bytes(len(header)), header) {
-		refuse("it does not begin as a WebAssembly module of version 1 does")
+		refuse("it does not begin like a WebAssembly module of version 1")
 	}
 	last := -1
 	for !r.done() {
@@ -94,7 +94,7 @@ func parse(data []byte, limits Limits) *module {
 		body := r.part(int(r.u32()))
 		if id == sectionCustom {
 			body.name()
-			continue // dropped: what it says of functions would be wrong afterwards
+			continue // dropped: their information about functions would be wrong afterwards
 		}
 		at := slices.Index(sectionOrder[:], id)
 		if at < 0 || at <= last {
@@ -111,12 +111,12 @@ func parse(data []byte, limits Limits) *module {
 	return m
 }
 
-// section is the content of a section, empty where it is missing.
+// section returns a reader of a section, which is empty if the section is missing.
 func (m *module) section(id byte) *reader {
 	if s := m.sections[id]; s != nil {
 		return s
 	}
-	return &reader{data: []byte{0}} // a vector of nothing
+	return &reader{data: []byte{0}} // a vector of length 0
 }
 
 func (m *module) readTypes() {
@@ -144,10 +144,10 @@ func (m *module) readImports() {
 			r.refuse("an import from a reserved module")
 		}
 		if kind := r.byte(); kind != 0 {
-			r.refuse("an import that is no function: a plugin brings its memory, tables and globals itself")
+			r.refuse("an import that is not a function: a plugin must define its memory, tables and globals itself")
 		}
 		if i.kind = r.u32(); i.kind >= m.ownTypes {
-			r.refuse("an imported function has a type that is not there")
+			r.refuse("an imported function has a type that does not exist")
 		}
 		m.imports = append(m.imports, i)
 	}
@@ -169,21 +169,22 @@ func (m *module) readFunctions() {
 	for range r.count("functions", m.limits.Functions) {
 		t := r.u32()
 		if t >= m.ownTypes {
-			r.refuse("a function has a type that is not there")
+			r.refuse("a function has a type that does not exist")
 		}
 		m.functions = append(m.functions, t)
 	}
 	r.end("the functions")
 }
 
-// readTables lowers the maximum of every table, which the engine does not bound.
+// readTables lowers the maximum of every table, because the engine does not bound
+// it.
 func (m *module) readTables() {
 	r := m.section(sectionTable)
 	for range r.count("tables", m.limits.Tables) {
 		t := table{kind: r.refType()}
 		least, most, bounded := r.limits()
 		if least > m.limits.TableEntries {
-			r.refuse("a table has %d entries; at most %d are taken", least, m.limits.TableEntries)
+			r.refuse("a table has %d entries; at most %d are allowed", least, m.limits.TableEntries)
 		}
 		if bounded && most < least {
 			r.refuse("a table has a maximum below its minimum")
@@ -210,7 +211,7 @@ func (m *module) readMemory() {
 	r.end("the memories")
 }
 
-// typeIndex finds a type, adding it where it is missing.
+// typeIndex returns the index of a type, which it adds if missing.
 func (m *module) typeIndex(t functionType) uint32 {
 	for i, u := range m.types {
 		if t.equal(u) {
@@ -221,17 +222,17 @@ func (m *module) typeIndex(t functionType) uint32 {
 	return uint32(len(m.types) - 1)
 }
 
-// ownFunctions counts the functions that the original module could name.
+// ownFunctions returns the number of functions in the original module.
 func (m *module) ownFunctions() uint32 { return m.imported + uint32(len(m.functions)) }
 
-// refuel is the index of the function that is added, right after the imports.
+// refuel returns the index of the added import, which follows all others.
 func (m *module) refuel() uint32 { return m.imported }
 
-// function is where a function stands after the rewriting. One that was not there
-// before must not become one that was added.
+// function returns the index of a function after the rewriting. It refuses an index
+// that did not exist before, which would otherwise name an added function.
 func (m *module) function(r *reader, i uint32) uint32 {
 	if i >= m.ownFunctions() {
-		r.refuse("function %d is not there", i)
+		r.refuse("function %d does not exist", i)
 	}
 	if i >= m.imported {
 		return i + 1

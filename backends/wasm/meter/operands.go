@@ -1,22 +1,22 @@
 package meter
 
-// operands follows the types on the operand stack through a body, as a validator
-// does but without checking them. Up to the first thing that is wrong with a body
-// its types are those that a validator sees; what is wrong is copied as it is, or
-// into something just as wrong, and left to the engine.
+// operands tracks the types on the operand stack through a body, as a validator
+// does, but does not check them. Until the first error in a body, the types are
+// those that a validator would see. After an error, code is copied or replaced with
+// something equally invalid, and the engine refuses it.
 //
-// Code that is never reached is passed over: nothing in it is ever run, and a
-// block's results follow from its type, whatever is in it.
+// Unreachable code is skipped: it never runs, and a block's results follow from its
+// type.
 type operands struct {
 	m      *module
 	locals []byte
 	stack  []byte
-	frames []frame // open blocks that can be reached, the function first
-	dead   bool    // up to the end of the last frame
-	inner  int     // blocks that began in dead code
+	frames []frame // reachable open blocks, the function first
+	dead   bool    // the code up to the end of the last frame is unreachable
+	inner  int     // blocks that began in unreachable code
 }
 
-// frame is a block.
+// frame is an open block.
 type frame struct {
 	height int32 // of the stack below its parameters
 	block  int32 // its type, as in instruction
@@ -24,10 +24,10 @@ type frame struct {
 
 const (
 	mostOperands = 1 << 20 // on the stack of one function
-	mostValues   = 1000    // that one instruction leaves, as engines agree
+	mostValues   = 1000    // left by one instruction; engines have the same limit
 )
 
-// step takes the next instruction.
+// step processes the next instruction.
 func (o *operands) step(r *reader, i *instruction) {
 	if o.dead && !o.revives(i) {
 		return
@@ -52,7 +52,7 @@ func (o *operands) step(r *reader, i *instruction) {
 	case opUnreachable, opBr, opBrTable, opReturn:
 		o.dead = true
 	case opBrIf:
-		o.take(r, 1) // what it would carry along stays
+		o.take(r, 1) // the values that a branch passes stay on the stack
 	case opCall:
 		o.call(r, o.m.typeOf(r, i.index))
 	case opCallIndirect:
@@ -62,7 +62,7 @@ func (o *operands) step(r *reader, i *instruction) {
 		o.choose(r, i)
 	case opLocalGet, opLocalTee:
 		if uint64(i.index) >= uint64(len(o.locals)) {
-			r.refuse("local %d is not there", i.index)
+			r.refuse("local %d does not exist", i.index)
 		}
 		if i.op == opLocalTee {
 			o.take(r, 1)
@@ -70,7 +70,7 @@ func (o *operands) step(r *reader, i *instruction) {
 		o.leave(r, o.locals[i.index:i.index+1])
 	case opGlobalGet:
 		if i.index >= o.m.globals {
-			r.refuse("global %d is not there", i.index)
+			r.refuse("global %d does not exist", i.index)
 		}
 		o.leave(r, o.m.globalTypes[i.index:i.index+1])
 	case opTableGet:
@@ -87,7 +87,7 @@ func (o *operands) step(r *reader, i *instruction) {
 	}
 }
 
-// revives passes over dead code, up to what ends it.
+// revives skips unreachable code and reports whether the instruction ends it.
 func (o *operands) revives(i *instruction) bool {
 	switch i.op {
 	case opBlock, opLoop, opIf:
@@ -103,7 +103,7 @@ func (o *operands) revives(i *instruction) bool {
 
 func (o *operands) top() frame { return o.frames[len(o.frames)-1] }
 
-// need refuses where the innermost block has less on the stack.
+// need refuses an instruction that takes more operands than the innermost block has.
 func (o *operands) need(r *reader, n int) {
 	if there := len(o.stack) - int(o.top().height); n > there {
 		r.refuse("an instruction takes %d operands where there are %d", n, there)
@@ -117,7 +117,7 @@ func (o *operands) take(r *reader, n int) {
 
 func (o *operands) leave(r *reader, types []byte) {
 	if len(types) > mostValues {
-		r.refuse("an instruction leaves %d values; at most %d are taken", len(types), mostValues)
+		r.refuse("an instruction leaves %d values; at most %d are allowed", len(types), mostValues)
 	}
 	if o.stack = append(o.stack, types...); len(o.stack) > mostOperands {
 		r.refuse("a function has more than %d operands at a time", mostOperands)
@@ -129,21 +129,21 @@ func (o *operands) call(r *reader, t functionType) {
 	o.leave(r, t.results)
 }
 
-// choose is a select. What one says of its operands is checked: wazero does not.
+// choose processes a select. It checks the declared type, because wazero does not.
 func (o *operands) choose(r *reader, i *instruction) {
 	o.need(r, 3)
 	n := len(o.stack) - 2
 	a, b := o.stack[n-1], o.stack[n]
 	if a != b {
-		r.refuse("a select of values of two types, %#x and %#x", a, b)
+		r.refuse("a select of values of different types, %#x and %#x", a, b)
 	}
 	if says := i.raw[len(i.raw)-1]; i.op == opSelectTyped && a != says {
-		r.refuse("a select of values of type %#x that says %#x", a, says)
+		r.refuse("a select of values of type %#x that declares %#x", a, says)
 	}
 	o.stack = o.stack[:n]
 }
 
-// blockType is what a block takes and leaves.
+// blockType returns the type of a block.
 func (m *module) blockType(r *reader, block int64) functionType {
 	if block >= 0 {
 		return m.ownType(r, uint32(min(block, 1<<32-1)))
@@ -154,18 +154,18 @@ func (m *module) blockType(r *reader, block int64) functionType {
 	return functionType{}
 }
 
-// ownType is a type that the original module had.
+// ownType returns a type of the original module.
 func (m *module) ownType(r *reader, t uint32) functionType {
 	if t >= m.ownTypes {
-		r.refuse("type %d is not there", t)
+		r.refuse("type %d does not exist", t)
 	}
 	return m.types[t]
 }
 
-// typeOf is the type of a function, by its index in the original module.
+// typeOf returns the type of a function, by its index in the original module.
 func (m *module) typeOf(r *reader, f uint32) functionType {
 	if f >= m.ownFunctions() {
-		r.refuse("function %d is not there", f)
+		r.refuse("function %d does not exist", f)
 	}
 	if f < m.imported {
 		return m.types[m.imports[f].kind]
@@ -173,10 +173,10 @@ func (m *module) typeOf(r *reader, f uint32) functionType {
 	return m.types[m.functions[f-m.imported]]
 }
 
-// element is the type of a table's entries.
+// element returns the type of a table's entries.
 func (m *module) element(r *reader, t uint32) byte {
 	if t >= uint32(len(m.tables)) {
-		r.refuse("table %d is not there", t)
+		r.refuse("table %d does not exist", t)
 	}
 	return m.tables[t].kind
 }

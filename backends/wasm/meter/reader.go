@@ -2,13 +2,12 @@ package meter
 
 import "unicode/utf8"
 
-// reader takes bytes from a part of a module. It refuses instead of running over
-// the end.
+// reader reads a part of a module. It refuses to read past the end.
 type reader struct {
 	data []byte
 	pos  int
-	base int    // where data stands in the module, for messages
-	raw  []byte // the instruction that next has read, written anew
+	base int    // offset of data in the module, for messages
+	raw  []byte // the instruction that next has read, re-encoded
 }
 
 func (r *reader) refuse(format string, args ...any) {
@@ -39,7 +38,7 @@ func (r *reader) bytes(n int) []byte {
 	return r.data[r.pos-n : r.pos : r.pos]
 }
 
-// part is the next n bytes as a reader of its own.
+// part returns a reader of the next n bytes.
 func (r *reader) part(n int) *reader {
 	at := r.base + r.pos
 	return &reader{data: r.bytes(n), base: at}
@@ -62,8 +61,8 @@ func (r *reader) u32() uint32 {
 	return 0
 }
 
-// signed reads a signed LEB128 number of so many bits. What the last byte has
-// beyond them must repeat the sign.
+// signed reads a signed LEB128 number of the given width. Excess bits of the last
+// byte must repeat the sign.
 func (r *reader) signed(bits int) int64 {
 	var v int64
 	for shift := 0; shift < (bits+6)/7*7; shift += 7 {
@@ -85,15 +84,14 @@ func (r *reader) signed(bits int) int64 {
 	return 0
 }
 
-// count reads the length of a vector, each of whose elements takes a byte at
-// least.
+// count reads the length of a vector, each of whose elements takes at least a byte.
 func (r *reader) count(what string, most int) int {
 	n := r.u32()
 	if int64(n) > int64(len(r.data)-r.pos) {
 		r.refuse("%d %s are announced, %d bytes are left", n, what, len(r.data)-r.pos)
 	}
 	if int64(n) > int64(most) {
-		r.refuse("it has %d %s; at most %d are taken", n, what, most)
+		r.refuse("it has %d %s; at most %d are allowed", n, what, most)
 	}
 	return int(n)
 }
@@ -109,7 +107,7 @@ func (r *reader) name() []byte {
 	return name
 }
 
-// The copy functions read a part of an instruction and write it to r.raw.
+// The copy functions read a part of an instruction and append it to r.raw.
 
 func (r *reader) copyU32() uint32 {
 	v := r.u32()
@@ -178,7 +176,7 @@ func (r *reader) limits() (least, most uint32, bounded bool) {
 	}
 }
 
-// The writers append to b.
+// The put functions append to b.
 
 func putUnsigned(b []byte, v uint64) []byte {
 	for v >= 0x80 {

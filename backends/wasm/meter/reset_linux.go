@@ -13,30 +13,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What is kept of a memory becomes a file in memory, mapped privately in place of
-// what was there. A page that is written to becomes a copy of its own and stays one.
+// Keep writes a memory's content to a file in memory and maps that privately in
+// place of the original. A page that is written to becomes a private copy.
 //
-// To drop all copies is one system call, but the next call pays for each page with
-// a fault, which takes longer than most calls. So a few pages are overwritten with
-// what was kept instead, and stay. Which pages are copies says the kernel's page
-// map; that there are no new ones says the thread's count of page faults, which is
-// had for a fraction of the time.
+// One system call would drop all copies, but then the next call would take a page
+// fault per page, which is slower than most calls. So Reset overwrites a few copied
+// pages with the kept content and leaves them mapped. The kernel's page map says
+// which pages are copies. The thread's count of page faults says that there are no
+// new ones, and is much cheaper to read.
 
 const (
 	pageSize   = 4096
-	mostCopied = 64 // pages that are overwritten one by one
+	mostCopied = 64 // largest number of pages that are overwritten one by one
 )
 
-// changes is what a memory knows of the pages that were written to.
+// changes tracks the pages of a memory that were written to.
 type changes struct {
-	followed bool  // the kernel tells of copies and faults
-	begun    bool  // this goroutine has its thread for itself
-	faults   int64 // of the thread, when it began
-	copies   []int // pages
+	followed bool  // the kernel reports copies and faults
+	begun    bool  // this goroutine is locked to its thread
+	faults   int64 // of the thread, at Begin
+	copies   []int // page numbers
 }
 
-// Keep makes the present content that which Reset brings back. After an error the
-// memory must not be used any more.
+// Keep makes the present content the one that Reset restores. After an error the
+// memory must not be used.
 func (m *Memory) Keep() (err error) {
 	if m.space == nil {
 		m.image = append(m.image[:0], m.heap...)
@@ -52,11 +52,11 @@ func (m *Memory) Keep() (err error) {
 		return fmt.Errorf("keeping a memory: %w", err)
 	}
 	err = unix.Ftruncate(file, int64(m.size))
-	// Piece by piece, so that no more than a piece is there twice.
+	// Copy by pieces, so that at most one piece exists twice.
 	for at := 0; at < m.size && err == nil; at += piece {
 		part := m.space[at:min(at+piece, m.size)]
-		// Looking at pages that were never touched maps them one by one; this maps all at
-		// once. A kernel before 5.14 cannot.
+		// Reading untouched pages would map them one by one. This maps all at once;
+		// kernels before 5.14 cannot.
 		_ = unix.Madvise(part, unix.MADV_POPULATE_READ)
 		if err = writeNonZero(file, part, at); err == nil {
 			err = mapOver(part, file, at)
@@ -72,8 +72,8 @@ func (m *Memory) Keep() (err error) {
 	return nil
 }
 
-// reserve maps address space of which the system provides what is touched; it returns
-// nil where there is too little.
+// reserve maps address space, of which the system provides the pages that are
+// touched. It returns nil if there is too little.
 func reserve(most uint64) []byte {
 	space, _ := unix.Mmap(-1, 0, int(most), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	return space
@@ -92,8 +92,9 @@ func (m *Memory) dropImage() {
 	m.image = nil
 }
 
-// Begin comes before the first change since Keep or Reset. Until Reset the calling
-// goroutine has its thread for itself, and no other may change the memory.
+// Begin must be called before the first change after Keep or Reset. Until Reset it
+// locks the calling goroutine to its thread, and no other goroutine may change the
+// memory.
 func (m *Memory) Begin() {
 	if m.followed {
 		runtime.LockOSThread()
@@ -101,8 +102,8 @@ func (m *Memory) Begin() {
 	}
 }
 
-// Reset brings back the content that was kept; what the memory has grown by since
-// is zero. After an error the memory must not be used any more.
+// Reset restores the kept content; bytes that were added since become zero. After an
+// error the memory must not be used.
 func (m *Memory) Reset() error {
 	if m.space == nil {
 		clear(m.heap[copy(m.heap, m.image):])
@@ -126,8 +127,8 @@ func (m *Memory) Reset() error {
 	return nil
 }
 
-// overwrite overwrites the pages that are copies, given how many faults there were,
-// or reports that they are too many.
+// overwrite restores the copied pages, given the number of faults since Begin. It
+// returns false if there are too many.
 func (m *Memory) overwrite(faults int64) bool {
 	if faults > mostCopied || faults > 0 && !m.findCopies() || len(m.copies) > mostCopied {
 		return false
@@ -144,8 +145,8 @@ func (m *Memory) overwrite(faults int64) bool {
 	return true
 }
 
-// threadFaults counts the page faults of this thread, those of other memory, too;
-// it is negative where that is not known.
+// threadFaults returns the number of page faults of this thread, which includes
+// faults on other memory. It is negative if unknown.
 func threadFaults() int64 {
 	var used unix.Rusage
 	if unix.Getrusage(unix.RUSAGE_THREAD, &used) != nil {
@@ -186,8 +187,8 @@ func (m *Memory) findCopies() bool {
 	return true
 }
 
-// follows tries whether the kernel tells of faults and copies, which not all that
-// pass for one do: the first page is written to, and must be found, alone.
+// follows tests whether the kernel reports faults and copies, as some emulated
+// kernels do not: it writes to the first page, which must then be the only copy.
 func (m *Memory) follows() bool {
 	if os.Getpagesize() != pageSize {
 		return false
@@ -199,7 +200,7 @@ func (m *Memory) follows() bool {
 	return before >= 0 && threadFaults() > before && m.findCopies() && len(m.copies) == 1 && m.copies[0] == 0
 }
 
-// writeNonZero writes the pages that are not zero to a file that is.
+// writeNonZero writes the pages that are not zero to a file of zeros.
 func writeNonZero(file int, data []byte, at int) error {
 	var zero [pageSize]byte
 	for from := 0; from < len(data); {

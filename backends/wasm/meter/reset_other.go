@@ -2,8 +2,8 @@
 
 package meter
 
-// Memories are slices of Go's here, and what is kept of one is a copy: files in memory
-// and the kernel's page map are Linux's.
+// Here memories are Go slices and Keep copies them: files in memory and the page map
+// exist only on Linux.
 
 type changes struct{}
 
@@ -13,17 +13,16 @@ func (*Memory) dropSpace() {}
 
 func (m *Memory) dropImage() { m.image = nil }
 
-// Keep makes the present content that which Reset brings back.
+// Keep makes the present content the one that Reset restores.
 func (m *Memory) Keep() error {
 	m.image = append(m.image[:0], m.heap...)
 	return nil
 }
 
-// Begin comes before the first change since Keep or Reset.
+// Begin must be called before the first change after Keep or Reset.
 func (*Memory) Begin() {}
 
-// Reset brings back the content that was kept; what the memory has grown by since is
-// zero.
+// Reset restores the kept content; bytes that were added since become zero.
 func (m *Memory) Reset() error {
 	clear(m.heap[copy(m.heap, m.image):])
 	return nil

@@ -1,14 +1,14 @@
 package meter
 
-// refuelType is i64 -> i64: the debt for a new slice.
+// refuelType is i64 -> i64: it takes the debt and returns a new slice.
 var refuelType = functionType{params: []byte{typeI64}, results: []byte{typeI64}}
 
-// rewrite writes the metered module. Every section is written from what was read
-// of it; nothing is copied unread.
+// rewrite writes the metered module. It encodes every section from decoded values
+// and copies nothing unread.
 func (m *module) rewrite() []byte {
 	refuel := m.typeIndex(refuelType)
 	constants := m.readGlobals()
-	code := m.rewriteCode() // which adds types and functions
+	code := m.rewriteCode() // this adds types and functions
 	var out [sections][]byte
 	out[sectionImport] = putU32(nil, m.imported+1)
 	for _, i := range m.imports {
@@ -86,7 +86,7 @@ func (m *module) rewriteCode() []byte {
 	for _, kind := range m.functions {
 		size := r.u32()
 		if int64(size) > int64(m.limits.FunctionBytes) {
-			r.refuse("a function has %d bytes; at most %d are taken", size, m.limits.FunctionBytes)
+			r.refuse("a function has %d bytes; at most %d are allowed", size, m.limits.FunctionBytes)
 		}
 		put(m.body(r.part(int(size)), m.types[kind]))
 	}

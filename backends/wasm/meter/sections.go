@@ -1,6 +1,6 @@
 package meter
 
-// readGlobals reads the globals, and returns how they are written.
+// readGlobals reads the globals and returns their new encoding.
 func (m *module) readGlobals() []byte {
 	r := m.section(sectionGlobal)
 	n := r.count("globals", m.limits.Globals)
@@ -22,20 +22,20 @@ func (m *module) readGlobals() []byte {
 	return out
 }
 
-// The globals that are added, after all others.
+// The following globals are added after all others.
 
-// counter is the index of what is left to spend.
+// counter returns the index of the global that holds the units left to spend.
 func (m *module) counter() uint32 { return m.globals }
 
-// pages is the index of the size of the memory, as the module knows it: the memory
-// itself does not shrink when it is reset.
+// pages returns the index of the memory's size as the module sees it: the memory
+// itself does not shrink at a reset.
 func (m *module) pages() uint32 { return m.globals + 1 }
 
-// kept is where the k-th of what a reset brings back is kept: the size of the
-// memory and the mutable globals.
+// kept returns the index of the k-th saved value: the size of the memory, then the
+// mutable globals.
 func (m *module) kept(k int) uint32 { return m.globals + 2 + uint32(k) }
 
-// writeGlobals writes the globals, given those that the module had.
+// writeGlobals writes the globals, given the encoding of the module's own.
 func (m *module) writeGlobals(own []byte) []byte {
 	added := 2
 	var size uint32
@@ -76,14 +76,14 @@ func putZero(out []byte, of byte) []byte {
 
 const vectorConst = 12
 
-// constant rewrites a constant expression, which is one instruction and may use the
-// first of the globals.
+// constant re-encodes a constant expression, which is one instruction and may refer
+// to the first globals.
 func (m *module) constant(out []byte, r *reader, globals uint32) []byte {
 	switch i := r.next(); {
 	case i.op == opRefFunc:
 		out = putU32(append(out, opRefFunc), m.function(r, i.index))
 	case i.op == opGlobalGet && i.index >= globals:
-		r.refuse("global %d is not there", i.index)
+		r.refuse("global %d does not exist", i.index)
 	case i.op >= opI32Const && i.op <= opF64Const, i.op == opGlobalGet, i.op == opRefNull, i.op == opVector && i.sub == vectorConst:
 		out = append(out, i.raw...)
 	default:
@@ -111,7 +111,7 @@ func (m *module) rewriteExports() []byte {
 	for range n {
 		name := m.name(r)
 		if taken[string(name)] {
-			r.refuse("two exports, or one of a reserved name, are called %.100q", name)
+			r.refuse("the export name %.100q is used twice or reserved", name)
 		}
 		taken[string(name)] = true
 		kind, index := r.byte(), r.u32()
@@ -122,11 +122,11 @@ func (m *module) rewriteExports() []byte {
 			m.element(r, index)
 		case exportMemory:
 			if m.memory == nil || index != 0 {
-				r.refuse("memory %d is not there", index)
+				r.refuse("memory %d does not exist", index)
 			}
 		case exportGlobal:
 			if index >= m.globals {
-				r.refuse("global %d is not there", index)
+				r.refuse("global %d does not exist", index)
 			}
 		default:
 			r.refuse("an export of kind %d is not known", kind)
@@ -149,11 +149,11 @@ func putExport(out []byte, name string, kind byte, index uint32) []byte {
 	return putU32(append(putVector(out, []byte(name)), kind), index)
 }
 
-// rewriteElements rewrites element segments, whose eight kinds are combinations of
+// rewriteElements re-encodes element segments, whose eight kinds are combinations of
 // three bits.
 func (m *module) rewriteElements() []byte {
 	const (
-		passive     = 1 // or declarative, with explicit
+		passive     = 1 // or declarative, together with explicit
 		explicit    = 2 // names its table, or is declarative
 		expressions = 4
 	)
@@ -184,7 +184,7 @@ func (m *module) rewriteElements() []byte {
 				r.refuse("elements of kind %d are not known", of)
 			}
 		}
-		items := r.count("elements that are not counted yet", left)
+		items := r.count("elements beyond those of earlier segments", left)
 		left -= items
 		out = putU32(out, items)
 		for range items {
@@ -199,7 +199,7 @@ func (m *module) rewriteElements() []byte {
 	return out
 }
 
-// rewriteData rewrites the data segments and the section that counts them.
+// rewriteData re-encodes the data segments and the section with their count.
 func (m *module) rewriteData(sections *[sections][]byte) {
 	r := m.section(sectionData)
 	n := r.count("data segments", m.limits.Segments)

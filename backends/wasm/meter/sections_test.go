@@ -11,12 +11,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// padded is a LEB128 number of one byte, written in five, as linkers do.
+// padded returns a LEB128 number of one byte in five bytes, as linkers write it.
 func padded(v byte) []byte { return []byte{v | 0x80, 0x80, 0x80, 0x80, 0} }
 
-// TestWrittenAnew: a module comes out the same whether its numbers are written in
-// their shortest form or not, and with or without custom sections and empty groups of
-// locals: what the engine reads was written here.
+// TestWrittenAnew checks that the output does not depend on how numbers are encoded,
+// on custom sections or on empty groups of locals: the engine reads only the
+// rewriter's own encoding.
 func TestWrittenAnew(t *testing.T) {
 	short := asm.Module{
 		Types: vec(sig(nil, nil)), Functions: vec(leb(0)), Tables: vec(cat([]byte{0x70, 0}, leb(1))), Memory: vec([]byte{1, 1, 2}),
@@ -37,13 +37,13 @@ func TestWrittenAnew(t *testing.T) {
 	long.Imports = padded(0)
 	a, b := rewrite(t, short.Bytes()), rewrite(t, long.Bytes())
 	if !bytes.Equal(a, b) {
-		t.Errorf("written differently:\n%x\n%x", a, b)
+		t.Errorf("encoded differently:\n%x\n%x", a, b)
 	}
 	instance(t, b, &meter.Budget{Units: plenty})
 }
 
-// TestSectionRefusals: whatever the engine reads in proportion to a number that the
-// module gives is bounded, and what is malformed is refused, not passed on.
+// TestSectionRefusals checks that every number in a module that determines the
+// engine's work is bounded, and that malformed sections are refused.
 func TestSectionRefusals(t *testing.T) {
 	limits := meter.Limits{
 		Bytes: 1 << 20, Code: 4000, Functions: 100, FunctionBytes: 1000, Locals: 100, AllLocals: 150, LocalBlocks: 5000, Depth: 20, Values: 60, AllValues: 100,
@@ -78,10 +78,10 @@ func TestSectionRefusals(t *testing.T) {
 		"names of imports":           {with(func(m *asm.Module) { m.Imports = vec(cat(text(strings.Repeat("a", 51)), text("b"), []byte{0, 0})) }), "more than 50 bytes"},
 		"names of exports":           {with(func(m *asm.Module) { m.Exports = vec(export(strings.Repeat("a", 51), 0, 0)) }), "more than 50 bytes"},
 		"a name that is not UTF-8":   {with(func(m *asm.Module) { m.Exports = vec(export("\xff", 0, 0)) }), "not UTF-8"},
-		"one name twice":             {with(func(m *asm.Module) { m.Exports = vec(export("a", 0, 0), export("a", 0, 0)) }), "two exports"},
+		"one name twice":             {with(func(m *asm.Module) { m.Exports = vec(export("a", 0, 0), export("a", 0, 0)) }), "used twice"},
 		"export of a kind":           {with(func(m *asm.Module) { m.Exports = vec(export("a", 4, 0)) }), "kind 4 is not known"},
-		"export of a table":          {with(func(m *asm.Module) { m.Exports = vec(export("a", 1, 1)) }), "table 1 is not there"},
-		"export of a memory":         {with(func(m *asm.Module) { m.Exports = vec(export("a", 2, 1)) }), "memory 1 is not there"},
+		"export of a table":          {with(func(m *asm.Module) { m.Exports = vec(export("a", 1, 1)) }), "table 1 does not exist"},
+		"export of a memory":         {with(func(m *asm.Module) { m.Exports = vec(export("a", 2, 1)) }), "memory 1 does not exist"},
 		"reserved name of keep":      {with(func(m *asm.Module) { m.Exports = vec(export(meter.KeepExport, 0, 0)) }), "reserved"},
 		"reserved name of reset":     {with(func(m *asm.Module) { m.Exports = vec(export(meter.ResetExport, 0, 0)) }), "reserved"},
 		"two memories":               {with(func(m *asm.Module) { m.Memory = vec([]byte{0, 1}, []byte{0, 1}) }), "2 memories; at most 1"},
@@ -93,16 +93,16 @@ func TestSectionRefusals(t *testing.T) {
 		"another data count":         {with(func(m *asm.Module) { m.Count = leb(1) }), "0 data segments and counts 1"},
 		"globals":                    {with(func(m *asm.Module) { m.Globals = many(11, cat([]byte{i32, 0}, ci32(0), []byte{0x0b})) }), "11 globals; at most 10"},
 		"a global of a kind":         {with(func(m *asm.Module) { m.Globals = vec(cat([]byte{i32, 2}, ci32(0), []byte{0x0b})) }), "global of kind 2"},
-		"a global from itself":       {with(func(m *asm.Module) { m.Globals = vec([]byte{i32, 0, 0x23, 0, 0x0b}) }), "global 0 is not there"},
+		"a global from itself":       {with(func(m *asm.Module) { m.Globals = vec([]byte{i32, 0, 0x23, 0, 0x0b}) }), "global 0 does not exist"},
 		"a long constant":            {with(func(m *asm.Module) { m.Globals = vec(cat([]byte{i32, 0}, ci32(0), ci32(0), []byte{0x0b})) }), "more than one instruction"},
 		"a constant of nothing":      {with(func(m *asm.Module) { m.Globals = vec([]byte{i32, 0, 0x0b}) }), "constant expression"},
 		"a constant that calls":      {with(func(m *asm.Module) { m.Globals = vec([]byte{i32, 0, 0x10, 0, 0x0b}) }), "constant expression"},
 		"passive elements":           {with(func(m *asm.Module) { m.Elements = vec(cat(leb(1), []byte{0}, many(11, leb(0)))) }), "11 elements"},
 		"declared elements":          {with(func(m *asm.Module) { m.Elements = vec(cat(leb(3), []byte{0}, many(11, leb(0)))) }), "11 elements"},
 		"elements of expressions":    {with(func(m *asm.Module) { m.Elements = vec(cat(leb(5), []byte{0x70}, many(11, []byte{0xd0, 0x70, 0x0b}))) }), "11 elements"},
-		"elements of all segments":   {with(func(m *asm.Module) { m.Elements = many(2, cat(leb(1), []byte{0}, many(6, leb(0)))) }), "6 elements that are not counted yet; at most 4"},
+		"elements of all segments":   {with(func(m *asm.Module) { m.Elements = many(2, cat(leb(1), []byte{0}, many(6, leb(0)))) }), "6 elements beyond those of earlier segments; at most 4"},
 		"segments of elements":       {with(func(m *asm.Module) { m.Elements = many(5, cat(leb(1), []byte{0}, vec())) }), "5 element segments; at most 4"},
-		"elements of a table":        {with(func(m *asm.Module) { m.Elements = vec(cat(leb(2), leb(1), ci32(0), []byte{0x0b, 0}, vec())) }), "table 1 is not there"},
+		"elements of a table":        {with(func(m *asm.Module) { m.Elements = vec(cat(leb(2), leb(1), ci32(0), []byte{0x0b, 0}, vec())) }), "table 1 does not exist"},
 		"segments of data":           {with(func(m *asm.Module) { m.Data = many(5, cat(active, text("x"))) }), "5 data segments; at most 4"},
 		"data of a second memory":    {with(func(m *asm.Module) { m.Data = vec(cat(leb(2), leb(1), ci32(0), []byte{0x0b}, text("x"))) }), "more than one memory"},
 		"data without a memory":      {with(func(m *asm.Module) { m.Memory, m.Exports, m.Data = nil, vec(), vec(cat(active, text("x"))) }), "data without a memory"},

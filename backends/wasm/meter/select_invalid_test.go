@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// zero pushes a value of each type.
+// zero holds instructions that push a zero, by type.
 var zero = map[byte][]byte{
 	i32: ci32(0), i64: ci64(0), f32: asm.Ops(0x43, make([]byte, 4)), f64: cf64(0), v128: asm.Ops(0xfd, 12, make([]byte, 16)),
 	0x70: {0xd0, 0x70}, extern: {0xd0, extern},
@@ -32,8 +32,8 @@ func interpreter(t testing.TB) (context.Context, wazero.Runtime) {
 	return ctx, r
 }
 
-// TestSelectsStayInvalid: a select is valid after the rewriting where it was
-// before, whatever its operands, in live and in dead code.
+// TestSelectsStayInvalid checks that rewriting does not change whether a select is
+// valid, whatever its operands, in reachable and unreachable code.
 func TestSelectsStayInvalid(t *testing.T) {
 	ctx, r := interpreter(t)
 	kinds := []byte{i32, i64, f32, f64, v128, 0x70, extern}
@@ -63,7 +63,7 @@ func TestSelectsStayInvalid(t *testing.T) {
 						end = []any{0x1c, vec([]byte{claim}), 0x1a}
 					}
 					live := append([]any{zero[a], zero[b], zero[c]}, end...)
-					lie := claim != 0 && (a != claim || b != claim) // which wazero does not look at
+					lie := claim != 0 && (a != claim || b != claim) // wazero does not check this
 					check(fmt.Sprintf("%x %x %x as %x", a, b, c, claim), one(nil, nil, nil, live...), lie)
 					check(fmt.Sprintf("%x %x %x as %x, dead", a, b, c, claim), one(nil, nil, nil, append([]any{0x00}, live...)...), false)
 				}
@@ -71,7 +71,7 @@ func TestSelectsStayInvalid(t *testing.T) {
 		}
 	}
 	for _, k := range []byte{f32, f64, v128} {
-		for _, local := range []uint64{0, 1, 2, 3, 4} { // the module has one, of that type
+		for _, local := range []uint64{0, 1, 2, 3, 4} { // the module has one local of that type
 			for _, op := range []int{0x20, 0x21, 0x22} {
 				code := []any{zero[k], zero[k], zero[i32], 0x1b, op, leb(local)}
 				check(fmt.Sprintf("local %d, %#x, %x", local, op, k), one(nil, nil, vec(cat(leb(1), []byte{k})), append(code, 0x1a)...), false)
@@ -87,8 +87,8 @@ func TestSelectsStayInvalid(t *testing.T) {
 	}
 }
 
-// samples are the instructions that TestEffects tries, with immediates that its
-// module has everything for; some are not in use.
+// samples returns the instructions that TestEffects tries. Their immediates fit the
+// test's module. Some are undefined.
 func samples() (all [][]byte) {
 	plain := func(first, last int, immediates ...byte) {
 		for op := first; op <= last; op++ {
@@ -134,9 +134,9 @@ func samples() (all [][]byte) {
 	return all
 }
 
-// TestEffects: the types of operands are followed through every instruction as
-// the engine sees them: selects around it are taken to be of the types that they
-// are of.
+// TestEffects checks that the types of operands are tracked through every
+// instruction as the engine does it, so that selects around an instruction get their
+// actual types.
 func TestEffects(t *testing.T) {
 	ctx, r := interpreter(t)
 	kinds := []byte{i32, i64, f32, f64, v128, 0x70}
@@ -151,7 +151,7 @@ func TestEffects(t *testing.T) {
 	for _, op := range samples() {
 		var operands []byte
 		unused := false
-		for len(operands) < 4 { // the last comes first
+		for len(operands) < 4 { // the last operand comes first
 			var fit []byte
 			for _, k := range kinds {
 				code := []any{0x00, zero[k]}
@@ -165,7 +165,7 @@ func TestEffects(t *testing.T) {
 			if unused = len(fit) == 0; unused || (len(fit) > 1 && op[0] != 0x1a && op[0] != 0xd1) {
 				break
 			}
-			operands = slices.Insert(operands, 0, fit[len(fit)-1]) // of drop and ref.is_null, any
+			operands = slices.Insert(operands, 0, fit[len(fit)-1]) // for drop and ref.is_null, any type
 			if op[0] == 0x1a || op[0] == 0xd1 {
 				break
 			}
@@ -217,7 +217,8 @@ func TestEffects(t *testing.T) {
 	}
 }
 
-// TestSelectRefusals: what cannot be followed is refused, with a reason.
+// TestSelectRefusals checks that code that cannot be tracked is refused with a
+// reason.
 func TestSelectRefusals(t *testing.T) {
 	limits := meter.DefaultLimits()
 	limits.LocalBlocks = 100
@@ -231,7 +232,7 @@ func TestSelectRefusals(t *testing.T) {
 	locals := func(n uint64, code ...any) asm.Module { return one(nil, nil, vec(cat(leb(n), []byte{f64})), code...) }
 	for name, c := range map[string]struct {
 		module asm.Module
-		want   string // empty: taken
+		want   string // empty: accepted
 	}{
 		"no operands":           {base(0x1b), "takes 3 operands where there are 0"},
 		"no operands, typed":    {base(0x1c, vec([]byte{f64})), "takes 3 operands where there are 0"},
@@ -241,15 +242,15 @@ func TestSelectRefusals(t *testing.T) {
 			m.Types = vec(sig(nil, nil), sig(nil, nil), sig([]byte{i32, i32}, nil))
 			return m
 		}(), "takes 2 operands where there are 0"},
-		"typed as something else":     {base(zero[f64], zero[f64], zero[i32], 0x1c, vec([]byte{i64}), 0x1a), "of values of type 0x7c that says 0x7e"},
-		"operands of two types":       {base(zero[f64], zero[f32], zero[i32], 0x1b, 0x1a), "two types, 0x7c and 0x7d"},
-		"local":                       {base(sel(0x20, leb(0), 0x1a)...), "local 0 is not there"},
-		"local beyond 32 bits":        {base(sel(0x20, leb(1<<32-1), 0x1a)...), "local 4294967295 is not there"},
-		"global":                      {base(sel(0x23, leb(0), 0x1a)...), "global 0 is not there"},
-		"function":                    {base(sel(0x10, leb(1))...), "function 1 is not there"},
-		"type of a call":              {base(sel(zero[i32], 0x11, leb(9), leb(0))...), "type 9 is not there"},
-		"type of a block":             {base(sel(0x02, leb(1), 0x0b)...), "type 1 is not there"},
-		"table":                       {base(sel(zero[i32], 0x25, leb(0), 0x1a)...), "table 0 is not there"},
+		"typed as something else":     {base(zero[f64], zero[f64], zero[i32], 0x1c, vec([]byte{i64}), 0x1a), "of values of type 0x7c that declares 0x7e"},
+		"operands of two types":       {base(zero[f64], zero[f32], zero[i32], 0x1b, 0x1a), "different types, 0x7c and 0x7d"},
+		"local":                       {base(sel(0x20, leb(0), 0x1a)...), "local 0 does not exist"},
+		"local beyond 32 bits":        {base(sel(0x20, leb(1<<32-1), 0x1a)...), "local 4294967295 does not exist"},
+		"global":                      {base(sel(0x23, leb(0), 0x1a)...), "global 0 does not exist"},
+		"function":                    {base(sel(0x10, leb(1))...), "function 1 does not exist"},
+		"type of a call":              {base(sel(zero[i32], 0x11, leb(9), leb(0))...), "type 9 does not exist"},
+		"type of a block":             {base(sel(0x02, leb(1), 0x0b)...), "type 1 does not exist"},
+		"table":                       {base(sel(zero[i32], 0x25, leb(0), 0x1a)...), "table 0 does not exist"},
 		"1,000 results":               {many(1000, sel(0x02, leb(1), 0x00, 0x0b, 0x00)...), ""},
 		"1,001 results":               {many(1001, sel(0x02, leb(1), 0x00, 0x0b, 0x00)...), "it has 1001 values of a type; at most 1000"},
 		"1,001 without a select":      {many(1001, 0x02, leb(1), 0x00, 0x0b, 0x00), "it has 1001 values of a type; at most 1000"},
@@ -271,12 +272,12 @@ func TestSelectRefusals(t *testing.T) {
 	}
 }
 
-// TestSelectsAreFoundInTime: bodies of 1 MiB that are laborious to follow do not
-// take long.
+// TestSelectsAreFoundInTime checks that bodies of 1 MiB that are hard to track do
+// not take long.
 func TestSelectsAreFoundInTime(t *testing.T) {
 	const size = 1<<20 - 10_000
 	limits := meter.DefaultLimits()
-	limits.Depth, limits.Values, limits.AllValues = 1<<30, 1<<40, 1<<40 // which would refuse some of them
+	limits.Depth, limits.Values, limits.AllValues = 1<<30, 1<<40, 1<<40 // otherwise they would refuse some bodies
 	kinds := slices.Repeat([]byte{i32}, 1000)
 	types := vec(sig(nil, nil), sig(nil, kinds), sig(kinds, kinds))
 	repeat := func(code ...any) []byte {
@@ -304,7 +305,8 @@ func TestSelectsAreFoundInTime(t *testing.T) {
 			m.Types = types
 			begin := time.Now()
 			_, err := meter.Rewrite(m.Bytes(), limits)
-			// A second or two where steps are as many as bytes, hours where they are its square.
+			// Linear tracking takes a second or two, quadratic tracking would take
+			// hours.
 			if took := time.Since(begin); took > 5*time.Minute || err != nil {
 				t.Errorf("%v after %v", err, took)
 			}

@@ -19,7 +19,7 @@ const (
 	extern = 0x6f
 )
 
-// run calls the export "run" and says what came of it: the bits of its results.
+// run calls the export "run" and returns the bits of its results, or the error.
 func run(t *testing.T, config wazero.RuntimeConfig, module []byte, args ...uint64) string {
 	t.Helper()
 	ctx := meter.With(t.Context(), &meter.Budget{Units: plenty})
@@ -36,7 +36,7 @@ func run(t *testing.T, config wazero.RuntimeConfig, module []byte, args ...uint6
 	return fmt.Sprintf("%x %s", got, cause(err))
 }
 
-// replaced counts the selects that have been replaced, by what they end with.
+// replaced counts the replaced selects by the instructions that end the replacement.
 func replaced(module []byte) (n int) {
 	for _, end := range [][]byte{{0x1b, 0xbe}, {0x1b, 0xbf}, {0xfd, 18, 0xfd, 82}} {
 		n += bytes.Count(module, end)
@@ -44,14 +44,14 @@ func replaced(module []byte) (n int) {
 	return n
 }
 
-// TestSelectUnderPressure: a select whose operands were held over a call was
-// wrong on amd64. Where the modules go right as they are, this is no failure.
+// TestSelectUnderPressure runs a select whose operands are held over a call, which
+// wazero compiled wrongly on amd64. It does not fail if the original module works.
 func TestSelectUnderPressure(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind        byte
 		load, store []byte
 		size        uint64
-		greater     []any // of the first lanes
+		greater     []any // in the first lanes
 		a, b        uint64
 	}{
 		"f32":  {f32, []byte{0x2a, 2}, []byte{0x38, 2}, 4, []any{0x20, leb(0), 0x20, leb(1), 0x5e}, 0x3f800000, 0x40000000},
@@ -60,7 +60,7 @@ func TestSelectUnderPressure(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			load := func(at uint64) []byte { return cat([]byte{0x20, 0}, c.load, leb(at)) }
-			module := asm.Module{ // sorts two values in memory, by a comparison behind a pointer
+			module := asm.Module{ // sorts two values in memory, with a comparison behind a pointer
 				Types:     vec(sig([]byte{i32}, nil), sig([]byte{c.kind, c.kind}, []byte{i32})),
 				Functions: vec(leb(0), leb(1)), Memory: vec([]byte{0, 1}), Exports: vec(export("run", 0, 0), export("memory", 2, 0)),
 				Tables: vec(cat([]byte{0x70, 0}, leb(1))), Elements: vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1)))),
@@ -104,7 +104,7 @@ func TestSelectUnderPressure(t *testing.T) {
 	}
 }
 
-// selectOf chooses between two parameters by a third.
+// selectOf returns a module that chooses between two parameters by a third.
 func selectOf(kind byte, typed bool) asm.Module {
 	code := []any{0x20, leb(0), 0x20, leb(1), 0x20, leb(2), 0x1b}
 	if typed {
@@ -113,11 +113,11 @@ func selectOf(kind byte, typed bool) asm.Module {
 	return one([]byte{kind, kind, i32}, []byte{kind}, nil, code...)
 }
 
-// abc is the parameters of select, a, b and the condition.
+// abc pushes the parameters of a select: a, b and the condition.
 var abc = asm.Ops(0x20, leb(0), 0x20, leb(1), 0x20, leb(2))
 
-// selecting is a module whose run takes two f64 and a condition and answers with
-// an f64. It has more types, functions, a table and globals for its body to use.
+// selecting returns a module whose run takes two f64 and a condition and returns an
+// f64. It has further types, functions, a table and globals for the body to use.
 func selecting(code ...any) asm.Module {
 	params := []byte{f64, f64, i32}
 	return asm.Module{
@@ -128,14 +128,14 @@ func selecting(code ...any) asm.Module {
 		Elements: vec(cat(leb(0), ci32(0), []byte{0x0b}, vec(leb(1)))),
 		Code: vec(
 			fn(vec(cat(leb(2), []byte{f64}), cat(leb(1), []byte{i32})), code...), // locals 3 and 4, and 5
-			fn(nil, 0x20, leb(1), 0x20, leb(0), 0x20, leb(2), 0x45),              // turned round
+			fn(nil, 0x20, leb(1), 0x20, leb(0), 0x20, leb(2), 0x45),              // reversed
 			fn(nil, cf64(9)),
 		),
 	}
 }
 
-// TestSelects: every select does what it did, whatever engine runs it, and those
-// of floats and vectors are replaced.
+// TestSelects checks that every select gives the same result on every engine, and
+// that those of floats and vectors are replaced.
 func TestSelects(t *testing.T) {
 	const quietNaN, signalling = 0x7ff8_0000_dead_beef, 0xfff0_0000_0000_0001 // their payloads must be kept
 	wide := func(v uint64) []uint64 { return []uint64{v, ^v} }
@@ -207,8 +207,8 @@ func TestSelects(t *testing.T) {
 	}
 }
 
-// TestPriceOfSelects: a select that is replaced costs what it would cost written
-// out.
+// TestPriceOfSelects checks that a replaced select costs as much as its replacement
+// would if it were part of the original module.
 func TestPriceOfSelects(t *testing.T) {
 	spent := func(module asm.Module) int64 {
 		b := &meter.Budget{Units: plenty}

@@ -1,20 +1,20 @@
 package meter
 
-// A select of f32, f64 or v128 is replaced by instructions that do the same, to
-// the bit: on amd64, wazero up to 1.12.0 may put the register of its operands to
-// another use too early and so answer with a wrong value
+// A select of f32, f64 or v128 is replaced with instructions that do the same, to
+// the bit. On amd64, wazero up to 1.12.0 may reuse the register of a select's
+// operand too early and then compute a wrong value
 // (https://github.com/wazero/wazero/issues/2534).
 //
-// What stands in for it is valid where it was and nowhere else: it takes two
-// values of the type and an i32, and leaves one value of the type.
+// The replacement is valid exactly where the select was: it takes two values of the
+// type and an i32, and leaves one value of the type.
 
 // choice is a select of a body.
 type choice struct {
-	region uint32 // that pays for it
-	of     byte   // type of its operands where it is replaced; 0 otherwise
+	region uint32 // the region that pays for it
+	of     byte   // type of its operands if it is replaced, else 0
 }
 
-// spares counts the added locals, of type i32, that a replacement takes.
+// spares returns the number of added i32 locals that a replacement uses.
 func (c choice) spares() uint32 {
 	switch c.of {
 	case typeF32:
@@ -25,7 +25,7 @@ func (c choice) spares() uint32 {
 	return 0
 }
 
-// price is what a replacement costs beyond the select.
+// price returns the cost of a replacement beyond that of the select.
 func (c choice) price() int64 {
 	if c.of == 0 {
 		return 0
@@ -33,8 +33,8 @@ func (c choice) price() int64 {
 	return 7
 }
 
-// choices finds the types of a body's selects, and which of them to replace.
-// Those that are never reached stay.
+// choices finds the types of a body's selects and decides which to replace.
+// Unreachable ones stay.
 func (m *module) choices(r *reader, selects []choice, locals []byte) {
 	o := &operands{m: m, locals: locals, frames: []frame{{0, typeEmpty - 0x80}}}
 	for k := 0; k < len(selects); {
@@ -53,7 +53,7 @@ func (m *module) choices(r *reader, selects []choice, locals []byte) {
 	}
 }
 
-// Opcodes that replacements are written with.
+// The opcodes that replacements use.
 const (
 	opI64Sub         = 0x7d
 	opI32FromF32     = 0xbc // reinterpretations
@@ -64,8 +64,8 @@ const (
 	vectorBitselect  = 82
 )
 
-// choose writes what stands in for a select. The local for the debt, an i64, is
-// free between payments.
+// choose writes the replacement of a select. The local for the debt, an i64, is free
+// between payments.
 func (w *bodyWriter) choose(of byte) {
 	condition := w.debt + 1
 	switch of {

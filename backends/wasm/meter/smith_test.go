@@ -17,9 +17,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 )
 
-// TestRandomModules: modules that wasm-smith made (testdata/make/smith) do the
-// same rewritten and not: the same results or traps of every export, the same
-// memory and globals afterwards.
+// TestRandomModules checks that modules made by wasm-smith (testdata/make/smith)
+// behave the same after rewriting: every export gives the same results or traps, and
+// leaves the same memory and globals.
 func TestRandomModules(t *testing.T) {
 	modules := randomModules(t)
 	calls := 0
@@ -57,8 +57,8 @@ func randomModules(t testing.TB) map[string][]byte {
 	return out
 }
 
-// behaviour instantiates a module and calls every function that it exports with
-// a few arguments, and says what came of it.
+// behaviour instantiates a module, calls every exported function with a few
+// arguments, and returns what happened.
 func behaviour(t *testing.T, module []byte) (seen []string, calls int) {
 	t.Helper()
 	ctx := meter.With(t.Context(), &meter.Budget{Units: plenty})
@@ -91,7 +91,7 @@ func behaviour(t *testing.T, module []byte) (seen []string, calls int) {
 					a &= 0xffffffff
 				}
 				args = append(args, a)
-				if p == 0x7b { // a vector is two
+				if p == 0x7b { // a vector takes two
 					args = append(args, a)
 				}
 			}
@@ -118,14 +118,15 @@ func behaviour(t *testing.T, module []byte) (seen []string, calls int) {
 	return seen, calls
 }
 
-// cause is the first line of an error: the rest is a stack trace, which differs.
+// cause returns the first line of an error. The rest is a stack trace, which
+// differs.
 func cause(err error) string {
 	if err == nil {
 		return ""
 	}
 	line, _, _ := strings.Cut(err.Error(), "\n")
 	if _, kind, ok := strings.Cut(line, "wasm error: "); ok {
-		return kind // what stands before names a function by its index, which has changed
+		return kind // the text before names a function by its index, which has changed
 	}
 	return line
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 )
 
-// TestVersion: caches of rewritten modules are told apart by Version, so that it
-// counts with every change to what comes out.
+// TestVersion checks that Version changes with the rewriter's output, because caches
+// of rewritten modules depend on it.
 func TestVersion(t *testing.T) {
 	modules := randomModules(t)
 	h := sha256.New()
@@ -23,6 +23,6 @@ func TestVersion(t *testing.T) {
 		2: "aa32dddba4daa010472383c073d61ca5ea96f7578828c130c07979e8115914bc",
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != want[meter.Version] {
-		t.Errorf("rewritten modules have the digest %s, not %q: count Version up and note it here", got, want[meter.Version])
+		t.Errorf("rewritten modules have the digest %s, not %q: increment Version and add the digest here", got, want[meter.Version])
 	}
 }

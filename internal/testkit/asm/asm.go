@@ -1,16 +1,16 @@
-// Package asm writes small WebAssembly modules by hand, for the tests of the
-// packages above it. It checks nothing: tests want invalid modules, too.
+// Package asm assembles small WebAssembly modules for tests. It checks nothing,
+// because tests also need invalid modules.
 package asm
 
 import "math"
 
-// Module is a module: the contents of its sections.
+// Module holds the contents of a module's sections.
 type Module struct {
 	Types, Imports, Functions, Tables, Memory, Globals, Exports, Start, Elements, Count, Code, Data []byte
 	Custom                                                                                          [][]byte
 }
 
-// U is an unsigned LEB128 number.
+// U encodes an unsigned LEB128 number.
 func U(v uint64) []byte {
 	var out []byte
 	for v >= 0x80 {
@@ -20,7 +20,7 @@ func U(v uint64) []byte {
 	return append(out, byte(v))
 }
 
-// S is a signed LEB128 number.
+// S encodes a signed LEB128 number.
 func S(v int64) []byte {
 	var out []byte
 	for {
@@ -33,7 +33,7 @@ func S(v int64) []byte {
 	}
 }
 
-// Cat joins parts.
+// Cat concatenates parts.
 func Cat(parts ...[]byte) []byte {
 	var out []byte
 	for _, p := range parts {
@@ -42,13 +42,13 @@ func Cat(parts ...[]byte) []byte {
 	return out
 }
 
-// Vec is a vector of items that are written already.
+// Vec encodes a vector of encoded items.
 func Vec(items ...[]byte) []byte { return append(U(uint64(len(items))), Cat(items...)...) }
 
-// Text is a name.
+// Text encodes a name.
 func Text(s string) []byte { return append(U(uint64(len(s))), s...) }
 
-// Ops makes bytes of opcodes (int) and of what is written already ([]byte).
+// Ops concatenates opcodes (int) and encoded parts ([]byte).
 func Ops(parts ...any) []byte {
 	var out []byte
 	for _, p := range parts {
@@ -62,7 +62,7 @@ func Ops(parts ...any) []byte {
 	return out
 }
 
-// Func is a body with groups of locals.
+// Func encodes a function body with groups of locals.
 func Func(locals []byte, code ...any) []byte {
 	if locals == nil {
 		locals = Vec()
@@ -81,23 +81,23 @@ const (
 	V128 = 0x7b
 )
 
-// Sig is a function type.
+// Sig encodes a function type.
 func Sig(params, results []byte) []byte {
 	return Cat([]byte{0x60}, U(uint64(len(params))), params, U(uint64(len(results))), results)
 }
 
-// Export is an export: kind 0 is a function, 2 a memory, 3 a global.
+// Export encodes an export. Kind 0 is a function, 2 a memory, 3 a global.
 func Export(name string, kind byte, index uint64) []byte {
 	return Cat(Text(name), []byte{kind}, U(index))
 }
 
-// I32Const is i32.const.
+// I32Const encodes i32.const.
 func I32Const(v int64) []byte { return append([]byte{0x41}, S(v)...) }
 
-// I64Const is i64.const.
+// I64Const encodes i64.const.
 func I64Const(v int64) []byte { return append([]byte{0x42}, S(v)...) }
 
-// F64Const is f64.const.
+// F64Const encodes f64.const.
 func F64Const(v float64) []byte {
 	bits := math.Float64bits(v)
 	out := []byte{0x44}
@@ -108,7 +108,7 @@ func F64Const(v float64) []byte {
 	return out
 }
 
-// Bytes is the whole module.
+// Bytes encodes the module.
 func (b Module) Bytes() []byte {
 	out := []byte("\x00asm\x01\x00\x00\x00")
 	for _, s := range []struct {
@@ -125,7 +125,7 @@ func (b Module) Bytes() []byte {
 	return out
 }
 
-// One is a module with a single exported function "run" and one page of memory.
+// One returns a module with one exported function, "run", and one page of memory.
 func One(params, results []byte, locals []byte, code ...any) Module {
 	return Module{
 		Types: Vec(Sig(params, results)), Functions: Vec(U(0)), Memory: Vec([]byte{0, 1}),

@@ -1,5 +1,5 @@
-// Command compiler compiles WASM modules for tests whose own binary, built with
-// -race, takes ten times as long.
+// Command compiler compiles WASM modules for tests that are built with -race, whose
+// own binary would take ten times as long.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command faulty is a process plugin that misbehaves as the file plugin.json of its
-// model says, for tests. Its score is the sum of a row's values; strings count as
-// long as they are.
+// Command faulty is a process plugin for tests. It misbehaves as plugin.json of its
+// model says. A row's score is the sum of its values, where a string counts with its
+// length.
 package main
 
 import (
@@ -22,15 +22,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process"
 )
 
-// settings say how it misbehaves.
+// settings say how the plugin misbehaves.
 type settings struct {
 	Fault       string   `json:"fault"`
 	DType       *string  `json:"dtype"`
 	Features    []string `json:"features"`
 	Stateful    bool     `json:"stateful"`
 	Concurrency int      `json:"concurrency"`
-	Delay       int      `json:"delay"` // milliseconds a call
-	Mark        string   `json:"mark"`  // the number of seconds that orphans sleep
+	Delay       int      `json:"delay"` // milliseconds per call
+	Mark        string   `json:"mark"`  // the seconds for which orphans sleep
 }
 
 func main() {
@@ -79,7 +79,7 @@ func main() {
 	})
 }
 
-// atStart are the faults before the handshake.
+// atStart runs the faults before the handshake.
 func atStart(s settings) {
 	switch s.Fault {
 	case "exit":
@@ -116,7 +116,8 @@ func atStart(s settings) {
 			panic(err)
 		}
 	case "orphans":
-		// Each is in a session of its own, its environment is empty, and its parent ends.
+		// Each child has its own session and an empty environment, and its parent
+		// ends.
 		script := "i=0; while [ $i -lt " + fmt.Sprint(orphans) + " ]; do setsid env -i sleep " + s.Mark + " </dev/null >/dev/null 2>&1 & i=$((i+1)); done"
 		if out, err := exec.Command("/bin/sh", "-c", script).CombinedOutput(); err != nil { //nolint:noctx,gosec // as above
 			panic(fmt.Sprintf("%v: %s", err, out))
@@ -124,7 +125,7 @@ func atStart(s settings) {
 	}
 }
 
-// orphans is how many processes the fault of that name leaves.
+// orphans is how many processes the fault "orphans" leaves.
 const orphans = 250
 
 type detector struct {
@@ -145,7 +146,7 @@ func (d *detector) Info() sdk.Info {
 
 func (*detector) Close() error { return nil }
 
-// Score adds a row's values up. A first value of these is not for it.
+// Score adds a row's values. Some first values trigger a fault instead.
 func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if err := d.unwell(); err != nil {
 		return err
@@ -182,7 +183,7 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 	return nil
 }
 
-// sumOf adds up a row's values.
+// sumOf adds a row's values.
 func sumOf(in *sdk.Batch, i int) float64 {
 	sum := 0.0
 	for j := range in.Features() {
@@ -204,7 +205,7 @@ func sumOf(in *sdk.Batch, i int) float64 {
 	return sum
 }
 
-// fault does what the first value of a row asks for.
+// fault triggers the fault that the first value of a row asks for.
 func (d *detector) fault(in *sdk.Batch, i int) error {
 	const (
 		crash, hang, slow, forks, memory, panics, again = -1001, -1002, -1003, -1004, -1005, -1006, -1007
@@ -217,7 +218,7 @@ func (d *detector) fault(in *sdk.Batch, i int) error {
 	case hang:
 		time.Sleep(time.Hour)
 	case slow:
-		time.Sleep(700 * time.Millisecond) // whatever ctx says
+		time.Sleep(700 * time.Millisecond) // ignores ctx
 	case forks:
 		bomb()
 	case memory:
@@ -241,7 +242,7 @@ func (d *detector) fault(in *sdk.Batch, i int) error {
 	return nil
 }
 
-// Explain gives each column its value.
+// Explain returns each column's value as its contribution.
 func (*detector) Explain(ctx context.Context, in *sdk.Batch, out []float64) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -268,7 +269,7 @@ func (d *detector) Save(context.Context) ([]byte, error) {
 	return binary.LittleEndian.AppendUint64(nil, d.learned), nil
 }
 
-// Load takes a count.
+// Load restores a count.
 func (d *detector) Load(_ context.Context, state []byte) error {
 	if len(state) != 8 || d.Fault == "forgets" {
 		return errors.New("a state has 8 bytes")
@@ -279,7 +280,7 @@ func (d *detector) Load(_ context.Context, state []byte) error {
 	return nil
 }
 
-// unwell fails, or panics, where a row has brought that about before. The fault
+// unwell fails or panics if a former row has made the detector sick. The fault
 // "files" needs a file for each call.
 func (d *detector) unwell() error {
 	d.mu.Lock()
@@ -298,7 +299,7 @@ func (d *detector) unwell() error {
 	return f.Close()
 }
 
-// leak opens files until it may not.
+// leak opens files until that fails.
 func (d *detector) leak() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -311,7 +312,7 @@ func (d *detector) leak() {
 	}
 }
 
-// bomb starts as many processes as it may, up to a number that no machine minds.
+// bomb starts as many processes as it can, up to a number that is harmless.
 func bomb() {
 	for range 3000 {
 		if err := exec.Command("/bin/sleep", "60").Start(); err != nil { //nolint:noctx // that is the attack
@@ -323,8 +324,8 @@ func bomb() {
 
 const scatterRole = "scatter"
 
-// scatter starts processes that do the same, each in a session of its own, as many
-// levels as depth says.
+// scatter starts processes that do the same, each in its own session, to the given
+// depth.
 func scatter(depth string) {
 	var n int
 	if _, err := fmt.Sscan(depth, &n); err != nil || n <= 0 {
@@ -340,7 +341,7 @@ func scatter(depth string) {
 	}
 }
 
-// eat takes memory until it is stopped.
+// eat allocates memory until the process is stopped.
 func (d *detector) eat() {
 	for {
 		block := make([]byte, 16<<20)

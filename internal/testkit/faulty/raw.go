@@ -14,7 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/wire"
 )
 
-// raw serves the protocol without the SDK, which would not answer as it does.
+// raw serves the protocol without the SDK, because the SDK cannot give wrong
+// responses.
 type raw struct {
 	plugin.NetRPCUnsupportedPlugin
 	pluginv1.UnimplementedScorerServer
@@ -30,7 +31,7 @@ func serveRaw(fault string) {
 }
 
 // GRPCServer implements plugin.GRPCPlugin.
-func (r *raw) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // the interface's
+func (r *raw) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error { //nolint:unparam // the interface requires it
 	pluginv1.RegisterScorerServer(s, r)
 	return nil
 }
@@ -61,7 +62,7 @@ func (*raw) Configure(context.Context, *pluginv1.ConfigureRequest) (*pluginv1.Co
 	return &pluginv1.ConfigureResponse{}, nil
 }
 
-// Score answers with something else than a score a row.
+// Score does not return one score per row.
 func (r *raw) Score(stream grpc.ClientStreamingServer[pluginv1.ScoreChunk, pluginv1.ScoreResult]) error {
 	rows := 0
 	for {

@@ -1,22 +1,22 @@
-// Package hostile holds WASM plugins that mean harm, written instruction by
-// instruction, for the tests that let a host survive them.
+// Package hostile holds hostile WASM plugins, written instruction by instruction,
+// which a host must survive.
 package hostile
 
 import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// Attack is a module and how it must end.
+// Attack is a module and how its call must end.
 type Attack struct {
 	Name   string
 	Module []byte
 	Want   string // in the error
-	OrLate bool   // or at the deadline
-	Slow   bool   // compiling it takes as long as it may
-	Scores bool   // it only harms itself: the row fails with a score that is not finite
+	OrLate bool   // or the deadline may end it
+	Slow   bool   // compiling it takes as long as allowed
+	Scores bool   // it harms only itself: the row fails because its score is not finite
 }
 
-// body is one function of the ABI in a module made by hand.
+// body is one function of the ABI in an assembled module.
 type body struct {
 	params, results []byte
 	locals          []byte
@@ -25,7 +25,7 @@ type body struct {
 
 func code(c ...any) []any { return c }
 
-// Where the well-behaved module keeps things.
+// Addresses in the well-behaved module's memory.
 const (
 	atDescription = 1024
 	atHeap        = 65536
@@ -40,7 +40,8 @@ var (
 	long          = []byte{asm.I64}
 )
 
-// wellBehaved is a module that follows the ABI, with a bump allocator.
+// wellBehaved returns the functions of a module that follows the ABI. It has a bump
+// allocator.
 func wellBehaved() map[string]*body {
 	packed := int64(atDescription)<<32 | int64(len(description))
 	return map[string]*body{
@@ -60,16 +61,16 @@ var order = []string{
 	"pynomaly_abi_v1", "pynomaly_alloc", "pynomaly_free", "pynomaly_describe", "pynomaly_init", "pynomaly_score", "pynomaly_last_error", extra,
 }
 
-// imports is an import in place of a function: its locals are the entry.
+// imports names an import instead of a function. Its locals are the encoded import.
 const imports = "imports"
 
-// extra is a function beside those of the ABI, the last one.
+// extra names a function beyond the ABI, the last one.
 const extra = "extra"
 
-// Plain is the module that follows the ABI; all its scores are 1.
+// Plain returns the module that follows the ABI. All its scores are 1.
 func Plain() []byte { return guest(func(map[string]*body) {}) }
 
-// guest is the well-behaved module with changes.
+// guest returns the well-behaved module with changes.
 func guest(change func(map[string]*body), more ...func(*asm.Module)) []byte {
 	functions := wellBehaved()
 	change(functions)
@@ -105,7 +106,7 @@ func guest(change func(map[string]*body), more ...func(*asm.Module)) []byte {
 // endless is a loop without an end.
 var endless = code(0x03, 0x40, 0x0c, u(0), 0x0b, 0x00)
 
-// Attacks are modules that mean harm.
+// Attacks returns all hostile modules.
 func Attacks() []Attack {
 	var all []Attack
 	for _, group := range [][]Attack{endlessOnes(), broken(), liars(), wrongForm(), costly(), large(), malformed()} {
@@ -114,12 +115,12 @@ func Attacks() []Attack {
 	return all
 }
 
-// with changes the code of one function.
+// with returns a module with another body for one function.
 func with(name string, c []any) []byte {
 	return guest(func(f map[string]*body) { f[name].code = c })
 }
 
-// describing is a module that describes itself so.
+// describing returns a module with the given description.
 func describing(text string) []byte {
 	return guest(func(f map[string]*body) {
 		f["pynomaly_describe"].code = code(i64c(int64(atDescription)<<32 | int64(len(text))))
@@ -128,9 +129,9 @@ func describing(text string) []byte {
 	})
 }
 
-// endlessOnes do not come back by themselves.
+// endlessOnes returns modules that never return by themselves.
 func endlessOnes() []Attack {
-	again := func(c ...any) []any { // c, over and over
+	again := func(c ...any) []any { // repeats c
 		return append(append([]any{0x03, 0x40}, c...), 0x0c, u(0), 0x0b, 0x00)
 	}
 	self := code(0x20, u(0), 0x20, u(1), 0x20, u(2), 0x20, u(3), 0x10, u(5))
@@ -163,10 +164,10 @@ func endlessOnes() []Attack {
 	}
 }
 
-// atText is where printing keeps what it prints: a pointer, a length, a result.
+// atText is the address of what printing prints: a pointer, a length, a result.
 const atText = 4096
 
-// importing is a module that imports a function of WASI, as function 0.
+// importing returns a module that imports a function of WASI as function 0.
 func importing(name string, params []byte, score []any) []byte {
 	return guest(func(f map[string]*body) {
 		f[imports] = &body{params: params, results: word, locals: asm.Cat(asm.Text("wasi_snapshot_preview1"), asm.Text(name), []byte{0}, u(0))}
@@ -174,13 +175,13 @@ func importing(name string, params []byte, score []any) []byte {
 	})
 }
 
-// printing is a module that has a text of a line to print.
+// printing returns a module with a line of text to print.
 func printing(score []any) []byte {
 	f := importing("fd_write", i32x4, append(code(i32c(atText), i32c(atDescription), 0x36, u(2), u(0), i32c(atText+4), i32c(50), 0x36, u(2), u(0)), score...))
 	return f
 }
 
-// broken do what traps.
+// broken returns modules that trap.
 func broken() []Attack {
 	return []Attack{
 		{Name: "trap", Module: with("pynomaly_score", code(0x00)), Want: "trapped: wasm error: unreachable"},
@@ -193,14 +194,14 @@ func broken() []Attack {
 			f[imports] = &body{params: word, locals: asm.Cat(asm.Text("wasi_snapshot_preview1"), asm.Text("proc_exit"), []byte{0}, u(0))}
 			f["pynomaly_score"].code = code(i32c(3), 0x10, u(0), i32c(0))
 		}), Want: "exited with code 3"},
-		{Name: "status 7", Module: with("pynomaly_score", code(i32c(7))), Want: "answers with status 7"},
-		{Name: "silent failure", Module: with("pynomaly_score", code(i32c(1))), Want: "it does not say why"},
-		{Name: "init fails", Module: with("pynomaly_init", code(i32c(1))), Want: "initialising the module: it does not say why"},
+		{Name: "status 7", Module: with("pynomaly_score", code(i32c(7))), Want: "returns the status 7"},
+		{Name: "silent failure", Module: with("pynomaly_score", code(i32c(1))), Want: "it gives no reason"},
+		{Name: "init fails", Module: with("pynomaly_init", code(i32c(1))), Want: "initialising the module: it gives no reason"},
 		{Name: "writes over the host's buffers", Module: with("pynomaly_score", code(i32c(0), i32c(255), i32c(131072), 0xfc, u(11), 0, i32c(0))), Scores: true},
 	}
 }
 
-// liars answer with pointers and lengths that are not theirs.
+// liars returns modules that return wrong pointers and lengths.
 func liars() []Attack {
 	failing := func(packed int64) []byte {
 		return guest(func(f map[string]*body) {
@@ -209,7 +210,7 @@ func liars() []Attack {
 	}
 	return []Attack{
 		{Name: "last_error far away", Module: failing(-1<<32 | 100), Want: "outside its memory"},
-		{Name: "last_error of 1 GiB", Module: failing(1<<32 | 1<<30), Want: "at most 65536 are taken"},
+		{Name: "last_error of 1 GiB", Module: failing(1<<32 | 1<<30), Want: "at most 65536 are allowed"},
 		{Name: "last_error around 2^32", Module: failing(-16<<32 | 32), Want: "outside its memory"},
 		{Name: "alloc answers 0", Module: with("pynomaly_alloc", code(i32c(0))), Want: "no memory left"},
 		{Name: "alloc unaligned", Module: with("pynomaly_alloc", code(i32c(atHeap+8))), Want: "not a multiple of 16"},
@@ -217,8 +218,8 @@ func liars() []Attack {
 		{Name: "alloc overlaps", Module: with("pynomaly_alloc", code(i32c(atHeap))), Want: "overlaps"},
 		{Name: "describe far away", Module: with("pynomaly_describe", code(i64c(-1<<32|100))), Want: "outside its memory"},
 		{Name: "describe around 2^32", Module: with("pynomaly_describe", code(i64c(-16<<32|32))), Want: "outside its memory"},
-		{Name: "describe of 1 GiB", Module: with("pynomaly_describe", code(i64c(1<<32|1<<30))), Want: "at most 1048576 are taken"},
-		{Name: "describe nothing", Module: with("pynomaly_describe", code(i64c(0))), Want: "answers nothing"},
+		{Name: "describe of 1 GiB", Module: with("pynomaly_describe", code(i64c(1<<32|1<<30))), Want: "at most 1048576 are allowed"},
+		{Name: "describe nothing", Module: with("pynomaly_describe", code(i64c(0))), Want: "returns nothing"},
 		{Name: "describe bad JSON", Module: describing(`{"name":`), Want: "bad JSON"},
 		{Name: "describe two", Module: describing(`{"dtype":"float64"} {}`), Want: "more than one JSON value"},
 		{Name: "describe another dtype", Module: describing(`{"dtype":"float16"}`), Want: `its dtype is "float16"`},
@@ -226,7 +227,7 @@ func liars() []Attack {
 	}
 }
 
-// wrongForm are not built as the ABI has it.
+// wrongForm returns modules that violate the ABI's types.
 func wrongForm() []Attack {
 	foreign := func(module, name string) []byte {
 		return guest(func(map[string]*body) {}, func(m *asm.Module) {

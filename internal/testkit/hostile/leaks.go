@@ -6,22 +6,22 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
-// Secret is a text of eight bytes, which are those of a number in a row.
+// Secret is a text of eight bytes, which are also the bytes of a number in a row.
 const Secret = "SECRETS!"
 
-// Leak is a module that keeps what it can of a row and gives it to the next caller:
-// as the score, or as the reason for which it refuses rows.
+// Leak is a module that keeps as much of a row as it can and passes it to the next
+// caller, as the score or as the reason for refusing rows.
 type Leak struct {
 	Name   string
 	Module []byte
-	Fails  bool // a second call is refused, with the row as the reason
-	Asks   bool // it says of itself that it keeps its memory
+	Fails  bool // a second call is refused with the row as the reason
+	Asks   bool // its description asks to keep its memory
 }
 
-// atRow is where rows are left.
+// atRow is the address where rows are left.
 const atRow = 2048
 
-// Leaks are modules that pass rows on, in every place that outlives a call.
+// Leaks returns modules that pass rows on, in every place that outlives a call.
 func Leaks() []Leak {
 	const f64Load, f64Store, f64FromI32 = 0x2b, 0x39, 0xb8
 	flat := func(parts ...[]any) []any { return append(slices.Concat(parts...), i32c(0)) }
@@ -67,8 +67,8 @@ func Leaks() []Leak {
 	}
 }
 
-// Answering is a module whose score is what a function of WASI answers to zeros. Its
-// parameters are of the types i (i32) and l (i64).
+// Answering returns a module whose score is the result of a function of WASI, called
+// with zeros. types are the types of its parameters: i (i32) or l (i64).
 func Answering(name, types string) []byte {
 	const f64FromI32 = 0xb7
 	var params []byte

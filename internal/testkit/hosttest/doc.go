@@ -1,8 +1,7 @@
-// Package hosttest starts the built host for tests that look at it from outside: as a
-// process of its own, in surroundings that a test chooses, under requests that must be
-// answered.
+// Package hosttest starts the built host for tests from outside: as a process, in an
+// environment that the test chooses, under requests that must be answered.
 //
-// HOSTTEST_BINARY names the host (by default bin/pynomaly-runtime). Where the tests run as
-// root, they do so in namespaces of their own (processes, mounts, network);
-// HOSTTEST_ISOLATE=0 switches that off.
+// HOSTTEST_BINARY names the host (by default bin/pynomaly-runtime). As root, the
+// tests run in namespaces of their own (processes, mounts, network);
+// HOSTTEST_ISOLATE=0 disables that.
 package hosttest

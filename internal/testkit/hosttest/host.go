@@ -21,25 +21,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// Hangs is how long a test waits for what must happen at some time. It only ends
-// what never would.
+// Hangs is how long a test waits for something that must happen. Only a test that
+// would otherwise hang reaches it.
 const Hangs = 3 * time.Minute
 
 // Options change how a host is started.
 type Options struct {
-	Args    []string // more arguments of serve
+	Args    []string // further arguments of serve
 	Env     []string
 	Limits  map[int]uint64 // resource limits
-	Groups  []string       // directories of control groups
+	Groups  []string       // directories of control groups to join
 	UID     int
-	Stderr  *os.File // instead of a file
-	Plugins bool     // models may be process plugins
-	Config  string   // of plugins.yaml, instead
-	Cold    bool     // compiled code of earlier hosts is not there
-	Drain   string   // instead of 1s
+	Stderr  *os.File // nil: a file
+	Plugins bool     // allow process plugins
+	Config  string   // contents of plugins.yaml; empty: the default
+	Cold    bool     // start without compiled code of earlier hosts
+	Drain   string   // empty: 1s
 }
 
-// UsualDrain is the drain of a host that is told nothing.
+// UsualDrain as Options.Drain starts the host without a setting for its drain.
 const UsualDrain = "usual"
 
 // Host is a running host.
@@ -51,10 +51,10 @@ type Host struct {
 	Address string
 	logFile string
 	ended   chan struct{} // closed when the process has ended
-	Err     error         // how, once it has
+	Err     error         // how the process ended; valid once ended is closed
 }
 
-// Start starts a host at a place. The test's cleanup ends it.
+// Start starts a host at a place. The test's cleanup kills it.
 func Start(t *testing.T, p Place, o Options) *Host {
 	t.Helper()
 	h := &Host{Place: p, T: t, Address: testkit.FreeAddress(t), ended: make(chan struct{})}
@@ -108,12 +108,12 @@ func Start(t *testing.T, p Place, o Options) *Host {
 	return h
 }
 
-// End kills a host that still runs, and shows how it fared if the test has failed.
+// End kills the host if it still runs, and logs how it ended if the test has failed.
 func (h *Host) End() {
 	_ = h.Cmd.Process.Kill()
 	<-h.ended
-	log := h.Log()
-	for _, sign := range []string{"panic:", "fatal error:", "runtime: failed"} {
+	log := "\n" + h.Log()
+	for _, sign := range []string{"\npanic:", "\nfatal error:", "\nruntime: failed"} { // in a line of the log they are others' words
 		if at := strings.Index(log, sign); at >= 0 {
 			h.T.Errorf("the host crashed: %.600s", log[at:])
 			return
@@ -139,7 +139,7 @@ func (h *Host) Log() string {
 	return string(text)
 }
 
-// Logged reports whether the host has logged a text.
+// Logged reports whether the host's log contains text.
 func (h *Host) Logged(text string) bool { return strings.Contains(h.Log(), text) }
 
 // Signal sends a signal to the host.
@@ -147,7 +147,7 @@ func (h *Host) Signal(s syscall.Signal) {
 	_ = h.Cmd.Process.Signal(s)
 }
 
-// Lives reports whether the process has not ended.
+// Lives reports whether the process is running.
 func (h *Host) Lives() bool {
 	select {
 	case <-h.ended:
@@ -175,20 +175,20 @@ func (h *Host) Eventually(what string, holds func() bool) {
 		case <-h.ended:
 			h.T.Fatalf("the host has ended (%v) before %s", h.Err, what)
 		case <-limit:
-			h.T.Fatalf("never happened: %s", what)
+			h.T.Fatalf("timed out: %s", what)
 		case <-tick.C:
 		}
 	}
 }
 
-// Stop asks the host to stop and returns how long that took. It fails the test if
-// that takes longer than most, or the host does not exit with code 0.
+// Stop asks the host to stop and returns how long that took. The test fails if that
+// takes longer than most or if the exit code is not 0.
 func (h *Host) Stop(most time.Duration) time.Duration {
 	h.T.Helper()
 	h.Signal(syscall.SIGTERM)
 	took := h.Wait(most)
 	if h.Err != nil {
-		h.T.Errorf("it was asked to stop and ended with %v", h.Err)
+		h.T.Errorf("it was asked to stop but ended with %v", h.Err)
 	}
 	return took
 }
@@ -205,7 +205,7 @@ func (h *Host) Wait(most time.Duration) time.Duration {
 	return time.Since(begin)
 }
 
-// Status returns the status of a GET, 0 if there is no answer.
+// Status returns the status of a GET, or 0 without a response.
 func (h *Host) Status(path string) int {
 	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(h.URL + path)
@@ -216,15 +216,14 @@ func (h *Host) Status(path string) int {
 	return resp.StatusCode
 }
 
-// Ready waits until the host says that it is.
+// Ready waits until the host is ready.
 func (h *Host) Ready() *Host {
 	h.T.Helper()
 	h.Eventually("the host is ready", func() bool { return h.Status("/ready") == http.StatusOK })
 	return h
 }
 
-// Send sends a request on a connection of its own. Its status is 0 if there is no
-// answer.
+// Send sends a request on a new connection. The status is 0 without a response.
 func (h *Host) Send(method, path, body string) (status int, text string) {
 	client := http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(h.T.Context(), method, h.URL+path, strings.NewReader(body))
@@ -254,8 +253,8 @@ func (h *Host) Client() *client.Client {
 	return c
 }
 
-// Version returns what the API says of a model's only version; nil if it does not
-// know the model.
+// Version returns the API's description of a model's only version, or nil if the
+// host does not know the model.
 func (h *Host) Version(id string) *api.ModelVersion {
 	m, err := h.Client().Model(h.T.Context(), id)
 	if err != nil || len(m.Versions) != 1 {
@@ -272,8 +271,8 @@ func (h *Host) Serves(id string) time.Duration {
 	return time.Since(begin)
 }
 
-// Tried waits until a model has been loaded or has failed to, and returns what the
-// API says of it.
+// Tried waits until loading a model has succeeded or failed, and returns the API's
+// description of it.
 func (h *Host) Tried(id string) *api.ModelVersion {
 	h.T.Helper()
 	var v *api.ModelVersion
@@ -284,7 +283,7 @@ func (h *Host) Tried(id string) *api.ModelVersion {
 	return v
 }
 
-// Loaded returns how many versions are loaded, and the reasons of those that are not.
+// Loaded returns the number of loaded versions, and the errors of the others.
 func (h *Host) Loaded() (n int, not []string) {
 	list, err := h.Client().Models(h.T.Context())
 	if err != nil {
@@ -300,8 +299,8 @@ func (h *Host) Loaded() (n int, not []string) {
 	return n, not
 }
 
-// Metric returns the sum of a metric's samples, or of those whose labels begin so; 0
-// if there is none.
+// Metric returns the sum of a metric's samples whose name and labels begin with
+// name, or 0.
 func (h *Host) Metric(name string) float64 {
 	_, text := h.Send(http.MethodGet, "/metrics", "")
 	sum := 0.0
@@ -338,10 +337,10 @@ func (h *Host) Resident() int64 {
 // Mega is a million.
 const Mega = 1000 * 1000
 
-// MB formats bytes.
+// MB formats a number of bytes.
 func MB(n int64) string { return fmt.Sprintf("%d MB", n/Mega) }
 
-// MS formats a time.
+// MS formats a duration.
 func MS(d time.Duration) string {
 	if d >= 10*time.Second {
 		return fmt.Sprintf("%.0f s", d.Seconds())
@@ -349,7 +348,7 @@ func MS(d time.Duration) string {
 	return fmt.Sprintf("%d ms", d.Milliseconds())
 }
 
-// Binary returns the host under test.
+// Binary returns the path of the host under test.
 func Binary(t *testing.T) string {
 	t.Helper()
 	file := os.Getenv("HOSTTEST_BINARY")
@@ -362,7 +361,7 @@ func Binary(t *testing.T) string {
 	return file
 }
 
-// ForgetPeak lets the kernel begin anew with the peak of a process's resident memory.
+// ForgetPeak resets the kernel's record of a process's peak memory.
 func ForgetPeak(t *testing.T, pid int) {
 	t.Helper()
 	if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", pid), []byte("5"), 0); err != nil {
@@ -370,7 +369,8 @@ func ForgetPeak(t *testing.T, pid int) {
 	}
 }
 
-// Peak returns the most memory that a process has had resident, in bytes.
+// Peak returns the largest number of resident bytes of a process since its start or
+// ForgetPeak.
 func Peak(t *testing.T, pid int) int64 {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

@@ -11,17 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// isolatedEnv tells the copies of the test binary apart: the first process of the
-// namespaces is isolatedInit, the one that runs the tests isolatedTests.
+// isolatedEnv names the variable with the role of a copy of the test binary:
+// isolatedInit is the first process of the namespaces, isolatedTests runs the tests.
 const (
 	isolatedEnv   = "HOSTTEST_ISOLATED"
 	isolatedInit  = "init"
 	isolatedTests = "tests"
 )
 
-// isolate runs the tests in namespaces of their own and returns their exit code. It
-// reports false where the kernel does not allow that. No process, mount or
-// connection of the tests outlives them.
+// isolate runs the tests in new namespaces and returns their exit code. It returns
+// false if the kernel does not allow that. No process, mount or connection of the
+// tests outlives them.
 func isolate() (code int, ok bool) {
 	cmd := copyOfItself(isolatedInit)
 	cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -31,7 +31,7 @@ func isolate() (code int, ok bool) {
 	err := cmd.Run()
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
-		fmt.Fprintln(os.Stderr, "no namespaces of their own:", err)
+		fmt.Fprintln(os.Stderr, "making namespaces:", err)
 		return 0, false
 	}
 	return cmd.ProcessState.ExitCode(), true
@@ -45,11 +45,11 @@ func copyOfItself(role string) *exec.Cmd {
 	return cmd
 }
 
-// beInit is the first process of the namespaces: it prepares them, runs the tests,
-// and waits for every process that nobody else waits for.
+// beInit is the main function of the first process of the namespaces. It prepares
+// them, runs the tests, and waits for orphaned processes.
 func beInit() int {
 	if err := prepareNamespaces(); err != nil {
-		fmt.Fprintln(os.Stderr, "preparing the namespaces (HOSTTEST_ISOLATE=0 does without):", err)
+		fmt.Fprintln(os.Stderr, "preparing the namespaces (HOSTTEST_ISOLATE=0 disables them):", err)
 		return 1
 	}
 	cmd := copyOfItself(isolatedTests)
@@ -74,8 +74,8 @@ func beInit() int {
 	}
 }
 
-// prepareNamespaces keeps mounts to the namespace, shows its processes in /proc and
-// brings its loopback interface up.
+// prepareNamespaces makes mounts private, mounts a /proc with the namespace's
+// processes, and brings the loopback interface up.
 func prepareNamespaces() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)

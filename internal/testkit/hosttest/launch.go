@@ -10,19 +10,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// launchEnv holds a launcher as JSON. The test binary started with it becomes the
-// program that it names.
+// launchEnv names the variable with a launcher as JSON. A test binary started with
+// it becomes the launcher's program.
 const launchEnv = "HOSTTEST_LAUNCH"
 
-// launcher says what a process becomes, and in what surroundings.
+// launcher says what a process becomes, with which limits, groups and user.
 type launcher struct {
-	Args   []string       // the first is the program
+	Args   []string       // the first one is the program
 	Limits map[int]uint64 // soft and hard resource limits
-	Groups []string       // directories of control groups that it joins
-	UID    int            // 0: it stays who it is
+	Groups []string       // directories of control groups to join
+	UID    int            // 0: keep the user
 }
 
-// launch becomes the program, and returns only if that fails.
+// launch becomes the program. It returns only an error.
 func launch(text string) error {
 	var l launcher
 	if err := json.Unmarshal([]byte(text), &l); err != nil {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Main runs a package's tests: as root, in namespaces of their own. Call it from TestMain.
+// Main runs a package's tests, as root in new namespaces. Call it from TestMain.
 func Main(m *testing.M) {
 	switch {
 	case os.Getenv(launchEnv) != "":

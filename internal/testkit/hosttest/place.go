@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// Place is where a host keeps everything; the next host may take it over.
+// Place holds the directories of a host. A later host may use them again.
 type Place struct {
 	Root, Models, State, Tmp string
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// The rows that good requests ask for. good is a WASM plugin, graph an ONNX graph.
+// The bodies of good requests. good is a WASM plugin, graph an ONNX graph.
 const (
 	Pima      = `[8, 155, 62, 26, 495, 34, 0.543, 46]`
 	GoodBody  = `{"model_id": "good", "data": ` + Pima + `}`
 	GraphBody = `{"model_id": "graph", "data": [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]}`
 )
 
-// GoodModels writes the two models that good requests are for.
+// GoodModels writes the two models for good requests.
 func GoodModels(t *testing.T, p Place) {
 	t.Helper()
 	testkit.CopyModel(t, p.Models, "ecod-c", "good", "1.0.0", nil)
@@ -32,7 +32,7 @@ type Tally struct {
 	Sent, Lost atomic.Int64
 	mu         sync.Mutex
 	slowest    time.Duration
-	first      string // of those that were lost
+	first      string // the first failure
 }
 
 func (t *Tally) String() string {
@@ -41,7 +41,7 @@ func (t *Tally) String() string {
 	return fmt.Sprintf("%d of %d requests lost, slowest %s", t.Lost.Load(), t.Sent.Load(), MS(t.slowest))
 }
 
-// Count counts a request and whether it was answered.
+// Count counts a request. failure says why it was not answered, or is empty.
 func (t *Tally) Count(took time.Duration, failure string) {
 	t.Sent.Add(1)
 	t.mu.Lock()
@@ -52,7 +52,7 @@ func (t *Tally) Count(took time.Duration, failure string) {
 	}
 }
 
-// None fails the test if a request was lost, or none was sent.
+// None fails the test if a request was lost or none was sent.
 func (t *Tally) None(test *testing.T) {
 	test.Helper()
 	if t.Lost.Load() > 0 || t.Sent.Load() == 0 {
@@ -60,10 +60,10 @@ func (t *Tally) None(test *testing.T) {
 	}
 }
 
-// Patience is how long a good client waits for an answer.
+// Patience is how long a good client waits for a response.
 const Patience = time.Minute
 
-// Ask sends a prediction request and says how it failed; empty: it did not.
+// Ask sends a prediction request and returns how it failed, or "".
 func Ask(client *http.Client, url, body string) (failure string) {
 	resp, err := client.Post(url+"/api/v1/predict", "application/json", strings.NewReader(body))
 	if err != nil {
@@ -80,7 +80,7 @@ func Ask(client *http.Client, url, body string) (failure string) {
 	return ""
 }
 
-// KeepAlive returns a client that keeps its connection.
+// KeepAlive returns a client that keeps its connection open.
 func KeepAlive() *http.Client {
 	return &http.Client{Timeout: Patience, Transport: &http.Transport{}}
 }
@@ -94,7 +94,7 @@ type Traffic struct {
 	wg   sync.WaitGroup
 }
 
-// Traffic starts two clients that send a request each every few milliseconds.
+// Traffic starts two clients, each of which sends a request every few milliseconds.
 func (h *Host) Traffic(bodies ...string) *Traffic {
 	tr := &Traffic{host: h, stop: make(chan struct{})}
 	h.T.Cleanup(tr.End)
@@ -122,7 +122,7 @@ func (h *Host) Traffic(bodies ...string) *Traffic {
 	return tr
 }
 
-// More waits until n more requests have been sent.
+// More waits until n more requests have been answered.
 func (tr *Traffic) More(n int64) {
 	h := tr.host
 	h.T.Helper()
@@ -136,8 +136,8 @@ func (tr *Traffic) End() {
 	tr.wg.Wait()
 }
 
-// Burst sends n requests from a number of clients, as fast as they are answered. It
-// ends early if one is not answered in time.
+// Burst sends n requests from a number of clients as fast as they are answered. It
+// stops early if one is not answered in time.
 func Burst(url string, clients, n int, body func(i int) string) *Tally {
 	out := new(Tally)
 	var next atomic.Int64
@@ -161,5 +161,5 @@ func Burst(url string, clients, n int, body func(i int) string) *Tally {
 	return out
 }
 
-// Always is the same body for each request.
+// Always returns a function that returns body for every request.
 func Always(body string) func(int) string { return func(int) string { return body } }

@@ -18,11 +18,11 @@ import (
 
 // Sums is a detector of one feature whose score is the feature.
 type Sums struct {
-	Delay chan struct{} // Score waits for it, if it is set and armed
+	Delay chan struct{} // if not nil, Score waits for it
 	Armed func() bool
 }
 
-// Info says nothing of the features.
+// Info returns no features.
 func (Sums) Info() sdk.Info { return sdk.Info{} }
 
 // Close does nothing.
@@ -37,16 +37,16 @@ func (s Sums) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// Gated is a detector whose calls wait at a gate, once it is shut. Rows with
-// special values make trouble.
+// Gated is a detector whose calls wait while its gate is shut. Some values of rows
+// trigger failures.
 type Gated struct {
 	Sums
 	mu    sync.Mutex
 	gate  chan struct{} // nil: open
-	sizes []int         // of the calls since it was shut
+	sizes []int         // sizes of the calls since the gate was shut
 }
 
-// Values of rows that make trouble for Gated.
+// Values of rows that trigger failures of Gated.
 const (
 	FailsWhole = -1 // the call fails
 	TakesLong  = -2 // the call ends at its deadline
@@ -55,7 +55,7 @@ const (
 	EndsIt     = -5 // the detector's processes end
 )
 
-// Shut shuts the gate, until open is called.
+// Shut shuts the gate until open is called.
 func (g *Gated) Shut() (open func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -69,14 +69,14 @@ func (g *Gated) Shut() (open func()) {
 	}
 }
 
-// Calls are the sizes of the calls since the gate was shut.
+// Calls returns the sizes of the calls since the gate was shut.
 func (g *Gated) Calls() []int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return append([]int(nil), g.sizes...)
 }
 
-// Score doubles the feature.
+// Score returns twice the feature.
 func (g *Gated) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	g.mu.Lock()
 	gate := g.gate
@@ -122,14 +122,14 @@ func OpenGated(t *testing.T, extra string, workers int) (*model.Model, *Gated, *
 	return m, g, calls
 }
 
-// Result is what a request was answered.
+// Result is the outcome of a request.
 type Result struct {
 	Score  float64
 	Failed []sdk.RowError
 	Err    error
 }
 
-// Submit scores values, one request each, at the same time.
+// Submit scores values concurrently, one request each.
 func Submit(t *testing.T, m *model.Model, values ...float64) (wait func() []Result) {
 	t.Helper()
 	out := make([]Result, len(values))
@@ -146,17 +146,17 @@ func Submit(t *testing.T, m *model.Model, values ...float64) (wait func() []Resu
 	return func() []Result { wg.Wait(); return out }
 }
 
-// Counter is a stateful detector: the score of a row is how many rows it has
-// learned. A row of -1 makes it fail.
+// Counter is a stateful detector. A row's score is how many rows it has learned. A
+// row of -1 fails.
 type Counter struct{ Rows uint64 }
 
-// Info says that it is stateful.
+// Info says that the detector is stateful.
 func (*Counter) Info() sdk.Info { return sdk.Info{Stateful: true} }
 
 // Close does nothing.
 func (*Counter) Close() error { return nil }
 
-// Score says how many rows it has learned.
+// Score returns how many rows the detector has learned.
 func (c *Counter) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	for i, v := range in.Float64s() {
 		if v == -1 {
@@ -178,10 +178,10 @@ func (c *Counter) Save(context.Context) ([]byte, error) {
 	return binary.LittleEndian.AppendUint64(nil, c.Rows), nil
 }
 
-// Load takes a count.
+// Load restores a count.
 func (c *Counter) Load(_ context.Context, state []byte) error {
 	if len(state) != 8 {
-		return errors.New("8 bytes are wanted")
+		return errors.New("a state has 8 bytes")
 	}
 	c.Rows = binary.LittleEndian.Uint64(state)
 	return nil
@@ -190,16 +190,16 @@ func (c *Counter) Load(_ context.Context, state []byte) error {
 // NewCounter returns a Counter that has learned nothing.
 func NewCounter(*manifest.Manifest) sdk.Scorer { return &Counter{} }
 
-// Online is what a manifest says of a detector that learns each row.
+// Online is the manifest text of a detector that learns each row.
 const Online = "stateful: true\nlearning: online\n"
 
-// Picky fails whole calls that contain a row above its limit.
+// Picky fails calls with a row above its limit.
 type Picky struct {
 	Sums
 	Limit float64
 }
 
-// Score fails or copies the feature.
+// Score fails or returns the feature.
 func (p Picky) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	for _, v := range in.Float64s() {
 		if v > p.Limit {

@@ -1,7 +1,7 @@
-// Package modeltest opens models and registries whose detectors are written in Go, for
-// tests of the packages below runtime.
+// Package modeltest opens models and registries whose detectors are written in Go,
+// for tests of the packages below runtime.
 //
-// Whole hosts, and models of the backends that there are, are not here: see testkit.
+// Package testkit starts whole hosts and opens models of the real backends.
 package modeltest
 
 import (
@@ -22,14 +22,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Simple is a manifest of one feature.
+// Simple returns a manifest with one feature.
 func Simple(id, version string) string {
 	return "apiVersion: pynomaly.io/v1\nkind: Model\nid: " + id + "\nversion: " + version +
 		"\nartifact: a\nfeatures: [{name: x, dtype: float64}]\nthreshold: 1\n"
 }
 
-// patient puts the limits of a manifest that does not say any far off: they end only
-// what hangs.
+// patient adds long time limits to a manifest that has none: they end only what
+// hangs.
 func patient(text string) string {
 	if strings.Contains(text, "limits:") {
 		return text
@@ -37,7 +37,7 @@ func patient(text string) string {
 	return text + "limits: {timeout: 5m, load_timeout: 10m}\n"
 }
 
-// OpenFake opens one model with a detector written in Go.
+// OpenFake opens a model with a detector written in Go.
 func OpenFake(t *testing.T, text string, calls *batching.Calls, open func(*manifest.Manifest) sdk.Scorer) *model.Model {
 	t.Helper()
 	m, err := TryFake(t, text, calls, open)
@@ -47,7 +47,7 @@ func OpenFake(t *testing.T, text string, calls *batching.Calls, open func(*manif
 	return m
 }
 
-// TryFake is OpenFake where opening may fail.
+// TryFake is like OpenFake and returns the error of opening.
 func TryFake(t *testing.T, text string, calls *batching.Calls, open func(*manifest.Manifest) sdk.Scorer) (*model.Model, error) {
 	t.Helper()
 	if calls == nil {
@@ -105,7 +105,7 @@ func OpenCase(t *testing.T, c *testkit.Case, backends model.Backends) *model.Mod
 	return m
 }
 
-// Row is a batch of one row.
+// Row returns a batch of one row.
 func Row(t *testing.T, m *model.Model, values map[string]any) *sdk.Batch {
 	t.Helper()
 	data, err := json.Marshal(values)
@@ -119,7 +119,7 @@ func Row(t *testing.T, m *model.Model, values map[string]any) *sdk.Batch {
 	return d.Batch()
 }
 
-// Batch is a batch of rows of one feature, x.
+// Batch returns a batch of rows of one feature, x.
 func Batch(values ...float64) *sdk.Batch {
 	b := sdk.NewBatch([]sdk.Feature{{Name: "x", DType: sdk.Float64}})
 	b.Resize(len(values))
@@ -127,7 +127,7 @@ func Batch(values ...float64) *sdk.Batch {
 	return b
 }
 
-// RowsOf is a batch of rows of a model of one feature.
+// RowsOf returns a batch of rows of a model with one feature.
 func RowsOf(t testing.TB, m *model.Model, values ...float64) *sdk.Batch {
 	t.Helper()
 	b := sdk.NewBatch(m.Schema().Features())
@@ -136,7 +136,7 @@ func RowsOf(t testing.TB, m *model.Model, values ...float64) *sdk.Batch {
 	return b
 }
 
-// Check ends the test at an error.
+// Check ends the test if err is not nil.
 func Check(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

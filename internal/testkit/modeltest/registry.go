@@ -13,7 +13,7 @@ func NewFake() *Fake {
 	return &Fake{Make: func(*manifest.Manifest) sdk.Scorer { return Sums{} }}
 }
 
-// VersionOf is the version that answers a request.
+// VersionOf returns the version that answers a request.
 func VersionOf(t *testing.T, r *registry.Registry, id, version, key string) string {
 	t.Helper()
 	l, err := r.Acquire(t.Context(), id, version, key)
@@ -24,7 +24,7 @@ func VersionOf(t *testing.T, r *registry.Registry, id, version, key string) stri
 	return l.Model().Version()
 }
 
-// StateOf describes one version; zero: there is none.
+// StateOf returns the status of one version, or the zero value if there is none.
 func StateOf(t *testing.T, r *registry.Registry, id, version string) registry.Status {
 	t.Helper()
 	all, err := r.List(id)
@@ -39,7 +39,7 @@ func StateOf(t *testing.T, r *registry.Registry, id, version string) registry.St
 	return registry.Status{}
 }
 
-// Predict scores so many rows of zeros.
+// Predict scores n rows of zeros.
 func Predict(t testing.TB, r *registry.Registry, id, version string, n int) []float64 {
 	t.Helper()
 	lease, err := r.Acquire(t.Context(), id, version, "")

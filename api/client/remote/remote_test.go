@@ -1,0 +1,379 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/client"
+	"github.com/pynomaly/pynomaly-runtime/api/client/remote"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit/modeltest"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+func TestMain(m *testing.M) { testkit.Main(m) }
+
+func to(t testing.TB, url string) *client.Client {
+	t.Helper()
+	c, err := client.New(client.Config{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// local opens the model in a directory until the test ends.
+func local(t testing.TB, dir string, with model.Backends) *offline.Local {
+	t.Helper()
+	found, err := modelstore.Find(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := found[0].Open(t.Context(), with, batching.NewCalls(2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := offline.NewLocal(m)
+	t.Cleanup(func() {
+		l.Release()
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+type nothing struct{ io.Writer }
+
+func (nothing) Close() error { return nil }
+
+// scored is what comes of a table: the output, the counts, and the error.
+func scored(ctx context.Context, s offline.Scorer, format, in string, batch int) string {
+	var out bytes.Buffer
+	total, failed, err := offline.ScoreFile(ctx, s, offline.Files{
+		Input: "-", Output: "-", Stdin: strings.NewReader(in), Stdout: &out, Format: format, Batch: batch,
+		Progress: func(int64) io.WriteCloser { return nothing{io.Discard} },
+	})
+	return fmt.Sprintf("%s\n%d rows, %d failed, %v", out.String(), total, failed, err)
+}
+
+// TestCases: every case's rows, and some that cannot be scored, get from a host what they
+// get from the model itself, byte for byte.
+func TestCases(t *testing.T) {
+	dir := t.TempDir()
+	cases := testkit.Cases(t)
+	for _, c := range cases {
+		testkit.CopyModel(t, dir, c.Name, c.Name, "1.0.0", testkit.WithCalibration("unify"))
+	}
+	with := testkit.Backends(t, testkit.Proofs())
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: with})
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			l := local(t, filepath.Join(dir, c.Name), with)
+			m, err := remote.Open(t.Context(), to(t, h.URL), c.Name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			csv := strings.Join(c.Header, ",") + "\n"
+			lines := `{"unknown":1}` + "\n" + `[1]` + "\n" + `no JSON` + "\n"
+			for i, r := range c.Text {
+				csv += strings.Join(r, ",") + "\n"
+				if i%10 == 3 {
+					csv += strings.Repeat(",", len(c.Header)-1) + "\n" + "x," + strings.Join(r[1:], ",") + "\n1\n"
+				}
+				line, err := json.Marshal(c.Rows[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				lines += string(line) + "\n"
+			}
+			for format, in := range map[string]string{"csv": csv, "ndjson": lines, "none": ""} {
+				for _, batch := range []int{1000, 37} {
+					want, got := scored(t.Context(), l, format, in, batch), scored(t.Context(), m, format, in, batch)
+					if got != want {
+						t.Errorf("%s, %d rows a batch:\n%.2000s\nthe model itself:\n%.2000s", format, batch, got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+// hashing is a detector whose score depends on every bit of a row, and which refuses rows
+// for some characters in their text.
+type hashing struct{}
+
+func (hashing) Info() sdk.Info { return sdk.Info{} }
+func (hashing) Close() error   { return nil }
+func (hashing) Score(_ context.Context, in *sdk.Batch, out []float64) error {
+	var failed []sdk.RowError
+	for i := range out {
+		h := fnv.New64a()
+		for j := range in.Features() {
+			switch x := in.Value(i, j).(type) {
+			case float32:
+				fmt.Fprint(h, math.Float32bits(x))
+			case float64:
+				fmt.Fprint(h, math.Float64bits(x))
+			default:
+				fmt.Fprintf(h, "%T %q", x, fmt.Sprint(x))
+			}
+		}
+		out[i] = float64(h.Sum64()>>11) / (1 << 53)
+		switch text := in.Column(3).Strings[i]; {
+		case strings.Contains(text, "&"):
+			failed = append(failed, sdk.RowError{Row: i, Field: "s", Reason: "is\nodd"})
+		case strings.Contains(text, ">"):
+			failed = append(failed, sdk.RowError{Row: i, Reason: "row 0: no"})
+		case strings.Contains(text, "☃"):
+			out[i] = math.NaN()
+		}
+	}
+	if failed != nil {
+		return &sdk.RowErrors{Rows: failed}
+	}
+	return nil
+}
+
+const allTypes = `apiVersion: pynomaly.io/v1
+kind: Model
+id: m
+version: %s
+artifact: a
+threshold: 0.5
+features:
+  - {name: f, dtype: float32, missing: nan}
+  - {name: d, dtype: float64, missing: 0.1}
+  - {name: i, dtype: int64, missing: -9007199254740993}
+  - {name: s, dtype: string, missing: "é<\""}
+  - {name: b, dtype: bool}
+`
+
+// hashed writes a version of a model of that detector, and returns what opens it.
+func hashed(t testing.TB, dir, version, extra string) model.Backends {
+	t.Helper()
+	at := filepath.Join(dir, "m", version)
+	for name, text := range map[string]string{"a": "a" + version, manifest.FileName: testkit.Patient(fmt.Sprintf(allTypes, version) + extra)} {
+		if err := errors.Join(os.MkdirAll(at, 0o750), os.WriteFile(filepath.Join(at, name), []byte(text), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return model.Backends{manifest.BackendONNX: &modeltest.Fake{Make: func(*manifest.Manifest) sdk.Scorer { return hashing{} }}}
+}
+
+// TestAnyTable: whatever stands in a table, the host's answers are those of the model
+// itself.
+func TestAnyTable(t *testing.T) {
+	for name, extra := range map[string]string{"strict": "", "ignoring": "unknown_features: ignore\n"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			with := hashed(t, dir, "1.0.0", extra)
+			h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: with, REST: func(c *rest.Config) { c.MaxRows = 7 }})
+			l := local(t, filepath.Join(dir, "m"), with)
+			m, err := remote.Open(t.Context(), to(t, h.URL), "m", "1.0.0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cell := rapid.OneOf(
+				rapid.SampledFrom([]string{"", "nan", "null", "true", "0", "1", "-0", "1e39", "1e-46", "0.1", "16777217", "9223372036854775807", "-9223372036854775808", "1.5", "inf", "x", "\"a,\n\"\"b\"", "\u2028", "0x1", "+2"}),
+				rapid.Map(rapid.Float32(), func(f float32) string { return fmt.Sprint(f) }),
+				rapid.Map(rapid.Float64(), func(f float64) string { return fmt.Sprint(f) }),
+				rapid.Map(rapid.Int64(), func(i int64) string { return fmt.Sprint(i) }),
+				rapid.StringMatching(`[a-z<>&é☃ ]{0,5}`),
+			)
+			rapid.Check(t, func(rt *rapid.T) {
+				header := rapid.SampledFrom([]string{"f,d,i,s,b", "b,s,i,d,f", "s,b", "f,d,i,s,b,more"}).Draw(rt, "header")
+				width := strings.Count(header, ",") + 1
+				in := header + "\n"
+				for range rapid.IntRange(0, 30).Draw(rt, "rows") {
+					cells := rapid.SliceOfN(cell, width, width).Draw(rt, "cells")
+					in += strings.Join(cells, ",") + "\n"
+				}
+				batch := rapid.IntRange(1, 20).Draw(rt, "batch")
+				if want, got := scored(t.Context(), l, "csv", in, batch), scored(t.Context(), m, "csv", in, batch); got != want {
+					rt.Fatalf("%q:\n%s\nthe model itself:\n%s", in, got, want)
+				}
+			})
+		})
+	}
+}
+
+// TestTextThatIsNone: a text that JSON cannot carry fails its row alone.
+func TestTextThatIsNone(t *testing.T) {
+	dir := t.TempDir()
+	with := hashed(t, dir, "1.0.0", "")
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: with})
+	m, err := remote.Open(t.Context(), to(t, h.URL), "m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := scored(t.Context(), m, "csv", "s,b\na\xff,true\n", 10)
+	if !strings.Contains(got, "1 rows, 1 failed, <nil>") || !strings.Contains(got, "UTF-8") {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestVersions: the version is the newest that answers, an alias's, or the exact one; a
+// model that has not been loaded is, and one that cannot be says why.
+func TestVersions(t *testing.T) {
+	dir := t.TempDir()
+	var with model.Backends
+	for _, v := range []string{"1.0.0", "1.1.0", "2.0.0-rc.1"} {
+		with = hashed(t, dir, v, "")
+	}
+	testkit.WriteModel(t, dir, "bad", map[string][]byte{manifest.FileName: []byte("id: bad")})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: with, Models: func(c *registry.Config) { c.Lazy = true }})
+	if errs := h.Registry.SetAliases(t.Context(), map[string]registry.Aliases{"m": {Names: map[string]string{"stable": "1.0.0"}}}); errs != nil {
+		t.Fatal(errs)
+	}
+	for version, want := range map[string]string{"": "1.1.0", "latest": "1.1.0", "stable": "1.0.0", "2.0.0-rc.1": "2.0.0-rc.1"} {
+		m, err := remote.Open(t.Context(), to(t, h.URL), "m", version)
+		if err != nil || m.Version() != want || len(m.Schema().Features()) != 5 {
+			t.Errorf("%q: %+v, %v; want %s", version, m, err, want)
+		}
+	}
+	for name, want := range map[string]string{"m@3.0.0": "no version", "none": "no model", "bad": "bad"} {
+		if _, err := (remote.Host{URL: h.URL}).Open(t.Context(), name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestBusyHost: a host that has no room is asked again when it says so; another error of
+// it ends the table at its rows.
+func TestBusyHost(t *testing.T) {
+	dir := t.TempDir()
+	with := hashed(t, dir, "1.0.0", "")
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: with})
+	target, err := url.Parse(h.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	var refusals atomic.Int64
+	var kind atomic.Value
+	busy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/batch") && refusals.Add(-1) >= 0 {
+			p := api.NewProblem(kind.Load().(api.ErrorType), "", "not now")
+			w.Header().Set("Retry-After", "0")
+			w.Header().Set("Content-Type", api.ProblemContentType)
+			w.WriteHeader(p.Status)
+			_ = json.NewEncoder(w).Encode(p)
+			return
+		}
+		r.Host = target.Host
+		proxy.ServeHTTP(w, r)
+	}))
+	defer busy.Close()
+	m, err := remote.Open(t.Context(), to(t, busy.URL), "m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := "s,b\na,true\nb,false\n"
+	want := scored(t.Context(), local(t, filepath.Join(dir, "m"), with), "csv", in, 1)
+	for _, k := range []api.ErrorType{api.Overloaded, api.RateLimited} {
+		kind.Store(k)
+		refusals.Store(1)
+		if got := scored(t.Context(), m, "csv", in, 1); got != want {
+			t.Errorf("%s: %s, want %s", k, got, want)
+		}
+	}
+	kind.Store(api.ScoringError)
+	refusals.Store(1)
+	if got := scored(t.Context(), m, "csv", in, 1); !strings.Contains(got, "scoring rows 0 to 0") || !strings.Contains(got, "ScoringError") {
+		t.Errorf("%s", got)
+	}
+	kind.Store(api.Overloaded)
+	refusals.Store(1 << 30)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got := scored(ended, m, "csv", in, 1); !strings.Contains(got, context.Canceled.Error()) {
+		t.Errorf("%s", got)
+	}
+}
+
+// TestHost: the key comes from its file, or else as given, and what cannot be used is said
+// without it.
+func TestHost(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		name = filepath.Join(dir, name)
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	var given atomic.Value
+	s := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		given.Store(r.Header.Get("Authorization"))
+		w.WriteHeader(http.StatusNotFound)
+	}))
+	defer s.Close()
+	var trust bytes.Buffer
+	if err := writePEM(&trust, s.Certificate().Raw); err != nil {
+		t.Fatal(err)
+	}
+	trusted := file("ca.pem", trust.String())
+	for name, k := range map[string]struct {
+		host remote.Host
+		want string
+	}{
+		"the environment's": {remote.Host{Key: "env"}, "Bearer env"},
+		"a file's":          {remote.Host{Key: "env", KeyFile: file("key", "of-file\n")}, "Bearer of-file"},
+		"none":              {remote.Host{}, ""},
+	} {
+		k.host.URL, k.host.CAFile = s.URL, trusted
+		if _, err := k.host.Open(t.Context(), "m"); err == nil || given.Load() != k.want {
+			t.Errorf("%s: %v was sent; %v", name, given.Load(), err)
+		}
+	}
+	given.Store("nothing")
+	for name, h := range map[string]remote.Host{
+		"no file":          {KeyFile: filepath.Join(dir, "none")},
+		"an empty file":    {KeyFile: file("empty", "\n")},
+		"two lines":        {KeyFile: file("two", "s3cret\ns3cret")},
+		"a large file":     {KeyFile: file("large", strings.Repeat("x", 1<<20+1))},
+		"no certificates":  {CAFile: file("none.pem", "s3cret")},
+		"no file of them":  {CAFile: filepath.Join(dir, "none")},
+		"nobody vouches":   {},
+		"a key in the URL": {URL: strings.Replace(s.URL, "https://", "https://u:s3cret@", 1)},
+	} {
+		if h.URL == "" {
+			h.URL = s.URL
+		}
+		if _, err := h.Open(t.Context(), "m"); err == nil || strings.Contains(err.Error(), "s3cret") || given.Load() != "nothing" {
+			t.Errorf("%s: %v; %v was sent", name, err, given.Load())
+		}
+	}
+}
+
+func writePEM(w io.Writer, certificate []byte) error {
+	return pem.Encode(w, &pem.Block{Type: "CERTIFICATE", Bytes: certificate})
+}
