@@ -78,8 +78,8 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 test: test-build test-go test-meter test-python test-api test-chart test-differential test-faults test-hostile ## runs every test
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
-# clone, the whole faults and hostile suites, an hour of differential trials, and some
-# seconds of each fuzz target.
+# clone, the whole faults and hostile suites, an hour of differential trials, the power of
+# the gates, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
 test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
 test-full: test faults hostile gates ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing

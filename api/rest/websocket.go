@@ -190,16 +190,11 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 		}
 		receiving = false
 		_ = alive("")
-		var answer []byte
-		over := false
-		if refused == nil {
-			over, err = s.admitMessage(from, &of.Message)
+		var text []byte
+		if message != nil {
+			text = message.b
 		}
-		if err != nil {
-			answer = s.socketProblem(nil, &request{}, s.nextID(), err)
-		} else {
-			answer = of.answer(from, kind, message.b, key)
-		}
+		answer, over := s.answerMessage(from, &of, kind, text, key, refused)
 		s.buffers.put(message)
 		s.settle(&account)
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // scoring may have taken longer
@@ -215,6 +210,17 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 			return
 		}
 	}
+}
+
+// answerMessage answers a message, or says why it was refused; over: the connection ends.
+func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, body []byte, key string, refused *api.Problem) (answer []byte, over bool) {
+	if refused != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), refused), false
+	}
+	if over, err := s.admitMessage(from, &of.Message); err != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), err), over
+	}
+	return of.answer(from, kind, body, key), false
 }
 
 // receive reads a message into a buffer that goes back with s.buffers.put, and sets

@@ -122,7 +122,7 @@ func TestFit(t *testing.T) {
 			t.Fatal(err)
 		}
 		out, errs, err := installed(t, "model", "fit", r.Name, "--data", testkit.Testdata("reference", "data", "pima-train.csv"), "--id", "pima-"+r.Name,
-			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100")
+			"--models", dir, "--detectors", modules, "--contamination", "0.2", "--window", "100", "--compat", "pyod")
 		if err != nil || !strings.Contains(out, "fitted to 460 rows of 8 features") {
 			t.Fatalf("%v\n%s%s", err, out, errs)
 		}

@@ -50,6 +50,16 @@ func (r *Registry) unwell(text func(error) string) string {
 	return ""
 }
 
+// Loaded calls f with each model that is loaded. It stays open until Loaded returns, and
+// may be evicted all the same.
+func (r *Registry) Loaded(f func(*model.Model)) {
+	all := r.hold()
+	defer r.drop(all)
+	for _, h := range all {
+		f(h.model)
+	}
+}
+
 // hold keeps all that is loaded open, though not from being evicted, until drop.
 func (r *Registry) hold() []held {
 	r.mu.Lock()
