@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -75,7 +75,7 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-differential test-faults test-hostile ## runs every test
+test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile ## runs every test
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
 # clone, the whole faults and hostile suites, an hour of differential trials, the power of
@@ -142,6 +142,16 @@ test-chart: $(BIN)/helm
 
 $(BIN)/helm: tools/helm/go.mod
 	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+# Alerting rules, dashboards and metrics by Prometheus's own tools, and by a Prometheus that
+# reads a host.
+test-monitoring: onnxruntime build $(BIN)/promtool $(BIN)/prometheus
+	$(BIN)/promtool check rules --lint all --lint-fatal docs/alerts.yaml
+	$(BIN)/promtool test rules docs/alerts_test.yaml
+	$(GO) test -tags monitoring ./monitoring -count 1 -timeout $(TIMEOUT)
+
+$(BIN)/promtool $(BIN)/prometheus: tools/prometheus/go.mod
+	cd tools/prometheus && CGO_ENABLED=0 $(GO) build -tags remove_all_sd -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/prometheus/prometheus/cmd/$(notdir $@)
 
 # The protocol of process plugins: linted, and its code generated.
 proto: ## generates the code of the protocol of process plugins

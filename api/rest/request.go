@@ -86,34 +86,8 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		}
 		return api.NewProblem(api.ValidationError, "", `the body must be a JSON object such as {"data": {...}}`)
 	}
-	var seen uint
-	dataAt := -1
-	var usedID, usedVersion string
-	for first := true; ; first = false {
-		more, err := sc.More('}', first)
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		key, err := member(sc, k, &seen)
-		if err != nil {
-			return err
-		}
-		if key != "data" {
-			if err := r.option(sc, key); err != nil {
-				return err
-			}
-			continue
-		}
-		sc.Peek()
-		dataAt = sc.Pos
-		if usedID, usedVersion, err = s.readEarly(ctx, r, sc, k); err != nil {
-			return err
-		}
-	}
-	if err := sc.End(); err != nil {
+	dataAt, usedID, usedVersion, err := s.readMembers(ctx, r, sc, k)
+	if err != nil {
 		return err
 	}
 	if dataAt < 0 {
@@ -126,6 +100,37 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		return err //nolint:wrapcheck // it becomes a problem
 	}
 	return s.readData(r, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+}
+
+// readMembers reads what follows a body's opening brace. It returns where the rows begin,
+// negative: nowhere, and which model they were read for.
+func (s *Server) readMembers(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (dataAt int, id, version string, err error) {
+	var seen uint
+	dataAt = -1
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil {
+			return dataAt, "", "", err
+		}
+		if !more {
+			return dataAt, id, version, sc.End()
+		}
+		key, err := member(sc, k, &seen)
+		if err != nil {
+			return dataAt, "", "", err
+		}
+		if key != "data" {
+			if err := r.option(sc, key); err != nil {
+				return dataAt, "", "", err
+			}
+			continue
+		}
+		sc.Peek()
+		dataAt = sc.Pos
+		if id, version, err = s.readEarly(ctx, r, sc, k); err != nil {
+			return dataAt, "", "", err
+		}
+	}
 }
 
 // readEarly reads the rows for the model that the body has named so far, or seems to name

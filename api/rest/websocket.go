@@ -178,14 +178,7 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 		kind, message, err := s.receive(c, &account, &receiving)
 		var refused *api.Problem
 		if err != nil && !errors.As(err, &refused) {
-			switch {
-			case s.sockets.closing():
-				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
-			case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
-				s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
-			case receiving && isTimeout(err):
-				s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
-			}
+			s.notReceived(c, err, receiving)
 			return
 		}
 		receiving = false
@@ -209,6 +202,18 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 			s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 			return
 		}
+	}
+}
+
+// notReceived ends a connection whose next message did not arrive.
+func (s *Server) notReceived(c *websocket.Conn, err error, receiving bool) {
+	switch {
+	case s.sockets.closing():
+		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+	case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
+		s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
+	case receiving && isTimeout(err):
+		s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
 	}
 }
 

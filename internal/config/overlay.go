@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,7 +43,11 @@ func (s setting) env() string {
 
 // settings lists every scalar of the file, once.
 func settings() []setting {
-	return append(accessSettings(), []setting{
+	return slices.Concat(accessSettings(), serverSettings(), otherSettings())
+}
+
+func serverSettings() []setting {
+	return []setting{
 		{key: "server.host", flag: "host", help: "address to listen on", value: text(func(c *Config) *string { return &c.Server.Host })},
 		{key: "server.port", flag: "port", older: "MODEL_SERVER_PORT", help: "port to listen on; 0: a free one", value: number(func(c *Config) *int { return &c.Server.Port })},
 		{key: "server.workers", flag: "workers", older: "WORKERS", help: "rows are scored in so many calls at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Server.Workers })},
@@ -64,6 +69,11 @@ func settings() []setting {
 		{key: "server.samples.token_sha256", value: text(func(c *Config) *string { return &c.Server.Samples.TokenSHA256 })},
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
+	}
+}
+
+func otherSettings() []setting {
+	return []setting{
 		{key: "models.dir", flag: "models", help: "directory of models", value: text(func(c *Config) *string { return &c.Models.Dir })},
 		{key: "models.cache_size", flag: "model-cache-size", older: "MODEL_CACHE_SIZE", help: "most models loaded at once", value: number(func(c *Config) *int { return &c.Models.CacheSize })},
 		{key: "models.cache_bytes", flag: "model-cache-bytes", help: "most memory of loaded models (estimated); 0: no limit", value: size(func(c *Config) *int64 { return &c.Models.CacheBytes })},
@@ -90,7 +100,7 @@ func settings() []setting {
 		{key: "state_dir", flag: "state-dir", help: "directory for what the host remembers; empty: the user's state directory", value: text(func(c *Config) *string { return &c.StateDir })},
 		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", value: scalar("string", func(c *Config) *string { return &c.Log.Level }, lower, show)},
 		{key: "log.format", flag: "log-format", help: "json or text", value: text(func(c *Config) *string { return &c.Log.Format })},
-	}...)
+	}
 }
 
 func text(at func(*Config) *string) value { return scalar("string", at, read, show) }
