@@ -72,6 +72,7 @@ func TestMonitoring(t *testing.T) {
 					p.query(t, expr) // it must be one that Prometheus takes
 					continue
 				}
+				t.Logf("%s, %s: %s", name, panel.Title, expr)
 				testkit.Eventually(t, fmt.Sprintf("%s, %s has data: %s", name, panel.Title, expr), func() bool {
 					traffic(host)
 					return len(p.query(t, expr)) > 0

@@ -13,7 +13,8 @@ import (
 // scorer lets the package compile without cgo. No value is ever made.
 type scorer struct {
 	sdk.Scorer
-	memory int64
+	memory     int64
+	rows, each int
 }
 
 var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")

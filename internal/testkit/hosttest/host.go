@@ -57,6 +57,9 @@ type Host struct {
 // Start starts a host at a place. The test's cleanup kills it.
 func Start(t *testing.T, p Place, o Options) *Host {
 	t.Helper()
+	if os.Getenv(launchEnv) != "" { // this process was to become a host
+		t.Fatal("the package must call Main from its TestMain")
+	}
 	h := &Host{Place: p, T: t, Address: testkit.FreeAddress(t), ended: make(chan struct{})}
 	h.URL = "http://" + h.Address
 	_, port, _ := net.SplitHostPort(h.Address)
