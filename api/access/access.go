@@ -57,6 +57,10 @@ type Principal struct {
 // Same reports whether two principals are the same one.
 func (p *Principal) Same(other *Principal) bool { return p.Kind == other.Kind && p.ID == other.ID }
 
+// Shown reports whether the principal has shown who it is: others are told apart by their
+// addresses.
+func (p *Principal) Shown() bool { return p.Kind != Anonymous && p.Kind != Local }
+
 // Sees reports whether the principal may know of a model, whether it is there or not.
 func (p *Principal) Sees(model string) bool { return p.Models.Match(model) }
 

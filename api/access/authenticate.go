@@ -96,6 +96,15 @@ func (c *Credentials) add(text []byte, key bool) {
 	c.n++
 }
 
+// Clone returns credentials that share no memory with the request.
+func (c *Credentials) Clone() *Credentials {
+	out := *c
+	for i := range out.n {
+		out.shown[i].text = bytes.Clone(out.shown[i].text)
+	}
+	return &out
+}
+
 // Any reports whether a key or a token is shown, or what was meant for one.
 func (c *Credentials) Any() bool { return c.n > 0 || c.bad }
 
@@ -105,7 +114,17 @@ type Config struct {
 	Keys         Keys          // nil: there are none
 	Tokens       Tokens        // nil: there are none
 	Certificates *Certificates // nil: none has a role
+	Anonymous    *Principal    // who shows nothing; nil: is refused
 	Now          func() time.Time
+}
+
+// Nobody returns who shows nothing and has a role all the same.
+func Nobody(role string, roles *Roles) (*Principal, error) {
+	actions, err := roles.Actions(role)
+	if err != nil {
+		return nil, err
+	}
+	return &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Roles: []string{role}, Actions: actions, Models: AllModels()}, nil
 }
 
 // Authenticator finds out who asks.
@@ -171,6 +190,8 @@ func (a *Authenticator) Authenticate(ctx context.Context, c *Credentials) (*Prin
 		return p, nil
 	case a.Mode == RunKey && c.Local:
 		return a.local, nil
+	case a.Anonymous != nil:
+		return a.Anonymous, nil
 	}
 	return nil, errNobody
 }

@@ -84,27 +84,9 @@ func isForm(contentType []byte) bool {
 	return false
 }
 
-// managed says why a request may not change the host: everybody may with Insecure,
-// else callers that are known to be on this very machine.
-func (s *Server) managed(c *fiber.Ctx) error {
-	if isForm(c.Request().Header.ContentType()) {
-		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body")
-	}
-	if s.mayManage(c) {
-		return nil
-	}
-	return api.NewProblem(api.Forbidden, "", managementHelp)
-}
-
 // isLocal reports whether a request comes from this machine, by no proxy that says
 // so, and under a name of this host.
 func (s *Server) isLocal(c *fiber.Ctx) bool {
-	if s.cfg.Remote {
-		return false
-	}
-	if s.cfg.Loopback { // fromPage has seen the name
-		return true
-	}
 	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
 		if len(c.Request().Header.Peek(h)) > 0 {
 			return false

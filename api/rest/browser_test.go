@@ -8,6 +8,7 @@ import (
 
 	"github.com/fasthttp/websocket"
 
+	"github.com/pynomaly/pynomaly-runtime/api/access"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
@@ -97,16 +98,16 @@ func TestPagesOfOthers(t *testing.T) {
 	}
 }
 
-// TestNobodyIsLocal: where callers on this machine may be a proxy's, they change
-// nothing, and a page cannot make a local caller of its visitor.
+// TestNobodyIsLocal: where credentials are configured, callers on this machine may be a
+// proxy's and are nobody special, and a page cannot make a local caller of its visitor.
 func TestNobodyIsLocal(t *testing.T) {
-	remote := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Remote = true }})
-	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback = false }})
+	remote := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
+	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, nil) }})
 	for _, c := range []struct {
 		h    *testkit.Host
 		host string
 		want int
-	}{{remote, "127.0.0.1", 403}, {open, "127.0.0.1", 200}, {open, "evil.example", 403}} {
+	}{{remote, "127.0.0.1", 401}, {open, "127.0.0.1", 200}, {open, "evil.example", 401}} {
 		conn := dial(t, c.h)
 		write(t, conn, "POST /api/v1/models/pima/load HTTP/1.1\r\nHost: "+c.host+"\r\nContent-Length: 0\r\n\r\n")
 		if resp, p := answerOn(t, conn); resp.StatusCode != c.want {

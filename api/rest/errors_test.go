@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
@@ -236,11 +237,11 @@ func TestProblemsOfTheRuntime(t *testing.T) {
 	}
 }
 
-// TestManagementIsLocal: on an open address only callers on this machine that no
-// proxy forwarded may change anything.
+// TestManagementIsLocal: on an open address that nothing is configured for, callers on this
+// machine that no proxy forwarded may do everything, and everybody else nothing.
 func TestManagementIsLocal(t *testing.T) {
-	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback = false }})
-	insecure := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Insecure = false, true }})
+	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, nil) }})
+	insecure := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.Off, nil) }})
 	load := sent{path: "/api/v1/models/pima/load"}
 	forwarded := load
 	forwarded.header = map[string]string{"X-Forwarded-For": "10.0.0.1"}
@@ -249,10 +250,11 @@ func TestManagementIsLocal(t *testing.T) {
 		sent
 		want int
 	}{
-		{open, load, 200}, {open, forwarded, 403}, {insecure, forwarded, 200},
-		{open, sent{method: "DELETE", path: "/api/v1/models/pima/unload", header: map[string]string{"Forwarded": "for=1.2.3.4"}}, 403},
-		{open, sent{path: "/api/v1/models/pima/learn", body: `{"data":[]}`, header: map[string]string{"Via": "1.1 proxy"}}, 403},
-		{open, sent{path: "/api/v1/predict", body: `{"model_id":"pima","data":` + goodRow + `}`, header: map[string]string{"X-Forwarded-For": "10.0.0.1"}}, 200},
+		{open, load, 200}, {open, forwarded, 401}, {insecure, forwarded, 200},
+		{open, sent{method: "DELETE", path: "/api/v1/models/pima/unload", header: map[string]string{"Forwarded": "for=1.2.3.4"}}, 401},
+		{open, sent{path: "/api/v1/models/pima/learn", body: `{"data":[]}`, header: map[string]string{"Via": "1.1 proxy"}}, 401},
+		{open, sent{path: "/api/v1/predict", body: `{"model_id":"pima","data":` + goodRow + `}`, header: map[string]string{"X-Forwarded-For": "10.0.0.1"}}, 401},
+		{open, sent{path: "/api/v1/predict", body: `{"model_id":"pima","data":` + goodRow + `}`, header: map[string]string{"X-Forwarded-For": "10.0.0.1", "X-API-Key": "admin:*"}}, 200},
 	} {
 		if resp, body := do(t, c.h, c.sent); resp.StatusCode != c.want {
 			t.Errorf("%d: status %d, want %d: %s", i, resp.StatusCode, c.want, body)

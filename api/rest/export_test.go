@@ -86,4 +86,4 @@ func (s *Server) Smuggle(method, path string) {
 }
 
 // Check says what is wrong with an entry of the table.
-func (s *Server) Check(r Route) error { return s.check(&r) }
+func (s *Server) Check(r Route) error { return s.check(&route{Route: r}) }

@@ -4,38 +4,19 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
 	"github.com/fasthttp/websocket"
-	"github.com/gofiber/fiber/v2"
 
-	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
-	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// seer sees the models of a list.
-type seer []string
-
-func (s seer) Sees(model string) bool { return slices.Contains(s, model) }
-
-// seerHeader lists the models that a request's principal sees.
-const seerHeader = "X-Sees"
-
-func bySeerHeader(c *fiber.Ctx) (until.Principal, error) {
-	switch models := c.Get(seerHeader); models {
-	case "":
-		return nil, nil
-	case "wrong":
-		return nil, api.NewProblem(api.Unauthorized, "Authorization", "the credential is not known")
-	default:
-		return seer(strings.Split(strings.Clone(models), ",")), nil
-	}
-}
+// seerHeader shows the key of somebody who sees some models.
+const seerHeader = "X-Api-Key"
 
 var requestIDs = regexp.MustCompile(`"request_id":"[^"]*"`)
 
@@ -56,7 +37,7 @@ func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(seerHeader, sees)
+	req.Header.Set(seerHeader, "admin:"+sees)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -78,7 +59,9 @@ func TestHiddenModels(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{
 		Dir:    dir,
 		Models: func(c *registry.Config) { c.Default, c.Lazy = "secret", true },
-		REST:   func(c *rest.Config) { c.Identify, c.Samples, c.DefaultModel = bySeerHeader, 10, "secret" },
+		REST: func(c *rest.Config) {
+			c.Gate, c.Samples, c.DefaultModel = gateOf(t, access.Configured, nil), 10, "secret"
+		},
 	})
 	asked := 0
 	for _, r := range h.Server.Routes() {
@@ -111,7 +94,7 @@ func TestHiddenModels(t *testing.T) {
 	if status, text := answerTo(t, h, predict, "own", "own"); status != http.StatusOK {
 		t.Errorf("the model that is seen: %d %s", status, text)
 	}
-	if status, text := answerTo(t, h, predict, "own", "wrong"); status != http.StatusUnauthorized {
+	if status, text := answerTo(t, h, predict, "own", "/"); status != http.StatusUnauthorized {
 		t.Errorf("who cannot be identified: %d %s", status, text)
 	}
 }
@@ -121,8 +104,8 @@ func TestHiddenModelsOverWebSocket(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "own", "1.0.0", nil)
 	testkit.CopyModel(t, dir, "pima-lof", "secret", "1.0.0", nil)
-	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Identify = bySeerHeader }})
-	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.URL, "http")+"/api/v1/predict/stream", http.Header{seerHeader: {"own"}})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
+	c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.URL, "http")+"/api/v1/predict/stream", http.Header{seerHeader: {"viewer:own"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +131,7 @@ func TestHiddenModelsOverWebSocket(t *testing.T) {
 			t.Errorf("%s: %s", message, text)
 		}
 	}
-	if _, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.URL, "http")+"/api/v1/predict/stream", http.Header{seerHeader: {"wrong"}}); err == nil || resp.StatusCode != http.StatusUnauthorized {
+	if _, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.URL, "http")+"/api/v1/predict/stream", http.Header{seerHeader: {"nobody:own"}}); err == nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("who cannot be identified is upgraded: %v, %v", resp, err)
 	}
 }

@@ -3,13 +3,16 @@ package rest
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
@@ -132,8 +135,33 @@ func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, 
 	return prometheus.MustNewConstHistogram(d, count, sum, cumulative, st.ID, st.Version)
 }
 
-func metricsHandler(reg *prometheus.Registry) fiber.Handler {
-	return adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+// metricsHandler answers GET /metrics, without the models that a caller does not see.
+func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
+	all := adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	return func(c *fiber.Ctx) error {
+		sees := viewer(principalOf(c))
+		if sees == nil {
+			return all(c)
+		}
+		seen := prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+			families, err := reg.Gather()
+			for _, f := range families {
+				f.Metric = slices.DeleteFunc(f.Metric, func(m *dto.Metric) bool { return !seesMetric(sees, m) })
+			}
+			return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 }), err
+		})
+		return adaptor.HTTPHandler(promhttp.HandlerFor(seen, promhttp.HandlerOpts{}))(c)
+	}
+}
+
+// seesMetric reports whether a metric is of a model that is seen, or of none.
+func seesMetric(sees until.Principal, m *dto.Metric) bool {
+	for _, l := range m.GetLabel() {
+		if l.GetName() == "model_id" && l.GetValue() != "" && !sees.Sees(l.GetValue()) {
+			return false
+		}
+	}
+	return true
 }
 
 func inSeconds(all []time.Duration) []float64 {

@@ -34,6 +34,9 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	}
 	r.RequestID = s.requestID(c)
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(principalOf(c), s.caller(c), r, err)
+	}
 	if err != nil {
 		return s.fail(c, r.Model(), ofOneRow(err))
 	}
@@ -64,6 +67,9 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	}
 	r.RequestID = s.requestID(c)
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(principalOf(c), s.caller(c), r, err)
+	}
 	if err != nil {
 		return s.fail(c, r.Model(), err)
 	}

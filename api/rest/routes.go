@@ -1,7 +1,6 @@
 package rest
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 )
 
 // Action is what a caller does to the host with a request or a message. It decides who
@@ -73,7 +74,23 @@ type Message struct {
 type route struct {
 	Route
 	handler fiber.Handler
+
+	action  access.Action // 0: anybody may, whoever it is
+	class   limits.Class  // that its requests are counted as
+	limited bool
 }
+
+// changes reports whether the route changes the host.
+func (r *route) changes() bool {
+	switch r.action {
+	case access.Learn, access.LoadModel, access.Aliases, access.Jobs, access.Admin, access.Samples:
+		return true
+	}
+	return false
+}
+
+// audited reports whether its requests are audited: those that change the host.
+func (r *route) audited() bool { return r.changes() && r.action != access.Samples }
 
 // table lists every route. Nothing is answered that is not in it.
 func (s *Server) table(reg *prometheus.Registry, described openAPI) []route {
@@ -81,22 +98,22 @@ func (s *Server) table(reg *prometheus.Registry, described openAPI) []route {
 	get, post, remove := fiber.MethodGet, fiber.MethodPost, fiber.MethodDelete
 	row := Message{Kind: "predict", Action: ActionPredict, Model: ModelInBody}
 	return []route{
-		{Route{Method: post, Path: "/api/v1/predict", Action: ActionPredict, Model: ModelInBody, Body: JSONBody}, s.predict},
-		{Route{Method: post, Path: "/api/v1/predict/batch", Action: ActionPredict, Model: ModelInBody, Body: JSONBody}, s.predictBatch},
-		{Route{Method: get, Path: streamPath, Action: ActionPredict, Messages: []Message{row}}, s.stream(socketMessage{row, s.message})},
-		{Route{Method: get, Path: "/api/v1/models", Action: ActionRead}, s.listModels},
-		{Route{Method: get, Path: model, Action: ActionRead, Model: ModelInPath}, s.getModel},
-		{Route{Method: get, Path: model + "/stats", Action: ActionRead, Model: ModelInPath}, s.getStats},
-		{Route{Method: get, Path: model + "/samples", Action: ActionSamples, Model: ModelInPath}, s.getSamples},
-		{Route{Method: post, Path: model + "/samples", Action: ActionSamples, Model: ModelInPath, Body: JSONBody}, s.replay},
-		{Route{Method: post, Path: model + "/load", Action: ActionLoadModel, Model: ModelInPath}, s.loadModel},
-		{Route{Method: remove, Path: model + "/unload", Action: ActionLoadModel, Model: ModelInPath}, s.unloadModel},
-		{Route{Method: post, Path: model + "/learn", Action: ActionLearn, Model: ModelInPath, Body: JSONBody}, s.learn},
-		{Route{Method: get, Path: "/health", Action: ActionPublic}, s.health},
-		{Route{Method: get, Path: "/ready", Action: ActionPublic}, s.ready},
-		{Route{Method: get, Path: "/metrics", Action: ActionMetrics}, metricsHandler(reg)},
-		{Route{Method: get, Path: "/openapi.json", Action: ActionRead}, described.json},
-		{Route{Method: get, Path: "/openapi.yaml", Action: ActionRead}, described.yaml},
+		{Route: Route{Method: post, Path: "/api/v1/predict", Action: ActionPredict, Model: ModelInBody, Body: JSONBody}, handler: s.predict},
+		{Route: Route{Method: post, Path: "/api/v1/predict/batch", Action: ActionPredict, Model: ModelInBody, Body: JSONBody}, handler: s.predictBatch},
+		{Route: Route{Method: get, Path: streamPath, Action: ActionPredict, Messages: []Message{row}}, handler: s.stream(socketMessage{Message: row, answer: s.message})},
+		{Route: Route{Method: get, Path: "/api/v1/models", Action: ActionRead}, handler: s.listModels},
+		{Route: Route{Method: get, Path: model, Action: ActionRead, Model: ModelInPath}, handler: s.getModel},
+		{Route: Route{Method: get, Path: model + "/stats", Action: ActionRead, Model: ModelInPath}, handler: s.getStats},
+		{Route: Route{Method: get, Path: model + "/samples", Action: ActionSamples, Model: ModelInPath}, handler: s.getSamples},
+		{Route: Route{Method: post, Path: model + "/samples", Action: ActionSamples, Model: ModelInPath, Body: JSONBody}, handler: s.replay},
+		{Route: Route{Method: post, Path: model + "/load", Action: ActionLoadModel, Model: ModelInPath}, handler: s.loadModel},
+		{Route: Route{Method: remove, Path: model + "/unload", Action: ActionLoadModel, Model: ModelInPath}, handler: s.unloadModel},
+		{Route: Route{Method: post, Path: model + "/learn", Action: ActionLearn, Model: ModelInPath, Body: JSONBody}, handler: s.learn},
+		{Route: Route{Method: get, Path: "/health", Action: ActionPublic}, handler: s.health},
+		{Route: Route{Method: get, Path: "/ready", Action: ActionPublic}, handler: s.ready},
+		{Route: Route{Method: get, Path: "/metrics", Action: ActionMetrics}, handler: s.metricsHandler(reg)},
+		{Route: Route{Method: get, Path: "/openapi.json", Action: ActionRead}, handler: described.json},
+		{Route: Route{Method: get, Path: "/openapi.yaml", Action: ActionRead}, handler: described.yaml},
 	}
 }
 
@@ -113,7 +130,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	s.listed = s.table(reg, described)
 	for i := range s.listed {
 		r := &s.listed[i]
-		if err := s.check(&r.Route); err != nil {
+		if err := s.check(r); err != nil {
 			return err
 		}
 		s.app.Add(r.Method, strings.ReplaceAll(r.Path, "{model_id}", ":id"), s.behind(r))
@@ -122,48 +139,27 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	return nil
 }
 
-var errNoAction = errors.New("no such action")
-
 // check refuses a route of which nobody could say who may use it.
-func (s *Server) check(r *Route) error {
-	if s.doorOf(r.Action) == nil {
-		return fmt.Errorf("%s %s does %q: %w", r.Method, r.Path, r.Action, errNoAction)
+func (s *Server) check(r *route) error {
+	var err error
+	if r.action, err = r.Action.parse(); err != nil {
+		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 	}
+	r.class, r.limited = classOf(&r.Route, r.action)
 	for _, m := range r.Messages {
-		if s.doorOf(m.Action) == nil {
-			return fmt.Errorf("messages %q of %s do %q: %w", m.Kind, r.Path, m.Action, errNoAction)
+		if _, err := m.Action.parse(); err != nil {
+			return fmt.Errorf("messages %q of %s: %w", m.Kind, r.Path, err)
 		}
 	}
 	return nil
 }
 
-// behind answers a route's requests once they may do what the route does.
-func (s *Server) behind(r *route) fiber.Handler {
-	door := s.doorOf(r.Action)
-	return func(c *fiber.Ctx) error {
-		err := s.identify(c)
-		if err == nil {
-			err = door(c)
-		}
-		if err != nil {
-			return s.fail(c, nil, err)
-		}
-		return r.handler(c)
+// parse is the action as package access has it; 0: anybody may.
+func (a Action) parse() (access.Action, error) {
+	if a == ActionPublic {
+		return 0, nil
 	}
-}
-
-// doorOf returns what says why a request may not do an action; nil: there is no such
-// action.
-func (s *Server) doorOf(a Action) func(*fiber.Ctx) error {
-	switch a {
-	case ActionPublic, ActionPredict, ActionRead, ActionMetrics:
-		return func(*fiber.Ctx) error { return nil }
-	case ActionLearn, ActionLoadModel, ActionAliases, ActionJobs, ActionAdmin:
-		return s.managed
-	case ActionSamples:
-		return s.sampling
-	}
-	return nil
+	return access.ParseAction(string(a)) //nolint:wrapcheck // it says all
 }
 
 // Routes lists what is answered.

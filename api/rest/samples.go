@@ -13,25 +13,27 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// sampling says why a request may not have samples. It may with the token where one is
-// configured, else where it may change the host.
-func (s *Server) sampling(c *fiber.Ctx) error {
+// sampling reports whether a request for samples shows the token that is configured for
+// them. The error says why nobody gets any.
+func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
 	if s.cfg.Samples == 0 {
-		return api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
+		return false, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
 		want = digest.Hex([]byte(s.cfg.SamplesToken))
 	}
 	if want == "" {
-		return s.managed(c)
+		return false, nil
 	}
 	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if !ok || subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) != 1 {
-		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="samples"`)
-		return api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token")
+	if ok && subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) == 1 {
+		return true, nil
 	}
-	return nil
+	if s.cfg.Gate.Asks() {
+		return false, nil
+	}
+	return false, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token")
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.

@@ -26,8 +26,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
-	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -44,34 +44,31 @@ type Config struct {
 	Connections  int           // open at once; 0: no bound
 	Grace        time.Duration // of a stop, for what is on its way of requests; 0: 250 ms
 	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
-	Insecure     bool          // management routes answer everybody
 	Loopback     bool          // the listener is reached from this machine only
-	Remote       bool          // callers on this machine may be others' proxies: they are nobody special
 	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
 	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
 	DefaultModel string
 	Samples      int      // rows kept of each version for comparing others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
-	SamplesToken string   // of who may see them; empty: as for management routes
+	SamplesToken string   // of who may see them, beside those whose role allows it
 	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
 	SamplesTokenSHA256 string
-	// Identify finds out who sends a request. A model that the principal does not see is
-	// nowhere in the answers that it gets; an error refuses the request. Nil: nobody is
-	// asked, and everybody sees all models.
-	Identify    func(*fiber.Ctx) (until.Principal, error)
-	Now         func() time.Time
-	Log         *slog.Logger      // of the server
-	Predictions *logs.Predictions // one line a request; nil: none
+	// Gate decides who may send which request. A model that the principal does not see is
+	// nowhere in the answers that it gets. Nil: everybody may do everything.
+	Gate             *gate.Gate
+	AuditPredictions bool
+	Now              func() time.Time
+	Log              *slog.Logger      // of the server
+	Predictions      *logs.Predictions // one line a request; nil: none
 }
 
 const (
-	retryAfter     = time.Second
-	headerBytes    = 16 << 10
-	readTimeout    = 30 * time.Second
-	idleTimeout    = 60 * time.Second
-	maxRequestID   = 128
-	streamPath     = "/api/v1/predict/stream"
-	managementHelp = "this route changes the host and no authentication is configured: call it from the host itself by its address, or start with --insecure"
+	retryAfter   = time.Second
+	headerBytes  = 16 << 10
+	readTimeout  = 30 * time.Second
+	idleTimeout  = 60 * time.Second
+	maxRequestID = 128
+	streamPath   = "/api/v1/predict/stream"
 )
 
 // Server answers requests.
@@ -108,6 +105,12 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
+	var err error
+	if s.cfg.Gate == nil {
+		if s.cfg.Gate, err = gate.Open(cfg.Now, cfg.Log); err != nil {
+			return nil, fmt.Errorf("making a gate: %w", err)
+		}
+	}
 	s.cfg.Receive = cmp.Or(cfg.Receive, readTimeout)
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt
@@ -134,7 +137,6 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	s.app.Server().ConnState = s.changed
 	s.app.Server().ExpectHandler = s.expected
 	s.app.Server().CloseOnShutdown = true // of an answer that was made before the stop, and is sent after
-	var err error
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
 	}
@@ -234,6 +236,9 @@ func (s *Server) around(c *fiber.Ctx) error {
 
 // requestID takes the client's X-Request-ID or makes one, and sends it back.
 func (s *Server) requestID(c *fiber.Ctx) string {
+	if known := c.Response().Header.Peek(fiber.HeaderXRequestID); len(known) > 0 {
+		return string(known)
+	}
 	given := c.Request().Header.Peek(fiber.HeaderXRequestID)
 	var id string
 	if len(given) > 0 && len(given) <= maxRequestID && printable(given) {
@@ -262,6 +267,8 @@ func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	s.count(m, p.ErrorType)
 	s.logFailure(c.Path(), &p, err)
 	p.RequestID = s.requestID(c)
+	c.Locals(errorTypeLocal, string(p.ErrorType))
+	refusalHeaders(c, &p, err)
 	if p.RetryAfter > 0 {
 		c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(p.RetryAfter.Round(time.Second)/time.Second))))
 	}

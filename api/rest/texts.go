@@ -3,6 +3,7 @@ package rest
 import (
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/pynomaly/pynomaly-runtime/api/access"
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
@@ -25,4 +26,6 @@ func (s *Server) textFor(c *fiber.Ctx) text {
 }
 
 // mayManage reports whether a caller may use the routes that change the host.
-func (s *Server) mayManage(c *fiber.Ctx) bool { return s.cfg.Insecure || s.isLocal(c) }
+func (s *Server) mayManage(c *fiber.Ctx) bool {
+	return access.Decide(principalOf(c), access.LoadModel, "") == nil
+}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/api/access"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -37,7 +38,8 @@ func TestTextsForOperators(t *testing.T) {
 	write("forbidden", "artifact: run\n")
 	b := testkit.Processes(t, filepath.Join(dir, "words"), nil)
 	// Behind an address that others reach, a caller is an operator where no proxy stands before it.
-	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendProcess: b}, REST: func(c *rest.Config) { c.Loopback = false }})
+	visitors := func(c *access.Config) { c.Anonymous = person(t, "viewer", access.AllModels()) }
+	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendProcess: b}, REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, visitors) }})
 	ask := func(path, body string, operator bool) string {
 		t.Helper()
 		method := http.MethodGet

@@ -11,6 +11,9 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
+	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -96,18 +99,47 @@ func (s *sockets) closing() bool {
 // socketMessage is a kind of messages with what answers them.
 type socketMessage struct {
 	Message
-	answer func(from until.Request, kind int, body []byte, key string) []byte
+	answer func(from *socketCaller, kind int, body []byte, key string) []byte
+}
+
+// socketCaller is who has opened a WebSocket. Who it is is found out again for each message:
+// a credential that was revoked is good for no more of them.
+type socketCaller struct {
+	shown     *access.Credentials
+	connected until.Caller
+	gate      gate.Caller
+	principal *access.Principal
+}
+
+// admitMessage lets a message in, or says why not; over: its connection must end.
+func (s *Server) admitMessage(from *socketCaller, m *Message) (over bool, err error) {
+	action, err := m.Action.parse()
+	if err != nil {
+		return true, err
+	}
+	p, err := s.cfg.Gate.Enter(s.base, from.shown, streamPath)
+	if err != nil {
+		return true, s.cfg.Gate.Refuse(err, from.shown.Any(), action, from.gate)
+	}
+	from.principal = p
+	if err := access.Decide(p, action, ""); err != nil && !s.cfg.Gate.Public(streamPath) {
+		return true, s.cfg.Gate.Deny(err, p, action, "", from.gate)
+	}
+	return false, s.cfg.Gate.Count(limits.Predict, p, from.gate.Address) //nolint:wrapcheck // it becomes a problem
 }
 
 // stream answers WebSockets whose messages are all of one kind.
 func (s *Server) stream(of socketMessage) fiber.Handler {
-	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout})
+	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout, Subprotocols: []string{"bearer"}})
 	return func(c *fiber.Ctx) error {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.ErrUpgradeRequired
 		}
 		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
-		c.Locals(requestLocal, until.Request{Caller: callerOf(c), Principal: principal(c)})
+		var shown access.Credentials
+		s.credentials(c, &shown)
+		from := &socketCaller{shown: shown.Clone(), connected: callerOf(c), gate: gate.Caller{Address: s.address(c)}}
+		c.Locals(requestLocal, from)
 		return upgrade(c)
 	}
 }
@@ -124,7 +156,7 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 	}
 	defer s.sockets.remove(c)
 	key, _ := c.Locals(routingKeyLocal).(string)
-	from, _ := c.Locals(requestLocal).(until.Request)
+	from, _ := c.Locals(requestLocal).(*socketCaller)
 	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
 	receiving := false // a message; who pings in the middle of one has no more time for it
@@ -146,35 +178,54 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 		kind, message, err := s.receive(c, &account, &receiving)
 		var refused *api.Problem
 		if err != nil && !errors.As(err, &refused) {
-			switch {
-			case s.sockets.closing():
-				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
-			case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
-				s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
-			case receiving && isTimeout(err):
-				s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
-			}
+			s.notReceived(c, err, receiving)
 			return
 		}
 		receiving = false
 		_ = alive("")
-		var answer []byte
-		if refused != nil {
-			answer = s.socketProblem(nil, &request{}, s.nextID(), refused)
-		} else {
-			answer = of.answer(from, kind, message.b, key)
+		var text []byte
+		if message != nil {
+			text = message.b
 		}
+		answer, over := s.answerMessage(from, &of, kind, text, key, refused)
 		s.buffers.put(message)
 		s.settle(&account)
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // scoring may have taken longer
 		if err := c.WriteMessage(websocket.TextMessage, answer); err != nil {
 			return
 		}
-		if s.sockets.closing() {
+		switch {
+		case over:
+			s.goodbye(c, websocket.ClosePolicyViolation, "the credential is not good any more")
+			return
+		case s.sockets.closing():
 			s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
 			return
 		}
 	}
+}
+
+// notReceived ends a connection whose next message did not arrive.
+func (s *Server) notReceived(c *websocket.Conn, err error, receiving bool) {
+	switch {
+	case s.sockets.closing():
+		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+	case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
+		s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
+	case receiving && isTimeout(err):
+		s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
+	}
+}
+
+// answerMessage answers a message, or says why it was refused; over: the connection ends.
+func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, body []byte, key string, refused *api.Problem) (answer []byte, over bool) {
+	if refused != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), refused), false
+	}
+	if over, err := s.admitMessage(from, &of.Message); err != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), err), over
+	}
+	return of.answer(from, kind, body, key), false
 }
 
 // receive reads a message into a buffer that goes back with s.buffers.put, and sets
@@ -224,13 +275,13 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 }
 
 // message answers WS /api/v1/predict/stream: a predict request a text message.
-func (s *Server) message(from until.Request, kind int, body []byte, key string) []byte {
+func (s *Server) message(from *socketCaller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
 	if kind != websocket.TextMessage {
 		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx := s.contextOf(from, start)
+	ctx := s.contextOf(until.Request{Caller: from.connected, Principal: viewer(from.principal)}, start)
 	defer ctx.End()
 	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
 	defer s.end(r)
@@ -238,6 +289,9 @@ func (s *Server) message(from until.Request, kind int, body []byte, key string) 
 		return s.socketProblem(nil, r, requestID, err)
 	}
 	result, err := s.pipeline.Do(ctx, &r.Call)
+	if s.cfg.AuditPredictions {
+		s.predicted(from.principal, gate.Caller{Address: from.gate.Address, RequestID: requestID}, r, err)
+	}
 	if err != nil {
 		return s.socketProblem(r.Model(), r, requestID, ofOneRow(err))
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -171,42 +172,66 @@ func TestLibraryThatWasNamed(t *testing.T) {
 	}
 }
 
-// TestOpenAddress: on an address that others reach, the host says at the start that it
-// knows nobody; callers that a proxy has forwarded may read and not change anything.
+// TestOpenAddress: on an address that others reach, a host that nothing is configured for
+// makes a key, prints it once, and asks for it; with it everything can be done.
 func TestOpenAddress(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "mammography-gmm", "m", "1.0.0", nil)
-	const warning = "no authentication is configured"
-	for _, insecure := range []bool{false, true} {
-		args := []string{"serve", "--host", "0.0.0.0", "--port", "0", "--models", dir, "--drain", "0s", "--state-dir", stateForTests(t)}
-		if insecure {
-			args = append(args, "--insecure")
-		}
-		p := startProcess(t, args...)
+	for _, c := range []struct {
+		args []string
+		want string // in a warning
+	}{
+		{nil, "needs the admin key of this run"}, {[]string{"--insecure"}, "everybody may do everything"}, {[]string{"--auth", "off"}, "everybody may do everything"},
+	} {
+		p := startProcess(t, append([]string{"serve", "--host", "0.0.0.0", "--port", "0", "--models", dir, "--drain", "0s", "--state-dir", stateForTests(t)}, c.args...)...)
 		p.next(`"message":"serving"`)
-		if warned := strings.Contains(strings.Join(p.seen, "\n"), warning); warned == insecure {
-			t.Errorf("insecure %v: warned %v", insecure, warned)
+		seen := strings.Join(p.seen, "\n")
+		if !strings.Contains(seen, c.want) || strings.Contains(seen, `"admin_key"`) != (c.args == nil) {
+			t.Errorf("%q: it does not say %q", c.args, c.want)
+		}
+		key := regexp.MustCompile(`pyn_[a-z2-7]{8}_[a-z2-7]{52}`).FindAllString(seen, -1)
+		if (c.args == nil) != (len(key) == 1) {
+			t.Fatalf("%q: %d keys are printed", c.args, len(key))
 		}
 		go p.drain()
 		_, port, _ := net.SplitHostPort(p.address)
-		for request, want := range map[string]int{
-			"GET /api/v1/models": 200, "POST /api/v1/models/m/load": 403, "DELETE /api/v1/models/m/unload": 403, "POST /api/v1/models/m/learn": 403,
-		} {
+		ask := func(request string, header ...string) int {
+			t.Helper()
 			method, path, _ := strings.Cut(request, " ")
 			req, err := http.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:"+port+path, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			req.Header.Set("X-Forwarded-For", "192.0.2.1")
+			for i := 0; i < len(header); i += 2 {
+				req.Header.Set(header[i], header[i+1])
+			}
 			resp, err := http.DefaultClient.Do(req)
 			if err != nil {
 				t.Fatal(err)
 			}
 			_ = resp.Body.Close()
-			if refused := resp.StatusCode == http.StatusForbidden; refused != (want == 403 && !insecure) {
-				t.Errorf("insecure %v: %s is answered %d", insecure, request, resp.StatusCode)
+			return resp.StatusCode
+		}
+		for request, open := range map[string]bool{
+			"GET /health": true, "GET /metrics": true, "GET /api/v1/models": false, "POST /api/v1/models/m/load": false, "DELETE /api/v1/models/m/unload": false, "GET /openapi.json": false,
+		} {
+			if got := ask(request); (got == http.StatusUnauthorized) != (c.args == nil && !open) {
+				t.Errorf("%q: %s is answered %d", c.args, request, got)
+			}
+			if len(key) == 0 {
+				continue
+			}
+			for _, header := range [][]string{{"X-API-Key", key[0]}, {"Authorization", "Bearer " + key[0]}} {
+				if got := ask(request, header...); got == http.StatusUnauthorized || got == http.StatusForbidden {
+					t.Errorf("%s with %s is answered %d", request, header[0], got)
+				}
 			}
 		}
 		p.stop()
+	}
+	_, _, err := command(t, nil, "serve", "--host", "0.0.0.0", "--port", "0", "--models", dir, "--env", "production", "--drain", "0s")
+	if err == nil || !strings.Contains(err.Error(), "key create") {
+		t.Errorf("in production: %v", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/crash"
+	"github.com/pynomaly/pynomaly-runtime/internal/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostlimits"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
@@ -64,7 +66,7 @@ func serveCommand(s streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&file, "config", "", "configuration file (default plugins.yaml, if there is one)")
-	cmd.Flags().BoolVar(&follow, "reload", false, "follow the configuration and TLS files: log level, aliases and certificate change without a restart, as after SIGHUP")
+	cmd.Flags().BoolVar(&follow, "reload", false, "follow the configuration and TLS files: log level, aliases, certificates and access change without a restart, as after SIGHUP")
 	config.AddFlags(cmd.Flags())
 	return cmd
 }
@@ -80,6 +82,7 @@ type running struct {
 	cert   listener.Certificate
 	server *rest.Server
 	calls  *batching.Calls
+	door   *entrance.Entrance
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
@@ -91,7 +94,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Co
 		return err
 	}
 	h.Service = lifecycle.Service{
-		Start: func(ctx context.Context) error { return h.start(ctx, changes) }, Drain: h.drain,
+		Start: func(ctx context.Context) error { return h.start(ctx, s.raw.out, changes) }, Drain: h.drain,
 		Failed: make(chan error, 1), Shutdown: cfg.Server.Timeouts.Shutdown, Log: logs.Named(h.base, "host"),
 	}
 	return h.Run(ctx)
@@ -106,7 +109,7 @@ func (h *running) drain() {
 }
 
 // start makes everything that the host consists of, and begins to serve.
-func (h *running) start(ctx context.Context, changes reload.Config) error {
+func (h *running) start(ctx context.Context, out io.Writer, changes reload.Config) error {
 	cfg := h.cfg
 	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := hostmetrics.DroppedLines(h.reg, h.out); err != nil {
@@ -141,9 +144,11 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 		return err
 	}
 	local := listener.IsLoopback(ln.Addr())
-	if !local && !cfg.Server.Insecure {
-		h.Log.Warn("no authentication is configured and the address is open to others: routes that change the host answer local callers only", "address", ln.Addr().String())
+	h.door, err = entrance.Open(ctx, entrance.Config{Address: ln.Addr(), Loopback: local, Output: out, Log: logs.Named(h.base, "access"), Reg: h.reg}, cfg)
+	if err != nil {
+		return errors.Join(err, ln.Close())
 	}
+	h.Parts.Add("access", func(context.Context) error { return h.door.Close() })
 	if h.server, err = rest.New(h.restConfig(local), registry, h.reg); err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -153,6 +158,11 @@ func (h *running) start(ctx context.Context, changes reload.Config) error {
 	h.Log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", cfg.Workers())
 	h.serve(ln, h.cert.Config())
+	stop, err := h.door.ServeOperators(ctx, cfg.Admin.Listen, logs.Named(h.base, "admin"))
+	if err != nil {
+		return err
+	}
+	h.Parts.Add("the address for operators", stop)
 	return nil
 }
 
@@ -161,7 +171,7 @@ func (h *running) restConfig(loopback bool) rest.Config {
 	return rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
-		Insecure: cfg.Server.Insecure, Loopback: loopback, Remote: cfg.Server.Environment == config.Production,
+		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
 		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
@@ -212,7 +222,8 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.Log)
+	changes.Done = h.door.Reloaded
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err

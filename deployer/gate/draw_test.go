@@ -73,7 +73,7 @@ func (d normal) spread(counts []uint64, edges []float64, n int64, r *rand.Rand) 
 func grid(a, b normal) []float64 {
 	c := stats.New([]float64{0})
 	for _, d := range []normal{a, b} {
-		const steps = 300 // finer bins would take longer and tell no more
+		const steps = 100 // finer bins would take longer and tell no more
 		for i := range steps + 1 {
 			c.Record(&stats.Call{Scores: []float64{d.mean + d.sd*8*(2*float64(i)/steps-1)}})
 		}

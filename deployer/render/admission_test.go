@@ -20,7 +20,7 @@ import (
 
 func sha(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
-// TestImageAllowed: an image is listed as what it is pulled by.
+// TestImageAllowed checks which images a list of images allows.
 func TestImageAllowed(t *testing.T) {
 	const repository = "registry.example.com:5000/models/host"
 	list := []string{repository + "@" + sha("a"), repository + ":1.0", "short:2"}
@@ -63,8 +63,8 @@ func TestImageAllowed(t *testing.T) {
 	}
 }
 
-// FuzzParseImage: what is read as an image has one reading, and no text that lists an
-// image by one digest lets another in.
+// FuzzParseImage checks that an image has one reading, and that a list with one
+// digest allows no other digest.
 func FuzzParseImage(f *testing.F) {
 	for _, text := range []string{"a", "a:1", "a@" + sha("a"), "r:5000/a/b:1@" + sha("b"), ":", "@", "a:1/b", "a::b", "a/@" + sha("a")} {
 		f.Add(text)
@@ -85,15 +85,16 @@ func FuzzParseImage(f *testing.F) {
 			t.Errorf("%q: %+v", text, i)
 		}
 		if !render.ImageAllowed(&v1alpha1.EnvironmentSpec{Images: []string{text}}, text) {
-			t.Errorf("%q is not itself", text)
+			t.Errorf("%q does not equal itself", text)
 		}
 		if i.Digest != sha("c") && render.ImageAllowed(&v1alpha1.EnvironmentSpec{Images: []string{text}}, i.Repository+"@"+sha("c")) {
-			t.Errorf("%q lets another digest in", text)
+			t.Errorf("%q allows another digest", text)
 		}
 	})
 }
 
-// FuzzValidModel: what is valid can be joined, and is what the host reads.
+// FuzzValidModel checks that valid names, joined, are parsed by the host as the same
+// names.
 func FuzzValidModel(f *testing.F) {
 	f.Add("cardio", "1.0.0-a,evil@6.6.6", "")
 	f.Add("cardio", "1.0.0-rc.1", sha("a"))
@@ -115,7 +116,7 @@ func FuzzValidModel(f *testing.F) {
 	})
 }
 
-// specOf is the schema of a kind's spec.
+// specOf returns the schema of a kind's spec.
 func specOf(t testing.TB, kind string) apiextensionsv1.JSONSchemaProps {
 	t.Helper()
 	text, err := os.ReadFile("../v1alpha1/crds/runtime.pynomaly.io_" + kind + ".yaml")
@@ -129,8 +130,8 @@ func specOf(t testing.TB, kind string) apiextensionsv1.JSONSchemaProps {
 	return crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
 }
 
-// patterns are those that the resource definitions have for a field of a model, wherever
-// a model is named.
+// patterns returns the patterns of the resource definitions for a field of a model,
+// wherever they name a model.
 func patterns(t *testing.T, field string) map[string]*regexp.Regexp {
 	t.Helper()
 	out := map[string]*regexp.Regexp{}
@@ -144,8 +145,9 @@ func patterns(t *testing.T, field string) map[string]*regexp.Regexp {
 	return out
 }
 
-// FuzzTimes: what the definitions take as a time can be read as one. An object that cannot
-// be read would keep the controller from reading any of its kind.
+// FuzzTimes checks that every time that the definitions allow can be decoded. One
+// object that cannot be decoded would keep the controller from reading all objects
+// of its kind.
 func FuzzTimes(f *testing.F) {
 	for _, text := range []string{"0", "1h0m0s", "99999.999999999h99999h99999h99999h", "1.5ms", "1h1h1h1h", "soon", "100000h", "1d"} {
 		f.Add(text)
@@ -174,8 +176,8 @@ func FuzzTimes(f *testing.F) {
 	})
 }
 
-// TestNumbersFit: the API server takes whatever is no larger than a maximum, whatever the
-// format says; a number that does not fit cannot be read.
+// TestNumbersFit checks that the definitions bound all numbers. The API server
+// ignores the format, so a number without a maximum might not be decoded.
 func TestNumbersFit(t *testing.T) {
 	var walk func(at string, p apiextensionsv1.JSONSchemaProps)
 	walk = func(at string, p apiextensionsv1.JSONSchemaProps) {
@@ -194,8 +196,8 @@ func TestNumbersFit(t *testing.T) {
 	}
 }
 
-// TestDefinitionsAgree: the resource definitions and the chart take the ids, versions and
-// digests that the host takes, and no others.
+// TestDefinitionsAgree checks that the resource definitions and the chart accept
+// exactly the ids, versions and digests that the host accepts.
 func TestDefinitionsAgree(t *testing.T) {
 	ids := []string{"cardio", "a", "A_b-9", "9", "-a", "_a", "", "a b", "a@b", "a,b", "a=b", "a\n", "ä", "a.b"}
 	versions := []string{
@@ -247,8 +249,8 @@ func TestDefinitionsAgree(t *testing.T) {
 	}
 }
 
-// TestContents: every field of a template and of a strategy is covered by an approval, or
-// is one of those that are left out on purpose.
+// TestContents checks that an approval covers every field of a template and of a
+// strategy, except those that are excluded on purpose.
 func TestContents(t *testing.T) {
 	left := map[string]bool{"maxSurge": true, "window": true, "deadline": true, "drain": true}
 	covered := reflect.TypeFor[render.Checks]()

@@ -26,7 +26,7 @@ import (
 
 const chart = "../../charts/pynomaly-runtime"
 
-// helm runs the one that make builds from its Go module.
+// helm runs the binary that make builds from helm's Go module.
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	program, err := filepath.Abs("../../bin/helm")
@@ -46,7 +46,7 @@ func helm(t *testing.T, args ...string) (string, error) {
 	return out.String(), nil
 }
 
-// objects are documents by kind and name, without the label that says who manages them.
+// objects returns documents by kind and name, without the managed-by label.
 func objects(t *testing.T, text string) map[string]map[string]any {
 	t.Helper()
 	out := map[string]map[string]any{}
@@ -97,15 +97,16 @@ func same(t *testing.T, got, want string) {
 	}
 	for name := range g {
 		if w[name] == nil {
-			t.Errorf("%s is not wanted", name)
+			t.Errorf("%s is unexpected", name)
 		}
 	}
 }
 
-// TestChart: the chart renders what `deploy render` and `deploy install` print.
+// TestChart checks that the chart renders what `deploy render` and `deploy install`
+// print.
 func TestChart(t *testing.T) {
 	system := render.System{Namespace: "sentinel-namespace", Image: "sentinel-image", ImagePullPolicy: "sentinel-pull", Replicas: 987654, Prometheus: "sentinel-prometheus"}
-	text := manifests(t, system.Objects()[1:]) // Helm makes the namespace
+	text := manifests(t, system.Objects()[1:]) // Helm creates the namespace
 	for _, r := range []struct{ from, to string }{
 		{"sentinel-namespace", "{{ .Release.Namespace }}"}, {"sentinel-image", "{{ .Values.image }}"}, {"sentinel-pull", "{{ .Values.imagePullPolicy }}"},
 		{"987654", "{{ .Values.controller.replicas }}"}, {render.ManagedBy + ": " + render.Manager, render.ManagedBy + ": {{ .Release.Service }}"},
@@ -177,7 +178,7 @@ func TestChart(t *testing.T) {
 	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090")...), manifests(t, s.Objects()[1:]))
 	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.egress[0].ports=x", "server.storage=big"} {
 		if _, err := helm(t, "template", "x", chart, "--set", bad); err == nil {
-			t.Errorf("%s was taken", bad)
+			t.Errorf("%s was accepted", bad)
 		}
 	}
 }

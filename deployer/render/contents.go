@@ -8,12 +8,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
-// Contents are all that an approval covers: everything of a ModelDeployment that reaches
-// its pods, and what a rollout must pass before they get all traffic.
+// Contents are everything that an approval covers: the parts of a ModelDeployment
+// that reach its pods, and what a rollout must pass before they get all traffic.
 //
-// How many pods there are, as long as there are some, and which route leads to them is left out: that changes daily
-// and changes nothing about what answers. Times that only bound how long a rollout may
-// take are left out as well.
+// An approval does not cover the number of pods, unless it is zero, or the route to
+// them: these change often and do not change the answers. Nor does it cover limits
+// on the duration of a rollout.
 type Contents struct {
 	Environment string                    `json:"environment"`
 	Namespace   string                    `json:"namespace"`
@@ -27,20 +27,20 @@ type Checks struct {
 	Strategy string          `json:"strategy"`
 	Steps    []v1alpha1.Step `json:"steps,omitempty"`
 	Gates    *v1alpha1.Gates `json:"gates,omitempty"`
-	// Skipped: spec.promote passes over the remaining steps and their gates.
+	// Skipped says that spec.promote skips the remaining steps and their gates.
 	Skipped bool `json:"skipped,omitempty"`
-	// RollbackOf: a rollout that goes back has no steps either.
+	// RollbackOf is set if the rollout goes back, which has no steps either.
 	RollbackOf string `json:"rollbackOf,omitempty"`
-	// Unserved: there are no pods, so that gates have nothing to judge.
+	// Unserved says that there are no pods, so that gates have nothing to judge.
 	Unserved bool `json:"unserved,omitempty"`
 }
 
-// ChecksOf are those of a strategy.
+// ChecksOf returns the checks of a strategy.
 func ChecksOf(s v1alpha1.Strategy) Checks {
 	return Checks{Strategy: s.Type, Steps: s.Steps, Gates: s.Gates}
 }
 
-// ContentsOf are what a ModelDeployment asks for.
+// ContentsOf returns the contents of a ModelDeployment.
 func ContentsOf(md *v1alpha1.ModelDeployment) (Contents, error) {
 	hash, err := Hash(md.Spec.Template)
 	if err != nil {
@@ -52,11 +52,12 @@ func ContentsOf(md *v1alpha1.ModelDeployment) (Contents, error) {
 	return c, nil
 }
 
-// Digest is of the contents as a whole. Two that differ in anything have different ones.
+// Digest returns a digest of the contents. Contents that differ have different
+// digests.
 func (c Contents) Digest() (string, error) {
 	text, err := json.Marshal(c)
 	if err != nil {
-		return "", fmt.Errorf("writing what is to be approved: %w", err)
+		return "", fmt.Errorf("encoding the contents of an approval: %w", err)
 	}
 	return digest.Of(text), nil
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Image is a reference of an image, in parts.
+// Image is a parsed reference of an image.
 type Image struct{ Repository, Tag, Digest string }
 
 var (
@@ -18,7 +18,7 @@ var (
 	tags         = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9_.-]{0,127}$`)
 )
 
-// ParseImage reads <repository>[:<tag>][@sha256:<digest>].
+// ParseImage parses <repository>[:<tag>][@sha256:<digest>].
 func ParseImage(text string) (Image, error) {
 	var i Image
 	name, digest, pinned := strings.Cut(text, "@")
@@ -29,17 +29,17 @@ func ParseImage(text string) (Image, error) {
 	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
 		i.Repository, i.Tag = name[:colon], name[colon+1:]
 		if !tags.MatchString(i.Tag) {
-			return Image{}, fmt.Errorf("image %q: %q is no tag", text, i.Tag)
+			return Image{}, fmt.Errorf("image %q: %q is not a tag", text, i.Tag)
 		}
 	}
 	if !repositories.MatchString(i.Repository) {
-		return Image{}, fmt.Errorf("image %q: %q is no repository", text, i.Repository)
+		return Image{}, fmt.Errorf("image %q: %q is not a repository", text, i.Repository)
 	}
 	return i, nil
 }
 
-// same reports whether two references are of one image. A digest says all; a tag beside
-// it says nothing.
+// same reports whether two references name the same image. If they have digests,
+// tags do not count.
 func (i Image) same(o Image) bool {
 	if i.Digest != "" || o.Digest != "" {
 		return i.Repository == o.Repository && i.Digest == o.Digest
@@ -47,9 +47,9 @@ func (i Image) same(o Image) bool {
 	return i == o
 }
 
-// ImageAllowed reports whether deployments to an environment may run an image. Without a
-// list they may run any, except where they need an approval: there it is the
-// environment's own image alone.
+// ImageAllowed reports whether deployments to an environment may run an image.
+// Without a list they may run any image or, if they need an approval, only the
+// environment's own image.
 func ImageAllowed(e *v1alpha1.EnvironmentSpec, image string) bool {
 	if len(e.Images) == 0 && !e.ApprovalRequired {
 		return true

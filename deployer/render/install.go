@@ -15,20 +15,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// System is what `deploy install` makes: all names are fixed, but the namespace.
+// System describes what `deploy install` creates. All names but the namespace are
+// fixed.
 type System struct {
 	Namespace       string
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
 	Replicas        int32
-	Prometheus      string // URL; empty: hosts are asked themselves
-	Environments    bool   // the usual three, too
+	Prometheus      string // URL; empty: ask the hosts
+	Environments    bool   // create the default environments, too
 }
 
-// ControllerName is that of the controller's objects.
+// ControllerName is the name of the controller's objects.
 const ControllerName = "pynomaly-controller"
 
-// User is the account that the controller acts as.
+// User returns the account of the controller.
 func (s System) User() string {
 	return "system:serviceaccount:" + s.Namespace + ":" + ControllerName
 }
@@ -45,9 +46,9 @@ func (s System) meta(name string, namespaced bool) metav1.ObjectMeta {
 	return m
 }
 
-// Objects are the namespace, the account and its roles, the controller, the admission
-// policies and the environments, in the order in which they are made. The resource
-// definitions come before them.
+// Objects returns the namespace, the account and its roles, the controller, the
+// admission policies and the environments, in the order of their creation. The
+// resource definitions must exist before.
 func (s System) Objects() []client.Object {
 	all := []client.Object{s.namespace(s.Namespace)}
 	all = append(all, s.roles()...)
@@ -58,8 +59,8 @@ func (s System) Objects() []client.Object {
 	return append(all, s.deployment())
 }
 
-// Surroundings are the usual environments, their namespaces, and the controller's role in
-// these.
+// Surroundings returns the default environments, their namespaces, and the
+// controller's role in these.
 func (s System) Surroundings() []client.Object {
 	var all []client.Object
 	for _, e := range Environments(s.Image, s.ImagePullPolicy) {
@@ -74,16 +75,17 @@ func (s System) namespace(name string) *corev1.Namespace {
 	return n
 }
 
-// restored holds for what somebody brings back from a backup, with the names that it had:
-// it takes the verb restore on environments, which is a verb of the whole cluster, and the
-// object tells who did it from then on. So no policy has to be suspended for a restore. The
-// status of such an object comes after it.
+// restored is true for an object that a user restores from a backup with the
+// original names of users. That needs the verb restore on environments, which is a
+// permission in the whole cluster, and an annotation records who restored the
+// object. So policies stay in force during a restore. The status of such an object
+// is written after it.
 const restored = "(request.operation == 'CREATE' || request.subResource == 'status') && has(object.metadata.annotations) && '" + AnnotationRestored + "' in object.metadata.annotations" +
 	" && object.metadata.annotations['" + AnnotationRestored + "'] == request.userInfo.username" +
 	" && authorizer.group('" + v1alpha1.Group + "').resource('environments').check('restore').allowed()"
 
-// policies let nobody write another's name: an approval is by who makes it and may
-// approve, a request by who makes that, and records are the controller's.
+// policies prevent impersonation: approvedBy and requestedBy must be the requesting
+// user, who must have the right to approve. Only the controller writes records.
 func (s System) policies() []client.Object {
 	type rule struct{ expression, message string }
 	policy := func(name string, kinds []string, operations []admissionv1.OperationType, rules ...rule) []client.Object {
@@ -110,22 +112,23 @@ func (s System) policies() []client.Object {
 	const me = "request.userInfo.username"
 	create, update := admissionv1.Create, admissionv1.Update
 	all := policy("pynomaly-approvals", []string{"modelapprovals"}, []admissionv1.OperationType{create},
-		rule{"object.spec.approvedBy == " + me, "spec.approvedBy must be who makes the approval"},
-		rule{"has(object.spec.digest) && has(object.spec.expiresAt)", "an approval is of spec.digest, which `deploy approve` prints, and ends at spec.expiresAt"},
+		rule{"object.spec.approvedBy == " + me, "spec.approvedBy must be the user who creates the approval"},
+		rule{"has(object.spec.digest) && has(object.spec.expiresAt)", "an approval needs spec.digest, which `deploy approve` prints, and spec.expiresAt"},
 		rule{"authorizer.group('" + v1alpha1.Group + "').resource('modelapprovals').namespace(request.namespace).check('approve').allowed()", "approving needs the verb approve on modelapprovals"})
 	all = append(all, policy("pynomaly-requests", []string{"modeldeployments"}, []admissionv1.OperationType{create, update},
 		rule{"!has(object.spec.requestedBy) || object.spec.requestedBy == '' || object.spec.requestedBy == " + me +
 			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf") + ")",
-			"spec.requestedBy must be who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf"},
-		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models are not deployed in a namespace of the system"},
-		// Definitions cannot say this of quantities. One that the controller cannot read would
-		// keep it from reading any ModelDeployment.
-		rule{quantities("requests") + " && " + quantities("limits"), "spec.template.resources must be of quantities, such as 500m or 1Gi"})...)
+			"spec.requestedBy must be the user who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf"},
+		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models cannot be deployed in a namespace of the system"},
+		// The definitions cannot validate quantities. One that the controller cannot
+		// decode would keep it from reading all ModelDeployments.
+		rule{quantities("requests") + " && " + quantities("limits"), "spec.template.resources must be quantities such as 500m or 1Gi"})...)
 	return append(all, policy("pynomaly-records", []string{"modelrevisions", "modelrevisions/status", "modeldeployments/status"}, []admissionv1.OperationType{create, update},
-		rule{me + " == '" + s.User() + "'", "ModelRevisions and statuses are records: the controller alone writes them"})...)
+		rule{me + " == '" + s.User() + "'", "ModelRevisions and statuses are records: only the controller writes them"})...)
 }
 
-// unchanged is an expression that holds where an update leaves fields of spec as they are.
+// unchanged returns an expression that is true if an update does not change the
+// given fields of spec.
 func unchanged(fields ...string) string {
 	out := make([]string, 0, len(fields))
 	for _, f := range fields {
@@ -134,7 +137,8 @@ func unchanged(fields ...string) string {
 	return strings.Join(out, " && ")
 }
 
-// quantities is an expression that holds where all resources of a kind are some.
+// quantities returns an expression that is true if all requests or limits are
+// quantities.
 func quantities(of string) string {
 	return "object.spec.template.?resources.?" + of + ".orValue({}).all(k, isQuantity(string(object.spec.template.resources." + of + "[k])))"
 }
@@ -180,7 +184,7 @@ func (s System) args() []string {
 	return args
 }
 
-// Environments are the usual three.
+// Environments returns the default environments.
 func Environments(image string, pull corev1.PullPolicy) []*v1alpha1.Environment {
 	resources := func(cpu, cpuLimit, memory, memoryLimit string) corev1.ResourceRequirements {
 		return corev1.ResourceRequirements{

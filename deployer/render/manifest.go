@@ -9,7 +9,8 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Manifest writes an object as a YAML document, without what only a cluster fills in.
+// Manifest writes an object as a YAML document, without fields that only a cluster
+// sets.
 func Manifest(w io.Writer, o runtime.Object) error {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 
 // Labels and annotations of the objects.
 const (
-	LabelDeployment   = v1alpha1.Group + "/deployment" // of the ModelDeployment
+	LabelDeployment   = v1alpha1.Group + "/deployment" // names the ModelDeployment
 	LabelRevision     = v1alpha1.Group + "/revision"   // the revision's hash
 	AnnotationModel   = v1alpha1.Group + "/model-id"
-	AnnotationWeights = v1alpha1.Group + "/weights" // of a Service, as they were planned
-	// AnnotationRestored is who has restored an object from a backup.
+	AnnotationWeights = v1alpha1.Group + "/weights" // of a Service: the planned weights
+	// AnnotationRestored names the user who restored an object from a backup.
 	AnnotationRestored = v1alpha1.Group + "/restored-by"
 	ManagedBy          = "app.kubernetes.io/managed-by"
 	Manager            = "pynomaly-runtime"
@@ -27,8 +27,8 @@ const (
 
 const maxBase = 40
 
-// BaseName is the name of a model's objects: the id in lower case with - for _, at most
-// 40 characters of it. Where that is not the id itself, six hex digits of the id's
+// BaseName returns the name of a model's objects: at most 40 characters of the id in
+// lower case, with - for _. If that differs from the id, six hex digits of the id's
 // SHA-256 follow, so that two models never share a name.
 func BaseName(id string) string {
 	name := strings.ReplaceAll(strings.ToLower(id), "_", "-")
@@ -49,8 +49,9 @@ func BaseName(id string) string {
 	return name + "-" + digest.Hex([]byte(id))[:6]
 }
 
-// Hash tells a template from others in the names of its objects: eight hex digits of its
-// digest. Two templates may share it; their digests differ.
+// Hash returns eight hex digits of a template's digest, which distinguish revisions
+// in the names of objects. Two templates may have the same hash, but not the same
+// digest.
 func Hash(t v1alpha1.RevisionTemplate) (string, error) {
 	whole, err := TemplateDigest(t)
 	if err != nil {
@@ -59,7 +60,7 @@ func Hash(t v1alpha1.RevisionTemplate) (string, error) {
 	return whole[:8], nil
 }
 
-// TemplateDigest is the SHA-256 of a template, in hex.
+// TemplateDigest returns the SHA-256 of a template in hex.
 func TemplateDigest(t v1alpha1.RevisionTemplate) (string, error) {
 	text, err := json.Marshal(t)
 	if err != nil {
@@ -68,7 +69,7 @@ func TemplateDigest(t v1alpha1.RevisionTemplate) (string, error) {
 	return digest.Hex(text), nil
 }
 
-// DeploymentID is <model>-<environment>-<number>.
+// DeploymentID returns <model>-<environment>-<number>.
 func DeploymentID(model, environment string, number int32) string {
 	return fmt.Sprintf("%s-%s-%d", model, environment, number)
 }

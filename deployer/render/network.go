@@ -16,10 +16,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// NetworkPolicy bounds what may connect to a deployment's pods and what these may connect
-// to. It admits the Gateway's namespace, monitoring's, the controller's, the deployment's
-// own and those that the deployment names. Pods may connect to what the Environment lists,
-// and, where one of the sources is a registry, to that and to DNS.
+// NetworkPolicy limits who may connect to a deployment's pods and where these may
+// connect. It admits the namespaces of the Gateway, of monitoring, of the
+// controller, of the deployment itself, and those that the deployment names. Pods
+// may connect to what the Environment lists and, if a source is a registry, to that
+// registry and to DNS.
 func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string, env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) *networkingv1.NetworkPolicy {
 	admit := append([]string{md.Namespace, controller, "monitoring"}, md.Spec.Traffic.Admit...)
 	if g := md.Spec.Traffic.Gateway; g != nil && g.Namespace != "" {
@@ -32,8 +33,9 @@ func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string, env *v1alpha
 	return p
 }
 
-// networkPolicy says everything that an API server would fill in, so that the two can be
-// compared. A rule of no namespaces would be one for everybody: there is none then.
+// networkPolicy sets all defaults of the API server, so that the result can be
+// compared with the stored object. A rule without namespaces would admit everybody,
+// so it is omitted.
 func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
 	n := &networkingv1.NetworkPolicy{
 		TypeMeta: typed("NetworkPolicy", "networking.k8s.io/v1"), ObjectMeta: p.meta(""),
@@ -69,17 +71,17 @@ func addresses(cidr string, except ...string) networkingv1.NetworkPolicyPeer {
 	return networkingv1.NetworkPolicyPeer{IPBlock: &networkingv1.IPBlock{CIDR: cidr, Except: except}}
 }
 
-// localDNS is where NodeLocal DNSCache listens on each node.
+// localDNS is the address of NodeLocal DNSCache on each node.
 const localDNS = "169.254.20.10/32"
 
-// anywhere is every address but those of a node's own link, where clouds keep credentials.
+// anywhere is every address except link-local ones, where clouds keep credentials.
 func anywhere() []networkingv1.NetworkPolicyPeer {
 	return []networkingv1.NetworkPolicyPeer{addresses("0.0.0.0/0", "169.254.0.0/16"), addresses("::/0", "fe80::/10", "fd00:ec2::254/128")}
 }
 
-// registryPeers are where a registry may be: among the addresses that the Environment
-// lists, or anywhere. A reference with an IP address gets that one, or nothing: whoever
-// deploys writes references.
+// registryPeers returns where a registry may be: at the addresses that the
+// Environment lists, or anywhere. A reference with an IP address allows only that
+// one, and only if it is allowed, because the user who deploys chooses it.
 func registryPeers(host string, listed []string) []networkingv1.NetworkPolicyPeer {
 	within := anywhere()
 	if len(listed) > 0 {
@@ -105,8 +107,8 @@ func registryPeers(host string, listed []string) []networkingv1.NetworkPolicyPee
 	return nil
 }
 
-// egress is what pods may connect to: what the Environment lists, and what pulling a model
-// from its registry takes.
+// egress returns where pods may connect: what the Environment lists, and what is
+// needed to pull a model.
 func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networkingv1.NetworkPolicyEgressRule {
 	var out []networkingv1.NetworkPolicyEgressRule
 	for _, e := range env.Egress {
@@ -117,7 +119,7 @@ func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networki
 		if e.Namespace != "" {
 			rule.To = append(rule.To, inNamespace(e.Namespace))
 		}
-		if len(rule.To) > 0 { // none would be everybody
+		if len(rule.To) > 0 { // an empty list would mean everybody
 			out = append(out, rule)
 		}
 	}
@@ -141,8 +143,8 @@ func egress(env *v1alpha1.EnvironmentSpec, sources []v1alpha1.Source) []networki
 	return out
 }
 
-// registryOf is the host of a source's registry and the ports that pulling takes: its own,
-// and that of HTTPS, where tokens and blobs may come from.
+// registryOf returns the host of a source's registry and the ports for pulling: its
+// own, and that of HTTPS, from which tokens and blobs may come.
 func registryOf(s v1alpha1.Source) (host string, numbers []int32) {
 	host, _, _ = strings.Cut(s.Reference, "/")
 	number := int32(443)

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// words are a policy's rules: peers and ports.
+// words returns a policy's rules: peers and ports.
 func words(t *testing.T, p *networkingv1.NetworkPolicy) (ingress, egress string) {
 	t.Helper()
 	if fmt.Sprint(p.Spec.PolicyTypes) != "[Ingress Egress]" {
@@ -34,7 +34,7 @@ func words(t *testing.T, p *networkingv1.NetworkPolicy) (ingress, egress string)
 			at = append(at, fmt.Sprint(*p.Protocol, p.Port.IntValue()))
 		}
 		if len(to) == 0 {
-			t.Error("a rule of nobody is one for everybody")
+			t.Error("a rule without peers admits everybody")
 		}
 		return strings.Join(to, ",") + ":" + strings.Join(at, ",")
 	}
@@ -82,7 +82,7 @@ func TestNetworkPolicy(t *testing.T) {
 	}
 }
 
-// TestAdmitNobody: an empty list is nobody, not everybody.
+// TestAdmitNobody checks that an empty list admits nobody, not everybody.
 func TestAdmitNobody(t *testing.T) {
 	p := render.GuidePlain("x:1")
 	for _, admit := range [][]string{nil, {}} {

@@ -20,7 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
-// What a pod is like.
+// Constants of pods.
 const (
 	ContainerName = "model-server"
 	Port          = 8080
@@ -28,17 +28,19 @@ const (
 	stateDir      = "/tmp/pynomaly-runtime"
 	registryDir   = "/registry"
 	userID        = 65532
-	// preStopSeconds lets gateways and kube-proxy forget a pod before it stops.
+	// preStopSeconds is the time for gateways and kube-proxy to notice that a pod
+	// stops.
 	preStopSeconds = 5
 	graceSeconds   = 60
 
-	// SamplesSecret is in the controller's namespace and holds, under SamplesKey, what the
-	// tokens are made of that hosts show samples for.
+	// SamplesSecret is a Secret in the controller's namespace. From its key
+	// SamplesKey the tokens are derived for which hosts return samples.
 	SamplesSecret = "pynomaly-samples"
 	SamplesKey    = "token"
 )
 
-// Labels of a model's objects, and of one revision where hash is not empty.
+// Labels returns the labels of a model's objects or, if hash is not empty, of one
+// revision.
 func Labels(md *v1alpha1.ModelDeployment, hash string) map[string]string {
 	l := map[string]string{"app.kubernetes.io/name": "pynomaly-model-server", ManagedBy: Manager, LabelDeployment: md.Name}
 	if hash != "" {
@@ -62,19 +64,19 @@ func meta(md *v1alpha1.ModelDeployment, name, hash string) metav1.ObjectMeta {
 	}
 }
 
-// RevisionName is that of a revision's Deployment and Service.
+// RevisionName returns the name of a revision's Deployment and Service.
 func RevisionName(md *v1alpha1.ModelDeployment, hash string) string { return md.Name + "-" + hash }
 
-// SamplesToken is what the hosts of one deployment show their samples for. No other
-// deployment's token can be told from it, nor the secret.
+// SamplesToken returns the token for the samples of one deployment's hosts. It
+// reveals neither the secret nor the token of another deployment.
 func SamplesToken(secret []byte, namespace, name string) string {
 	h := hmac.New(sha256.New, secret)
 	fmt.Fprintf(h, "samples %s/%s", namespace, name)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Deployment runs a revision's pods. Of the token for samples they are given the SHA-256
-// alone, which opens nothing.
+// Deployment returns the Deployment of a revision's pods. They receive only the
+// SHA-256 of the token for samples, which grants nothing.
 func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32, token string) *appsv1.Deployment {
 	one, zero := intstr.FromInt32(1), intstr.FromInt32(0)
 	d := &appsv1.Deployment{
@@ -94,6 +96,10 @@ func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTe
 	return d
 }
 
+// anonymousEnv is the role of those who show a host no credential. They may predict and
+// read; what changes the host, and the samples, they may not.
+const anonymousEnv = "PYNOMALY_AUTH_ANONYMOUS"
+
 func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string) corev1.PodSpec {
 	only := t.Model.ID + "@" + t.Model.Version
 	if t.Model.Digest != "" {
@@ -110,14 +116,15 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 		},
 		Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: Port, Protocol: corev1.ProtocolTCP}},
 		Resources: t.Resources,
-		// Loading a model is a start, however long it takes; being ready means that its
-		// golden rows were scored.
+		// The startup probe does not wait for models, however long they load. A pod
+		// is ready when its golden rows have the expected scores.
 		StartupProbe:    &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 1, FailureThreshold: 60},
 		ReadinessProbe:  &corev1.Probe{ProbeHandler: probe("/ready"), PeriodSeconds: 1, FailureThreshold: 2},
 		LivenessProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
 		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
 		SecurityContext: locked(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
+		Env:             []corev1.EnvVar{{Name: anonymousEnv, Value: "viewer"}}, // which the configuration may change: a later one counts
 	}
 	for _, name := range sortedKeys(t.Config) {
 		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
@@ -154,15 +161,15 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 	return spec
 }
 
-// puller fetches the model from a registry before the host starts. It has the host's
-// image, and checks what came against what the revision is made of.
+// puller fetches the model from a registry before the host starts. It uses the
+// host's image, and checks the model against the revision's digest.
 func puller(t v1alpha1.RevisionTemplate) corev1.Container {
 	c := corev1.Container{
 		Name: "model-pull", Image: t.Image, ImagePullPolicy: t.ImagePullPolicy, Resources: t.Resources,
 		Args:            []string{"model", "pull", t.Source.Reference, "--models", modelsDir, "--expect", t.Model.ID + "@" + t.Model.Version},
 		SecurityContext: locked(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "models", MountPath: modelsDir}},
-		// What went wrong is in the pod's status.
+		// The pod's status shows what went wrong.
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	if t.Model.Digest != "" {
@@ -187,23 +194,23 @@ func locked() *corev1.SecurityContext {
 	}
 }
 
-// RevisionService reaches one revision's pods; it exists before they have traffic, so
-// that a new version can be looked at.
+// RevisionService returns a Service for one revision's pods. It exists before they
+// have traffic, so that a new version can be inspected.
 func RevisionService(md *v1alpha1.ModelDeployment, hash string) *corev1.Service {
 	return service(md, RevisionName(md, hash), hash, selector(md, hash))
 }
 
-// PreviewName is that of the Service which reaches the revision that is being rolled
-// out, whatever its name.
+// PreviewName returns the name of the Service for the revision that is being rolled
+// out.
 func PreviewName(md *v1alpha1.ModelDeployment) string { return md.Name + "-preview" }
 
-// PreviewService is there while a rollout is under way.
+// PreviewService returns that Service, which exists during a rollout.
 func PreviewService(md *v1alpha1.ModelDeployment, hash string) *corev1.Service {
 	return service(md, PreviewName(md), "", selector(md, hash))
 }
 
-// Service reaches the pods that have traffic: of one revision, or of all where several
-// share it.
+// Service returns the Service for the pods that have traffic: those of one revision,
+// or of all if several share it.
 func Service(md *v1alpha1.ModelDeployment, weights map[string]int32) *corev1.Service {
 	hash := ""
 	if len(weights) == 1 {
@@ -227,7 +234,7 @@ func service(md *v1alpha1.ModelDeployment, name, hash string, selected map[strin
 	}
 }
 
-// Route splits a Gateway's requests between revisions.
+// Route returns the HTTPRoute that splits a Gateway's requests between revisions.
 func Route(md *v1alpha1.ModelDeployment, weights map[string]int32) *gatewayv1.HTTPRoute {
 	g := md.Spec.Traffic.Gateway
 	parent := gatewayv1.ParentReference{Name: gatewayv1.ObjectName(g.Name)}
@@ -262,7 +269,7 @@ func Route(md *v1alpha1.ModelDeployment, weights map[string]int32) *gatewayv1.HT
 	return r
 }
 
-// Autoscaler scales the stable revision, and nothing else.
+// Autoscaler returns the autoscaler of the stable revision.
 func Autoscaler(md *v1alpha1.ModelDeployment, stable string) *autoscalingv2.HorizontalPodAutoscaler {
 	a := md.Spec.Autoscaling
 	return &autoscalingv2.HorizontalPodAutoscaler{
@@ -279,7 +286,7 @@ func Autoscaler(md *v1alpha1.ModelDeployment, stable string) *autoscalingv2.Hori
 	}
 }
 
-// Budget keeps evictions from taking more than one pod at a time.
+// Budget returns a budget that lets evictions remove one pod at a time.
 func Budget(md *v1alpha1.ModelDeployment) *policyv1.PodDisruptionBudget {
 	one := intstr.FromInt32(1)
 	return &policyv1.PodDisruptionBudget{

@@ -22,34 +22,35 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Plain is a model server without a controller, as manifests that GitOps tools apply.
+// Plain describes a model server without the controller, as manifests for GitOps
+// tools.
 type Plain struct {
 	Name        string
 	Namespace   string
 	Environment string
 	Image       string
-	Only        string // <model>@<version>[=digest]; empty: all that the volume holds
+	Only        string // <model>@<version>[=digest]; empty: everything in the volume
 	Replicas    int32
-	MaxReplicas int32 // of the autoscaler; 0: none
+	MaxReplicas int32 // of the autoscaler; 0: no autoscaler
 	CPUPercent  int32
 	Resources   corev1.ResourceRequirements
 	LogLevel    string
 	Workers     int
 	CacheSize   int
-	Storage     string // of the volume of models
+	Storage     string // size of the volume of models
 	Host        string // of the Ingress or HTTPRoute; empty: neither
 	TLSSecret   string
 	Annotations map[string]string // of the Ingress
 	Class       string            // of the Ingress
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
-	Admit       []string          // namespaces whose pods may connect; none: nobody may
+	Admit       []string          // namespaces whose pods may connect; none: no pod may
 	Egress      []networkingv1.NetworkPolicyEgressRule
-	Monitor     bool // a ServiceMonitor for the Prometheus operator
+	Monitor     bool // add a ServiceMonitor for the Prometheus operator
 }
 
-// GuidePlain is what the guide's manifests are.
+// GuidePlain returns the settings of the guide's manifests.
 func GuidePlain(image string) Plain {
-	return Plain{ //nolint:gosec // the name of a Secret is none
+	return Plain{ //nolint:gosec // the name of a Secret is not secret
 		Name: "pynomaly-model-server", Namespace: "pynomaly-production", Environment: "production", Image: image,
 		Replicas: 3, MaxReplicas: 10, CPUPercent: 70, LogLevel: "info", Workers: 4, CacheSize: 16, Storage: "10Gi",
 		Resources: corev1.ResourceRequirements{
@@ -61,15 +62,15 @@ func GuidePlain(image string) Plain {
 	}
 }
 
-// Objects are the manifests, in the order in which they are applied.
+// Objects returns the manifests in the order of applying them.
 func (p Plain) Objects() []runtime.Object {
 	out := []runtime.Object{
 		&corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: p.meta("-config"), Data: map[string]string{
 			"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
-			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize),
+			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize), anonymousEnv: "viewer",
 		}},
 		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
-		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host asks the API server nothing
+		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host does not use the API server
 		&rbacv1.RoleBinding{
 			TypeMeta: typed("RoleBinding", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""),
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
@@ -89,7 +90,7 @@ func (p Plain) Objects() []runtime.Object {
 		p.networkPolicy(),
 	}
 	if p.MaxReplicas > 0 {
-		// autoscaling/v1 is in every version of Kubernetes.
+		// Every version of Kubernetes has autoscaling/v1.
 		out = append(out, &autoscalingv1.HorizontalPodAutoscaler{
 			TypeMeta: typed("HorizontalPodAutoscaler", "autoscaling/v1"), ObjectMeta: p.meta("-hpa"),
 			Spec: autoscalingv1.HorizontalPodAutoscalerSpec{
@@ -111,7 +112,7 @@ func (p Plain) Objects() []runtime.Object {
 	return out
 }
 
-// YAML is the manifests as one file.
+// YAML returns the manifests as one file.
 func (p Plain) YAML() ([]byte, error) {
 	var b bytes.Buffer
 	for _, o := range p.Objects() {
@@ -179,7 +180,7 @@ func (p Plain) deployment() *appsv1.Deployment {
 			},
 		},
 	}
-	if p.MaxReplicas == 0 { // an autoscaler's number is not to be written over
+	if p.MaxReplicas == 0 { // do not overwrite the autoscaler's number
 		d.Spec.Replicas = ptr(p.Replicas)
 	}
 	return d
@@ -242,7 +243,7 @@ func anyMap(m map[string]string) map[string]any {
 	return out
 }
 
-// SplitName reads [<namespace>/]<name>.
+// SplitName parses [<namespace>/]<name>.
 func SplitName(text string) (namespace, name string) {
 	if before, after, ok := strings.Cut(text, "/"); ok {
 		return before, after
@@ -250,18 +251,18 @@ func SplitName(text string) (namespace, name string) {
 	return "", text
 }
 
-// Valid says what is wrong with the settings.
+// Valid returns an error if the settings are invalid.
 func (p Plain) Valid() error {
 	if _, err := resource.ParseQuantity(p.Storage); err != nil {
-		return fmt.Errorf("storage %q is no quantity, such as 10Gi: %w", p.Storage, err)
+		return fmt.Errorf("storage %q is not a quantity such as 10Gi: %w", p.Storage, err)
 	}
 	if p.Only != "" {
 		if _, _, _, err := manifest.ParsePinned(p.Only); err != nil {
-			return fmt.Errorf("what alone is served, %q, %w", p.Only, err)
+			return fmt.Errorf("the only model to serve, %q, %w", p.Only, err)
 		}
 	}
 	if p.MaxReplicas > 0 && p.MaxReplicas < p.Replicas {
-		return fmt.Errorf("at most %d replicas are fewer than %d", p.MaxReplicas, p.Replicas)
+		return fmt.Errorf("max replicas %d are fewer than replicas %d", p.MaxReplicas, p.Replicas)
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestPodsAreRestricted: every pod that is made is within the restricted level of the Pod
-// Security Standards. Those of hosts have no token of the API server.
+// TestPodsAreRestricted checks that every pod meets the restricted level of the Pod
+// Security Standards, and that pods of hosts have no token of the API server.
 func TestPodsAreRestricted(t *testing.T) {
 	md := &v1alpha1.ModelDeployment{}
 	md.Name, md.Namespace = "cardio", "models"
@@ -53,7 +53,7 @@ func restricted(t *testing.T, name string, p corev1.PodSpec) {
 		t.Errorf("%s: %+v", name, s)
 	}
 	if p.HostNetwork || p.HostPID || p.HostIPC {
-		t.Errorf("%s shares namespaces of the node", name)
+		t.Errorf("%s shares namespaces with the node", name)
 	}
 	for _, v := range p.Volumes {
 		if v.HostPath != nil {

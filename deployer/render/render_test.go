@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// TestGuide: the manifests that are checked in are what is rendered.
+// TestGuide checks that the checked-in manifests are up to date.
 func TestGuide(t *testing.T) {
 	const file = "../../docker/kubernetes/model-server-deployment.yaml"
 	got, err := render.GuidePlain("pynomaly-runtime:0.1.0").YAML()
@@ -43,11 +43,11 @@ func TestGuide(t *testing.T) {
 		}
 	}
 	if strings.Contains(string(got), "\n  replicas:") {
-		t.Error("replicas are the autoscaler's")
+		t.Error("the manifests set replicas in spite of the autoscaler")
 	}
 }
 
-// TestVariants: what is left out is, and a Gateway takes the Ingress's place.
+// TestVariants checks optional objects, and that an HTTPRoute replaces the Ingress.
 func TestVariants(t *testing.T) {
 	p := render.GuidePlain("x:1")
 	p.MaxReplicas, p.Monitor, p.Gateway = 0, true, "infra/web"
@@ -64,11 +64,11 @@ func TestVariants(t *testing.T) {
 	}
 	p.MaxReplicas = 2
 	if p.Valid() == nil {
-		t.Error("fewer at most than at least")
+		t.Error("max replicas below replicas were accepted")
 	}
 	p.Storage = "much"
 	if p.Valid() == nil {
-		t.Error("much is no quantity")
+		t.Error("a bad quantity was accepted")
 	}
 }
 
@@ -84,13 +84,13 @@ func TestBaseName(t *testing.T) {
 			t.Errorf("%s: %s, want %s", id, got, want)
 		}
 		if !valid.MatchString(got) || seen[got] != "" {
-			t.Errorf("%s: %s is no name of its own (%s)", id, got, seen[got])
+			t.Errorf("%s: the name %s is not unique (%s)", id, got, seen[got])
 		}
 		seen[got] = id
 	}
 }
 
-// FuzzBaseName: every id has a valid name, and two ids never the same.
+// FuzzBaseName checks that every id has a valid name and that no two ids share one.
 func FuzzBaseName(f *testing.F) {
 	for _, id := range []string{"a", "A", "-", "___", "9", "a-", "Ab_c-D"} {
 		f.Add(id)

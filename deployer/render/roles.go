@@ -10,11 +10,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// ModelsRole is what the controller may do where models run. It is bound in the
-// namespaces of environments alone.
+// ModelsRole holds the controller's permissions where models run. It is bound only
+// in the namespaces of environments.
 const ModelsRole = ControllerName + "-models"
 
-// LeaseName is that of the leader's lease.
+// LeaseName is the name of the leader's lease.
 const LeaseName = "controller." + v1alpha1.Group
 
 func rule(group string, verbs []string, resources ...string) rbacv1.PolicyRule {
@@ -27,8 +27,8 @@ func named(name, group string, verbs []string, resource string) rbacv1.PolicyRul
 	return r
 }
 
-// everywhere is what the controller may do in all namespaces: to follow the objects that
-// are the deployer's own, and to say what becomes of them.
+// everywhere returns the controller's permissions in all namespaces: to follow the
+// deployer's own objects and to write their status.
 func everywhere() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule(v1alpha1.Group, []string{"list", "watch"}, "environments", "modeldeployments", "modelrevisions", "modelapprovals"),
@@ -36,8 +36,9 @@ func everywhere() []rbacv1.PolicyRule {
 	}
 }
 
-// whereModelsRun is what it may do in the namespaces of environments. Objects are got past
-// the cache before they are made, to find those of others.
+// whereModelsRun returns its permissions in the namespaces of environments. It gets
+// objects without the cache before it creates them, to find those that belong to
+// others.
 func whereModelsRun() []rbacv1.PolicyRule {
 	made := []string{"get", "list", "watch", "create"}
 	changed := slices.Concat(made, []string{"update"})
@@ -53,8 +54,8 @@ func whereModelsRun() []rbacv1.PolicyRule {
 	}
 }
 
-// inItsOwn is what it may do in its own namespace: to lead, and to know the secret that the
-// tokens of samples are made of.
+// inItsOwn returns its permissions in its own namespace: to lead, and to read the
+// secret from which the tokens for samples are derived.
 func inItsOwn() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule("coordination.k8s.io", []string{"create"}, "leases"),
@@ -68,7 +69,7 @@ func (s System) subject() []rbacv1.Subject {
 	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: ControllerName, Namespace: s.Namespace}}
 }
 
-// Binding gives the controller its role in the namespace of an environment.
+// Binding binds the controller's role in the namespace of an environment.
 func (s System) Binding(namespace string) *rbacv1.RoleBinding {
 	b := &rbacv1.RoleBinding{
 		TypeMeta: typed("RoleBinding", rbacv1.SchemeGroupVersion.String()), ObjectMeta: s.meta(ModelsRole, false), Subjects: s.subject(),
@@ -95,7 +96,7 @@ func (s System) roles() []client.Object {
 		clusterRole(ModelsRole, whereModelsRun()...),
 		&rbacv1.Role{TypeMeta: typed("Role", rbac), ObjectMeta: s.meta(ControllerName, true), Rules: inItsOwn()},
 		&rbacv1.RoleBinding{TypeMeta: typed("RoleBinding", rbac), ObjectMeta: s.meta(ControllerName, true), Subjects: s.subject(), RoleRef: own},
-		// For people: bind them to these.
+		// These roles are for people.
 		clusterRole("pynomaly-deployer",
 			rule(v1alpha1.Group, []string{"get", "list", "watch", "create", "update", "patch"}, "modeldeployments"),
 			rule(v1alpha1.Group, look, "modelrevisions", "modelapprovals", "environments"), rule("", look, "events")),

@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 )
 
-// verbsTable is what the controller may do, for people.
+// verbsTable returns the controller's permissions as a table for people.
 func verbsTable(t *testing.T) string {
 	t.Helper()
 	where := map[string]string{"ClusterRole " + render.ControllerName: "everywhere", "ClusterRole " + render.ModelsRole: "in the namespaces of environments", "Role " + render.ControllerName: "in its own namespace"}
@@ -53,7 +53,7 @@ func verbsTable(t *testing.T) string {
 	return b.String()
 }
 
-// TestVerbsTable: the table of the guide is that of the roles.
+// TestVerbsTable checks that the table in the guide matches the roles.
 func TestVerbsTable(t *testing.T) {
 	const file, begin, end = "../../docs/security.md", "<!-- verbs -->\n", "<!-- end of verbs -->"
 	text, err := os.ReadFile(file)
@@ -77,8 +77,8 @@ func TestVerbsTable(t *testing.T) {
 	}
 }
 
-// TestNoWildcards: no role has a verb or resource of all, and none writes Deployments in
-// all namespaces.
+// TestNoWildcards checks that no role has a wildcard and that none may write
+// Deployments in all namespaces.
 func TestNoWildcards(t *testing.T) {
 	for _, o := range (render.System{Namespace: "pynomaly-system", Environments: true}).Objects() {
 		role, ok := o.(*rbacv1.ClusterRole)

@@ -8,8 +8,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// ValidModel says what is wrong with the name of a model's version. The rule is the
-// host's: a name that passes holds none of the characters that join names in arguments.
+// ValidModel returns an error if the name of a model's version is invalid. The rules
+// are the host's. A valid name has none of the characters that join names in
+// arguments.
 func ValidModel(m v1alpha1.ModelReference) error {
 	switch {
 	case !manifest.ValidID(m.ID):
@@ -22,11 +23,11 @@ func ValidModel(m v1alpha1.ModelReference) error {
 	return nil
 }
 
-// maxVersion bounds versions as the resource definitions do.
+// maxVersion is the longest version that the resource definitions accept.
 const maxVersion = 128
 
-// SystemNamespace reports whether a namespace is the cluster's own or the controller's:
-// no model is served there.
+// SystemNamespace reports whether a namespace belongs to the cluster or the
+// controller. No model is served there.
 func SystemNamespace(name, controller string) bool {
 	return strings.HasPrefix(name, "kube-") || name == controller
 }

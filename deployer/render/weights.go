@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// FormatWeights writes shares as hash=percent, in order.
+// FormatWeights formats shares as hash=percent, in order.
 func FormatWeights(weights map[string]int32) string {
 	var parts []string
 	for _, hash := range sortedKeys(weights) {
@@ -19,7 +19,7 @@ func FormatWeights(weights map[string]int32) string {
 	return strings.Join(parts, ",")
 }
 
-// ParseWeights reads what FormatWeights wrote; nil if it is something else.
+// ParseWeights parses the output of FormatWeights. It returns nil for anything else.
 func ParseWeights(text string) map[string]int32 {
 	out := map[string]int32{}
 	for part := range strings.SplitSeq(text, ",") {
@@ -33,8 +33,8 @@ func ParseWeights(text string) map[string]int32 {
 	return out
 }
 
-// WeightsOf reads the shares of a route; nil where it has anything that Route does not
-// write.
+// WeightsOf returns the shares of a route, or nil if the route has anything that
+// Route does not write.
 func WeightsOf(md *v1alpha1.ModelDeployment, r *gatewayv1.HTTPRoute) map[string]int32 {
 	if len(r.Spec.Rules) != 1 {
 		return nil

@@ -1,8 +1,8 @@
-// Package simulate runs rollouts of deployer/strategy without a cluster: pods that take
-// their time or never get ready, a gateway that is slow, clocks that jump, people who
-// change their minds, and models that are worse than the ones before.
+// Package simulate runs rollouts of deployer/strategy without a cluster: with slow
+// or broken pods, a slow gateway, clocks that jump, users who change their minds,
+// and new models that are worse.
 //
-// It is for tests and for `make simulate`; nothing that is served depends on it.
+// Only tests and `make simulate` use it.
 package simulate
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// Cluster is what a controller would see and change.
+// Cluster is the state that a controller would see and change.
 type Cluster struct {
 	Now       time.Time
 	Spec      v1alpha1.ModelDeploymentSpec
@@ -22,9 +22,9 @@ type Cluster struct {
 	Ratio     bool
 	Blocked   string
 	Admission *v1alpha1.Admission
-	Start     time.Duration   // from a pod's creation to its readiness
-	Stop      time.Duration   // from a pod's end to its disappearance
-	Ack       time.Duration   // from a change of weights to the gateway's answer
+	Start     time.Duration   // from a pod's creation until it is ready
+	Stop      time.Duration   // from a pod's deletion until it is gone
+	Ack       time.Duration   // from a change of weights until the gateway has accepted it
 	Broken    map[string]bool // revisions whose pods never get ready
 	Gate      strategy.Gate
 	GateSays  string
@@ -39,10 +39,10 @@ type Cluster struct {
 
 type pod struct {
 	readyAt time.Time
-	endsAt  time.Time // zero: it lives
+	endsAt  time.Time // zero: it is not deleted
 }
 
-// NewCluster is empty.
+// NewCluster returns an empty cluster.
 func NewCluster(now time.Time) *Cluster {
 	return &Cluster{
 		Now: now, Start: 2 * time.Second, Stop: time.Second, Ack: 200 * time.Millisecond, Broken: map[string]bool{},
@@ -50,7 +50,7 @@ func NewCluster(now time.Time) *Cluster {
 	}
 }
 
-// World is what can be seen now.
+// World returns the present observations.
 func (c *Cluster) World() strategy.World {
 	w := strategy.World{
 		Now: c.Now, Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
@@ -72,7 +72,7 @@ func (c *Cluster) World() strategy.World {
 	return w
 }
 
-// Step plans and does what is planned.
+// Step makes a plan and applies it.
 func (c *Cluster) Step() strategy.Plan {
 	plan := strategy.Next(c.World())
 	c.Status = plan.Status
@@ -92,7 +92,7 @@ func (c *Cluster) Step() strategy.Plan {
 	return plan
 }
 
-// scale starts and ends pods, those that are not ready first.
+// scale starts pods or deletes some, those that are not ready first.
 func (c *Cluster) scale(name string, n int32) {
 	c.desired[name] = n
 	alive := int32(0)
@@ -112,7 +112,7 @@ func (c *Cluster) scale(name string, n int32) {
 	}
 }
 
-// Kill ends all pods of a revision; its Deployment starts others.
+// Kill deletes all pods of a revision. Its Deployment starts others.
 func (c *Cluster) Kill(name string) {
 	n := c.desired[name]
 	c.scale(name, 0)
@@ -135,8 +135,8 @@ func (c *Cluster) Advance(d time.Duration) {
 	}
 }
 
-// Run steps until nothing is to be done any more, or for so many steps; it reports
-// whether the rollout ended.
+// Run steps until nothing remains to do, or up to most times. It reports whether the
+// rollout ended.
 func (c *Cluster) Run(most int) bool {
 	for range most {
 		plan := c.Step()

@@ -6,8 +6,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestAdmitted: what a rollout was let in as is noted when it begins, and belongs to that
-// rollout alone.
+// TestAdmitted checks that a rollout's admission is recorded when it begins, and is
+// not used for another rollout.
 func TestAdmitted(t *testing.T) {
 	c := cluster(t, v1alpha1.Canary, 4)
 	digest := func() string {
@@ -37,8 +37,8 @@ func TestAdmitted(t *testing.T) {
 		}
 	}
 	c.Update, c.Blocked, c.Admission = "d", "", in("four")
-	until(t, c, "it is deployed", func() bool { return c.Status.Stable == "d" })
+	until(t, c, "d is deployed", func() bool { return c.Status.Stable == "d" })
 	if digest() != "four" {
-		t.Errorf("what serves was admitted as %q", digest())
+		t.Errorf("the stable revision was admitted as %q", digest())
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// machine is one evaluation.
+// machine is one evaluation of Next.
 type machine struct {
 	World
 	plan Plan
@@ -18,8 +18,8 @@ type machine struct {
 	ro   *v1alpha1.Rollout
 }
 
-// Next makes the plan of what was seen. Applied to what it has planned itself, at the
-// same moment, it plans the same.
+// Next makes a plan from observations. Next is idempotent: applied to its own status
+// at the same time, it returns the same plan.
 func Next(w World) Plan {
 	m := &machine{World: w, plan: Plan{Status: *w.Status.DeepCopy(), Replicas: map[string]int32{}, Outcomes: map[string]string{}}}
 	m.st, m.ro = &m.plan.Status, &m.plan.Status.Rollout
@@ -47,7 +47,7 @@ func Next(w World) Plan {
 	return m.plan
 }
 
-// since notes that a state has begun.
+// since records that a state has begun.
 func (m *machine) since() {
 	now := metav1.NewTime(m.Now)
 	m.ro.Since, m.ro.PausedFor, m.ro.PausedSince = &now, metav1.Duration{}, nil
@@ -56,7 +56,7 @@ func (m *machine) since() {
 	}
 }
 
-// begin takes up a change of what is asked for.
+// begin starts a rollout, or another one, after the requested revision has changed.
 func (m *machine) begin() {
 	if m.st.Update == m.Update {
 		return
@@ -67,7 +67,7 @@ func (m *machine) begin() {
 	}
 	old, keep := m.ro.Old, m.ro.KeepUntil
 	had := m.Weights[before] > 0 || m.ro.Aborted == before
-	if before != "" && before != m.st.Stable && m.Revisions[before].Desired > 0 && had { // its requests are still under way
+	if before != "" && before != m.st.Stable && m.Revisions[before].Desired > 0 && had { // it still has requests
 		until := metav1.NewTime(m.Now.Add(drain(m.Spec.Strategy)))
 		if old != m.Update {
 			old, keep = before, &until
@@ -75,7 +75,7 @@ func (m *machine) begin() {
 	}
 	m.st.Update = m.Update
 	m.st.Verdicts = nil
-	m.GateStep = -1 // what the gates said was of another one
+	m.GateStep = -1 // the gates judged another revision
 	*m.ro = v1alpha1.Rollout{Old: old, KeepUntil: keep}
 	m.since()
 }
@@ -88,13 +88,13 @@ func (m *machine) say(state, phase, format string, args ...any) {
 	case m.st.Update == "":
 	case phase != v1alpha1.RollingBack:
 		m.outcome(m.st.Update, phase)
-	case m.rollback(): // what is rolled back is the stable one
+	case m.rollback(): // the stable revision is rolled back
 		m.outcome(m.st.Update, v1alpha1.Deploying)
 		m.outcome(m.st.Stable, v1alpha1.RollingBack)
 	}
 }
 
-// first brings up the first revision there is, without steps.
+// first brings up the first revision of a deployment, without steps.
 func (m *machine) first() {
 	if m.Blocked != "" {
 		m.block()
@@ -113,7 +113,7 @@ func (m *machine) first() {
 	if u.Endpoints < m.Stable {
 		if m.overdue(StateScaling) {
 			m.say(StateScaling, v1alpha1.Failed, "%d of %d pods are ready after %s%s", u.Endpoints, m.Stable, deadline(m.Spec.Strategy), because(u.Problem))
-			m.tick() // they may come yet
+			m.tick() // they may still get ready
 			return
 		}
 		m.say(StateScaling, v1alpha1.Deploying, "%d of %d pods are ready%s", u.Endpoints, m.Stable, because(u.Problem))
@@ -125,7 +125,7 @@ func (m *machine) first() {
 	}
 }
 
-// idle keeps the stable revision as it should be.
+// idle plans the stable revision without a rollout.
 func (m *machine) idle() {
 	s := m.Revisions[m.st.Stable]
 	m.plan.Replicas[m.st.Stable] = m.Stable
@@ -138,7 +138,7 @@ func (m *machine) idle() {
 	}
 }
 
-// block waits for what has to happen before.
+// block waits for what must happen before the rollout.
 func (m *machine) block() {
 	if m.st.Stable != "" {
 		m.plan.Replicas[m.st.Stable] = m.Stable
@@ -148,8 +148,8 @@ func (m *machine) block() {
 	m.after(10 * time.Second)
 }
 
-// given reports whether the new revision was given up. That stays so until something
-// else is asked for.
+// given reports whether the new revision was aborted. It stays aborted until the
+// request changes.
 func (m *machine) given() bool {
 	if m.ro.Aborted == m.Update {
 		return true
@@ -171,8 +171,8 @@ func (m *machine) giveUp(reason string) {
 // rollback reports whether the rollout goes back to an earlier revision.
 func (m *machine) rollback() bool { return m.st.Stable != "" && m.Spec.RollbackOf == m.st.Stable }
 
-// recover takes the traffic away from a revision that was given up, as fast as the
-// stable one can take it, and then its pods.
+// recover moves the traffic of an aborted revision to the stable one, as fast as its
+// pods allow, and then removes the aborted revision's pods.
 func (m *machine) recover() {
 	s, u := m.Revisions[m.st.Stable], m.Revisions[m.Update]
 	m.plan.Replicas[m.st.Stable] = m.Stable
@@ -203,19 +203,20 @@ func (m *machine) recover() {
 	if m.st.Phase == v1alpha1.RollingBack {
 		m.outcome(m.Update, v1alpha1.RollingBack)
 	}
-	if m.rollback() { // what was to be rolled back serves on
+	if m.rollback() { // the revision that was to be rolled back keeps serving
 		m.outcome(m.st.Stable, v1alpha1.Deployed)
 	}
 }
 
-// keep plans for the pods that are there.
+// keep plans the existing pods of a revision.
 func (m *machine) keep(revision string, r Revision) {
 	if r.Desired > 0 {
 		m.plan.Replicas[revision] = r.Desired
 	}
 }
 
-// sinceHeld is how long the present weight has held, and begins to count.
+// sinceHeld returns how long the present weight has held. The first call starts the
+// count.
 func (m *machine) sinceHeld() time.Duration {
 	if m.ro.HeldSince == nil {
 		now := metav1.NewMicroTime(m.Now)
@@ -224,8 +225,7 @@ func (m *machine) sinceHeld() time.Duration {
 	return m.Now.Sub(m.ro.HeldSince.Time)
 }
 
-// bounded is the weight nearest to the one that is wanted that the pods which are
-// there can take.
+// bounded returns the weight nearest to want that the existing pods can serve.
 func (m *machine) bounded(want int32) int32 {
 	s, u := m.Revisions[m.st.Stable], m.Revisions[m.Update]
 	if u.Endpoints == 0 {
@@ -234,14 +234,14 @@ func (m *machine) bounded(want int32) int32 {
 	if need := replicasFor(want, m.Stable, m.beside()); want > 0 && u.Endpoints < need {
 		want = want * u.Endpoints / need
 	}
-	if m.Stable > 0 && s.Endpoints < m.Stable { // what it cannot take goes to the new one
+	if m.Stable > 0 && s.Endpoints < m.Stable { // the new revision serves what the stable one cannot
 		want = max(want, 100-able(s.Endpoints, m.Stable))
 	}
 	return min(want, 100)
 }
 
-// route plans the shares: of the new revision, of one that goes and has pods yet where
-// the stable one has too few, and the rest of the stable one.
+// route plans the weights. The new revision has update. The former revision serves
+// what the stable one has too few pods for. The stable revision has the rest.
 func (m *machine) route(update int32) {
 	w := map[string]int32{}
 	if m.Update != m.st.Stable {
@@ -265,7 +265,8 @@ func (m *machine) route(update int32) {
 	m.plan.Weights = w
 }
 
-// able is the share in percent that so many pods of all can take, rounded up.
+// able returns the share of the traffic, in percent, that some of all pods can
+// serve, rounded up.
 func able(pods, all int32) int32 {
 	all = max(1, all)
 	return min(100, (100*pods+all-1)/all)

@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// tickEvery is how often a state is looked at that waits for the cluster, in case a
-// notification is missed.
+// tickEvery is the interval at which a state that waits for the cluster is checked
+// again, in case a notification is missed.
 const tickEvery = time.Second
 
 func (m *machine) tick() { m.after(tickEvery) }
@@ -23,7 +23,7 @@ func (m *machine) after(d time.Duration) {
 	}
 }
 
-// roll takes the rollout from its present step on.
+// roll continues the rollout from its present step.
 func (m *machine) roll() {
 	all := steps(m.Spec.Strategy, m.Stable, m.Spec.Template.Samples > 0)
 	back := m.rollback()
@@ -61,8 +61,8 @@ func (m *machine) roll() {
 	m.judge(all, at, skip)
 }
 
-// judge decides what comes after a step whose pods are ready and whose weight is routed:
-// the gates, the hold and the pause of the step, or the next one.
+// judge decides what follows a step whose pods are ready and whose weight is routed:
+// its gates, its hold, its pause, or the next step.
 func (m *machine) judge(all []step, at step, skip bool) {
 	held := m.sinceHeld()
 	gated := at.gates && !skip
@@ -80,7 +80,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case gated && (m.Gate == Broken || m.Gate == NotRun):
 		text := where + ": no figures for the gates" + because(m.GateSays)
 		if m.Gate == NotRun && strings.HasPrefix(m.Status.Message, text) {
-			text = m.Status.Message // which says why there were none the last time
+			text = m.Status.Message // it says why there were none the last time
 		}
 		m.waiting(StateGating, text)
 	case held < at.hold && !skip:
@@ -105,24 +105,25 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	}
 }
 
-// need is how many pods of the new revision a step takes.
+// need returns how many pods of the new revision a step needs.
 func (m *machine) need(at step) int32 {
 	if at.full {
 		return m.Stable
 	}
-	if s := m.Revisions[m.st.Stable]; s.Endpoints == 0 && s.Ready == 0 { // there is nobody else
+	if s := m.Revisions[m.st.Stable]; s.Endpoints == 0 && s.Ready == 0 { // no other revision serves
 		return m.Stable
 	}
 	return replicasFor(at.weight, m.Stable, m.beside())
 }
 
-// beside reports whether a share is made of pods beside all of the stable ones, since
-// nothing else splits the traffic. In a rolling rollout they take their places.
+// beside reports whether the new revision's pods come in addition to all stable
+// ones, because only the numbers of pods split the traffic. In a rolling rollout
+// they replace stable ones.
 func (m *machine) beside() bool { return m.Ratio && m.Spec.Strategy.Type != v1alpha1.Rolling }
 
-// shrink plans fewer pods for the stable revision of a rolling rollout: without those
-// that the new one's share, as it is and as it will be, has made idle. Until the gateway
-// has taken the share there are no fewer than before.
+// shrink scales the stable revision of a rolling rollout down by the pods that the
+// new revision's share replaces. Until the gateway has accepted the share, it
+// removes none.
 func (m *machine) shrink() {
 	if m.Spec.Strategy.Type != v1alpha1.Rolling || m.rollback() || m.Stable == 0 {
 		return
@@ -154,7 +155,7 @@ func (m *machine) phase() string {
 	return v1alpha1.Deploying
 }
 
-// waiting is a state with a deadline.
+// waiting enters a state that has a deadline.
 func (m *machine) waiting(state, message string) {
 	if m.Spec.Paused {
 		m.say(state, v1alpha1.Paused, "%s; paused", message)
@@ -169,7 +170,7 @@ func (m *machine) waiting(state, message string) {
 	m.tick()
 }
 
-// overdue reports whether a state has lasted too long. Time in which the
+// overdue reports whether a state has exceeded its deadline. Time in which the
 // rollout was paused does not count.
 func (m *machine) overdue(state string) bool {
 	if m.ro.Since == nil || m.Spec.Paused || m.ro.State != state {
@@ -179,7 +180,7 @@ func (m *machine) overdue(state string) bool {
 	return took > deadline(m.Spec.Strategy)
 }
 
-// pausing keeps account of the time that a state was paused.
+// pausing adds up the time for which a state was paused.
 func (m *machine) pausing() {
 	switch {
 	case m.Spec.Paused && m.ro.PausedSince == nil:
@@ -191,12 +192,12 @@ func (m *machine) pausing() {
 	}
 }
 
-// settled reports whether the route has the planned weights, the gateway has taken
-// them, and requests follow them.
+// settled reports whether the route has the planned weights, the gateway has
+// accepted them, and requests follow them.
 func (m *machine) settled() bool {
 	want := m.plan.Weights[m.Update]
 	switch {
-	case len(m.plan.Weights) == 0: // nobody is there to take anything, and nobody should be
+	case len(m.plan.Weights) == 0: // there are no pods, and none are wanted
 		return true
 	case !maps.Equal(m.Weights, m.plan.Weights):
 		m.waiting(StateShifting, fmt.Sprintf("setting the weight to %d %%", want))
@@ -210,26 +211,27 @@ func (m *machine) settled() bool {
 	return false
 }
 
-// fail gives the rollout up for a reason of its own.
+// fail aborts the rollout because of an error.
 func (m *machine) fail(reason string) {
 	m.giveUp(reason)
 	m.plan.Gates = false
 	m.recover()
 }
 
-// proceeds reports whether too few samples are no reason to wait.
+// proceeds reports whether the rollout continues with too few samples.
 func (m *machine) proceeds() bool {
 	g := m.Spec.Strategy.Gates
 	return (g != nil && g.Inconclusive == "proceed") || m.resumed()
 }
 
-// resumed reports whether somebody let the rollout go past its present step.
+// resumed reports whether a user let the rollout continue past its present step.
 func (m *machine) resumed() bool {
 	r := m.Spec.Resume
 	return r != nil && r.Revision == m.Update && r.Step >= m.ro.Step
 }
 
-// promote makes the new revision the stable one; the one before is kept for a while.
+// promote makes the new revision the stable one. It keeps the former one for a
+// while.
 func (m *machine) promote() {
 	before := m.st.Stable
 	rollback := before != "" && m.rollback()
@@ -247,7 +249,7 @@ func (m *machine) promote() {
 	m.idle()
 }
 
-// old keeps the revision that served before for as long as it is asked to.
+// old keeps the former stable revision for as long as the strategy wants.
 func (m *machine) old() {
 	old := m.ro.Old
 	if old == "" || old == m.st.Stable || old == m.st.Update {

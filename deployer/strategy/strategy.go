@@ -1,9 +1,9 @@
-// Package strategy decides how a rollout goes on: from what is asked for and what was
-// seen it makes the next status and what the cluster should look like. It is a pure
-// function of its input: it knows no clock, no cluster and no metrics.
+// Package strategy decides how a rollout continues. From the request and the
+// observations it makes the next status and the desired state of the cluster. It is
+// a pure function of its input: it knows no clock, no cluster and no metrics.
 //
-// What is seen is gathered, and what is planned is done, in deployer/controller; what
-// gates say is computed in deployer/gate.
+// deployer/controller makes the observations and applies the plan. deployer/gate
+// evaluates the gates.
 package strategy
 
 import (
@@ -20,34 +20,34 @@ const (
 	StateShifting   = "Shifting"   // waits for the route to take the weight
 	StateVerifying  = "Verifying"  // waits for requests to follow the weight
 	StateGating     = "Gating"     // holds the weight and watches the gates
-	StatePaused     = "Paused"     // waits for somebody
-	StateRecovering = "Recovering" // takes traffic away from a revision that was given up
-	StateDraining   = "Draining"   // waits for requests to the pods that go
+	StatePaused     = "Paused"     // waits for a user
+	StateRecovering = "Recovering" // moves traffic away from an aborted revision
+	StateDraining   = "Draining"   // waits for requests of pods that will be removed
 )
 
-// Revision is what was seen of one revision's pods.
+// Revision is what was observed of one revision's pods.
 type Revision struct {
-	Desired   int32  // replicas that its Deployment asks for
+	Desired   int32  // replicas of its Deployment
 	Ready     int32  // pods that are ready
-	Endpoints int32  // of those, the ones that its EndpointSlices list as serving
-	Pods      int32  // pods there are, terminating ones too
-	Problem   string // what its pods wait for, such as ImagePullBackOff
+	Endpoints int32  // ready pods that its EndpointSlices list as serving
+	Pods      int32  // all pods, terminating ones included
+	Problem   string // why its pods are not ready, such as ImagePullBackOff
 }
 
-// Observed says whether the hosts' own counters agree with the weights.
+// Observed says whether the hosts' counters agree with the weights.
 type Observed int
 
-// What the counters say.
+// The values of Observed.
 const (
 	Unknown Observed = iota // too few requests
 	Matches
 	Differs
 )
 
-// Gate is what the gates of the present step say together.
+// Gate is the combined result of the gates at the present step.
 type Gate int
 
-// The outcomes of gates.
+// The values of Gate.
 const (
 	NotRun Gate = iota
 	Pass
@@ -57,44 +57,44 @@ const (
 	Broken       // the figures cannot be had
 )
 
-// World is what was seen at one moment.
+// World holds the observations at one moment.
 type World struct {
 	Now       time.Time
 	Spec      v1alpha1.ModelDeploymentSpec
 	Status    v1alpha1.ModelDeploymentStatus
-	Update    string              // the revision that Spec.Template asks for
-	Stable    int32               // replicas that the stable revision should have: the autoscaler's or Spec's
-	Revisions map[string]Revision // of all that have a Deployment
-	Weights   map[string]int32    // shares of traffic as the route has them now, in percent; nil: there is no route
-	Acked     bool                // the gateway has taken the route as it is now
-	Ratio     bool                // the ratio of replicas splits the traffic: there is no Gateway
+	Update    string              // the revision that Spec.Template requests
+	Stable    int32               // desired replicas of the stable revision, from the autoscaler or Spec
+	Revisions map[string]Revision // all revisions that have a Deployment
+	Weights   map[string]int32    // present shares of traffic in the route, in percent; nil: there is no route
+	Acked     bool                // the gateway has accepted the present route
+	Ratio     bool                // the numbers of replicas split the traffic, because there is no Gateway
 	Observed  Observed
 	Gate      Gate
-	GateStep  int32               // the step that the gates were evaluated at
-	GateSays  string              // why it did not pass
-	Blocked   string              // what has to happen before the rollout may begin
-	Admission *v1alpha1.Admission // what it is let in as where nothing has to
+	GateStep  int32               // the step for which the gates were evaluated
+	GateSays  string              // why the gates did not pass
+	Blocked   string              // what must happen before the rollout may begin
+	Admission *v1alpha1.Admission // what the rollout is admitted with, if Blocked is empty
 }
 
-// Plan is what should be.
+// Plan is the desired state.
 type Plan struct {
 	Status   v1alpha1.ModelDeploymentStatus
-	Replicas map[string]int32  // of each revision that should have a Deployment; the others go
-	Weights  map[string]int32  // shares of traffic in percent, without zeros; empty: nobody is there to take it
-	Gates    bool              // figures for the gates are needed
-	Outcomes map[string]string // what became of revisions: the statuses of deployments
-	// After is when it is worth looking again where nothing else happens; 0: never.
+	Replicas map[string]int32  // by revision; a Deployment of any other revision is removed
+	Weights  map[string]int32  // shares of traffic in percent, without zeros; empty: there are no pods
+	Gates    bool              // the gates must be evaluated
+	Outcomes map[string]string // final statuses of revisions
+	// After is the time until the next evaluation if nothing else happens; 0: never.
 	After time.Duration
 }
 
-// step is a share of traffic and what it takes to leave it.
+// step is a share of traffic with the conditions for leaving it.
 type step struct {
 	weight int32
 	full   bool // needs all replicas, whatever the weight
 	gates  bool
 	hold   time.Duration
 	pause  bool
-	// optional: too few samples are no reason to wait.
+	// optional: too few samples do not stop the rollout.
 	optional bool
 }
 
@@ -107,8 +107,9 @@ const (
 	DefaultPost     = 30 * time.Second // of a blue_green rollout, after the switch
 )
 
-// steps are the shares that a strategy goes through; the last one is all.
-// Where hosts keep samples, rows are replayed to the new revision before it has traffic.
+// steps returns the shares through which a strategy goes. The last one is all
+// traffic. If hosts keep samples, rows are replayed to the new revision before it
+// has traffic.
 func steps(s v1alpha1.Strategy, replicas int32, samples bool) []step {
 	gates := s.Gates == nil || !s.Gates.Disabled
 	var out []step
@@ -154,7 +155,7 @@ func postHold(gates bool) time.Duration {
 	return 0
 }
 
-// surgeOf is how many pods of a new revision are started at once.
+// surgeOf returns how many pods of a new revision may start at once.
 func surgeOf(s v1alpha1.Strategy, replicas int32) int32 {
 	if s.MaxSurge > 0 {
 		return s.MaxSurge
@@ -162,14 +163,15 @@ func surgeOf(s v1alpha1.Strategy, replicas int32) int32 {
 	return (replicas + 3) / 4
 }
 
-// replicasFor is how many pods a share of traffic needs, of so many for all of it.
+// replicasFor returns how many pods a share of traffic needs, if all traffic needs
+// all pods.
 func replicasFor(weight, all int32, ratio bool) int32 {
 	switch {
 	case all == 0:
 		return 0
 	case weight >= 100:
 		return all
-	case ratio && weight > 0: // beside all of the stable ones
+	case ratio && weight > 0: // in addition to all stable pods
 		return max(1, min(all, (all*weight+(100-weight)/2)/(100-weight)))
 	}
 	return max(1, (all*weight+99)/100)

@@ -18,7 +18,7 @@ import (
 
 func span(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
 
-// cluster serves revision a.
+// cluster returns a cluster that serves revision a.
 func cluster(t testing.TB, kind string, replicas int32) *simulate.Cluster {
 	t.Helper()
 	c := simulate.NewCluster(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -35,7 +35,7 @@ func cluster(t testing.TB, kind string, replicas int32) *simulate.Cluster {
 	return c
 }
 
-// until steps until something holds.
+// until steps until done returns true.
 func until(t testing.TB, c *simulate.Cluster, what string, done func() bool) {
 	t.Helper()
 	for range 2000 {
@@ -45,13 +45,13 @@ func until(t testing.TB, c *simulate.Cluster, what string, done func() bool) {
 		plan := c.Step()
 		c.Advance(min(max(plan.After, 100*time.Millisecond), time.Second))
 	}
-	t.Fatalf("never: %s; %+v, weights %v", what, c.Status, c.Weights)
+	t.Fatalf("timed out: %s; %+v, weights %v", what, c.Status, c.Weights)
 }
 
 func weights(c *simulate.Cluster, want map[string]int32) bool { return maps.Equal(c.Weights, want) }
 
-// TestPromotion: each strategy goes from one revision to the next through its shares,
-// and nothing of the old one is left.
+// TestPromotion checks that each strategy moves from one revision to the next
+// through its shares, and that nothing of the old one is left.
 func TestPromotion(t *testing.T) {
 	for kind, want := range map[string]string{
 		v1alpha1.Rolling: "0 25 50 75 100", v1alpha1.BlueGreen: "0 100", v1alpha1.Canary: "0 10 50 100", v1alpha1.Direct: "0 100",
@@ -79,26 +79,26 @@ func TestPromotion(t *testing.T) {
 				t.Errorf("%v", c.Outcomes)
 			}
 			if kind == v1alpha1.Rolling && most > 5 {
-				t.Errorf("a surge of one pod of four, and there were %d", most)
+				t.Errorf("there were %d pods of four with a surge of one", most)
 			}
 		})
 	}
 }
 
-// TestReplay: where hosts keep samples, a version that fails them never has traffic, and
-// one that cannot be compared waits.
+// TestReplay checks that if hosts keep samples, a version that fails the replay
+// never has traffic, and one that cannot be compared waits.
 func TestReplay(t *testing.T) {
 	for _, kind := range []string{v1alpha1.BlueGreen, v1alpha1.Canary} {
 		t.Run(kind, func(t *testing.T) {
 			c := cluster(t, kind, 4)
 			c.Spec.Template.Samples, c.Update, c.Gate, c.GateSays = 100, "b", strategy.Inconclusive, "3 of 50 rows to replay"
 			had := int32(0)
-			until(t, c, "it waits", func() bool { had = max(had, c.Weights["b"]); return c.Status.Phase == v1alpha1.Paused })
+			until(t, c, "the rollout waits", func() bool { had = max(had, c.Weights["b"]); return c.Status.Phase == v1alpha1.Paused })
 			if !strings.Contains(c.Status.Message, "too few samples") {
 				t.Errorf("%q", c.Status.Message)
 			}
 			c.Gate, c.GateSays = strategy.Fail, "they disagree"
-			until(t, c, "it is given up", func() bool { had = max(had, c.Weights["b"]); return c.Outcomes["b"] == v1alpha1.Failed })
+			until(t, c, "b is aborted", func() bool { had = max(had, c.Weights["b"]); return c.Outcomes["b"] == v1alpha1.Failed })
 			if had != 0 {
 				t.Errorf("it had %d %% of the traffic", had)
 			}
@@ -108,8 +108,8 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestAbort: traffic goes back at once, the pods after it, and it stays so; another
-// version can be rolled out then.
+// TestAbort checks that an abort moves the traffic back at once, then removes the
+// pods, and lasts. Another version can be rolled out afterwards.
 func TestAbort(t *testing.T) {
 	for _, kind := range []string{v1alpha1.Rolling, v1alpha1.BlueGreen, v1alpha1.Canary} {
 		t.Run(kind, func(t *testing.T) {
@@ -140,7 +140,7 @@ func TestAbort(t *testing.T) {
 	}
 }
 
-// TestFailures: what goes wrong ends a rollout with its reason.
+// TestFailures checks that a failing rollout ends with its reason.
 func TestFailures(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*simulate.Cluster)
@@ -156,9 +156,9 @@ func TestFailures(t *testing.T) {
 			s := cluster(t, v1alpha1.Canary, 4)
 			s.Update = "b"
 			c.change(s)
-			until(t, s, "it is given up", func() bool { return s.Status.Rollout.Aborted == "b" })
+			until(t, s, "b is aborted", func() bool { return s.Status.Rollout.Aborted == "b" })
 			s.Ack = 0
-			until(t, s, "it has failed", func() bool { return s.Outcomes["b"] == v1alpha1.Failed })
+			until(t, s, "b has failed", func() bool { return s.Outcomes["b"] == v1alpha1.Failed })
 			if !strings.Contains(s.Status.Message, c.want) {
 				t.Errorf("%q, want %q", s.Status.Message, c.want)
 			}
@@ -169,8 +169,8 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestPauses: a pause holds the weight and stops the clock of deadlines; a resume and a
-// promotion go on.
+// TestPauses checks that a pause holds the weight and stops deadlines, and that a
+// resume or a promotion continues the rollout.
 func TestPauses(t *testing.T) {
 	c := cluster(t, v1alpha1.Canary, 4)
 	c.Spec.Strategy.Steps[0].Pause = true
@@ -181,10 +181,10 @@ func TestPauses(t *testing.T) {
 		c.Advance(time.Hour)
 	}
 	if c.Weights["b"] != 10 || c.Status.Phase != v1alpha1.Paused {
-		t.Errorf("it did not stay: %+v", c.Status)
+		t.Errorf("the weight did not hold: %+v", c.Status)
 	}
 	c.Spec.Resume = &v1alpha1.StepOf{Revision: "b", Step: 0}
-	until(t, c, "it goes on", func() bool { return c.Weights["b"] == 50 })
+	until(t, c, "the rollout continues", func() bool { return c.Weights["b"] == 50 })
 	c.Spec.Paused = true
 	c.Broken["b"] = true
 	for range 100 {
@@ -200,20 +200,20 @@ func TestPauses(t *testing.T) {
 		t.Error("a paused rollout does not scale")
 	}
 	c.Broken["b"], c.Spec.Paused, c.Spec.Promote = false, false, "b"
-	until(t, c, "it is promoted", func() bool { return c.Status.Stable == "b" })
+	until(t, c, "b is promoted", func() bool { return c.Status.Stable == "b" })
 
 	c = cluster(t, v1alpha1.Canary, 4)
 	c.Update, c.Gate, c.GateSays = "b", strategy.Inconclusive, "12 of 200 rows"
-	until(t, c, "it waits for samples", func() bool { return c.Status.Phase == v1alpha1.Paused })
+	until(t, c, "the rollout waits for samples", func() bool { return c.Status.Phase == v1alpha1.Paused })
 	if c.Weights["b"] != 10 || !strings.Contains(c.Status.Message, "12 of 200 rows") {
 		t.Errorf("%+v", c.Status)
 	}
 	c.Gate = strategy.Pass
-	until(t, c, "it goes on by itself", func() bool { return c.Status.Stable == "b" })
+	until(t, c, "the rollout continues by itself", func() bool { return c.Status.Stable == "b" })
 }
 
-// TestSupersede: a third revision in the middle of a rollout leaves nothing of the
-// second, and going back to the stable one overloads nothing.
+// TestSupersede checks that a third revision during a rollout leaves nothing of the
+// second, and that going back to the stable one overloads no pod.
 func TestSupersede(t *testing.T) {
 	for _, kind := range []string{v1alpha1.Rolling, v1alpha1.Canary, v1alpha1.BlueGreen} {
 		for _, next := range []string{"c", "a"} {
@@ -243,7 +243,8 @@ func TestSupersede(t *testing.T) {
 	}
 }
 
-// TestSwitchBack: within the window a blue_green rollout goes back at once.
+// TestSwitchBack checks that a blue_green rollout goes back at once within the
+// window.
 func TestSwitchBack(t *testing.T) {
 	c := cluster(t, v1alpha1.BlueGreen, 4)
 	c.Update = "b"
@@ -263,7 +264,7 @@ func TestSwitchBack(t *testing.T) {
 	}
 }
 
-// TestBlocked: what waits for an approval has no pods.
+// TestBlocked checks that a revision that waits for an approval has no pods.
 func TestBlocked(t *testing.T) {
 	c := cluster(t, v1alpha1.Canary, 2)
 	c.Update, c.Blocked = "b", "waits for an approval"
@@ -278,9 +279,9 @@ func TestBlocked(t *testing.T) {
 	until(t, c, "it is deployed", func() bool { return c.Status.Stable == "b" })
 }
 
-// TestWalks: whatever happens, no traffic goes where nobody is, stable pods are not
-// taken away from under their traffic, an abort is kept, and planning twice changes
-// nothing; left alone, everything ends.
+// TestWalks takes random steps and checks every plan: no traffic goes to a revision
+// without pods, stable pods are not removed while they have traffic, an abort lasts,
+// and planning twice changes nothing. Left alone, every rollout ends.
 func TestWalks(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		kind := rapid.SampledFrom([]string{v1alpha1.Rolling, v1alpha1.BlueGreen, v1alpha1.Canary, v1alpha1.Direct}).Draw(rt, "kind")
@@ -335,7 +336,7 @@ func TestWalks(t *testing.T) {
 		clear(c.Broken)
 		c.Gate, c.Spec.Paused, c.Spec.Replicas, c.Blocked = strategy.Pass, false, max(1, c.Spec.Replicas), ""
 		if !c.Run(3000) {
-			rt.Fatalf("it never ends: %+v, weights %v", c.Status, c.Weights)
+			rt.Fatalf("the rollout never ends: %+v, weights %v", c.Status, c.Weights)
 		}
 		c.Advance(time.Minute) // the last pods end
 		stable := c.Status.Stable
@@ -345,7 +346,7 @@ func TestWalks(t *testing.T) {
 	})
 }
 
-// check holds what must be true of every plan.
+// check checks what must hold for every plan.
 func check(t *rapid.T, w strategy.World, p strategy.Plan) {
 	sum := int32(0)
 	served := false

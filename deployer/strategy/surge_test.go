@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestSurge: bad versions one after another, and then a good one, never have more pods
-// than a rolling rollout may.
+// TestSurge checks that bad versions in succession, and then a good one, never have
+// more pods than a rolling rollout may.
 func TestSurge(t *testing.T) {
 	for _, ratio := range []bool{false, true} {
 		for _, replicas := range []int32{1, 2, 3, 4, 5, 7, 9} {
@@ -38,12 +38,12 @@ func surge(t *testing.T, replicas int32, ratio bool) {
 	c.Update = "e"
 	until(t, c, "the good one is deployed", func() bool { count(); return c.Outcomes["e"] == v1alpha1.Deployed && len(c.World().Revisions) == 1 })
 	if want := int(replicas + (replicas+3)/4); most > want {
-		t.Errorf("there were %d pods of %d; a surge may have %d", most, replicas, want)
+		t.Errorf("there were %d pods of %d, more than the %d of a surge", most, replicas, want)
 	}
 }
 
-// TestRollbackGivenUp: a rollback whose pods do not come is aborted by people, or by its
-// deadline; what served goes on.
+// TestRollbackGivenUp checks that a rollback whose pods do not get ready is aborted
+// by a user or by its deadline, and that the present revision keeps serving.
 func TestRollbackGivenUp(t *testing.T) {
 	for _, aborted := range []bool{true, false} {
 		t.Run(fmt.Sprint(aborted), func(t *testing.T) {
@@ -51,11 +51,11 @@ func TestRollbackGivenUp(t *testing.T) {
 			c.Update = "b"
 			until(t, c, "b is deployed", func() bool { return c.Outcomes["b"] == v1alpha1.Deployed && len(c.World().Revisions) == 1 })
 			c.Broken["a"], c.Update, c.Spec.RollbackOf = true, "a", "b"
-			until(t, c, "it is being rolled back", func() bool { return c.Status.Phase == v1alpha1.RollingBack })
+			until(t, c, "b is being rolled back", func() bool { return c.Status.Phase == v1alpha1.RollingBack })
 			if aborted {
 				c.Spec.Abort = "a"
 			}
-			until(t, c, "it is given up", func() bool { p := c.Outcomes["a"]; return p == v1alpha1.RolledBack || p == v1alpha1.Failed })
+			until(t, c, "the rollback is aborted", func() bool { p := c.Outcomes["a"]; return p == v1alpha1.RolledBack || p == v1alpha1.Failed })
 			if c.Outcomes["b"] != v1alpha1.Deployed || c.Status.Stable != "b" || !weights(c, map[string]int32{"b": 100}) || len(c.World().Revisions) != 1 {
 				t.Errorf("%v, %+v, %v", c.Outcomes, c.Status, c.Weights)
 			}

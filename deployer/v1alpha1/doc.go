@@ -1,8 +1,8 @@
-// Package v1alpha1 holds the Kubernetes resources of the deployer: ModelDeployment,
-// ModelRevision, ModelApproval and Environment.
+// Package v1alpha1 defines the Kubernetes resources of the deployer:
+// ModelDeployment, ModelRevision, ModelApproval and Environment.
 //
-// What happens with them is decided in deployer/strategy and done in
-// deployer/controller; nothing here talks to a cluster.
+// deployer/strategy decides what happens with them, and deployer/controller does it.
+// This package does not connect to a cluster.
 //
 // +kubebuilder:object:generate=true
 // +groupName=runtime.pynomaly.io
@@ -22,7 +22,7 @@ func GroupVersion() schema.GroupVersion {
 	return schema.GroupVersion{Group: Group, Version: "v1alpha1"}
 }
 
-// AddToScheme makes a scheme know the resources.
+// AddToScheme registers the resources in a scheme.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion(), &ModelDeployment{}, &ModelDeploymentList{}, &ModelRevision{}, &ModelRevisionList{},
 		&ModelApproval{}, &ModelApprovalList{}, &Environment{}, &EnvironmentList{})

@@ -2,7 +2,7 @@ package v1alpha1
 
 import "embed"
 
-// CRDs are the definitions of the resources, as controller-gen writes them, in crds/.
+// CRDs holds the resource definitions in crds/, which controller-gen generates.
 //
 //go:embed crds/*.yaml
 var CRDs embed.FS

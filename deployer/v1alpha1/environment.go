@@ -7,18 +7,20 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// DefaultApprovalLifetime is how long an approval lasts where the Environment says nothing.
+// DefaultApprovalLifetime is how long an approval lasts if the Environment does not
+// say.
 const DefaultApprovalLifetime = 72 * time.Hour
 
-// EnvironmentSpec is what deployments to an environment begin with, and what they may use.
+// EnvironmentSpec holds the defaults of deployments to an environment, and what they
+// may use.
 //
 // +kubebuilder:validation:XValidation:rule="!self.namespace.startsWith('kube-')",message="namespace must not be one of the cluster's own"
 type EnvironmentSpec struct {
-	// Namespace of its objects.
+	// Namespace of the environment's objects.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace"`
-	// Replicas where a deployment says nothing.
+	// Replicas if a deployment does not say.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	Replicas int32 `json:"replicas"`
@@ -33,58 +35,60 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:Enum=Always;IfNotPresent;Never
 	// +optional
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
-	// Strategy where a deployment says nothing.
+	// Strategy if a deployment does not say.
 	// +optional
 	Strategy *Strategy `json:"strategy,omitempty"`
 	// +optional
 	Traffic Traffic `json:"traffic,omitempty"`
-	// PullSecrets are the Secrets that deployments may take as source.pullSecret: whoever
-	// deploys chooses the image that is given them.
+	// PullSecrets are the Secrets that deployments may use as source.pullSecret. The
+	// user who deploys chooses the image that receives them.
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	PullSecrets []string `json:"pullSecrets,omitempty"`
-	// Images are what deployments may run besides Image: <repository>@sha256:<digest>, or
-	// <repository>:<tag> where whoever can move the tag may choose. With none, deployments
-	// may run any image, except where ApprovalRequired: there they run Image.
+	// Images are what deployments may run besides Image:
+	// <repository>@sha256:<digest>, or <repository>:<tag> if anybody who can move
+	// the tag may choose. If empty, deployments may run any image or, with
+	// ApprovalRequired, only Image.
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:Pattern=`^[a-zA-Z0-9][a-zA-Z0-9._:/-]*(:[a-zA-Z0-9_][a-zA-Z0-9_.-]*|@sha256:[0-9a-f]{64})$`
 	// +optional
 	Images []string `json:"images,omitempty"`
-	// Claims are the PersistentVolumeClaims that deployments may take as source.claim.
+	// Claims are the PersistentVolumeClaims that deployments may use as
+	// source.claim.
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Claims []string `json:"claims,omitempty"`
-	// Egress is what pods may connect to beyond what pulling their model takes; none: nothing.
+	// Egress is what pods may connect to, besides the registry of their model.
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Egress []Egress `json:"egress,omitempty"`
-	// RegistryAddresses are CIDRs that the registries of models have; where there are none,
-	// pods that pull a model may connect to the registry's port at any address.
+	// RegistryAddresses are the CIDRs of the registries of models. If empty, pods
+	// that pull a model may connect to the registry's port at any address.
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
 	// +optional
 	RegistryAddresses []string `json:"registryAddresses,omitempty"`
-	// PromotesFrom is the environment that a model must have run in.
+	// PromotesFrom is the environment in which a model must have run before.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`
-	// Soak is how long it must have run there.
+	// Soak is how long the model must have run there.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Soak *metav1.Duration `json:"soak,omitempty"`
-	// ApprovalRequired: somebody else must approve a deployment.
+	// ApprovalRequired says that another user must approve each deployment.
 	// +optional
 	ApprovalRequired bool `json:"approvalRequired,omitempty"`
-	// ApprovalLifetime is how long after it was made an approval lets a rollout begin;
-	// default 72 hours.
+	// ApprovalLifetime is how long after its creation an approval lets a rollout
+	// begin; default 72 hours.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	ApprovalLifetime *metav1.Duration `json:"approvalLifetime,omitempty"`
 }
 
-// Lifetime is how long an approval lasts.
+// Lifetime returns how long an approval lasts.
 func (e *EnvironmentSpec) Lifetime() time.Duration {
 	if e.ApprovalLifetime != nil {
 		return e.ApprovalLifetime.Duration
@@ -92,20 +96,20 @@ func (e *EnvironmentSpec) Lifetime() time.Duration {
 	return DefaultApprovalLifetime
 }
 
-// Egress is addresses or pods that pods may connect to.
+// Egress is a set of addresses or pods that pods may connect to.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.cidr) != has(self.namespace)",message="egress takes either a cidr or a namespace"
 type Egress struct {
-	// CIDR of addresses.
+	// CIDR of the addresses.
 	// +kubebuilder:validation:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
 	// +optional
 	CIDR string `json:"cidr,omitempty"`
-	// Namespace of pods.
+	// Namespace of the pods.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
-	// Ports of TCP; none: all.
+	// Ports of TCP; empty: all.
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:Minimum=1
 	// +kubebuilder:validation:items:Maximum=65535

@@ -2,7 +2,7 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// The statuses of a deployment, as the commands show them.
+// The statuses of a deployment, as commands show them.
 const (
 	Pending     = "pending"
 	Deploying   = "deploying"
@@ -19,34 +19,36 @@ const (
 	ConditionReady       = "Ready"
 	ConditionReconciling = "Reconciling"
 	ConditionStalled     = "Stalled"
-	// ConditionApproved is there where the environment asks for an approval.
+	// ConditionApproved exists if the environment requires an approval.
 	ConditionApproved = "Approved"
 )
 
-// ModelDeploymentStatus is what was seen last, and where the rollout stands. What the
-// next step depends on and cannot be seen in the cluster is here.
+// ModelDeploymentStatus holds the last observations and the state of the rollout. It
+// includes everything that the next step needs and that cannot be observed in the
+// cluster.
 type ModelDeploymentStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 	// Phase is the status of the newest revision.
 	// +optional
 	Phase string `json:"phase,omitempty"`
-	// Message says why, for people.
+	// Message explains the phase to people.
 	// +optional
 	Message string `json:"message,omitempty"`
 	// Stable is the revision that serves.
 	// +optional
 	Stable string `json:"stable,omitempty"`
-	// Update is the revision that Template asks for; equal to Stable when all is done.
+	// Update is the revision that Template requests. It equals Stable after the
+	// rollout.
 	// +optional
 	Update string `json:"update,omitempty"`
-	// Digest is of all that is asked for, as an approval covers it.
+	// Digest of everything in the request that an approval covers.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Number is that of the newest revision.
+	// Number of the newest revision.
 	// +optional
 	Number int32 `json:"number,omitempty"`
-	// Rollout is where the way from Stable to Update stands.
+	// Rollout is the state of the rollout from Stable to Update.
 	// +optional
 	Rollout Rollout `json:"rollout,omitempty"`
 	// Verdicts of the gates, the newest of each.
@@ -65,63 +67,64 @@ type ModelDeploymentStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 }
 
-// Rollout is where a rollout stands.
+// Rollout is the state of a rollout.
 type Rollout struct {
-	// State is what is being done; since Since.
+	// State is what the rollout is doing since Since.
 	// +optional
 	State string `json:"state,omitempty"`
 	// +optional
 	Since *metav1.Time `json:"since,omitempty"`
-	// Step is the index of the step; the number of steps after the last one.
+	// Step is the index of the step. After the last step it is the number of steps.
 	// +optional
 	Step int32 `json:"step,omitempty"`
-	// HeldSince is when the step's weight was seen to hold.
+	// HeldSince is when the step's weight was first observed.
 	// +optional
 	HeldSince *metav1.MicroTime `json:"heldSince,omitempty"`
-	// Weight is the share of traffic of Update that was set last, in percent.
+	// Weight is the last share of traffic that was set for Update, in percent.
 	// +optional
 	Weight int32 `json:"weight"`
-	// Aborted names the revision that was given up, and AbortReason says why.
+	// Aborted names the aborted revision, and AbortReason says why it was aborted.
 	// +optional
 	Aborted string `json:"aborted,omitempty"`
 	// +optional
 	AbortReason string `json:"abortReason,omitempty"`
-	// PausedFor is how long the present state was paused, which its deadline leaves out.
+	// PausedFor is how long the present state was paused. Its deadline does not
+	// count this time.
 	// +optional
 	PausedFor metav1.Duration `json:"pausedFor,omitempty"`
 	// +optional
 	PausedSince *metav1.Time `json:"pausedSince,omitempty"`
-	// Old is the revision that was stable before and is kept until KeepUntil.
+	// Old is the former stable revision, which is kept until KeepUntil.
 	// +optional
 	Old string `json:"old,omitempty"`
 	// +optional
 	KeepUntil *metav1.Time `json:"keepUntil,omitempty"`
-	// Admitted is what the rollout was let in as.
+	// Admitted is what the rollout was admitted with.
 	// +optional
 	Admitted *Admission `json:"admitted,omitempty"`
 }
 
-// Admission is what a rollout was let in as. It lasts as long as the rollout does: an
-// approval that expires meanwhile stops nothing.
+// Admission is what a rollout was admitted with. It is valid until the rollout ends,
+// even if the approval expires before.
 type Admission struct {
-	// Digest is of all that an approval covers.
+	// Digest of everything that an approval covers.
 	Digest string `json:"digest"`
 	// +optional
 	At metav1.Time `json:"at,omitempty"`
-	// ApprovedBy is empty where the environment asked for no approval.
+	// ApprovedBy is empty if the environment requires no approval.
 	// +optional
 	ApprovedBy string `json:"approvedBy,omitempty"`
-	// Strategy is the one that was approved. Another one counts once it is approved, too.
+	// Strategy is the approved strategy. A changed one applies once it is approved.
 	// +optional
 	Strategy *Strategy `json:"strategy,omitempty"`
 }
 
-// Verdict is what a gate said.
+// Verdict is the result of a gate.
 type Verdict struct {
 	Gate string `json:"gate"`
 	// Result is Pass, Fail, Inconclusive, CannotTell, Skipped or Error.
 	Result string `json:"result"`
-	// N is how many samples of the new revision it rests on.
+	// N is the number of samples of the new revision.
 	N int64 `json:"n"`
 	// Statistic and Limit are decimal numbers.
 	// +optional
@@ -134,8 +137,8 @@ type Verdict struct {
 	Time metav1.Time `json:"time,omitempty"`
 }
 
-// ModelRevision records what one rollout was of. Its spec never changes; status says
-// what became of it.
+// ModelRevision records one rollout. Its spec never changes; its status is the
+// outcome.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -169,7 +172,7 @@ type ModelRevisionSpec struct {
 	DeploymentID string `json:"deploymentID"`
 	// +kubebuilder:validation:Minimum=1
 	Number int32 `json:"number"`
-	// Hash of the template, as in the names of its objects.
+	// Hash of the template, as in the names of the revision's objects.
 	// +kubebuilder:validation:MaxLength=16
 	Hash        string           `json:"hash"`
 	Environment string           `json:"environment"`
@@ -180,26 +183,26 @@ type ModelRevisionSpec struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// ModelRevisionStatus is what became of a revision.
+// ModelRevisionStatus is the outcome of a revision.
 type ModelRevisionStatus struct {
 	// +kubebuilder:validation:Enum=pending;deploying;paused;deployed;rolling_back;rolled_back;failed;superseded
 	// +optional
 	Phase string `json:"phase,omitempty"`
 	// +optional
 	Message string `json:"message,omitempty"`
-	// Digest is what the pods said of the model's contents.
+	// Digest of the model's contents, as the pods report it.
 	// +optional
 	Digest string `json:"digest,omitempty"`
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
-	// DeployedAt is when it became stable.
+	// DeployedAt is when the revision became stable.
 	// +optional
 	DeployedAt *metav1.Time `json:"deployedAt,omitempty"`
 }
 
-// ModelApproval lets one revision into an environment: the model, and all else that
-// Digest is of. It is made by somebody other than who asked for the deployment, and it
-// expires.
+// ModelApproval admits one revision to an environment: the model, and everything
+// else that Digest covers. Its creator must not be the user who requested the
+// deployment. It expires.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mappr
@@ -225,32 +228,32 @@ type ModelApprovalList struct {
 	Items           []ModelApproval `json:"items"`
 }
 
-// ModelApprovalSpec is what is approved, and by whom.
+// ModelApprovalSpec says what is approved, and by whom.
 //
-// +kubebuilder:validation:XValidation:rule="size(self.model.digest) > 0",message="an approval is of a digest: give model.digest"
+// +kubebuilder:validation:XValidation:rule="size(self.model.digest) > 0",message="an approval needs model.digest"
 type ModelApprovalSpec struct {
 	Model ModelReference `json:"model"`
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Environment string `json:"environment"`
-	// Revision is the id of the deployment that was looked at.
+	// Revision is the id of the deployment that was reviewed.
 	// +kubebuilder:validation:MaxLength=200
 	// +optional
 	Revision string `json:"revision,omitempty"`
-	// Digest is of all that is approved, as `deploy approve` prints it. An approval without
-	// one, as older versions made them, lets nothing in.
+	// Digest of everything that is approved, as `deploy approve` prints it. An
+	// approval without one, as older versions made them, admits nothing.
 	// +kubebuilder:validation:Pattern=`^sha256:[0-9a-f]{64}$`
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// ExpiresAt ends the approval, if the Environment's approvalLifetime does not do so
-	// before. It is in UTC.
+	// ExpiresAt ends the approval, unless the Environment's approvalLifetime ends it
+	// earlier. It is in UTC.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Format=date-time
 	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z$`
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// ApprovedBy must be the user who makes the object; the admission policy sees to
-	// that.
+	// ApprovedBy must be the user who creates the object. The admission policy
+	// enforces that.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	ApprovedBy string `json:"approvedBy"`
@@ -259,7 +262,7 @@ type ModelApprovalSpec struct {
 	Notes string `json:"notes,omitempty"`
 }
 
-// Environment is a place that models are deployed to, with its defaults.
+// Environment is a target of deployments, with defaults for them.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:scope=Cluster,shortName=menv

@@ -6,7 +6,7 @@ import (
 )
 
 // ModelDeployment is one model in one environment: what should be served there, and
-// how a change of that is rolled out.
+// how a change is rolled out.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -35,54 +35,54 @@ type ModelDeploymentList struct {
 	Items           []ModelDeployment `json:"items"`
 }
 
-// ModelDeploymentSpec is what is asked for.
+// ModelDeploymentSpec is the request.
 //
 // +kubebuilder:validation:XValidation:rule="self.template.model.id == oldSelf.template.model.id",message="template.model.id cannot change: another model is another ModelDeployment"
 // +kubebuilder:validation:XValidation:rule="self.environment == oldSelf.environment",message="environment cannot change: promote the model instead"
 type ModelDeploymentSpec struct {
-	// Environment is the name of the Environment object that this belongs to.
+	// Environment is the name of the deployment's Environment object.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=40
 	Environment string `json:"environment"`
-	// Template is what a revision is made of. Changing it begins a rollout.
+	// Template defines the revision. A change of it begins a rollout.
 	Template RevisionTemplate `json:"template"`
-	// Replicas is how many pods serve, where no autoscaling does.
+	// Replicas is how many pods serve, if there is no Autoscaling.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +kubebuilder:default=1
 	Replicas int32 `json:"replicas"`
-	// Autoscaling makes a HorizontalPodAutoscaler for the stable revision.
+	// Autoscaling creates a HorizontalPodAutoscaler for the stable revision.
 	// +optional
 	Autoscaling *Autoscaling `json:"autoscaling,omitempty"`
 	// Strategy says how traffic moves to a new revision.
 	Strategy Strategy `json:"strategy"`
-	// Traffic says what splits it.
+	// Traffic says what splits requests between revisions.
 	// +optional
 	Traffic Traffic `json:"traffic,omitempty"`
-	// Paused holds the rollout where it is. Deadlines do not run meanwhile.
+	// Paused holds the rollout in its present state. Deadlines stop, too.
 	// +optional
 	Paused bool `json:"paused,omitempty"`
-	// Abort names a revision whose rollout is given up. It outranks Promote and stays
-	// in force until Template changes.
+	// Abort names a revision whose rollout is aborted. It outranks Promote and
+	// applies until Template changes.
 	// +kubebuilder:validation:MaxLength=80
 	// +optional
 	Abort string `json:"abort,omitempty"`
-	// Resume lets the rollout go past the pause at a step of a revision.
+	// Resume lets the rollout continue past the pause at a step of a revision.
 	// +optional
 	Resume *StepOf `json:"resume,omitempty"`
 	// Promote names a revision whose remaining steps are skipped.
 	// +kubebuilder:validation:MaxLength=80
 	// +optional
 	Promote string `json:"promote,omitempty"`
-	// RollbackOf names the revision that Template goes back from.
+	// RollbackOf names the revision that is rolled back by Template.
 	// +kubebuilder:validation:MaxLength=80
 	// +optional
 	RollbackOf string `json:"rollbackOf,omitempty"`
-	// Reason is why the last change was made, for the record.
+	// Reason of the last change, for the record.
 	// +kubebuilder:validation:MaxLength=1000
 	// +optional
 	Reason string `json:"reason,omitempty"`
-	// RequestedBy is who made the last change of Template.
+	// RequestedBy is the user who last changed Template.
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	RequestedBy string `json:"requestedBy,omitempty"`
@@ -94,7 +94,7 @@ type ModelDeploymentSpec struct {
 	HistoryLimit int32 `json:"historyLimit,omitempty"`
 }
 
-// StepOf is a step of one revision's rollout.
+// StepOf names a step of one revision's rollout.
 type StepOf struct {
 	// +kubebuilder:validation:MaxLength=80
 	Revision string `json:"revision"`
@@ -103,10 +103,10 @@ type StepOf struct {
 	Step int32 `json:"step"`
 }
 
-// RevisionTemplate is all that makes one revision different from another.
+// RevisionTemplate is everything that distinguishes one revision from another.
 type RevisionTemplate struct {
 	Model ModelReference `json:"model"`
-	// Image is the host's.
+	// Image of the host.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Image string `json:"image"`
@@ -114,25 +114,25 @@ type RevisionTemplate struct {
 	// +kubebuilder:default=IfNotPresent
 	// +optional
 	ImagePullPolicy corev1.PullPolicy `json:"imagePullPolicy,omitempty"`
-	// Source is where the pods get the model from.
+	// Source is where pods get the model.
 	// +optional
 	Source Source `json:"source,omitempty"`
 	// Resources of the host's container.
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
-	// Samples is how many of the rows that they score hosts keep, for comparing the next
-	// revision on them before it has traffic; 0: none. They are shown to the controller, for a
-	// token that is this deployment's alone.
+	// Samples is how many of the rows that they score hosts keep. The controller
+	// replays them to the next revision before it has traffic. 0: none. Hosts return
+	// them only for a token of this deployment.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
 	Samples int32 `json:"samples,omitempty"`
-	// Attempt makes another revision of the same contents, to try again.
+	// Attempt makes another revision with the same contents, to try again.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000000
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
-	// Config is set as environment variables of the host, such as WORKERS.
+	// Config holds environment variables of the host, such as WORKERS.
 	// +kubebuilder:validation:MaxProperties=50
 	// +optional
 	Config map[string]string `json:"config,omitempty"`
@@ -143,17 +143,18 @@ type ModelReference struct {
 	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9][a-zA-Z0-9\-_]*$`
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id"`
-	// Version is semantic, without build metadata, as hosts take it.
+	// Version is a semantic version without build metadata, as hosts require it.
 	// +kubebuilder:validation:Pattern=`^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9][0-9]*|[0-9]*[a-zA-Z-][0-9a-zA-Z-]*))*)?$`
 	// +kubebuilder:validation:MaxLength=128
 	Version string `json:"version"`
-	// Digest is of the model's contents; pods whose model has another do not get ready.
+	// Digest of the model's contents. Pods whose model has another digest do not get
+	// ready.
 	// +kubebuilder:validation:Pattern=`^(sha256:[0-9a-f]{64})?$`
 	// +optional
 	Digest string `json:"digest,omitempty"`
 }
 
-// Source is where pods get models from.
+// Source says where pods get models.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'pvc' || has(self.claim)",message="source.type pvc needs source.claim"
 // +kubebuilder:validation:XValidation:rule="!has(self.type) || self.type != 'oci' || has(self.reference)",message="source.type oci needs source.reference"
@@ -162,7 +163,7 @@ type Source struct {
 	// +kubebuilder:default=image
 	// +optional
 	Type string `json:"type,omitempty"`
-	// Claim is a PersistentVolumeClaim that holds a models directory.
+	// Claim is a PersistentVolumeClaim with a models directory.
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	Claim string `json:"claim,omitempty"`
@@ -174,19 +175,19 @@ type Source struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +optional
 	PullSecret string `json:"pullSecret,omitempty"`
-	// AuthHosts are hosts, <host>[:<port>], that the registry's credentials may be sent to for
-	// a token, beside its own.
+	// AuthHosts are hosts, <host>[:<port>], to which the registry's credentials may
+	// be sent for a token, besides the registry itself.
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MaxLength=260
 	// +kubebuilder:validation:items:Pattern=`^[a-zA-Z0-9.:\[\]-]+$`
 	// +optional
 	AuthHosts []string `json:"authHosts,omitempty"`
-	// PlainHTTP speaks to the registry without TLS, credentials included.
+	// PlainHTTP connects to the registry without TLS, even with credentials.
 	// +optional
 	PlainHTTP bool `json:"plainHTTP,omitempty"`
 }
 
-// Autoscaling bounds the stable revision's replicas.
+// Autoscaling sets the range of the stable revision's replicas.
 //
 // +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
 type Autoscaling struct {
@@ -211,20 +212,20 @@ const (
 	Direct    = "direct"
 )
 
-// Strategy says how traffic moves.
+// Strategy says how traffic moves to a new revision.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary"
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall"
 type Strategy struct {
 	// +kubebuilder:validation:Enum=rolling;blue_green;canary;direct
 	Type string `json:"type"`
-	// Steps of a canary, before all traffic moves; default: 10, 25 and 50 %.
+	// Steps of a canary before all traffic moves; default: 10, 25 and 50 %.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=20
 	// +optional
 	Steps []Step `json:"steps,omitempty"`
-	// MaxSurge is how many pods a rolling rollout has beyond the replicas; default a
-	// quarter of them.
+	// MaxSurge is how many pods a rolling rollout may have beyond the replicas;
+	// default: a quarter of the replicas.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
@@ -241,60 +242,63 @@ type Strategy struct {
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
-	// Drain is how long a pod that gets no more traffic is kept; default 10 s.
+	// Drain is how long a pod without traffic is kept; default 10 s.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Drain *metav1.Duration `json:"drain,omitempty"`
-	// Gates are what a new revision must pass at each step; default: all of them.
+	// Gates that a new revision must pass at each step; default: all of them.
 	// +optional
 	Gates *Gates `json:"gates,omitempty"`
 }
 
-// Step is a share of traffic, held for a time.
+// Step is a share of traffic that is held for a time.
 type Step struct {
 	// Weight is the new revision's share in percent.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	Weight int32 `json:"weight"`
-	// Hold is how long gates are watched at this weight.
+	// Hold is how long the gates watch this weight.
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Hold *metav1.Duration `json:"hold,omitempty"`
-	// Pause waits for `deploy resume` after that.
+	// Pause waits for `deploy resume` after Hold.
 	// +optional
 	Pause bool `json:"pause,omitempty"`
 }
 
-// Gates bounds what a new revision may do differently from the stable one.
+// Gates limits how a new revision may differ from the stable one.
 type Gates struct {
-	// Disabled switches all gates off.
+	// Disabled disables all gates.
 	// +optional
 	Disabled bool `json:"disabled,omitempty"`
-	// MinSamples is how many rows each revision must have scored before a gate that
-	// compares them speaks.
+	// MinSamples is how many rows each revision must have scored before a gate
+	// compares them.
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:default=1000
 	// +optional
 	MinSamples int64 `json:"minSamples,omitempty"`
-	// ErrorPercent is by how much the share of failed requests, and that of failed rows, may
-	// be above stable's.
+	// ErrorPercent is how far the share of failed requests, and that of failed rows, may
+	// exceed that of stable, in percentage points.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	ErrorPercent *int32 `json:"errorPercent,omitempty"`
-	// AnomalyPercent is by how much the share of anomalies may differ from stable's.
+	// AnomalyPercent is how far the share of anomalies may differ from that of
+	// stable, in percentage points.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	AnomalyPercent *int32 `json:"anomalyPercent,omitempty"`
-	// LatencyPercent is by how much the 95th percentile may be above stable's.
+	// LatencyPercent is how far the 95th percentile may exceed that of stable, in
+	// percent.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	LatencyPercent *int32 `json:"latencyPercent,omitempty"`
-	// PSIThousandths bounds the population stability index of the scores.
+	// PSIThousandths is the limit of the population stability index of the scores,
+	// in thousandths.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional
@@ -305,7 +309,7 @@ type Gates struct {
 	// +kubebuilder:validation:Maximum=100
 	// +optional
 	DisagreePercent *int32 `json:"disagreePercent,omitempty"`
-	// RankPercent is how alike the revisions must rank replayed rows, Spearman's
+	// RankPercent is how similarly the revisions must rank replayed rows: Spearman's
 	// coefficient in percent; default 80.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
@@ -317,8 +321,8 @@ type Gates struct {
 	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement
 	// +optional
 	Skip []string `json:"skip,omitempty"`
-	// Inconclusive is what happens where a step's time is over and there were too few
-	// samples: pause (default) or proceed.
+	// Inconclusive says what happens if a step's time ends with too few samples:
+	// pause (default) or proceed.
 	// +kubebuilder:validation:Enum=pause;proceed
 	// +optional
 	Inconclusive string `json:"inconclusive,omitempty"`
@@ -326,21 +330,21 @@ type Gates struct {
 
 // Traffic says what splits requests between revisions.
 type Traffic struct {
-	// Gateway is the Gateway whose HTTPRoute weights split them; empty: the ratio of
-	// replicas does.
+	// Gateway is the Gateway whose HTTPRoute weights split requests. If empty, the
+	// numbers of replicas do.
 	// +optional
 	Gateway *GatewayReference `json:"gateway,omitempty"`
 	// Hostnames of the HTTPRoute.
 	// +kubebuilder:validation:MaxItems=16
 	// +optional
 	Hostnames []string `json:"hostnames,omitempty"`
-	// PathPrefix that the HTTPRoute takes; default /.
+	// PathPrefix of the HTTPRoute; default /.
 	// +kubebuilder:validation:Pattern=`^/`
 	// +kubebuilder:validation:MaxLength=256
 	// +optional
 	PathPrefix string `json:"pathPrefix,omitempty"`
-	// Admit names the namespaces whose pods may connect, beside the Gateway's, that of
-	// monitoring and the controller's.
+	// Admit names the namespaces whose pods may connect, besides those of the
+	// Gateway, of monitoring and of the controller.
 	// +kubebuilder:validation:MaxItems=32
 	// +optional
 	Admit []string `json:"admit,omitempty"`

@@ -25,6 +25,7 @@ type Auth struct {
 	Certificates []CertificateRole
 	Roles        map[string][]string // of one's own, as lists of actions
 	Public       []string            // paths for which nobody is asked who he is
+	Anonymous    string              // the role of who shows nothing; empty: is refused
 }
 
 // The modes of Auth.
@@ -35,7 +36,9 @@ const (
 )
 
 // Configured reports whether credentials are configured.
-func (a *Auth) Configured() bool { return a.Keys != "" || len(a.JWT) > 0 || len(a.Certificates) > 0 }
+func (a *Auth) Configured() bool {
+	return a.Keys != "" || len(a.JWT) > 0 || len(a.Certificates) > 0 || a.Anonymous != ""
+}
 
 // JWT says which tokens are taken, and what they allow.
 type JWT struct {
@@ -120,7 +123,7 @@ func (c *Config) accessDefaults() {
 
 func (a *Auth) fields() y.Fields {
 	return y.Fields{
-		"mode": y.String(&a.Mode), "keys": y.String(&a.Keys), "public": replaced(&a.Public),
+		"mode": y.String(&a.Mode), "keys": y.String(&a.Keys), "public": replaced(&a.Public), "anonymous": y.String(&a.Anonymous),
 		"jwt": y.List(func(int) y.Field {
 			a.JWT = append(a.JWT, JWT{Leeway: 30 * time.Second, Claims: Claims{Subject: "sub", Roles: "roles"}, Roles: map[string]string{}})
 			return y.Object(a.JWT[len(a.JWT)-1].fields())
@@ -171,7 +174,7 @@ func (c *Config) checkAccess(problem problems) {
 		problem("auth.mode", "is %q; must be one of auto, on, off", a.Mode)
 	}
 	if a.Mode == AuthOn && !a.Configured() {
-		problem("auth.mode", "is on, and no credentials are configured: set auth.keys, auth.jwt or auth.certificates")
+		problem("auth.mode", "is on, and no credentials are configured: set auth.keys, auth.jwt, auth.certificates or auth.anonymous")
 	}
 	for i := range a.JWT {
 		a.JWT[i].check(func(key, format string, args ...any) { problem(fmt.Sprintf("auth.jwt[%d]%s", i, key), format, args...) }, a)
@@ -191,6 +194,9 @@ func (c *Config) checkAccess(problem problems) {
 	}
 	if c.Server.TLS.ClientCA != "" && c.Server.TLS.Cert == "" {
 		problem("server.tls.client_ca", "needs server.tls.cert and key")
+	}
+	if a.Anonymous != "" {
+		a.checkRole(problem, "auth.anonymous", a.Anonymous)
 	}
 	for _, path := range a.Public {
 		if !strings.HasPrefix(path, "/") || strings.ContainsAny(path, "*?# ") {

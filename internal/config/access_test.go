@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -99,5 +100,17 @@ func TestPrefixesAndRates(t *testing.T) {
 		if r, err := config.ParseRate(text); err != nil || r.String() != text {
 			t.Errorf("%q: %v, %v", text, r, err)
 		}
+	}
+}
+
+// TestShow: what is shown of a configuration holds no secret.
+func TestShow(t *testing.T) {
+	c, err := config.Decode([]byte("server: {samples: {token: s3cret}}\nbackends: {process: {enabled: true, allow: [{path: x}], env: {PASSWORD: s3cret}}}\nlog: {level: warn}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(c.Show())
+	if err != nil || strings.Contains(string(text), "s3cret") || !strings.Contains(string(text), `"PASSWORD":"***"`) || !strings.Contains(string(text), `"log.level":"warn"`) {
+		t.Errorf("%s, %v", text, err)
 	}
 }

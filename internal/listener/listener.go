@@ -4,9 +4,11 @@ package listener
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -56,7 +58,8 @@ func IsLoopback(a net.Addr) bool {
 // Certificate holds the certificate and key for new connections, which can be
 // replaced. The zero value has none.
 type Certificate struct {
-	now atomic.Pointer[tls.Certificate]
+	now     atomic.Pointer[tls.Certificate]
+	clients atomic.Pointer[x509.CertPool] // who signs those of clients; nil: none is asked for
 }
 
 // Read loads the certificate and key from their files, if files names them.
@@ -67,6 +70,17 @@ func (c *Certificate) Read(files config.TLS) error {
 	pair, err := tls.LoadX509KeyPair(files.Cert, files.Key)
 	if err != nil {
 		return fmt.Errorf("reading the TLS certificate: %w", err)
+	}
+	if files.ClientCA != "" {
+		pem, err := os.ReadFile(files.ClientCA)
+		if err != nil {
+			return fmt.Errorf("reading the CAs of clients: %w", err)
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("reading the CAs of clients: %s holds no certificate", files.ClientCA)
+		}
+		c.clients.Store(pool)
 	}
 	c.now.Store(&pair)
 	return nil
@@ -82,7 +96,7 @@ func (c *Certificate) Prepare(files config.TLS) (use func(), err error) {
 	if err := next.Read(files); err != nil {
 		return nil, fmt.Errorf("the TLS certificate was not applied: the old one stays in use: %w", err)
 	}
-	return func() { c.now.Store(next.now.Load()) }, nil
+	return func() { c.clients.Store(next.clients.Load()); c.now.Store(next.now.Load()) }, nil
 }
 
 // Config returns the server's TLS configuration, or nil without a certificate.
@@ -91,7 +105,13 @@ func (c *Certificate) Config() *tls.Config {
 		return nil
 	}
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil },
+		MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil },
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			clients := c.clients.Load()
+			if clients == nil {
+				return nil, nil //nolint:nilnil // the configuration stays as it is
+			}
+			return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c.now.Load()}, ClientCAs: clients, ClientAuth: tls.VerifyClientCertIfGiven}, nil
+		},
 	}
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Read      func() (*config.Config, error)
 	Follow    func(*config.Config) []string // returns further files to follow; nil: no file is followed
 	Reloaders []Reloader
+	Done      func(error) // told how each reload went; nil: nobody is
 	Signals   <-chan os.Signal
 	Now       func() time.Time
 	Log       *slog.Logger
@@ -117,7 +118,10 @@ func (l *List) reload(ctx context.Context) {
 // Reload reads the configuration and applies all of it. If a part cannot be applied,
 // Reload applies nothing; the error names each such part. Run calls Reload, so do
 // not call both concurrently.
-func (l *List) Reload(ctx context.Context) error {
+func (l *List) Reload(ctx context.Context) (err error) {
+	if l.Done != nil {
+		defer func() { l.Done(err) }()
+	}
 	apply, cfg, err := l.prepare()
 	if err != nil {
 		l.successful.Set(0)

@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// openWith opens a model whose score is its only feature, with a file f beside it.
+// openWith opens a model whose score is its only feature, with a file f.
 func openWith(t *testing.T, extra string, file []byte) (*model.Model, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,20 +38,21 @@ func encoded(scores ...float64) []byte {
 	return out
 }
 
-// TestCalibrationThatCannotWork: it is refused, with what to change.
+// TestCalibrationThatCannotWork checks that a calibration that cannot work is
+// refused, with what to change.
 func TestCalibrationThatCannotWork(t *testing.T) {
 	for _, c := range []struct {
 		name, calibration string
 		scores            []byte
 		want              string
 	}{
-		{"no scores", "{method: ecdf, scores: f}", nil, "holds no training scores"},
+		{"no scores", "{method: ecdf, scores: f}", nil, "0 bytes"},
 		{"half a score", "{method: ecdf, scores: f}", make([]byte, 12), "12 bytes"},
 		{"NaN", "{method: ecdf, scores: f}", encoded(1, math.NaN()), "training score 1 is NaN: leave out rows"},
 		{"infinite", "{method: unify, scores: f}", encoded(1, math.Inf(1)), "training score 1 is +Inf: leave out rows"},
 		{"not sorted", "{method: ecdf, scores: f}", encoded(2, 1), "sorted"},
-		{"equal, linear", "{method: linear, scores: f}", encoded(0.1, 0.1, 0.1), "tells no scores apart"},
-		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "use ecdf"},
+		{"equal, linear", "{method: linear, scores: f}", encoded(0.1, 0.1, 0.1), "scores that differ"},
+		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "ecdf takes any"},
 		{"equal, ecdf", "{method: ecdf, scores: f}", encoded(0.1, 0.1, 0.1), ""},
 		{"min above the scores", "{method: linear, min: 5, scores: f}", encoded(1, 2), "max is larger"},
 		{"min above max", "{method: linear, min: 5, max: 1}", nil, "calibration.max"},
@@ -87,8 +88,8 @@ func TestCalibrationThatCannotWork(t *testing.T) {
 	}
 }
 
-// TestGoldenTolerance: golden scores agree relative to their spread, which small scores
-// do not hide behind and large ones do not stretch.
+// TestGoldenTolerance checks that golden scores agree relative to their spread,
+// whether scores are small or large.
 func TestGoldenTolerance(t *testing.T) {
 	lines := func(scores ...float64) []byte {
 		var out strings.Builder

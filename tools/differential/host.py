@@ -19,6 +19,8 @@ class Place:
         self.root, self.work = pathlib.Path(root), pathlib.Path(work)
         self.binary, self.plugins, self.testdata = self.root / "bin/pynomaly-runtime", self.root / "bin/plugins", self.root / "testdata"
         self.models, self.state, self.cache = self.work / "models", self.work / "state", self.work / "wasm-cache"
+        self.fits = self.work / "fits"
+        self.fits.mkdir()
         self.cache.mkdir(mode=0o700, exist_ok=True)
         self.config = self.work / "plugins.yaml"
         user = "user: nobody, " if os.geteuid() == 0 else ""
@@ -44,7 +46,7 @@ class Host:
         while True:
             try:
                 models = self.ask("GET", "/api/v1/models")[1]["models"]
-                if len(models) == self.models and all(m["status"] in ("loaded", "failed") for m in models):
+                if len(models) == self.models and all(m["status"] == "loaded" or m.get("failure") == "file" for m in models):
                     return self
             except (OSError, TypeError, KeyError):  # not yet
                 pass

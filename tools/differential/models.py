@@ -4,10 +4,10 @@ import json
 import math
 import shutil
 import struct
-import warnings
 
 import numpy as np
 
+import detectors
 import expect
 import graphs
 import reckon
@@ -105,31 +105,25 @@ def sample(rng, model, place):
 
 
 def plugin(rng, model, place):
-    """A reference detector, as a module or as a program, and PyOD's of the same name."""
-    from pyod.models.copod import COPOD
-    from pyod.models.ecod import ECOD
-
-    name, theirs = rng.choice([("ecod", ECOD), ("copod", COPOD)])
+    """A reference detector, as a module or as a program."""
+    name = rng.choice(detectors.NAMES)
     model.name = f"{model.id} ({name})"
+    name, compat = name.split(",")[0], "compat" in name
     width, rows = rng.randint(2, 5), rng.randint(20, 120)
     model.features = [{"name": n, "dtype": "float64", "missing": "error"} for n in rng.sample(NAMES, width)]
-    train = np.array([[round(rng.gauss(0, 3), 1) for _ in range(width)] for _ in range(rows)])
-    columns = b"".join(struct.pack("<d", v) for v in train.T.ravel())
+    whole = rng.random() < 0.5  # such values lie on the edges of bins
+    train = np.array([[float(rng.randint(0, 10)) if whole else round(rng.gauss(0, 3), 1) for _ in range(width)] for _ in range(rows)])
+    files = detectors.fitted(place, name, train)
     artifact = place.plugins / (name + (".wasm" if model.kind == "module" else ""))
     if name == "ecod" and model.kind == "module":  # in Go, or in another language
         artifact = rng.choice([artifact, *(place.testdata / "models" / f"ecod-{language}" / "1.0.0" / "detector.wasm" for language in ("c", "rust", "assemblyscript"))])
-    model.files |= {"train.f64": columns, artifact.name: artifact}
-    model.manifest |= {"backend": "wasm" if model.kind == "module" else "process", "artifact": artifact.name, "files": {"train.f64": digest(columns)}}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        fitted = theirs().fit(train)
-
-    def raw(row):
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            return float(fitted.decision_function(np.array([row], np.float64))[0])
-
-    model.raw, model.exact, model.tolerance = raw, False, 1e-9
+    model.files |= {**files, artifact.name: artifact}
+    model.manifest |= {"backend": "wasm" if model.kind == "module" else "process", "artifact": artifact.name, "files": {k: digest(v) for k, v in files.items()}}
+    if compat:
+        model.manifest["config"] = {"compat": "pyod"}
+    model.raw = detectors.histograms(train) if name == "hbos" and not compat else detectors.of_pyod(name, train)
+    model.usual = [[repr(v) for v in row] for row in train.tolist()]
+    model.exact, model.tolerance = False, 1e-9
 
 
 def judged(rng, model):
@@ -141,19 +135,16 @@ def judged(rng, model):
         for _ in range(rng.randint(20, 120)):
             row, bad = expect.row(model.features, [usual(rng, model, j) for j in range(len(model.features))])
             score = math.nan if bad else sign * model.raw(row)
-            # The host refuses, or cannot reckon with, what is squared or subtracted and too large for a float.
-            if math.isfinite(score) and abs(score) < 1e100:
+            if math.isfinite(score):
                 scores.append(score + 0.0)
     scores.sort()
     if rng.random() < 0.85:
         model.manifest["threshold"] = rng.choice([rng.choice(scores), scores[len(scores) * 9 // 10], rng.gauss(0, 1)])
     method = rng.choice(["none", "ecdf", "ecdf", "linear", "unify"])
-    # Figures that tell scores apart in a float.
-    spread = scores[-1] - scores[0]
-    if method != "none" and spread > 1e-6 * max(1, abs(scores[0]), abs(scores[-1])):
+    if method == "ecdf" or method != "none" and scores[0] < scores[-1]:
         given = rng.random()
         if method != "ecdf" and given < 0.4:
-            figures = {"min": scores[0], "max": scores[-1]} if method == "linear" else {"mean": scores[len(scores) // 2], "std": spread / 4}
+            figures = {"min": scores[0], "max": scores[-1]} if method == "linear" else {"mean": scores[len(scores) // 2], "std": max(scores[-1] / 4 - scores[0] / 4, 5e-324)}
             model.manifest["calibration"] = {"method": method, **figures}
             scores = []
         else:
@@ -169,11 +160,9 @@ def judged(rng, model):
 def usual(rng, model, j):
     """A cell of feature j as the model mostly meets it."""
     dtype = model.features[j]["dtype"]
-    if hasattr(model, "usual"):
+    if hasattr(model, "usual") and rng.random() < 0.9:
         value = rng.choice(model.usual)[j]
         return ("number", value) if dtype in values.NUMERIC else ("text", value)
-    if model.kind in ("module", "program"):
-        return "number", repr(round(rng.gauss(0, 3), 1))
     return values.good(rng, dtype)
 
 

@@ -3,6 +3,9 @@ import fractions
 import math
 
 
+RELATIVE = 1e-9  # of predictions and confidences, whose formulas are not exact in floats
+
+
 class Judge:
     """What a manifest makes of the scores of a detector."""
 
@@ -43,6 +46,13 @@ class Judge:
             z = (fractions.Fraction(score) - self.mean) / self.std
             share = math.erf(float(max(min(z, 40), -40)) / math.sqrt(2))
         return float(max(min(share, 1), 0))
+
+    def apart(self):
+        """How far a prediction may be off: more than usual where floats hardly tell the scores apart."""
+        if (self.calibration or {}).get("method") != "unify":
+            return RELATIVE
+        largest = max(abs(fractions.Fraction(s)) for s in self.scores or [self.calibration["mean"]])
+        return max(RELATIVE, float(min(largest / self.std, 10**13)) * 1e-13)
 
     def anomaly(self, score):
         return None if self.threshold is None else score > self.threshold

@@ -8,11 +8,11 @@ import doors
 import exact
 import host as hosts
 import models
+import reckon
 import texts
 import values
 
 ROWS = 36
-RELATIVE = 1e-9  # of predictions and confidences, whose formulas are not exact in floats
 
 BITS = "score: the reference's"
 NEAR = "score: the reference's, by a tolerance"
@@ -124,9 +124,9 @@ class Round:
         check(FLAG, door, got["is_anomaly"] is judge.anomaly(score), tell(f"is_anomaly {judge.anomaly(score)}"))
         prediction, confidence = judge.prediction(score), judge.confident(score)
         method = (judge.calibration or {}).get("method", "none")
-        same = got["prediction"] == prediction if method in ("none", "ecdf") else close(got["prediction"], prediction, RELATIVE)
+        same = got["prediction"] == prediction if method in ("none", "ecdf") else close(got["prediction"], prediction, judge.apart())
         check(f"{PREDICTION}: {method}", door, same, tell(f"prediction {prediction}"))
-        same = got["confidence"] is None if confidence is None else got["confidence"] is not None and close(got["confidence"], confidence, RELATIVE)
+        same = got["confidence"] is None if confidence is None else got["confidence"] is not None and close(got["confidence"], confidence, reckon.RELATIVE)
         check(CONFIDENCE, door, same, tell(f"confidence {confidence}"))
 
 

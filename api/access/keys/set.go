@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api/access"
@@ -38,6 +39,16 @@ func NewSet(all []Entry, roles *access.Roles) (*Set, error) {
 		s.of[e.ID] = k
 	}
 	return s, nil
+}
+
+// ForRun makes a set of one key of an admin, which is in no file.
+func ForRun(random io.Reader, roles *access.Roles) (key string, s *Set, err error) {
+	e := Entry{Name: "admin of this run", Role: access.RoleAdmin}
+	if key, e.ID, e.SHA256, err = generate(random); err != nil {
+		return "", nil, err
+	}
+	s, err = NewSet([]Entry{e}, roles)
+	return key, s, err
 }
 
 func (e *Entry) principal(roles *access.Roles) (*access.Principal, error) {

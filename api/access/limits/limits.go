@@ -95,7 +95,7 @@ func (l *Limiter) Allow(class Class, p *access.Principal, client netip.Addr) *Re
 		return nil
 	}
 	var b *rate.Limiter
-	if p == nil || p.Kind == access.Anonymous || p.Kind == access.Local {
+	if p == nil || !p.Shown() {
 		b = s.addresses.bucket(access.Network(client), class, r)
 	} else {
 		b = s.principals.bucket(who{p.Kind, p.ID}, class, r)
@@ -112,6 +112,9 @@ func wait(b *rate.Limiter, now time.Time, r Rate) time.Duration {
 	missing := 1 - b.TokensAt(now)
 	return time.Duration(max(0, missing) / float64(r.limit()) * float64(time.Second))
 }
+
+// Counts reports whether requests of a class are counted.
+func (l *Limiter) Counts(class Class) bool { return l.state.Load().rates[class].Count > 0 }
 
 // Refusal says why a request is not answered. It is an error of access.ErrLimited.
 type Refusal struct {

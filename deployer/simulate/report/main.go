@@ -1,5 +1,5 @@
-// Command report simulates rollouts of good and bad versions and prints how the gates
-// did.
+// Command report simulates rollouts of good and bad versions and prints how well the
+// gates told them apart.
 package main
 
 import (
@@ -18,9 +18,9 @@ import (
 
 func main() {
 	rollouts := flag.Int("rollouts", 20_000, "canary rollouts, half of them of good versions")
-	rate := flag.Int("rate", 50, "requests a second")
+	rate := flag.Int("rate", 50, "requests per second")
 	seed := flag.Uint64("seed", 1, "of the random numbers")
-	workers := flag.Int("workers", 2, "rollouts at once")
+	workers := flag.Int("workers", 2, "largest number of concurrent rollouts")
 	flag.Parse()
 	w := tabwriter.NewWriter(os.Stdout, 0, 4, 2, ' ', 0)
 	fmt.Fprintf(w, "strategy\tnew version\trollouts\tpromoted\trolled back\tlargest share\trequests to it: median\t95 %%\tseconds: median\n")
@@ -79,9 +79,9 @@ func print1(w *tabwriter.Writer, how, kind string, all []simulate.Outcome) {
 		exposed[len(exposed)/2], exposed[len(exposed)*95/100], seconds[len(seconds)/2])
 }
 
-// falseAlarms prints the share of good versions that were given up, and the upper end of
-// its 95 % interval (Wilson, Journal of the American Statistical Association 22, 1927,
-// one-sided; 3/n where there was none).
+// falseAlarms prints the share of good versions that were rolled back, and the upper
+// end of its 95 % interval (Wilson, Journal of the American Statistical Association
+// 22, 1927, one-sided; 3/n if there were none).
 func falseAlarms(all []simulate.Outcome) {
 	n, k := float64(len(all)), 0.0
 	for _, o := range all {

@@ -1,0 +1,400 @@
+package rest_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/fasthttp/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	gates "github.com/pynomaly/pynomaly-runtime/api/access/gate"
+	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
+	"github.com/pynomaly/pynomaly-runtime/api/audit"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+)
+
+// person has a role, and sees some models.
+func person(t testing.TB, role string, models access.Models) *access.Principal {
+	t.Helper()
+	roles, err := access.NewRoles(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	actions, err := roles.Actions(role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &access.Principal{Kind: access.Key, ID: role, Name: role, Roles: []string{role}, Actions: actions, Models: models}
+}
+
+// spelledOut are keys that say who they are of: <role>:<patterns of models>.
+type spelledOut struct {
+	t       testing.TB
+	revoked *atomic.Bool
+}
+
+// Lookup implements access.Keys.
+func (s spelledOut) Lookup(key []byte, _ time.Time) (*access.Principal, error) {
+	role, models, _ := strings.Cut(string(key), ":")
+	seen, err := access.ParseModels(strings.Split(models, ","))
+	if err != nil || !slices.Contains([]string{"viewer", "operator", "admin"}, role) || s.revoked.Load() {
+		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "the API key is none of this host's"}
+	}
+	return person(s.t, role, seen), nil
+}
+
+// gateOf is a gate that takes keys that are spelled out; change may change what it is made
+// of.
+func gateOf(t testing.TB, mode access.Mode, change func(*access.Config)) *gates.Gate {
+	t.Helper()
+	return gateWith(t, mode, change, nil)
+}
+
+func gateWith(t testing.TB, mode access.Mode, change func(*access.Config), more func(*gates.Config)) *gates.Gate {
+	t.Helper()
+	a := access.Config{Mode: mode, Keys: spelledOut{t, new(atomic.Bool)}, Now: time.Now}
+	if change != nil {
+		change(&a)
+	}
+	c := gates.Config{
+		Rules:  &gates.Rules{Authenticator: access.NewAuthenticator(a), Public: []string{"/health", "/ready", "/metrics"}},
+		Limits: limits.New(limits.Rates{}, time.Now), Logins: limits.NewLogins(time.Now), Log: slog.New(slog.DiscardHandler), Reg: prometheus.NewRegistry(),
+	}
+	if more != nil {
+		more(&c)
+	}
+	g, err := gates.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// mayDo is the table of roles, written out.
+func mayDo(role string, action rest.Action) bool {
+	view := []rest.Action{rest.ActionPublic, rest.ActionPredict, rest.ActionRead, rest.ActionMetrics}
+	switch role {
+	case "viewer":
+		return slices.Contains(view, action)
+	case "operator":
+		return slices.Contains(append(view, rest.ActionLearn, rest.ActionLoadModel, rest.ActionAliases, rest.ActionJobs), action)
+	}
+	return role == "admin"
+}
+
+// TestEveryRouteByEveryRole: on every route, what a role allows is answered, and nothing
+// else; a model that is not the caller's does not exist; who shows nothing, or something
+// wrong, gets nothing but what is public.
+func TestEveryRouteByEveryRole(t *testing.T) {
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "pima-lof", "own", "1.0.0", nil)
+	testkit.CopyModel(t, dir, "pima-lof", "secret", "1.0.0", nil)
+	h := testkit.Serve(t, testkit.Options{
+		Dir: dir, Models: func(c *registry.Config) { c.Lazy = true },
+		REST: func(c *rest.Config) {
+			c.Gate = gateWith(t, access.Configured, nil, func(c *gates.Config) { c.Logins = limits.NewLogins(hurrying()) })
+			c.Samples, c.Loopback = 10, false
+		},
+	})
+	tried := 0
+	for _, r := range h.Server.Routes() {
+		public := slices.Contains([]string{"/health", "/ready", "/metrics"}, r.Path)
+		for _, role := range []string{"viewer", "operator", "admin", "", "wrong"} {
+			for _, model := range []string{"own", "secret"} {
+				status, problem := sendAs(t, h, r, model, role)
+				var want []int
+				switch {
+				case role == "wrong", role == "" && !public:
+					want = []int{http.StatusUnauthorized}
+				case public, len(r.Messages) > 0 && mayDo(role, r.Action):
+					want = []int{http.StatusOK, http.StatusBadRequest} // no upgrade was asked for
+				case r.Model == rest.ModelInPath && model == "secret":
+					want = []int{http.StatusNotFound}
+				case !mayDo(role, r.Action):
+					want = []int{http.StatusForbidden}
+				case r.Model == rest.ModelInBody && model == "secret":
+					want = []int{http.StatusNotFound}
+				default:
+					want = []int{http.StatusOK, http.StatusConflict} // it does not learn
+				}
+				if tried++; strings.HasSuffix(r.Path, "/unload") && status == http.StatusOK {
+					if lease, err := h.Registry.Load(t.Context(), "own", ""); err == nil { // for those that follow
+						lease.Release()
+					}
+				}
+				if !slices.Contains(want, status) {
+					t.Errorf("%s %s by %q about %s: %d, want %v: %+v", r.Method, r.Path, role, model, status, want, problem)
+				}
+				if status == http.StatusNotFound && problem.ErrorType != api.ModelNotFound {
+					t.Errorf("%s %s by %q about %s: %+v", r.Method, r.Path, role, model, problem)
+				}
+			}
+		}
+	}
+	if tried < 150 {
+		t.Errorf("%d were tried", tried)
+	}
+	all, err := h.Registry.List("secret")
+	if err != nil || all[0].State != registry.StateAvailable {
+		t.Errorf("the secret model is %+v, %v", all, err)
+	}
+}
+
+// hurrying is a clock that no rate limits anybody by.
+func hurrying() func() time.Time {
+	var calls atomic.Int64
+	return func() time.Time { return time.Unix(60*calls.Add(1), 0) }
+}
+
+// sendAs sends what a route takes, as somebody who sees the model own alone.
+func sendAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (int, api.Problem) {
+	t.Helper()
+	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
+	switch {
+	case r.Body == rest.NoBody:
+		body = ""
+	case r.Model == rest.ModelInPath:
+		body = `{"data":[[8,155,62,26,495,34,0.543,46]]}`
+	case strings.HasSuffix(r.Path, "batch"):
+		body = `{"data":[[8,155,62,26,495,34,0.543,46]],"model_id":"` + model + `"}`
+	}
+	req, err := http.NewRequest(r.Method, h.URL+strings.ReplaceAll(r.Path, "{model_id}", model), strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if role != "" {
+		req.Header.Set("X-API-Key", role+":own")
+	}
+	resp, err := client(t).Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p api.Problem
+	if resp.StatusCode >= 400 {
+		if err := json.Unmarshal(text, &p); err != nil {
+			t.Errorf("%s %s: %s", r.Method, r.Path, text)
+		}
+		if want := resp.StatusCode == http.StatusUnauthorized; want != (resp.Header.Get("WWW-Authenticate") != "") {
+			t.Errorf("%s %s: %d with WWW-Authenticate %q", r.Method, r.Path, resp.StatusCode, resp.Header.Get("WWW-Authenticate"))
+		}
+	}
+	return resp.StatusCode, p
+}
+
+// TestMetricsOfOwnModels: who sees some models sees the metrics of those.
+func TestMetricsOfOwnModels(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
+	for key, models := range map[string][2]bool{"": {true, true}, "viewer:pima": {true, false}, "viewer:*": {true, true}, "viewer:x": {false, false}} {
+		header := map[string]string{"X-API-Key": key}
+		if key == "" {
+			header = nil
+		}
+		resp, body := do(t, h, sent{method: "GET", path: "/metrics", header: header})
+		if resp.StatusCode != http.StatusOK || strings.Contains(string(body), `"pima"`) != models[0] || strings.Contains(string(body), `"mammo"`) != models[1] || !strings.Contains(string(body), "model_leases") {
+			t.Errorf("%q: %d\n%s", key, resp.StatusCode, body)
+		}
+	}
+}
+
+// TestRateLimits: who asks too often is told how long to wait, and nobody else is.
+func TestRateLimits(t *testing.T) {
+	rates := limits.Rates{limits.Predict: {Count: 2, Per: time.Hour}, limits.BatchPredict: {Count: 1, Per: time.Hour}, limits.ModelManagement: {Count: 1, Per: time.Hour}}
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
+		c.Gate = gateWith(t, access.Configured, nil, func(c *gates.Config) { c.Limits = limits.New(rates, time.Now) })
+	}})
+	one, many := `{"model_id":"pima","data":`+goodRow+`}`, `{"model_id":"pima","data":[`+goodRow+`]}`
+	for i, c := range []struct {
+		key, path, body string
+		want            int
+	}{
+		{"viewer:*", "/api/v1/predict", one, 200}, {"viewer:*", "/api/v1/predict", one, 200}, {"viewer:*", "/api/v1/predict", one, 429},
+		{"viewer:*", "/api/v1/predict/batch", many, 200}, {"viewer:*", "/api/v1/predict/batch", many, 429},
+		{"operator:*", "/api/v1/predict", one, 200},
+		{"operator:*", "/api/v1/models/pima/load", "", 200}, {"operator:*", "/api/v1/models/pima/load", "", 429},
+		{"viewer:*", "/api/v1/models/pima/load", "", 403}, // who may not is not counted
+	} {
+		resp, body := do(t, h, sent{path: c.path, body: c.body, header: map[string]string{"X-API-Key": c.key, "Content-Type": "application/json"}})
+		if resp.StatusCode != c.want {
+			t.Errorf("%d: %d, want %d: %s", i, resp.StatusCode, c.want, body)
+		}
+		if limited := c.want == 429; limited != (resp.Header.Get("RateLimit") != "") || limited != (resp.Header.Get("Retry-After") != "") || limited != (resp.Header.Get("RateLimit-Policy") != "") {
+			t.Errorf("%d: %v", i, resp.Header)
+		}
+	}
+}
+
+// TestAuditOfRequests: what changes the host is audited with its outcome, and what is
+// refused; where it must be and cannot, nothing is done.
+func TestAuditOfRequests(t *testing.T) {
+	out := &lines{}
+	open := func(required bool) *audit.Log {
+		l, err := audit.Open(audit.Config{Output: out, Required: required, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	start := func(required bool) *testkit.Host {
+		return testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
+			c.AuditPredictions = !required
+			c.Gate = gateWith(t, access.Configured, nil, func(c *gates.Config) { c.Audit = open(required) })
+		}})
+	}
+	h := start(false)
+	for _, c := range []struct{ key, method, path, body, want string }{
+		{"operator:*", "POST", "/api/v1/models/pima/load?version=1.0.0", "", `"principal":"operator","credential":{"kind":"key","id":"operator"},"address":"127.0.0.1","action":"load_model","model":"pima","version":"1.0.0","digest":"sha256:`},
+		{"operator:*", "POST", "/api/v1/models/nothing/load", "", `"model":"nothing","outcome":"ModelNotFound"`},
+		{"operator:*", "DELETE", "/api/v1/models/pima/unload", "", `"action":"load_model","model":"pima"`},
+		{"admin:*", "POST", "/api/v1/models/pima/load", "", `"outcome":"ok"`},
+		{"viewer:*", "POST", "/api/v1/models/pima/load", "", `"principal":"viewer","credential":{"kind":"key","id":"viewer"},"address":"127.0.0.1","action":"load_model","model":"pima","outcome":"denied"`},
+		{"owner:*", "POST", "/api/v1/models/pima/load", "", `"action":"load_model","outcome":"refused: unknown_key"`},
+		{"viewer:*", "POST", "/api/v1/predict", `{"model_id":"pima","data":` + goodRow + `}`, `"action":"predict","model":"pima","version":"`},
+		{"viewer:*", "POST", "/api/v1/predict", `{"model_id":"pima","data":[1]}`, `"outcome":"RowError"`},
+		{"viewer:*", "GET", "/api/v1/models", "", ""},
+	} {
+		out.reset()
+		resp, body := do(t, h, sent{method: c.method, path: c.path, body: c.body, header: map[string]string{"X-API-Key": c.key, "Content-Type": "application/json", "X-Request-ID": "r-7"}})
+		text := out.text()
+		if c.want == "" && text != "" || !strings.Contains(text, c.want) || c.want != "" && (strings.Count(text, "\n") != 1 || !strings.Contains(text, `"request_id":"r-7"`)) {
+			t.Errorf("%s %s: %d %s\n%s", c.method, c.path, resp.StatusCode, body, text)
+		}
+	}
+	h = start(true)
+	out.reset()
+	load := sent{path: "/api/v1/models/pima/load", header: map[string]string{"X-API-Key": "operator:*"}}
+	if resp, body := do(t, h, load); resp.StatusCode != http.StatusOK || strings.Count(out.text(), "\n") != 2 || !strings.Contains(out.text(), `"outcome":"begun"`) {
+		t.Errorf("%d %s: %s", resp.StatusCode, body, out.text())
+	}
+	out.fail(io.ErrShortWrite)
+	if resp, body := do(t, h, load); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "audit") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if resp, body := do(t, h, sent{method: "GET", path: "/api/v1/models", header: load.header}); resp.StatusCode != http.StatusOK {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+}
+
+// lines are written by one goroutine and read by another.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+	err error
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return 0, l.err
+	}
+	return l.buf.Write(p)
+}
+
+func (l *lines) text() string   { l.mu.Lock(); defer l.mu.Unlock(); return l.buf.String() }
+func (l *lines) reset()         { l.mu.Lock(); defer l.mu.Unlock(); l.buf.Reset() }
+func (l *lines) fail(err error) { l.mu.Lock(); defer l.mu.Unlock(); l.err = err }
+
+// TestSocketCredentials: a browser shows its token as a subprotocol, and a connection whose
+// credential is revoked answers no further message.
+func TestSocketCredentials(t *testing.T) {
+	var revoked atomic.Bool
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
+		c.Gate = gateOf(t, access.Configured, func(c *access.Config) { c.Tokens, c.Keys = tokensOf{spelledOut{t, &revoked}}, nil })
+	}})
+	url := "ws" + strings.TrimPrefix(h.URL, "http") + "/api/v1/predict/stream"
+	for _, bad := range []http.Header{nil, {"Sec-Websocket-Protocol": {"bearer"}}, {"Sec-Websocket-Protocol": {"bearer, nobody"}}, {"Sec-Websocket-Protocol": {"chat"}}} {
+		if _, resp, err := websocket.DefaultDialer.Dial(url, bad); err == nil || resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("%v: %v, %v", bad, resp, err)
+		}
+	}
+	c, resp, err := websocket.DefaultDialer.Dial(url, http.Header{"Sec-Websocket-Protocol": {"bearer, viewer:pima"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_ = resp.Body.Close()
+	if got := c.Subprotocol(); got != "bearer" {
+		t.Errorf("the subprotocol is %q", got)
+	}
+	ask := func() (string, error) {
+		if err := c.WriteMessage(websocket.TextMessage, []byte(`{"model_id":"pima","data":`+goodRow+`}`)); err != nil {
+			return "", err
+		}
+		_, text, err := c.ReadMessage()
+		return string(text), err
+	}
+	if text, err := ask(); err != nil || !strings.Contains(text, `"prediction"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	revoked.Store(true)
+	if text, err := ask(); err != nil || !strings.Contains(text, "Unauthorized") {
+		t.Errorf("%s, %v", text, err)
+	}
+	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
+		t.Errorf("the connection goes on: %v", err)
+	}
+}
+
+// TestTwoCredentials: headers that are sent twice count twice.
+func TestTwoCredentials(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
+	for i, c := range []struct {
+		headers string
+		want    int
+	}{
+		{"X-API-Key: viewer:*\r\n", 200}, {"X-API-Key: viewer:*\r\nX-API-Key: viewer:*\r\n", 200}, {"x-api-key: viewer:*\r\nX-API-KEY: admin:*\r\n", 401},
+		{"X-API-Key: viewer:*\r\nAuthorization: Basic eDp5\r\n", 401}, {"X-API-Key: viewer:*\r\nAuthorization:\r\n", 200}, {"X-API-Key:\r\n", 401}, {"", 401},
+		{"X-API-Key: viewer:*\r\nAuthorization: Bearer pyn_viewer\r\n", 401},
+	} {
+		conn := dial(t, h)
+		write(t, conn, "GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n"+c.headers+"\r\n")
+		if resp, p := answerOn(t, conn); resp.StatusCode != c.want {
+			t.Errorf("%d: %d %+v", i, resp.StatusCode, p)
+		}
+	}
+}
+
+// TestKeysInNoAnswer: what a client shows is in no answer and no log.
+func TestKeysInNoAnswer(t *testing.T) {
+	out := &lines{}
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), Log: out, REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
+	for _, key := range []string{"wrong:secret", "viewer:pima"} {
+		for _, path := range []string{"/api/v1/models", "/metrics", "/api/v1/models/pima/load", "/nothing"} {
+			resp, body := do(t, h, sent{method: "GET", path: path, header: map[string]string{"X-API-Key": key}})
+			if strings.Contains(string(body)+fmt.Sprint(resp.Header), key) {
+				t.Errorf("%s: %s", path, body)
+			}
+		}
+	}
+	if text := out.text(); strings.Contains(text, "wrong:secret") {
+		t.Error(text)
+	}
+}
+
+type tokensOf struct{ keys spelledOut }
+
+// Verify implements access.Tokens.
+func (s tokensOf) Verify(_ context.Context, token []byte) (*access.Principal, error) {
+	return s.keys.Lookup(token, time.Time{})
+}

@@ -1,0 +1,24 @@
+package config
+
+// hidden stands for what is not shown.
+const hidden = "***"
+
+// Show returns the configuration by the names of its keys, without what is secret: tokens,
+// and the environment of programs, of which the names alone are shown.
+func (c *Config) Show() map[string]any {
+	out := map[string]any{}
+	for _, s := range settings() {
+		out[s.key] = s.get(c)
+	}
+	if c.Server.Samples.Token != "" {
+		out["server.samples.token"] = hidden
+	}
+	env := map[string]string{}
+	for name := range c.Backends.Process.Env {
+		env[name] = hidden
+	}
+	out["backends.process"] = map[string]any{"enabled": c.Backends.Process.Enabled, "user": c.Backends.Process.User, "cgroup": c.Backends.Process.Cgroup, "allow": c.Backends.Process.Allow, "env": env}
+	out["models.preload"], out["models.pinned"], out["models.aliases"] = c.Models.Preload, c.Models.Pinned, c.Models.Aliases
+	out["auth.jwt"], out["auth.certificates"], out["auth.roles"] = c.Auth.JWT, c.Auth.Certificates, c.Auth.Roles
+	return out
+}
