@@ -129,7 +129,7 @@ func TestOddEntries(t *testing.T) {
 	if s := modeltest.StateOf(t, r, "m", "\uFFFD"); s.State != registry.StateFailed {
 		t.Errorf("the name that is not UTF-8: %+v", s)
 	}
-	if s := modeltest.StateOf(t, r, "pipe", "1.0.0"); s.State != registry.StateFailed || !strings.Contains(s.Error.Error(), "no regular file") {
+	if s := modeltest.StateOf(t, r, "pipe", "1.0.0"); s.State != registry.StateFailed || !strings.Contains(s.Error.Error(), "not a regular file") {
 		t.Errorf("pipe: %+v", s)
 	}
 	if s := modeltest.StateOf(t, r, "bare", "0.0.0"); s.Error != nil && strings.Contains(s.Error.Error(), "nonexistent") {
