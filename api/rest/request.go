@@ -35,6 +35,7 @@ type request struct {
 	predict.Call
 	modelID, version string
 	id               []byte // JSON, of a WebSocket message
+	unbound          error  // why there is no model that the rows could be read for
 }
 
 // request returns an empty request of the context's principal, which ends with end.
@@ -93,8 +94,8 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 	if dataAt < 0 {
 		return api.NewProblem(api.ValidationError, "data", "is missing: give the features of %s", map[bool]string{true: "one row", false: "each row"}[k == single || k == streaming])
 	}
-	if r.Model() != nil && usedID == r.modelID && usedVersion == r.version {
-		return nil
+	if usedID == r.modelID && usedVersion == r.version && (r.Model() != nil || r.unbound != nil) {
+		return r.unbound
 	}
 	if err := s.pipeline.Bind(ctx, &r.Call, r.modelID, r.version); err != nil {
 		return err //nolint:wrapcheck // it becomes a problem
@@ -140,8 +141,8 @@ func (s *Server) readEarly(ctx context.Context, r *request, sc *jsonscan.Scanner
 	if mayFollow(sc.Data) {
 		id, version = hinted(sc.Data, "model_id", id), hinted(sc.Data, "version", version)
 	}
-	if s.pipeline.Bind(ctx, &r.Call, id, version) != nil {
-		return id, version, sc.Skip() // the caller asks for the model again
+	if r.unbound = s.pipeline.Bind(ctx, &r.Call, id, version); r.unbound != nil {
+		return id, version, sc.Skip() // the caller asks for the model that the body turns out to name
 	}
 	return id, version, s.readData(r, sc, k)
 }
