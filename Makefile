@@ -1,4 +1,4 @@
-# pynomaly-runtime. `make help` lists what can be made: `##` begins a line of it.
+# pynomaly-runtime. `make help` lists the targets that have a text after `##`.
 
 SHELL   := /bin/sh
 GO      ?= go
@@ -9,7 +9,7 @@ BINARY  := $(BIN)/pynomaly-runtime
 PORT    ?= 8080
 
 export GOWORK = off
-# The tests' binaries do not stand beside the library.
+# Test binaries are not in the library's directory, so name it.
 export PYNOMALY_BACKENDS_ONNX_LIBRARY = $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0
 
 MODULES  := . sdk sdk/process bench tools tools/kubernetes
@@ -18,38 +18,38 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 LINT     := $(GO) tool -modfile=$(CURDIR)/tools/go.mod golangci-lint
 FUZZTIME ?= 30s
 MUTANTS  ?= 20000
-# Far off: it only ends what hangs.
+# Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
-help: ## lists this
+help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
-# What make check leaves to make test: packages whose tests start processes or walk long.
+# Packages that only make test tests: their tests start processes or take long.
 SLOW := /cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/onnx$$|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/deployer/controller$$|/internal/(child|testkit|plugindev|conformance)|/testdata
 
-check: ## what to run before a commit: no root, and no network once fetched
+check: ## runs the checks before a commit; needs no root, and no network once modules are fetched
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) test -vet=off $$($(GO) list ./... | grep -vE '$(SLOW)')
 	cd sdk && $(GO) test ./...
 
-# The host for other platforms. CROSS='darwin/arm64:0' builds one: whether with cgo
-# comes after the colon.
+# The host for other platforms. CROSS='darwin/arm64:0' builds only one; 0 after the colon
+# means without cgo.
 cross: ## builds the host for linux and darwin, amd64 and arm64, with and without cgo
 	scripts/cross.sh $(CROSS)
 
-# Archives, packages, checksums and SBOMs in dist/release. PUBLISH=1 publishes the tag that
-# is checked out; otherwise it is a snapshot.
-release: ## archives, deb, rpm, checksums and SBOMs of a snapshot, in dist/release
+# Archives, packages, checksums and SBOMs in dist/release: of a snapshot or, with PUBLISH=1,
+# of the checked-out tag, which is then published.
+release: ## builds archives, deb, rpm, checksums and SBOMs of a snapshot, in dist/release
 	scripts/release.sh $(if $(PUBLISH),,--snapshot)
 
 build: detectors ## builds the host, and the reference detectors
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BINARY) ./cmd/pynomaly-runtime
 
-# The reference detectors as WASM modules, which `model fit` puts into models, and
-# of the same sources as process plugins.
+# The reference detectors as WASM modules, which `model fit` copies into models, and as
+# process plugins, from the same sources.
 detectors:
 	@for name in $(DETECTORS); do \
 		CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/plugins/$$name ./plugins/$$name/process || exit 1; \
@@ -59,7 +59,7 @@ detectors:
 onnxruntime: ## fetches ONNX Runtime, checked against its sha256
 	@scripts/onnxruntime.sh $(BIN)
 
-# The sample models, and two detectors in Go that are fitted on the spot.
+# The sample models, and two detectors in Go that are fitted here.
 samples: onnxruntime build ## builds the models that make run serves
 	@rm -rf $(BIN)/models && cp -R testdata/models $(BIN)/models
 	@for name in ecod hstrees; do \
@@ -75,27 +75,27 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-differential test-faults test-hostile ## runs every test
+test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile ## runs every test
 
-# All tests, and what takes longer than a change should wait for: a fresh clone of the
-# README's reader, harm in its whole form, an hour of differential trials, and some seconds
-# of each fuzz target.
+# All tests, and those that take too long for every change: the README's steps in a fresh
+# clone, the whole faults and hostile suites, an hour of differential trials, the power of
+# the gates, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
 test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
-test-full: test faults hostile gates ## the same and what takes longer: a fresh clone, all harm, some fuzzing
+test-full: test faults hostile gates ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
-# The same on a machine that does something else, too: a load of 10 beside it.
-test-slow: ## make test beside a load of 10
+# All tests on a busy machine: ten other processes keep it occupied.
+test-slow: ## runs every test beside ten busy processes
 	scripts/beside-load.sh 10 $(MAKE) test
 
-# Everything builds, without cgo, too.
+# Everything builds with and without cgo.
 test-build:
 	CGO_ENABLED=0 $(GO) build ./...
 	cd sdk && CGO_ENABLED=0 $(GO) build ./...
 	cd sdk/process && CGO_ENABLED=0 $(GO) build ./...
 
-test-go: onnxruntime python ## the tests in Go
+test-go: onnxruntime python ## runs the tests in Go
 	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
@@ -103,7 +103,7 @@ test-go: onnxruntime python ## the tests in Go
 	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 	cd tools && $(GO) test -timeout $(TIMEOUT) ./pin
 
-# Rewritten modules in a second engine: they validate and do the same, and no
+# Metered modules in a second engine: they are valid and behave the same, and no
 # invalid module has become valid.
 test-meter: .python/.complete
 	@mkdir -p $(BIN)
@@ -112,19 +112,19 @@ test-meter: .python/.complete
 	$(GO) run ./testdata/make/pairs -in backends/wasm/meter/testdata/smith.zip -mutants $(MUTANTS) -seed 1 -out $(BIN)/mutants.zip
 	PYTHONPATH=.python $(PYTHON) scripts/second_engine.py --validate $(BIN)/mutants.zip
 
-# What the sample plugins in C, Rust and AssemblyScript are built with; nothing else
-# needs it.
+# The compilers of the sample plugins in C, Rust and AssemblyScript. Nothing else needs
+# them.
 toolchains: ## installs the compilers that make guests needs
 	@scripts/toolchains.sh
 
-# Builds the sample plugins anew and compares what they do.
-guests: build ## builds the sample plugins in C, Rust and AssemblyScript anew and compares them
+# Builds the sample plugins again and compares their scores with those of the checked-in modules.
+guests: build ## builds the sample plugins in C, Rust and AssemblyScript and compares them
 	scripts/guests.sh $(BINARY)
 
 guests-update: build
 	scripts/guests.sh $(BINARY) update
 
-# An interpreter with the Python SDK's dependencies and what its example needs.
+# An interpreter with the dependencies of the Python SDK and of its example.
 python: .python-plugin/.complete
 
 .python-plugin/.complete: scripts/requirements-python.txt
@@ -133,23 +133,33 @@ python: .python-plugin/.complete
 	.python-plugin/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-python.txt
 	touch $@
 
-test-python: python ## the tests of the Python SDK
+test-python: python ## runs the tests of the Python SDK
 	cd sdk/python && PYTHONPATH=. ../../.python-plugin/bin/python -m pytest --quiet
 
-# The Helm chart: linted, rendered, and the same as what the commands print.
+# The Helm chart: linted, and rendered to the same objects as the commands print.
 test-chart: $(BIN)/helm
 	$(GO) test -tags chart ./deployer/render
 
 $(BIN)/helm: tools/helm/go.mod
 	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
+# Alerting rules, dashboards and metrics by Prometheus's own tools, and by a Prometheus that
+# reads a host.
+test-monitoring: onnxruntime build $(BIN)/promtool $(BIN)/prometheus
+	$(BIN)/promtool check rules --lint all --lint-fatal docs/alerts.yaml
+	$(BIN)/promtool test rules docs/alerts_test.yaml
+	$(GO) test -tags monitoring ./monitoring -count 1 -timeout $(TIMEOUT)
+
+$(BIN)/promtool $(BIN)/prometheus: tools/prometheus/go.mod
+	cd tools/prometheus && CGO_ENABLED=0 $(GO) build -tags remove_all_sd -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/prometheus/prometheus/cmd/$(notdir $@)
+
 # The protocol of process plugins: linted, and its code generated.
 proto: ## generates the code of the protocol of process plugins
 	scripts/proto.sh
 
-# Random models and rows through every door of the built host, against a reference in Python.
-# A round depends on SEED and its number alone; DIFFERENTIAL_ROUND makes that one again.
-# DIFFERENTIAL says how long, DIFFERENTIAL_TIME how long in make test-full.
+# Random models and rows through every interface of the built host, compared with a reference
+# in Python. A round depends only on SEED and its number; DIFFERENTIAL_ROUND repeats one.
+# DIFFERENTIAL is the duration, and DIFFERENTIAL_TIME that in make test-full.
 DIFFERENTIAL      ?= 60s
 DIFFERENTIAL_TIME ?= 1h
 SEED              ?= 1
@@ -158,9 +168,9 @@ TRIALS = .python-differential/bin/python tools/differential --seed $(SEED) --tim
 test-differential differential: onnxruntime build .python-differential/.complete
 	$(TRIALS)
 
-differential: ## compares random rows at every door with a reference (DIFFERENTIAL=60s SEED=1)
+differential: ## compares random rows through every interface with a reference (DIFFERENTIAL=60s SEED=1)
 
-# The table that docs/correctness.md shows.
+# The table in docs/correctness.md.
 differential-table: DIFFERENTIAL = 10m
 differential-table: onnxruntime build .python-differential/.complete
 	$(TRIALS) --table $(BIN)/differential.md
@@ -172,52 +182,52 @@ differential-table: onnxruntime build .python-differential/.complete
 	.python-differential/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-differential.txt
 	touch $@
 
-# The Parquet files that the tests of internal/table read, anew.
+# Writes the Parquet files for the tests of internal/table.
 pyarrow-files: .python-differential/.complete
 	.python-differential/bin/python testdata/make/parquet.py internal/table/testdata/pyarrow.zip
 
-# Harm done to the built host from outside: the short form. It runs alone, since it
+# Faults caused from outside the built host, in the short form. It runs alone because it
 # measures.
 test-faults: onnxruntime build
 	$(GO) test ./faults -count 1 -timeout $(TIMEOUT)
 
-# The whole, as a table: FAULTS_RUN names scenarios, FAULTS_TABLE a file for Markdown. As
-# root, all runs in namespaces of its own.
+# The whole suite, as a table: FAULTS_RUN selects scenarios, FAULTS_TABLE names a file for
+# Markdown. As root, everything runs in namespaces of its own.
 FAULTS_RUN ?= .
 
-faults: onnxruntime build ## does harm to a built host from outside, and prints a table
+faults: onnxruntime build ## causes faults around a built host, and prints a table
 	FAULTS=full FAULTS_TABLE=$(if $(FAULTS_TABLE),$(abspath $(FAULTS_TABLE))) $(GO) test ./faults -count 1 -timeout $(TIMEOUT) -v -run 'TestFaults/$(FAULTS_RUN)'
 
-# The table that docs/operations.md shows.
+# The table in docs/operations.md.
 faults-table:
 	$(MAKE) faults FAULTS_TABLE=$(BIN)/faults.md
 	scripts/table.sh faults $(BIN)/faults.md docs/operations.md
 
-# Everything that means harm on one built host, in groups. It runs alone, since it measures.
+# All attacks on one built host, in groups. It runs alone because it measures.
 test-hostile: onnxruntime build
 	$(GO) test ./hostile -count 1 -timeout $(TIMEOUT)
 
-# The same one by one, as a table: HOSTILE_RUN is a regular expression of cases,
-# HOSTILE_TABLE a file for Markdown.
-hostile: onnxruntime build ## lets a built host meet everything that means harm, and prints a table
+# The same one by one, as a table: HOSTILE_RUN is a regular expression that selects cases,
+# HOSTILE_TABLE names a file for Markdown.
+hostile: onnxruntime build ## attacks a built host, and prints a table
 	HOSTILE=full HOSTILE_RUN='$(HOSTILE_RUN)' HOSTILE_TABLE=$(if $(HOSTILE_TABLE),$(abspath $(HOSTILE_TABLE))) $(GO) test ./hostile -count 1 -timeout $(TIMEOUT) -v -run TestCorpus
 
-# The table that docs/hostile.md shows.
+# The table in docs/hostile.md.
 hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
 
-# How often gates fail good versions, and find bad ones: `make test` runs a short form.
-# GATES_TABLE is a file for Markdown.
-gates: ## power and false alarms of the deployer's gates, by simulation, as a table
+# How often gates reject good versions and detect bad ones. `make test` runs a short form.
+# GATES_TABLE names a file for Markdown.
+gates: ## simulates the power and the false alarms of the deployer's gates, and prints a table
 	GATES=full GATES_TABLE=$(if $(GATES_TABLE),$(abspath $(GATES_TABLE))) $(GO) test ./deployer/gate -count 1 -timeout $(TIMEOUT) -v -run 'TestPower$$'
 
-# The table that docs/deployer.md shows.
+# The table in docs/deployer.md.
 gates-table:
 	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
 	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
-# The served API against its own description.
+# The API against its description.
 test-api: onnxruntime build .python/.complete
 	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
 
@@ -226,7 +236,7 @@ test-api: onnxruntime build .python/.complete
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python -r scripts/requirements.txt
 	touch $@
 
-lint: ## formatting, go.mod files and the linter, in every module
+lint: ## checks formatting, go.mod files and the linter's rules, in every module
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	@for m in $(MODULES); do (cd $$m && $(GO) mod tidy -diff >/dev/null) || { echo "go.mod of $$m is not tidy: run go mod tidy in it"; exit 1; }; done
 	$(LINT) run ./...
@@ -240,7 +250,7 @@ bench: onnxruntime build ## prints the tables of docs/rationale.md
 	cd bench && $(GO) build -o ../$(BIN)/bench .
 	$(BIN)/bench -binary $(BINARY) -testdata testdata $(BENCH)
 
-# The modules of the metering part of the benchmark. They are checked in, built by clang and lld 14.0.6.
+# The modules for the benchmark of metering. They are checked in, built with clang and lld 14.0.6.
 KERNELS := bench/testdata/kernels
 WASM    := clang --target=wasm32 -nostdlib -Wl,--no-entry,--strip-all
 
@@ -255,7 +265,7 @@ soak: onnxruntime build ## sends mixed traffic for two minutes and looks for lea
 	cd bench && $(GO) build -o ../$(BIN)/soak ./soak
 	$(BIN)/soak -binary $(BINARY) -testdata testdata
 
-# Every fuzz target for FUZZTIME; `make test` runs their seeds.
+# Runs every fuzz target for FUZZTIME. `make test` runs only their seeds.
 fuzz: onnxruntime ## runs every fuzz target for FUZZTIME (30s)
 	@for package in $$($(GO) list ./... github.com/pynomaly/pynomaly-runtime/sdk/wasm github.com/pynomaly/pynomaly-runtime/sdk/process/...); do \
 		for target in $$($(GO) test -list '^Fuzz' $$package | grep ^Fuzz); do \
@@ -264,33 +274,33 @@ fuzz: onnxruntime ## runs every fuzz target for FUZZTIME (30s)
 		done; \
 	done
 
-# Archives for docker load, podman load or ctr images import; no daemon is needed.
+# An archive for docker load, podman load or ctr images import. It needs no daemon.
 MODELS ?= $(CURDIR)/testdata/models
 IMAGE := -binary $(CURDIR)/$(BINARY) -library $(CURDIR)/$(BIN)/libonnxruntime.so.1.28.0 -models $(abspath $(MODELS)) -detectors $(CURDIR)/$(BIN)/plugins -config $(CURDIR)/plugins.yaml -version $(VERSION)
 
 image: onnxruntime build ## writes a container image, without a daemon
 	cd tools && $(GO) run ./image $(IMAGE) -out $(CURDIR)/dist/pynomaly-runtime.tar
 
-# Writes the digests of the Dockerfile's base images into it, as their registries tell them;
-# a release is built from such a file. `make image` takes no base image.
+# Adds the present digests of the base images to the Dockerfile. A release is built from such
+# a file. `make image` uses no base image.
 base-images:
 	cd tools && $(GO) run ./pin $(CURDIR)/Dockerfile
 
-image-debug: onnxruntime build ## the same with a shell
+image-debug: onnxruntime build ## writes a container image with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean: ## removes what was built and fetched
 	rm -rf $(BIN) dist .python .python-plugin .python-differential .cross
 
-# Rollouts on a real cluster, under load. Without KUBECONFIG a node is brought up in a
-# network namespace of its own, which takes root; with it, that cluster is used: the image
-# must be there, and E2E_GATEWAY say where its Gateway answers.
+# Rollouts on a real cluster, under load. Without KUBECONFIG, a node is started in its own
+# network namespace, which needs root. With it, that cluster is used: it must have the image,
+# and E2E_GATEWAY must be the address of its Gateway.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
-# The scenarios that every change must pass; the others are e2e-full's.
+# The scenarios that every change must pass. e2e-full runs the others, too.
 E2E_RUN   ?= TestRollouts|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
-e2e: onnxruntime build ## rolls versions out on a real Kubernetes node (root)
+e2e: onnxruntime build ## rolls out versions on a real Kubernetes node (needs root)
 	e2e/models.sh $(BIN)/e2e-models
 	$(GO) test -c -tags e2e -o $(BIN)/e2e.test ./e2e
 	@if [ -n "$$KUBECONFIG" ]; then \
@@ -302,18 +312,19 @@ e2e: onnxruntime build ## rolls versions out on a real Kubernetes node (root)
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi
 
-# Everything that a cluster of one node can show, and the table that is checked in.
+# All scenarios that a cluster of one node can run, and the checked-in table.
 RESULTS := $(CURDIR)/e2e/RESULTS.md
 
-e2e-full: ## everything that one node can show, and its table
+e2e-full: ## runs all rollout scenarios on one node, and writes their table
 	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
 	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m; code=$$?; \
 	printf '```\n' >> $(RESULTS).new; cat e2e/notes.md >> $(RESULTS).new; mv $(RESULTS).new $(RESULTS); exit $$code
 
-# Simulated rollouts of good and bad versions: how often gates err, and what bad ones cost.
-simulate: ## 20,000 rollouts without a cluster
+# Simulated rollouts of good and bad versions: how often gates are wrong, and how many requests bad
+# versions answer.
+simulate: ## simulates 20,000 rollouts without a cluster
 	$(GO) run ./deployer/simulate/report
 
-# The deployer's resource definitions and deep copies, from its types.
+# Generates the deployer's resource definitions and deep copies from its types.
 crds: ## generates the resource definitions
 	$(GO) tool -modfile=$(CURDIR)/tools/kubernetes/go.mod controller-gen object crd paths=./deployer/v1alpha1 output:crd:dir=deployer/v1alpha1/crds

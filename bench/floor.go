@@ -100,7 +100,7 @@ func floorOwn(args []string) error {
 func decodeOwn(body []byte, d *rows.Decoder, one bool) (id string, err error) {
 	s := &jsonscan.Scanner{Data: body}
 	if !s.Take('{') {
-		return "", errors.New("no object")
+		return "", errors.New("not an object")
 	}
 	for first := true; ; first = false {
 		more, err := s.More('}', first)

@@ -12,19 +12,18 @@ import (
 	"time"
 )
 
-// guestPages is how much memory a guest may have: 256 MiB, as a manifest gives by
-// default.
+// guestPages is the memory limit of a guest: 256 MiB, the default of manifests.
 const guestPages = 4096
 
 const (
 	guestDeadline = 50 * time.Millisecond
-	stackDeadline = 10 * time.Second // of those whose stack ends first
+	stackDeadline = 10 * time.Second // for guests whose stack ends first
 )
 
-// hostile is a guest that does not end by itself.
+// hostile is a guest that does not return by itself.
 type hostile struct {
 	name, module, export string
-	stack                bool // what ends first is its stack
+	stack                bool // its stack ends first
 }
 
 func allHostile() []hostile {
@@ -40,7 +39,7 @@ func allHostile() []hostile {
 	}
 }
 
-// overruns measures how long hostile guests go on after their deadline.
+// overruns measures how long hostile guests run after their deadline.
 func overruns(ctx context.Context, _ options, w io.Writer) error {
 	const each = 20
 	fmt.Fprintf(w, "Hostile guests, metered, a deadline of %v, %d calls each: ms over the deadline\n\n", guestDeadline, each)
@@ -77,7 +76,7 @@ func overruns(ctx context.Context, _ options, w io.Writer) error {
 	return nil
 }
 
-// overrun calls a hostile guest and says how long the call took.
+// overrun calls a hostile guest and returns how long the call took.
 func overrun(ctx context.Context, h hostile) (time.Duration, error) {
 	module, err := kernelFile(h.module)
 	if err != nil {
@@ -111,8 +110,8 @@ func overrun(ctx context.Context, h hostile) (time.Duration, error) {
 	return took, nil
 }
 
-// collections measures garbage collections beside a guest that never ends: the
-// collector has to stop it, which only the meter makes possible.
+// collections measures garbage collections during a call of a guest that never
+// returns. The collector has to stop the guest, which only the meter makes possible.
 func collections(ctx context.Context, _ options, w io.Writer) error {
 	const n = 200
 	module, err := kernelFile("hostile.wasm")

@@ -20,7 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 )
 
-// kernelFiles are what `make kernels` builds, and the text for the native variant.
+// kernelFiles are what `make kernels` builds, and the source of the native variant.
 //
 //go:embed testdata/kernels
 var kernelFiles embed.FS
@@ -33,27 +33,26 @@ func kernelFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-// unlimited is the budget of a call that only its deadline ends, as the backend
-// gives it.
+// unlimited is the budget of a call that only its deadline ends, as in the backend.
 const unlimited = math.MaxInt64 / 2
 
-// variant is one way of running the kernels. It answers with the time of one
-// call and with what the call answered.
+// variant is a way of running the kernels. It returns the time of a call and the
+// call's result.
 type variant interface {
 	run(kernel string) (time.Duration, uint64, error)
 	close() error
 }
 
-// guestVariant runs a module on a runtime of its own.
+// guestVariant runs a module in its own runtime.
 type guestVariant struct {
 	ctx    context.Context
 	cancel context.CancelFunc
 	r      wazero.Runtime
 	module api.Module
-	budget *meter.Budget // of metered ones
+	budget *meter.Budget // of metered modules
 }
 
-// newGuest instantiates a module as it is, or, metered, as the backend does.
+// newGuest instantiates a module, metered as in the backend or unchanged.
 func newGuest(ctx context.Context, module []byte, metered, closing bool) (_ *guestVariant, err error) {
 	g := &guestVariant{}
 	g.ctx, g.cancel = context.WithCancel(ctx)
@@ -107,17 +106,17 @@ func (g *guestVariant) close() error {
 	return nil
 }
 
-// nativeVariant is a process that the system's C compiler has made of the kernels.
+// nativeVariant is a process with the kernels, compiled by the system's C compiler.
 type nativeVariant struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
 	out *bufio.Reader
 }
 
-// errNoCompiler says that there is nothing to compare with.
+// errNoCompiler means that there is no native variant to compare with.
 var errNoCompiler = errors.New("no cc")
 
-// newNative builds and starts the kernels; dir is for the files.
+// newNative builds the kernels in dir and starts them.
 func newNative(ctx context.Context, dir string) (*nativeVariant, error) {
 	cc, err := exec.LookPath("cc")
 	if err != nil {
@@ -131,7 +130,7 @@ func newNative(ctx context.Context, dir string) (*nativeVariant, error) {
 	if err := os.WriteFile(source, text, 0o600); err != nil {
 		return nil, fmt.Errorf("writing kernels: %w", err)
 	}
-	// Without contraction, so that the answers are the same to the bit.
+	// Without contraction, so that the results are equal to the bit.
 	if out, err := exec.CommandContext(ctx, cc, "-O3", "-ffp-contract=off", "-o", binary, source).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building kernels: %w: %s", err, out)
 	}

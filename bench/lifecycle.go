@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// allocations counts the host's heap allocations on the batch path.
+// allocations counts the host's heap allocations for batches.
 func allocations(ctx context.Context, o options, w io.Writer) error {
 	data, err := readDataset(o)
 	if err != nil {
@@ -56,7 +56,7 @@ func allocations(ctx context.Context, o options, w io.Writer) error {
 	return t.Flush()
 }
 
-// allocated returns how often the host allocates for a request.
+// allocated returns the host's number of allocations for a request.
 func allocated(host *process, c *connection, request []byte) (float64, error) {
 	const n = 500
 	many := func() error {
@@ -81,7 +81,7 @@ func allocated(host *process, c *connection, request []byte) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Reading the metrics once is part of the difference: measured alone, it is taken off.
+	// Reading the metrics allocates, too. Measure that alone and subtract it.
 	again, err := host.metric("go_memstats_mallocs_total")
 	if err != nil {
 		return 0, err
@@ -89,8 +89,8 @@ func allocated(host *process, c *connection, request []byte) (float64, error) {
 	return max(0, (after-before)-(again-after)) / n, nil
 }
 
-// startUp measures the time from starting the host, with ten models, to its first
-// answer: once with nothing proved before, then as it is from then on.
+// startUp measures the time from starting a host with ten models to its first
+// answer, first without and then with proofs of the graphs.
 func startUp(ctx context.Context, o options, w io.Writer) error {
 	const models = 10
 	data, err := readDataset(o)
@@ -140,7 +140,7 @@ func startUp(ctx context.Context, o options, w io.Writer) error {
 	return t.Flush()
 }
 
-// firstAnswer starts a host and asks the last of its models until it answers.
+// firstAnswer starts a host and sends requests to its last model until it answers.
 func firstAnswer(ctx context.Context, o options, models, state string, data *dataset) (time.Duration, *process, error) {
 	addr, err := freeAddress()
 	if err != nil {
@@ -194,7 +194,7 @@ func waitLoaded(ctx context.Context, p *process, models int) error {
 	return fmt.Errorf("the host did not load %d models in 30 s", models)
 }
 
-// reload loads and unloads one model again and again and looks at the memory.
+// reload loads and unloads a model many times and measures the memory.
 func reload(ctx context.Context, o options, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "bench-*")
 	if err != nil {

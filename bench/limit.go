@@ -13,9 +13,9 @@ import (
 	ort "github.com/yalue/onnxruntime_go"
 )
 
-// limit runs ONNX Runtime in one goroutine on one thread for a second and prints
-// the rows per second: args are the library, the model, the number of features
-// and the rows of a call.
+// limit runs ONNX Runtime in one goroutine and one thread for a second, and prints
+// the rows per second. args are the library, the model, the number of features and
+// the number of rows per call.
 func limit(args []string) error {
 	width, err := strconv.ParseInt(args[2], 10, 64)
 	if err != nil {

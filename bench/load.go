@@ -12,11 +12,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// sample is what one measurement of one server gave.
+// sample is the result of measuring one server once.
 type sample struct {
 	requests int
 	elapsed  time.Duration
-	cpu      time.Duration // of the server
+	cpu      time.Duration // processor time of the server
 	p50, p99 time.Duration
 }
 
@@ -24,7 +24,7 @@ func (s sample) rate() float64 { return float64(s.requests) / s.elapsed.Seconds(
 
 func (s sample) cpuMicros() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
 
-// connection is one kept-alive connection.
+// connection is a connection that is kept open.
 type connection struct {
 	net.Conn
 	reader *bufio.Reader
@@ -39,14 +39,14 @@ func dial(ctx context.Context, addr string) (*connection, error) {
 	return &connection{Conn: c, reader: bufio.NewReaderSize(c, 64<<10)}, nil
 }
 
-// message is a whole POST request as it goes over the wire.
+// message returns a complete POST request.
 func message(addr, path string, body []byte) []byte {
 	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", path, addr, contentTypeOwn, len(body))
 	return append([]byte(head), body...)
 }
 
-// send sends the request and reads the answer, whose body is valid until the
-// next call.
+// send sends the request and reads the response. The returned body is valid until
+// the next call.
 func (c *connection) send(request []byte) ([]byte, error) {
 	if _, err := c.Write(request); err != nil {
 		return nil, fmt.Errorf("sending: %w", err)
@@ -60,8 +60,8 @@ func (c *connection) send(request []byte) ([]byte, error) {
 	return c.answer.Body(), nil
 }
 
-// measure sends the same request in a closed loop over some connections. All of
-// them warm up, and the clocks are read while all of them go on.
+// measure sends the same request in a closed loop over several connections. After a
+// warm-up it reads the clocks while all connections are busy.
 func measure(ctx context.Context, p *process, path string, body []byte, conns int, warm, duration time.Duration) (sample, error) {
 	request := message(p.addr, path, body)
 	var wg sync.WaitGroup

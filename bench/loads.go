@@ -14,20 +14,20 @@ import (
 	"time"
 )
 
-// loadsEach is how often a model is loaded in a run, and slowLoad how long a load takes
-// of a model that is loaded once in it.
+// loadsEach is how often a model is loaded in a run. A model that takes slowLoad or
+// longer is loaded only once.
 const (
 	loadsEach = 5
 	slowLoad  = 200 // ms
 )
 
-// build is a build of the host that takes its turns with another one.
+// build is a build of the host. Builds are measured in turns.
 type build struct {
 	name, binary string
 	*process
 }
 
-// builds are the host and, where there is one, the other.
+// builds returns the host and the other host, if there is one.
 func builds(o options) []*build {
 	all := []*build{{name: "host", binary: o.binary}}
 	if o.other != "" {
@@ -36,13 +36,13 @@ func builds(o options) []*build {
 	return all
 }
 
-// loadTimes are what loads of one model by one build took, in milliseconds.
+// loadTimes are the times of loading one model with one build, in milliseconds.
 type loadTimes struct{ load, cpu, first []float64 }
 
-// lifecycle measures how long good models take to load, and their first answer after
-// that, and how long a host takes from its start to its first answer. Everything has
-// been proved and compiled before. With -other the two builds take turns, and what
-// decides is the ratio of one turn.
+// lifecycle measures how long good models take to load and to answer first after
+// that, and how long a host takes from its start to its first answer. All models
+// have been proved and compiled before. With -other it measures both builds in turns
+// and compares them turn by turn.
 func lifecycle(ctx context.Context, o options, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "bench-*")
 	if err != nil {
@@ -103,7 +103,7 @@ func sampleModels(o options, dir string) ([]string, error) {
 	return names, nil
 }
 
-// loadAll loads each model by each build in turns.
+// loadAll loads each model with each build, in turns.
 func loadAll(ctx context.Context, o options, all []*build, dir, models string, names []string) (map[string]*loadTimes, error) {
 	for i, b := range all {
 		addr, err := freeAddress()
@@ -128,7 +128,7 @@ func loadAll(ctx context.Context, o options, all []*build, dir, models string, n
 				return nil, err
 			}
 			for i := range all {
-				b := all[(i+turn)%len(all)] // nobody is always first
+				b := all[(i+turn)%len(all)] // the order changes from turn to turn
 				load, cpu, first, err := b.loadOnce(ctx, name, row)
 				if err != nil {
 					return nil, fmt.Errorf("loading %s by %s: %w", name, b.name, err)
@@ -138,7 +138,7 @@ func loadAll(ctx context.Context, o options, all []*build, dir, models string, n
 					m = new(loadTimes)
 					got[name+b.name] = m
 				}
-				if turn == 0 { // it warms up
+				if turn == 0 { // the first turn is a warm-up
 					continue
 				}
 				m.load, m.cpu, m.first = append(m.load, millis(load)), append(m.cpu, millis(cpu)), append(m.first, millis(first))
@@ -149,7 +149,7 @@ func loadAll(ctx context.Context, o options, all []*build, dir, models string, n
 	return got, nil
 }
 
-// loadOnce unloads a model, loads it, and asks it.
+// loadOnce unloads a model, loads it, and sends it a request.
 func (b *build) loadOnce(ctx context.Context, name string, row json.RawMessage) (load, cpu, first time.Duration, err error) {
 	if err = manage(ctx, b.addr, http.MethodDelete, name, "unload"); err != nil {
 		return
@@ -180,7 +180,7 @@ func (b *build) loadOnce(ctx context.Context, name string, row json.RawMessage) 
 	return loaded.Sub(begin), after - before, time.Since(asked), nil
 }
 
-// manage asks a host to load or unload a model.
+// manage makes a host load or unload a model.
 func manage(ctx context.Context, addr, method, name, action string) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+"/api/v1/models/"+name+"/"+action, nil)
 	if err != nil {
@@ -201,7 +201,7 @@ func manage(ctx context.Context, addr, method, name, action string) error {
 	return nil
 }
 
-// goldenRow is the first of a sample model's golden rows.
+// goldenRow returns the first golden row of a sample model.
 func goldenRow(o options, name string) (json.RawMessage, error) {
 	f, err := os.Open(filepath.Join(o.testdata, "models", name, "1.0.0", "golden.ndjson"))
 	if err != nil {
@@ -215,7 +215,8 @@ func goldenRow(o options, name string) (json.RawMessage, error) {
 	return row.Data, nil
 }
 
-// starts measures the time from the start of a host with ten models to its first answer.
+// starts measures the time from the start of a host with ten models to its first
+// answer.
 func starts(ctx context.Context, o options, w io.Writer, all []*build, dir string) error {
 	const models = 10
 	data, err := readDataset(o)

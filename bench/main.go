@@ -1,9 +1,9 @@
-// Command bench measures the host against its floors and its limit, and prints
-// tables; `make bench` runs it.
+// Command bench measures the host against floors and a limit, and prints tables. Run
+// it with `make bench`.
 //
-// A floor is an HTTP server that decodes the same bodies and has no model. The
-// limit is ONNX Runtime with no server. Everything runs on this machine, one
-// after the other, in turns. Nothing here passes or fails.
+// A floor is an HTTP server that decodes the same bodies but has no model: the host
+// cannot cost less. The limit is ONNX Runtime without a server. All servers run on
+// this machine and are measured in turns. No result makes the command fail.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/bench/decoders"
 )
 
-// Roles that this binary is started in by itself.
+// Roles in which this binary starts itself.
 const (
 	roleFloorSonic = "floor-sonic"
 	roleFloorOwn   = "floor-own"
@@ -45,7 +45,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
 	flag.StringVar(&o.other, "other", "", "another build of the host, for requests and lifecycle in the same turns")
-	flag.StringVar(&o.testdata, "testdata", "testdata", "where the benchmark's model and rows are")
+	flag.StringVar(&o.testdata, "testdata", "testdata", "directory with the benchmark's model and rows")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
 	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes; default all")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")

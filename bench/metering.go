@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// metering measures what the meter of WASM models costs, and what it buys.
+// metering measures the cost and the benefit of metering WASM models.
 func metering(ctx context.Context, o options, w io.Writer) error {
 	for i, part := range []func(context.Context, options, io.Writer) error{kernels, overruns, collections} {
 		if i > 0 {
@@ -24,7 +24,7 @@ func metering(ctx context.Context, o options, w io.Writer) error {
 	return nil
 }
 
-// The ways in which a kernel is run; the first is what the others are compared with.
+// The ways of running a kernel. The others are compared with the first.
 const (
 	variantPlain = iota
 	variantMetered
@@ -33,7 +33,7 @@ const (
 	variants
 )
 
-// kernel is one row of the table.
+// kernel is a row of the table.
 type kernel struct{ name, module, export string }
 
 const kernelForest = "isolation forest, 100 trees, 1,000 x 10"
@@ -50,8 +50,8 @@ func allKernels() []kernel {
 	}
 }
 
-// kernels compares wazero without a meter, with it, with wazero's own way of
-// ending calls, and the machine itself.
+// kernels compares wazero without a meter, with it, with wazero's own way of ending
+// calls, and native code.
 func kernels(ctx context.Context, o options, w io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "bench-*")
 	if err != nil {
@@ -97,7 +97,8 @@ func kernels(ctx context.Context, o options, w io.Writer) (err error) {
 	return reportKernels(w, o, took)
 }
 
-// timeKernels measures every variant of every kernel, run after run, in milliseconds.
+// timeKernels measures every variant of every kernel, run after run, in
+// milliseconds.
 func timeKernels(o options, modules map[string][variants]variant) (map[kernel]*[variants][]float64, error) {
 	took := map[kernel]*[variants][]float64{}
 	for turn := range o.runs {
@@ -109,7 +110,7 @@ func timeKernels(o options, modules map[string][variants]variant) (map[kernel]*[
 				}
 			}
 			for i := range variants {
-				i = (i + turn) % variants // nobody is always first
+				i = (i + turn) % variants // the order changes from turn to turn
 				v := modules[k.module][i]
 				if v == nil {
 					continue
@@ -125,7 +126,7 @@ func timeKernels(o options, modules map[string][variants]variant) (map[kernel]*[
 	return took, nil
 }
 
-// agree calls a kernel of every variant once: all must answer the same.
+// agree calls a kernel of every variant once. All results must be equal.
 func agree(all [variants]variant, export string) error {
 	_, want, err := all[variantPlain].run(export)
 	if err != nil {
@@ -144,7 +145,7 @@ func agree(all [variants]variant, export string) error {
 	return nil
 }
 
-// timeOf is the median of some calls, in ms.
+// timeOf returns the median of some calls, in ms.
 func timeOf(v variant, export string) (float64, error) {
 	const least, long = 3, 40 * time.Millisecond
 	var calls []float64
@@ -186,7 +187,7 @@ func reportKernels(w io.Writer, o options, took map[kernel]*[variants][]float64)
 	return nil
 }
 
-// unlessEmpty is a dash for what was not measured.
+// unlessEmpty returns a dash if there are no measurements.
 func unlessEmpty(ms []float64, text func() any) any {
 	if len(ms) == 0 {
 		return "–"

@@ -25,7 +25,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// plugins measures what the host adds to a WASM plugin, and how long loading takes.
+// plugins measures what the host adds to the cost of a WASM plugin, and how long
+// loading one takes.
 func plugins(ctx context.Context, o options, w io.Writer) error {
 	if err := guestShare(ctx, o, w); err != nil {
 		return err
@@ -60,7 +61,7 @@ func readTable(file string) (header []string, d fit.Data, err error) {
 
 const pluginRows = 1000
 
-// guest is a module as a model for the benchmark: ECOD on the cardio rows.
+// guest is a module as a model for the benchmark: ECOD with the cardio rows.
 type guest struct {
 	name     string
 	module   []byte
@@ -95,7 +96,7 @@ func newECOD(o options, name, file string) (*guest, error) {
 	return &guest{name: name, module: module, manifest: m, files: files, rows: test}, nil
 }
 
-// write puts the model into a models directory.
+// write writes the model into a models directory.
 func (g *guest) write(dir string) error {
 	to := filepath.Join(dir, g.manifest.ID, g.manifest.Version)
 	if err := os.MkdirAll(to, 0o755); err != nil {
@@ -117,7 +118,7 @@ func (g *guest) write(dir string) error {
 	return nil
 }
 
-// body is a batch of rows as arrays.
+// body returns a batch of rows as arrays.
 func (g *guest) body() ([]byte, error) {
 	rows := make([][]float64, pluginRows)
 	for i := range rows {
@@ -130,7 +131,7 @@ func (g *guest) body() ([]byte, error) {
 	return body, nil
 }
 
-// open opens the module by the backend alone.
+// open opens the module with the backend, without a host.
 func (g *guest) open(ctx context.Context, b *wasm.Backend) (sdk.Scorer, error) {
 	return b.Open(ctx, backends.Artifact{Manifest: g.manifest, Bytes: g.module, Files: g.files})
 }
@@ -140,7 +141,7 @@ func newBackend(cache string) (*wasm.Backend, error) {
 	return b, b.Err()
 }
 
-// own measures the processor time of the guest's call, in µs a row.
+// own measures the processor time of calling the guest, in µs per row.
 func (g *guest) own(ctx context.Context, s sdk.Scorer, lasting time.Duration) (float64, error) {
 	in := sdk.NewBatch(s.Info().Features)
 	in.Resize(pluginRows)
@@ -166,8 +167,8 @@ func (g *guest) own(ctx context.Context, s sdk.Scorer, lasting time.Duration) (f
 	return float64(used) / 1e3 / float64(n*pluginRows), nil
 }
 
-// guestShare compares the host's processor time for a batch through REST with that
-// of the guest's call alone.
+// guestShare compares the host's processor time for a batch over REST with that of
+// only calling the guest.
 func guestShare(ctx context.Context, o options, w io.Writer) error {
 	dir, err := os.MkdirTemp("", "bench-*")
 	if err != nil {
@@ -204,8 +205,8 @@ func guestShare(ctx context.Context, o options, w io.Writer) error {
 	return reportGuests(w, o, guests, through, own)
 }
 
-// measureGuests returns the CPU of a row through the host, and of the guest's call alone, by
-// guest, of each run.
+// measureGuests returns for each guest and run the CPU per row through the host, and
+// that of only calling the guest.
 func measureGuests(ctx context.Context, o options, host *process, b *wasm.Backend, guests []*guest) (through, own map[string][]float64, err error) {
 	through, own = map[string][]float64{}, map[string][]float64{}
 	for range o.runs {
@@ -252,8 +253,8 @@ func reportGuests(w io.Writer, o options, guests []*guest, through, own map[stri
 	return t.Flush()
 }
 
-// loading measures opening a Go plugin, with nothing in the cache and then with its
-// code there, by a backend that has just started.
+// loading measures opening a Go plugin with a new backend, first with an empty cache
+// and then with the module's code in the cache.
 func loading(ctx context.Context, o options, w io.Writer) error {
 	g, err := newECOD(o, "ecod-go", filepath.Join(filepath.Dir(o.binary), "plugins", "ecod.wasm"))
 	if err != nil {
@@ -290,7 +291,7 @@ func loading(ctx context.Context, o options, w io.Writer) error {
 	return err
 }
 
-// compileRole lets this binary compile modules for the backend, as the host does.
+// compileRole makes this binary compile modules for the backend, as the host does.
 func compileRole([]string) error {
 	var out bytes.Buffer
 	err := wasm.CompileMain(os.Stdin, &out)

@@ -34,7 +34,7 @@ func freeAddress() (string, error) {
 	return addr, ln.Close()
 }
 
-// start starts a server and waits until ready answers.
+// start starts a server and waits until ready responds.
 func start(ctx context.Context, addr, ready, name string, args ...string) (*process, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
@@ -72,7 +72,7 @@ func start(ctx context.Context, addr, ready, name string, args ...string) (*proc
 	}
 }
 
-// startHost starts the host on a models directory.
+// startHost starts the host with a models directory.
 func startHost(ctx context.Context, o options, models, state string) (*process, error) {
 	addr, err := freeAddress()
 	if err != nil {
@@ -98,8 +98,8 @@ func (p *process) stop() error {
 	return nil
 }
 
-// cpu is the processor time that all threads of the process have used: what
-// getrusage would say of it, in nanoseconds.
+// cpu returns the processor time of all threads of the process, as getrusage does,
+// but in nanoseconds.
 func (p *process) cpu() (time.Duration, error) {
 	const scheduler = 2 // CPUCLOCK_SCHED, see clock_getcpuclockid(3)
 	var t unix.Timespec
@@ -109,7 +109,7 @@ func (p *process) cpu() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// resident is the resident set in bytes.
+// resident returns the resident memory in bytes.
 func (p *process) resident() (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", p.cmd.Process.Pid))
 	if err != nil {
@@ -154,7 +154,7 @@ func self(ctx context.Context, role, ready string, args ...string) (*process, er
 	return start(ctx, addr, ready, exe, append([]string{role, addr}, args...)...)
 }
 
-// machine describes where the figures come from.
+// machine describes the machine of the measurements.
 func machine() string {
 	model := "unknown processor"
 	if info, err := os.ReadFile("/proc/cpuinfo"); err == nil {
@@ -168,7 +168,7 @@ func machine() string {
 	return fmt.Sprintf("%s, %d processors, %s, %s", model, runtime.NumCPU(), runtime.Version(), time.Now().Format(time.DateOnly))
 }
 
-// copyModel copies a model's files to dir/id/version, renaming it on the way.
+// copyModel copies a model's files to dir/id/version and changes the id.
 func copyModel(from, dir, id string) error {
 	to := filepath.Join(dir, id, "1.0.0")
 	if err := os.MkdirAll(to, 0o755); err != nil {

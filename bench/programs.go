@@ -23,7 +23,7 @@ import (
 	guestsdk "github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// wide is ECOD on the 30 features of the forest's rows, in one of its forms.
+// wide returns ECOD for the 30 features of the forest's rows, in one of its forms.
 func wide(o options, id, backend, file string) (*guest, error) {
 	artifact, err := os.ReadFile(filepath.Join(filepath.Dir(o.binary), "plugins", file))
 	if err != nil {
@@ -50,7 +50,7 @@ func pluginUser() string {
 	return ""
 }
 
-// programs compares a process plugin with the same detector as a WASM module, and
+// programs compares a process plugin with the same detector as a WASM module and
 // with a direct call.
 func programs(ctx context.Context, o options, w io.Writer) error {
 	asProcess, err := wide(o, "ecod-process", manifest.BackendProcess, "ecod")
@@ -73,7 +73,7 @@ func programs(ctx context.Context, o options, w io.Writer) error {
 	return batches(ctx, o, w, dir, asProcess)
 }
 
-// oneRow measures the latency of one row through REST.
+// oneRow measures the latency of one row over REST.
 func oneRow(ctx context.Context, o options, w io.Writer, dir string, asProcess, asModule *guest) error {
 	models, file := filepath.Join(dir, "models"), filepath.Join(dir, "plugins.yaml")
 	if err := errors.Join(asProcess.write(models), asModule.write(models)); err != nil {
@@ -125,8 +125,8 @@ func oneRow(ctx context.Context, o options, w io.Writer, dir string, asProcess, 
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// batches compares the rate of a process plugin, called by the backend, with that of
-// a direct call to the same code.
+// batches compares the rate of a process plugin, called by the backend, with a
+// direct call of the same code.
 func batches(ctx context.Context, o options, w io.Writer, dir string, g *guest) error {
 	models := filepath.Join(dir, "models")
 	b := processes.New(processes.Config{

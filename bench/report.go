@@ -27,7 +27,7 @@ func spreadOf(v []float64) spread {
 
 func (s spread) String() string { return fmt.Sprintf("%.3g (%.3g to %.3g)", s.median, s.low, s.high) }
 
-// each takes one figure of every sample.
+// each returns one figure of every sample.
 func each(samples []sample, f func(sample) float64) []float64 {
 	out := make([]float64, len(samples))
 	for i, s := range samples {
@@ -36,7 +36,7 @@ func each(samples []sample, f func(sample) float64) []float64 {
 	return out
 }
 
-// ratios divides run by run: what drifts with the machine cancels.
+// ratios divides run by run, so that drifts of the machine cancel out.
 func ratios(a, b []float64) []float64 {
 	out := make([]float64, len(a))
 	for i := range a {
@@ -91,8 +91,8 @@ func report(w io.Writer, o options, all []scenario, contenders []contender, got 
 
 func millis(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-// target says whether a ratio reaches its target, where it has one; one inside
-// the quartiles counts as reached.
+// target says whether a ratio reaches its target, or "". A target within the
+// quartiles counts as reached.
 func target(s scenario, floor string, r spread) string {
 	switch {
 	case floor != roleFloorSonic || !s.named:

@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// dataset is what is sent: the rows as numbers and as their texts.
+// dataset holds the rows to send, as numbers and as texts.
 type dataset struct {
 	names  []string
 	text   [][]string
@@ -47,7 +47,8 @@ func readDataset(o options) (*dataset, error) {
 	return d, nil
 }
 
-// body is a request of n rows, by name or as arrays. One row is not in an array.
+// body returns a request of n rows, by name or as arrays. A single row is not in an
+// array.
 func (d *dataset) body(n int, named bool) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"model_id":"forest","data":`)
@@ -92,7 +93,7 @@ func (d *dataset) rows(n int) [][]float32 {
 	return out
 }
 
-// scenario is one kind of traffic.
+// scenario is a kind of traffic.
 type scenario struct {
 	name        string
 	rows, conns int
@@ -112,10 +113,10 @@ func scenarios() []scenario {
 	}
 }
 
-// hostOther is the name of the host that another one is compared with.
+// hostOther is the name of the other build of the host.
 const hostOther = "host (other)"
 
-// contender is a server that takes part in every scenario.
+// contender is a server that is measured in every scenario.
 type contender struct {
 	name string
 	*process
@@ -185,7 +186,7 @@ func inTurns(ctx context.Context, o options, all []scenario, contenders []conten
 		for _, s := range all {
 			body := data.body(s.rows, s.named)
 			for i := range contenders {
-				c := contenders[(i+turn)%len(contenders)] // nobody is always first
+				c := contenders[(i+turn)%len(contenders)] // the order changes from turn to turn
 				m, err := measure(ctx, c.process, c.path(s), body, s.conns, o.warm, o.duration)
 				if err != nil {
 					return nil, nil, fmt.Errorf("%s, %s: %w", s.name, c.name, err)
@@ -205,7 +206,7 @@ func inTurns(ctx context.Context, o options, all []scenario, contenders []conten
 	return got, limits, nil
 }
 
-// verify sees to it that what is measured answers rightly.
+// verify checks that the host returns the expected scores.
 func verify(ctx context.Context, o options, host *process, data *dataset) error {
 	file, err := os.Open(filepath.Join(modelDir(o), "golden.ndjson"))
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// wanted is a ModelDeployment of a model that nobody has.
+// wanted returns a ModelDeployment of a model that does not exist.
 func wanted(name string, change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment {
 	md := &v1alpha1.ModelDeployment{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace},
@@ -33,8 +33,8 @@ func wanted(name string, change func(*v1alpha1.ModelDeployment)) *v1alpha1.Model
 	return md
 }
 
-// TestAdmission: what the API server itself refuses, by the resource definitions and the
-// admission policies. It needs no node.
+// TestAdmission checks what the API server refuses by the resource definitions and
+// the admission policies. It needs no node.
 func TestAdmission(t *testing.T) {
 	w := connect(t)
 	defer w.told(t, "TestAdmission")
@@ -46,7 +46,7 @@ func TestAdmission(t *testing.T) {
 			t.Errorf("%s: %v, want %q", what, err, says)
 		}
 	}
-	// Policies take effect some time after they are made.
+	// Policies take effect some time after their creation.
 	w.eventually(t, time.Minute, "policies are in force", func() bool {
 		err := w.Create(ctx, wanted("probe", func(md *v1alpha1.ModelDeployment) { md.Spec.RequestedBy = "mallory" }), client.DryRunAll)
 		return err != nil && strings.Contains(err.Error(), "spec.requestedBy must be")
@@ -64,7 +64,8 @@ func TestAdmission(t *testing.T) {
 	} {
 		refused(what, w.Create(ctx, wanted("refused", c.change)), c.says)
 	}
-	// What the controller cannot read would keep it from reading any deployment.
+	// A value that the controller cannot decode would keep it from reading all
+	// deployments.
 	strategy := func(field string, value any) map[string]any { return map[string]any{"type": "canary", field: value} }
 	memory := func(kind string, value any) map[string]any {
 		return map[string]any{kind: map[string]any{"memory": value}}
@@ -81,8 +82,8 @@ func TestAdmission(t *testing.T) {
 		{strategy("maxSurge", int64(99999999999)), nil, "strategy.maxSurge"},
 		{strategy("gates", map[string]any{"latencyPercent": int64(99999999999)}), nil, "latencyPercent"},
 		{nil, memory("limits", "much"), "limits"},
-		{nil, memory("limits", "1e1.5"), "of quantities"},
-		{nil, memory("requests", "1e1.5"), "of quantities"},
+		{nil, memory("limits", "1e1.5"), "must be quantities"},
+		{nil, memory("requests", "1e1.5"), "must be quantities"},
 	} {
 		if c.strategy == nil {
 			c.strategy = map[string]any{"type": "canary"}
@@ -97,7 +98,7 @@ func TestAdmission(t *testing.T) {
 		}
 		refused(fmt.Sprint(c.strategy, c.resources), w.Create(ctx, &unstructured.Unstructured{Object: fields}), c.says)
 	}
-	// And all of this is readable.
+	// All of these can be decoded.
 	w.readable(t, strategy("deadline", "1h0m0.5s"), memory("limits", "1e3"))
 	w.readable(t, strategy("deadline", "0"), memory("requests", int64(5)))
 	for what, c := range map[string]struct {
@@ -117,7 +118,8 @@ func TestAdmission(t *testing.T) {
 	w.records(t, refused)
 }
 
-// readable: the API server takes it, and it can be read as what it is.
+// readable checks that the API server accepts a value and that the controller can
+// decode it.
 func (w *world) readable(t *testing.T, strategy, resources map[string]any) {
 	t.Helper()
 	u := &unstructured.Unstructured{Object: map[string]any{
@@ -137,7 +139,8 @@ func (w *world) readable(t *testing.T, strategy, resources map[string]any) {
 	}
 }
 
-// names: whoever changes what an approval covers is who asks for it from then on.
+// names checks that a user who changes what an approval covers becomes the
+// requester.
 func (w *world) names(t *testing.T, refused func(string, error, string)) {
 	ctx := context.Background()
 	md := wanted("named", nil)
@@ -149,7 +152,7 @@ func (w *world) names(t *testing.T, refused func(string, error, string)) {
 		w.bind(t, user, role)
 	}
 	md.Spec.RequestedBy = "carol"
-	w.eventually(t, time.Minute, "carol has asked for it", func() bool { return carol.Create(ctx, md) == nil })
+	w.eventually(t, time.Minute, "carol's request is created", func() bool { return carol.Create(ctx, md) == nil })
 	defer func() { _ = w.Delete(ctx, md) }()
 	try := func(change func(*v1alpha1.ModelDeploymentSpec)) error {
 		t.Helper()
@@ -188,7 +191,8 @@ func (w *world) names(t *testing.T, refused func(string, error, string)) {
 	}
 }
 
-// records: nobody but the controller says what was approved, admitted or deployed.
+// records checks that only the controller writes what was approved, admitted or
+// deployed.
 func (w *world) records(t *testing.T, refused func(string, error, string)) {
 	ctx := context.Background()
 	md := wanted("recorded", nil)
@@ -197,7 +201,7 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 	}
 	defer func() { _ = w.Delete(ctx, md) }()
 	var err error
-	w.eventually(t, time.Minute, "the controller leaves it alone for a moment", func() bool {
+	w.eventually(t, time.Minute, "the controller does not change it for a moment", func() bool {
 		w.get(t, client.ObjectKeyFromObject(md), md)
 		md.Status.Rollout.Admitted = &v1alpha1.Admission{Digest: "sha256:" + strings.Repeat("0", 64)}
 		err = w.Status().Update(ctx, md)
@@ -216,7 +220,7 @@ func (w *world) records(t *testing.T, refused func(string, error, string)) {
 		t.Errorf("an approval: %v", err)
 	}
 	refused("an approval of the model alone", approval(func(s *v1alpha1.ModelApprovalSpec) { s.Digest = "" }), "an approval needs spec.digest")
-	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "ends at spec.expiresAt")
+	refused("one without an end", approval(func(s *v1alpha1.ModelApprovalSpec) { s.ExpiresAt = nil }), "and spec.expiresAt")
 	for _, end := range []string{"2026-01-01t00:00:00z", "2026-01-01T00:00:00+99:99", "2026-01-01T00:00:00", "tomorrow"} {
 		u := &unstructured.Unstructured{Object: map[string]any{
 			"apiVersion": v1alpha1.GroupVersion().String(), "kind": "ModelApproval", "metadata": map[string]any{"name": "refused", "namespace": namespace},

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds what a test cluster is made of, from Go modules alone: hyperkube, traefik,
-# registry or pause into FILE. The first two take some minutes each the first time.
-# prometheus is Debian's, taken out of its package.
+# Builds a program of the test cluster from Go modules into FILE: hyperkube, traefik,
+# registry or pause. The first two take some minutes each the first time. prometheus is
+# extracted from Debian's package.
 set -eu
 what=${1:?usage: build.sh hyperkube|traefik|registry|prometheus|pause FILE}
 file=${2:?usage: build.sh hyperkube|traefik|registry|prometheus|pause FILE}
@@ -21,8 +21,8 @@ case $what in
 hyperkube)
 	go mod init hyperkube 2>/dev/null
 	dir=$(source_of "k8s.io/kubernetes@v$kubernetes")
-	# Kubernetes replaces its own libraries with directories of its repository; they are
-	# released under the same number.
+	# Kubernetes replaces its libraries with directories of its repository. The libraries are
+	# released with the same version number.
 	go mod edit -require="k8s.io/kubernetes@v$kubernetes" -godebug=default=go1.24
 	sed -n 's/^[[:space:]]*\(k8s.io\/[^ ]*\) => .*/\1/p' "$dir/go.mod" | while read -r module; do
 		go mod edit -replace="$module=$module@v0.${kubernetes#1.}"
@@ -108,7 +108,7 @@ pause)
 	tar -cf "$file" manifest.json config.json layer.tar
 	;;
 *)
-	echo "build.sh: $what is none of hyperkube, traefik, registry, prometheus, pause" >&2
+	echo "build.sh: $what is not one of hyperkube, traefik, registry, prometheus, pause" >&2
 	exit 2
 	;;
 esac

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A Kubernetes node for the tests, without Docker: etcd, the API server, controllers,
-# scheduler, containerd, kubelet, kube-proxy, and Traefik as the Gateway. All of it lives
-# in a network namespace that has no way out.
+# scheduler, containerd, kubelet, kube-proxy, and Traefik as the Gateway. All of it runs
+# in a network namespace without a way out.
 #
-#   cluster.sh tools [NAME...]  installs Debian's packages and builds what is missing, and
-#                               what build.sh knows by these names
+#   cluster.sh tools [NAME...]  installs Debian's packages, and builds missing programs and
+#                               those that build.sh knows by these names
 #   cluster.sh up | down
-#   cluster.sh exec COMMAND...  runs something in its network, with KUBECONFIG set
+#   cluster.sh exec COMMAND...  runs a command in its network, with KUBECONFIG set
 #   cluster.sh load IMAGE.tar [NAME OTHER-NAME]
-#                               gives the node an image, under another name, too
+#                               loads an image, optionally also under another name
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -30,7 +30,7 @@ tools() {
 		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 	fi
 	mkdir -p "$bin"
-	# Archives that were built ahead may lie in a directory; building takes some minutes each.
+	# Archives may have been built before; building each takes some minutes.
 	local ahead=${E2E_PREBUILT:-$here/../../shared/bin}
 	for name in hyperkube traefik; do
 		[ -x "$bin/$name" ] && continue
@@ -63,7 +63,7 @@ await() { # what seconds command...
 	local what=$1 until=$((SECONDS + $2))
 	shift 2
 	until "$@" >/dev/null 2>&1; do
-		[ $SECONDS -lt $until ] || fail "$what is not there: see $state/logs"
+		[ $SECONDS -lt $until ] || fail "$what did not start: see $state/logs"
 		sleep 0.3
 	done
 }
@@ -71,7 +71,7 @@ await() { # what seconds command...
 network() {
 	ip netns add $net 2>/dev/null || true
 	ip -n $net link set lo up
-	# A pair of interfaces stands for the node's own: not every kernel has dummy ones.
+	# A pair of interfaces replaces the node's own: not every kernel has dummy ones.
 	ip -n $net link add node type veth peer name peer 2>/dev/null || true
 	ip -n $net addr replace $address/24 dev node
 	ip -n $net link set node up
@@ -152,7 +152,7 @@ ready() { inside kubectl get nodes --no-headers | grep -q ' Ready '; }
 
 up() {
 	[ "$(id -u)" = 0 ] || fail "root is needed: network namespaces, containers"
-	unshare --net true 2>/dev/null || fail "network namespaces cannot be made here"
+	unshare --net true 2>/dev/null || fail "this system does not allow network namespaces"
 	command -v kubectl >/dev/null || fail "kubectl is needed"
 	[ -x "$bin/hyperkube" ] || fail "run cluster.sh tools first"
 	down >/dev/null 2>&1
@@ -183,8 +183,8 @@ up() {
 	crds=$(cd "$here/.." && ${GO:-go} list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
 	inside kubectl apply --server-side -f "$crds" >/dev/null
 	inside kubectl apply -f "$here/gateway.yaml" >/dev/null
-	# It goes through the Services: kube-proxy goes on to pods that are terminating where a
-	# Service has no others, which a gateway that picks pods itself does not.
+	# Traefik sends requests to the Services: if a Service has only terminating pods, kube-proxy
+	# still uses them, while a gateway that picks pods itself does not.
 	daemon traefik "$bin/traefik" --global.sendanonymoususage=false --global.checknewversion=false --entrypoints.web.address=:8000 \
 		--providers.kubernetesgateway=true --providers.kubernetesgateway.nativelbbydefault=true --providers.providersthrottleduration=100ms --log.level=WARN
 	inside kubectl get nodes
@@ -196,7 +196,7 @@ load() { # archive [name other-name]
 }
 
 down() {
-	# Pods end before what runs them does, so that no mount or namespace is left.
+	# Pods must end before the programs that run them, so that no mount or namespace is left.
 	if [ -S "$state/containerd.sock" ]; then
 		[ -f "$state/run/kubelet.pid" ] && kill "$(cat "$state/run/kubelet.pid")" 2>/dev/null || true
 		for task in $(ctr -a "$state/containerd.sock" -n k8s.io tasks ls -q 2>/dev/null); do
@@ -213,7 +213,7 @@ down() {
 		kill -9 "$pid" 2>/dev/null || true
 		rm -f "$file"
 	done
-	# A shim is a process of its own; its command line names this containerd's socket.
+	# Shims are separate processes. Their command lines name this containerd's socket.
 	for file in /proc/[0-9]*/cmdline; do
 		if tr '\0' ' ' <"$file" 2>/dev/null | grep -q "containerd-shim.*-address $state/containerd.sock"; then
 			kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null || true
@@ -221,7 +221,7 @@ down() {
 	done
 	awk -v under="$state/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
 	ip netns del $net 2>/dev/null || true
-	# Each pod had a network namespace, which containerd names.
+	# Each pod had a network namespace, named by containerd.
 	for mount in $(awk '$2 ~ "^/run/netns/cni-" {print $2}' /proc/mounts); do
 		ip netns pids "$(basename "$mount")" 2>/dev/null | grep -q . || ip netns del "$(basename "$mount")" 2>/dev/null || true
 	done

@@ -36,10 +36,10 @@ type world struct {
 	binary, models, image, pull string
 	rate                        int
 	rows                        []row
-	notes                       []string // below the table
+	notes                       []string // printed below the table
 }
 
-// row is one line of the table.
+// row is a line of the table.
 type row struct {
 	scenario string
 	sent     int
@@ -55,12 +55,12 @@ func env(name, other string) string {
 	return other
 }
 
-// connect finds the cluster.
+// connect returns the cluster.
 func connect(t *testing.T) *world {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
 	if err != nil {
-		t.Fatalf("there is no cluster: %v; `make e2e` brings one up, or set KUBECONFIG", err)
+		t.Fatalf("there is no cluster: %v; run `make e2e` or set KUBECONFIG", err)
 	}
 	cfg.QPS, cfg.Burst = 100, 200
 	scheme, err := controller.Scheme()
@@ -95,7 +95,7 @@ func open(t *testing.T) *world {
 		e.Spec.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}}
-		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40} // the load is a light one
+		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40} // the load is light
 		e.Spec.Strategy.Drain = span(5 * time.Second)
 		e.Spec.Traffic = v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "web", Namespace: "gateway"}, Hostnames: []string{name + ".test"}}
 		if err := w.Update(t.Context(), &e); err != nil {
@@ -103,7 +103,7 @@ func open(t *testing.T) *world {
 		}
 	}
 	if err := w.DeleteAllOf(context.Background(), &v1alpha1.ModelDeployment{}, client.InNamespace(namespace)); err != nil {
-		t.Fatal(err) // one of an earlier run has that run's settings
+		t.Fatal(err) // one of an earlier run has other settings
 	}
 	w.eventually(t, time.Minute, "nothing of an earlier run is left", func() bool {
 		var all v1alpha1.ModelRevisionList
@@ -114,7 +114,7 @@ func open(t *testing.T) *world {
 	return w
 }
 
-// run runs a deploy command and wants an exit code; it returns what was printed.
+// run runs a deploy command, checks its exit code, and returns its output.
 func (w *world) run(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	out, errs, got := w.try(t, args...)
@@ -139,7 +139,7 @@ func (w *world) try(t *testing.T, args ...string) (out, errs string, code int) {
 	return o.String(), e.String(), cmd.ProcessState.ExitCode()
 }
 
-// deploy deploys a version to development, and returns the deployment's id.
+// deploy deploys a version to development and returns the deployment's id.
 func (w *world) deploy(t *testing.T, version string, args ...string) string {
 	t.Helper()
 	out := w.run(t, 0, append([]string{"deploy", model + "@" + version, "--env", "development", "--models", w.models, "--json"}, args...)...)
@@ -152,7 +152,7 @@ func (w *world) deploy(t *testing.T, version string, args ...string) string {
 	return d.ID
 }
 
-// follow waits for the end of a deployment, and wants it to end so.
+// follow waits until a deployment has ended, and checks its phase.
 func (w *world) follow(t *testing.T, id, phase string, within time.Duration) {
 	t.Helper()
 	w.eventually(t, within, id+" is "+phase, func() bool {
@@ -194,10 +194,10 @@ func (w *world) state(t *testing.T) *v1alpha1.ModelDeployment {
 	return &md
 }
 
-// edit changes the ModelDeployment until nobody was faster.
+// edit changes the ModelDeployment, and tries again after conflicts.
 func (w *world) edit(t *testing.T, change func(*v1alpha1.ModelDeploymentSpec)) {
 	t.Helper()
-	w.eventually(t, 10*time.Second, "the change is taken", func() bool {
+	w.eventually(t, 10*time.Second, "the change is written", func() bool {
 		md := w.state(t)
 		change(&md.Spec)
 		return w.Update(context.Background(), md) == nil
@@ -213,7 +213,7 @@ func (w *world) pods(t *testing.T, hash string) []corev1.Pod {
 	return list.Items
 }
 
-// controllers are the pods of the controller that are ready.
+// controllers returns the ready pods of the controller.
 func (w *world) controllers(t *testing.T) []corev1.Pod {
 	t.Helper()
 	var list corev1.PodList
@@ -225,7 +225,7 @@ func (w *world) controllers(t *testing.T) []corev1.Pod {
 	})
 }
 
-// weight is the share of a revision on the route.
+// weight returns the share of a revision in the route.
 func (w *world) weight(t *testing.T, hash string) int32 {
 	t.Helper()
 	var r gatewayv1.HTTPRoute
@@ -245,13 +245,14 @@ func (w *world) eventually(t *testing.T, within time.Duration, what string, done
 		if time.Now().After(until) {
 			var md v1alpha1.ModelDeployment
 			_ = w.Get(context.Background(), client.ObjectKey{Namespace: namespace, Name: model}, &md)
-			t.Fatalf("never: %s; the rollout is %+v: %s", what, md.Status.Rollout, md.Status.Message)
+			t.Fatalf("timed out: %s; the rollout is %+v: %s", what, md.Status.Rollout, md.Status.Message)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
 }
 
-// scenario runs one under load, from version 1.0.0 as it serves with so many pods.
+// scenario runs a scenario under load, starting with version 1.0.0 served by the
+// given number of pods.
 func (w *world) scenario(t *testing.T, name string, pods int, run func(t *testing.T, l *load)) {
 	t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
 		start := time.Now()
@@ -285,7 +286,7 @@ func (w *world) scenario(t *testing.T, name string, pods int, run func(t *testin
 	})
 }
 
-// answers reports whether the gateway has a route to a host name.
+// answers reports whether the gateway has a route for a host name.
 func answers(host string) bool {
 	req, err := http.NewRequest(http.MethodGet, gateway()+"/ready", nil)
 	if err != nil {
@@ -300,7 +301,7 @@ func answers(host string) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// told prints how a test went that is no scenario.
+// told prints the result of a test that is not a scenario.
 func (w *world) told(t *testing.T, name string) {
 	verdict := "passed"
 	if t.Failed() {
@@ -310,7 +311,7 @@ func (w *world) told(t *testing.T, name string) {
 	w.table(t)
 }
 
-// table prints what happened.
+// table prints the results.
 func (w *world) table(t *testing.T) {
 	var b bytes.Buffer
 	tw := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)

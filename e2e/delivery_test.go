@@ -26,10 +26,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// node is this machine as pods see it.
+// node returns this machine's address as pods see it.
 func node() string { return env("E2E_NODE", "192.0.2.20") }
 
-// start runs a program of the cluster's until the test ends, or stop is called.
+// start runs one of the cluster's programs until the test ends or stop is called.
 func start(t *testing.T, url, name string, args ...string) (stop func()) {
 	t.Helper()
 	program := filepath.Join(env("E2E_BIN", "/var/tmp/pynomaly-e2e/bin"), name)
@@ -53,7 +53,7 @@ func start(t *testing.T, url, name string, args ...string) (stop func()) {
 	t.Cleanup(func() {
 		stop()
 		if text, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("%s said: %.3000s", name, text)
+			t.Logf("%s printed: %.3000s", name, text)
 		}
 	})
 	for range 300 {
@@ -68,7 +68,8 @@ func start(t *testing.T, url, name string, args ...string) (stop func()) {
 	return nil
 }
 
-// TestDelivery: pods pull the model from a registry, and do not start with another one.
+// TestDelivery checks that pods pull the model from a registry, and do not start
+// with a wrong one.
 func TestDelivery(t *testing.T) {
 	w := open(t)
 	defer w.table(t)
@@ -81,7 +82,7 @@ func TestDelivery(t *testing.T) {
 	stop := start(t, "http://127.0.0.1:5000/v2/", "registry", "serve", config)
 	references := map[string]string{}
 	for _, version := range []string{"1.0.0", "1.1.0", "2.1.0"} {
-		// 2.1.0 is stored as it is: what is wrong with it shows when it is loaded.
+		// 2.1.0 is pushed unchecked: its error appears when it is loaded.
 		out, err := exec.Command(w.binary, "model", "push", filepath.Join(w.models, model, version), node()+":5000/models/ecod", "--plain-http").Output()
 		if err != nil && version != "2.1.0" {
 			t.Fatalf("pushing %s: %v: %s", version, err, out)
@@ -107,18 +108,18 @@ func TestDelivery(t *testing.T) {
 		}
 		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = nil })
 	})
-	// What comes after has its models in the image again.
+	// Later tests have their models in the image again.
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Template.Source = v1alpha1.Source{Type: "image"} })
 }
 
-// TestPrometheus: the gates take requests and latency from a Prometheus, and hold a
-// rollout up when that is gone.
+// TestPrometheus checks that gates read requests and latency from Prometheus, and
+// that a rollout waits if Prometheus is down.
 func TestPrometheus(t *testing.T) {
 	w := open(t)
 	defer w.table(t)
 	dir := t.TempDir()
 	config := filepath.Join(dir, "prometheus.yml")
-	// Debian's is built without the discovery of pods.
+	// Debian's Prometheus is built without the discovery of pods.
 	targets := filepath.Join(dir, "targets.json")
 	text := fmt.Sprintf("global: {scrape_interval: 2s}\nscrape_configs: [{job_name: pods, file_sd_configs: [{files: [%q]}]}]\n", targets)
 	w.discover(t, targets)
@@ -144,14 +145,14 @@ func TestPrometheus(t *testing.T) {
 			judged[v.Gate] = v.Result
 		}
 		if judged["latency"] != "Pass" || judged["prometheus"] != "Pass" {
-			t.Errorf("it was judged so: %v", judged)
+			t.Errorf("the verdicts are: %v", judged)
 		}
 		var told bool
 		for _, e := range w.events(t) {
 			told = told || strings.Contains(e, id+": latency: Pass")
 		}
 		if !told {
-			t.Error("there is no Event of latency's verdict")
+			t.Error("there is no Event for the verdict on latency")
 		}
 		if n := asked(t); n < 3 {
 			t.Errorf("Prometheus answered %d queries", n)
@@ -169,7 +170,7 @@ func TestPrometheus(t *testing.T) {
 	})
 }
 
-// asked is how many queries Prometheus has answered.
+// asked returns how many queries Prometheus has answered.
 func asked(t *testing.T) int {
 	t.Helper()
 	resp, err := http.Get("http://127.0.0.1:9091/metrics")
@@ -192,7 +193,7 @@ func asked(t *testing.T) int {
 	return n
 }
 
-// discover writes a file of the pods there are, again and again until the test ends.
+// discover keeps a file with the present pods up to date until the test ends.
 func (w *world) discover(t *testing.T, file string) {
 	type group struct {
 		Targets []string          `json:"targets"`
@@ -221,7 +222,7 @@ func (w *world) discover(t *testing.T, file string) {
 	t.Cleanup(func() { cancel(); wg.Wait() })
 }
 
-// events are the messages of the deployment's.
+// events returns the messages of the deployment's events.
 func (w *world) events(t *testing.T) []string {
 	t.Helper()
 	out, err := exec.CommandContext(context.Background(), "kubectl", "-n", namespace, "get", "events", "-o", "jsonpath={range .items[*]}{.message}{\"\\n\"}{end}").Output()

@@ -21,8 +21,8 @@ const long = 3 * time.Minute
 
 var canary = []string{"--strategy", "canary", "--steps", "10:5s,50:5s"}
 
-// TestRollouts rolls versions out under load. The numbers are those of the scenarios in
-// docs/deployer.md.
+// TestRollouts rolls out versions under load. The numbers are those of the scenarios
+// in docs/deployer.md.
 func TestRollouts(t *testing.T) {
 	w := open(t)
 	defer w.table(t)
@@ -97,12 +97,13 @@ func TestRollouts(t *testing.T) {
 		w.eventually(t, time.Minute, "no pods are left", func() bool { return len(w.pods(t, hash)) == 0 })
 	})
 	w.scenario(t, "21 new pods unready mid-promotion", 2, func(t *testing.T, l *load) {
-		// The image is there; the digest that the pods must show is not the model's.
+		// The image exists, but the model does not have the digest that the pods
+		// must report.
 		id := w.deploy(t, "1.1.0", "--strategy", "rolling", "--digest", "sha256:"+strings.Repeat("0", 64))
 		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Deadline = span(20 * time.Second) })
 		w.follow(t, id, v1alpha1.Failed, long)
 		if !l.last("1.1.0").IsZero() {
-			t.Error("a pod that is not ready answered")
+			t.Error("a pod answered that was not ready")
 		}
 	})
 	w.scenario(t, "23 controller killed at every step", 2, func(t *testing.T, l *load) {

@@ -36,8 +36,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestFaults are the scenarios that take longer, or a cluster whose pods can be reached
-// from here.
+// TestFaults runs the scenarios that take longer, or that need pods that can be
+// reached from this machine.
 func TestFaults(t *testing.T) {
 	w := open(t)
 	defer w.table(t)
@@ -68,7 +68,7 @@ func TestFaults(t *testing.T) {
 		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Gates = &v1alpha1.Gates{MinSamples: 1_000_000} })
 		defer w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40} })
 		id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "20:3s")
-		w.eventually(t, long, "it pauses for samples", func() bool {
+		w.eventually(t, long, "the rollout pauses for samples", func() bool {
 			md := w.state(t)
 			return md.Status.Phase == v1alpha1.Paused && strings.Contains(md.Status.Message, "too few samples")
 		})
@@ -123,11 +123,11 @@ func TestFaults(t *testing.T) {
 				t.Errorf("exit code %d", code)
 			}
 		}
-		w.eventually(t, long, "it has ended", func() bool {
+		w.eventually(t, long, "the rollout has ended", func() bool {
 			p := w.phase(t, id)
 			return p == v1alpha1.RolledBack || p == v1alpha1.Deployed
 		})
-		// A command that is killed in the middle changes nothing.
+		// A killed command changes nothing.
 		other := w.deploy(t, "1.2.0", "--strategy", "canary", "--steps", "30:5s")
 		for range 5 {
 			cmd := exec.Command(w.binary, "deploy", "resume", other, "--wait")
@@ -157,7 +157,7 @@ func isReady(p corev1.Pod) bool {
 	return slices.ContainsFunc(p.Status.Conditions, func(c corev1.PodCondition) bool { return c.Type == corev1.PodReady && c.Status == "True" })
 }
 
-// behindFaults lets the controller's requests meet faults, for one scenario.
+// behindFaults injects faults into the controller's requests for one scenario.
 func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 	t.Helper()
 	var faults atomic.Int64
@@ -175,7 +175,7 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 				rw.Header().Set("Retry-After", "1")
 			case 2:
 				code, reason = http.StatusInternalServerError, "InternalError"
-			case 3: // it is done, and nobody hears of it
+			case 3: // the request succeeds, but the response is lost
 				proxy.ServeHTTP(httptest.NewRecorder(), r)
 				time.Sleep(time.Second)
 				code, reason = http.StatusGatewayTimeout, "Timeout"
@@ -189,8 +189,8 @@ func (w *world) behindFaults(t *testing.T) *atomic.Int64 {
 	return &faults
 }
 
-// behind puts a controller of this machine, which acts under the installed role and whose
-// requests go through a handler, in the place of those in the cluster, until the test ends.
+// behind replaces the cluster's controllers with one on this machine, until the test
+// ends. It has the installed role, and its requests pass through a handler.
 func (w *world) behind(t *testing.T, through func(proxy http.Handler) http.Handler, args ...string) {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()

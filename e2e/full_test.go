@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestMore are the scenarios that a change is not held up for.
+// TestMore runs the scenarios that need not pass before a change is merged.
 func TestMore(t *testing.T) {
 	w := open(t)
 	defer w.table(t)
@@ -30,7 +30,7 @@ func TestMore(t *testing.T) {
 		other := w.deploy(t, "1.2.0", "--strategy", "canary", "--steps", "20:5m")
 		w.eventually(t, long, "1.2.0 answers", func() bool { return !l.last("1.2.0").IsZero() })
 		w.run(t, 0, "abort", other)
-		_, _, _ = w.try(t, "resume", other, "--full") // it may have ended by now, or be refused
+		_, _, _ = w.try(t, "resume", other, "--full") // the rollout may have ended, or the command may be refused
 		w.follow(t, other, v1alpha1.RolledBack, long)
 		if p := w.phase(t, id); p != v1alpha1.Deployed {
 			t.Errorf("%s is %s", id, p)
@@ -55,8 +55,8 @@ func TestMore(t *testing.T) {
 		w.follow(t, again, v1alpha1.Superseded, long)
 		n, which := most()
 		t.Logf("up to %d pods at once: %s", n, which)
-		if n > 4+2 { // a surge of one, and one that is just being deleted
-			t.Error("4 are asked for, and a surge of one")
+		if n > 4+2 { // a surge of one, and one that is being deleted
+			t.Error("more than 4 pods and a surge of one")
 		}
 	})
 	w.scenario(t, "10 undone in the middle of a canary", 2, func(t *testing.T, l *load) {
@@ -106,7 +106,7 @@ func TestMore(t *testing.T) {
 		}
 		w.eventually(t, time.Minute, "every answer is of 1.0.0", func() bool { return time.Since(l.last("2.0.0")) > 3*time.Second })
 		_, _, versions := l.mark()
-		t.Logf("2.0.0 answered %d requests before it was given up", versions["2.0.0"])
+		t.Logf("2.0.0 answered %d requests before it was aborted", versions["2.0.0"])
 	})
 	w.scenario(t, "20 what is impossible is refused, then mended", 2, func(t *testing.T, l *load) {
 		was := w.state(t)
@@ -130,7 +130,8 @@ func TestMore(t *testing.T) {
 	t.Run("25e_the_gateway_never_acknowledges", func(t *testing.T) { w.silence(t) })
 }
 
-// first deletes the deployment and makes it anew, with steps that would take an hour.
+// first deletes the deployment and creates it again, with steps that would take an
+// hour.
 func (w *world) first(t *testing.T) {
 	start, line := time.Now(), row{scenario: "1 first deployment skips the steps", verdict: "failed"}
 	defer func() {
@@ -156,7 +157,7 @@ func (w *world) first(t *testing.T) {
 	}
 }
 
-// silence rolls out behind a Gateway that nobody looks after.
+// silence rolls out behind a Gateway that no controller handles.
 func (w *world) silence(t *testing.T) {
 	start, line := time.Now(), row{scenario: "25e the gateway never acknowledges (staging, without load)", verdict: "failed"}
 	defer func() {
@@ -190,7 +191,7 @@ func (w *world) silence(t *testing.T) {
 	line.verdict = "passed"
 }
 
-// desired is how many pods a revision should have.
+// desired returns how many pods a revision should have.
 func (w *world) desired(t *testing.T, hash string) int32 {
 	t.Helper()
 	var d appsv1.Deployment
@@ -198,7 +199,8 @@ func (w *world) desired(t *testing.T, hash string) int32 {
 	return *d.Spec.Replicas
 }
 
-// watchPods notes the most pods there are that are not ending, and of which revisions.
+// watchPods records the largest number of pods that are not terminating, with their
+// revisions.
 func (w *world) watchPods(t *testing.T) func() (int, string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	most, which := 0, ""
@@ -225,8 +227,8 @@ func (w *world) watchPods(t *testing.T) func() (int, string) {
 	return func() (int, string) { cancel(); wg.Wait(); return most, which }
 }
 
-// TestLoad rolls out and back again under a heavier load until enough requests were sent
-// in each strategy.
+// TestLoad rolls out and back under a heavier load until each strategy has had
+// enough requests.
 func TestLoad(t *testing.T) {
 	const enough = 50_000
 	w := open(t)
@@ -261,7 +263,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// capacity is how many requests a second are answered when 32 callers ask at once.
+// capacity returns how many requests per second 32 concurrent callers get answered.
 func capacity(t *testing.T) int {
 	t.Helper()
 	l := startLoad(t, "development.test", 1)

@@ -21,8 +21,8 @@ import (
 	"time"
 )
 
-// load sends one row a request at a constant rate, and checks every answer: its status,
-// that it is of the model that was asked, and that a row has the score it always had.
+// load sends requests of one row at a constant rate. It checks each response: the
+// status, the model, and that a row always has the same score.
 type load struct {
 	t      *testing.T
 	host   string
@@ -60,8 +60,8 @@ func gateway() string {
 	return "http://127.0.0.1:8000"
 }
 
-// startLoad begins to send to a host name of the gateway. Versions in strange answer with
-// scores of their own.
+// startLoad starts to send requests to a host name of the gateway. Versions in
+// strange have other scores.
 func startLoad(t *testing.T, host string, rate int, strange ...string) *load {
 	t.Helper()
 	l := &load{
@@ -103,8 +103,8 @@ func (l *load) run(ctx context.Context, rate int) {
 		}
 		slots <- struct{}{}
 		pending.Go(func() {
-			// In any order: a gateway that deals requests out in turn would else give each
-			// revision rows of its own.
+			// In random order: if a gateway distributes requests in turns, each
+			// revision would otherwise get only some of the rows.
 			l.ask(rand.IntN(len(l.rows)))
 			<-slots
 		})
@@ -167,7 +167,7 @@ func (l *load) predict(row int) (string, float64, error) {
 	return p.Version, *p.Score, nil
 }
 
-// last is how long ago a version answered last.
+// last returns when a version answered last.
 func (l *load) last(version string) time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -179,7 +179,7 @@ func (l *load) last(version string) time.Time {
 	return time.Time{}
 }
 
-// mark is where the load stands, to count from.
+// mark returns the present counts.
 func (l *load) mark() (sent, failed int, versions map[string]int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -22,7 +22,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// block is the commands of a document that a comment names.
+// block returns the commands of a document that follow a comment with a name.
 func block(t *testing.T, file, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("../docs", file))
@@ -36,7 +36,7 @@ func block(t *testing.T, file, name string) string {
 	return string(m[1])
 }
 
-// sh runs commands as a reader would, one after another, and wants all of them to work.
+// sh runs commands one after another, as a reader would. All of them must succeed.
 func (w *world) sh(t *testing.T, dir, script string, environment map[string]string) string {
 	t.Helper()
 	binary, err := filepath.Abs(w.binary)
@@ -63,8 +63,8 @@ func (w *world) sh(t *testing.T, dir, script string, environment map[string]stri
 	return out.String()
 }
 
-// TestQuickStart: the commands of the guide, verbatim, on a cluster that knows nothing of
-// the deployer.
+// TestQuickStart runs the commands of the guide, verbatim, on a cluster without the
+// deployer.
 func TestQuickStart(t *testing.T) {
 	w := connect(t)
 	defer w.told(t, "TestQuickStart")
@@ -97,7 +97,7 @@ func TestQuickStart(t *testing.T) {
 	w.wipe(t)
 }
 
-// wipe removes everything of the deployer's, as if it had never been there.
+// wipe removes all objects of the deployer.
 func (w *world) wipe(t *testing.T) {
 	t.Helper()
 	ctx := context.Background()
@@ -120,8 +120,8 @@ func (w *world) wipe(t *testing.T) {
 	}
 }
 
-// TestOperations: the commands of the operations guide, on deployments that have the
-// problem.
+// TestOperations runs the commands of the operations guide on deployments that have
+// the problem.
 func TestOperations(t *testing.T) {
 	w := open(t)
 	defer w.told(t, "TestOperations")
@@ -168,7 +168,8 @@ func TestOperations(t *testing.T) {
 	t.Run("backup_and_restore", func(t *testing.T) { w.lost(t) })
 }
 
-// lost deletes the resource definitions, and all that depends on them, and brings it back.
+// lost deletes the resource definitions with all their objects, and restores them
+// from a backup.
 func (w *world) lost(t *testing.T) {
 	dir := t.TempDir()
 	list := func() string {
@@ -186,7 +187,7 @@ func (w *world) lost(t *testing.T) {
 	if !strings.Contains(out, "ModelDeployment "+namespace+"/"+model+": restored") {
 		t.Errorf("%s", out)
 	}
-	w.eventually(t, 2*time.Minute, "it serves again", func() bool {
+	w.eventually(t, 2*time.Minute, "the deployment serves again", func() bool {
 		s := w.state(t).Status
 		return s.Phase == v1alpha1.Deployed && s.Stable == was.Status.Stable && strings.HasPrefix(s.Message, "1 of 1")
 	})
@@ -199,10 +200,10 @@ func (w *world) lost(t *testing.T) {
 			t.Errorf("%s is not owned by the deployment: %v", r.Name, r.OwnerReferences)
 		}
 	}
-	// What went before can come back, and the policies are in force again.
+	// A rollback still works, and the policies are in force.
 	id := fmt.Sprintf("%s-development-%d", model, was.Status.Number)
 	w.run(t, 0, "rollback", id, "--wait")
-	w.eventually(t, time.Minute, "records are the controller's again", func() bool {
+	w.eventually(t, time.Minute, "only the controller can write records", func() bool {
 		r := w.revision(t, id)
 		r.Annotations = map[string]string{"a": "b"}
 		err := w.Update(context.Background(), r)
@@ -219,7 +220,7 @@ func (w *world) revisions(t *testing.T) []v1alpha1.ModelRevision {
 	return all.Items
 }
 
-// summaryOf is the ids and statuses of a list.
+// summaryOf returns the ids and statuses of a list.
 func summaryOf(t *testing.T, text string) string {
 	t.Helper()
 	return strings.Join(regexp.MustCompile(`"(deployment_id|status)": "[^"]*"`).FindAllString(text, -1), "\n")

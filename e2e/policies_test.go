@@ -15,9 +15,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestPolicies: an API server takes the NetworkPolicies of all kinds of sources, and fills
-// nothing in that would have the controller write them again. Whether they are enforced is
-// the network plugin's.
+// TestPolicies checks that an API server accepts the NetworkPolicies of all kinds of
+// sources and adds no defaults that the controller would have to overwrite.
+// Enforcing them is up to the network plugin.
 func TestPolicies(t *testing.T) {
 	w := connect(t)
 	defer w.told(t, "TestPolicies")
@@ -52,7 +52,7 @@ func TestPolicies(t *testing.T) {
 		e := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "policies"}, Spec: env}
 		change(&e.Spec)
 		if err := w.Create(context.Background(), e, client.DryRunAll); err == nil {
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 	if err := w.Create(context.Background(), &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "policies"}, Spec: bounded}, client.DryRunAll); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// as is a client of another user.
+// as returns a client of another user.
 func (w *world) as(t *testing.T, user string) client.Client {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
@@ -36,7 +36,7 @@ func (w *world) as(t *testing.T, user string) client.Client {
 	return c
 }
 
-// bind gives a user a role of the deployer's.
+// bind binds a user to a role of the deployer.
 func (w *world) bind(t *testing.T, user, role string) {
 	t.Helper()
 	b := &rbacv1.ClusterRoleBinding{
@@ -48,7 +48,7 @@ func (w *world) bind(t *testing.T, user, role string) {
 	}
 }
 
-// me is who the cluster takes the tests for.
+// me returns the user of the tests.
 func (w *world) me(t *testing.T) string {
 	t.Helper()
 	var r authenticationv1.SelfSubjectReview
@@ -58,8 +58,9 @@ func (w *world) me(t *testing.T) string {
 	return r.Status.UserInfo.Username
 }
 
-// TestPromotion: what ran in staging goes to production, with the digest that it had
-// there, once somebody else has approved it; nobody can write another's name.
+// TestPromotion checks that production gets what ran in staging, with the same
+// digest, after another user has approved it, and that no user can act in another's
+// name.
 func TestPromotion(t *testing.T) {
 	w := open(t)
 	defer w.told(t, "TestPromotion")
@@ -99,10 +100,10 @@ func TestPromotion(t *testing.T) {
 		t.Helper()
 		w.eventually(t, time.Minute, id+" says "+what, func() bool { return strings.Contains(status(id).Message, what) })
 	}
-	// Not without staging.
+	// Production refuses a model that did not run in staging.
 	direct := shown(w.run(t, 0, "deploy", model+"@1.2.0", "--env", "production", "--models", w.models, "--as", "alice", "--json"))
 	said(direct.ID, "does not run in staging")
-	// The model is not looked up here: staging finds out what its digest is.
+	// The model is not available here: staging determines its digest.
 	staged := shown(w.run(t, 0, "deploy", model+"@1.1.0", "--env", "staging", "--models", t.TempDir(), "--as", "alice", "--json"))
 	w.eventually(t, 2*time.Minute, "staging is deployed", func() bool { return status(staged.ID).Status == v1alpha1.Deployed })
 	digest := status(staged.ID).Digest
@@ -132,7 +133,7 @@ func TestPromotion(t *testing.T) {
 		t.Errorf("an administrator has approved as bob: %v", err)
 	}
 	if err := w.as(t, "bob").Create(ctx, approval("bob", "")); err == nil || !strings.Contains(err.Error(), "an approval needs spec.digest") {
-		t.Errorf("bob has approved no digest: %v", err)
+		t.Errorf("bob's approval without a digest: %v", err)
 	}
 	if err := w.as(t, "bob").Create(ctx, approval("bob", other)); err != nil {
 		t.Fatal(err)
@@ -142,7 +143,7 @@ func TestPromotion(t *testing.T) {
 	w.get(t, client.ObjectKey{Namespace: "pynomaly-production", Name: model + "-2"}, &rev)
 	rev.Status.Phase = v1alpha1.Deployed
 	if err := w.Update(ctx, &rev); err == nil || !strings.Contains(err.Error(), "only the controller writes them") {
-		t.Errorf("a record was written by somebody else: %v", err)
+		t.Errorf("a user wrote a record: %v", err)
 	}
 	seen := w.approves(t, promoted.ID, "+ template.model.id: "+model)
 	w.run(t, 0, "approve", promoted.ID, "--digest", seen, "--notes", "seen it", "--as", "bob")
@@ -154,7 +155,7 @@ func TestPromotion(t *testing.T) {
 	w.changed(t, promoted.ID, digest, seen)
 }
 
-// approves is the digest that bob is shown for what waits for him.
+// approves returns the digest that bob is shown for a waiting deployment.
 func (w *world) approves(t *testing.T, id, shows string) string {
 	t.Helper()
 	out, errs, code := w.try(t, "approve", id, "--as", "bob")
@@ -166,7 +167,7 @@ func (w *world) approves(t *testing.T, id, shows string) string {
 	return m[1]
 }
 
-// changed: what differs from what was approved is not deployed, however little that is.
+// changed checks that nothing is deployed that differs from what was approved.
 func (w *world) changed(t *testing.T, first, digest, seen string) {
 	const production = "pynomaly-production"
 	ctx := context.Background()
@@ -206,7 +207,7 @@ func (w *world) changed(t *testing.T, first, digest, seen string) {
 	if err := w.List(ctx, &ds, client.InNamespace(production)); err != nil || len(ds.Items) != 1 {
 		t.Errorf("%d Deployments: %v", len(ds.Items), err)
 	}
-	// Alice switches the gates off while bob looks.
+	// Alice disables the gates while bob reviews.
 	w.eventually(t, 10*time.Second, "alice has changed the gates", func() bool {
 		w.get(t, client.ObjectKeyFromObject(&md), &md)
 		md.Spec.Strategy.Gates = &v1alpha1.Gates{Disabled: true}

@@ -20,8 +20,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestRestoreKilled kills a restore after each object that it has restored: the policies
-// of names are in force all the time, and the next restore goes on.
+// TestRestoreKilled kills a restore after each restored object. The policies must be
+// in force all the time, and the next restore must continue.
 func TestRestoreKilled(t *testing.T) {
 	w := open(t)
 	defer w.told(t, "TestRestoreKilled")
@@ -35,7 +35,7 @@ func TestRestoreKilled(t *testing.T) {
 	if err := w.Delete(ctx, w.state(t)); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually(t, time.Minute, "its record is gone", func() bool { return len(w.revisions(t)) == 0 })
+	w.eventually(t, time.Minute, "the record is gone", func() bool { return len(w.revisions(t)) == 0 })
 	approver := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "e2e-bob"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "pynomaly-approver"},
 		Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "bob"}},
@@ -50,7 +50,7 @@ func TestRestoreKilled(t *testing.T) {
 			t.Errorf("%s: the administrator approved in another's name: %v", when, err)
 		}
 		if err := forged(w.as(t, "bob"), "carol", "bob"); err == nil || !strings.Contains(err.Error(), "approvedBy must be") {
-			t.Errorf("%s: bob approved in another's name as one that he restores: %v", when, err)
+			t.Errorf("%s: bob approved in another's name by pretending to restore: %v", when, err)
 		}
 	}
 	forge("before")
@@ -76,7 +76,7 @@ func TestRestoreKilled(t *testing.T) {
 	}
 	out := w.run(t, 0, "restore", file)
 	forge("after")
-	w.eventually(t, 2*time.Minute, "it serves again", func() bool {
+	w.eventually(t, 2*time.Minute, "the deployment serves again", func() bool {
 		md := w.state(t)
 		return md.Status.Phase == v1alpha1.Deployed && md.Annotations[render.AnnotationRestored] != ""
 	})
@@ -86,7 +86,8 @@ func TestRestoreKilled(t *testing.T) {
 	w.eventually(t, time.Minute, "the controllers are back", func() bool { return len(w.controllers(t)) == 2 })
 }
 
-// forged tries to approve in the name of somebody, as one that another has restored.
+// forged creates an approval in the name of a user, which another user claims to
+// restore.
 func forged(c client.Client, by, restoredBy string) error {
 	a := &v1alpha1.ModelApproval{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "forged-", Namespace: namespace},

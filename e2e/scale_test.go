@@ -21,8 +21,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestThousand: a thousand ModelDeployments without pods. It prints the controller's
-// memory, and how long it takes to act on a change.
+// TestThousand creates a thousand ModelDeployments without pods. It prints the
+// controller's memory and how long it takes to react to a change.
 func TestThousand(t *testing.T) {
 	const n, changes = 1000, 100
 	w := open(t)
@@ -76,7 +76,7 @@ func TestThousand(t *testing.T) {
 			t.Fatal(err)
 		}
 		generation := md.Generation
-		w.eventually(t, time.Minute, "the change is acted on", func() bool {
+		w.eventually(t, time.Minute, "the controller has reacted to the change", func() bool {
 			w.get(t, client.ObjectKeyFromObject(&md), &md)
 			return md.Status.ObservedGeneration == generation
 		})
@@ -100,7 +100,7 @@ func TestThousand(t *testing.T) {
 	})
 }
 
-// resident is the memory of a controller, by its metrics, in bytes.
+// resident returns the memory of a controller in bytes, from its metrics.
 func resident(t *testing.T, pod string) float64 {
 	t.Helper()
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(), nil).ClientConfig()
@@ -126,6 +126,6 @@ func resident(t *testing.T, pod string) float64 {
 			return v
 		}
 	}
-	t.Fatal("the controller does not say how much memory it holds")
+	t.Fatal("the controller does not report its memory")
 	return 0
 }

@@ -26,15 +26,15 @@ import (
 
 const system = "pynomaly-system"
 
-// requests are those that went to the API server, as "verb resource.group", with the
-// place where the role is that of one namespace.
+// requests records the requests to the API server as "verb resource.group", with the
+// place if the role is that of one namespace.
 type requests struct {
 	mu      sync.Mutex
 	asked   map[string]int
 	refused []string
 }
 
-// status remembers an answer's status code.
+// status records a response's status code.
 type status struct {
 	http.ResponseWriter
 	code int
@@ -65,7 +65,7 @@ func (q *requests) through(proxy http.Handler) http.Handler {
 	})
 }
 
-// keyOf tells what is granted in the controller's own namespace from the rest.
+// keyOf distinguishes what is granted in the controller's own namespace.
 func keyOf(what, namespace string) string {
 	if namespace == system {
 		return what + " of its own"
@@ -73,7 +73,8 @@ func keyOf(what, namespace string) string {
 	return what
 }
 
-// verbOf reads a request as the API server's authorizer does; empty: it is of no resource.
+// verbOf classifies a request as the API server's authorizer does. It returns "" if
+// the request is for no resource.
 func verbOf(r *http.Request) (what, namespace string) {
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	group := ""
@@ -106,7 +107,7 @@ func verbOf(r *http.Request) (what, namespace string) {
 	return verb + " " + resource + "." + group, namespace
 }
 
-// grants are what the installed roles of the controller grant.
+// grants returns what the installed roles of the controller grant.
 func (w *world) grants(t *testing.T) map[string]bool {
 	t.Helper()
 	out := map[string]bool{}
@@ -130,9 +131,9 @@ func (w *world) grants(t *testing.T) map[string]bool {
 	return out
 }
 
-// TestVerbs runs the controller under the installed roles, through all that it does, and
-// compares what it asks the API server for with what they grant: nothing is refused, and
-// nothing is granted that is not used.
+// TestVerbs runs the controller with the installed roles through everything that it
+// does, and compares its requests with the roles: nothing is refused, and nothing is
+// granted that is not used.
 func TestVerbs(t *testing.T) {
 	w := open(t)
 	defer w.told(t, "TestVerbs")
@@ -171,14 +172,14 @@ func (w *world) verbs(t *testing.T) {
 	did("update networkpolicies.networking.k8s.io")
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Replicas = 2 })
 	did("update deployments.apps")
-	// Rows are replayed to a canary, and the same event twice is one that is counted.
+	// Rows are replayed to a canary, and repeated events are counted in one object.
 	id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:1s:pause", "--samples", "50")
 	for range 3 {
-		w.eventually(t, long, "it has begun", func() bool { return w.phase(t, id) != "" && len(w.pods(t, w.revision(t, id).Spec.Hash)) > 0 })
+		w.eventually(t, long, "the rollout has begun", func() bool { return w.phase(t, id) != "" && len(w.pods(t, w.revision(t, id).Spec.Hash)) > 0 })
 		w.run(t, 0, "pause", id)
 		w.follow(t, id, v1alpha1.Paused, long)
 		w.run(t, 0, "resume", id)
-		w.eventually(t, long, "it goes on", func() bool { return w.phase(t, id) != v1alpha1.Paused })
+		w.eventually(t, long, "the rollout continues", func() bool { return w.phase(t, id) != v1alpha1.Paused })
 	}
 	did("patch events.")
 	w.run(t, 0, "resume", id, "--full")
@@ -197,20 +198,20 @@ func (w *world) verbs(t *testing.T) {
 	for what, n := range q.asked {
 		all = append(all, fmt.Sprintf("%6d %s", n, what))
 		if !grants[what] {
-			t.Errorf("it asked for what no role grants: %s", what)
+			t.Errorf("it made a request that no role grants: %s", what)
 		}
 	}
 	for what := range grants {
 		if q.asked[what] == 0 {
-			t.Errorf("a role grants what it did not ask for: %s", what)
+			t.Errorf("a role grants an unused permission: %s", what)
 		}
 	}
 	slices.Sort(all)
 	t.Logf("%s", strings.Join(all, "\n"))
 }
 
-// another makes an environment when the controller runs: nothing is done there before the
-// role is, and all of it after.
+// another creates an environment while the controller runs. Nothing may happen there
+// before the role exists, and everything after.
 func (w *world) another(t *testing.T) {
 	const name, there = "verbs", "pynomaly-verbs"
 	ctx := context.Background()
@@ -233,13 +234,13 @@ func (w *world) another(t *testing.T) {
 	}
 	key := client.ObjectKey{Namespace: there, Name: model}
 	var md v1alpha1.ModelDeployment
-	w.eventually(t, time.Minute, "the missing role is said", func() bool {
+	w.eventually(t, time.Minute, "the status names the missing role", func() bool {
 		w.get(t, key, &md)
 		c := meta.FindStatusCondition(md.Status.Conditions, v1alpha1.ConditionStalled)
 		return c != nil && c.Reason == controller.ReasonNoRole && md.Status.Phase == v1alpha1.Pending
 	})
 	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
-	w.eventually(t, 2*time.Minute, "a Deployment is made", func() bool {
+	w.eventually(t, 2*time.Minute, "a Deployment is created", func() bool {
 		var all appsv1.DeploymentList
 		return w.List(ctx, &all, client.InNamespace(there)) == nil && len(all.Items) == 1
 	})

@@ -131,7 +131,7 @@ func noDescriptors(t *testing.T, r *row) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &old); err != nil {
 		t.Fatal(err)
 	}
-	// Enough to look at the directory, too few for a helper process.
+	// Enough descriptors to check the directory, too few for a helper process.
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: leaving(t, pid, 4), Max: old.Max}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -158,9 +158,9 @@ func noProcesses(t *testing.T, r *row) {
 	h := start(t, p, options{Cold: true, Groups: g.directories()}).ready()
 	tr := h.Traffic()
 	tr.More(100)
-	// The host has threads in reserve: no Go program survives that it needs one and can have
-	// none.
-	// A helper process starts, and cannot have the threads that it needs.
+	// The host has threads in reserve, because a Go program that needs a thread and
+	// cannot get one crashes. A helper process starts but cannot get the threads
+	// that it needs.
 	g.limitPids(t, g.pids(t)+2)
 	testkit.CopyModel(t, p.Models, "thyroid-ocsvm", "later-graph", "1.0.0", nil)
 	v := h.Tried("later-graph")
@@ -174,7 +174,7 @@ func noProcesses(t *testing.T, r *row) {
 	h.Stop(hangs)
 }
 
-// leaving returns the limit of descriptors that leaves a process so many more.
+// leaving returns the limit that leaves a process the given number of descriptors.
 func leaving(t *testing.T, pid, more int) uint64 {
 	t.Helper()
 	for limit := uint64(0); ; limit++ {
@@ -210,7 +210,7 @@ func addressSpace(t *testing.T, r *row) {
 	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	o := options{Cold: true, Limits: map[int]uint64{unix.RLIMIT_AS: 3 << 30}}
-	if os.Geteuid() == 0 { // who may raise limits
+	if os.Geteuid() == 0 { // root may raise limits
 		o.UID = nobody
 		p.Own(t, nobody)
 	}

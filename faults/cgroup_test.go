@@ -13,7 +13,7 @@ import (
 
 const groupRoot = "/sys/fs/cgroup"
 
-// limits are what a control group grants; zero: no limit.
+// limits are the limits of a control group; zero: no limit.
 type limits struct {
 	memory     int64 // bytes
 	pids       int
@@ -23,13 +23,13 @@ type limits struct {
 // group is a control group of version 1 or 2.
 type group struct {
 	dirs    []string
-	memory  string // the directory that counts memory
-	tasks   string // and the one that counts processes and threads
+	memory  string // the directory that accounts for memory
+	tasks   string // the directory that accounts for processes and threads
 	version int
 }
 
 // newGroup makes a control group that the test's cleanup removes. It skips the test
-// where that cannot be done.
+// if that is impossible.
 func newGroup(t *testing.T, l limits) *group {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -72,7 +72,7 @@ func newGroup(t *testing.T, l limits) *group {
 	return g
 }
 
-// make makes a directory of control groups, once.
+// make makes a directory of control groups unless it exists.
 func (g *group) make(t *testing.T, dir string) {
 	t.Helper()
 	for _, d := range g.dirs {
@@ -95,7 +95,8 @@ func (g *group) make(t *testing.T, dir string) {
 	})
 }
 
-// directories returns what a host joins; nil: there is no group.
+// directories returns the directories of the groups that a host joins, or nil
+// without a group.
 func (g *group) directories() []string {
 	if g == nil {
 		return nil
@@ -103,7 +104,7 @@ func (g *group) directories() []string {
 	return g.dirs
 }
 
-// pids returns how many processes and threads the group has.
+// pids returns the number of processes and threads in the group.
 func (g *group) pids(t *testing.T) int {
 	t.Helper()
 	n, err := strconv.Atoi(strings.TrimSpace(readFile(t, filepath.Join(g.tasks, "pids.current"))))
@@ -113,7 +114,7 @@ func (g *group) pids(t *testing.T) int {
 	return n
 }
 
-// limitPids changes how many it may have.
+// limitPids changes the limit of processes and threads.
 func (g *group) limitPids(t *testing.T, n int) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(g.tasks, "pids.max"), []byte(strconv.Itoa(n)), 0); err != nil {
@@ -121,7 +122,7 @@ func (g *group) limitPids(t *testing.T, n int) {
 	}
 }
 
-// peak returns the most memory that the group has used, in bytes.
+// peak returns the largest number of bytes that the group has used.
 func (g *group) peak(t *testing.T) int64 {
 	t.Helper()
 	file := map[int]string{1: "memory.max_usage_in_bytes", 2: "memory.peak"}[g.version]
@@ -132,7 +133,7 @@ func (g *group) peak(t *testing.T) int64 {
 	return n
 }
 
-// killed returns how many processes of the group have been killed for want of memory.
+// killed returns how many processes of the group were killed because memory ran out.
 func (g *group) killed(t *testing.T) int {
 	t.Helper()
 	file := map[int]string{1: "memory.oom_control", 2: "memory.events"}[g.version]

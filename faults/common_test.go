@@ -27,7 +27,7 @@ const (
 	mega       = hosttest.Mega
 )
 
-// host is a running host, with what only these scenarios ask of one.
+// host is a running host with methods that only these scenarios need.
 type host struct{ *hosttest.Host }
 
 // start starts a host at a place. The test's cleanup ends it.
@@ -36,7 +36,7 @@ func start(t *testing.T, p place, o options) *host {
 	return &host{hosttest.Start(t, p, o)}
 }
 
-// ready waits until the host says that it is.
+// ready waits until the host is ready.
 func (h *host) ready() *host {
 	h.T.Helper()
 	h.Ready()
@@ -48,10 +48,10 @@ func goodModels(t *testing.T, p place) {
 	hosttest.GoodModels(t, p)
 }
 
-// full reports whether the whole suite runs, not the short form.
+// full reports whether the whole suite runs instead of the short form.
 func full() bool { return os.Getenv("FAULTS") == "full" }
 
-// pick returns how much the short or the full form does.
+// pick returns the value for the short or the whole form.
 func pick[T any](short, whole T) T {
 	if full() {
 		return whole
@@ -59,7 +59,7 @@ func pick[T any](short, whole T) T {
 	return short
 }
 
-// seed returns where the random choices start.
+// seed returns the seed of the random choices.
 func seed() uint64 {
 	if n, err := strconv.ParseUint(os.Getenv("FAULTS_SEED"), 10, 64); err == nil {
 		return n

@@ -35,7 +35,7 @@ func connectionScenarios() []scenario {
 	}
 }
 
-// dial opens n connections, which the cleanup closes.
+// dial opens n connections. The cleanup closes them.
 func dial(t *testing.T, address string, n int) []net.Conn {
 	t.Helper()
 	var all []net.Conn
@@ -64,11 +64,11 @@ func descriptors(t *testing.T, r *row) {
 	tr := h.Traffic()
 	tr.More(20)
 	before := len(h.Log())
-	// The backlog of the listener is 4,096 or more.
+	// The listener's backlog is 4,096 or more.
 	idle := dial(t, h.Address, limit+pick(100, 1000))
 	tr.More(pick(int64(400), 10000))
 	if full() {
-		// How long they stay is the scenario's, not something that is waited for.
+		// The scenario lasts a minute; nothing is waited for.
 		time.Sleep(time.Minute)
 	}
 	tr.End()
@@ -94,7 +94,7 @@ func announcedBodies(t *testing.T, r *row, g *group) {
 	goodModels(t, p)
 	h := start(t, p, options{Groups: g.directories()}).ready()
 	tr := h.Traffic()
-	tr.More(300) // what is allocated once is allocated now
+	tr.More(300) // the host makes its one-time allocations now
 	before := h.Resident()
 	liars := dial(t, h.Address, 40)
 	for _, c := range liars {
@@ -118,7 +118,7 @@ func announcedBodies(t *testing.T, r *row, g *group) {
 	h.Stop(hangs)
 }
 
-// lies are beginnings of requests that nothing good follows.
+// lies returns beginnings of bad requests.
 func lies() []string {
 	const head = "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 	return []string{
@@ -143,10 +143,10 @@ func lyingClients(t *testing.T, r *row) {
 		var open []net.Conn
 		for _, lie := range lies() {
 			c := dial(t, h.Address, 1)[0]
-			_, _ = io.WriteString(c, lie) // the host may have hung up already
+			_, _ = io.WriteString(c, lie) // the host may have closed the connection
 			sent++
 			switch random.IntN(4) {
-			case 0: // closes its half and waits for what comes
+			case 0: // closes its half and waits for the response
 				_ = c.(*net.TCPConn).CloseWrite()
 				open = append(open, c)
 			case 1: // a reset instead of an orderly end
@@ -154,7 +154,7 @@ func lyingClients(t *testing.T, r *row) {
 				_ = c.Close()
 			case 2:
 				_ = c.Close()
-			case 3: // goes on one byte at a time, below
+			case 3: // continues with one byte at a time, below
 				open = append(open, c)
 			}
 		}
@@ -165,7 +165,7 @@ func lyingClients(t *testing.T, r *row) {
 			tr.More(2)
 		}
 		if !full() || random.IntN(2) == 0 {
-			hangUp(open) // the others are left to the host's timeouts
+			hangUp(open) // the others stay until the host's timeouts
 		}
 	}
 	h.Eventually("no connection is left", func() bool { return h.Metric("process_open_fds") <= files+4 })

@@ -13,15 +13,15 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// failingDisk is a file system that shows a directory and can be told to fail.
+// failingDisk is a file system that mirrors a directory and fails on request.
 type failingDisk struct {
 	mu    sync.Mutex
 	below string
 	errno syscall.Errno
 }
 
-// fail lets everything at and below a path fail with an error from now on; 0: nothing
-// fails.
+// fail makes everything at and below a path fail with an error from now on. With 0
+// nothing fails.
 func (d *failingDisk) fail(below string, errno syscall.Errno) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -37,7 +37,7 @@ func (d *failingDisk) check(path string) syscall.Errno {
 	return 0
 }
 
-// mountFailing mounts a failingDisk that shows dir at a path. The cleanup unmounts it.
+// mountFailing mounts a failingDisk that mirrors dir. The cleanup unmounts it.
 func mountFailing(t *testing.T, dir, at string) *failingDisk {
 	t.Helper()
 	d := new(failingDisk)
@@ -48,7 +48,7 @@ func mountFailing(t *testing.T, dir, at string) *failingDisk {
 	root := &fs.LoopbackRoot{Path: dir, Dev: uint64(st.Dev)} //nolint:unconvert // its type differs between platforms
 	top := &failingNode{LoopbackNode: &fs.LoopbackNode{RootData: root}, disk: d}
 	root.RootNode = top
-	none := time.Duration(0) // nothing is answered from the kernel's cache
+	none := time.Duration(0) // the kernel's cache must not answer
 	server, err := fs.Mount(at, top, &fs.Options{
 		AttrTimeout: &none, EntryTimeout: &none,
 		MountOptions: fuse.MountOptions{DirectMountStrict: true, FsName: "faults", Name: "faults", MaxBackground: 64},

@@ -48,7 +48,7 @@ func loadScenarios() []scenario {
 	}
 }
 
-// small are sample models that load fast.
+// small returns the names of sample models that load fast.
 func small() []string {
 	return []string{"mammography-gmm", "thyroid-autoencoder", "thyroid-ocsvm", "ecod-c"}
 }
@@ -85,7 +85,7 @@ func manyModels(t *testing.T, r *row, n int, l limits, names []string) {
 		r.note("%s in all at most, %d helpers killed for memory", hosttest.MB(g.peak(t)), g.killed(t))
 	}
 	h.ready()
-	// A process that has ended is counted until it has been waited for.
+	// A process that has ended counts until it has been waited for.
 	if most := 2*runtime.NumCPU() + 2; children > most {
 		t.Errorf("%d helper processes at once on %d processors", children, runtime.NumCPU())
 	}
@@ -94,20 +94,20 @@ func manyModels(t *testing.T, r *row, n int, l limits, names []string) {
 
 var digestLine = regexp.MustCompile(`(?m)^digest: .*$`)
 
-// distinct changes a copied ONNX graph so that it is no other's: what has been proved
-// of one says nothing of the next.
+// distinct changes a copied ONNX graph so that it differs from all others and needs
+// its own proof.
 func distinct(t *testing.T, dir string, n int) {
 	t.Helper()
 	file := filepath.Join(dir, "model.onnx")
 	data, err := os.ReadFile(file)
 	if os.IsNotExist(err) {
-		return // it is no graph
+		return // it is not a graph
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("graph %03d", n)
-	// An entry of a ModelProto's metadata_props, of which there may be any number.
+	// An entry of a ModelProto's metadata_props, a repeated field.
 	const metadata, key, value = 14<<3 | 2, 1<<3 | 2, 2<<3 | 2
 	entry := append([]byte{key, 1, 'n', value, byte(len(text))}, text...)
 	data = append(append(data, metadata, byte(len(entry))), entry...)
@@ -118,7 +118,7 @@ func distinct(t *testing.T, dir string, n int) {
 	}
 }
 
-// childrenOf counts the children of a process and adds up their resident memory.
+// childrenOf returns the number of a process's children and their resident memory.
 func childrenOf(pid int) (n int, memory int64) {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
 	for _, file := range files {

@@ -45,7 +45,7 @@ func pipe(t *testing.T) (reader, writer *os.File) {
 	return reader, writer
 }
 
-// serving sends predictions and looks at /ready.
+// serving sends predictions and checks /ready.
 func (h *host) serving(n int) *tally {
 	h.T.Helper()
 	out := hosttest.Burst(h.URL, 4, n, hosttest.Always(goodBody))
@@ -73,7 +73,7 @@ func logClosed(t *testing.T, r *row) {
 	r.note("stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
-// drain reads a log until it ends, and hands each piece on.
+// drain reads a log until its end and passes each piece to a function.
 func drain(f *os.File, to func(string)) {
 	buffer := make([]byte, 64<<10)
 	for {
@@ -133,7 +133,7 @@ func logStalled(t *testing.T, r *row) {
 		}
 		return false
 	})
-	_ = reader.SetReadDeadline(time.Unix(1, 0)) // he sleeps again
+	_ = reader.SetReadDeadline(time.Unix(1, 0)) // stop reading again
 	wg.Wait()
 	h.serving(n)
 	r.note("with a sleeping reader it stopped after %s", hosttest.MS(h.Stop(hangs)))
@@ -178,7 +178,7 @@ func logFullDisk(t *testing.T, r *row) {
 	r.note("with room the log went on; stopped after %s", hosttest.MS(h.Stop(hangs)))
 }
 
-// mountDisk mounts a small disk in memory, which the cleanup unmounts.
+// mountDisk mounts a small disk in memory. The cleanup unmounts it.
 func mountDisk(t *testing.T, dir, size string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -190,7 +190,7 @@ func mountDisk(t *testing.T, dir, size string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// fill writes a file that leaves no room on a disk, and returns its name.
+// fill fills a disk with a file and returns its name.
 func fill(t *testing.T, dir string) string {
 	t.Helper()
 	f, err := os.CreateTemp(dir, "filler-*")

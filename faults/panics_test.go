@@ -25,7 +25,7 @@ golden: {rows: golden.ndjson}
 limits: {timeout: 5m, load_timeout: 10m}
 `
 
-// detectorPanics: what panics ends its own calls and nothing else.
+// detectorPanics checks that a panic of a detector ends only its own calls.
 func detectorPanics(t *testing.T, r *row) {
 	p := hosttest.NewPlace(t)
 	goodModels(t, p)
@@ -74,9 +74,9 @@ func detectorPanics(t *testing.T, r *row) {
 	if bad.Load() == 0 {
 		t.Error("nothing panicked")
 	}
-	for _, id := range []string{"panics", "traps"} { // they go on at other rows
+	for _, id := range []string{"panics", "traps"} { // they still score other rows
 		if failure := hosttest.Ask(hosttest.KeepAlive(), h.URL, fmt.Sprintf(`{"model_id": %q, "data": [3, 5]}`, id)); failure != "" {
-			t.Errorf("%s is not asked any more: %s", id, failure)
+			t.Errorf("%s does not score other rows: %s", id, failure)
 		}
 	}
 	if now := len(h.processes("panics")); now != before {

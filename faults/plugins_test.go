@@ -36,7 +36,7 @@ func pluginScenarios() []scenario {
 	}
 }
 
-// processes returns the host's plugin processes whose command line begins so.
+// processes returns the host's plugin processes whose command line begins with word.
 func (h *host) processes(word string) []int {
 	mark := process.HostEnv + "=" + strconv.Itoa(h.Cmd.Process.Pid) + "\x00"
 	return processesWith(func(environment, line string) bool {
@@ -44,8 +44,9 @@ func (h *host) processes(word string) []int {
 	})
 }
 
-// orphans returns the processes that the faulty plugin has started: they sleep for a
-// number of seconds that is nobody else's, and say nothing of their host.
+// orphans returns the processes that the faulty plugin has started. They sleep for a
+// number of seconds that no other process uses, and their environment does not name
+// the host.
 func orphans(mark string) []int {
 	return processesWith(func(_, line string) bool { return line == "sleep\x00"+mark+"\x00" })
 }
@@ -69,8 +70,8 @@ func processesWith(is func(environment, line string) bool) []int {
 	return out
 }
 
-// orphaning writes a model of a plugin that starts 250 processes in sessions of their
-// own, whose parent ends. The cleanup kills those that are left.
+// orphaning writes a model whose plugin starts 250 processes in their own sessions
+// and with another parent. The cleanup kills the remaining ones.
 func orphaning(t *testing.T, p place, id string) (mark string) {
 	t.Helper()
 	mark = fmt.Sprint(1_000_000_000 + time.Now().UnixNano()%1_000_000_000)
@@ -88,11 +89,11 @@ func pluginSetsid(t *testing.T, r *row, s syscall.Signal) {
 	mark := orphaning(t, p, "leaver")
 	h := start(t, p, options{Plugins: true}).ready()
 	h.Serves("leaver")
-	h.Eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
+	h.Eventually("the plugin has started them", func() bool { return len(orphans(mark)) == 250 })
 	h.Signal(s)
 	h.Wait(hangs)
 	begin := time.Now()
-	testkit.Eventually(t, "they are gone", func() bool { return len(orphans(mark)) == 0 && len(h.processes("")) == 0 })
+	testkit.Eventually(t, "the processes are gone", func() bool { return len(orphans(mark)) == 0 && len(h.processes("")) == 0 })
 	r.note("none was left %s after the host's end", hosttest.MS(time.Since(begin)))
 }
 
@@ -104,7 +105,7 @@ func pluginForks(t *testing.T, r *row) {
 	h.Serves("good")
 	tr := h.Traffic(`{"model_id": "good", "data": [1, 2]}`)
 	tr.More(50)
-	h.Eventually("it has started them", func() bool { return len(orphans(mark)) == 250 })
+	h.Eventually("the plugin has started them", func() bool { return len(orphans(mark)) == 250 })
 	for range pick(3, 10) {
 		old := h.processes("good")
 		if len(old) != 2 {

@@ -48,7 +48,7 @@ func hangup(t *testing.T, r *row) {
 	h.Stop(hangs)
 }
 
-// signals starts one host after the other at the same place.
+// signals starts hosts one after the other at the same place.
 func signals(t *testing.T, r *row) {
 	p := hosttest.NewPlace(t)
 	goodModels(t, p)
@@ -59,11 +59,11 @@ func signals(t *testing.T, r *row) {
 	var ended []string
 	for round := range rounds {
 		h := start(t, p, options{Cold: true, Args: []string{"--shutdown-timeout", "5s"}})
-		// A process can be signalled before it has set anything up; what it then does with
-		// a hang-up is not its own.
+		// A process can receive a signal before it has set anything up. A hang-up
+		// then has its default effect.
 		moment := round % 4
 		if moment > 0 {
-			h.Eventually("it has begun", func() bool { return h.Logged(`"serving"`) })
+			h.Eventually("the host has started", func() bool { return h.Logged(`"serving"`) })
 		}
 		if moment > 1 {
 			h.ready()
@@ -103,9 +103,9 @@ func secondSignal(t *testing.T, r *row) {
 	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	h := start(t, p, options{Drain: "10m", Args: []string{"--env", "production"}}).ready()
-	dial(t, h.Address, 1) // somebody is there
+	dial(t, h.Address, 1) // a client is connected
 	h.Signal(syscall.SIGTERM)
-	h.Eventually("it drains", func() bool { return h.Status("/ready") == 503 })
+	h.Eventually("the host drains", func() bool { return h.Status("/ready") == 503 })
 	h.Signal(syscall.SIGTERM)
 	r.note("ended %s after the second", hosttest.MS(h.Wait(hangs)))
 }

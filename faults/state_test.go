@@ -45,7 +45,7 @@ func counter(t *testing.T, p place) {
 	testkit.WriteFaulty(t, p.Models, "counter", `"stateful":true`, "stateful: true\nsnapshot_interval: 100ms\n")
 }
 
-// learn lets the counter learn n rows.
+// learn makes the counter learn n rows.
 func (h *host) learn(n int) {
 	h.T.Helper()
 	for range n {
@@ -68,13 +68,12 @@ func (h *host) learned() int {
 
 func (h *host) snapshots() string { return filepath.Join(h.State, "snapshots") }
 
-// snapshot waits until a snapshot holds what has been learned: one that was begun
-// after this call has been written.
+// snapshot waits until a snapshot has everything that was learned before this call.
 func (h *host) snapshot() {
 	h.T.Helper()
-	for range 2 { // the first may have been under way
+	for range 2 { // the first one may have been in progress
 		before := newest(h.snapshots())
-		h.learn(1) // a state that has not changed need not be written
+		h.learn(1) // an unchanged state need not be written
 		h.Eventually("a snapshot is written", func() bool { return newest(h.snapshots()).After(before) })
 	}
 }
@@ -137,8 +136,8 @@ func killed(t *testing.T, r *row) {
 	}
 }
 
-// keepsAgain lets the counter learn while harm is done and afterwards, and starts
-// another host, which must know all of it.
+// keepsAgain makes the counter learn during a fault and afterwards. It then starts
+// another host, which must have the whole state.
 func keepsAgain(t *testing.T, r *row, p place, harm, end func() error) {
 	t.Helper()
 	h := start(t, p, options{Plugins: true}).ready()

@@ -91,9 +91,9 @@ func stopIdle(t *testing.T, r *row) {
 	}
 }
 
-// reuser is a client that keeps its connection until it is told to leave it.
+// reuser is a client that keeps its connection until the host closes it.
 type reuser struct {
-	address func() string // of the host that takes new connections
+	address func() string // of the host that accepts new connections
 	conn    net.Conn
 	reader  *bufio.Reader
 }
@@ -141,7 +141,7 @@ func stopKeepAlive(t *testing.T, r *row) {
 	goodModels(t, p)
 	stops, all := pick(3, 10), pick(int64(2000), 10000)
 	var current atomic.Pointer[host]
-	begin := func() { // production drains; a second host must not share the state directory
+	begin := func() { // production drains; two hosts must not share the state directory
 		p := place{Root: p.Root, Models: p.Models, State: hosttest.NewPlace(t).State, Tmp: p.Tmp}
 		current.Store(start(t, p, options{Args: []string{"--env", "production"}}).ready())
 	}

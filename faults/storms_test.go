@@ -27,13 +27,13 @@ func stormScenarios() []scenario {
 	}
 }
 
-// storm counts what clients without patience saw.
+// storm counts the responses of impatient clients.
 type storm struct {
 	answered, late, busy, without atomic.Int64
 }
 
-// rage lets clients send a body until n requests have been sent, each waiting no
-// longer than for its patience.
+// rage sends a body from several clients until n requests have been sent. No client
+// waits longer than its patience.
 func rage(h *host, clients, n int, patience time.Duration, path, body string) *storm {
 	out := new(storm)
 	var next atomic.Int64
@@ -72,7 +72,7 @@ func (s *storm) once(client *http.Client, url, body string, patience time.Durati
 		if resp.Header.Get("Retry-After") == "" {
 			s.without.Add(1)
 		}
-		<-ctx.Done() // it comes again when its patience has ended
+		<-ctx.Done() // send the next one when the patience has ended
 	case err == nil && resp.StatusCode == http.StatusOK:
 		s.answered.Add(1)
 	default:
@@ -95,7 +95,7 @@ func batchStorm(t *testing.T, r *row) {
 	h := start(t, p, options{Args: []string{"--log-level", "warn"}}).ready()
 	const rows = 10000
 	body := `{"model_id": "batches", "data": [` + strings.Repeat(pima+",", rows-1) + pima + `]}`
-	for range 3 { // what is allocated once is allocated now
+	for range 3 { // the host makes its one-time allocations now
 		if status, text := h.Send("POST", "/api/v1/predict/batch", body); status != 200 {
 			t.Fatalf("a batch: %d %.300s", status, text)
 		}

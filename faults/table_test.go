@@ -11,12 +11,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// scenario is one harm and what must hold.
+// scenario is a fault and what must hold.
 type scenario struct {
 	id   string // the subtest's name
 	does string
 	must string
-	root bool // it needs mounts or control groups; another one is its unprivileged form
+	root bool // needs mounts or control groups; another scenario is its unprivileged form
 	run  func(t *testing.T, r *row)
 }
 
@@ -27,25 +27,25 @@ type row struct {
 	verdict string
 }
 
-// note records what was measured or lost.
+// note adds a measurement or a loss to the row.
 func (r *row) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// scenarios returns the suite, in the order of the table.
+// scenarios returns the suite in the order of the table.
 func scenarios() []scenario {
 	return slices.Concat(connectionScenarios(), loadScenarios(), logScenarios(), signalScenarios(), volumeScenarios(),
 		causeScenarios(), stateScenarios(), stormScenarios(), stopScenarios(), pluginScenarios())
 }
 
-// TestFaults runs every scenario, one after the other, and prints the table.
+// TestFaults runs all scenarios, one after the other, and prints the table.
 func TestFaults(t *testing.T) {
 	var rows []*row
 	for _, s := range scenarios() {
 		r := &row{scenario: s, verdict: "not run"}
 		rows = append(rows, r)
 		t.Run(s.id, func(t *testing.T) {
-			// It runs after the cleanups that the scenario registers, which may fail, too.
+			// This runs after the cleanups of the scenario, which may fail, too.
 			t.Cleanup(func() {
 				r.verdict = map[bool]string{true: "FAILED", false: "holds"}[t.Failed()]
 				if t.Skipped() {
@@ -82,8 +82,8 @@ func markdown(rows []*row) string {
 	return b.String()
 }
 
-// TestScenariosAreDocumented: docs/operations.md has a row for each scenario, with the
-// same words, and no others.
+// TestScenariosAreDocumented checks that docs/operations.md has exactly one row for
+// each scenario, with the same words.
 func TestScenariosAreDocumented(t *testing.T) {
 	text, err := os.ReadFile(testkit.Root() + "/docs/operations.md")
 	if err != nil {

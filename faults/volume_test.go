@@ -37,11 +37,12 @@ func volumeScenarios() []scenario {
 	}
 }
 
-// looks returns how many requests outlast some looks at the models directory, which come
-// every 200 ms: two clients send one every 5 ms each.
+// looks returns how many requests take longer than several checks of the models
+// directory. The host checks it every 200 ms, and two clients send a request every 5
+// ms each.
 func looks() int64 { return pick(int64(400), 1600) }
 
-// whileServing does harm, sends requests, ends the harm and sends some more. No
+// whileServing causes a fault, sends requests, ends the fault and sends more. No
 // request may be lost, and the host must still follow its directory.
 func whileServing(t *testing.T, r *row, h *host, harm, end func() error) {
 	t.Helper()
@@ -104,7 +105,7 @@ func modelUnreadable(t *testing.T, r *row) {
 	p := hosttest.NewPlace(t)
 	goodModels(t, p)
 	var o options
-	if os.Geteuid() == 0 { // for whom nothing is unreadable
+	if os.Geteuid() == 0 { // root can read everything
 		o.UID = nobody
 		p.Own(t, nobody)
 	}

@@ -20,11 +20,11 @@ import (
 
 func TestMain(m *testing.M) { hosttest.Main(m) }
 
-// full reports whether each case is met alone.
+// full reports whether each case runs alone.
 func full() bool { return os.Getenv("HOSTILE") == "full" }
 
-// The host's memory: it is told what one finds out for itself in a container that has
-// so much, and may have a fifth more resident.
+// The host's memory limit, which it would detect by itself in a container. Its
+// resident memory may be a fifth larger.
 const (
 	memory     = 512 << 20
 	goMemory   = memory / 4 * 3
@@ -32,40 +32,41 @@ const (
 	mostMemory = memory + memory/5
 )
 
-// mostError bounds what the API says of one model.
+// mostError is the largest description of one model by the API.
 const mostError = 64 << 10
 
-// hostileModel is a model that means harm.
+// hostileModel is a hostile model.
 type hostileModel struct {
 	name  string
 	must  string   // what must happen, in words
-	want  []string // each must be part of the reason why it is not served; empty: it is served
+	want  []string // parts of the reason for which it is not served; empty: it is served
 	root  bool     // only root can make it
 	drops func(t *testing.T, s *site, id string)
-	// Instead of want: judges what the API says, and returns what happened.
+	// judge replaces want. It judges the API's description and returns what
+	// happened.
 	judge func(t *testing.T, s *site, id string, v *api.ModelVersion) string
-	keep  bool // it stays for the host that starts at the end
+	keep  bool // it stays for the host at the end
 }
 
-// site is where the cases happen.
+// site holds the host and the files of the cases.
 type site struct {
 	hosttest.Place
 	*hosttest.Host
-	secret   string // is in files that nobody may read
-	outside  string // such a file, where the host was started
-	inside   string // such a file, in the models directory
-	others   string // such a file, in the directory of another model
-	executed string // a directory in which whoever is executed leaves a file, as any user
+	secret   string // the contents of files that nobody may read
+	outside  string // such a file in the host's working directory
+	inside   string // such a file in the models directory
+	others   string // such a file in another model's directory
+	executed string // a directory in which a program that was executed leaves a file, as any user
 }
 
-// The models that must be answered for whatever others do: also a process plugin, and one
-// whose rows are kept.
+// The models that must keep answering, whatever the others do. One is a process
+// plugin, and of one rows are kept.
 const (
 	pluginBody   = `{"model_id": "plugin", "data": [1, 2]}`
 	samplingBody = `{"model_id": "sampling", "data": {"f0": 8, "f1": 155, "f2": 62, "f3": 26, "f4": 495, "f5": 34, "f6": 0.543, "f7": 46, "card": 4111}}`
 )
 
-// newSite writes good models and the files that hostile ones are after.
+// newSite writes the good models and the files that hostile models try to read.
 func newSite(t *testing.T) *site {
 	t.Helper()
 	p := hosttest.NewPlace(t)
@@ -90,8 +91,9 @@ func (s *site) start(t *testing.T, args ...string) {
 	s.Ready()
 }
 
-// needed are the files that a host that serves opens beside those of its models: its own
-// places, itself and its libraries, and what the kernel says of this process and machine.
+// needed returns the paths that a serving host opens besides its models' files: its
+// own directories, its binary and libraries, and the kernel's files about this
+// process and machine.
 func (s *site) needed() []string {
 	return []string{
 		s.Models, s.State, s.Tmp, testkit.WASMCache(), hosttest.Binary(s.T), testkit.Library(), filepath.Join(s.Root, "log-*"),
@@ -100,7 +102,8 @@ func (s *site) needed() []string {
 	}
 }
 
-// TestCorpus lets one host meet every hostile model and request, and prints the table.
+// TestCorpus exposes one host to all hostile models and requests, and prints the
+// table.
 func TestCorpus(t *testing.T) {
 	s := newSite(t)
 	s.start(t)
@@ -146,7 +149,7 @@ func TestCorpus(t *testing.T) {
 	t.Run("next host", func(t *testing.T) { s.next(t, table) })
 }
 
-// meet drops models and judges each.
+// meet adds models and judges each.
 func (s *site) meet(t *testing.T, table *table, group string, models []hostileModel) {
 	var ids []string
 	for _, m := range models {
@@ -176,7 +179,7 @@ func (s *site) meet(t *testing.T, table *table, group string, models []hostileMo
 
 var word = regexp.MustCompile(`[^A-Za-z0-9]+`)
 
-// outcome waits until the host has decided on a model, and judges that.
+// outcome waits until the host has decided on a model, and judges the result.
 func (m *hostileModel) outcome(t *testing.T, s *site, id string) string {
 	t.Helper()
 	v := s.decided(t, id)
@@ -201,7 +204,7 @@ func (m *hostileModel) outcome(t *testing.T, s *site, id string) string {
 	return v.Status + ": " + strings.ReplaceAll(v.Error, s.Root, "")
 }
 
-// decided waits until a model is loaded or not.
+// decided waits until a model is loaded or refused.
 func (s *site) decided(t *testing.T, id string) (v *api.ModelVersion) {
 	t.Helper()
 	s.Eventually(id+" is loaded or refused", func() bool {
@@ -211,7 +214,7 @@ func (s *site) decided(t *testing.T, id string) (v *api.ModelVersion) {
 	return v
 }
 
-// connectsToNobody fails the test if the host has a connection that it has made.
+// connectsToNobody fails the test if the host has made a connection.
 func (s *site) connectsToNobody(t *testing.T) {
 	t.Helper()
 	_, port, _ := net.SplitHostPort(s.Address)
@@ -220,8 +223,8 @@ func (s *site) connectsToNobody(t *testing.T) {
 	}
 }
 
-// clean fails the test if a text holds what nobody may read, or what no terminal may be
-// given, or, for everybody, paths of this machine.
+// clean fails the test if a text has secret contents or control characters or, if
+// everybody may read it, paths of this machine.
 func (s *site) clean(t *testing.T, text string, everybody bool) {
 	t.Helper()
 	if strings.Contains(text, s.secret) || everybody && strings.Contains(text, s.Root) {
@@ -235,8 +238,8 @@ func (s *site) clean(t *testing.T, text string, everybody bool) {
 	}
 }
 
-// next starts another host, in production, on what is left in the models directory: all
-// at once, at the start, and nobody who asks is an operator.
+// next starts another host, in production mode, with all models that are left in the
+// directory. Its clients are not operators.
 func (s *site) next(t *testing.T, table *table) {
 	s.start(t, "--env", "production")
 	table.pid = s.Cmd.Process.Pid

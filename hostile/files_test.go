@@ -26,7 +26,8 @@ func groups() []group {
 	return []group{{"graphs", graphs()}, {"modules", modules()}, {"manifests", manifests()}, {"folders", folders()}}
 }
 
-// manifestOf begins a manifest; the artifact is model.onnx unless more says otherwise.
+// manifestOf returns a manifest. The artifact is model.onnx unless more names
+// another.
 func manifestOf(id, more string) string {
 	text := "apiVersion: pynomaly.io/v1\nkind: Model\nid: " + id + "\nversion: 1.0.0\n"
 	if !strings.Contains(more, "artifact:") {
@@ -35,7 +36,8 @@ func manifestOf(id, more string) string {
 	return testkit.Patient(text + more)
 }
 
-// graphs are those that TestHostileGraphs of backends/onnx loads one by one.
+// graphs returns the graphs that TestHostileGraphs of backends/onnx loads one by
+// one.
 func graphs() []hostileModel {
 	var all []hostileModel
 	for _, g := range hostile.Graphs() {
@@ -44,7 +46,8 @@ func graphs() []hostileModel {
 			drops: func(t *testing.T, s *site, id string) {
 				data, err := os.ReadFile(g.File)
 				check(t, err)
-				// Data in other files is looked for beside the graph and where the host was started.
+				// The host would look for external data beside the graph and in its
+				// working directory.
 				testkit.WriteModel(t, s.Models, id, map[string][]byte{"model.onnx": data, "model.yaml": []byte(manifestOf(id, ""))})
 			},
 		})
@@ -71,7 +74,7 @@ func modules() []hostileModel {
 			judge: func(t *testing.T, s *site, id string, v *api.ModelVersion) string { return attacked(t, s, id, v, a) }})
 	}
 	for _, l := range hostile.Leaks() {
-		if l.Asks { // it is stateful without saying so, which the probe finds
+		if l.Asks { // it is stateful but does not say so, which the probe detects
 			continue
 		}
 		all = append(all, hostileModel{name: "keeps a row: " + l.Name, must: "the next caller is told nothing of it", drops: dropModule(l.Module, "timeout: 5m, load_timeout: 10m"),
@@ -88,7 +91,7 @@ func dropModule(module []byte, limits string) func(t *testing.T, s *site, id str
 	}
 }
 
-// attacked judges how a module ended: when it was loaded, or with its first request.
+// attacked judges how a module ended: while loading, or with its first request.
 func attacked(t *testing.T, s *site, id string, v *api.ModelVersion, a hostile.Attack) string {
 	t.Helper()
 	cause := v.Error
@@ -108,7 +111,8 @@ func attacked(t *testing.T, s *site, id string, v *api.ModelVersion, a hostile.A
 	return cause
 }
 
-// leaked asks as two callers, and looks for what the second is told of the first.
+// leaked sends requests as two callers, and checks what the second one learns about
+// the first.
 func leaked(t *testing.T, s *site, id string, v *api.ModelVersion) string {
 	t.Helper()
 	if v.Status != "loaded" {
@@ -128,7 +132,7 @@ func leaked(t *testing.T, s *site, id string, v *api.ModelVersion) string {
 	return fmt.Sprintf("the second caller's score is %v", second.Score)
 }
 
-// manifests are of a good graph.
+// manifests returns hostile manifests with a good graph.
 func manifests() []hostileModel {
 	of := func(name, must, more string, want ...string) hostileModel {
 		return hostileModel{name: name, must: must, want: want, keep: true, drops: func(t *testing.T, s *site, id string) {
@@ -187,5 +191,5 @@ func dropGraph(t *testing.T, s *site, id, text string) {
 	testkit.WriteModel(t, s.Models, id, map[string][]byte{"model.onnx": data, "model.yaml": []byte(text)})
 }
 
-// dirOf is the directory of a hostile model.
+// dirOf returns the directory of a hostile model.
 func (s *site) dirOf(id string) string { return filepath.Join(s.Models, id, "1.0.0") }

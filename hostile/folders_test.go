@@ -19,23 +19,24 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// folders are of a good graph, and hold or are something odd.
+// folders returns models with a good graph in odd folders.
 func folders() []hostileModel {
 	return slices.Concat(largeFiles(), links(), oddFiles(), movingFolders())
 }
 
-// odd is a model of a good graph whose folder is changed before the host sees it.
+// odd returns a model with a good graph. change changes its folder before the host
+// sees it.
 func odd(name, must string, change func(t *testing.T, s *site, dir string), want ...string) hostileModel {
 	return hostileModel{name: name, must: must, want: want, keep: true, drops: func(t *testing.T, s *site, id string) {
 		t.Helper()
-		dropGraph(t, s, "."+id, manifestOf(id, "")) // a name that the host passes over
+		dropGraph(t, s, "."+id, manifestOf(id, "")) // the host ignores this name
 		dir := s.dirOf("." + id)
 		change(t, s, dir)
 		check(t, os.Rename(filepath.Dir(dir), filepath.Dir(s.dirOf(id))))
 	}}
 }
 
-// artifact lets something be where the graph was.
+// artifact returns a model that has something else in place of the graph.
 func artifact(name, must string, make func(t *testing.T, s *site, file string), want ...string) hostileModel {
 	return odd(name, must, func(t *testing.T, s *site, dir string) {
 		file := filepath.Join(dir, "model.onnx")
@@ -57,7 +58,7 @@ func sparse(size int64) func(t *testing.T, s *site, file string) {
 
 const unread = "refused unread"
 
-// largeFiles are more than may be read.
+// largeFiles returns models with files that are too large to read.
 func largeFiles() []hostileModel {
 	return []hostileModel{
 		odd("twenty hard links to a sparse file", "refused: all are counted", func(t *testing.T, s *site, dir string) {
@@ -81,7 +82,7 @@ func largeFiles() []hostileModel {
 	}
 }
 
-// links lead where a model may not read.
+// links returns models with links to places that a model may not read.
 func links() []hostileModel {
 	return []hostileModel{
 		artifact("a link to a file outside", unread, linkTo(func(s *site) string { return "../../../secret" }), "leads outside the models directory"),
@@ -100,14 +101,14 @@ func links() []hostileModel {
 	}
 }
 
-// oddFiles are no files, or have odd names.
+// oddFiles returns models with special files or odd names.
 func oddFiles() []hostileModel {
 	device := artifact("a device for an artifact", unread, func(t *testing.T, _ *site, file string) {
 		check(t, unix.Mknod(file, unix.S_IFCHR|0o666, int(unix.Mkdev(1, 5)))) // as /dev/zero
-	}, "is no regular file")
+	}, "is not a regular file")
 	device.root = true
 	return []hostileModel{
-		artifact("a pipe for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is no regular file"),
+		artifact("a pipe for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, unix.Mkfifo(file, 0o666)) }, "is not a regular file"),
 		odd("a pipe for a manifest", unread, func(t *testing.T, _ *site, dir string) {
 			check(t, os.Remove(filepath.Join(dir, "model.yaml")), unix.Mkfifo(filepath.Join(dir, "model.yaml"), 0o666))
 		}, "has no model.yaml"),
@@ -118,7 +119,7 @@ func oddFiles() []hostileModel {
 			check(t, ln.Close(), os.Rename(filepath.Join(s.Root, "socket"), file))
 		}, "no such device or address"),
 		device,
-		artifact("a directory for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is no regular file"),
+		artifact("a directory for an artifact", unread, func(t *testing.T, _ *site, file string) { check(t, os.Mkdir(file, 0o755)) }, "is not a regular file"),
 		odd("directories in 300 directories", "served; what is deep is not looked at", func(t *testing.T, _ *site, dir string) {
 			check(t, os.MkdirAll(filepath.Join(dir, strings.Repeat("d/", 300)), 0o755))
 		}),
@@ -146,7 +147,8 @@ func appendTo(t *testing.T, file, text string) {
 	write(t, file, string(data)+text)
 }
 
-// movingFolders change while they are read, as a script tells them.
+// movingFolders returns models whose files a script changes while the host reads
+// them.
 func movingFolders() []hostileModel {
 	return []hostileModel{
 		{
@@ -181,7 +183,7 @@ func movingFolders() []hostileModel {
 	}
 }
 
-// script does something over and over until the returned function is called.
+// script repeats an action until the returned function is called.
 func script(t *testing.T, do func() error) (end func()) {
 	t.Helper()
 	stop := make(chan struct{})
@@ -202,10 +204,10 @@ func script(t *testing.T, do func() error) (end func()) {
 	return sync.OnceFunc(func() { close(stop); wg.Wait() })
 }
 
-// grows is how large a file is before it grows. It may have limits.max.bytes, 128 MiB.
+// grows is the size of a file before it grows. limits.max.bytes is 128 MiB.
 const grows = 100 << 20
 
-// grown lets the host load a file again and again that grows beyond what it may have.
+// grown makes the host load a file repeatedly that grows beyond the limit.
 func grown(t *testing.T, s *site, id string) string {
 	t.Helper()
 	file := filepath.Join(s.dirOf(id), "model.onnx")
@@ -236,8 +238,8 @@ func grown(t *testing.T, s *site, id string) string {
 	return fmt.Sprintf("10 loads refused: %v", refusals)
 }
 
-// exchanged lets the host load a folder again and again that is exchanged for a link as
-// fast as that goes.
+// exchanged makes the host load a folder repeatedly that is being swapped with a
+// link as fast as possible.
 func exchanged(t *testing.T, s *site, id string) string {
 	t.Helper()
 	folder, link := s.dirOf(id), filepath.Join(s.Models, id, ".swap")
@@ -258,12 +260,13 @@ func exchanged(t *testing.T, s *site, id string) string {
 	return fmt.Sprintf("%d loads refused while it was exchanged %d times", loads, swaps)
 }
 
-// replaced asks a model whose graph is exchanged for a hostile one.
+// replaced sends requests to a model whose graph is being swapped with a hostile
+// one.
 func replaced(t *testing.T, s *site, id string) string {
 	t.Helper()
 	graph, other := filepath.Join(s.dirOf(id), "model.onnx"), filepath.Join(s.Models, id, ".other")
 	swaps := 0
-	pace := time.NewTicker(30 * time.Millisecond) // slow enough for some loads to find one graph
+	pace := time.NewTicker(30 * time.Millisecond) // slow enough for some loads to find a single graph
 	defer pace.Stop()
 	end := script(t, func() error {
 		<-pace.C

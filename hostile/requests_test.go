@@ -18,12 +18,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
-// hostileRequest is a request that means harm, byte by byte.
+// hostileRequest is a hostile request, byte by byte.
 type hostileRequest struct {
 	name, must string
 	text       string
-	want       []int  // statuses of the answers, in turn; 0: none, the connection is closed
-	says       string // in the last answer
+	want       []int  // statuses of the responses in order; 0: the connection is closed without one
+	says       string // part of the last response
 }
 
 // Beginnings of requests.
@@ -38,13 +38,13 @@ const (
 	local    = "Host: localhost\r\n"
 )
 
-// with is a request with a body.
+// with returns a request with a body.
 func with(head, body string) string {
 	return head + fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(body), body)
 }
 
-// hostileRequests are those of pages of others, of proxies' clients, and of whoever
-// writes JSON.
+// hostileRequests returns requests of pages of other sites, of clients behind
+// proxies, and of anybody who writes JSON.
 func hostileRequests() []hostileRequest {
 	var all []hostileRequest
 	add := func(must string, want int, says string, requests ...[2]string) {
@@ -78,8 +78,8 @@ func hostileRequests() []hostileRequest {
 	return append(append(all, smuggled()...), bombs()...)
 }
 
-// smuggled are requests that two servers could divide in different ways: what follows
-// must not be answered as a request of its own.
+// smuggled returns requests that two servers could delimit in different ways. The
+// host must not answer what follows as a separate request.
 func smuggled() []hostileRequest {
 	const must, hidden = "400, and nothing that follows is answered", "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	var all []hostileRequest
@@ -95,7 +95,7 @@ func smuggled() []hostileRequest {
 	return append(all, hostileRequest{name: "smuggling: a folded line", must: "it is the line before's, as RFC 9112 allows", text: predict + "X: y\r\n Content-Length: 5\r\n\r\n" + hidden, want: []int{400, 200}})
 }
 
-// bombs are bodies that cost more to read than to send.
+// bombs returns bodies that cost more to read than to send.
 func bombs() []hostileRequest {
 	const mega = 1 << 20
 	of := func(name string, status int, head, body string) hostileRequest {
@@ -119,7 +119,7 @@ func bombs() []hostileRequest {
 	}
 }
 
-// requests sends every hostile request, and looks at what has become of the models.
+// requests sends all hostile requests and checks the models afterwards.
 func (s *site) requests(t *testing.T, table *table, only *regexp.Regexp) {
 	for _, r := range hostileRequests() {
 		if !only.MatchString("requests/" + r.name) {
@@ -141,14 +141,14 @@ func (s *site) requests(t *testing.T, table *table, only *regexp.Regexp) {
 	}
 }
 
-// ask sends a request and reads its answers.
+// ask sends a request and reads the responses.
 func (s *site) ask(t *testing.T, r hostileRequest) (happened string) {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Address)
 	check(t, err)
 	defer c.Close()
 	check(t, c.SetDeadline(time.Now().Add(hosttest.Hangs)))
-	_, _ = io.WriteString(c, r.text) // the host may hang up meanwhile
+	_, _ = io.WriteString(c, r.text) // the host may close the connection
 	reader := bufio.NewReader(c)
 	for _, want := range r.want {
 		resp, err := http.ReadResponse(reader, nil)
@@ -174,7 +174,7 @@ func (s *site) ask(t *testing.T, r hostileRequest) (happened string) {
 	return happened
 }
 
-// samples reads the rows that are kept of those that the traffic sends.
+// samples reads the rows that the host has kept of the traffic.
 func (s *site) samples(t *testing.T) string {
 	t.Helper()
 	var got api.Samples

@@ -11,8 +11,9 @@ import (
 	"testing"
 )
 
-// outgoing returns the sockets of a process that are neither at one of its own ports nor
-// of this machine alone: what it connects to, as "tcp <local> <remote>" in hexadecimal.
+// outgoing returns the connections that a process has made: its sockets that neither
+// use one of its own ports nor stay on this machine, as "tcp <local> <remote>" in
+// hexadecimal.
 func outgoing(t *testing.T, pid int, port string) []string {
 	t.Helper()
 	own, err := strconv.Atoi(port)
@@ -21,7 +22,7 @@ func outgoing(t *testing.T, pid int, port string) []string {
 	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
 	check(t, err)
 	for _, link := range links {
-		if to, err := os.Readlink(link); err == nil { // else it was closed meanwhile
+		if to, err := os.Readlink(link); err == nil { // otherwise it was closed meanwhile
 			inodes[strings.TrimSuffix(strings.TrimPrefix(to, "socket:["), "]")] = true
 		}
 	}
@@ -40,7 +41,8 @@ func outgoing(t *testing.T, pid int, port string) []string {
 	return out
 }
 
-// TestOutgoing: a connection that this process makes is seen, and the listener is not.
+// TestOutgoing checks that outgoing returns a connection that this process makes,
+// and not the listener.
 func TestOutgoing(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)

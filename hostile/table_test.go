@@ -12,35 +12,35 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
-// table is what happened, case by case.
+// table collects the results of the cases.
 type table struct {
 	pid   int // of the host
 	since time.Time
-	cells [][]string // six a row
+	cells [][]string // six per row
 	notes []string
 	peak  int64
 }
 
-// begin begins a case: the time, and the host's peak of memory.
+// begin begins a case: it notes the time and resets the host's peak memory.
 func (b *table) begin(t *testing.T) {
 	t.Helper()
 	hosttest.ForgetPeak(t, b.pid)
 	b.since = time.Now()
 }
 
-// row ends a case. It fails the test if the host had too much memory.
+// row ends a case. The test fails if the host used too much memory.
 func (b *table) row(t *testing.T, name, must, happened string) {
 	t.Helper()
 	peak := hosttest.Peak(t, b.pid)
 	b.peak = max(b.peak, peak)
 	if peak > mostMemory {
-		t.Errorf("the host takes %s, of which it may take %s", hosttest.MB(peak), hosttest.MB(mostMemory))
+		t.Errorf("the host uses %s of memory, more than %s", hosttest.MB(peak), hosttest.MB(mostMemory))
 	}
 	verdict := map[bool]string{true: "FAILED", false: "holds"}[t.Failed()]
 	b.cells = append(b.cells, []string{name, must, brief(happened), hosttest.MB(peak), hosttest.MS(time.Since(b.since)), verdict})
 }
 
-// brief shortens what happened for a table.
+// brief shortens a result for a table.
 func brief(s string) string {
 	const most = 140
 	if len(s) > most {
@@ -72,7 +72,8 @@ func (b *table) print(t *testing.T) {
 	}
 }
 
-// TestCasesAreDocumented: docs/hostile.md has a row for each case, with the same words.
+// TestCasesAreDocumented checks that docs/hostile.md has a row for each case, with
+// the same words.
 func TestCasesAreDocumented(t *testing.T) {
 	text, err := os.ReadFile(testkit.Root() + "/docs/hostile.md")
 	check(t, err)

@@ -16,15 +16,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sentinels are files that hostile models are after.
+// sentinels are files that hostile models try to read.
 type sentinels struct {
 	fd    int
 	names map[int32]string
-	seen  map[string]string // what was done to files
+	seen  map[string]string // what was done to each file
 }
 
-// watchSentinels watches files that nobody may open, and files that nobody may read: the
-// host opens some to find out where they are.
+// watchSentinels watches files that nobody may open, and files that nobody may read
+// but that the host opens to find out where they are.
 func watchSentinels(t *testing.T, closed, unread []string) *sentinels {
 	t.Helper()
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
@@ -72,27 +72,28 @@ func (s *sentinels) touched(t *testing.T) map[string]string {
 	}
 }
 
-// openings are all files that others than the tests open in their namespaces.
+// openings are the files that processes other than the tests open in their
+// namespaces.
 type openings struct {
 	file *os.File
 	wg   sync.WaitGroup
 
 	mu   sync.Mutex
-	seen map[string]int // how often, by path
+	seen map[string]int // number of times, by path
 	lost bool
 }
 
-// watchOpenings watches every mount; nil: only root can.
+// watchOpenings watches every mount. It returns nil unless this is root.
 func watchOpenings(t *testing.T) *openings {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	// Without blocking, so that looking at a pipe does not wait for its other end.
+	// With O_NONBLOCK, checking a pipe does not wait for its other end.
 	fd, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_CLOEXEC|unix.FAN_NONBLOCK|unix.FAN_UNLIMITED_QUEUE,
 		unix.O_RDONLY|unix.O_LARGEFILE|unix.O_CLOEXEC|unix.O_NONBLOCK)
 	if err != nil {
-		t.Logf("what is opened is not watched: %v", err)
+		t.Logf("cannot watch what is opened: %v", err)
 		return nil
 	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
@@ -111,7 +112,7 @@ func watchOpenings(t *testing.T) *openings {
 	return o
 }
 
-// count returns how many files were opened. It fails the test if some were missed.
+// count returns how many files were opened. The test fails if some events were lost.
 func (o *openings) count(t *testing.T) int {
 	t.Helper()
 	o.mu.Lock()
@@ -150,7 +151,7 @@ func (o *openings) note(e *unix.FanotifyEventMetadata) {
 		return
 	}
 	defer unix.Close(int(e.Fd))
-	if int(e.Pid) == os.Getpid() || e.Pid == 0 { // the tests, and others than in this namespace
+	if int(e.Pid) == os.Getpid() || e.Pid == 0 { // the tests themselves, or processes outside this namespace
 		return
 	}
 	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", e.Fd))
@@ -162,7 +163,8 @@ func (o *openings) note(e *unix.FanotifyEventMetadata) {
 	o.seen[path]++
 }
 
-// others returns what was opened that is neither at nor below one of some paths.
+// others returns the opened files that are neither at nor below one of the given
+// paths.
 func (o *openings) others(needed []string) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()

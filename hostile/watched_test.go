@@ -10,7 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestWatches: what the corpus relies on does see files that are opened and read.
+// TestWatches checks that the watchers of the corpus notice files that are opened
+// and read.
 func TestWatches(t *testing.T) {
 	dir := t.TempDir()
 	opened, read, unread, needed := filepath.Join(dir, "opened"), filepath.Join(dir, "read"), filepath.Join(dir, "unread"), filepath.Join(dir, "needed", "file")

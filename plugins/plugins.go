@@ -1,8 +1,8 @@
 // Package plugins lists the reference detectors: ECOD, COPOD, HBOS and half-space
-// trees. Each is written on the SDK alone; its module subfolder makes a plugin of
-// it, and its Fit turns training rows into the files that the plugin reads.
+// trees. Each is written on the SDK alone. Its subfolders module and process make
+// plugins of it, and its Fit writes the files that the plugin reads.
 //
-// Thresholds and calibration are not theirs: the host adds them.
+// The host adds thresholds and calibration.
 package plugins
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// Reference is one detector.
+// Reference is a reference detector.
 type Reference struct {
-	Name      string // also of its module: Name.wasm
+	Name      string // also the name of its module, without .wasm
 	Algorithm string
 	New       func() wasm.Detector
 	Fit       func(fit.Data, fit.Options) (fit.Result, error)
-	Explains  bool // exactly, term by term
+	Explains  bool // it explains its scores exactly, term by term
 	Stateful  bool
 }
 

@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// reference is what PyOD says of single rows.
+// reference holds PyOD's results for single rows.
 type reference struct {
 	Train, Test string
 	Rows        []struct {
@@ -73,7 +73,8 @@ func setup(result fit.Result, cols int) wasm.Setup {
 
 func agree(a, b float64) bool { return math.Abs(a-b) <= 1e-9*math.Abs(b) || a == b }
 
-// TestReferences: scores and terms are PyOD's, row by row, alone and in a batch.
+// TestReferences checks that scores and terms equal PyOD's, row by row and in a
+// batch.
 func TestReferences(t *testing.T) {
 	for _, detector := range plugins.All() {
 		if !detector.Explains {
@@ -124,7 +125,7 @@ func TestReferences(t *testing.T) {
 	}
 }
 
-// TestUnfit: training rows and files that cannot be right are refused.
+// TestUnfit checks that invalid training rows and files are refused.
 func TestUnfit(t *testing.T) {
 	o := fit.DefaultOptions()
 	for _, detector := range plugins.All() {
@@ -133,7 +134,7 @@ func TestUnfit(t *testing.T) {
 			"NaN": {Rows: 2, Cols: 1, Values: []float64{1, math.NaN()}}, "infinite": {Rows: 2, Cols: 1, Values: []float64{1, math.Inf(1)}},
 		} {
 			if _, err := detector.Fit(d, o); err == nil {
-				t.Errorf("%s: %s is taken", detector.Name, name)
+				t.Errorf("%s: %s was accepted", detector.Name, name)
 			}
 		}
 		for name, files := range map[string]map[string][]byte{
@@ -141,13 +142,13 @@ func TestUnfit(t *testing.T) {
 			"nonsense": {"train.f64": []byte("seventeen bytes.."), "histograms.json": []byte("{}"), "half_space_trees.json": []byte(`{"limits":[[0,0],[0,0]]}`)},
 		} {
 			if _, err := wasm.NewScorer(detector.New(), setup(fit.Result{Files: files}, 2)); err == nil {
-				t.Errorf("%s: %s is taken", detector.Name, name)
+				t.Errorf("%s: %s was accepted", detector.Name, name)
 			}
 		}
 	}
 }
 
-// TestMissingValues: NaN makes a row's score NaN, and nothing else.
+// TestMissingValues checks that NaN makes only its own row's score NaN.
 func TestMissingValues(t *testing.T) {
 	train := fit.Data{Rows: 4, Cols: 2, Values: []float64{1, 2, 3, 4, 5, 7, 8, 8}}
 	for _, detector := range plugins.All() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a command beside so many busy processes, which end when it has ended:
+# Runs a command beside a number of busy processes, which end with it:
 #   scripts/beside-load.sh 10 make test
 load=$1
 shift

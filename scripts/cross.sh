@@ -3,9 +3,8 @@
 #
 # usage: cross.sh [OS/ARCH:CGO]...
 #
-# CGO is 1 or 0. With cgo, builds for Linux use Zig as their C compiler, for the glibc
-# that ONNX Runtime's own builds need. Builds for macOS with cgo take Apple's SDK, and
-# so a Mac.
+# CGO is 1 or 0. With cgo, builds for Linux use Zig as the C compiler, for the version of
+# glibc that ONNX Runtime needs. Builds for macOS with cgo need Apple's SDK, and so a Mac.
 set -eu
 cd "$(dirname "$0")/.."
 export GOWORK=off

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Makes the sample plugins anew, as an author would, and compares what they do with
-# the modules that are checked in: the same scores of the same rows.
+# Builds the sample plugins as an author would, and checks that they give the same scores
+# as the checked-in modules.
 #
 # usage: guests.sh BINARY [update]
 #
-# With update, the new modules take the place of the old ones.
+# With update, the new modules replace the checked-in ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=$(realpath "$1")
 update=${2:-}
-# Debian's cargo is the one that has Debian's wasm32 library.
+# Only Debian's cargo finds Debian's wasm32 library.
 if [ -x /usr/bin/cargo ] && [ -d /usr/lib/rustlib/wasm32-unknown-unknown ]; then
   export CARGO=/usr/bin/cargo RUSTC=/usr/bin/rustc RUSTDOC=/usr/bin/rustdoc
 fi
@@ -27,7 +27,7 @@ samples=
 for language in c rust assemblyscript; do
   name=ecod-$language project=$work/ecod-$language
   "$binary" plugin new --lang "$language" --dir "$project" "$name" >/dev/null
-  # The digest of the pristine project: internal/plugindev tests that it is still this.
+  # The digest of the unchanged project. internal/plugindev tests that it is still the same.
   source=$(cd "$project" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -d' ' -f1)
   "$binary" plugin build "$project"
   case $language in

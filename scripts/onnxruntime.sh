@@ -1,13 +1,13 @@
 #!/bin/sh
-# Puts ONNX Runtime's shared library into a directory.
+# Fetches ONNX Runtime's shared library into a directory.
 #
 # usage: onnxruntime.sh DIRECTORY [PLATFORM]
 #
 # The platform is Linux-x86_64 or Linux-aarch64, by default this machine's.
 #
-# Tries pip, then npm, then the project's release page, and takes nothing whose
-# sha256 is not listed here. The npm registry has no release 1.28.0 of the
-# library, so that way gives 1.27.0, which the host takes as well.
+# The script tries pip, then npm, then the project's release page. It accepts only files
+# whose sha256 is listed here. The npm registry has no release 1.28.0 of the library, so
+# npm gives 1.27.0, with which the host also works.
 set -eu
 
 version=1.28.0
@@ -26,7 +26,7 @@ Linux-aarch64)
 c36bc200e7e6c093b8abb0b34590fbdd8c52fd3fb5e33795b9523ffdde2fce0f'
 	;;
 *)
-	echo "onnxruntime.sh: ONNX Runtime is fetched for Linux on x86_64 and aarch64 only; name a library with --onnxruntime" >&2
+	echo "onnxruntime.sh: ONNX Runtime can be fetched only for Linux on x86_64 and aarch64; elsewhere name a library with --onnxruntime" >&2
 	exit 1
 	;;
 esac
@@ -83,8 +83,8 @@ for way in by_pip by_npm by_release; do
 			echo "ONNX Runtime: $library ($way)"
 			exit 0
 		fi
-		echo "onnxruntime.sh: what $way gave has an unknown sha256 and is not used" >&2
+		echo "onnxruntime.sh: the file from $way has an unknown sha256 and is not used" >&2
 	fi
 done
-echo "onnxruntime.sh: ONNX Runtime could not be had by pip, npm or curl" >&2
+echo "onnxruntime.sh: ONNX Runtime could not be fetched by pip, npm or curl" >&2
 exit 1

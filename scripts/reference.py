@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Makes a model directory of an ECOD module and one of the reference data sets.
+"""Makes a model directory from an ECOD module and one of the reference data sets.
 
 usage: reference.py DATA MODULE DIRECTORY
 
-DATA is pima, cardio, thyroid or edge; all reference rows become golden rows, within
-1e-9. Prints the model's directory. Needs Python's standard library only.
+DATA is pima, cardio, thyroid or edge. All reference rows become golden rows, with a
+tolerance of 1e-9. The script prints the model's directory. It needs only Python's
+standard library.
 """
 import csv
 import hashlib

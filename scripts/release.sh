@@ -1,17 +1,17 @@
 #!/bin/sh
 # Makes a release in dist/release: archives, deb and rpm, checksums and SBOMs.
 #
-# usage: release.sh [--snapshot] [more of goreleaser's flags]
+# usage: release.sh [--snapshot] [other flags of goreleaser]
 #
-# A snapshot is made of what is checked out and publishes nothing. Without --snapshot the
-# checked out tag is published, for which goreleaser wants a GITHUB_TOKEN.
+# A snapshot is built from the working tree and is not published. Without --snapshot the
+# checked-out tag is published, for which goreleaser needs a GITHUB_TOKEN.
 set -eu
 cd "$(dirname "$0")/.."
 export GOWORK=off
 bin=$PWD/bin
 mkdir -p "$bin" dist
 
-# The tools are pinned by the modules in tools.
+# The modules in tools pin the versions of the tools.
 tool() {
 	[ "$bin/$1" -nt "tools/$2/go.sum" ] || (cd "tools/$2" && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o "$bin/$1" "$3")
 }
@@ -22,7 +22,7 @@ make detectors
 scripts/onnxruntime.sh dist/onnxruntime-amd64 Linux-x86_64
 scripts/onnxruntime.sh dist/onnxruntime-arm64 Linux-aarch64
 
-# The C compiler is that of scripts/cross.sh.
+# scripts/cross.sh uses the same C compiler.
 if [ ! -f .cross/.complete ]; then
 	rm -rf .cross
 	"${PYTHON:-python3}" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .cross -r scripts/requirements-cross.txt

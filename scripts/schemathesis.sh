@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Sends requests made from the API's own description to a running host and checks
-# every answer against it. usage: schemathesis.sh BINARY
+# Generates requests from the API's description, sends them to a running host, and checks
+# every response against the description. usage: schemathesis.sh BINARY
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)

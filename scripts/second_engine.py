@@ -1,9 +1,11 @@
-"""Compares modules with their metered forms in another engine than the host's.
+"""Compares modules with their metered forms in an engine other than the host's.
 
-usage: second_engine.py [--validate] PAIRS.zip... The archives hold NAME.original.wasm and NAME.metered.wasm, as testdata/make/pairs
-writes them. Both must do the same: results or traps of every exported function, and
-memory, sizes of tables and globals afterwards. With --validate only their validity
-is compared, which must not change either way. Needs wasmtime==50.0.1.
+usage: second_engine.py [--validate] PAIRS.zip...
+
+The archives have NAME.original.wasm and NAME.metered.wasm, as testdata/make/pairs writes
+them. Both must behave the same: results or traps of every exported function, and memory,
+sizes of tables and globals afterwards. With --validate the script only compares whether
+both are valid. It needs wasmtime==50.0.1.
 """
 import ctypes
 import hashlib
@@ -24,14 +26,14 @@ NOT_IN_2_0 = "gc exceptions function_references tail_call multi_memory memory64 
 
 
 def show(value):
-    """A value as its bits; of references only whether they are null."""
+    """Return a value's bits; for a reference, whether it is null."""
     if value.kind in REFERENCES:
         return "null" if getattr(value.of, REFERENCES[value.kind]).store_id == 0 else "reference"
     return bytes(value.of)[: SIZES[value.kind]].hex()
 
 
 def argument(kind, number):
-    """A number as an argument of a type; references are null."""
+    """Return a number as an argument of a type; references are null."""
     value = c.wasmtime_val_t(kind=KINDS[kind])
     if value.kind not in REFERENCES:
         ctypes.memmove(ctypes.byref(value.of), number.to_bytes(8, "little") * 2, SIZES[value.kind])
@@ -46,7 +48,7 @@ def number(r):
 
 
 def signatures(data):
-    """The types of exported functions, which wasmtime's C interface cannot say of those with vectors."""
+    """Return the types of exported functions. wasmtime's C interface cannot return those with vectors."""
     types, functions, out = [], [], {}
     whole = io.BytesIO(data[8:])
     while section := whole.read(1):
@@ -65,7 +67,7 @@ def signatures(data):
 
 
 def call(store, f, signature, number):
-    """Calls with bits and answers with bits, which the package's own conversion cannot do for vectors."""
+    """Call a function with bits and return bits. The package cannot convert vectors itself."""
     params = (c.wasmtime_val_t * len(signature[0]))(*(argument(p, number) for p in signature[0]))
     results = (c.wasmtime_val_t * len(signature[1]))()
     trap = ctypes.POINTER(c.wasm_trap_t)()

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts a table between the marks <!-- NAME --> and <!-- end of NAME --> of a page.
+# Writes a table between the marks <!-- NAME --> and <!-- end of NAME --> of a page.
 #
 # usage: table.sh NAME TABLE PAGE
 set -eu

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the compilers that the sample plugins in C, Rust and AssemblyScript are
-# built with, from Debian's packages. Serving, and `make test`, need none of them.
+# Installs Debian's packages with the compilers of the sample plugins in C, Rust and
+# AssemblyScript. Serving and `make test` do not need them.
 set -euo pipefail
 packages=(
   make
@@ -13,7 +13,7 @@ packages=(
   libstd-rust-dev-wasm32=1.63.0+dfsg1-2
 )
 command -v node >/dev/null || packages+=(nodejs npm) # AssemblyScript itself comes by npm, pinned in package-lock.json
-command -v apt-get >/dev/null || { echo 'toolchains.sh: no apt-get here: install clang, lld, wasi-libc, Rust with wasm32-unknown-unknown, and Node.js' >&2; exit 1; }
+command -v apt-get >/dev/null || { echo 'toolchains.sh: apt-get is missing: install clang, lld, wasi-libc, Rust with wasm32-unknown-unknown, and Node.js' >&2; exit 1; }
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo)
 missing=()
@@ -24,6 +24,6 @@ done
 "${as_root[@]}" apt-get update --quiet=2
 export DEBIAN_FRONTEND=noninteractive
 "${as_root[@]}" apt-get install --yes --quiet=2 --no-install-recommends "${missing[@]}" >/dev/null || {
-  echo 'toolchains.sh: the pinned versions are not all to be had here: pin those that are (apt-cache policy clang rustc), and `make guests-update`' >&2
+  echo 'toolchains.sh: some pinned versions are not available: pin the available ones (apt-cache policy clang rustc), then run `make guests-update`' >&2
   exit 1
 }

@@ -51,7 +51,7 @@ func (o *output) open() error {
 	switch {
 	case err != nil:
 	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is no regular file", o.name)
+		err = fmt.Errorf("%s is not a regular file", o.name)
 	case unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil:
 		err = fmt.Errorf("another host writes to %s: give each its own", o.name)
 	default:

@@ -283,14 +283,14 @@ func TestAuditOfRequests(t *testing.T) {
 	h = start(true)
 	out.reset()
 	load := sent{path: "/api/v1/models/pima/load", header: map[string]string{"X-API-Key": "operator:*"}}
-	if resp, body := do(t, h, load); resp.StatusCode != 200 || strings.Count(out.text(), "\n") != 2 || !strings.Contains(out.text(), `"outcome":"begun"`) {
+	if resp, body := do(t, h, load); resp.StatusCode != http.StatusOK || strings.Count(out.text(), "\n") != 2 || !strings.Contains(out.text(), `"outcome":"begun"`) {
 		t.Errorf("%d %s: %s", resp.StatusCode, body, out.text())
 	}
 	out.fail(io.ErrShortWrite)
-	if resp, body := do(t, h, load); resp.StatusCode != 503 || !strings.Contains(string(body), "audit") {
+	if resp, body := do(t, h, load); resp.StatusCode != http.StatusServiceUnavailable || !strings.Contains(string(body), "audit") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
-	if resp, body := do(t, h, sent{method: "GET", path: "/api/v1/models", header: load.header}); resp.StatusCode != 200 {
+	if resp, body := do(t, h, sent{method: "GET", path: "/api/v1/models", header: load.header}); resp.StatusCode != http.StatusOK {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }

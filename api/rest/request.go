@@ -3,19 +3,13 @@ package rest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
-	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
-	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
-	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
-	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
-	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // kind is which of the request bodies is read.
@@ -92,54 +86,8 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		}
 		return api.NewProblem(api.ValidationError, "", `the body must be a JSON object such as {"data": {...}}`)
 	}
-	var seen uint // bit i: member i of the kind was given
-	dataAt := -1
-	var usedID, usedVersion string
-	for first := true; ; first = false {
-		more, err := sc.More('}', first)
-		if err != nil {
-			return err
-		}
-		if !more {
-			break
-		}
-		name, err := sc.String(nil)
-		if err != nil {
-			return err
-		}
-		i := slices.IndexFunc(members[k], func(m string) bool { return string(name) == m })
-		if i < 0 {
-			return api.NewProblem(api.ValidationError, clip(string(name)), "is not known%s", nearest.Hint(string(name), members[k]))
-		}
-		key := members[k][i]
-		if seen&(1<<i) != 0 {
-			return api.NewProblem(api.ValidationError, key, "is given twice")
-		}
-		seen |= 1 << i
-		if err := sc.Colon(); err != nil {
-			return err
-		}
-		if key != "data" {
-			if err := r.option(sc, key); err != nil {
-				return err
-			}
-			continue
-		}
-		sc.Peek()
-		dataAt = sc.Pos
-		usedID, usedVersion = r.modelID, r.version
-		if mayFollow(body) {
-			usedID, usedVersion = hinted(body, "model_id", usedID), hinted(body, "version", usedVersion)
-		}
-		if err := s.pipeline.Bind(ctx, &r.Call, usedID, usedVersion); err != nil {
-			if err := sc.Skip(); err != nil { // the model is asked for again below
-				return err
-			}
-		} else if err := s.readData(r, sc, k); err != nil {
-			return err
-		}
-	}
-	if err := sc.End(); err != nil {
+	dataAt, usedID, usedVersion, err := s.readMembers(ctx, r, sc, k)
+	if err != nil {
 		return err
 	}
 	if dataAt < 0 {
@@ -152,6 +100,69 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		return err //nolint:wrapcheck // it becomes a problem
 	}
 	return s.readData(r, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
+}
+
+// readMembers reads what follows a body's opening brace. It returns where the rows begin,
+// negative: nowhere, and which model they were read for.
+func (s *Server) readMembers(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (dataAt int, id, version string, err error) {
+	var seen uint
+	dataAt = -1
+	for first := true; ; first = false {
+		more, err := sc.More('}', first)
+		if err != nil {
+			return dataAt, "", "", err
+		}
+		if !more {
+			return dataAt, id, version, sc.End()
+		}
+		key, err := member(sc, k, &seen)
+		if err != nil {
+			return dataAt, "", "", err
+		}
+		if key != "data" {
+			if err := r.option(sc, key); err != nil {
+				return dataAt, "", "", err
+			}
+			continue
+		}
+		sc.Peek()
+		dataAt = sc.Pos
+		if id, version, err = s.readEarly(ctx, r, sc, k); err != nil {
+			return dataAt, "", "", err
+		}
+	}
+}
+
+// readEarly reads the rows for the model that the body has named so far, or seems to name
+// after them, and returns which that is. Where there is none, the rows are passed over.
+func (s *Server) readEarly(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (id, version string, err error) {
+	id, version = r.modelID, r.version
+	if mayFollow(sc.Data) {
+		id, version = hinted(sc.Data, "model_id", id), hinted(sc.Data, "version", version)
+	}
+	if s.pipeline.Bind(ctx, &r.Call, id, version) != nil {
+		return id, version, sc.Skip() // the caller asks for the model again
+	}
+	return id, version, s.readData(r, sc, k)
+}
+
+// member reads the name of a member and what follows it up to the value; seen has a bit
+// for each member of the kind that was given.
+func member(sc *jsonscan.Scanner, k kind, seen *uint) (string, error) {
+	name, err := sc.String(nil)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(members[k], func(m string) bool { return string(name) == m })
+	if i < 0 {
+		return "", api.NewProblem(api.ValidationError, clip(string(name)), "is not known%s", nearest.Hint(string(name), members[k]))
+	}
+	key := members[k][i]
+	if *seen&(1<<i) != 0 {
+		return "", api.NewProblem(api.ValidationError, key, "is given twice")
+	}
+	*seen |= 1 << i
+	return key, sc.Colon()
 }
 
 // findID looks for the id of a message that is refused for something else, so
@@ -349,56 +360,4 @@ func clip(s string) string {
 		return s[:most] + "..."
 	}
 	return s
-}
-
-// asProblem turns any error of a request into a problem with the given text.
-func asProblem(err error, of text) *api.Problem {
-	var problem *api.Problem
-	var syntax *jsonscan.SyntaxError
-	var many *rows.TooManyRowsError
-	var unavailable *model.UnavailableError
-	var failed *sdk.RowErrors
-	if p := accessProblem(err); p != nil {
-		return p
-	}
-	switch {
-	case errors.As(err, &problem):
-		return problem
-	case errors.As(err, &syntax):
-		return api.NewProblem(api.ValidationError, "", "%s", syntax.Error())
-	case errors.As(err, &failed) && len(failed.Rows) > 0:
-		return rowProblem(failed.Rows[0])
-	case errors.As(err, &many):
-		return api.NewProblem(api.PayloadTooLarge, "data", "has more than %d rows: send fewer rows a request", many.Limit)
-	case errors.As(err, &unavailable):
-		p := api.NewProblem(api.ModelUnavailable, "", "%s", of(unavailable))
-		p.RetryAfter = unavailable.RetryAfter
-		return p
-	case errors.Is(err, registry.ErrAmbiguousModel):
-		return api.NewProblem(api.ValidationError, "model_id", "%s", err.Error())
-	case errors.Is(err, registry.ErrModelNotFound):
-		return api.NewProblem(api.ModelNotFound, "model_id", "%s", err.Error())
-	case errors.Is(err, registry.ErrVersionNotFound):
-		return api.NewProblem(api.VersionNotFound, "version", "%s", err.Error())
-	case errors.Is(err, registry.ErrShuttingDown):
-		return retry(api.NewProblem(api.ShuttingDown, "", "the host is shutting down: send the request to another one"))
-	case errors.Is(err, batching.ErrOverloaded):
-		return retry(api.NewProblem(api.Overloaded, "", "%s: try again later or send fewer requests at once", err.Error()))
-	case errors.Is(err, batching.ErrCallerGone):
-		return api.NewProblem(api.ClientGone, "", "the client closed its connection before the answer was there")
-	case errors.Is(err, context.DeadlineExceeded):
-		return api.NewProblem(api.DeadlineExceeded, "", "the model did not answer in time: send fewer rows, or raise limits.timeout in its manifest")
-	case errors.Is(err, model.ErrNotExplained):
-		return api.NewProblem(api.ValidationError, "return_explanation", "%s", err.Error())
-	case errors.Is(err, model.ErrConflict):
-		return api.NewProblem(api.Conflict, "", "%s", of(err))
-	case errors.Is(err, batching.ErrScoring):
-		return api.NewProblem(api.ScoringError, "", "%s", of(err))
-	}
-	return api.NewProblem(api.InternalError, "", "%s", of(err))
-}
-
-func retry(p *api.Problem) *api.Problem {
-	p.RetryAfter = retryAfter
-	return p
 }

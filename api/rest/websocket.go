@@ -178,28 +178,16 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 		kind, message, err := s.receive(c, &account, &receiving)
 		var refused *api.Problem
 		if err != nil && !errors.As(err, &refused) {
-			switch {
-			case s.sockets.closing():
-				s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
-			case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
-				s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
-			case receiving && isTimeout(err):
-				s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
-			}
+			s.notReceived(c, err, receiving)
 			return
 		}
 		receiving = false
 		_ = alive("")
-		var answer []byte
-		over := false
-		if refused == nil {
-			over, err = s.admitMessage(from, &of.Message)
+		var text []byte
+		if message != nil {
+			text = message.b
 		}
-		if err != nil {
-			answer = s.socketProblem(nil, &request{}, s.nextID(), err)
-		} else {
-			answer = of.answer(from, kind, message.b, key)
-		}
+		answer, over := s.answerMessage(from, &of, kind, text, key, refused)
 		s.buffers.put(message)
 		s.settle(&account)
 		_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // scoring may have taken longer
@@ -215,6 +203,29 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 			return
 		}
 	}
+}
+
+// notReceived ends a connection whose next message did not arrive.
+func (s *Server) notReceived(c *websocket.Conn, err error, receiving bool) {
+	switch {
+	case s.sockets.closing():
+		s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
+	case websocket.IsCloseError(err, websocket.CloseMessageTooBig):
+		s.goodbye(c, websocket.CloseMessageTooBig, "the message is too large")
+	case receiving && isTimeout(err):
+		s.goodbye(c, websocket.ClosePolicyViolation, fmt.Sprintf("the message did not arrive within %v", s.cfg.Receive))
+	}
+}
+
+// answerMessage answers a message, or says why it was refused; over: the connection ends.
+func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, body []byte, key string, refused *api.Problem) (answer []byte, over bool) {
+	if refused != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), refused), false
+	}
+	if over, err := s.admitMessage(from, &of.Message); err != nil {
+		return s.socketProblem(nil, &request{}, s.nextID(), err), over
+	}
+	return of.answer(from, kind, body, key), false
 }
 
 // receive reads a message into a buffer that goes back with s.buffers.put, and sets

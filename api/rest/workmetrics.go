@@ -3,11 +3,12 @@ package rest
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
-	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
 // workMetrics tells Prometheus what models' detectors do, when it asks.
@@ -60,21 +61,23 @@ func (m *workMetrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(m.build, 1, m.server.cfg.Version, runtime.Version())
-	all, bytes := m.server.registry.Work(m.server.cfg.Now()), int64(0)
-	for i := range all {
-		bytes += all[i].Bytes
-		m.collect(ch, &all[i])
-	}
-	gauge(m.models, float64(len(all)))
+	loaded, bytes := 0, int64(0)
+	now := m.server.cfg.Now()
+	m.server.registry.Loaded(func(one *model.Model) {
+		loaded++
+		bytes += one.Bytes()
+		m.collect(ch, one, now, one.ID(), one.Version())
+	})
+	gauge(m.models, float64(loaded))
 	gauge(m.bytes, float64(bytes))
 }
 
 // collect sends what one model's detector does.
-func (m *workMetrics) collect(ch chan<- prometheus.Metric, w *registry.Work) {
+func (m *workMetrics) collect(ch chan<- prometheus.Metric, of *model.Model, now time.Time, labels ...string) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
-		ch <- prometheus.MustNewConstMetric(d, kind, v, w.ID, w.Version)
+		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)
 	}
-	f := &w.Figures
+	f := of.Figures(now)
 	send(m.slots, prometheus.GaugeValue, float64(f.Slots))
 	send(m.busy, prometheus.GaugeValue, float64(f.Busy))
 	send(m.stuck, prometheus.GaugeValue, float64(f.Stuck))
@@ -88,9 +91,9 @@ func (m *workMetrics) collect(ch chan<- prometheus.Metric, w *registry.Work) {
 			cumulative[float64(batching.CallSizes[i])] = count
 		}
 	}
-	ch <- prometheus.MustNewConstHistogram(m.calls, count, float64(f.Rows), cumulative, w.ID, w.Version)
-	u := w.Usage
-	if u == nil {
+	ch <- prometheus.MustNewConstHistogram(m.calls, count, float64(f.Rows), cumulative, labels...)
+	u, ok := of.Usage()
+	if !ok {
 		return
 	}
 	send(m.instances, prometheus.GaugeValue, float64(u.Instances))

@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/plugins/hbos"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -57,7 +58,9 @@ func checkReference(t *testing.T, open opener, module []byte, detector, data str
 	}
 	header, train := testkit.Training(t, data+"-train")
 	_, test := testkit.Training(t, data+"-test")
-	result, err := find(detector).Fit(train, fit.DefaultOptions())
+	o := fit.DefaultOptions()
+	o.Compat = hbos.CompatPyOD
+	result, err := find(detector).Fit(train, o)
 	if err != nil {
 		t.Fatal(err)
 	}

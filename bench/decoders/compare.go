@@ -23,12 +23,12 @@ import (
 // jsonNumber is the number type of sonic's visitor.
 type jsonNumber = json.Number
 
-// Verdict says how a candidate judged the cases of the parsing suite.
+// Verdict holds a candidate's errors in the parsing suite.
 type Verdict struct {
 	Right            int
-	Accepted         []string // though they must be refused
-	Refused          []string // though they must be accepted
-	WrongFloat32     int      // numbers that did not become the nearest float32
+	Accepted         []string // accepted but invalid
+	Refused          []string // refused but valid
+	WrongFloat32     int      // numbers that were not rounded to the nearest float32
 	NumbersCompared  int
 	NanosecondsOfRow float64
 	AllocsOfRow      float64
@@ -100,7 +100,7 @@ func Judge(suite string, candidates []Candidate, m *manifest.Manifest) (map[stri
 	return out, roundings(out, candidates, m)
 }
 
-// roundings compares float32 values with what the decimal text rounds to.
+// roundings checks that decimal texts are rounded to the nearest float32.
 func roundings(out map[string]*Verdict, candidates []Candidate, m *manifest.Manifest) error {
 	texts := []string{"1.00000017881393432617187499", "1.000000059604644775390625000001", "0.1", "16777217", "16777219", "3.4028234e38", "1e-45", "7.038531e-26"}
 	for _, text := range texts {
@@ -125,7 +125,7 @@ func roundings(out map[string]*Verdict, candidates []Candidate, m *manifest.Mani
 	return nil
 }
 
-// Compare prints how the candidates do.
+// Compare measures and judges all candidates and prints the results.
 func Compare(testdata string, w io.Writer) error {
 	const n = 1000
 	body, m, err := Body(testdata, n)

@@ -1,8 +1,8 @@
-// Package decoders compares ways to read the JSON of a request into a matrix:
-// how fast each is, and whether it takes what RFC 8259 allows and nothing else.
+// Package decoders compares ways to decode the JSON of a request into a matrix: how
+// fast each is, and whether it accepts exactly what RFC 8259 allows.
 //
-// The host uses the package internal/rows on internal/jsonscan; the others are
-// here to be measured.
+// The host uses the package internal/rows on internal/jsonscan. The other decoders
+// are here only for comparison.
 package decoders
 
 import (
@@ -21,7 +21,7 @@ import (
 
 var errShape = errors.New("not an array of objects with known features")
 
-// Matrix is what a body is read into: row-major float32 of known features.
+// Matrix is the result of decoding: row-major float32 of known features.
 type Matrix struct {
 	Width  int
 	Index  map[string]int
@@ -41,7 +41,7 @@ func (m *Matrix) begin() {
 	m.given = 0
 }
 
-// put takes a value; unknown and repeated features are refused as the host does.
+// put stores a value. It refuses unknown and repeated features, as the host does.
 func (m *Matrix) put(j int, v float32) error {
 	if m.seen[j] {
 		return errShape
@@ -59,15 +59,15 @@ func (m *Matrix) end() error {
 	return nil
 }
 
-// Candidate reads an array of objects into a matrix, and says whether any text
-// is JSON.
+// Candidate decodes an array of objects into a matrix, and reports whether a text is
+// valid JSON.
 type Candidate struct {
 	Name  string
 	Rows  func(body []byte, m *Matrix) error
 	Valid func(text []byte) bool
 }
 
-// Candidates are the contenders; own is the host's decoder for the schema.
+// Candidates returns all candidates. own is the host's decoder for the schema.
 func Candidates(own *rows.Decoder) []Candidate {
 	visitor := new(sonicVisitor)
 	simd := new(simdjson.ParsedJson)
@@ -114,7 +114,7 @@ func (v *sonicVisitor) OnNull() error         { return errShape }
 func (v *sonicVisitor) OnBool(bool) error     { return errShape }
 func (v *sonicVisitor) OnString(string) error { return errShape }
 
-// OnInt64 and OnFloat64 get the number's text, too: rounding the float64 again
+// OnInt64 and OnFloat64 also receive the number's text: rounding the float64 again
 // would not always give the nearest float32.
 func (v *sonicVisitor) OnInt64(_ int64, n jsonNumber) error     { return v.number(n) }
 func (v *sonicVisitor) OnFloat64(_ float64, n jsonNumber) error { return v.number(n) }
@@ -181,7 +181,7 @@ func jsontextRows(body []byte, m *Matrix) error {
 			if err != nil {
 				return err
 			}
-			j, ok := m.Index[string(name[1:len(name)-1])] // features here need no escapes
+			j, ok := m.Index[string(name[1:len(name)-1])] // the features need no escapes
 			if !ok {
 				return errShape
 			}
@@ -247,7 +247,7 @@ func simdRows(reuse *simdjson.ParsedJson, body []byte, m *Matrix) error {
 			if !ok {
 				return errShape
 			}
-			f, err := value.Float() // rounds twice: the texts of numbers are gone
+			f, err := value.Float() // rounds twice: the number's text is not available
 			if err != nil {
 				return errShape
 			}

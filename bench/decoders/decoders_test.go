@@ -10,7 +10,8 @@ import (
 
 const testdata = "../../testdata"
 
-// TestCandidatesAgree keeps the comparison fair: all candidates do the same work.
+// TestCandidatesAgree keeps the comparison fair: all candidates must decode the same
+// values.
 func TestCandidatesAgree(t *testing.T) {
 	body, m, err := Body(testdata, 50)
 	if err != nil {
@@ -37,7 +38,7 @@ func TestCandidatesAgree(t *testing.T) {
 	}
 }
 
-// TestOwnDecoderIsRight holds the host's decoder to the whole suite.
+// TestOwnDecoderIsRight checks the host's decoder with the whole suite.
 func TestOwnDecoderIsRight(t *testing.T) {
 	_, m, err := Body(testdata, 1)
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 )
 
-// calibrations are what a replaced model changes.
+// calibrations are what the replacements of a model change.
 var calibrations = []string{"ecdf", "linear", "unify"}
 
 // soaked are the cases that are cheap to score.
 var soaked = []string{"pima-lof", "mammography-gmm", "thyroid-ocsvm", "thyroid-autoencoder", "breast-cancer-mixed", "cardio-iforest-fused"}
 
-// testCase is a model's rows, as JSON, and the answers expected of them.
+// testCase holds a model's rows as JSON and the expected results.
 type testCase struct {
 	name      string
 	rows      []json.RawMessage
@@ -89,8 +89,8 @@ func readCase(dir, name string) (*testCase, error) {
 	return c, nil
 }
 
-// check says how an answer to row i is wrong. Any of the calibrations may be in
-// force: models are replaced meanwhile.
+// check returns an error if the answer to row i is wrong. Any of the calibrations
+// may apply, because models are replaced during the run.
 func (c *testCase) check(i int, p api.Prediction) error {
 	want := c.scores[i]
 	if p.Error != nil {
@@ -102,15 +102,15 @@ func (c *testCase) check(i int, p api.Prediction) error {
 	const slack = 1e-3 // of the slopes of linear and unify; the tests know them exactly
 	near := func(v, by float64) bool { return math.Abs(p.Prediction-v) <= by }
 	if !near(want.ECDF, want.ECDFSlack+1e-12) && !near(want.Linear, slack) && !near(want.Unify, slack) {
-		return fmt.Errorf("%s row %d: prediction %v is that of no calibration", c.name, i, p.Prediction)
+		return fmt.Errorf("%s row %d: prediction %v matches no calibration", c.name, i, p.Prediction)
 	}
 	return nil
 }
 
 var calibration = regexp.MustCompile(`(?m)^calibration: .*$`)
 
-// place puts a model into the models directory, as a whole or not at all,
-// replacing what is there.
+// place writes a model into the models directory, complete or not at all. It
+// replaces an existing one.
 func place(testdata, models, name, method string) error {
 	from := filepath.Join(testdata, "models", name, "1.0.0")
 	entries, err := os.ReadDir(from)

@@ -50,7 +50,7 @@ func startHost(ctx context.Context, o options, models, state string) (*host, err
 	return nil, errors.New("the host did not become ready in a minute")
 }
 
-// stop ends the host in order; it must exit with code 0.
+// stop asks the host to stop. Its exit code must be 0.
 func (h *host) stop() error {
 	h.done = true
 	_ = h.cmd.Process.Signal(syscall.SIGTERM)
@@ -107,8 +107,8 @@ func (h *host) state(ctx context.Context) (state, error) {
 	return s, nil
 }
 
-// settled waits until the host holds no less than a moment before: connections
-// that were cut take a little to go.
+// settled waits until the host stops releasing resources: closed connections take a
+// moment to go.
 func (h *host) settled(ctx context.Context) (state, error) {
 	var last state
 	same := 0

@@ -1,6 +1,6 @@
-// Command soak sends mixed traffic to a host for a while, replaces its models and
-// cuts connections meanwhile, checks every answer, and then looks for what is
-// left over: goroutines, leases, files, memory. `make soak` runs it.
+// Command soak sends mixed traffic to a host, replaces its models and cuts
+// connections meanwhile, and checks every response. Then it checks for leaks:
+// goroutines, leases, files, memory. Run it with `make soak`.
 //
 // All traffic stays on this machine's loopback interface.
 package main
@@ -27,7 +27,7 @@ type options struct {
 func main() {
 	var o options
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
-	flag.StringVar(&o.testdata, "testdata", "testdata", "where models and expected answers are")
+	flag.StringVar(&o.testdata, "testdata", "testdata", "directory with models and expected answers")
 	flag.DurationVar(&o.duration, "duration", 2*time.Minute, "how long to send traffic")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-// tally counts what was done; the first failures are kept.
+// tally counts the traffic and keeps the first failures.
 type tally struct {
 	single, batches, explained, streamed, refused, cut, replaced atomic.Int64
 	mu                                                           sync.Mutex
@@ -79,7 +79,7 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	}
 	defer h.kill()
 	warm := &tally{}
-	traffic(ctx, h, cases, warm, 3*time.Second, nil) // what is allocated once is allocated now
+	traffic(ctx, h, cases, warm, 3*time.Second, nil) // the host makes its one-time allocations now
 	before, err := h.settled(ctx)
 	if err != nil {
 		return err
@@ -108,7 +108,7 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	return errors.Join(errs...)
 }
 
-// residentBytes reads the resident memory of a host each second until ctx ends.
+// residentBytes samples the resident memory of a host every second until ctx ends.
 func residentBytes(ctx context.Context, h *host, t *tally) (samples []float64) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -126,8 +126,8 @@ func residentBytes(ctx context.Context, h *host, t *tally) (samples []float64) {
 	}
 }
 
-// leaks compares what a host held before and after the traffic, and its memory early and
-// late.
+// leaks compares what a host held before and after the traffic, and its memory early
+// and late.
 func leaks(w io.Writer, before, after state, samples []float64) (errs []error) {
 	quarter := len(samples) / 4
 	early, late := mean(samples[quarter:2*quarter]), mean(samples[len(samples)-quarter:])

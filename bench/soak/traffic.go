@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// worker sends one kind of traffic, over and over.
+// worker repeats one kind of traffic.
 type worker struct {
 	h      *host
 	cases  []*testCase
@@ -27,8 +27,8 @@ type worker struct {
 	socket *websocket.Conn
 }
 
-// traffic runs every kind of worker for a time; replace, where it is given, is
-// called a few times a second with a growing number.
+// traffic runs all workers for a time. If replace is not nil, it is called a few
+// times per second with an increasing number.
 func traffic(ctx context.Context, h *host, cases []*testCase, t *tally, d time.Duration, replace func(int) error) {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
@@ -74,7 +74,7 @@ func (w *worker) pick() (*testCase, int) {
 	return c, w.random.IntN(len(c.rows))
 }
 
-// post sends a body and reads an answer of the wanted status.
+// post sends a body and decodes a response, whose status must be want.
 func (w *worker) post(path string, body []byte, want int, to any) error {
 	resp, err := w.client.Post("http://"+w.h.addr+path, "application/json", bytes.NewReader(body))
 	if err != nil {
@@ -153,7 +153,7 @@ func (w *worker) batch() error {
 	return nil
 }
 
-// stream sends a message; now and then the connection is dropped and made anew.
+// stream sends a message. Now and then it drops the connection and opens another.
 func (w *worker) stream() error {
 	if w.socket == nil {
 		socket, resp, err := websocket.DefaultDialer.Dial("ws://"+w.h.addr+"/api/v1/predict/stream", nil)
@@ -167,7 +167,7 @@ func (w *worker) stream() error {
 	if err := w.socket.WriteMessage(websocket.TextMessage, one(c, i, `,"id":`+number(i))); err != nil {
 		return fmt.Errorf("sending a message: %w", err)
 	}
-	if w.random.IntN(200) == 0 { // without reading the answer
+	if w.random.IntN(200) == 0 { // without reading the response
 		_ = w.socket.NetConn().Close()
 		w.socket = nil
 		w.t.cut.Add(1)
@@ -184,7 +184,7 @@ func (w *worker) stream() error {
 	return c.check(i, p)
 }
 
-// bad sends what must be refused.
+// bad sends a request that must be refused.
 func (w *worker) bad() error {
 	c, i := w.pick()
 	whole := one(c, i, "")
@@ -212,7 +212,7 @@ func (w *worker) bad() error {
 	return nil
 }
 
-// cut sends a part of a request, or all of it, and goes away.
+// cut sends a part of a request, or all of it, and closes the connection.
 func (w *worker) cut() error {
 	c, i := w.pick()
 	conn, err := net.Dial("tcp", w.h.addr)
@@ -224,7 +224,7 @@ func (w *worker) cut() error {
 	if w.random.IntN(2) == 0 {
 		message = message[:w.random.IntN(len(message))]
 	}
-	_, _ = io.WriteString(conn, message) // the other side may be gone already
+	_, _ = io.WriteString(conn, message) // the other side may be gone
 	if w.random.IntN(2) == 0 {
 		_ = conn.(*net.TCPConn).SetLinger(0) // a reset instead of an orderly end
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -172,6 +173,8 @@ func TestDocumentedMetricsExist(t *testing.T) {
 	}
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "mammography-gmm", "m", "1.0.0", nil)
+	testkit.CopyModel(t, dir, "ecod-rust", "module", "1.0.0", nil)
+	testkit.WriteFaulty(t, dir, "program", "", "")
 	exported := exportedMetrics(t, dir)
 	named := strings.Join([]string{string(text), pages(t)[filepath.Join(testkit.Root(), "docs", "operations.md")]}, "\n")
 	labels := map[string]bool{"model_id": true, "model_version": true}
@@ -182,15 +185,22 @@ func TestDocumentedMetricsExist(t *testing.T) {
 	}
 }
 
-// exportedMetrics are the names of the metrics of a real command that serves dir
-// and has answered one request.
+// exportedMetrics returns the names of the metrics of a real command that serves dir, with
+// models m, module and program, and has answered one request.
 func exportedMetrics(t *testing.T, dir string) map[string]bool {
 	t.Helper()
-	address, stop := startServe(t, "--models", dir, "--port", "0", "--drain", "0s", "--state-dir", stateForTests(t))
+	config := filepath.Join(t.TempDir(), "plugins.yaml")
+	text := fmt.Sprintf("backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", testkit.PluginUser(), dir)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	address, stop := startServe(t, "--config", config, "--models", dir, "--port", "0", "--drain", "0s", "--state-dir", stateForTests(t))
 	defer stop()
-	fetch(t, "http://"+address+"/api/v1/models/m/load", "POST", "")
-	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"data":[1,2,3,4,5,6]}`)
-	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"data":[1]}`)
+	for _, id := range []string{"m", "module", "program"} {
+		fetch(t, "http://"+address+"/api/v1/models/"+id+"/load", "POST", "")
+	}
+	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id":"m","data":[1,2,3,4,5,6]}`)
+	fetch(t, "http://"+address+"/api/v1/predict", "POST", `{"model_id":"m","data":[1]}`)
 	writeBroken(t, dir)
 	out := map[string]bool{}
 	testkit.Eventually(t, "the broken model is counted", func() bool {

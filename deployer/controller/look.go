@@ -47,6 +47,37 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{}, others: map[string]string{},
 		world: strategy.World{Now: r.Now(), Spec: md.Spec, Status: md.Status, Update: revision.Spec.Hash, Revisions: map[string]strategy.Revision{}},
 	}
+	of, err := r.lookAtObjects(ctx, md, s)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.lookAtTraffic(ctx, md, s); err != nil {
+		return nil, err
+	}
+	s.world.Stable = md.Spec.Replicas
+	if a := md.Spec.Autoscaling; a != nil {
+		s.world.Stable = max(a.MinReplicas, min(a.MaxReplicas, of(md.Status.Stable).Desired))
+	}
+	if err := r.claim(ctx, md, s, revision.Spec.Hash); err != nil {
+		return nil, err
+	}
+	if err := r.letIn(ctx, md, revision, s); err != nil {
+		return nil, err
+	}
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
+		if _, err := r.samplesToken(ctx, md); err != nil {
+			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes it", err)
+		}
+	}
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
+		s.world.Blocked = s.taken()
+	}
+	return s, nil
+}
+
+// lookAtObjects fills in what the deployment's own objects show of its revisions, and
+// returns what was found of each, by hash.
+func (r *Reconciler) lookAtObjects(ctx context.Context, md *v1alpha1.ModelDeployment, s *sight) (func(hash string) *strategy.Revision, error) {
 	own := []client.ListOption{client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}}
 	var deployments appsv1.DeploymentList
 	var pods corev1.PodList
@@ -83,9 +114,20 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 			s.services[services.Items[i].Name] = &services.Items[i]
 		}
 	}
+	ready := r.countPods(s, pods.Items, of)
+	s.endpoints(md, slicesOf.Items, ready, of)
+	for hash, rev := range revisions {
+		s.world.Revisions[hash] = *rev
+	}
+	return of, nil
+}
+
+// countPods counts the pods of each revision, and returns which have been ready for long
+// enough.
+func (r *Reconciler) countPods(s *sight, pods []corev1.Pod, of func(string) *strategy.Revision) map[string]bool {
 	ready := map[string]bool{}
-	for i := range pods.Items {
-		p := &pods.Items[i]
+	for i := range pods {
+		p := &pods[i]
 		hash := p.Labels[render.LabelRevision]
 		rev := of(hash)
 		rev.Pods++
@@ -100,32 +142,7 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 			rev.Problem = problem
 		}
 	}
-	s.endpoints(md, slicesOf.Items, ready, of)
-	for hash, rev := range revisions {
-		s.world.Revisions[hash] = *rev
-	}
-	if err := r.lookAtTraffic(ctx, md, s); err != nil {
-		return nil, err
-	}
-	s.world.Stable = md.Spec.Replicas
-	if a := md.Spec.Autoscaling; a != nil {
-		s.world.Stable = max(a.MinReplicas, min(a.MaxReplicas, of(md.Status.Stable).Desired))
-	}
-	if err := r.claim(ctx, md, s, revision.Spec.Hash); err != nil {
-		return nil, err
-	}
-	if err := r.letIn(ctx, md, revision, s); err != nil {
-		return nil, err
-	}
-	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
-		if _, err := r.samplesToken(ctx, md); err != nil {
-			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes it", err)
-		}
-	}
-	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
-		s.world.Blocked = s.taken()
-	}
-	return s, nil
+	return ready
 }
 
 // endpoints counts the pods that the Services of the revisions list as serving.

@@ -275,7 +275,36 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			problem(path, "is %d; must be %d to %d", v, least, most)
 		}
 	}
-	s := c.Server
+	c.Server.check(problem, oneOf, within)
+	most := c.Limits.Max
+	within("limits.max.max_batch_rows", int64(most.MaxBatchRows), 1, manifest.MaxRowsPerCall)
+	within("limits.max.memory", most.Memory, 1<<20, 1<<50)
+	within("limits.max.processes", int64(most.Processes), 1, manifest.MaxProcesses)
+	within("limits.max.bytes", most.Bytes, 1<<10, 1<<50)
+	durations := map[string]time.Duration{
+		"limits.max.timeout": most.Timeout, "limits.max.load_timeout": most.LoadTimeout,
+		"server.timeouts.request": c.Server.Timeouts.Request, "server.timeouts.shutdown": c.Server.Timeouts.Shutdown, "models.rescan": c.Models.Rescan,
+	}
+	for path, v := range durations {
+		if v < 10*time.Millisecond || v > 24*time.Hour {
+			problem(path, "is %v; must be 10ms to 24h", v)
+		}
+	}
+	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
+	within("models.loads", int64(c.Models.Loads), 0, 1024)
+	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
+	for id, a := range c.Models.Aliases {
+		a.check("models.aliases."+id, problem)
+	}
+	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
+	c.Backends.checkTrust(problem)
+	c.checkAccess(problem)
+	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, "json", "text")
+}
+
+// check reports what is wrong with the server's settings.
+func (s *Server) check(problem func(path, format string, args ...any), oneOf func(path, v string, choices ...string), within func(path string, v, least, most int64)) {
 	oneOf("server.environment", s.Environment, "development", "staging", Production)
 	within("server.port", int64(s.Port), 0, 65535)
 	within("server.workers", int64(s.Workers), 0, 1024)
@@ -308,34 +337,9 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			problem("server.origins", "has %q; must be a scheme and a host, such as https://example.com", origin)
 		}
 	}
-	most := c.Limits.Max
-	within("limits.max.max_batch_rows", int64(most.MaxBatchRows), 1, manifest.MaxRowsPerCall)
-	within("limits.max.memory", most.Memory, 1<<20, 1<<50)
-	within("limits.max.processes", int64(most.Processes), 1, manifest.MaxProcesses)
-	within("limits.max.bytes", most.Bytes, 1<<10, 1<<50)
-	durations := map[string]time.Duration{
-		"limits.max.timeout": most.Timeout, "limits.max.load_timeout": most.LoadTimeout,
-		"server.timeouts.request": s.Timeouts.Request, "server.timeouts.shutdown": s.Timeouts.Shutdown, "models.rescan": c.Models.Rescan,
-	}
-	for path, v := range durations {
-		if v < 10*time.Millisecond || v > 24*time.Hour {
-			problem(path, "is %v; must be 10ms to 24h", v)
-		}
-	}
 	if s.Drain != DrainAuto && (s.Drain < 0 || s.Drain > time.Hour) {
 		problem("server.drain", "is %v; must be auto, or 0 to 1h", s.Drain)
 	}
-	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
-	within("models.loads", int64(c.Models.Loads), 0, 1024)
-	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
-	for id, a := range c.Models.Aliases {
-		a.check("models.aliases."+id, problem)
-	}
-	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
-	c.Backends.checkTrust(problem)
-	c.checkAccess(problem)
-	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
-	oneOf("log.format", c.Log.Format, "json", "text")
 }
 
 // checkTrust checks what names those who are trusted.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -42,13 +43,10 @@ func (s setting) env() string {
 
 // settings lists every scalar of the file, once.
 func settings() []setting {
-	text := func(at func(*Config) *string) value { return scalar("string", at, read, show) }
-	number := func(at func(*Config) *int) value { return scalar("int", at, strconv.Atoi, strconv.Itoa) }
-	duration := func(at func(*Config) *time.Duration) value {
-		return scalar("duration", at, time.ParseDuration, time.Duration.String)
-	}
-	size := func(at func(*Config) *int64) value { return scalar("bytes", at, y.ParseBytes, showBytes) }
-	truth := func(at func(*Config) *bool) value { return scalar("bool", at, strconv.ParseBool, strconv.FormatBool) }
+	return slices.Concat(accessSettings(), serverSettings(), otherSettings())
+}
+
+func serverSettings() []setting {
 	return []setting{
 		{key: "server.host", flag: "host", help: "address to listen on", value: text(func(c *Config) *string { return &c.Server.Host })},
 		{key: "server.port", flag: "port", older: "MODEL_SERVER_PORT", help: "port to listen on; 0: a free one", value: number(func(c *Config) *int { return &c.Server.Port })},
@@ -60,8 +58,6 @@ func settings() []setting {
 		{key: "server.origins", flag: "origins", help: "origins of pages that may use the host, such as https://example.com, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Origins }, splitList, joinList)},
 		{key: "server.tls.cert", flag: "tls-cert", help: "file of the TLS certificate", value: text(func(c *Config) *string { return &c.Server.TLS.Cert })},
 		{key: "server.tls.key", flag: "tls-key", help: "file of the TLS key", value: text(func(c *Config) *string { return &c.Server.TLS.Key })},
-		{key: "server.tls.client_ca", flag: "tls-client-ca", help: "file of the CAs that client certificates are checked against", value: text(func(c *Config) *string { return &c.Server.TLS.ClientCA })},
-		{key: "server.trusted_proxies", flag: "trusted-proxies", help: "addresses and networks whose X-Forwarded-For counts, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Server.TrustedProxies }, splitList, joinList)},
 		{key: "server.limits.body", flag: "body-limit", help: "largest body of a request", value: size(func(c *Config) *int64 { return &c.Server.Limits.Body })},
 		{key: "server.limits.rows", flag: "row-limit", help: "most rows in a request", value: number(func(c *Config) *int { return &c.Server.Limits.Rows })},
 		{key: "server.limits.inflight_bytes", flag: "inflight-bytes", help: "bytes of all requests and answers held at once; 0: as memory allows", value: size(func(c *Config) *int64 { return &c.Server.Limits.Inflight })},
@@ -73,6 +69,11 @@ func settings() []setting {
 		{key: "server.samples.token_sha256", value: text(func(c *Config) *string { return &c.Server.Samples.TokenSHA256 })},
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
+	}
+}
+
+func otherSettings() []setting {
+	return []setting{
 		{key: "models.dir", flag: "models", help: "directory of models", value: text(func(c *Config) *string { return &c.Models.Dir })},
 		{key: "models.cache_size", flag: "model-cache-size", older: "MODEL_CACHE_SIZE", help: "most models loaded at once", value: number(func(c *Config) *int { return &c.Models.CacheSize })},
 		{key: "models.cache_bytes", flag: "model-cache-bytes", help: "most memory of loaded models (estimated); 0: no limit", value: size(func(c *Config) *int64 { return &c.Models.CacheBytes })},
@@ -83,19 +84,6 @@ func settings() []setting {
 		{key: "models.loads", flag: "model-loads", help: "most models that load at once; 0: one a processor", value: number(func(c *Config) *int { return &c.Models.Loads })},
 		{key: "models.immutable", flag: "immutable", help: "refuse a changed artifact under the same version", value: truth(func(c *Config) *bool { return &c.Models.Immutable })},
 		{key: "models.lazy", flag: "lazy", help: "load models on first use only", value: truth(func(c *Config) *bool { return &c.Models.Lazy })},
-		{key: "auth.mode", flag: "auth", help: "who is asked for credentials: auto, on or off", value: text(func(c *Config) *string { return &c.Auth.Mode })},
-		{key: "auth.keys", flag: "auth-keys", help: "file of API keys, as key create makes it", value: text(func(c *Config) *string { return &c.Auth.Keys })},
-		{key: "auth.anonymous", flag: "auth-anonymous", help: "role of who shows no credential, such as viewer; empty: is refused", value: text(func(c *Config) *string { return &c.Auth.Anonymous })},
-		{key: "auth.public", flag: "auth-public", help: "paths that need no credentials, with commas between", value: scalar("strings", func(c *Config) *[]string { return &c.Auth.Public }, splitList, joinList)},
-		{key: "limits.enabled", flag: "rate-limits", help: "bound how often one caller may ask, as limits.rates says", value: truth(func(c *Config) *bool { return &c.Rates.Enabled })},
-		{key: "limits.rates.predict", value: rate(func(c *Config) *Rate { return &c.Rates.Predict })},
-		{key: "limits.rates.batch_predict", value: rate(func(c *Config) *Rate { return &c.Rates.BatchPredict })},
-		{key: "limits.rates.model_management", value: rate(func(c *Config) *Rate { return &c.Rates.ModelManaged })},
-		{key: "admin.listen", flag: "admin-listen", help: "address and port for operators, such as 127.0.0.1:9091; empty: none", value: text(func(c *Config) *string { return &c.Admin.Listen })},
-		{key: "audit.file", flag: "audit", help: "where the audit is written: a file, - (standard output) or syslog; empty: nowhere", value: text(func(c *Config) *string { return &c.Audit.File })},
-		{key: "audit.required", flag: "audit-required", help: "refuse what the audit cannot be written of", value: truth(func(c *Config) *bool { return &c.Audit.Required })},
-		{key: "audit.predictions", flag: "audit-predictions", help: "write predictions to the audit, too", value: truth(func(c *Config) *bool { return &c.Audit.Predictions })},
-		{key: "audit.rotate", flag: "audit-rotate", help: "bytes after which the audit goes on in another file; 0: never", value: size(func(c *Config) *int64 { return &c.Audit.Rotate })},
 		{key: "limits.max.timeout", flag: "max-timeout", help: "longest time for one call that a model may ask for", value: duration(func(c *Config) *time.Duration { return &c.Limits.Max.Timeout })},
 		{key: "limits.max.load_timeout", flag: "max-load-timeout", help: "longest time for loading that a model may ask for", value: duration(func(c *Config) *time.Duration { return &c.Limits.Max.LoadTimeout })},
 		{key: "limits.max.max_batch_rows", flag: "max-batch-rows", help: "most rows of one call that a model may ask for", value: number(func(c *Config) *int { return &c.Limits.Max.MaxBatchRows })},
@@ -113,6 +101,20 @@ func settings() []setting {
 		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", value: scalar("string", func(c *Config) *string { return &c.Log.Level }, lower, show)},
 		{key: "log.format", flag: "log-format", help: "json or text", value: text(func(c *Config) *string { return &c.Log.Format })},
 	}
+}
+
+func text(at func(*Config) *string) value { return scalar("string", at, read, show) }
+
+func number(at func(*Config) *int) value { return scalar("int", at, strconv.Atoi, strconv.Itoa) }
+
+func duration(at func(*Config) *time.Duration) value {
+	return scalar("duration", at, time.ParseDuration, time.Duration.String)
+}
+
+func size(at func(*Config) *int64) value { return scalar("bytes", at, y.ParseBytes, showBytes) }
+
+func truth(at func(*Config) *bool) value {
+	return scalar("bool", at, strconv.ParseBool, strconv.FormatBool)
 }
 
 func rate(at func(*Config) *Rate) value { return scalar("rate", at, ParseRate, Rate.String) }

@@ -1,5 +1,5 @@
-// Package follow takes up a file whenever its contents change, and keeps what was taken up
-// last while the file cannot be read.
+// Package follow loads a file again whenever its contents change. While the file
+// cannot be read, the contents loaded last stay in use.
 package follow
 
 import (
@@ -13,35 +13,35 @@ import (
 	"time"
 )
 
-// Every is how often a file is looked at where File.Every is 0. Two looks must agree, so
-// that a change is taken up after at most twice that time.
+// Every is the default interval of checks. Two checks must agree, so a change is
+// loaded after at most twice that time.
 const Every = 400 * time.Millisecond
 
-// maxBytes is the most bytes that are read of a file.
+// maxBytes is the size of the largest file that is read.
 const maxBytes = 4 << 20
 
-// File is a file that is followed. Read and Run must not be called at once.
+// File is a followed file. Read and Run must not be called concurrently.
 type File struct {
 	Name string
 	What string // for the log: "the file of API keys"
-	// Take takes up the contents. After an error what was taken up before stays in use.
+	// Take loads the contents. After an error the former contents stay in use.
 	Take  func(data []byte) error
 	Every time.Duration // 0: Every
 	Log   *slog.Logger
-	// Observe is told why the file could not be read or taken up, each time that this was
-	// tried, and nil when it was; nil: nobody is told.
+	// Observe is called after each attempt to load the file, with the error or nil.
+	// It may be nil.
 	Observe func(error)
 
 	taken, before, refused look
-	patience               int    // looks until what was refused is tried again
-	trouble                string // as it was logged
+	patience               int    // checks until refused contents are tried again
+	trouble                string // the error that was logged last
 }
 
-// refusedLooks is how many looks later contents that were refused are tried again: what
-// they were refused for may change, too.
+// refusedLooks is after how many checks refused contents are tried again, because
+// the reason for refusing them may have changed.
 const refusedLooks = 25
 
-// look is how a file looks from outside.
+// look is the state of a file without its contents.
 type look struct {
 	info fs.FileInfo
 }
@@ -51,7 +51,7 @@ func (l look) same(other look) bool {
 		l.info.Size() == other.info.Size() && l.info.ModTime().Equal(other.info.ModTime())
 }
 
-// Read reads the file and takes it up, or says why not.
+// Read reads and loads the file.
 func (f *File) Read() error {
 	now, data, err := f.read()
 	if err != nil {
@@ -64,7 +64,7 @@ func (f *File) Read() error {
 	return nil
 }
 
-// Run takes the file up when it changes, until ctx ends.
+// Run loads the file when it changes, until ctx ends.
 func (f *File) Run(ctx context.Context) {
 	every := f.Every
 	if every == 0 {
@@ -82,7 +82,7 @@ func (f *File) Run(ctx context.Context) {
 	}
 }
 
-// check looks at the file once.
+// check checks the file once.
 func (f *File) check() {
 	info, err := os.Stat(f.Name)
 	if err != nil {
@@ -106,7 +106,7 @@ func (f *File) check() {
 		f.failed(err)
 		return
 	}
-	if !read.same(now) { // it changed meanwhile
+	if !read.same(now) { // it has changed meanwhile
 		f.before = read
 		return
 	}
@@ -139,7 +139,7 @@ func (f *File) recovered(changed bool) {
 	}
 }
 
-// read reads the file as a whole, and says how it looked.
+// read reads the whole file and returns its state.
 func (f *File) read() (look, []byte, error) {
 	file, err := os.Open(f.Name)
 	if err != nil {
@@ -151,7 +151,7 @@ func (f *File) read() (look, []byte, error) {
 		return look{}, nil, err //nolint:wrapcheck // it names the file
 	}
 	if !info.Mode().IsRegular() {
-		return look{}, nil, fmt.Errorf("%s is no regular file", f.Name)
+		return look{}, nil, fmt.Errorf("%s is not a regular file", f.Name)
 	}
 	data, err := io.ReadAll(io.LimitReader(file, maxBytes+1))
 	if err == nil && len(data) > maxBytes {

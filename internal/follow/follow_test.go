@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// TestFollow: contents are taken up when two looks at them agree, and what was taken up
-// stays while the file is away, unreadable or refused.
+// TestFollow checks that contents are loaded when two checks agree, and that they
+// stay in use while the file is missing, unreadable or refused.
 func TestFollow(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "followed")
 	write := func(text string) {
@@ -35,7 +35,7 @@ func TestFollow(t *testing.T) {
 		},
 	}
 	if err := f.Read(); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("a file that is not there: %v", err)
+		t.Errorf("a missing file: %v", err)
 	}
 	write("bad")
 	if err := f.Read(); !errors.Is(err, refuse) || !strings.Contains(err.Error(), name) {
@@ -65,7 +65,7 @@ func TestFollow(t *testing.T) {
 	looks("it changed between two looks", 1, "22", nil)
 	looks("it changes no more", 1, "4444", nil)
 	if tries != 2 {
-		t.Errorf("it was taken up %d times", tries)
+		t.Errorf("it was loaded %d times", tries)
 	}
 	if err := os.Remove(name); err != nil {
 		t.Fatal(err)
@@ -75,7 +75,7 @@ func TestFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.check()
-	if f.check(); last == nil || !strings.Contains(last.Error(), "no regular file") {
+	if f.check(); last == nil || !strings.Contains(last.Error(), "not a regular file") {
 		t.Errorf("a directory: %v", last)
 	}
 	if err := os.Remove(name); err != nil {
@@ -96,8 +96,8 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestLinks: a link that is pointed elsewhere, as Kubernetes does with what it mounts, is
-// a change, whatever the times and sizes.
+// TestLinks checks that a link that changes its target counts as a change, whatever
+// the times and sizes. Kubernetes changes mounted files this way.
 func TestLinks(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a", "b"} {

@@ -104,15 +104,14 @@ func (c *Certificate) Config() *tls.Config {
 	if c.now.Load() == nil {
 		return nil
 	}
-	own := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil }
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, GetCertificate: own,
+		MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.now.Load(), nil },
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			clients := c.clients.Load()
 			if clients == nil {
 				return nil, nil //nolint:nilnil // the configuration stays as it is
 			}
-			return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: own, ClientCAs: clients, ClientAuth: tls.VerifyClientCertIfGiven}, nil
+			return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*c.now.Load()}, ClientCAs: clients, ClientAuth: tls.VerifyClientCertIfGiven}, nil
 		},
 	}
 }

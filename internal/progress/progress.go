@@ -1,4 +1,4 @@
-// Package progress shows people how far a file has been scored.
+// Package progress shows how far a file has been scored.
 package progress
 
 import (
@@ -9,8 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
-// Bar returns a bar for so many bytes, -1 where that is not known, which is written what
-// has been read. It is drawn on w where that is a terminal, unless it is to be quiet.
+// Bar returns a progress bar for a file of size bytes, or of unknown size if size is
+// -1. Write to it what has been read. It is drawn on w if w is a terminal and quiet
+// is false.
 func Bar(w io.Writer, quiet bool, size int64) io.WriteCloser {
 	f, ok := w.(*os.File)
 	if quiet || !ok || !term.IsTerminal(int(f.Fd())) {

@@ -1,10 +1,10 @@
-// Package until has a context that ends at a time. It costs nothing until
-// somebody waits for it, where the standard library's starts a timer at once: a
-// request that is answered in microseconds never needs one.
+// Package until has a context with a deadline that is cheap until somebody waits for
+// it. The standard library's context starts a timer at once, which a request that is
+// answered in microseconds never needs.
 //
-// The context carries what is known of its request, so that whoever works for it can
-// ask who sent it, and whether they still wait. All other values are the parent's: the
-// span of a trace is one of them.
+// The context carries its request, so that code that works for the request can ask
+// who sent it and whether the caller still waits. Its parent holds all other values,
+// such as the span of a trace.
 package until
 
 import (
@@ -14,7 +14,7 @@ import (
 )
 
 // Context ends at its deadline, with its parent, or when End is called. It keeps the
-// standard library's contract: once it has ended it says so for ever, and its children
+// contract of context.Context: once it has ended it stays ended, and its children
 // need no goroutine.
 type Context struct {
 	parent   context.Context
@@ -22,19 +22,19 @@ type Context struct {
 	request  Request
 	mu       sync.Mutex
 	err      error           // set when it has ended
-	waited   context.Context // made when somebody first asks for Done
+	waited   context.Context // made by the first call of Done
 	cancel   context.CancelFunc
 }
 
 var _ context.Context = (*Context)(nil)
 
-// New returns a context that ends at a deadline, or with its parent. Call End when
-// nothing uses the context any more.
+// New returns a context that ends at a deadline or with its parent. Call End when it
+// is no longer used.
 func New(parent context.Context, deadline time.Time, of Request) *Context {
 	return &Context{parent: parent, deadline: earlier(parent, deadline), request: of}
 }
 
-// earlier is a deadline, or that of the parent where it comes first.
+// earlier returns the earlier one of a deadline and that of the parent.
 func earlier(parent context.Context, deadline time.Time) time.Time {
 	if d, ok := parent.Deadline(); ok && d.Before(deadline) {
 		return d
@@ -42,12 +42,13 @@ func earlier(parent context.Context, deadline time.Time) time.Time {
 	return deadline
 }
 
-// Request returns what is known of the request.
+// Request returns the context's request.
 func (c *Context) Request() Request { return c.request }
 
-// Renewed returns a context with another deadline. That is c itself where nobody
-// has waited for it and nobody can be using it, and a new one otherwise: a
-// context that a child was made of stays ended. The caller must be done with c.
+// Renewed returns a context with another deadline. It reuses c if nobody has waited
+// for c, so that nobody else can be using it; otherwise it ends c and returns a new
+// context, because a context that has children must stay ended. The caller must not
+// use c afterwards.
 func (c *Context) Renewed(deadline time.Time) *Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +60,7 @@ func (c *Context) Renewed(deadline time.Time) *Context {
 	return c
 }
 
-// End ends the context and frees what waiting needed.
+// End ends the context and releases what Done needed.
 func (c *Context) End() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -104,7 +105,7 @@ func (c *Context) ended() error {
 	switch {
 	case c.err != nil:
 	case c.waited != nil:
-		c.err = c.waited.Err() // what Done's channel says
+		c.err = c.waited.Err() // the state of Done's channel
 	case time.Until(c.deadline) <= 0:
 		c.err = context.DeadlineExceeded
 	default:
@@ -113,9 +114,9 @@ func (c *Context) ended() error {
 	return c.err
 }
 
-// Value implements context.Context. Of the context that Done's channel is of it
-// hands on what the standard library keeps there, so that children are registered
-// with that and need no goroutine.
+// Value implements context.Context. It passes on the standard library's own values
+// of the context behind Done's channel, so that children register with that context
+// and need no goroutine.
 func (c *Context) Value(key any) any {
 	if key == (requestKey{}) {
 		return &c.request
@@ -129,8 +130,8 @@ func (c *Context) Value(key any) any {
 	return waited.Value(key)
 }
 
-// Only returns the deadline of a context that ends in no other way while it is
-// used, such as one of this package: whoever has a timer of its own need not wait
+// Only returns the deadline of a context that cannot end in another way while it is
+// used, such as one of this package. A caller that has its own timer need not wait
 // for Done.
 func Only(ctx context.Context) (time.Time, bool) {
 	if c, ok := ctx.(*Context); ok && c.parent.Done() == nil {
@@ -139,31 +140,31 @@ func Only(ctx context.Context) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// Request is what is known of a request while it is answered.
+// Request describes a request that is being answered.
 type Request struct {
-	Caller    Caller    // nil: it is not known
-	Principal Principal // nil: nobody was asked
+	Caller    Caller    // nil: unknown
+	Principal Principal // nil: no authentication
 }
 
-// Caller is whoever waits for an answer.
+// Caller is a client that waits for a response.
 type Caller interface {
-	// Gone reports whether nobody waits any more. It may cost a system call and
-	// is safe for concurrent use.
+	// Gone reports whether the client has stopped waiting. It may cost a system call
+	// and is safe for concurrent use.
 	Gone() bool
 }
 
-// Principal is who sent a request, as the way in has found out. This package hands it
+// Principal is the authenticated sender of a request. This package only passes it
 // on.
 type Principal interface {
-	// Sees reports whether a model exists for the principal. It is safe for concurrent
-	// use.
+	// Sees reports whether the principal may know that a model exists. It is safe
+	// for concurrent use.
 	Sees(model string) bool
 }
 
 type requestKey struct{}
 
-// RequestOf returns the request that a context or one of its parents is for; it is
-// empty where there is none.
+// RequestOf returns the request of a context or of one of its parents, or the zero
+// value.
 func RequestOf(ctx context.Context) Request {
 	if c, ok := ctx.(*Context); ok {
 		return c.request
@@ -174,5 +175,5 @@ func RequestOf(ctx context.Context) Request {
 	return Request{}
 }
 
-// CallerOf returns the caller that a context or one of its parents carries, or nil.
+// CallerOf returns the caller of a context or of one of its parents, or nil.
 func CallerOf(ctx context.Context) Caller { return RequestOf(ctx).Caller }

@@ -61,8 +61,8 @@ func TestOnly(t *testing.T) {
 	}
 }
 
-// TestContract holds the context against what the standard library promises of
-// one: an end is for ever, Done and Err agree, and children end with it.
+// TestContract checks the contract of context.Context: an end is final, Done and Err
+// agree, and children end with the context.
 func TestContract(t *testing.T) {
 	background := func() (context.Context, context.CancelFunc) { return context.Background(), func() {} }
 	mortal := func() (context.Context, context.CancelFunc) { return context.WithCancel(context.Background()) }
@@ -124,9 +124,9 @@ func TestContract(t *testing.T) {
 	}
 }
 
-// TestChildrenAndEnd: a child's end and the parent's at the same moment. The
-// standard library panics, in a goroutine of its own, where a parent whose
-// channel is closed says that it has not ended.
+// TestChildrenAndEnd ends a child and its parent at the same moment. The standard
+// library panics in its own goroutine if the channel of a parent is closed while Err
+// returns nil.
 func TestChildrenAndEnd(t *testing.T) {
 	var all sync.WaitGroup
 	for range 4 {
@@ -150,7 +150,7 @@ func TestChildrenAndEnd(t *testing.T) {
 	all.Wait()
 }
 
-// TestNoGoroutines: children are registered, none waits in a goroutine.
+// TestNoGoroutines checks that children need no goroutines.
 func TestNoGoroutines(t *testing.T) {
 	c := until.New(context.Background(), time.Now().Add(time.Minute), until.Request{})
 	before := runtime.NumGoroutine()
@@ -170,8 +170,8 @@ type caller struct{ gone bool }
 
 func (c caller) Gone() bool { return c.gone }
 
-// TestRequestOf: what is known of a request is found from its context, from those that
-// are made of it, and costs nothing.
+// TestRequestOf checks that a request is found in its context and in children of it,
+// without allocations.
 func TestRequestOf(t *testing.T) {
 	if r := until.RequestOf(t.Context()); r != (until.Request{}) {
 		t.Errorf("nobody is %v", r)
@@ -198,8 +198,8 @@ type everything struct{}
 
 func (everything) Sees(string) bool { return true }
 
-// TestParent: a context has its parent's values and ends no later than that does, and
-// asking for either makes no timer.
+// TestParent checks that a context has its parent's values and ends no later, and
+// that asking for either starts no timer.
 func TestParent(t *testing.T) {
 	type key struct{}
 	parent, cancel := context.WithDeadline(context.WithValue(context.Background(), key{}, "span"), time.Now().Add(time.Minute))
@@ -216,7 +216,7 @@ func TestParent(t *testing.T) {
 	if later := c.Renewed(time.Now().Add(time.Hour)); later != c || time.Until(must(later.Deadline())) > time.Minute {
 		t.Error("renewed it ends after its parent")
 	}
-	_ = c.Done() // as whoever waits for it does
+	_ = c.Done() // as a waiter does
 	if v := c.Value(key{}); v != "span" {
 		t.Errorf("after Done the parent's value is %v", v)
 	}

@@ -1,5 +1,5 @@
 // Package copod is the detector COPOD: copula-based outlier detection (Li et al.
-// 2020). It gives PyOD's scores of single rows.
+// 2020). Its scores are those of PyOD for single rows.
 package copod
 
 import (
@@ -11,13 +11,14 @@ import (
 // Algorithm names the detector.
 const Algorithm = "COPOD"
 
-// New returns the detector. A row's score is the sum over its features of the
-// larger of the mean surprise of both tails and that of the one which the skewness
-// points to, in nats; these terms are its explanation.
+// New returns the detector. A row's score is a sum over its features, in nats. A
+// feature's term is the larger of two numbers: the mean surprise of both tails, and
+// the surprise of the tail to which the skewness points. The terms are the score's
+// explanation.
 func New() wasm.Detector {
 	return tails.Detector(wasm.Description{Name: "copod", Version: "1.0.0", Algorithm: Algorithm, DType: "float64"},
 		func(left, right, skewed float64) float64 { return max(skewed, (left+right)/2) })
 }
 
-// Fit keeps the training rows, which the tails are counted in.
+// Fit keeps the training rows, in which the tails are counted.
 func Fit(d fit.Data, o fit.Options) (fit.Result, error) { return tails.Fit(d, o) }

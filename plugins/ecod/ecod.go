@@ -1,5 +1,5 @@
-// Package ecod is the detector ECOD: empirical cumulative distribution functions
-// (Li et al. 2022). It gives PyOD's scores of single rows.
+// Package ecod is the detector ECOD: empirical cumulative distribution functions (Li
+// et al. 2022). Its scores are those of PyOD for single rows.
 package ecod
 
 import (
@@ -11,13 +11,14 @@ import (
 // Algorithm names the detector.
 const Algorithm = "ECOD"
 
-// New returns the detector. A row's score is the sum over its features of the
-// largest of the left tail's surprise, the right one's and that which the
-// skewness points to, in nats; these terms are its explanation.
+// New returns the detector. A row's score is a sum over its features, in nats. A
+// feature's term is the largest of three numbers: the surprise of the left tail, of
+// the right tail, and of the tail to which the skewness points. The terms are the
+// score's explanation.
 func New() wasm.Detector {
 	return tails.Detector(wasm.Description{Name: "ecod", Version: "1.0.0", Algorithm: Algorithm, DType: "float64"},
 		func(left, right, skewed float64) float64 { return max(left, right, skewed) })
 }
 
-// Fit keeps the training rows, which the tails are counted in.
+// Fit keeps the training rows, in which the tails are counted.
 func Fit(d fit.Data, o fit.Options) (fit.Result, error) { return tails.Fit(d, o) }

@@ -1,5 +1,5 @@
-// Package fit holds what the detectors' Fit functions take and give. What they
-// compute is their own.
+// Package fit defines the arguments and results of the detectors' Fit functions. The
+// computations are in the detectors' packages.
 package fit
 
 import (
@@ -9,16 +9,16 @@ import (
 	"math"
 )
 
-// Data are training rows, row after row.
+// Data holds training rows, row after row.
 type Data struct {
 	Rows, Cols int
 	Values     []float64
 }
 
-// Row is row i.
+// Row returns row i, which shares memory with d.
 func (d Data) Row(i int) []float64 { return d.Values[i*d.Cols : (i+1)*d.Cols] }
 
-// Column copies column j.
+// Column returns a copy of column j.
 func (d Data) Column(j int) []float64 {
 	out := make([]float64, d.Rows)
 	for i := range out {
@@ -27,10 +27,10 @@ func (d Data) Column(j int) []float64 {
 	return out
 }
 
-// Check refuses rows that nothing can be fitted to.
+// Check returns an error if nothing can be fitted to the rows.
 func (d Data) Check() error {
 	if d.Rows < 2 || d.Cols < 1 || len(d.Values) != d.Rows*d.Cols {
-		return fmt.Errorf("%d rows of %d columns (%d values) cannot be fitted to: at least 2 rows and a column are needed", d.Rows, d.Cols, len(d.Values))
+		return fmt.Errorf("%d rows of %d columns (%d values) are too few to fit: at least 2 rows and a column are needed", d.Rows, d.Cols, len(d.Values))
 	}
 	for k, v := range d.Values {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
@@ -40,8 +40,7 @@ func (d Data) Check() error {
 	return nil
 }
 
-// Options are the choices that some detectors have; a detector ignores those of
-// the others.
+// Options are settings that some detectors have. The others ignore them.
 type Options struct {
 	Bins   int    // of each histogram (hbos)
 	Compat string // whose scores they are to be, where that differs from the definition (hbos: pyod)
@@ -51,18 +50,18 @@ type Options struct {
 	Seed   uint64 // (hstrees)
 }
 
-// DefaultOptions are what PyOD and river take.
+// DefaultOptions returns the defaults of PyOD and river.
 func DefaultOptions() Options { return Options{Bins: 10, Trees: 25, Height: 8, Window: 250, Seed: 1} }
 
-// Result is what a fit comes to.
+// Result is the result of a fit.
 type Result struct {
-	Files map[string][]byte // for the model's directory
-	// Scores are those of the training rows where they depend on the rows before,
-	// else nil: then the model scores them.
+	Files map[string][]byte // for the model's directory, by name
+	// Scores are the scores of the training rows if they depend on the rows before.
+	// If nil, the model computes them.
 	Scores []float64
 }
 
-// TrainFile is the name under which Columns are kept.
+// TrainFile is the name of the file with the training rows.
 const TrainFile = "train.f64"
 
 // Columns encodes training rows as little-endian float64, column after column.
@@ -76,14 +75,14 @@ func Columns(d Data) []byte {
 	return out
 }
 
-// ErrFile is wrapped by errors over a file that Fit did not write.
+// ErrFile is wrapped by errors about a file that Fit did not write.
 var ErrFile = errors.New("the model's file is not what the detector's fit wrote")
 
-// ParseColumns decodes what Columns made for so many columns.
+// ParseColumns decodes the output of Columns for the given number of columns.
 func ParseColumns(data []byte, cols int) ([][]float64, error) {
 	const width = 8
 	if cols < 1 || len(data)%(width*cols) != 0 || len(data) < 2*width*cols {
-		return nil, fmt.Errorf("%w: %s has %d bytes, which is no table of %d columns with 2 rows or more", ErrFile, TrainFile, len(data), cols)
+		return nil, fmt.Errorf("%w: %s has %d bytes, which is not a table of %d columns with 2 rows or more", ErrFile, TrainFile, len(data), cols)
 	}
 	rows := len(data) / width / cols
 	out := make([][]float64, cols)

@@ -8,7 +8,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// FuzzFile: a file of histograms is refused, or gives scores.
+// FuzzFile checks that a file of histograms is refused or gives scores.
 func FuzzFile(f *testing.F) {
 	f.Add([]byte(`{"smoothing":0.1,"tolerance":0.5,"features":[{"edges":[0,1,2],"density":[0.25,0.75]}]}`))
 	f.Add([]byte(`{"features":[{"edges":[1,0],"density":[1]}]}`))

@@ -1,10 +1,10 @@
-// Package hbos is the detector HBOS: histogram-based outlier scores (Goldstein
-// and Dengel 2012), with PyOD's smoothing and treatment of values out of range.
+// Package hbos is the detector HBOS: histogram-based outlier scores (Goldstein and
+// Dengel 2012), with PyOD's smoothing and treatment of values out of range.
 //
-// A value belongs to the bin that numpy.histogram counts it in: to the one that it is the
-// left edge of, and the largest training value to the last. PyOD counts so and looks values
-// up in bins that are closed on the right, so that a value on an edge gets its neighbour's
-// score; CompatPyOD does the same.
+// A value belongs to the bin in which numpy.histogram counts it: the bin whose left
+// edge is the value, or the last bin for the largest training value. PyOD counts the
+// same way but looks values up in bins that are closed on the right, so that a value
+// on an edge gets its neighbour's score. With CompatPyOD this package does the same.
 package hbos
 
 import (
@@ -21,27 +21,27 @@ import (
 // Algorithm names the detector.
 const Algorithm = "HBOS"
 
-// File is what Fit writes and the detector reads.
+// File is the name of the file that Fit writes and the detector reads.
 const File = "histograms.json"
 
-// Smoothing is added to a density before the logarithm; Tolerance is how many bin
-// widths beyond the histogram still count as its last bin.
+// Smoothing is added to a density before the logarithm. Tolerance is how far beyond
+// the histogram a value may lie to count for its outer bin, in bin widths.
 const (
 	Smoothing = 0.1
 	Tolerance = 0.5
 )
 
-// CompatPyOD is what `compat` is, in the detector's file or in its config, for scores as
-// PyOD's.
+// CompatPyOD is the value of "compat", in the detector's file or in its config, that
+// gives PyOD's scores.
 const CompatPyOD = "pyod"
 
-// histogram is one feature's.
+// histogram is the histogram of one feature.
 type histogram struct {
 	Edges   []float64 `json:"edges"`
 	Density []float64 `json:"density"`
 
 	terms []float64 // -log2(density + smoothing)
-	rare  float64   // the largest of them
+	rare  float64   // the largest of terms
 }
 
 type model struct {
@@ -52,7 +52,7 @@ type model struct {
 }
 
 // New returns the detector. A row's score is the sum over its features of
-// -log2(density + smoothing); these terms are its explanation.
+// -log2(density + smoothing). The terms are the score's explanation.
 func New() wasm.Detector {
 	m := &model{}
 	return wasm.Detector{
@@ -95,19 +95,19 @@ func (m *model) init(s wasm.Setup) error {
 
 func checkCompat(compat string) error {
 	if compat != "" && compat != CompatPyOD {
-		return fmt.Errorf("compat is %.40q; it may be %s, or left out", compat, CompatPyOD)
+		return fmt.Errorf("compat is %.40q; it must be %s or absent", compat, CompatPyOD)
 	}
 	return nil
 }
 
 func (h *histogram) prepare(smoothing float64) error {
 	if len(h.Density) < 1 || len(h.Edges) != len(h.Density)+1 || !sort.Float64sAreSorted(h.Edges) {
-		return errors.New("a histogram has one edge more than it has bins, in order")
+		return errors.New("a histogram must have one more edge than bins, in ascending order")
 	}
 	h.rare = math.Inf(-1)
 	for _, d := range h.Density {
 		if d < 0 || !(d+smoothing > 0) {
-			return errors.New("densities are not negative, and smoothing is above 0")
+			return errors.New("densities must not be negative, and smoothing must be above 0")
 		}
 		term := -math.Log2(d + smoothing)
 		h.terms, h.rare = append(h.terms, term), max(h.rare, term)
@@ -115,7 +115,7 @@ func (h *histogram) prepare(smoothing float64) error {
 	return nil
 }
 
-// term is a value's share of a row's score.
+// term returns a value's share of a row's score.
 func (m *model) term(j int, x float64) float64 {
 	h := &m.Features[j]
 	last := len(h.Edges) - 1
@@ -138,8 +138,8 @@ func (m *model) term(j int, x float64) float64 {
 	return h.terms[h.bin(x)]
 }
 
-// bin is the bin of a value within the edges, as numpy.histogram counts it: the last whose
-// left edge is not above it.
+// bin returns the bin of a value within the edges, as numpy.histogram counts it: the
+// last one whose left edge is not above the value.
 func (h *histogram) bin(x float64) int {
 	n := len(h.Density)
 	return min(sort.Search(n, func(i int) bool { return h.Edges[i+1] > x }), n-1)
@@ -173,13 +173,13 @@ func (m *model) explain(in wasm.Matrix, out []float64) error {
 	return nil
 }
 
-// Fit makes a histogram of every column, with bins of one width.
+// Fit makes a histogram of every column, with bins of equal width.
 func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	if err := d.Check(); err != nil {
 		return fit.Result{}, err
 	}
 	if o.Bins < 1 || o.Bins > 10000 {
-		return fit.Result{}, fmt.Errorf("%d bins cannot be made: 1 to 10000", o.Bins)
+		return fit.Result{}, fmt.Errorf("%d bins are not between 1 and 10000", o.Bins)
 	}
 	if err := checkCompat(o.Compat); err != nil {
 		return fit.Result{}, err
@@ -199,15 +199,15 @@ func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	return fit.Result{Files: map[string][]byte{File: append(text, '\n')}}, nil
 }
 
-// bins counts as numpy.histogram does. A column of one value has its bins over half a unit
-// around that; where the value is so large that half a unit makes no difference over more,
-// with the densities of a unit.
+// bins counts as numpy.histogram does. For a column with a single value, the bins
+// cover half a unit on both sides of it. If the value is so large that adding half a
+// unit changes nothing, the bins are wider, with the densities of a unit.
 func bins(values []float64, n int) (histogram, error) {
 	low, high := values[0], values[0]
 	for _, v := range values {
 		low, high = min(low, v), max(high, v)
 	}
-	unit := 1.0 // what a width is measured in
+	unit := 1.0 // in which widths are measured
 	if low == high {
 		half := max(0.5, math.Abs(low)*0x1p-30)
 		low, high, unit = low-half, high+half, 2*half
@@ -215,10 +215,10 @@ func bins(values []float64, n int) (histogram, error) {
 	h := histogram{Edges: make([]float64, n+1), Density: make([]float64, n)}
 	step := (high - low) / float64(n)
 	if math.IsInf(step, 0) || math.IsInf(1/step, 0) || low+step == low || high-step == high {
-		return histogram{}, fmt.Errorf("%d bins cannot be told apart between %v and %v: scale the column", n, low, high)
+		return histogram{}, fmt.Errorf("%d bins between %v and %v cannot be distinguished: scale the column", n, low, high)
 	}
 	for i := range h.Edges {
-		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine has the same edges
+		h.Edges[i] = float64(float64(i)*step) + low // not fused, so that every machine computes the same edges
 	}
 	h.Edges[n] = high
 	for _, v := range values {

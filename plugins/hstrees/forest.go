@@ -7,26 +7,26 @@ import (
 	"math/rand/v2"
 )
 
-// split is the test of an inner node: a value below the threshold goes left.
+// split is the test of an inner node. A value below the threshold goes left.
 type split struct {
 	threshold float64
 	feature   int32
 }
 
-// forest is a number of perfect binary trees. The nodes of each stand in heap
-// order, the children of node i at 2i + 1 and 2i + 2, inner nodes before leaves.
+// forest is a set of perfect binary trees. Each tree's nodes are in heap order: the
+// children of node i are 2i + 1 and 2i + 2, and inner nodes come before leaves.
 type forest struct {
 	trees, height, window, features int
 
 	splits  []split  // of the inner nodes, tree after tree
-	latest  []uint32 // rows of the running window that came through each node
-	counted []uint32 // the same of the last complete window
-	learned int      // rows of the running window
+	latest  []uint32 // rows of the present window that passed each node
+	counted []uint32 // the same for the last complete window
+	learned int      // rows of the present window
 	warm    bool     // a window is complete
-	few     uint32   // below so many rows a node is not looked into
+	few     uint32   // a node with fewer rows ends the visit
 }
 
-// maxNodes bounds a forest.
+// maxNodes is the largest number of nodes in a forest.
 const maxNodes = 1 << 22
 
 func newForest(trees, height, window, features int, splits []split) (*forest, error) {
@@ -34,16 +34,17 @@ func newForest(trees, height, window, features int, splits []split) (*forest, er
 	const maxHeight = 20
 	switch {
 	case trees < 1 || height < 1 || height > maxHeight || trees > maxNodes/f.nodes():
-		return nil, fmt.Errorf("%d trees of height %d cannot be made: at least 1 tree of height 1 to %d, and %d nodes in all", trees, height, maxHeight, maxNodes)
+		return nil, fmt.Errorf("%d trees of height %d are out of range: at least 1 tree, a height of 1 to %d, and at most %d nodes in all", trees, height, maxHeight, maxNodes)
 	case window < 1 || window > 1<<24:
-		return nil, fmt.Errorf("a window of %d rows cannot be kept", window)
+		return nil, fmt.Errorf("a window of %d rows is out of range", window)
 	case features < 1:
 		return nil, errors.New("there are no features")
 	case splits != nil && len(splits) != trees*f.inner():
 		return nil, fmt.Errorf("%d splits for %d inner nodes", len(splits), trees*f.inner())
 	}
 	f.latest, f.counted = make([]uint32, trees*f.nodes()), make([]uint32, trees*f.nodes())
-	// Rows are whole: below a tenth of the window is below its ceiling.
+	// Numbers of rows are integers: below a tenth of the window means below its
+	// ceiling.
 	const tenth = 10
 	f.few = uint32((window-1)/tenth + 1)
 	return f, nil
@@ -52,7 +53,7 @@ func newForest(trees, height, window, features int, splits []split) (*forest, er
 func (f *forest) inner() int { return 1<<f.height - 1 }
 func (f *forest) nodes() int { return 2<<f.height - 1 }
 
-// child is the node that a row goes to from node i.
+// child returns the node that a row visits after node i.
 func (s *split) child(row []float64, latest []uint32, i int) int {
 	v, left := row[s.feature], 2*i+1
 	if v < s.threshold || (v != v && latest[left] >= latest[left+1]) {
@@ -61,7 +62,7 @@ func (s *split) child(row []float64, latest []uint32, i int) int {
 	return left + 1
 }
 
-// learn counts a row, and begins a new window when one is complete.
+// learn counts a row, and begins a new window after the last row of one.
 func (f *forest) learn(row []float64) {
 	inner, nodes := f.inner(), f.nodes()
 	for k := range f.trees {
@@ -81,9 +82,9 @@ func (f *forest) learn(row []float64) {
 	}
 }
 
-// score is 1 - sum of rows x 2^depth over the visited nodes, in relation to the
-// most that it can be; 0 before the first window is complete. A node with less
-// than a tenth of the window's rows ends the visit.
+// score returns 1 minus the sum of rows x 2^depth over the visited nodes, relative
+// to the largest possible sum. It returns 0 before the first window is complete. A
+// node with less than a tenth of the window's rows ends the visit.
 func (f *forest) score(row []float64) float64 {
 	if !f.warm {
 		return 0
@@ -104,7 +105,7 @@ func (f *forest) score(row []float64) float64 {
 	return 1 - float64(sum)/(float64(f.trees)*float64(f.window)*float64(f.nodes()))
 }
 
-// draw makes the trees of a configuration: the same for the same seed.
+// draw draws the trees of a configuration. Equal seeds give equal trees.
 func draw(c config) (*forest, error) {
 	f, err := newForest(c.Trees, c.Height, c.Window, len(c.Limits), nil)
 	if err != nil {
@@ -120,18 +121,20 @@ func draw(c config) (*forest, error) {
 	box := append([][2]float64(nil), c.Limits...)
 	for k := range f.trees {
 		if !grow(f.splits[k*f.inner():(k+1)*f.inner()], 0, box, random) {
-			return nil, errors.New("nothing can be split: all features are constant, or their ranges add up to infinity")
+			return nil, errors.New("no feature can be split: all are constant, or the sum of their ranges is infinite")
 		}
 	}
 	return f, nil
 }
 
-// padding keeps thresholds away from the sides of a box, as a share of its width.
+// padding is the distance of thresholds from the sides of a box, as a share of its
+// width.
 const padding = 0.15
 
-// grow draws the splits below node i of a tree, whose rows lie in a box; false:
-// the box has no width. A feature is chosen by the box's width in it. Products
-// are rounded before they are added, so that every machine draws the same trees.
+// grow draws the splits below node i of a tree, whose rows lie in a box. The
+// probability of a feature is its share of the box's total width. grow returns false
+// if the box has no width. Products are rounded before they are added, so that every
+// machine draws the same trees.
 func grow(splits []split, i int, box [][2]float64, random *rand.Rand) bool {
 	if i >= len(splits) {
 		return true

@@ -1,6 +1,6 @@
 // Package hstrees is the streaming detector half-space trees (Tan, Ting and Liu
-// 2011), with the details of river's HalfSpaceTrees. It is stateful: the host
-// scores each row and then lets it learn the row.
+// 2011), with the details of river's HalfSpaceTrees. It is stateful: the host scores
+// each row and then makes the detector learn it.
 package hstrees
 
 import (
@@ -15,14 +15,14 @@ import (
 // Algorithm names the detector.
 const Algorithm = "HalfSpaceTrees"
 
-// The files that Fit writes and the detector reads: what the trees are drawn from,
+// The files that Fit writes and the detector reads: the configuration of the trees,
 // and the state after the training rows.
 const (
 	File      = "half_space_trees.json"
 	StateFile = "half_space_trees.state"
 )
 
-// config is what the trees are drawn from.
+// config is the configuration from which the trees are drawn.
 type config struct {
 	Trees  int          `json:"trees"`
 	Height int          `json:"height"`
@@ -31,10 +31,10 @@ type config struct {
 	Limits [][2]float64 `json:"limits"` // lowest and highest value of each feature
 }
 
-// New returns the detector. A row's score is 1 minus the share of the largest
-// possible mass that the trees have seen around it in the last complete window:
-// 0 in the first window, and near 1 for a row like none before. A missing value
-// (NaN) goes where most rows of the running window went.
+// New returns the detector. A row's score is 1 minus the mass around it that the
+// trees counted in the last complete window, as a share of the largest possible
+// mass. The score is 0 in the first window, and near 1 for a row unlike all before.
+// A missing value (NaN) follows most rows of the present window.
 func New() wasm.Detector {
 	m := &model{}
 	return wasm.Detector{
@@ -97,14 +97,14 @@ func (m *model) learn(in wasm.Matrix) error {
 }
 
 // Fit draws trees over the range of the training rows, widened by a tenth on both
-// sides, and lets them learn the rows in order. The scores are those of the rows
-// after the first window, each taken before the row was learned.
+// sides, and makes them learn the rows in order. The scores are those of the rows
+// after the first window, computed before the row was learned.
 func Fit(d fit.Data, o fit.Options) (fit.Result, error) {
 	if err := d.Check(); err != nil {
 		return fit.Result{}, err
 	}
 	if d.Rows < 2*o.Window {
-		return fit.Result{}, fmt.Errorf("%d rows are too few for a window of %d rows: two windows are needed (--window says how many rows one has)", d.Rows, o.Window)
+		return fit.Result{}, fmt.Errorf("%d rows are too few for a window of %d rows: at least two windows are needed (--window sets the rows of a window)", d.Rows, o.Window)
 	}
 	c := config{Trees: o.Trees, Height: o.Height, Window: o.Window, Seed: o.Seed}
 	for j := range d.Cols {

@@ -11,7 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 )
 
-// reference is a run of river's HalfSpaceTrees: testdata/half_space_trees.py.
+// reference is a run of river's HalfSpaceTrees, made by
+// testdata/half_space_trees.py.
 type reference struct {
 	Trees []struct {
 		Feature   []int32
@@ -57,8 +58,8 @@ func values(row []*float64) []float64 {
 	return out
 }
 
-// TestRiver: with river's trees and rows, every score is river's, bit for bit, also
-// when the state is saved and loaded before each row.
+// TestRiver checks that with river's trees and rows every score equals river's, bit
+// for bit, even if the state is saved and loaded before each row.
 func TestRiver(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil || len(files) != 3 {
@@ -85,8 +86,8 @@ func TestRiver(t *testing.T) {
 	}
 }
 
-// TestDraw: trees are as river draws them in distribution: splits lie inside their
-// boxes, wide features are taken more often; one seed always gives the same.
+// TestDraw checks that trees have the distribution of river's: splits lie inside
+// their boxes and wide features are chosen more often. Equal seeds give equal trees.
 func TestDraw(t *testing.T) {
 	c := config{Trees: 2000, Height: 3, Window: 10, Seed: 3, Limits: [][2]float64{{0, 1}, {0, 3}, {5, 5}}}
 	f, err := draw(c)
@@ -95,7 +96,7 @@ func TestDraw(t *testing.T) {
 	}
 	again, err := draw(c)
 	if err != nil || !slices.Equal(f.splits, again.splits) {
-		t.Error("one seed, two results")
+		t.Error("equal seeds gave different trees")
 	}
 	wide := 0
 	for k := range c.Trees {
@@ -141,12 +142,12 @@ func TestFit(t *testing.T) {
 	}
 	o.Window = 301
 	if _, err := Fit(d, o); err == nil {
-		t.Error("two windows do not fit, but it was taken")
+		t.Error("rows for less than two windows were accepted")
 	}
 }
 
-// FuzzLoad: a damaged state is refused and leaves the old one; a good one gives
-// scores in range.
+// FuzzLoad checks that a damaged state is refused and changes nothing, and that a
+// good one gives scores in range.
 func FuzzLoad(f *testing.F) {
 	_, forest := readReference(f, "testdata/half_space_trees_small.json")
 	f.Add(forest.save())

@@ -8,19 +8,19 @@ import (
 	"math"
 )
 
-// A saved state is a header of five little-endian fields: a magic number (4
-// bytes), the checksum of what follows (4), a hash of the trees (8), the rows of
-// the running window (4), and whether a window is complete (4); then, as uvarints,
-// the rows in the leaves of every tree, in the running and in the last window. A
-// node holds the rows of its children, so that the leaves suffice.
+// A saved state begins with five little-endian fields: a magic number (4 bytes), the
+// checksum of what follows (4), a hash of the trees (8), the rows of the present
+// window (4), and whether a window is complete (4). The rows in the leaves of every
+// tree follow as uvarints, for the present and the last window. A node has the rows
+// of its children, so the leaves suffice.
 const (
 	magic      = 0x31545348 // "HST1"
 	headerSize = 24
 )
 
-var errState = errors.New("it is no state of these trees")
+var errState = errors.New("it is not a state of these trees")
 
-// identity tells one set of trees from another.
+// identity returns a hash of the trees.
 func (f *forest) identity() uint64 {
 	h := fnv.New64a()
 	var b []byte
@@ -37,7 +37,7 @@ func (f *forest) identity() uint64 {
 
 func (f *forest) save() []byte {
 	b := binary.LittleEndian.AppendUint32(nil, magic)
-	b = binary.LittleEndian.AppendUint32(b, 0) // the checksum, below
+	b = binary.LittleEndian.AppendUint32(b, 0) // placeholder of the checksum
 	b = binary.LittleEndian.AppendUint64(b, f.identity())
 	b = binary.LittleEndian.AppendUint32(b, uint32(f.learned))
 	warm := uint32(0)
@@ -56,7 +56,7 @@ func (f *forest) save() []byte {
 	return b
 }
 
-// load replaces the state; where it fails the state is as it was.
+// load replaces the state. After an error the state is unchanged.
 func (f *forest) load(b []byte) error {
 	if len(b) < headerSize || binary.LittleEndian.Uint32(b) != magic || binary.LittleEndian.Uint32(b[4:]) != crc32.ChecksumIEEE(b[8:]) ||
 		binary.LittleEndian.Uint64(b[8:]) != f.identity() {
@@ -79,8 +79,8 @@ func (f *forest) load(b []byte) error {
 	return nil
 }
 
-// readRows reads the leaves of all trees, each of which has seen all rows, and
-// adds up the nodes above them.
+// readRows reads the leaves of all trees and adds up the nodes above them. The rows
+// of each tree must sum to all.
 func (f *forest) readRows(b []byte, all uint64) (rows []uint32, rest []byte, ok bool) {
 	rows = make([]uint32, f.trees*f.nodes())
 	for k := range f.trees {

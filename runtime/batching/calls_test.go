@@ -14,8 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestStuckModel: a detector that ignores its deadline is answered for at the
-// deadline, takes nothing from other models, and becomes unavailable when all
+// TestStuckModel checks that a detector that ignores its deadline is answered for at
+// the deadline and does not affect other models, and that it is unavailable once all
 // its calls are stuck.
 func TestStuckModel(t *testing.T) { synctest.Test(t, testStuckModel) }
 

@@ -1,9 +1,9 @@
-// Package batching calls detectors: it bounds how many calls run at once, puts the rows
-// of different requests into common calls, ends what is late, recovers panics, and finds
-// the rows at which a detector fails.
+// Package batching calls detectors. It limits how many calls run at once, combines
+// rows of different requests into calls, ends calls at their deadline, recovers
+// panics, and finds the rows at which a detector fails.
 //
-// It knows no models: what a score means, and what a model that remembers needs, is not
-// here.
+// It knows no models: other packages know what a score means and how stateful models
+// work.
 package batching
 
 import (
@@ -13,39 +13,38 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Detector is a scorer and how it may be called.
+// Detector is a scorer with the rules for calling it.
 type Detector struct {
 	Scorer   sdk.Scorer
 	Features []sdk.Feature
 	Owner    Owner
 	Limits
 
-	Sequential bool // it takes one call at a time, in order
+	Sequential bool // takes one call at a time, in order
 	Coupled    bool // a row's score depends on the other rows of its call
-	Remote     bool // it works elsewhere, and waits for that: it needs none of the host's workers
+	Remote     bool // only waits for another process, so its calls need no workers of the host
 }
 
-// Limits bound the calls of a detector.
+// Limits limit the calls of a detector.
 type Limits struct {
-	Timeout time.Duration // of a call
-	Rows    int           // of a call
+	Timeout time.Duration // per call
+	Rows    int           // per call
 	Merged  int           // rows of different requests in a call
 	Queue   int           // single rows that wait for a call
 }
 
-// Owner is the model that a detector belongs to. It finds the words for what calls end
-// with.
+// Owner is the model of a detector. It words the errors of calls.
 type Owner interface {
-	// Unavailable returns an ErrUnavailable with a reason and a time after which it is
-	// worth asking again.
+	// Unavailable returns an ErrUnavailable with a reason and the time after which
+	// to retry.
 	Unavailable(reason string, retryAfter time.Duration) error
-	// Translate puts an error that the scorer has returned, or a *guard.PanicError, into
-	// the errors of this package. One with a method Suspect that returns true says that
-	// the call's own rows made the detector unavailable.
+	// Translate converts an error of the scorer, or a *guard.PanicError, to an error
+	// of this package. If the result has a method Suspect that returns true, the
+	// call's own rows made the detector unavailable.
 	Translate(err error) error
-	// Panicked is told of every panic.
+	// Panicked is called for every panic.
 	Panicked(p *guard.PanicError)
-	// Reason says what a client is told of a row at which the detector failed with an
-	// ErrScoring.
+	// Reason returns the text for clients about a row at which the detector failed
+	// with an ErrScoring.
 	Reason(err error) string
 }

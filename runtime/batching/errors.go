@@ -5,27 +5,28 @@ import (
 	"errors"
 )
 
-// The reasons why a call ends without scores, for errors.Is.
+// The reasons why a call ends without scores. Test for them with errors.Is.
 var (
-	// ErrUnavailable means that a detector cannot be called for now.
+	// ErrUnavailable means that a detector cannot be called at present.
 	ErrUnavailable = errors.New("model unavailable")
 	ErrOverloaded  = errors.New("overloaded")
-	// ErrCallerGone means that whoever asked has left: what was not done yet is not done.
+	// ErrCallerGone means that the caller has left, so the remaining work was not
+	// done.
 	ErrCallerGone = errors.New("the client has gone")
-	// ErrScoring wraps what a detector said when it failed on a whole batch.
+	// ErrScoring wraps the detector's error when it failed on a whole batch.
 	ErrScoring = errors.New("scoring failed")
-	// ErrLate means that a call ran past its deadline and still runs: the batch
-	// and the scores it was given belong to it and must not be used again.
+	// ErrLate means that a call exceeded its deadline and still runs. It uses the
+	// batch and the scores, so the caller must not use them again.
 	ErrLate = errors.New("the detector is still busy")
 )
 
-// IsHost reports whether the host, not the detector, said no.
+// IsHost reports whether the host refused the call, not the detector.
 func IsHost(err error) bool {
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrOverloaded) || errors.Is(err, ErrLate) ||
 		errors.Is(err, ErrCallerGone) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
-// isFault reports whether the detector failed, other than by a word on the rows.
+// isFault reports whether the detector failed, as opposed to refusing rows.
 func isFault(err error) bool { return errors.Is(err, ErrScoring) }
 
 // isSuspect reports whether a call's own rows made the detector unavailable.
@@ -37,8 +38,8 @@ func isSuspect(err error) bool {
 	return errors.As(err, &u) && u.Suspect()
 }
 
-// AsScoring makes an error an ErrScoring. What the detector said is for the host's
-// operators.
+// AsScoring makes an error an ErrScoring. Only the host's operators may read the
+// detector's text.
 func AsScoring(err error) error {
 	if isFault(err) {
 		return err
@@ -51,7 +52,7 @@ type scoringError struct{ err error }
 func (e *scoringError) Error() string   { return ErrScoring.Error() + ": " + e.err.Error() }
 func (e *scoringError) Unwrap() []error { return []error{ErrScoring, e.err} }
 
-// PublicText is what everybody may be told in place of Error.
+// PublicText returns the text for everybody.
 func (e *scoringError) PublicText() string {
 	return "scoring failed: the detector failed at these rows, and the host's log says how"
 }

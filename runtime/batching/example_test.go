@@ -26,7 +26,7 @@ func (halves) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// plain is an owner without words of its own.
+// plain is an owner that adds no words.
 type plain struct{}
 
 func (plain) Unavailable(reason string, _ time.Duration) error {
@@ -36,7 +36,7 @@ func (plain) Translate(err error) error  { return batching.AsScoring(err) }
 func (plain) Panicked(*guard.PanicError) {}
 func (plain) Reason(err error) string    { return err.Error() }
 
-// A row at which the detector panics costs the others of its batch nothing.
+// If the detector panics at a row, the other rows of the batch are scored.
 func ExampleSlots_Score() {
 	features := []sdk.Feature{{Name: "x", DType: sdk.Float64}}
 	calls := batching.NewCalls(2)

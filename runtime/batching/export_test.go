@@ -1,4 +1,4 @@
 package batching
 
-// Bin is bin, for tests.
+// Bin exports bin for tests.
 func Bin(rows int) int { return bin(rows) }

@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// breaking is a detector that fails at rows of -1, and counts calls.
+// breaking is a detector that fails at rows of -1 and counts calls.
 type breaking struct {
 	modeltest.Gated
 	calls atomic.Int64
@@ -43,8 +43,8 @@ func isScoring(err error) bool {
 	return errors.Is(err, batching.ErrScoring) && strings.Count(err.Error(), batching.ErrScoring.Error()) == 1 && strings.Contains(err.Error(), "index out of range")
 }
 
-// TestFaults: a detector that fails at the only row, or at every row, fails the request;
-// where others are scored, its rows are errors in their places.
+// TestFaults checks that a request fails if the detector fails at its only row or at
+// all rows, and that otherwise the failed rows are errors in their places.
 func TestFaults(t *testing.T) {
 	for name, extra := range map[string]string{"plain": "", "batch-dependent": "batch_dependent: true\n", "stateful": "stateful: true\n"} {
 		t.Run(name, func(t *testing.T) {
@@ -69,7 +69,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestFaultsAmongRequests: rows of other requests that share the call are scored.
+// TestFaultsAmongRequests checks that other requests' rows in the same call are
+// scored.
 func TestFaultsAmongRequests(t *testing.T) {
 	m, b := openBreaking(t, "")
 	open := b.Shut()
@@ -92,7 +93,8 @@ func TestFaultsAmongRequests(t *testing.T) {
 	}
 }
 
-// TestFaultsWithoutEnd: a detector that fails at each row is not called for each.
+// TestFaultsWithoutEnd checks that a detector that fails at each row is not called
+// for each.
 func TestFaultsWithoutEnd(t *testing.T) {
 	m, b := openBreaking(t, "")
 	values := make([]float64, 4000)

@@ -6,19 +6,20 @@ import (
 	"time"
 )
 
-// Figures are what a detector's slots do at a moment, and did since they were made.
+// Figures describe a detector's slots at one moment, and count their calls since
+// they were made.
 type Figures struct {
 	Slots   int           // calls that may run at once
-	Busy    int           // of them, those that run
-	Stuck   int           // of those, the ones past their deadline
+	Busy    int           // running calls
+	Stuck   int           // running calls past their deadline
 	Waiting int           // single rows that wait for a call
-	Oldest  time.Duration // how long the first of them has waited
+	Oldest  time.Duration // how long the first one has waited
 	Calls   [len(CallSizes) + 1]uint64
 	Rows    uint64 // of all calls
 }
 
-// CallSizes are upper bounds of rows a call, for Figures.Calls: the last count there is of
-// calls with more.
+// CallSizes are the upper bounds of rows per call for Figures.Calls, whose last
+// count is of larger calls.
 var CallSizes = [...]int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384}
 
 // sizes counts calls by their rows.
@@ -32,7 +33,7 @@ func (s *sizes) count(rows int) {
 	s.rows.Add(uint64(rows))
 }
 
-// bin is where CallSizes has a number of rows.
+// bin returns the index of a number of rows in CallSizes.
 func bin(rows int) int {
 	n := bits.Len(uint(max(1, rows) - 1)) // rows <= 1<<n
 	switch {
@@ -46,7 +47,7 @@ func bin(rows int) int {
 	return len(CallSizes)
 }
 
-// Figures returns what the slots do now.
+// Figures returns the present figures.
 func (s *Slots) Figures(now time.Time) Figures {
 	f := Figures{Slots: cap(s.free), Busy: len(s.free), Stuck: int(s.stuck.Load()), Rows: s.sizes.rows.Load()}
 	for i := range f.Calls {
@@ -58,7 +59,7 @@ func (s *Slots) Figures(now time.Time) Figures {
 	return f
 }
 
-// waiting is how many rows wait, and for how long the first has.
+// waiting returns how many rows wait, and how long the first one has waited.
 func (g *merger) waiting(now time.Time) (int, time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

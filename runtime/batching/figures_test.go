@@ -61,7 +61,8 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestCallSizes: a number of rows is counted under the least bound that is not below it.
+// TestCallSizes checks that calls are counted under the smallest bound that is not
+// below their rows.
 func TestCallSizes(t *testing.T) {
 	for rows := 1; rows <= 20000; rows++ {
 		want := len(batching.CallSizes)

@@ -7,24 +7,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// MaxFill is the largest number that a Fill may have.
+// MaxFill is the largest number in a Fill.
 const MaxFill = 8
 
-// Fill says how calls are filled up with repeated rows, so that a row's score does not
-// depend on how many rows a call has and on its place among them. What the detector says
-// of a repeated row is dropped. A number of 0 counts as 1.
+// Fill says how calls are filled up with repeated rows, so that a row's score does
+// not depend on the number of rows in a call or on its position. Results for
+// repeated rows are dropped. 0 means 1.
 type Fill struct {
-	// Rows is what the number of rows of a call is a multiple of.
+	// Rows divides the number of rows of every call.
 	Rows int
-	// Each is how often each row stands in a call, so that all begin at a multiple of it.
-	// It is for detectors whose rows depend on their place, and costs as much more.
+	// Each is how often each row occurs in a call, so that every row begins at a
+	// multiple of Each. It is for detectors whose scores depend on a row's position,
+	// and multiplies the cost.
 	Each int
 }
 
-// SetFill sets how calls are filled up, within Limits.Rows. Set it before the first
+// SetFill sets how calls are filled up, within Limits.Rows. Call it before the first
 // request.
 func (s *Slots) SetFill(f Fill) {
-	if s.merger != nil { // whose runners may still look for rows
+	if s.merger != nil { // its runners may still look for rows
 		s.merger.mu.Lock()
 		defer s.merger.mu.Unlock()
 	}
@@ -35,10 +36,10 @@ func (s *Slots) SetFill(f Fill) {
 	}
 }
 
-// Fill is how calls are filled up.
+// Fill returns how calls are filled up.
 func (s *Slots) Fill() Fill { return s.fill }
 
-// filler holds the rows of a call that is filled up.
+// filler holds the rows of a filled call.
 type filler struct {
 	batch *sdk.Batch
 	out   []float64
@@ -47,10 +48,10 @@ type filler struct {
 // repeatedRows is how many rows of a request are repeated for one call.
 const repeatedRows = 256
 
-// filled rounds a number of rows up to what a call takes.
+// filled rounds a number of rows up to a multiple of the fill.
 func (s *Slots) filled(rows int) int { return (rows + s.fill.Rows - 1) / s.fill.Rows * s.fill.Rows }
 
-// whole rounds a limit of rows down to what whole calls take. One that is below a call
+// whole rounds a limit of rows down to a multiple of the fill. A smaller limit
 // stays: the call is filled up.
 func (s *Slots) whole(rows int) int {
 	if rows > s.fill.Rows {
@@ -59,12 +60,12 @@ func (s *Slots) whole(rows int) int {
 	return rows
 }
 
-// scoreFilled calls the detector for rows. What is left over a multiple of the fill has a
-// call to itself, so that the caller's rows need not be copied.
+// scoreFilled scores rows. It makes a separate call for the rows beyond a multiple
+// of the fill, so that the other rows need not be copied.
 func (s *Slots) scoreFilled(ctx context.Context, in *sdk.Batch, out []float64) error {
 	n := in.Rows()
 	if s.fill.Each == 1 && n%s.fill.Rows == 0 {
-		return s.d.Scorer.Score(ctx, in, out) //nolint:wrapcheck // as the detector says it
+		return s.d.Scorer.Score(ctx, in, out) //nolint:wrapcheck // as the detector returns it
 	}
 	f, _ := s.fillers.Get().(*filler)
 	if f == nil {
@@ -88,7 +89,7 @@ func (s *Slots) scoreFilled(ctx context.Context, in *sdk.Batch, out []float64) e
 	return nil
 }
 
-// part makes the call for the first of the rows from from on, and returns for how many.
+// part makes the call for the rows beginning at from, and returns for how many.
 func (s *Slots) part(ctx context.Context, f *filler, in *sdk.Batch, out []float64, from int) (int, error) {
 	left, each := in.Rows()-from, s.fill.Each
 	rows, size := left, s.fill.Rows
@@ -117,8 +118,8 @@ func (s *Slots) part(ctx context.Context, f *filler, in *sdk.Batch, out []float6
 	return rows, placed(err, from, each, rows)
 }
 
-// placed gives row errors of a call the places of the rows that they are of, and drops
-// those of repeated rows.
+// placed replaces the rows of a call's row errors with the caller's rows, and drops
+// errors of repeated rows.
 func placed(err error, from, each, rows int) error {
 	var bad *sdk.RowErrors
 	if !errors.As(err, &bad) {

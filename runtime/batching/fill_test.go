@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// placed scores a row by its value, and fails it where that is negative. It notes what
-// calls it gets.
+// placed scores a row with its value, and fails if that is negative. It records its
+// calls.
 type placed struct {
 	mu    sync.Mutex
 	calls [][]float64
@@ -50,8 +50,8 @@ func (plainOwner) Translate(err error) error               { return err }
 func (plainOwner) Panicked(*guard.PanicError)              {}
 func (plainOwner) Reason(err error) string                 { return err.Error() }
 
-// TestFilledCalls: whatever the request, the chunk and the limits, every call has rows as
-// the fill says and no more than a call may have, and every row its own answer.
+// TestFilledCalls checks that every call has a number of rows that the fill and the
+// limits allow, and that every row gets its own result.
 func TestFilledCalls(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		most := rapid.IntRange(1, 40).Draw(t, "rows of a call")
@@ -111,8 +111,8 @@ func checkCalls(t *rapid.T, calls [][]float64, fill batching.Fill, most int) {
 	}
 }
 
-// TestFilledMergedCalls: rows of different requests share filled calls, and what the
-// detector says of a repeated row is nobody's.
+// TestFilledMergedCalls checks that rows of different requests share filled calls,
+// and that results for repeated rows are dropped.
 func TestFilledMergedCalls(t *testing.T) {
 	for _, fill := range []batching.Fill{{Rows: 4}, {Each: 2}} {
 		features := []sdk.Feature{{Name: "x", DType: sdk.Float64}}

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// panicking panics at the rows whose value is below -100, and when it is closed.
+// panicking panics at rows with a value below -100, and when it is closed.
 type panicking struct{ modeltest.Sums }
 
 func (p panicking) Score(_ context.Context, in *sdk.Batch, out []float64) error {
@@ -28,8 +28,8 @@ func (p panicking) Score(_ context.Context, in *sdk.Batch, out []float64) error 
 
 func (panicking) Close() error { panic("at the end") }
 
-// TestPanicEndsItsCall: a panic in a detector ends the call that it is in, is counted,
-// and costs other rows and other calls nothing.
+// TestPanicEndsItsCall checks that a panic of a detector ends its call, is counted,
+// and does not affect other rows and calls.
 func TestPanicEndsItsCall(t *testing.T) {
 	for name, text := range map[string]string{
 		"merged":          "",

@@ -14,10 +14,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// lingering ignores its deadline, and knows whether it was closed meanwhile.
+// lingering ignores its deadline and records whether it was closed meanwhile.
 type lingering struct {
 	modeltest.Sums
-	returns          chan struct{} // Score does, when it is closed
+	returns          chan struct{} // Score returns when it is closed
 	busy, closedBusy *atomic.Bool
 }
 
@@ -36,8 +36,8 @@ func (l lingering) Close() error {
 	return nil
 }
 
-// TestNothingIsClosedUnderACall: a model whose probe comes back late is refused,
-// and closed only when the call has returned.
+// TestNothingIsClosedUnderACall checks that a model whose probe is late is refused,
+// and is closed only after the call has returned.
 func TestNothingIsClosedUnderACall(t *testing.T) {
 	l := lingering{returns: make(chan struct{}), busy: new(atomic.Bool), closedBusy: new(atomic.Bool)}
 	calls := batching.NewCalls(2)
@@ -54,8 +54,8 @@ func TestNothingIsClosedUnderACall(t *testing.T) {
 	}
 }
 
-// TestWaitingIsNotTheDetectorsTime: batches that wait for a slot, and then take all
-// of limits.timeout but a moment, are answered all the same.
+// TestWaitingIsNotTheDetectorsTime checks that batches that wait for a slot still
+// have all of limits.timeout for their calls.
 func TestWaitingIsNotTheDetectorsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const timeout, each = time.Minute, 59 * time.Second
@@ -83,7 +83,7 @@ func TestWaitingIsNotTheDetectorsTime(t *testing.T) {
 	})
 }
 
-// leisurely takes its time over a call, once it is armed.
+// leisurely takes its time for a call once it is armed.
 type leisurely struct {
 	modeltest.Sums
 	armed *atomic.Bool

@@ -12,9 +12,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// merger scores the single rows of different requests in common calls of the
-// detector. Nothing waits for company: a row that finds a free slot is scored at
-// once, and what arrives while calls run goes into the next one.
+// merger combines single rows of different requests into calls of the detector. A
+// row never waits for others: it is scored at once if a slot is free, and rows that
+// arrive during calls share the next one.
 type merger struct {
 	slots   *Slots
 	tickets sync.Pool
@@ -23,17 +23,17 @@ type merger struct {
 	queue      []*ticket
 	runners    int
 	spare      []*run    // of runners that have ended
-	aloneUntil time.Time // after a merged call that ran out of time
+	aloneUntil time.Time // set after a merged call that timed out
 }
 
 // ticket is a row that waits for its score.
 type ticket struct {
 	row       *sdk.Batch
-	caller    until.Caller // of its request; nil: not known
+	caller    until.Caller // of its request; nil: unknown
 	since     time.Time    // when it was queued
 	deadline  time.Time    // of its request; zero: none
-	alone     bool         // may not share a call
-	abandoned bool         // nobody waits for it any more; guarded by merger.mu
+	alone     bool         // must not share a call
+	abandoned bool         // its caller no longer waits; guarded by merger.mu
 	done      chan outcome
 	timer     *time.Timer
 }
@@ -46,8 +46,8 @@ type outcome struct {
 
 func newMerger(s *Slots) *merger { return &merger{slots: s} }
 
-// score returns the raw score of a row, by the deadline of ctx. The row is not
-// used after it returns.
+// score returns the raw score of a row, by the deadline of ctx. It does not use the
+// row after it returns.
 func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowError, error) {
 	t, _ := g.tickets.Get().(*ticket)
 	if t == nil {
@@ -79,7 +79,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 	return o.score, o.failed, o.err
 }
 
-// abandon gives a ticket up, unless its outcome is there.
+// abandon gives up a ticket unless its outcome is decided.
 func (g *merger) abandon(t *ticket) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -90,7 +90,7 @@ func (g *merger) abandon(t *ticket) bool {
 	return true
 }
 
-// submit queues a ticket and sees to it that somebody works on the queue.
+// submit queues a ticket and makes sure that a runner works on the queue.
 func (g *merger) submit(t *ticket) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -105,7 +105,7 @@ func (g *merger) submit(t *ticket) error {
 	return nil
 }
 
-// ensureRunner starts a runner if there may be one more. The merger is locked.
+// ensureRunner starts a runner if another one is allowed. The merger is locked.
 func (g *merger) ensureRunner() {
 	if g.runners >= cap(g.slots.free) {
 		return
@@ -146,7 +146,7 @@ func (g *merger) work() {
 			if r.spent {
 				r = newRun(g)
 			}
-		} else { // it was late: others have its tickets
+		} else { // it was late: its tickets are handled elsewhere
 			g.slots.stuck.Add(-1)
 			r = newRun(g)
 		}
@@ -154,7 +154,7 @@ func (g *merger) work() {
 	}
 }
 
-// run is what one runner's calls use. After a late call it is left to that.
+// run is one runner's scratch state. It must not be reused after a late call.
 type run struct {
 	g       *merger
 	tickets []*ticket
@@ -162,11 +162,11 @@ type run struct {
 	out     []float64
 	ctx     *until.Context
 	watch   *time.Timer
-	decided atomic.Bool // by whoever is first: the call's end or the watch
-	spent   bool        // the watch went off just then, and must not meet another call
+	decided atomic.Bool // set by the first of the call's end and the watch
+	spent   bool        // the watch has just fired and must not affect another call
 }
 
-// takeRun returns a run for a runner that begins.
+// takeRun returns a run for a new runner.
 func (g *merger) takeRun() *run {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -186,10 +186,11 @@ func newRun(g *merger) *run {
 	return r
 }
 
-// patience is how long a row may have waited before its caller is looked for.
+// patience is how long a row may wait before the merger checks whether its caller
+// has left.
 const patience = 20 * time.Millisecond
 
-// left reports whether nobody waits for a ticket any more, and if so ends it.
+// left reports whether the caller of a ticket has left, and if so ends the ticket.
 func (t *ticket) left(now time.Time) bool {
 	if t.abandoned {
 		return true
@@ -240,7 +241,8 @@ func (r *run) take(now time.Time) {
 	}
 }
 
-// call makes the call and delivers the scores; false: it was late.
+// call makes the call and delivers the scores. It returns false if the call was
+// late.
 func (r *run) call(now time.Time) bool {
 	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
@@ -280,12 +282,12 @@ func (r *run) call(now time.Time) bool {
 	return true
 }
 
-// late runs when a call is past its deadline and did not notice: its tickets are
-// answered for, and its worker is free for other models.
+// late runs when a call has exceeded its deadline. It ends the call's tickets and
+// frees its worker for other models.
 func (r *run) late() {
 	g := r.g
 	g.slots.stuck.Add(1)
-	if !r.decided.CompareAndSwap(false, true) { // it ended just now
+	if !r.decided.CompareAndSwap(false, true) { // it has just ended
 		g.slots.stuck.Add(-1)
 		return
 	}
@@ -307,9 +309,9 @@ func (r *run) late() {
 	g.queue = g.queue[:0]
 }
 
-// separate scores each row of a call that failed, ran out of time, or ended the
-// detector's process, alone: one row must not cost the others their answer. For the
-// length of a pause nothing is merged.
+// separate scores each row of a call separately after the call failed, timed out, or
+// ended the detector's process, so that one row does not fail the others. Rows are
+// not merged during the pause.
 func (r *run) separate(pause time.Duration) {
 	g := r.g
 	g.mu.Lock()
@@ -330,14 +332,14 @@ func (r *run) separate(pause time.Duration) {
 	g.ensureRunner()
 }
 
-// How long nothing is merged after a merged call that ran out of time, in multiples
-// of limits.timeout, or that ended processes.
+// How long rows are not merged after a merged call that timed out, in multiples of
+// limits.timeout, or that ended processes.
 const (
 	aloneTimeouts = 10
 	aloneAfterEnd = 10 * time.Second
 )
 
-// Waiting is how many single rows wait for a call.
+// Waiting returns how many single rows wait for a call.
 func (s *Slots) Waiting() int {
 	if s.merger == nil {
 		return 0

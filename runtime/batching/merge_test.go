@@ -16,8 +16,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestRowsOfRequestsShareCalls: what arrives while the only call runs goes into
-// the next one, and every request gets its own answer.
+// TestRowsOfRequestsShareCalls checks that rows that arrive during the only call
+// share the next one, and that every request gets its own result.
 func TestRowsOfRequestsShareCalls(t *testing.T) {
 	m, g, _ := modeltest.OpenGated(t, "", 1)
 	open := g.Shut()
@@ -46,8 +46,8 @@ func TestRowsOfRequestsShareCalls(t *testing.T) {
 	}
 }
 
-// TestSlowRowCostsOthersNothing: a merged call that runs out of time is made
-// again row by row.
+// TestSlowRowCostsOthersNothing checks that a merged call that times out is repeated
+// row by row.
 func TestSlowRowCostsOthersNothing(t *testing.T) {
 	for name, slow := range map[string]float64{"notices its deadline": modeltest.TakesLong, "ignores its deadline": modeltest.Hangs} {
 		synctest.Test(t, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestSlowRowCostsOthersNothing(t *testing.T) {
 	}
 }
 
-// TestDeadlyRowCostsOthersNothing: a merged call that ended the detector's processes
-// is made again row by row.
+// TestDeadlyRowCostsOthersNothing checks that a merged call that ended the
+// detector's processes is repeated row by row.
 func TestDeadlyRowCostsOthersNothing(t *testing.T) {
 	m, g, _ := modeltest.OpenGated(t, "", 1)
 	open := g.Shut()
@@ -123,8 +123,8 @@ func TestFullQueue(t *testing.T) {
 	}
 }
 
-// TestAbandonedRow: a request whose time is up while it waits gets its answer
-// then, and its row is not scored later.
+// TestAbandonedRow checks that a request whose time ends while it waits is answered
+// then, and that its row is not scored later.
 func TestAbandonedRow(t *testing.T) {
 	m, g, _ := modeltest.OpenGated(t, "", 1)
 	open := g.Shut()

@@ -8,10 +8,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Score fills out with the scores of in, calling the detector with at most chunk rows
-// at a time; 0: as many as its limits allow. Rows that fail come back in order, and out
-// is NaN where there is no score. At faults of them the detector failed, other than by a
-// word on the row. It is not for sequential detectors.
+// Score fills out with the scores of in. It calls the detector with at most chunk
+// rows at a time; 0 means as many as its limits allow. It returns the failed rows in
+// order, and sets their scores to NaN. faults is at how many of them the detector
+// failed, as opposed to refusing the row. Sequential detectors must not be called.
 func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (failed []sdk.RowError, faults int, err error) {
 	if most := s.d.Rows; chunk <= 0 || chunk > most {
 		chunk = most
@@ -28,7 +28,7 @@ func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 		}
 		return failed, 0, nil
 	}
-	fillNaN(out) // what is left so was not scored
+	fillNaN(out) // still NaN means not scored
 	f := faulty{owner: s.d.Owner}
 	for from := 0; from < in.Rows(); from += chunk {
 		if from > 0 {
@@ -56,8 +56,8 @@ func (s *Slots) Score(ctx context.Context, in *sdk.Batch, chunk int, out []float
 	return failed, f.rows, nil
 }
 
-// scoreChunk makes one call. Where a stateless detector fails as a whole, the
-// chunk is halved until the rows at fault are found.
+// scoreChunk makes one call. If a stateless detector fails as a whole, the chunk is
+// halved until the failing rows are found.
 func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f *faulty) ([]sdk.RowError, error) {
 	if f.inRow >= mostFaults {
 		return f.add(in.Rows(), f.last), nil
@@ -84,8 +84,8 @@ func (s *Slots) scoreChunk(ctx context.Context, in *sdk.Batch, out []float64, f 
 	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return s.scoreChunk(ctx, in, out, f) })
 }
 
-// callDirectly calls the detector in a slot that the caller holds. Where it fails
-// as a whole, the batch is halved until the rows at fault are found.
+// callDirectly calls the detector in a slot that the caller holds. If it fails as a
+// whole, the batch is halved until the failing rows are found.
 func (s *Slots) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) ([]sdk.RowError, error) {
 	s.sizes.count(in.Rows())
 	err := s.Guard(func() error { return s.scoreFilled(ctx, in, out) })
@@ -103,7 +103,7 @@ func (s *Slots) callDirectly(ctx context.Context, in *sdk.Batch, out []float64) 
 	return halve(in, out, func(in *sdk.Batch, out []float64) ([]sdk.RowError, error) { return s.callDirectly(ctx, in, out) })
 }
 
-// halve calls for both halves of a batch.
+// halve calls a function for both halves of a batch.
 func halve(in *sdk.Batch, out []float64, call func(*sdk.Batch, []float64) ([]sdk.RowError, error)) ([]sdk.RowError, error) {
 	half := in.Rows() / 2
 	var failed []sdk.RowError
@@ -120,20 +120,20 @@ func halve(in *sdk.Batch, out []float64, call func(*sdk.Batch, []float64) ([]sdk
 	return failed, nil
 }
 
-// faulty are the rows of one request at which the detector failed, other than by a
-// word on the row.
+// faulty collects the rows of one request at which the detector failed, as opposed
+// to refusing them.
 type faulty struct {
 	owner Owner
-	rows  int   // in all
-	inRow int   // since it has last scored
+	rows  int   // in total
+	inRow int   // since the last scored row
 	last  error // an ErrScoring
 }
 
-// mostFaults is after how many in a row the rest of a request is not tried any more: a
-// detector that is out of something fails at every row.
+// mostFaults is after how many faults in a row the remaining rows of a request are
+// not tried: a detector that has run out of a resource fails at every row.
 const mostFaults = 16
 
-// add counts rows that failed with an error, and names them.
+// add counts rows that failed with an error, and returns their row errors.
 func (f *faulty) add(rows int, err error) []sdk.RowError {
 	f.rows += rows
 	f.inRow += rows
@@ -146,7 +146,8 @@ func (f *faulty) add(rows int, err error) []sdk.RowError {
 	return failed
 }
 
-// all is the error of a request of so many rows, if the detector failed at each.
+// all returns the error of a request of the given number of rows if the detector
+// failed at each.
 func (f *faulty) all(rows int) error {
 	if rows > 0 && f.rows == rows {
 		return f.last

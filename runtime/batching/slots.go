@@ -11,12 +11,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 )
 
-// Slots are the calls that one detector may have at once. They are safe for concurrent
-// use.
+// Slots are the calls that one detector may have at once. They are safe for
+// concurrent use.
 type Slots struct {
 	calls   *Calls
 	d       Detector
-	merger  *merger // nil: rows of different requests stay apart
+	merger  *merger // nil: rows of different requests are not merged
 	free    chan struct{}
 	workers chan struct{} // the host's, or the detector's own
 	stuck   atomic.Int64
@@ -25,7 +25,8 @@ type Slots struct {
 	jobs    sync.Pool
 	fill    Fill
 	fillers sync.Pool // of *filler
-	// running are the calls and runners that use the detector: it is closed after them.
+	// running counts the calls and runners that use the detector, which is closed
+	// after them.
 	running sync.WaitGroup
 }
 
@@ -35,7 +36,7 @@ func New(calls *Calls, d Detector) *Slots {
 	info := d.Scorer.Info()
 	if d.Remote {
 		n = max(1, info.Concurrency)
-		workers = make(chan struct{}, n) // others need not wait while it waits
+		workers = make(chan struct{}, n) // while it waits, other detectors need not
 	}
 	if info.Concurrency > 0 {
 		n = min(n, info.Concurrency)
@@ -50,14 +51,14 @@ func New(calls *Calls, d Detector) *Slots {
 	return s
 }
 
-// Calls are those of the whole host.
+// Calls returns the limits of the whole host.
 func (s *Slots) Calls() *Calls { return s.calls }
 
-// Retain sets what keeps the detector loaded while a call runs. Set it before the first
-// request.
+// Retain sets a function that keeps the detector loaded while a call runs. Call it
+// before the first request.
 func (s *Slots) Retain(retain func() (release func())) { s.retain = retain }
 
-// Close waits for the calls that run and closes the detector.
+// Close waits for running calls and closes the detector.
 func (s *Slots) Close() error {
 	s.running.Wait()
 	if err := guard.Call(s.d.Scorer.Close); err != nil {
@@ -66,11 +67,10 @@ func (s *Slots) Close() error {
 	return nil
 }
 
-// Abandon is Close for what nobody waits for but Calls.Wait.
+// Abandon closes in the background; Calls.Wait waits for it.
 func (s *Slots) Abandon() { s.calls.Go(func() { _ = s.Close() }) }
 
-// Guard makes a call into the detector outside of the slots. A panic ends that call and
-// nothing else.
+// Guard calls the detector outside the slots and converts a panic to an error.
 func (s *Slots) Guard(call func() error) error {
 	err := guard.Call(call)
 	if err == nil {
@@ -83,18 +83,18 @@ func (s *Slots) Guard(call func() error) error {
 	return s.d.Owner.Translate(err)
 }
 
-// job is one call on its way; it is reused unless it came late.
+// job is the state of one call. It is reused unless the call was late.
 type job struct {
 	done    chan error
-	decided atomic.Bool // by whoever is first: the call's end or its deadline
+	decided atomic.Bool // set by the first of the call's end and its deadline
 }
 
-// terminateGrace is how long past its deadline a call may take to notice it
-// before it counts as stuck.
+// terminateGrace is how long after its deadline a call may return before it counts
+// as stuck.
 const terminateGrace = 30 * time.Millisecond
 
-// Run makes one call of the detector, and returns by the deadline of ctx. An
-// ErrLate means that call goes on with the batch and the scores it was given.
+// Run makes one call of the detector, and returns by the deadline of ctx. If it
+// returns ErrLate, the call still runs and uses the batch and the scores.
 func (s *Slots) Run(ctx context.Context, call func(context.Context) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -107,7 +107,7 @@ func (s *Slots) Run(ctx context.Context, call func(context.Context) error) error
 	release := s.retain()
 	s.calls.wg.Add(1)
 	s.running.Add(1)
-	// Waiting for a slot is not the detector's time.
+	// Waiting for a slot does not count as the detector's time.
 	ctx, cancel := context.WithTimeout(ctx, s.d.Timeout)
 	defer cancel()
 	go func() {
@@ -142,7 +142,7 @@ func (s *Slots) Run(ctx context.Context, call func(context.Context) error) error
 	case <-grace.C:
 	}
 	s.stuck.Add(1)
-	if !j.decided.CompareAndSwap(false, true) { // it ended just now
+	if !j.decided.CompareAndSwap(false, true) { // it has just ended
 		s.stuck.Add(-1)
 		err := <-j.done
 		<-s.workers
@@ -153,8 +153,8 @@ func (s *Slots) Run(ctx context.Context, call func(context.Context) error) error
 	return fmt.Errorf("%w: %w", ErrLate, ctx.Err())
 }
 
-// enter takes a slot of the detector and a worker of the host, unless the caller has
-// left while it waited for them.
+// enter takes a slot of the detector and a worker of the host. It fails if the
+// caller leaves while it waits.
 func (s *Slots) enter(ctx context.Context) error {
 	waited := false
 	select {
@@ -188,8 +188,7 @@ func (s *Slots) enter(ctx context.Context) error {
 	return nil
 }
 
-// allStuck reports whether no slot will be free until a call returns that should
-// have long ago.
+// allStuck reports whether all slots are taken by calls past their deadline.
 func (s *Slots) allStuck() bool { return s.stuck.Load() >= int64(cap(s.free)) }
 
 func (s *Slots) unavailable() error {

@@ -1,8 +1,8 @@
-// Package catalog follows a directory of models and turns the files of a version into
-// checked bytes: what is found, whether it is settled, what a manifest says, and whether
-// the digests hold.
+// Package catalog follows a directory of models and reads the files of a version
+// into checked bytes. It decides whether a version is settled, decodes its manifest,
+// and checks digests.
 //
-// Which versions are loaded and what is made of their bytes is not here.
+// Other packages decide which versions are loaded, and open them.
 package catalog
 
 import (
@@ -25,25 +25,25 @@ import (
 // Catalog follows the models directory.
 type Catalog struct {
 	Dir    string
-	Rescan time.Duration // looks even where nothing is notified
-	Settle time.Duration // two looks this far apart must agree
-	// ConfirmAfter is how long the whole directory must look emptied or replaced
-	// before that is believed; 0: three times Rescan.
+	Rescan time.Duration // interval of scans without a notification
+	Settle time.Duration // two scans this far apart must agree
+	// ConfirmAfter is how long the whole directory must appear emptied or replaced
+	// before the catalog believes it; 0 means three times Rescan.
 	ConfirmAfter time.Duration
 	AllowEmpty   bool // an emptied directory removes all models
 	Log          *slog.Logger
 	Now          func() time.Time
-	Apply        func(ctx context.Context, all []Found) // told of every look
-	Trouble      func(error)                            // told why there was none; nil: nobody is
+	Apply        func(ctx context.Context, all []Found) // called after every scan
+	Trouble      func(error)                            // called with the error if a scan failed; may be nil
 
 	last    []Found
-	root    fs.FileInfo // the directory that last is of
+	root    fs.FileInfo // the directory that last describes
 	doubted error       // what doubt has logged
 	since   time.Time   // of doubted
-	trouble string      // why the last look failed, as logged
+	trouble string      // the logged error of the last scan
 }
 
-// Follow looks at the directory now and then on every change, until ctx ends.
+// Follow scans the directory now and after every change, until ctx ends.
 func (c *Catalog) Follow(ctx context.Context) error {
 	notes := make(chan struct{}, 1)
 	watcher, err := fsnotify.NewWatcher()
@@ -70,8 +70,8 @@ func (c *Catalog) Follow(ctx context.Context) error {
 	}
 }
 
-// report tells of a look that failed, and logs that once. The directory may come back,
-// as a volume does that is mounted late: what is loaded goes on serving.
+// report reports a failed scan and logs it once. The directory may come back, like a
+// volume that is mounted late, so loaded models keep serving.
 func (c *Catalog) report(err error) {
 	if err == nil {
 		if c.trouble != "" {
@@ -101,18 +101,18 @@ func (c *Catalog) once(ctx context.Context, watcher *fsnotify.Watcher) error {
 	return c.look(ctx, root, watcher)
 }
 
-// NoDirectory marks an error that names the models directory.
+// NoDirectory marks an error whose text contains the path of the models directory.
 func NoDirectory(err error) error {
 	return &backends.PrivateError{Public: "the models directory cannot be read: the host's log says why", Err: err}
 }
 
-// look applies the directory's state, again and again until every model in it is
-// settled.
+// look scans the directory repeatedly until every model in it is settled, and
+// applies each state.
 func (c *Catalog) look(ctx context.Context, root *os.Root, watcher *fsnotify.Watcher) error {
 	if watcher != nil {
 		c.watch(root, watcher)
 	}
-	const most = 50 // a model that is copied for longer is taken up by the next look
+	const most = 50 // the next scan handles a model that takes longer to copy
 	for range most {
 		now, err := Scan(root)
 		if err != nil {
@@ -139,8 +139,8 @@ func (c *Catalog) look(ctx context.Context, root *os.Root, watcher *fsnotify.Wat
 	return nil
 }
 
-// carry adds to a look what it could not read and an earlier one could: a directory
-// that cannot be listed for a moment says nothing about what is in it.
+// carry adds to a scan what it could not read but an earlier one could: a directory
+// that cannot be listed for a moment says nothing about its contents.
 func carry(before, now []Found) []Found {
 	known := map[string][]Found{}
 	for _, f := range before {
@@ -168,10 +168,10 @@ func carry(before, now []Found) []Found {
 	return out
 }
 
-// doubt keeps versions that a look does not show where the whole directory is
-// another one than before, or is empty: that is how an unmounted volume looks. They
-// are let go when that is still so ConfirmAfter later, and, where the directory is
-// empty, AllowEmpty says that it may be.
+// doubt keeps versions that a scan does not show if the whole directory is empty or
+// has been replaced, as happens when a volume is unmounted. They are dropped if
+// nothing changes for ConfirmAfter. For an empty directory, AllowEmpty must be set,
+// too.
 func (c *Catalog) doubt(root *os.Root, now []Found) ([]Found, error) {
 	info, err := root.Stat(".")
 	if err != nil {
@@ -232,8 +232,8 @@ func (c *Catalog) doubt(root *os.Root, now []Found) ([]Found, error) {
 	return now, nil
 }
 
-// confirmAfter is how long a directory must look emptied or moved before that is
-// believed.
+// confirmAfter returns how long a directory must appear emptied or moved before that
+// is believed.
 func (c *Catalog) confirmAfter() time.Duration {
 	if c.ConfirmAfter > 0 {
 		return c.ConfirmAfter
@@ -241,9 +241,9 @@ func (c *Catalog) confirmAfter() time.Duration {
 	return 3 * c.Rescan
 }
 
-// agree marks what is not settled: models that look other than before, unless
-// nothing of them was written since the given time, and those that are gone for
-// the first time. It reports whether there were none.
+// agree marks unsettled models: those that differ from the former scan, unless none
+// of their files was written since the given time, and those that are missing for
+// the first time. settled says that there are none.
 func agree(before, now []Found, since time.Time) (all []Found, settled bool) {
 	known := map[string]string{}
 	for _, f := range before {
@@ -276,7 +276,7 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// watch asks to be told of changes to the directory and everything in it.
+// watch requests notifications about the directory and everything in it.
 func (c *Catalog) watch(root *os.Root, watcher *fsnotify.Watcher) {
 	dirs := []string{"."}
 	if ids, err := list(root, "."); err == nil {
@@ -300,7 +300,8 @@ func (c *Catalog) watch(root *os.Root, watcher *fsnotify.Watcher) {
 	}
 }
 
-// forward turns events into one note at a time, until the watcher is closed.
+// forward combines events into one pending note at a time, until the watcher is
+// closed.
 func forward(w *fsnotify.Watcher, notes chan<- struct{}) {
 	for {
 		select {

@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// watched is a registry whose catalog has a clock that the test sets, and a log.
+// watched is a registry whose catalog has a settable clock and a readable log.
 type watched struct {
 	*registry.Registry
 	dir string
@@ -57,8 +57,8 @@ func models(t *testing.T, dir string, keys ...string) {
 	}
 }
 
-// TestUnreadable: a directory that cannot be listed says nothing about what is in
-// it. The catalog runs as nobody where the test runs as root.
+// TestUnreadable checks that a directory that cannot be listed says nothing about
+// its contents. As root, the catalog runs as another user.
 func TestUnreadable(t *testing.T) {
 	dir := modeltest.OpenDir(t)
 	models(t, dir, "m@1.0.0", "m@2.0.0", "n@1.0.0", "n@2.0.0", "other@1.0.0")
@@ -76,7 +76,7 @@ func TestUnreadable(t *testing.T) {
 	}
 	close(0)
 	t.Cleanup(func() { close(0o755) })
-	for range 2 { // and stays so, look after look
+	for range 2 { // it stays so in every scan
 		testkit.Eventually(t, "the versions say that they cannot be read", func() bool {
 			for _, s := range []registry.Status{modeltest.StateOf(t, w.Registry, "m", "1.0.0"), modeltest.StateOf(t, w.Registry, "m", "2.0.0"), modeltest.StateOf(t, w.Registry, "n", "2.0.0")} {
 				if s.State != registry.StateLoaded || s.Error == nil || s.Failure != registry.FailureSurroundings || !strings.Contains(s.Error.Error(), "permission denied") {
@@ -103,7 +103,7 @@ func TestUnreadable(t *testing.T) {
 	if n := w.log.Count("cannot be read for now"); n != 3 {
 		t.Errorf("logged %d times, want once for each of 3 versions", n)
 	}
-	// A model that nothing is known of is listed with the reason.
+	// An unknown model is listed with the reason.
 	if err := errors.Join(os.Mkdir(filepath.Join(dir, "new"), 0o755), os.Chmod(filepath.Join(dir, "new"), 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -115,13 +115,13 @@ func TestUnreadable(t *testing.T) {
 	testkit.Eventually(t, "they can be read again", func() bool {
 		return modeltest.StateOf(t, w.Registry, "m", "1.0.0").Error == nil && modeltest.StateOf(t, w.Registry, "n", "2.0.0").Error == nil
 	})
-	if n := w.log.Count("model removed"); n != 2 { // late, twice
+	if n := w.log.Count("model removed"); n != 2 { // the removal of late, twice
 		t.Errorf("%d models were removed", n)
 	}
 }
 
-// TestUnmounted: a directory that has turned empty, or is another one, is believed
-// only after a time, and an empty one only where the configuration allows it.
+// TestUnmounted checks that an emptied or replaced directory is believed only after
+// a time, and an empty one only if the configuration allows it.
 func TestUnmounted(t *testing.T) {
 	dir := filepath.Join(modeltest.OpenDir(t), "models")
 	away := dir + "-away"
@@ -157,8 +157,8 @@ func TestUnmounted(t *testing.T) {
 			t.Errorf("not ready: %q; logged %d times", why, now)
 		}
 	}
-	// What stands in place of the directory is taken up at once; what it lacks goes
-	// when the time is over.
+	// What is in the new directory is loaded at once. What it lacks is removed after
+	// the time.
 	if err := os.Rename(dir, away); err != nil {
 		t.Fatal(err)
 	}
@@ -176,8 +176,9 @@ func TestUnmounted(t *testing.T) {
 	w.serves(t, "m", "1.0.0")
 }
 
-// TestAllowEmpty: where it is allowed, an emptied directory empties the host, after
-// a time; one whose models' folders are left is emptied by somebody who means it.
+// TestAllowEmpty checks that if it is allowed, an emptied directory removes all
+// models after a time. If the models' folders remain, the removal is intended and
+// takes effect at once.
 func TestAllowEmpty(t *testing.T) {
 	dir := modeltest.OpenDir(t)
 	models(t, dir, "m@1.0.0")
@@ -204,14 +205,15 @@ func TestAllowEmpty(t *testing.T) {
 	w.gone(t, "m", "1.0.0")
 }
 
-// TestMissingDirectory: a directory that is not there is said once, and why the host
-// is not ready; it is taken up when it comes.
+// TestMissingDirectory checks that a missing directory is logged once, that the host
+// names it as the reason for not being ready, and that models are loaded once it
+// exists.
 func TestMissingDirectory(t *testing.T) {
 	dir := filepath.Join(modeltest.OpenDir(t), "models")
 	w := watch(t, dir, nil)
 	want := "the models directory " + dir + " is not there: make it, or name another with --models"
 	testkit.Eventually(t, "the host says why it is not ready", func() bool { return w.NotReady() == want })
-	if err := os.WriteFile(dir, nil, 0o644); err != nil { // another trouble
+	if err := os.WriteFile(dir, nil, 0o644); err != nil { // another error
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, "the reason changes", func() bool { return strings.Contains(w.NotReady(), "not a directory") })

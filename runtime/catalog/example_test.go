@@ -7,8 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// A directory is looked at, and a version of it is read: its manifest, its artifact and
-// the digest of both.
+// Scan a directory and read a version: its manifest, its artifact and the digest of
+// both.
 func ExampleScan() {
 	root, err := os.OpenRoot("../../testdata/models")
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// inode tells files apart that have the same name, size and time: a link that
-// was pointed elsewhere, say.
+// inode distinguishes files with the same name, size and time, such as the old and
+// the new target of a link.
 func inode(info fs.FileInfo) string {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		return fmt.Sprintf("%d:%d", s.Dev, s.Ino)
@@ -16,7 +16,8 @@ func inode(info fs.FileInfo) string {
 	return ""
 }
 
-// changed is when a file was last written or moved, which cp -p cannot set back.
+// changed returns when a file was last written or moved. Unlike the modification
+// time, cp -p cannot set it.
 func changed(info fs.FileInfo) time.Time {
 	if s, ok := info.Sys().(*syscall.Stat_t); ok {
 		at := ctime(s)

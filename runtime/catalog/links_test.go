@@ -33,7 +33,7 @@ func TestLinks(t *testing.T) {
 	if err != nil || len(all) != 3 {
 		t.Errorf("%d models listed, %v", len(all), err)
 	}
-	// Kubernetes swaps the ..data link.
+	// Kubernetes replaces the ..data link.
 	modeltest.WriteModel(t, dir, "..data-v2", "1.0.0", strings.Replace(modeltest.Simple("inside", "1.0.0"), "threshold: 1", "threshold: 9", 1))
 	tmp := filepath.Join(dir, "..data-new")
 	if err := errors.Join(os.Symlink("..data-v2", tmp), os.Rename(tmp, filepath.Join(dir, "..data"))); err != nil {

@@ -15,21 +15,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// opened is the directory of a model while its files are read. All of them are read
-// through the two handles, so that the directory cannot become another one between
-// two files, or before somebody asks where it is.
+// opened is the directory of a model whose files are being read. All are read
+// through the same two handles, so that the directory cannot be replaced between two
+// files, or before its path is asked for.
 type opened struct {
 	root *os.Root // the models directory
-	own  *os.Root // the model's; for a bare file root itself
-	name string   // of own below root, as it was asked for
-	base string   // where root is, absolute and with links followed
-	dir  string   // the same of own
+	own  *os.Root // the model's directory; for a bare file the same as root
+	name string   // of own below root, as requested
+	base string   // path of root, absolute and with links followed
+	dir  string   // path of own, likewise
 	left int64    // how many bytes may still be read
 
-	elsewhere []string // where files lie that links in own lead to, outside of dir
+	elsewhere []string // paths outside dir to which links in own lead
 }
 
-// openDir opens the directory of a model, of which at most so many bytes are read.
+// openDir opens the directory of a model, of which at most most bytes are read.
 func openDir(root *os.Root, at Location, most int64) (_ *opened, err error) {
 	o := &opened{root: root, own: root, name: at.Dir, left: most}
 	if at.File == "" {
@@ -49,7 +49,7 @@ func openDir(root *os.Root, at Location, most int64) (_ *opened, err error) {
 
 func (o *opened) close() {
 	if o.own != o.root {
-		_ = o.own.Close() // only read from
+		_ = o.own.Close() // it was only read
 	}
 }
 
@@ -62,10 +62,10 @@ func whereIs(root *os.Root) (string, error) {
 	return backends.Where(f)
 }
 
-// open opens a file of the model. A link may lead out of the model's directory, as
-// long as it stays in the models directory and leads into no other model.
+// open opens a file of the model. A link may lead out of the model's directory if it
+// stays in the models directory and does not lead into another model.
 func (o *opened) open(name string) (*os.File, error) {
-	const flags = os.O_RDONLY | syscall.O_NONBLOCK // a pipe would wait for its other end
+	const flags = os.O_RDONLY | syscall.O_NONBLOCK // opening a pipe must not wait for its other end
 	f, err := o.own.OpenFile(name, flags, 0)
 	if o.own != o.root && (err == nil || !escapes(err)) {
 		return f, err
@@ -86,11 +86,11 @@ func (o *opened) open(name string) (*os.File, error) {
 	return f, nil
 }
 
-// errMoved means that a directory was exchanged or moved while it was read.
+// errMoved means that a directory was replaced or moved while it was read.
 var errMoved = fmt.Errorf("%w: it was moved or exchanged while it was read", backends.ErrSurroundings)
 
-// judge refuses a file that the model must not have: it asks where the open file is,
-// and not where its name leads.
+// judge refuses a file that the model must not have. It uses the path of the open
+// file, not that of its name.
 func (o *opened) judge(f *os.File, name string) error {
 	file, err := backends.Where(f)
 	if err != nil {
@@ -114,8 +114,8 @@ func (o *opened) judge(f *os.File, name string) error {
 	return nil
 }
 
-// size is how many bytes an artifact and other files have. What cannot be opened counts
-// nothing: reading it says why.
+// size returns the total bytes of the artifact and other files. Files that cannot be
+// opened count as 0: reading them gives the error.
 func (o *opened) size(artifact string, names ...string) int64 {
 	sum := int64(0)
 	if artifact != "" {
@@ -134,7 +134,7 @@ func (o *opened) size(artifact string, names ...string) int64 {
 	return sum
 }
 
-// read reads a file of the model, of at most so many bytes.
+// read reads a file of the model with at most most bytes.
 func (o *opened) read(name string, most int64) ([]byte, error) {
 	whole := path.Join(o.name, name)
 	f, err := o.open(name)
@@ -147,7 +147,7 @@ func (o *opened) read(name string, most int64) ([]byte, error) {
 		return nil, causeOf(whole, err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is no regular file", whole)
+		return nil, fmt.Errorf("%s is not a regular file", whole)
 	}
 	if info.Size() > most {
 		return nil, fmt.Errorf("%s has %d bytes; at most %d are read", whole, info.Size(), most)
@@ -160,7 +160,7 @@ func (o *opened) read(name string, most int64) ([]byte, error) {
 	return data, err
 }
 
-// readAll reads a file that had so many bytes when it was opened.
+// readAll reads a file that had size bytes when it was opened.
 func readAll(f *os.File, name string, most, size int64) ([]byte, error) {
 	data := make([]byte, 0, size+1)
 	for {
@@ -181,7 +181,7 @@ func readAll(f *os.File, name string, most, size int64) ([]byte, error) {
 	}
 }
 
-// cause shortens a path error to what went wrong with which file.
+// cause shortens a path error to the file and what went wrong.
 func cause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -190,7 +190,7 @@ func cause(err error) error {
 	return err
 }
 
-// causeOf is cause for a file that is known by another name than the error's.
+// causeOf does the same for a file with another name than the error's.
 func causeOf(name string, err error) error {
 	var p *fs.PathError
 	switch {
@@ -202,8 +202,8 @@ func causeOf(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, p.Err)
 }
 
-// escapes reports whether a link leads out of an os.Root, whose error has no other
-// mark.
+// escapes reports whether a link leads out of an os.Root. The error can be
+// recognised only by its text.
 func escapes(err error) bool {
 	var p *fs.PathError
 	return errors.As(err, &p) && strings.Contains(p.Err.Error(), "escapes")

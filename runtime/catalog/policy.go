@@ -7,11 +7,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Policy is what a host grants models, whatever their manifests ask for.
+// Policy is what a host grants models, whatever their manifests request.
 type Policy struct {
 	Max manifest.Maxima // zero: manifest.DefaultMaxima
-	// Trusted lists the artifacts that may do what needs trust: their digests
-	// ("sha256:..."), and directories that they were read from.
+	// Trusted lists the artifacts that may do what needs trust, by digest
+	// ("sha256:...") or by the directory from which they were read.
 	Trusted []string
 }
 
@@ -22,10 +22,10 @@ func (p Policy) max() manifest.Maxima {
 	return p.Max
 }
 
-// apply changes a manifest to what the host grants.
+// apply puts what the host grants in place of what the manifest asks for.
 func (p Policy) apply(c *Contents) {
-	m := c.Manifest
-	m.Lower(p.max())
+	m := c.Manifest.Lowered(p.max())
+	c.Manifest = m
 	asked := m.Trusted
 	if m.Trusted = p.trusts(c); asked && !m.Trusted {
 		c.wish = "the manifest asks to be trusted, which only the host's operator grants: list " + c.Digest + " or the model's directory in backends.onnx.trusted"
@@ -33,7 +33,7 @@ func (p Policy) apply(c *Contents) {
 	}
 }
 
-// trusts reports whether the artifact that was read is one of those listed.
+// trusts reports whether the artifact is in the list.
 func (p Policy) trusts(c *Contents) bool {
 	return slices.ContainsFunc(p.Trusted, func(one string) bool {
 		if manifest.ValidDigest(one) {

@@ -16,20 +16,20 @@ import (
 // Found is one version of a model in the models directory.
 type Found struct {
 	Location
-	Fingerprint string    // changes when any of its files does
-	Changed     time.Time // when a file of it was last written
+	Fingerprint string    // changes with any of its files
+	Changed     time.Time // when one of its files was last written
 	Warning     string
-	Err         error // why it cannot even be read
+	Err         error // why it cannot be read
 
-	all bool // of an id's directory that cannot be listed: Err is about all its versions
+	all bool // Err is about a model's directory that cannot be listed, and so about all its versions
 }
 
-// maxEntries bounds how many files of one model are looked at.
+// maxEntries is the largest number of files of one model.
 const maxEntries = 1000
 
-// Scan looks at the models directory, once: <id>/<version>/model.yaml, and bare
-// name.onnx, name.wasm and name@1.2.0.onnx. Entries that begin with a dot are
-// passed over; links are followed as long as they stay inside root.
+// Scan scans the models directory once: <id>/<version>/model.yaml, and bare
+// name.onnx, name.wasm and name@1.2.0.onnx. It skips entries that begin with a dot,
+// and follows links that stay inside root.
 func Scan(root *os.Root) ([]Found, error) {
 	entries, err := list(root, ".")
 	if err != nil {
@@ -43,12 +43,12 @@ func Scan(root *os.Root) ([]Found, error) {
 		case !twice:
 			seen[f.Key()] = len(all)
 			all = append(all, f)
-		case all[at].Err == nil && f.Err != nil && f.Fingerprint == "": // what cannot be read hides nothing
+		case all[at].Err == nil && f.Err != nil && f.Fingerprint == "": // an unreadable version hides none
 			all[at].Warning = fmt.Sprintf("%s is passed over: %v", f.Path(), f.Err)
 		case f.Err == nil && all[at].Err != nil && all[at].Fingerprint == "":
 			f.Warning = fmt.Sprintf("%s is passed over: %v", all[at].Path(), all[at].Err)
 			all[at] = f
-		case f.File == "": // a directory wins over a bare file
+		case f.File == "": // a directory takes precedence over a bare file
 			f.Warning = fmt.Sprintf("%s is passed over: the directory %s has the same id and version", all[at].Path(), f.Path())
 			all[at] = f
 		default:
@@ -91,7 +91,7 @@ func BareName(file string) (id, version string, ok bool) {
 	return id, version, manifest.ValidID(id) && manifest.ValidVersion(version)
 }
 
-// ScanVersions looks at the directory of one model, once.
+// ScanVersions scans the directory of one model once.
 func ScanVersions(root *os.Root, id string) []Found {
 	if !manifest.ValidID(id) {
 		return nil
@@ -127,7 +127,7 @@ func ScanVersions(root *os.Root, id string) []Found {
 	return all
 }
 
-// Look returns the fingerprint of one version as it is now.
+// Look returns the present fingerprint of one version.
 func Look(root *os.Root, at Location) (string, error) {
 	if at.File != "" {
 		info, err := root.Stat(at.File)
@@ -141,7 +141,7 @@ func Look(root *os.Root, at Location) (string, error) {
 	return f.Fingerprint, err
 }
 
-// scanFiles makes the fingerprint of a version's directory.
+// scanFiles computes the fingerprint of a version's directory.
 func (f *Found) scanFiles(root *os.Root, dir string) error {
 	var b strings.Builder
 	hasManifest := false
@@ -184,8 +184,8 @@ func (f *Found) scanFiles(root *os.Root, dir string) error {
 	return err
 }
 
-// vanished reports whether a name that was listed is gone by now; a link that leads
-// nowhere is not.
+// vanished reports whether a listed name is gone by now. A link with a missing
+// target is not gone.
 func vanished(root *os.Root, name string) bool {
 	_, err := root.Lstat(name)
 	return errors.Is(err, fs.ErrNotExist)
@@ -195,8 +195,7 @@ func fingerprint(name string, info fs.FileInfo) string {
 	return fmt.Sprintf("%s|%d|%d|%s\n", name, info.Size(), info.ModTime().UnixNano(), inode(info))
 }
 
-// list returns the names in a directory, sorted, without those that begin with a
-// dot.
+// list returns the sorted names in a directory, without those that begin with a dot.
 func list(root *os.Root, dir string) ([]string, error) {
 	f, err := root.Open(dir)
 	if err != nil {

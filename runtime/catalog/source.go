@@ -16,27 +16,27 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Bounds of what is read from a model's directory.
+// Limits of what is read from a model's directory.
 const (
 	maxManifestBytes = 1 << 20
 	maxArtifactBytes = 1 << 30
 	maxSideFileBytes = 256 << 20
 )
 
-// Location is where one version of a model stands below the models directory.
+// Location is the place of one version of a model below the models directory.
 type Location struct {
 	ID, Version string
 	Dir         string // of model.yaml, relative; empty for a bare file
 	File        string // the bare file, relative; empty for a directory
 }
 
-// Key names the version.
+// Key returns the name of the version.
 func (l Location) Key() string { return l.ID + "@" + l.Version }
 
-// Path is the directory or file, relative to the models directory.
+// Path returns the directory or file, relative to the models directory.
 func (l Location) Path() string { return l.Dir + l.File }
 
-// Contents are the files of a model as they were read, once.
+// Contents are the files of a model, read once.
 type Contents struct {
 	Manifest *manifest.Manifest
 	Raw      []byte // of model.yaml
@@ -44,31 +44,43 @@ type Contents struct {
 	Digest   string // of the artifact
 	Files    map[string][]byte
 	Identity string   // of everything that was read
-	dir      string   // that was read: absolute, with links followed
-	outside  []string // files that were read from outside of dir
-	wish     string   // what to say of a wish that the host does not grant
+	dir      string   // the directory that was read: absolute, with links followed
+	outside  []string // files that were read from outside dir
+	wish     string   // an error text about a request that the host does not grant
 	memo     backends.Memo
 }
 
-// ForBackend is what a backend is given.
+// ForBackend returns what a backend receives.
 func (c *Contents) ForBackend() backends.Artifact {
 	return backends.Artifact{Manifest: c.Manifest, Bytes: c.Artifact, Digest: c.Digest, Files: c.Files, Dir: c.dir, Outside: c.outside, Memo: &c.memo}
 }
 
-// Complete lets a backend fill in what the manifest leaves out.
-func (c *Contents) Complete(ctx context.Context, with backends.Backend) error {
-	err := with.Complete(ctx, c.ForBackend())
+// Inspect returns the contents with a manifest that a backend has completed from the
+// artifact.
+func (c *Contents) Inspect(ctx context.Context, with backends.Backend) (*Contents, error) {
+	derived, err := with.Inspect(ctx, c.ForBackend())
 	if err != nil && c.wish != "" {
-		return fmt.Errorf("%w (%s)", err, c.wish)
+		err = fmt.Errorf("%w (%s)", err, c.wish)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return c.WithManifest(c.Manifest.With(derived)), nil
 }
 
-// bareBackends maps the extensions of bare artifacts.
+// WithManifest returns the contents with another manifest.
+func (c *Contents) WithManifest(m *manifest.Manifest) *Contents {
+	out := *c
+	out.Manifest = m
+	return &out
+}
+
+// bareBackends maps the extensions of bare artifacts to backends.
 var bareBackends = map[string]string{".onnx": manifest.BackendONNX, ".wasm": manifest.BackendWASM}
 
-// Read reads a model below root. Its manifest says what the host grants. With reserve,
-// which may wait, no more bytes of its files are read than that was asked for before.
+// Read reads a model below root. The policy limits its manifest. Unless reserve is
+// nil, Read calls it with the number of bytes before it reads them; reserve may
+// wait.
 func Read(root *os.Root, at Location, policy Policy, reserve func(bytes int64) error) (*Contents, error) {
 	from, err := openDir(root, at, policy.max().Bytes)
 	if err != nil {
@@ -101,7 +113,7 @@ func Read(root *os.Root, at Location, policy Policy, reserve func(bytes int64) e
 	if err := c.readFiles(from); err != nil {
 		return nil, err
 	}
-	if m.Artifact == "" { // a command is made of files alone
+	if m.Artifact == "" { // a command is made of files only
 		c.Digest = c.filesDigest()
 	}
 	c.outside = from.elsewhere
@@ -109,7 +121,7 @@ func Read(root *os.Root, at Location, policy Policy, reserve func(bytes int64) e
 	return c, nil
 }
 
-// readManifest reads model.yaml, or makes one for a bare file.
+// readManifest reads model.yaml, or makes a manifest for a bare file.
 func (c *Contents) readManifest(from *opened, at Location) error {
 	if at.File != "" {
 		c.Manifest = derive(at)
@@ -132,7 +144,7 @@ func (c *Contents) readManifest(from *opened, at Location) error {
 	return nil
 }
 
-// names are the files that the manifest names beside the artifact.
+// names returns the files that the manifest names besides the artifact.
 func (c *Contents) names() map[string]bool {
 	names := map[string]bool{}
 	for name := range c.Manifest.Files {
@@ -144,7 +156,7 @@ func (c *Contents) names() map[string]bool {
 	return names
 }
 
-// readFiles reads what the manifest names beside the artifact.
+// readFiles reads those files.
 func (c *Contents) readFiles(from *opened) error {
 	identity := sha256.New()
 	fmt.Fprintf(identity, "%s %x", c.Digest, sha256.Sum256(c.Raw))
@@ -164,11 +176,12 @@ func (c *Contents) readFiles(from *opened) error {
 	return nil
 }
 
-// ContentDigest is the digest of all that was read: manifest, artifact and files.
+// ContentDigest returns the digest of everything that was read: manifest, artifact
+// and files.
 func (c *Contents) ContentDigest() string { return digest.Prefix + c.Identity }
 
-// filesDigest is that of a model without an artifact: of its files' names and
-// digests.
+// filesDigest returns the digest of a model without an artifact: of the names and
+// digests of its files.
 func (c *Contents) filesDigest() string {
 	var list []byte
 	for _, name := range slices.Sorted(maps.Keys(c.Files)) {
@@ -177,7 +190,7 @@ func (c *Contents) filesDigest() string {
 	return digest.Of(list)
 }
 
-// namedFiles are the files that keys of a manifest name.
+// namedFiles returns the files that keys of a manifest name.
 func namedFiles(m *manifest.Manifest) []string {
 	var names []string
 	if m.Calibration != nil && m.Calibration.Scores != "" {
@@ -192,7 +205,7 @@ func namedFiles(m *manifest.Manifest) []string {
 	return names
 }
 
-// derive makes the manifest of a bare file; the backend fills in the rest.
+// derive returns the manifest of a bare file. The backend adds the rest.
 func derive(at Location) *manifest.Manifest {
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Artifact, m.Derived = at.ID, at.Version, at.File, true

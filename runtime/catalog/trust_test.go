@@ -26,7 +26,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// processes is a backend that may run the programs of one directory.
+// processes returns a backend that may run the programs of one directory.
 func processes(t *testing.T, allowed string) model.Backends {
 	t.Helper()
 	user := ""
@@ -49,9 +49,8 @@ func writeProgram(t *testing.T, dir, id, text string) {
 	modeltest.Check(t, os.WriteFile(filepath.Join(dir, "run"), []byte("#!/bin/sh\n"+text), 0o700))
 }
 
-// TestAllowanceOfWhatWasRead: a model's folder is exchanged for a link to a trusted
-// one, and back, as fast as that goes. What was read from the folder is never allowed
-// to run.
+// TestAllowanceOfWhatWasRead swaps a model's folder with a link to a trusted one as
+// fast as possible. What was read from the folder must never be allowed to run.
 func TestAllowanceOfWhatWasRead(t *testing.T) {
 	models := t.TempDir()
 	trusted, folder, other := filepath.Join(models, "good", "1.0.0"), filepath.Join(models, "evil", "1.0.0"), filepath.Join(models, "evil", ".swap")
@@ -99,19 +98,19 @@ func TestAllowanceOfWhatWasRead(t *testing.T) {
 	}
 }
 
-// link makes a link, and the directory for it.
+// link makes a link and its directory.
 func link(t *testing.T, to, name string) {
 	t.Helper()
 	modeltest.Check(t, os.MkdirAll(filepath.Dir(name), 0o755))
 	modeltest.Check(t, os.Symlink(to, name))
 }
 
-// TestLinksBetweenModels: links are followed inside the models directory, as volumes of
-// Kubernetes need them, but never to a file of another model.
+// TestLinksBetweenModels checks that links are followed inside the models directory,
+// as volumes of Kubernetes need it, but never to a file of another model.
 func TestLinksBetweenModels(t *testing.T) {
 	for name, c := range map[string]struct {
-		make func(dir string) // evil/1.0.0, in a directory with good/1.0.0
-		want string           // of the error; empty: it is allowed
+		make func(dir string) // makes evil/1.0.0 in a directory with good/1.0.0
+		want string           // in the error; empty: it is allowed
 	}{
 		"a volume for each model": {func(dir string) { // mounted as evil/1.0.0
 			writeProgram(t, filepath.Join(dir, "evil", "1.0.0", "..2026_01_02"), "evil", "exit 0")
@@ -174,8 +173,8 @@ func TestLinksBetweenModels(t *testing.T) {
 	})
 }
 
-// TestSharedFilesAreAllowedForThemselves: a directory that may run programs gives that
-// to no file outside of it that a link leads to.
+// TestSharedFilesAreAllowedForThemselves checks that a directory that may run
+// programs does not allow files outside it to which links lead.
 func TestSharedFilesAreAllowedForThemselves(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "good", "1.0.0")
@@ -191,8 +190,8 @@ func TestSharedFilesAreAllowedForThemselves(t *testing.T) {
 	}
 }
 
-// TestTrustIsTheHosts: a graph that needs trust is served where the host lists it, and
-// nowhere else, whatever its manifest says.
+// TestTrustIsTheHosts checks that a graph that needs trust is served only if the
+// host lists it, whatever its manifest says.
 func TestTrustIsTheHosts(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "loop", "1.0.0")
@@ -207,7 +206,7 @@ func TestTrustIsTheHosts(t *testing.T) {
 	for _, c := range []struct {
 		asks    bool
 		trusted []string
-		want    []string // of the error; none: it is served
+		want    []string // in the error; none: it is served
 	}{
 		{true, nil, []string{refused, "the manifest asks to be trusted, which only the host's operator grants", digest}},
 		{false, nil, []string{refused}},
@@ -237,8 +236,8 @@ func TestTrustIsTheHosts(t *testing.T) {
 	}
 }
 
-// TestLimitsAreRequests: what a manifest asks for beyond the host's maxima is lowered,
-// and people are told.
+// TestLimitsAreRequests checks that requests of a manifest beyond the host's limits
+// are lowered with a warning.
 func TestLimitsAreRequests(t *testing.T) {
 	dir := t.TempDir()
 	writeProgram(t, dir+"/m/1.0.0", "m", "")
@@ -264,8 +263,8 @@ func TestLimitsAreRequests(t *testing.T) {
 	}
 }
 
-// TestBytesOfAllFiles: files are counted as they are read, together, whatever they
-// take on the disk.
+// TestBytesOfAllFiles checks that the total of the bytes that are read is limited,
+// whatever the files take on disk.
 func TestBytesOfAllFiles(t *testing.T) {
 	dir := t.TempDir()
 	model := filepath.Join(dir, "m", "1.0.0")

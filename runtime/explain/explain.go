@@ -1,8 +1,8 @@
-// Package explain attributes the score of a row to its features: Shapley values,
-// computed or sampled, and occlusion.
+// Package explain attributes the score of a row to its features, by Shapley values,
+// computed or sampled, and by occlusion.
 //
-// It calls a function for the scores and knows nothing of models. Which method
-// a model uses, and how detectors that explain themselves are asked, is not here.
+// It calls a function for scores and knows nothing of models. Package model chooses
+// the method and calls detectors that explain themselves.
 package explain
 
 import (
@@ -17,23 +17,23 @@ import (
 // Contribution is one feature's part of a score.
 type Contribution struct {
 	Feature      string
-	Value        any // the row's
-	Reference    any // the reference row's; nil for native explanations
+	Value        any // of the row
+	Reference    any // of the reference row; nil for native explanations
 	Contribution float64
 }
 
 // Explanation attributes an oriented score to features.
 type Explanation struct {
-	Method        string  // left to the caller
+	Method        string  // set by the caller
 	BaseValue     float64 // oriented score of the reference row
 	Score         float64 // oriented score of the row
 	Additive      bool    // the contributions add up to Score - BaseValue
 	Residual      float64 // Score - BaseValue - sum of contributions
-	Evaluations   int     // rows scored
+	Evaluations   int     // number of rows scored
 	Contributions []Contribution
 }
 
-// Explainer explains rows of some features against a reference row.
+// Explainer explains rows relative to a reference row.
 type Explainer struct {
 	Features  []sdk.Feature
 	Reference *sdk.Batch // one row
@@ -41,7 +41,8 @@ type Explainer struct {
 	Evaluate func(ctx context.Context, batch *sdk.Batch) ([]float64, error)
 }
 
-// Draw returns so many random orders of d features, the same ones for the same seed.
+// Draw returns permutations random orders of d features. Equal seeds give equal
+// orders.
 func Draw(permutations, d int, seed int64) [][]int {
 	rng := rand.New(rand.NewPCG(uint64(seed), 0))
 	out := make([][]int, permutations)
@@ -51,10 +52,10 @@ func Draw(permutations, d int, seed int64) [][]int {
 	return out
 }
 
-// Permutations is permutation Shapley (Castro et al. 2009, antithetic):
-// the mean contribution of a feature when it is added to the ones before it, over
-// each of the permutations and its reverse, absent features taken from the
-// reference row. It takes 2 P (d - 1) + 2 rows.
+// Permutations is permutation Shapley (Castro et al. 2009, antithetic). A feature's
+// contribution is the mean change of the score when the feature is added to those
+// before it, over each permutation and its reverse. Absent features have the
+// reference row's values. It scores 2 P (d - 1) + 2 rows.
 func (x *Explainer) Permutations(ctx context.Context, in *sdk.Batch, permutations [][]int) (*Explanation, error) {
 	d := len(x.Features)
 	walks := make([][]int, 0, 2*len(permutations))
@@ -103,9 +104,9 @@ func (x *Explainer) Permutations(ctx context.Context, in *sdk.Batch, permutation
 	return x.Attribute(in, f, phi, true), nil
 }
 
-// Exact computes Shapley values from all 2^d subsets of the d features, which the
-// caller keeps few:
-// phi_j = sum over S without j of |S|! (d-|S|-1)! / d! (f(S + j) - f(S)).
+// Exact computes Shapley values from all 2^d subsets of the d features, of which the
+// caller must have few: phi_j = sum over S without j of |S|! (d-|S|-1)! / d! (f(S +
+// j) - f(S)).
 func (x *Explainer) Exact(ctx context.Context, in *sdk.Batch) (*Explanation, error) {
 	d := len(x.Features)
 	subsets := 1 << d
@@ -157,8 +158,9 @@ func shapleyWeights(d int) []float64 {
 	return w
 }
 
-// Occlusion takes f(x) - f(x with one feature from the reference row) as
-// a feature's contribution. They need not add up: the residual says by how much.
+// Occlusion returns f(x) - f(x with the feature from the reference row) as a
+// feature's contribution. The contributions need not add up to the score; the
+// residual is the difference.
 func (x *Explainer) Occlusion(ctx context.Context, in *sdk.Batch) (*Explanation, error) {
 	d := len(x.Features)
 	batch := x.composed(in, d+2)
@@ -177,8 +179,8 @@ func (x *Explainer) Occlusion(ctx context.Context, in *sdk.Batch) (*Explanation,
 	return x.Attribute(in, f, phi, false), nil
 }
 
-// composed makes a batch whose row 0 is the row to explain and row 1 the
-// reference row.
+// composed makes a batch whose row 0 is the row to explain and row 1 the reference
+// row.
 func (x *Explainer) composed(in *sdk.Batch, rows int) *sdk.Batch {
 	batch := sdk.NewBatch(x.Features)
 	batch.Resize(max(rows, 2))
@@ -189,8 +191,8 @@ func (x *Explainer) composed(in *sdk.Batch, rows int) *sdk.Batch {
 
 func (x *Explainer) reset(batch *sdk.Batch, row int) { batch.CopyRow(row, x.Reference, 0) }
 
-// Attribute makes an explanation of the scores f (0: the row's, 1: the
-// reference's) and the contributions. The reference row may be nil.
+// Attribute makes an explanation from the scores f (0: of the row, 1: of the
+// reference row) and the contributions. The reference row may be nil.
 func (x *Explainer) Attribute(in *sdk.Batch, f, phi []float64, additive bool) *Explanation {
 	e := &Explanation{Score: f[0], BaseValue: f[1], Additive: additive, Evaluations: len(f)}
 	e.Residual = e.Score - e.BaseValue

@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// product is f(a, b, c) = a b + 2 c, whose Shapley values are known in closed form.
+// product is f(a, b, c) = a b + 2 c, whose Shapley values have a closed form.
 func product(_ context.Context, rows *sdk.Batch) ([]float64, error) {
 	out := make([]float64, rows.Rows())
 	for i := range out {
@@ -49,8 +49,8 @@ func ExampleExplainer_Exact() {
 	// from 0 to 22
 }
 
-// TestMethods: exact values are those of the formula, all orders of the features come
-// to the same, and what does not add up is in the residual.
+// TestMethods checks that exact values equal the formula, that all orders of the
+// features give the same, and that the residual is what does not add up.
 func TestMethods(t *testing.T) {
 	x := &explain.Explainer{Features: features(), Reference: batch(1, 2, 1), Evaluate: product}
 	in := batch(3, 4, 5)
@@ -88,11 +88,11 @@ func TestMethods(t *testing.T) {
 		}
 	}
 	if _, err := x.Permutations(t.Context(), in, [][]int{{0, 1}}); err == nil {
-		t.Error("an order of two of three features is taken")
+		t.Error("an order of two of three features was accepted")
 	}
 }
 
-// TestEvaluateFails: what Evaluate says is what is answered.
+// TestEvaluateFails checks that the error of Evaluate is returned.
 func TestEvaluateFails(t *testing.T) {
 	down := errors.New("down")
 	x := &explain.Explainer{Features: features(), Reference: batch(0, 0, 0), Evaluate: func(context.Context, *sdk.Batch) ([]float64, error) { return nil, down }}
@@ -101,7 +101,7 @@ func TestEvaluateFails(t *testing.T) {
 	}
 }
 
-// TestDraw: the same seed draws the same orders.
+// TestDraw checks that equal seeds draw equal orders.
 func TestDraw(t *testing.T) {
 	first, again := explain.Draw(4, 6, 7), explain.Draw(4, 6, 7)
 	if fmt.Sprint(first) != fmt.Sprint(again) || fmt.Sprint(first) == fmt.Sprint(explain.Draw(4, 6, 8)) {

@@ -9,8 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// abilities are what a detector can do beside scoring, found once when it is opened;
-// nil: it cannot.
+// abilities are what a detector can do besides scoring, found once when it is
+// opened. nil means that it cannot.
 type abilities struct {
 	explainer sdk.Explainer
 	learner   sdk.Learner
@@ -19,8 +19,8 @@ type abilities struct {
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
 	usage     backends.UsageReporter
-	remote    bool          // it works elsewhere, and waits for that
-	fill      batching.Fill // that the detector knows that it needs
+	remote    bool          // only waits for another process
+	fill      batching.Fill // the fill that the detector knows it needs
 }
 
 func abilitiesOf(s sdk.Scorer) abilities {
@@ -41,7 +41,7 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	return a
 }
 
-// Health returns why a loaded model cannot answer for now; nil: it can.
+// Health returns why a loaded model cannot answer at present, or nil.
 func (m *Model) Health(ctx context.Context) error {
 	if m.can.health == nil {
 		return nil
@@ -49,7 +49,7 @@ func (m *Model) Health(ctx context.Context) error {
 	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
 }
 
-// Usage returns what the detector runs in; false: it does not say.
+// Usage returns the resources of the detector, or false if it does not report them.
 func (m *Model) Usage() (backends.Usage, bool) {
 	if m.can.usage == nil {
 		return backends.Usage{}, false
@@ -57,5 +57,5 @@ func (m *Model) Usage() (backends.Usage, bool) {
 	return m.can.usage.Usage(), true
 }
 
-// Figures returns what the detector's slots do now.
+// Figures returns the present figures of the detector's slots.
 func (m *Model) Figures(now time.Time) batching.Figures { return m.slots.Figures(now) }

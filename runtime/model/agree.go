@@ -8,17 +8,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// agreement says when two scores of a model are the same: when they are no further apart
-// than a share of how far the model's scores are apart.
+// agreement decides whether two scores of a model agree: whether their distance is
+// at most a share of the spread of the model's scores.
 type agreement struct {
 	tolerance float64 // that share; 0: only equal scores agree
-	spread    float64 // the scores' interquartile range, or their whole one; 0: they do not say
+	spread    float64 // the scores' interquartile range, or their whole range; 0: unknown
 	middle    float64 // of the scores
-	rounding  float64 // share of a score that its number format loses
+	rounding  float64 // the share of a score that its number format loses
 }
 
-// newAgreement takes the spread from the first of the samples of scores, each the
-// model's, whose middle half has one, else from the first that has one at all.
+// newAgreement takes the spread from the first sample of scores whose interquartile
+// range is not 0, or else from the first whose range is not 0.
 func newAgreement(m *manifest.Manifest, samples ...[]float64) agreement {
 	a := agreement{tolerance: m.GoldenTolerance(), rounding: 0x1p-50}
 	if m.Backend == manifest.BackendONNX || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.DType == sdk.Float32 }) {
@@ -44,11 +44,12 @@ func newAgreement(m *manifest.Manifest, samples ...[]float64) agreement {
 	return a
 }
 
-// apart is the distance of two numbers, at most the largest number.
+// apart returns the distance of two numbers, at most the largest float64.
 func apart(a, b float64) float64 { return min(math.Abs(a-b), math.MaxFloat64) }
 
-// scale is what a difference to a score is measured by: the spread, for a score that lies
-// further off its distance from the middle, and the score itself where there is no spread.
+// scale returns what a difference from a score is measured by: the spread or, for a
+// score far out, its distance from the middle. Without a spread it is the score
+// itself.
 func (a agreement) scale(want float64) float64 {
 	if a.spread == 0 {
 		return math.Abs(want)
@@ -56,7 +57,7 @@ func (a agreement) scale(want float64) float64 {
 	return max(a.spread, apart(want, a.middle))
 }
 
-// allowed is how far a score may be from the one that is wanted.
+// allowed returns how far a score may be from the expected one.
 func (a agreement) allowed(want float64) float64 {
 	if a.tolerance == 0 {
 		return 0
@@ -64,7 +65,7 @@ func (a agreement) allowed(want float64) float64 {
 	return a.tolerance*a.scale(want) + a.rounding*math.Abs(want)
 }
 
-// agree reports whether a score is the one that is wanted. Two NaN agree.
+// agree reports whether a score agrees with the expected one. Two NaN agree.
 func (a agreement) agree(got, want float64) bool {
 	if math.IsNaN(got) || math.IsNaN(want) {
 		return math.IsNaN(got) && math.IsNaN(want)

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// calibration maps oriented scores to 0..1; nil: scores are answered as they are.
+// calibration maps oriented scores to 0..1. If nil, scores are returned unchanged.
 type calibration struct {
 	method              string
 	min, max, mean, std float64
@@ -46,7 +46,7 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 	return out, nil
 }
 
-// readScores reads sorted little-endian float64.
+// readScores decodes sorted little-endian float64.
 func readScores(data []byte) ([]float64, error) {
 	if len(data) == 0 || len(data)%8 != 0 {
 		return nil, fmt.Errorf("has %d bytes; training scores are little-endian float64, 8 bytes each, at least one", len(data))
@@ -64,7 +64,7 @@ func readScores(data []byte) ([]float64, error) {
 	return out, nil
 }
 
-// training are the scores of the training rows, ascending; nil: they are not known.
+// training returns the scores of the training rows, ascending, or nil if unknown.
 func (c *calibration) training() []float64 {
 	if c == nil {
 		return nil
@@ -72,7 +72,7 @@ func (c *calibration) training() []float64 {
 	return c.scores
 }
 
-// bytes is the memory that it holds.
+// bytes returns the memory of the calibration.
 func (c *calibration) bytes() int64 {
 	if c == nil {
 		return 0
@@ -80,7 +80,7 @@ func (c *calibration) bytes() int64 {
 	return 8 * int64(len(c.scores))
 }
 
-// of is the calibrated score.
+// of returns the calibrated score.
 func (c *calibration) of(s float64) float64 {
 	switch c.method {
 	case manifest.CalibrateLinear:
@@ -92,13 +92,13 @@ func (c *calibration) of(s float64) float64 {
 	}
 }
 
-// confidence answers ExCeeD. It depends on nothing but how many training scores
+// confidence computes ExCeeD. It depends only on the number of training scores that
 // are at most the score, so every value is computed once.
 type confidence struct {
 	scores []float64
 	n      int
 	gamma  float64
-	table  []atomic.Uint64 // bits of ExCeeD by count; 0: not yet computed
+	table  []atomic.Uint64 // bits of ExCeeD by count; 0: not computed yet
 }
 
 func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
@@ -118,7 +118,7 @@ func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
 	return &confidence{scores: c.scores, n: n, gamma: m.Confidence.Contamination, table: make([]atomic.Uint64, n+1)}, nil
 }
 
-// bytes is the memory that it holds beside the calibration's.
+// bytes returns the memory of the confidence without the calibration.
 func (c *confidence) bytes() int64 {
 	if c == nil {
 		return 0
@@ -126,11 +126,10 @@ func (c *confidence) bytes() int64 {
 	return 8 * int64(len(c.table))
 }
 
-// of is the confidence in the answer that a row with this score is, or is not,
-// an anomaly.
+// of returns the confidence that a row with this score is, or is not, an anomaly.
 func (c *confidence) of(s float64, anomaly bool) float64 {
 	count := stats.CountAtMost(c.scores, s)
-	const computed = 1 // the last bit of a double marks what is there; it is far below what ExCeeD resolves
+	const computed = 1 // the last bit of a float64 marks computed values; it is far below ExCeeD's resolution
 	bits := c.table[count].Load()
 	if bits == 0 {
 		bits = math.Float64bits(stats.ExCeeD(c.n, count, c.gamma)) | computed

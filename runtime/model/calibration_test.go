@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// openWith opens a model whose score is its only feature, with a file f beside it.
+// openWith opens a model whose score is its only feature, with a file f.
 func openWith(t *testing.T, extra string, file []byte) (*model.Model, error) {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,8 @@ func encoded(scores ...float64) []byte {
 	return out
 }
 
-// TestCalibrationThatCannotWork: it is refused, with what to change.
+// TestCalibrationThatCannotWork checks that a calibration that cannot work is
+// refused, with what to change.
 func TestCalibrationThatCannotWork(t *testing.T) {
 	for _, c := range []struct {
 		name, calibration string
@@ -87,8 +88,8 @@ func TestCalibrationThatCannotWork(t *testing.T) {
 	}
 }
 
-// TestGoldenTolerance: golden scores agree relative to their spread, which small scores
-// do not hide behind and large ones do not stretch.
+// TestGoldenTolerance checks that golden scores agree relative to their spread,
+// whether scores are small or large.
 func TestGoldenTolerance(t *testing.T) {
 	lines := func(scores ...float64) []byte {
 		var out strings.Builder

@@ -13,14 +13,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// A row's score must not depend on the rows that it shares a call with. Libraries take
-// other ways for other numbers of rows, so that a score's last bits, or more, depend on
-// that number, or on the row's place. settle finds the least that calls must be filled up
-// with for every row to be scored the same, bit for bit.
+// A row's score must not depend on the rows in the same call. Libraries compute some
+// numbers of rows in other ways, so that the last bits of a score, or more, depend
+// on the number of rows or on the row's position. settle finds the smallest fill
+// with which every row is scored the same, bit for bit.
 
 const (
-	companyRows = 6    // that a model is tried with
-	imprecise   = 0.01 // share of the spread that the number of rows may change a score by
+	companyRows = 6    // rows with which a model is tried
+	imprecise   = 0.01 // the share of the spread by which the number of rows may change a score
 )
 
 // trial tries a model with rows.
@@ -29,29 +29,29 @@ type trial struct {
 	rows   *sdk.Batch
 	scores []float64 // of the rows, in one call
 	among  int       // how many rows that call had
-	real   bool      // the rows come from the model's author
+	real   bool      // the model's author provided the rows
 	agree  agreement
-	batch  *sdk.Batch // of a call
+	batch  *sdk.Batch // the batch of a call
 }
 
-// change is the largest difference between a row's score alone and in company.
+// change is the largest difference between a row's score alone and with other rows.
 type change struct {
-	fill         batching.Fill // with which it was found
-	by           float64       // the difference; 0: none, bit for bit
-	share        float64       // of what the model's scores are apart
-	row, rows    int           // which row, in a call of how many
+	fill         batching.Fill // used to find it
+	by           float64       // the difference; 0: equal bit for bit
+	share        float64       // relative to the spread of the model's scores
+	row, rows    int           // index of the row, and number of rows in the call
 	alone, among float64       // its scores
 }
 
-// begin sets what the detector knows that its calls need.
+// begin sets the fill that the detector knows it needs.
 func (p *probe) begin(m *Model) {
 	if !m.Manifest.Stateful && !m.Manifest.BatchDependent {
 		m.slots.SetFill(m.can.fill)
 	}
 }
 
-// fills are the ways of filling up calls from the one that is needed at least on, the
-// cheapest first.
+// fills returns the possible fills that include the smallest one, the cheapest
+// first.
 func fills(least batching.Fill, most int) []batching.Fill {
 	out := []batching.Fill{least}
 	most = min(most, batching.MaxFill)
@@ -66,9 +66,9 @@ func fills(least batching.Fill, most int) []batching.Fill {
 	return out
 }
 
-// settle finds how a model's calls are filled up, and refuses a model whose rows influence
-// each other or whose scores are lost in rounding. It is given the scores of the probe's
-// rows.
+// settle finds the fill of a model's calls. It refuses a model whose rows influence
+// each other or whose scores are lost in rounding. first are the scores of the
+// probe's rows.
 func (p *probe) settle(ctx context.Context, m *Model, first []float64) error {
 	most := m.Manifest.Limits.MaxBatchRows
 	if m.Manifest.Stateful || m.Manifest.BatchDependent || most == 1 {
@@ -102,15 +102,15 @@ func (p *probe) settle(ctx context.Context, m *Model, first []float64) error {
 		}
 	}
 	if flat(alone) && best.fill == bare.fill && m.Manifest.Backend != manifest.BackendWASM {
-		best.fill.Rows = 2 // these rows tell nothing, and most libraries treat a single row otherwise
+		best.fill.Rows = 2 // these rows show nothing, but most libraries treat a single row specially
 	}
 	m.slots.SetFill(best.fill)
 	m.Difference = best.by
 	return t.judge(ctx, bare, best)
 }
 
-// Try finds out anew, with rows that the model is made for, how calls must be filled up. No
-// call may run meanwhile.
+// Try determines the fill again, with rows that suit the model. No call may run
+// meanwhile.
 func (m *Model) Try(ctx context.Context, rows *sdk.Batch) error {
 	p := &probe{rows: rows, real: rows.Rows()}
 	m.Warnings = slices.Clone(m.Manifest.Warnings)
@@ -122,8 +122,8 @@ func (m *Model) Try(ctx context.Context, rows *sdk.Batch) error {
 	return p.settle(ctx, m, scores)
 }
 
-// trial makes a trial with rows of the probe, and with more that are made from them where
-// nobody is harmed by rows that cannot be scored.
+// trial makes a trial with rows of the probe. It adds rows derived from them, unless
+// rows that cannot be scored would do harm.
 func (p *probe) trial(ctx context.Context, m *Model, first []float64) (*trial, error) {
 	t := &trial{m: m, real: p.real > 0, batch: sdk.NewBatch(p.rows.Features())}
 	t.agree = newAgreement(m.Manifest, p.golden, m.calibration.training(), first)
@@ -144,13 +144,13 @@ func (p *probe) trial(ctx context.Context, m *Model, first []float64) (*trial, e
 		t.rows, t.scores = more, scores
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("the probe failed: %w%s", err, p.hint())
-	case errors.As(err, &failed) && failed.Rows[0].Row >= have: // the rows before that one
+	case errors.As(err, &failed) && failed.Rows[0].Row >= have: // use only the rows before that one
 		t.rows, t.scores = more.Slice(0, failed.Rows[0].Row), scores[:failed.Rows[0].Row]
 	}
 	return t, nil
 }
 
-// more are rows of the probe and others that are made from them.
+// more returns rows of the probe and others derived from them.
 func (p *probe) more(have int) (*sdk.Batch, error) {
 	rng := rand.New(rand.NewPCG(2, 0))
 	more := sdk.NewBatch(p.rows.Features())
@@ -173,7 +173,7 @@ func (p *probe) more(have int) (*sdk.Batch, error) {
 	return more, nil
 }
 
-// alone scores each row in a call of its own.
+// alone scores each row in a separate call.
 func (t *trial) alone(ctx context.Context) ([]float64, error) {
 	alone := nans(t.rows.Rows())
 	for i := range alone {
@@ -184,9 +184,9 @@ func (t *trial) alone(ctx context.Context) ([]float64, error) {
 	return alone, nil
 }
 
-// changeWith compares rows alone, whose scores without a fill are given, with rows in
-// calls of several sizes. The trial has the scores of its rows in one call with this fill,
-// or else with another.
+// changeWith compares rows alone, whose scores without a fill are given, with rows
+// in calls of several sizes. this says that the trial's scores of its rows in one
+// call were computed with this fill.
 func (t *trial) changeWith(ctx context.Context, fill batching.Fill, alone []float64, this bool) (change, error) {
 	t.m.slots.SetFill(fill)
 	if fill != (batching.Fill{Rows: 1, Each: 1}) {
@@ -204,7 +204,7 @@ func (t *trial) changeWith(ctx context.Context, fill batching.Fill, alone []floa
 			sizes = append(sizes, 13)
 		}
 	}
-	at, before := 0, 1 // the first row of a call, so that each stands in several places
+	at, before := 0, 1 // the first row of a call, so that each occurs in several positions
 	for _, size := range sizes {
 		size = (size + fill.Rows - 1) / fill.Rows * fill.Rows
 		if size == before || size > t.m.Manifest.Limits.MaxBatchRows {
@@ -225,7 +225,7 @@ func (t *trial) changeWith(ctx context.Context, fill batching.Fill, alone []floa
 	return c, nil
 }
 
-// score scores rows of which each has had a score.
+// score scores rows, each of which has been scored before.
 func (t *trial) score(ctx context.Context, rows *sdk.Batch, out []float64) error {
 	if err := t.m.score(ctx, rows, out); err != nil {
 		return fmt.Errorf("the probe failed on %d rows of a call: %w", rows.Rows(), err)
@@ -233,8 +233,8 @@ func (t *trial) score(ctx context.Context, rows *sdk.Batch, out []float64) error
 	return nil
 }
 
-// noteAll takes in the differences between rows alone and in a call that begins with one
-// of them.
+// noteAll records the differences between rows alone and in a call that begins with
+// the row first.
 func (c *change) noteAll(a agreement, alone, among []float64, first, rows int) {
 	for i, v := range among {
 		row := (first + i) % len(alone)
@@ -242,7 +242,7 @@ func (c *change) noteAll(a agreement, alone, among []float64, first, rows int) {
 	}
 }
 
-// note takes a difference in.
+// note records a difference.
 func (c *change) note(a agreement, row, rows int, alone, among float64) {
 	if same(alone, among) {
 		return
@@ -258,18 +258,18 @@ func (c *change) note(a agreement, row, rows int, alone, among float64) {
 	c.by = max(c.by, by, math.SmallestNonzeroFloat64) // -0 is not 0
 }
 
-// same reports whether two scores are the same bit for bit, or both NaN.
+// same reports whether two scores are equal bit for bit, or both NaN.
 func same(a, b float64) bool {
 	return math.Float64bits(a) == math.Float64bits(b) || (math.IsNaN(a) && math.IsNaN(b))
 }
 
-// flat reports whether all scores are the same.
+// flat reports whether all scores are equal.
 func flat(scores []float64) bool {
 	return !slices.ContainsFunc(scores, func(v float64) bool { return !same(v, scores[0]) })
 }
 
-// judge says what the changes of scores without a fill, and with the best one, mean.
-// What rounding does to rows that were made up says little of others.
+// judge decides what the changes of scores without a fill and with the best one
+// mean. Rounding of generated rows says little about other rows.
 func (t *trial) judge(ctx context.Context, bare, best change) error {
 	m := t.m
 	apart := best.by > 0 && !t.agree.agree(best.among, best.alone)
@@ -300,7 +300,7 @@ func (t *trial) judge(ctx context.Context, bare, best change) error {
 	return nil
 }
 
-// loss says how imprecise a model is.
+// loss describes how imprecise a model is.
 func (t *trial) loss(c change) string {
 	what := "imprecise: rounding"
 	if t.agree.rounding > 0x1p-50 {
@@ -314,10 +314,10 @@ func (t *trial) imprecise(c change) error {
 	return fmt.Errorf("%s: export the graph in float64, or scale the features", t.loss(c))
 }
 
-// coupled reports whether rows influence each other: whether a row's score changes with
-// the rows beside it, their number and its place being the same.
+// coupled reports whether rows influence each other: whether a row's score changes
+// with the other rows while their number and its position stay the same.
 func (t *trial) coupled(ctx context.Context) (bool, error) {
-	const rows = 6 // of more rows one would hardly say otherwise
+	const rows = 6 // with more rows the effect of one would hardly be visible
 	n := min(t.rows.Rows(), rows)
 	size := min(batching.MaxFill, t.m.Manifest.Limits.MaxBatchRows)
 	for i := range n {

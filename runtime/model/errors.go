@@ -10,20 +10,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// ErrConflict means that what is asked for does not go with what is there.
+// ErrConflict means that a request does not fit the present state.
 var ErrConflict = errors.New("conflict")
 
 // ErrNonfinite means that the score of the only row was NaN or infinite.
 var ErrNonfinite = errors.New("the score is not finite")
 
-// nonfiniteError is an ErrNonfinite and the *sdk.RowErrors that the caller is told.
+// nonfiniteError is an ErrNonfinite with the *sdk.RowErrors for the caller.
 type nonfiniteError struct{ rows sdk.RowErrors }
 
 func (e *nonfiniteError) Error() string   { return e.rows.Error() }
 func (e *nonfiniteError) Unwrap() []error { return []error{ErrNonfinite, &e.rows} }
 
-// Refusal marks what a backend says of a model that it does not open. What of it are the
-// host's own words everybody is told.
+// Refusal marks a backend's error about a model that it does not open. Everybody may
+// read the parts of it that are the host's own words.
 func Refusal(backend string, err error) error {
 	if err == nil {
 		return nil
@@ -39,24 +39,24 @@ func Refusal(backend string, err error) error {
 	return &backends.PrivateError{Public: public, Err: err}
 }
 
-// RetryAfter is what a client is told to wait when a model is unavailable.
+// RetryAfter is how long a client should wait when a model is unavailable.
 const RetryAfter = time.Second
 
-// UnavailableError is an ErrUnavailable with the reason and a time after
-// which it is worth asking again.
+// UnavailableError is an ErrUnavailable with the reason and the time after which to
+// retry.
 type UnavailableError struct {
 	ID, Version string
 	Reason      string
 	RetryAfter  time.Duration
 
-	Public  string // in place of Reason, for those who are not the host's operators; empty: Reason
-	suspect bool   // this call's rows are what ended the detector
+	Public  string // replaces Reason for those who are not the host's operators; empty: Reason
+	suspect bool   // this call's rows ended the detector
 }
 
 // Error names the model and the reason.
 func (e *UnavailableError) Error() string { return e.text(e.Reason) }
 
-// PublicText is Error without what is for the host's operators alone.
+// PublicText is Error without what only the host's operators may read.
 func (e *UnavailableError) PublicText() string { return e.text(cmp.Or(e.Public, e.Reason)) }
 
 func (e *UnavailableError) text(reason string) string {
@@ -67,7 +67,7 @@ func (e *UnavailableError) text(reason string) string {
 	return "model " + name + " is unavailable: " + reason
 }
 
-// Suspect reports whether this call's rows are what ended the detector.
+// Suspect reports whether this call's rows ended the detector.
 func (e *UnavailableError) Suspect() bool { return e.suspect }
 
 // Is makes the error an ErrUnavailable.

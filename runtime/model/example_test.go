@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// What the catalog has read is opened by a backend and asked.
+// Open the contents that the catalog has read, and score a row.
 func ExampleOpen() {
 	ctx := context.Background()
 	root, err := os.OpenRoot(testkit.Testdata("models"))

@@ -12,11 +12,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// ErrNotExplained means that a model has nothing to explain its scores with.
+// ErrNotExplained means that the manifest does not say how to explain scores.
 var ErrNotExplained = errors.New("the model's manifest has no explanation section")
 
-// Explain attributes the score of the only row of in, in one batch, by the manifest's
-// method. Where rows influence each other, each variation of the row is scored alone.
+// Explain attributes the score of the only row of in, in one batch, by the
+// manifest's method. If rows influence each other, each variation of the row is
+// scored in a separate call.
 func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	e := m.Manifest.Explanation
 	if e == nil {
@@ -37,7 +38,8 @@ func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanatio
 	}
 }
 
-// ExplainPermutations is permutation Shapley over the given orders of features.
+// ExplainPermutations computes permutation Shapley over the given orders of
+// features.
 func (m *Model) ExplainPermutations(ctx context.Context, in *sdk.Batch, permutations [][]int) (*explain.Explanation, error) {
 	return m.explained(manifest.ExplainPermutation, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Permutations(ctx, in, permutations) })
 }
@@ -50,7 +52,7 @@ func (m *Model) ExplainExact(ctx context.Context, in *sdk.Batch) (*explain.Expla
 	return m.explained(manifest.ExplainExact, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Exact(ctx, in) })
 }
 
-// ExplainOcclusion takes each feature from the reference row in turn.
+// ExplainOcclusion replaces one feature at a time with that of the reference row.
 func (m *Model) ExplainOcclusion(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	return m.explained(manifest.ExplainOcclusion, func(x *explain.Explainer) (*explain.Explanation, error) { return x.Occlusion(ctx, in) })
 }
@@ -72,7 +74,8 @@ func (m *Model) explainer() *explain.Explainer {
 	return &explain.Explainer{Features: m.schema.Features(), Reference: m.reference, Evaluate: m.evaluate}
 }
 
-// evaluate scores rows between the reference row and row 0, which is the one to explain.
+// evaluate scores row 0, which is to be explained, and its mixtures with the
+// reference row.
 func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, error) {
 	f := make([]float64, batch.Rows())
 	if err := m.slots.Calls().Admit(len(f)); err != nil {
@@ -80,12 +83,12 @@ func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, erro
 	}
 	chunk := 0
 	if m.Manifest.BatchDependent {
-		chunk = 1 // each row in a call of its own, as a row is scored that is asked for alone
+		chunk = 1 // score each row in a separate call, like a single row of a request
 	}
 	failed, faults, err := m.scoreRows(ctx, batch, chunk, f)
 	m.slots.Calls().Dismiss(len(f))
 	switch {
-	case len(failed) > 0 && failed[0].Row == 0 && faults == len(failed): // as without an explanation
+	case len(failed) > 0 && failed[0].Row == 0 && faults == len(failed): // the same as without an explanation
 		return nil, batching.AsScoring(errors.New(failed[0].Reason))
 	case len(failed) > 0:
 		e := failed[0]
@@ -103,7 +106,7 @@ func (m *Model) evaluate(ctx context.Context, batch *sdk.Batch) ([]float64, erro
 	return f, nil
 }
 
-// explainNative asks the detector itself.
+// explainNative calls the detector.
 func (m *Model) explainNative(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	if m.can.explainer == nil {
 		return nil, fmt.Errorf("%w that this detector can follow: it does not explain itself", ErrNotExplained)

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestExplanations holds the three methods against the reference values of every
+// TestExplanations compares the three methods with the reference values of every
 // case.
 func TestExplanations(t *testing.T) {
 	backends := testkit.Backends(t, testkit.Proofs())
@@ -74,7 +74,7 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
-// terms is a detector that is the sum of its features and says so.
+// terms is a detector that is the sum of its features and explains it.
 type terms struct{ features []sdk.Feature }
 
 func (s terms) Info() sdk.Info { return sdk.Info{Features: s.features} }
@@ -118,7 +118,7 @@ explanation: {method: native}
 		e.Contributions[0].Contribution != -2 || e.Contributions[1].Contribution != -3 {
 		t.Errorf("%+v", e)
 	}
-	// The same detector without the ability is not served with such a manifest.
+	// Without that ability, the manifest is refused.
 	_, err = modeltest.TryFake(t, text, nil, func(m *manifest.Manifest) sdk.Scorer { return struct{ sdk.Scorer }{terms{m.SDKFeatures()}} })
 	if err == nil || !strings.Contains(err.Error(), "does not explain itself") {
 		t.Errorf("error %v", err)

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
 
-// owner says in a model's words what calls of its detector end with.
+// owner words the errors of a model's calls.
 type owner struct{ m *Model }
 
 // Unavailable names the model.
@@ -21,8 +21,8 @@ func (o owner) Unavailable(reason string, retryAfter time.Duration) error {
 	return &UnavailableError{ID: o.m.ID(), Version: o.m.Version(), Reason: reason, RetryAfter: retryAfter}
 }
 
-// Translate puts what a backend says of a detector that is down, or has failed, into an
-// UnavailableError or an ErrScoring.
+// Translate converts a backend's error about a detector that is down or has failed
+// to an UnavailableError or an ErrScoring.
 func (o owner) Translate(err error) error {
 	var d *backends.DownError
 	if errors.As(err, &d) {
@@ -44,9 +44,9 @@ func (o owner) Panicked(p *guard.PanicError) {
 	}
 }
 
-// Reason is what a client is told of a row at which the detector failed. The words of
-// the detector, which may hold what others have sent, are for the log of a host; where
-// there is none, whoever opened the model reads them.
+// Reason returns the text for clients about a row at which the detector failed. The
+// detector's own words may contain data of other clients, so they go to the log.
+// Without a log, the caller has opened the model itself and may read them.
 func (o owner) Reason(err error) string {
 	if o.m.witness == nil {
 		return "the detector failed: " + strings.TrimPrefix(err.Error(), batching.ErrScoring.Error()+": ")
@@ -55,14 +55,14 @@ func (o owner) Reason(err error) string {
 	return "the detector failed: the host's log says how"
 }
 
-// witness logs how a detector fails: of rows and of panics one a second at most.
+// witness logs how a detector fails: at most one row and one panic per second.
 type witness struct {
 	log          *slog.Logger
 	now          func() time.Time
-	rows, panics atomic.Int64 // when it logs the next one, in nanoseconds since 1970
+	rows, panics atomic.Int64 // when the next one may be logged, in nanoseconds since 1970
 }
 
-// isDue reports whether a second has passed since it last was.
+// isDue reports whether at least a second has passed since it last did.
 func (w *witness) isDue(at *atomic.Int64) bool {
 	now, next := w.now(), at.Load()
 	return now.UnixNano() >= next && at.CompareAndSwap(next, now.Add(time.Second).UnixNano())

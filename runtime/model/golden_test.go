@@ -15,8 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestGoldenFileOfLines: golden rows are read line by line: a list of all lines would take
-// many times what the file has.
+// TestGoldenFileOfLines checks that golden rows are read line by line: a list of all
+// lines would take many times the file's size.
 func TestGoldenFileOfLines(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+"golden: {rows: g}\n")

@@ -8,19 +8,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Prediction is what is answered for one row.
+// Prediction is the result for one row.
 type Prediction struct {
 	Score         float64 // oriented: higher is more anomalous
 	Value         float64 // calibrated to 0..1, or Score
 	Calibrated    bool
 	Anomaly       bool
-	HasThreshold  bool // false: Anomaly means nothing
+	HasThreshold  bool // false: Anomaly is meaningless
 	Confidence    float64
 	HasConfidence bool
 }
 
-// NoConfidence says why a model's predictions have no confidence; empty when
-// they have one.
+// NoConfidence returns why a model's predictions have no confidence, or "" if they
+// have.
 func (m *Model) NoConfidence() string {
 	if m.confidence != nil {
 		return ""
@@ -28,8 +28,8 @@ func (m *Model) NoConfidence() string {
 	return "the manifest has no confidence section"
 }
 
-// Threshold is the oriented score above which a row is an anomaly; false: the
-// model has none.
+// Threshold returns the oriented score above which a row is an anomaly, or false if
+// the model has none.
 func (m *Model) Threshold() (float64, bool) {
 	if m.Manifest.Threshold == nil {
 		return math.Inf(1), false
@@ -37,7 +37,7 @@ func (m *Model) Threshold() (float64, bool) {
 	return *m.Manifest.Threshold, true
 }
 
-// Judge makes the prediction of an oriented, finite score.
+// Judge makes the prediction for an oriented, finite score.
 func (m *Model) Judge(score float64, confidence bool) Prediction {
 	threshold, has := m.Threshold()
 	p := Prediction{Score: score, Value: score, Anomaly: score > threshold, HasThreshold: has}
@@ -50,23 +50,23 @@ func (m *Model) Judge(score float64, confidence bool) Prediction {
 	return p
 }
 
-// Outcome is what became of the rows of one call.
+// Outcome describes the rows of one call.
 type Outcome struct {
 	Failed    []sdk.RowError // rows without a score, in order
-	Nonfinite int            // of Failed: the score was NaN or infinite
-	Faults    int            // of Failed: the detector failed, other than by a word on the row
+	Nonfinite int            // those of Failed whose score was NaN or infinite
+	Faults    int            // those of Failed at which the detector failed, as opposed to refusing the row
 }
 
-// Predict writes the oriented score of every row of in to out, calling the
-// detector with at most chunk rows at a time. Rows that failed, non-finite
-// scores among them, come back in order; the error is for the whole request.
-// After ErrLate neither in nor out may be used again. It counts nothing.
+// Predict writes the oriented score of every row of in to out. It calls the detector
+// with at most chunk rows at a time. It returns the failed rows in order, including
+// those whose score is not finite; the error is about the whole request. After
+// ErrLate the caller must not use in and out again. Predict counts nothing.
 func (m *Model) Predict(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
 	o, err := m.Do(ctx, in, chunk, out)
 	return o.Failed, err
 }
 
-// Do is Predict for whoever counts what becomes of rows.
+// Do is Predict for callers that count the outcome of rows.
 func (m *Model) Do(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (o Outcome, err error) {
 	if err := m.slots.Calls().Admit(in.Rows()); err != nil {
 		return o, err
@@ -93,7 +93,7 @@ func (m *Model) Do(ctx context.Context, in *sdk.Batch, chunk int, out []float64)
 	return o, nil
 }
 
-// score fills out with the oriented scores of in. Rows that fail come back as
+// score fills out with the oriented scores of in. Failed rows are returned as
 // *sdk.RowErrors.
 func (m *Model) score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	failed, _, err := m.scoreRows(ctx, in, 0, out)
@@ -103,8 +103,8 @@ func (m *Model) score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	return err
 }
 
-// scoreRows is score, with at most chunk rows at a time, that returns the rows that fail,
-// and at how many of them the detector did.
+// scoreRows scores at most chunk rows at a time. It returns the failed rows, and at
+// how many of them the detector failed.
 func (m *Model) scoreRows(ctx context.Context, in *sdk.Batch, chunk int, out []float64) (failed []sdk.RowError, faults int, err error) {
 	if m.Manifest.Stateful {
 		failed, err = m.scoreInOrder(ctx, in, chunk, out)
@@ -118,11 +118,11 @@ func (m *Model) scoreRows(ctx context.Context, in *sdk.Batch, chunk int, out []f
 	return failed, faults, nil
 }
 
-// orient turns scores so that higher is more anomalous.
+// orient negates scores if necessary, so that higher is more anomalous.
 func (m *Model) orient(out []float64) {
 	if m.Manifest.Output.HigherIsNormal {
 		for i, v := range out {
-			out[i] = 0 - v // 0 - 0 is 0, where -0 would be printed as such
+			out[i] = 0 - v // 0 - 0 is 0; -0 would be printed as such
 		}
 	}
 }

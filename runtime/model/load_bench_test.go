@@ -9,7 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// BenchmarkLoad is what a load of a proved and compiled model costs the host.
+// BenchmarkLoad measures the host's cost of loading a proved and compiled model.
 func BenchmarkLoad(b *testing.B) {
 	with := testkit.Backends(b, testkit.Proofs())
 	for _, id := range []string{"cardio-iforest-fused", "pima-lof", "thyroid-ocsvm", "ecod-c"} {

@@ -1,9 +1,9 @@
-// Package model is one opened version of a model: it opens and probes a detector, turns
-// its scores so that higher is more anomalous, and applies what the manifest says to them:
-// threshold, calibration, confidence, explanation, learning.
+// Package model holds one opened version of a model. It opens and probes a detector,
+// orients its scores so that higher is more anomalous, and applies what the manifest
+// says: threshold, calibration, confidence, explanation, learning.
 //
-// How a detector is called is in batching, how an artifact is opened a backend's. Which
-// versions there are, and which of them answers, is not here: see registry.
+// Package batching calls detectors, and backends open artifacts. Package registry
+// knows which versions there are and which one answers.
 package model
 
 import (
@@ -31,8 +31,8 @@ type Model struct {
 	Digest   string   // of the artifact
 	Warnings []string // what the probe found odd but not wrong
 	Stats    *stats.Counters
-	// Difference is how far apart a row's scores in different company may be; 0: they are
-	// equal bit for bit.
+	// Difference is by how much a row's score may depend on the other rows of its
+	// call; 0: it never does, bit for bit.
 	Difference float64
 
 	scorer      sdk.Scorer
@@ -45,16 +45,16 @@ type Model struct {
 	identity    string
 	bytes       int64
 	slots       *batching.Slots
-	witness     *witness // nil: whoever asks is told how the detector fails
+	witness     *witness // nil: callers learn how the detector fails
 
-	given atomic.Pointer[Handover] // of the state, to the model that replaces this one
+	given atomic.Pointer[Handover] // hands the state to the model that replaces this one
 }
 
-// Backends finds a backend by the name a manifest gives it.
+// Backends maps the names in manifests to backends.
 type Backends map[string]backends.Backend
 
-// Open opens and probes a model. The backend bounds its own part, so that what it
-// waits for takes nothing from limits.load_timeout; the probe has as much again.
+// Open opens and probes a model. The backend limits its own time, so that waiting
+// does not count for limits.load_timeout. The probe may take as long again.
 func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batching.Calls) (*Model, error) {
 	m := c.Manifest
 	backend, ok := with[m.Backend]
@@ -62,10 +62,12 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
-	if err := c.Complete(ctx, backend); err != nil {
+	c, err := c.Inspect(ctx, backend)
+	if err != nil {
 		return nil, Refusal(m.Backend, err)
 	}
-	model := &Model{Manifest: m, Digest: c.Digest, identity: c.Identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
+	m = c.Manifest
+	model := &Model{Manifest: m, Digest: c.Digest, identity: c.Identity, schema: rows.NewSchema(m), Warnings: slices.Clone(m.Warnings)}
 	if err := model.prepare(c); err != nil {
 		return nil, err
 	}
@@ -85,11 +87,12 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 		model.Abandon()
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	if !m.Stateful {
+	if !model.Manifest.Stateful {
 		return model, nil
 	}
-	// What the probe's rows have left in a detector that remembers must not serve.
+	// A stateful detector that has seen the probe's rows must not serve.
 	model.Abandon()
+	artifact.Manifest = model.Manifest
 	return model, model.start(ctx, backend, artifact, calls)
 }
 
@@ -100,7 +103,9 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 		return Refusal(m.Manifest.Backend, err)
 	}
 	m.can = abilitiesOf(m.scorer)
-	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
+	if !m.Manifest.Stateful && m.scorer.Info().Stateful {
+		m.Manifest = m.Manifest.With(manifest.Derived{Stateful: true})
+	}
 	limits := m.Manifest.Limits
 	m.slots = batching.New(calls, batching.Detector{
 		Scorer: m.scorer, Features: m.schema.Features(), Owner: owner{m},
@@ -115,7 +120,7 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 	return nil
 }
 
-// prepare reads the side files and makes what every answer needs.
+// prepare reads the side files and prepares what every answer needs.
 func (m *Model) prepare(c *catalog.Contents) error {
 	var err error
 	if m.calibration, err = newCalibration(m.Manifest.Calibration, c.Files); err != nil {
@@ -143,34 +148,35 @@ func (m *Model) prepare(c *catalog.Contents) error {
 	return nil
 }
 
-// Abandon closes a model that is not to be used, once its calls have returned:
-// one that came late may still run in the detector.
+// Abandon closes a model that must not be used, after its calls have returned: a
+// late one may still run.
 func (m *Model) Abandon() { m.slots.Abandon() }
 
-// End waits for the calls that run and closes the detector.
+// End waits for running calls and closes the detector.
 func (m *Model) End() error { return m.slots.Close() }
 
-// Retain sets what keeps the model loaded while a call runs. Set it before the first
-// request.
+// Retain sets a function that keeps the model loaded while a call runs. Call it
+// before the first request.
 func (m *Model) Retain(retain func() (release func())) { m.slots.Retain(retain) }
 
-// LogTo sets where a model says how its detector fails. Without it whoever asks is told.
+// LogTo sets where a model logs how its detector fails. Without it, callers learn
+// that.
 func (m *Model) LogTo(log *slog.Logger, now func() time.Time) {
 	m.witness = &witness{log: log, now: now}
 }
 
-// Fill is how calls are filled up with repeated rows, so that a row is scored the same
-// in whatever company.
+// Fill returns how calls are filled up with repeated rows, so that a row's score
+// does not depend on the other rows.
 func (m *Model) Fill() batching.Fill { return m.slots.Fill() }
 
-// Waiting is how many single rows wait for a call.
+// Waiting returns how many single rows wait for a call.
 func (m *Model) Waiting() int { return m.slots.Waiting() }
 
-// closeGrace is how long Close waits for a call that came late.
+// closeGrace is how long Close waits for a late call.
 const closeGrace = 5 * time.Second
 
-// Close is End for a model that nobody but the caller uses. A detector that is still
-// busy is closed when it returns.
+// Close is End for a model with a single user. A detector that is still busy is
+// closed when it returns.
 func (m *Model) Close() error {
 	done := make(chan error, 1)
 	m.slots.Calls().Go(func() { done <- m.End() })
@@ -182,24 +188,24 @@ func (m *Model) Close() error {
 	}
 }
 
-// ID is the model's id.
+// ID returns the model's id.
 func (m *Model) ID() string { return m.Manifest.ID }
 
-// Version is the model's version.
+// Version returns the model's version.
 func (m *Model) Version() string { return m.Manifest.Version }
 
-// Schema says what the model's rows look like.
+// Schema describes the model's rows.
 func (m *Model) Schema() *rows.Schema { return m.schema }
 
-// ContentDigest is that of all that the model was read from: manifest, artifact and
-// files, "sha256:" and 64 hex digits.
+// ContentDigest returns the digest of everything from which the model was read:
+// manifest, artifact and files. It is "sha256:" and 64 hex digits.
 func (m *Model) ContentDigest() string { return "sha256:" + m.identity }
 
 // Bytes estimates the memory that the model holds.
 func (m *Model) Bytes() int64 { return m.bytes }
 
-// Decoder returns an empty decoder for the model's rows. Give it back with
-// Recycle, unless a call that uses its batch came back with ErrLate.
+// Decoder returns an empty decoder for the model's rows. Return it with Recycle,
+// unless a call that uses its batch returned ErrLate.
 func (m *Model) Decoder() *rows.Decoder {
 	if d, ok := m.decoders.Get().(*rows.Decoder); ok {
 		d.Reset()

@@ -18,14 +18,14 @@ import (
 // probe holds the rows that a model must score before it serves.
 type probe struct {
 	rows   *sdk.Batch
-	golden []float64 // expected oriented scores; nil: the rows are made up
-	real   int       // how many rows, from the first, come from the manifest
+	golden []float64 // expected oriented scores; nil: the rows are generated
+	real   int       // how many of the first rows come from the manifest
 }
 
 const maxGoldenRows = 10000
 
-// newProbe takes the golden rows, else the reference row and variations of it,
-// else made-up rows.
+// newProbe takes the golden rows, or else the reference row and variations of it, or
+// else generated rows.
 func newProbe(m *Model, c *catalog.Contents) (*probe, error) {
 	if g := m.Manifest.Golden; g != nil {
 		p, err := readGolden(m, c.Files[g.Rows])
@@ -59,7 +59,7 @@ func newProbe(m *Model, c *catalog.Contents) (*probe, error) {
 	return p, nil
 }
 
-// ProbeRows are the rows that a model must score before it serves.
+// ProbeRows returns the rows that a model must score before it serves.
 func ProbeRows(c *catalog.Contents) (*sdk.Batch, error) {
 	m := &Model{Manifest: c.Manifest, Digest: c.Digest, schema: rows.NewSchema(c.Manifest)}
 	if err := m.prepare(c); err != nil {
@@ -72,7 +72,7 @@ func ProbeRows(c *catalog.Contents) (*sdk.Batch, error) {
 	return p.rows, nil
 }
 
-// vary moves a reference value by a tenth of itself times a normal number.
+// vary changes a reference value by a tenth of itself times a normal number.
 func vary(v any, normal float64, do bool) any {
 	if !do {
 		return v
@@ -86,7 +86,7 @@ func vary(v any, normal float64, do bool) any {
 	return v
 }
 
-// invent makes a value of a type: nothing, or a normal number.
+// invent generates a value of a type: a zero value or a normal number.
 func invent(dtype sdk.DType, normal float64, do bool) any {
 	if !do {
 		normal = 0
@@ -181,7 +181,7 @@ func goldenLine(s *jsonscan.Scanner, row func(*jsonscan.Scanner) error) (float64
 	return score, s.End()
 }
 
-// run scores the rows and says what is wrong with the model.
+// run scores the rows and returns what is wrong with the model.
 func (p *probe) run(ctx context.Context, m *Model) error {
 	n := p.rows.Rows()
 	first, second := nans(n), nans(n)
@@ -214,7 +214,8 @@ func (p *probe) run(ctx context.Context, m *Model) error {
 	return p.explain(ctx, m)
 }
 
-// explain asks a detector that the manifest says to explain itself for one row.
+// explain asks a detector for the explanation of one row if the manifest says that
+// it explains itself.
 func (p *probe) explain(ctx context.Context, m *Model) error {
 	if e := m.Manifest.Explanation; e == nil || e.Method != manifest.ExplainNative {
 		return nil
@@ -222,7 +223,7 @@ func (p *probe) explain(ctx context.Context, m *Model) error {
 	_, err := m.Explain(ctx, p.rows.Slice(0, 1))
 	var failed *sdk.RowErrors
 	if errors.As(err, &failed) && p.real == 0 {
-		return nil // of a row that was made up
+		return nil // the row was generated
 	}
 	if err != nil {
 		return fmt.Errorf("explanation.method is native: %w", err)
@@ -230,7 +231,7 @@ func (p *probe) explain(ctx context.Context, m *Model) error {
 	return nil
 }
 
-// compare checks what came out against what should have.
+// compare compares the scores with the expected ones.
 func (p *probe) compare(m *Model, got []float64) error {
 	odd := 0
 	agree := newAgreement(m.Manifest, p.golden, m.calibration.training())

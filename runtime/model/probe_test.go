@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// moody scores differently every time.
+// moody gives different scores every time.
 type moody struct {
 	modeltest.Sums
 	n *atomic.Int64
@@ -62,8 +62,8 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// odd is a detector whose last bits, or more, depend on the number of rows of a call, or
-// on a row's place.
+// odd is a detector whose last bits, or more, depend on the number of rows in a call
+// or on a row's position.
 type odd struct {
 	modeltest.Sums
 	by    float64
@@ -79,8 +79,9 @@ func (o odd) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// TestFill: calls are filled up with the least that makes a row's score the same in
-// whatever company; what nothing does it for is said, or refused where it matters.
+// TestFill checks that calls get the smallest fill that makes a row's score
+// independent of the other rows. If there is none, the model has a warning, or is
+// refused if the difference matters.
 func TestFill(t *testing.T) {
 	const little, much = 1e-7, 0.7
 	const real = "explanation: {method: exact, reference: {x: 1}}\n" // a row of the author's
@@ -91,7 +92,7 @@ func TestFill(t *testing.T) {
 		where func(place, rows int) bool
 		fill  batching.Fill
 		extra string
-		want  string // of the error, or of the warnings
+		want  string // in the error or in the warnings
 		fails bool
 	}{
 		{"always the same", little, func(int, int) bool { return false }, batching.Fill{Rows: 1, Each: 1}, "", "", false},
@@ -134,7 +135,8 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// TestExplainAlone: where rows influence each other, an explanation's rows do not.
+// TestExplainAlone checks that if rows influence each other, the rows of an
+// explanation do not.
 func TestExplainAlone(t *testing.T) {
 	text := modeltest.Simple("m", "1.0.0") + "batch_dependent: true\nexplanation: {method: exact, reference: {x: 1}}\n"
 	m := modeltest.OpenFake(t, text, nil, func(*manifest.Manifest) sdk.Scorer { return coupled{} })

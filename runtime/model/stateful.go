@@ -10,18 +10,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Stateful models: calls come one at a time, in order, and what the detector has
-// learned outlives an unload.
+// Stateful models: calls come one at a time, in order, and the detector's state
+// outlives an unload.
 
 // rowsInOrder is how many rows a stateful model scores in one call.
 const rowsInOrder = 256
 
-// scoreInOrder scores the rows of a stateful model in one turn: no other request
-// comes between them. With learning: online each row is learned once it has been
-// scored. All of it shares one limits.timeout; it is looked at between the calls,
-// so that only a call that takes all of it alone costs the detector its state.
+// scoreInOrder scores the rows of a stateful model in one turn, without rows of
+// other requests in between. With learning: online each row is learned after it has
+// been scored. All calls share one limits.timeout, which is checked between them:
+// only a single call that takes that long costs the detector its state.
 func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out []float64) ([]sdk.RowError, error) {
-	fillNaN(out) // what is left so was not scored
+	fillNaN(out) // still NaN means not scored
 	if chunk <= 0 {
 		chunk = rowsInOrder
 	}
@@ -69,8 +69,8 @@ func (m *Model) scoreInOrder(ctx context.Context, in *sdk.Batch, chunk int, out 
 	return nil, batching.AsScoring(err)
 }
 
-// unhurried makes one call that has limits.timeout to itself: a detector that is
-// stopped in the middle of a row loses what it has learned.
+// unhurried makes one call with its own limits.timeout: a detector that is stopped
+// during a row loses what it has learned.
 func (m *Model) unhurried(ctx context.Context, call func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), m.Manifest.Limits.Timeout)
 	defer cancel()
@@ -83,11 +83,11 @@ type Handover struct {
 	to   *Model        // nil: it did not take place
 }
 
-// NewHandover returns a handover that is not decided.
+// NewHandover returns an undecided handover.
 func NewHandover() *Handover { return &Handover{done: make(chan struct{})} }
 
-// End decides it: the calls that wait go on in the other model, or, where that is nil,
-// where they are.
+// End decides the handover. Waiting calls continue in the model to or, if it is nil,
+// in the former one.
 func (h *Handover) End(to *Model) {
 	h.to = to
 	close(h.done)
@@ -95,10 +95,10 @@ func (h *Handover) End(to *Model) {
 
 var errHandedOver = errors.New("the state is handed over")
 
-// Gives reports whether a handover is the one by which the state goes on.
+// Gives reports whether h is the handover that passes on the state.
 func (m *Model) Gives(h *Handover) bool { return m.given.Load() == h }
 
-// HandedOver reports whether the state has gone on to another model.
+// HandedOver reports whether another model has the state now.
 func (m *Model) HandedOver() bool {
 	h := m.given.Load()
 	if h == nil {
@@ -112,8 +112,8 @@ func (m *Model) HandedOver() bool {
 	}
 }
 
-// inTurn makes one call of a stateful model, or of the one that has its state by
-// the time it is this call's turn.
+// inTurn makes one call of a stateful model, or of the model that has its state when
+// the call's turn comes.
 func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) error) error {
 	for {
 		var given *Handover
@@ -143,7 +143,7 @@ func (m *Model) inTurn(ctx context.Context, call func(context.Context, *Model) e
 	}
 }
 
-// learn lets the detector learn rows, in a slot that the caller holds.
+// learn makes the detector learn rows, in a slot that the caller holds.
 func (m *Model) learn(ctx context.Context, in *sdk.Batch) error {
 	if m.can.learner == nil {
 		return fmt.Errorf("the detector does not learn: %w", errors.ErrUnsupported)
@@ -157,7 +157,7 @@ func (m *Model) learn(ctx context.Context, in *sdk.Batch) error {
 // ErrNotLearning means that a model does not learn.
 var ErrNotLearning = fmt.Errorf("%w: the model does not learn: only stateful models whose detector can do", ErrConflict)
 
-// Learn lets a stateful model learn rows, in order.
+// Learn makes a stateful model learn rows, in order.
 func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	if m.can.learner == nil || !m.Manifest.Stateful {
 		return ErrNotLearning
@@ -180,8 +180,8 @@ func (m *Model) Learn(ctx context.Context, in *sdk.Batch) error {
 	return batching.AsScoring(err)
 }
 
-// Resets is how many times a stateful model has lost what it learned since its
-// last snapshot.
+// Resets returns how often a stateful model has lost what it learned since its last
+// snapshot.
 func (m *Model) Resets() uint64 {
 	if m.can.resetter != nil {
 		return m.can.resetter.Resets()
@@ -189,9 +189,8 @@ func (m *Model) Resets() uint64 {
 	return 0
 }
 
-// Save returns the state of a stateful model; nil: it has none to keep. With a handover
-// the calls that come after it wait for that to be decided: what they bring must not be
-// lost.
+// Save returns the state of a stateful model, or nil if it has none to keep. With a
+// handover, later calls wait until it is decided, so that their rows are not lost.
 func (m *Model) Save(ctx context.Context, h *Handover) ([]byte, error) {
 	if m.can.saver == nil || !m.Manifest.Stateful {
 		return nil, nil

@@ -14,8 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// TestOwnWords: why the host itself refuses a model is told to everybody, what a library
-// says of it to the host's operators.
+// TestOwnWords checks that everybody is told why the host refuses a model, and that
+// only operators are told what a library says.
 func TestOwnWords(t *testing.T) {
 	with := testkit.Backends(t, t.TempDir())
 	features := testkit.Patient("features: [{name: f0, dtype: float32}, {name: f1, dtype: float32}, {name: f2, dtype: float32}, {name: f3, dtype: float32}]\noutput: {name: score}\n")

@@ -9,8 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// TestTrainingScores: training scores that cannot calibrate are refused, with what is
-// wrong with them.
+// TestTrainingScores checks that training scores that cannot calibrate are refused
+// with the reason.
 func TestTrainingScores(t *testing.T) {
 	file := func(scores ...float64) []byte {
 		var out []byte
@@ -22,7 +22,7 @@ func TestTrainingScores(t *testing.T) {
 	for name, c := range map[string]struct {
 		method string
 		data   []byte
-		want   string // empty: taken
+		want   string // empty: accepted
 	}{
 		"none":                {manifest.CalibrateECDF, nil, "has 0 bytes"},
 		"no whole number":     {manifest.CalibrateECDF, file(1, 2)[:15], "has 15 bytes"},

@@ -9,8 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestUnexplainableRow: a row that cannot be scored fails as such with an
-// explanation, too.
+// TestUnexplainableRow checks that a row that cannot be scored fails the same way
+// when an explanation is requested.
 func TestUnexplainableRow(t *testing.T) {
 	m, _, _ := modeltest.OpenGated(t, "explanation: {method: occlusion, reference: {x: 1}}\n", 1)
 	for _, v := range []float64{modeltest.NoScore, modeltest.FailsWhole} {

@@ -11,21 +11,22 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 )
 
-// Files say which rows are scored, and where they are written.
+// Files say which rows to score and where to write them.
 type Files struct {
-	Input, Output string // names; - is Stdin and Stdout
+	Input, Output string // names; - means Stdin and Stdout
 	Stdin         io.Reader
 	Stdout        io.Writer
-	Format        string // of package table
-	Batch         int    // rows of a call
-	Extra         bool   // columns that are no features are carried through
-	// Progress is told the input's size in bytes, -1 where it is not known, and given what
-	// is read, but for Parquet. It is closed at the end.
+	Format        string // a format of package table
+	Batch         int    // rows per call
+	Extra         bool   // copy columns that are not features
+	// Progress is called with the input's size in bytes, or -1 if unknown. What is
+	// read is written to its result, except for Parquet, and the result is closed at
+	// the end.
 	Progress func(size int64) io.WriteCloser
 }
 
-// ScoreFile scores the rows of the input, as Score does. A file appears under the output's
-// name only when it is complete.
+// ScoreFile scores the rows of the input like Score. The output file has its name
+// only when it is complete.
 func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
 	in, size := f.Stdin, int64(-1)
 	if f.Input != "-" {
@@ -55,7 +56,7 @@ func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err e
 func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, out io.Writer) (total, failed int, err error) {
 	progress := f.Progress(size)
 	defer progress.Close()
-	if f.Format != table.Parquet { // which is not read from its beginning to its end
+	if f.Format != table.Parquet { // Parquet is not read from beginning to end
 		in = io.TeeReader(in, progress)
 	}
 	t, err := table.Open(f.Format, in, out, s.Schema(), table.Options{Extra: f.Extra})

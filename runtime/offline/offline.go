@@ -1,6 +1,7 @@
-// Package offline scores rows that lie in tables, by the pipeline that requests take.
+// Package offline scores rows of tables, with the pipeline that also answers
+// requests.
 //
-// Formats of tables are not here: see internal/table.
+// Package internal/table reads and writes the formats of tables.
 package offline
 
 import (
@@ -18,20 +19,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Scorer scores rows, wherever their model is.
+// Scorer scores rows. Its model may be in this process or on another host.
 type Scorer interface {
-	// Schema says what the rows are.
+	// Schema describes the rows.
 	Schema() *rows.Schema
-	// Rows is the decoder that the next rows are read into.
+	// Rows returns the decoder into which the next rows are read.
 	Rows() *rows.Decoder
-	// Score scores what Rows holds, at most batch rows in a call of the detector, and
-	// hands on the answer to each row, in order. It returns how many rows failed.
+	// Score scores the rows in Rows, with at most batch rows per call of the
+	// detector, and calls each with the answer to each row, in order. It returns how
+	// many rows failed.
 	Score(ctx context.Context, batch int, each func(i int, a table.Answer) error) (failed int, err error)
 }
 
-// Score scores the rows of a table, a batch at a time, and writes each with its
-// answer. It closes the table at its end. It returns how many rows there were, and
-// how many of them failed; an error ends it at a row that it names.
+// Score scores the rows of a table batch by batch, writes each with its answer, and
+// closes the table. It returns how many rows there were and how many of them failed.
+// An error that ends it names the row.
 func Score(ctx context.Context, s Scorer, t table.Table, batch int) (total, failed int, err error) {
 	for {
 		s.Rows().Reset()
@@ -58,14 +60,14 @@ type Local struct {
 	call     predict.Call
 }
 
-// NewLocal returns a Scorer of a model that stays open until Release.
+// NewLocal returns a Scorer for a model, which must stay open until Release.
 func NewLocal(m *model.Model) *Local {
 	l := &Local{pipeline: predict.New(predict.Config{Now: time.Now}, nil), model: m, call: predict.Call{Confidence: true}}
 	l.pipeline.Use(&l.call, m)
 	return l
 }
 
-// Release gives back what the scorer holds of the model.
+// Release returns what the scorer has borrowed from the model.
 func (l *Local) Release() { l.pipeline.Release(&l.call) }
 
 // Schema implements Scorer.
@@ -90,7 +92,7 @@ func (l *Local) Score(ctx context.Context, batch int, each func(int, table.Answe
 	return result.Failed, nil
 }
 
-// Reason says why a row has no score, on one line that is fit for a terminal.
+// Reason returns why a row has no score, as one line that is safe for a terminal.
 func Reason(e sdk.RowError) string {
 	if e.Field == "" {
 		return printable.Line(e.Reason)

@@ -10,8 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// count counts each row of an answered call once, by its outcome. It is, with Lose, the
-// only place where rows are counted, whatever door they came through.
+// count counts each row of an answered call once, by its outcome. Only count and
+// Lose count rows, whatever transport brought them.
 func (p *Pipeline) count(c *Call, r *Result, o model.Outcome) {
 	if c.Replay {
 		return
@@ -22,8 +22,8 @@ func (p *Pipeline) count(c *Call, r *Result, o model.Outcome) {
 	})
 }
 
-// Lose counts the rows of a call that is not answered because of an error. Do calls it for
-// its own errors.
+// Lose counts the rows of a call that is not answered because of an error. Do calls
+// it for its own errors.
 func (p *Pipeline) Lose(c *Call, err error) {
 	if c.Replay || c.model == nil {
 		return
@@ -38,7 +38,7 @@ func (p *Pipeline) Lose(c *Call, err error) {
 	s.Lost(kindOf(err), read, unread)
 }
 
-// kindOf is why the rows of a call that ended with an error were not scored.
+// kindOf returns why the rows of a call that failed were not scored.
 func kindOf(err error) stats.Kind {
 	var failed *sdk.RowErrors
 	switch {

@@ -1,8 +1,8 @@
-// Package predict is the one way that rows take through a host, whoever brings them:
-// the model is found and leased, its rows are decoded by whoever brought them, scored,
-// judged and accounted for.
+// Package predict is the pipeline that all rows take through a host: it finds and
+// leases the model, lets the transport decode the rows, scores and judges them, and
+// accounts for them.
 //
-// How requests arrive and how answers are written is not here: that is a transport's.
+// Transports receive requests and write responses.
 package predict
 
 import (
@@ -20,11 +20,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Config says what a Pipeline does beside scoring.
+// Config says what a Pipeline does besides scoring.
 type Config struct {
 	Now          func() time.Time
-	Log          *logs.Predictions // a line a request; nil: none
-	Samples      int               // rows kept of each version for comparing others with it; 0: none
+	Log          *logs.Predictions // writes a line per request; nil: none
+	Samples      int               // rows kept of each version, to compare others with it; 0: none
 	SampleModels []string          // models whose rows are kept; empty: all
 }
 
@@ -38,7 +38,8 @@ type Pipeline struct {
 	scores   sync.Pool // of *[]float64
 }
 
-// New returns a Pipeline over the models of a registry; nil: calls bring their model.
+// New returns a Pipeline for the models of a registry. If registry is nil, calls
+// bring their models.
 func New(cfg Config, registry *registry.Registry) *Pipeline {
 	return &Pipeline{
 		Samples: &Samples{size: cfg.Samples, only: cfg.SampleModels, rings: map[string]*ring{}},
@@ -46,37 +47,37 @@ func New(cfg Config, registry *registry.Registry) *Pipeline {
 	}
 }
 
-// Call is one request, by one goroutine: Bind or Use finds its model, whoever made it
-// decodes rows into Rows, Do scores them, and Release ends it.
+// Call is one request, used by one goroutine. Bind or Use sets its model, the caller
+// decodes rows into Rows, Do scores them, and Release ends the call.
 type Call struct {
-	Viewer      registry.Viewer // says which models there are for the caller; nil: all
-	RoutingKey  string          // the same key is answered by the same version while weights stay
+	Viewer      registry.Viewer // says which models the caller may see; nil: all
+	RoutingKey  string          // equal keys get the same version while the weights stay
 	RequestID   string
 	Start       time.Time // when the whole request had arrived
-	Single      bool      // it is one row, whose failure is the call's
+	Single      bool      // the call is for one row, whose failure is the call's
 	Confidence  bool
-	Explanation bool   // of a single row
-	Chunk       int    // rows that the detector is given at a time, at most; 0: as many as the manifest allows
-	Replay      bool   // the rows count nowhere and are not kept
-	Data        []byte // the rows as they came, for samples: a JSON value, or nil
+	Explanation bool   // for a single row
+	Chunk       int    // most rows per call of the detector; 0: as many as the manifest allows
+	Replay      bool   // the rows are neither counted nor kept
+	Data        []byte // the rows as received, for samples: a JSON value, or nil
 
 	model  *model.Model
-	lease  *registry.Lease // nil: Use brought the model
+	lease  *registry.Lease // nil: Use set the model
 	rows   *rows.Decoder
 	scores *[]float64
 	late   bool // the detector still uses rows and scores
 	result Result
 }
 
-// Model is the model that answers; nil before Bind.
+// Model returns the model that answers, or nil before Bind.
 func (c *Call) Model() *model.Model { return c.model }
 
-// Rows is the decoder of the model's rows; nil before Bind.
+// Rows returns the decoder of the model's rows, or nil before Bind.
 func (c *Call) Rows() *rows.Decoder { return c.rows }
 
-// Bind finds and leases the model that a call names, loading it where needed; empty
-// names are those of defaults. A model that the call's viewer does not see is not found,
-// and not loaded. A model that the call had before is released.
+// Bind finds and leases the model that a call names, and loads it if necessary.
+// Empty names mean defaults. A model that the call's viewer may not see is not found
+// and not loaded. Bind releases the call's former model.
 func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error {
 	p.Release(c)
 	lease, err := p.registry.For(c.Viewer).Acquire(ctx, id, version, c.RoutingKey)
@@ -87,14 +88,14 @@ func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error 
 	return nil
 }
 
-// Use gives a call a model that is open already and stays so until Release.
+// Use gives a call a model that stays open until Release.
 func (p *Pipeline) Use(c *Call, m *model.Model) {
 	p.Release(c)
 	c.model, c.rows = m, m.Decoder()
 }
 
-// Release gives back what a call holds. Its result is not valid any more. It may be
-// called more than once.
+// Release returns what a call holds, and invalidates its result. It may be called
+// more than once.
 func (p *Pipeline) Release(c *Call) {
 	if c.model == nil {
 		return
@@ -111,7 +112,7 @@ func (p *Pipeline) Release(c *Call) {
 	c.model, c.lease, c.rows, c.scores, c.late, c.result = nil, nil, nil, nil, false, Result{}
 }
 
-// space makes room for one score a row.
+// space returns room for one score per row.
 func (p *Pipeline) space(c *Call, n int) []float64 {
 	if c.scores == nil {
 		if c.scores, _ = p.scores.Get().(*[]float64); c.scores == nil {
@@ -126,7 +127,8 @@ func (p *Pipeline) space(c *Call, n int) []float64 {
 }
 
 // Do scores the rows of a call and accounts for them. The result is valid until the
-// next Do or Release. The row of a single call that fails is an *sdk.RowErrors.
+// next Do or Release. If the row of a single call fails, the error is an
+// *sdk.RowErrors.
 func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	r := &c.result
 	*r = Result{Model: c.model, Total: c.rows.Total(), confidence: c.Confidence, unread: c.rows.Failed()}
@@ -170,7 +172,7 @@ func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, 
 	return e, nil
 }
 
-// account tells of an answer: it keeps a row of it now and then, and logs it.
+// account records an answer: it keeps a row now and then, and logs it.
 func (p *Pipeline) account(c *Call, r *Result) {
 	r.Model.Stats.Answered(r.Latency)
 	line := logs.Prediction{Time: r.Time, ModelID: r.Model.ID(), Version: r.Model.Version(), RequestID: c.RequestID, Latency: r.Latency}
@@ -184,8 +186,8 @@ func (p *Pipeline) account(c *Call, r *Result) {
 	p.log.Log(&line)
 }
 
-// Learn lets a stateful model learn the rows of a call, in order; all must have been
-// read.
+// Learn makes a stateful model learn the rows of a call, in order. All rows must
+// have been decoded without errors.
 func (p *Pipeline) Learn(ctx context.Context, c *Call) error {
 	if unread := c.rows.Failed(); len(unread) > 0 {
 		return &sdk.RowErrors{Rows: unread}

@@ -8,21 +8,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Result is what a call is answered with. Next hands its rows out in order.
+// Result is the answer to a call. Next returns its rows in order.
 type Result struct {
 	Model       *model.Model
 	Time        time.Time // of the prediction
 	Latency     time.Duration
-	Total       int // rows that came
-	Failed      int // of these
+	Total       int // number of rows in the call
+	Failed      int // number of failed rows
 	Anomalies   int
-	Explanation *explain.Explanation // of a single row that asked for it
+	Explanation *explain.Explanation // of a single row, if requested
 
 	confidence bool
 	scores     []float64      // of the rows that could be read
-	failed     []sdk.RowError // in order, by the place in scores
-	unread     []sdk.RowError // in order, by the row
-	row, next  int            // of the rows, and in scores
+	failed     []sdk.RowError // ascending, by the index in scores
+	unread     []sdk.RowError // ascending, by the row
+	row, next  int            // index of the row, and in scores
 	problem    sdk.RowError
 }
 
@@ -32,7 +32,7 @@ type Row struct {
 	Failed *sdk.RowError // why there is none, with the row's number; valid until the next call of Next
 }
 
-// Next sets to to the next row's answer; false: there is none left.
+// Next sets to to the answer for the next row. It returns false after the last one.
 func (r *Result) Next(to *Row) bool {
 	if r.row == r.Total {
 		return false

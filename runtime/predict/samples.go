@@ -15,25 +15,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Sample is a row that was scored.
+// Sample is a scored row.
 type Sample struct {
 	Data  []byte  // JSON
 	Score float64 // oriented
 }
 
 const (
-	sampleEvery = 10 * time.Millisecond // no more than 100 rows a second are kept
+	sampleEvery = 10 * time.Millisecond // at most 100 rows per second are kept
 	sampleBytes = 16 << 10              // longer rows are not kept
-	sampleAmong = 100                   // of a batch, one of so many first rows
+	sampleAmong = 100                   // a row is chosen from this many first rows of a batch
 	sampledMost = 64                    // versions whose rows are kept
 )
 
-// Samples keeps some of the rows that were scored, with their scores, for comparing
-// another version with this one. It keeps size rows a version, the newest.
+// Samples keeps some of the scored rows with their scores, to compare another
+// version with this one. It keeps the newest size rows of each version.
 type Samples struct {
 	size int
 	only []string     // models whose rows are kept; empty: all
-	next atomic.Int64 // when the next row is kept, in nanoseconds since 1970
+	next atomic.Int64 // when the next row may be kept, in nanoseconds since 1970
 	turn atomic.Uint64
 
 	mu    sync.Mutex
@@ -47,7 +47,8 @@ type ring struct {
 	newest time.Time
 }
 
-// due reports whether a row may be kept now; of concurrent callers one is told so.
+// due reports whether a row may be kept now. It returns true to only one of several
+// concurrent callers.
 func (s *Samples) due(now time.Time) bool {
 	if s.size == 0 {
 		return false
@@ -56,7 +57,7 @@ func (s *Samples) due(now time.Time) bool {
 	return t >= next && s.next.CompareAndSwap(next, t+int64(sampleEvery))
 }
 
-// keep remembers a row, a JSON value of which the features are copied.
+// keep stores a row, a JSON value, with only its features.
 func (s *Samples) keep(m *model.Model, now time.Time, row []byte, score float64) {
 	if len(row) > sampleBytes || math.IsNaN(score) || math.IsInf(score, 0) {
 		return
@@ -87,9 +88,9 @@ func (s *Samples) keep(m *model.Model, now time.Time, row []byte, score float64)
 	r.newest = now
 }
 
-// featuresOnly copies a row that was read without the members that are no features:
-// the model ignores them, and nobody who looks at samples needs a name or a number of
-// an account. It returns nil for what it does not understand.
+// featuresOnly copies a row without the members that are not features. The model
+// ignores them, and they may be personal data that readers of samples do not need.
+// It returns nil for a row that it does not understand.
 func featuresOnly(row []byte, features []sdk.Feature) []byte {
 	sc := &jsonscan.Scanner{Data: row}
 	if !sc.Take('{') {
@@ -120,7 +121,7 @@ func featuresOnly(row []byte, features []sdk.Feature) []byte {
 	}
 }
 
-// drop forgets the version that was asked least recently.
+// drop forgets the version whose samples were read least recently.
 func (s *Samples) drop() {
 	oldest := ""
 	for key, r := range s.rings {
@@ -131,8 +132,8 @@ func (s *Samples) drop() {
 	delete(s.rings, oldest)
 }
 
-// Of lists a version's rows, the oldest first and at most so many, without the first
-// that were kept; how many were kept in all; and how many of them lie before the next.
+// Of returns up to most rows of a version after the cursor, oldest first, with the
+// total kept and the next cursor.
 func (s *Samples) Of(id, version string, after uint64, most int) (rows []Sample, total, next uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -140,7 +141,7 @@ func (s *Samples) Of(id, version string, after uint64, most int) (rows []Sample,
 	if r == nil {
 		return []Sample{}, 0, 0
 	}
-	first := r.total - uint64(len(r.rows)) // of those that are there yet
+	first := r.total - uint64(len(r.rows)) // index of the oldest row that is still kept
 	from := min(max(after, first), r.total)
 	rows = make([]Sample, min(r.total-from, uint64(most)))
 	for i := range rows {
@@ -149,7 +150,8 @@ func (s *Samples) Of(id, version string, after uint64, most int) (rows []Sample,
 	return rows, r.total, from + uint64(len(rows))
 }
 
-// NotKept says why no rows of a model are kept, or may be replayed to it.
+// NotKept returns why rows of a model are not kept and may not be replayed to it, or
+// "".
 func NotKept(m *manifest.Manifest) string {
 	switch {
 	case m.Stateful:
@@ -160,22 +162,22 @@ func NotKept(m *manifest.Manifest) string {
 	return ""
 }
 
-// Names reports whether rows of a model may be kept.
+// Names reports whether the configuration lets rows of a model be kept.
 func (s *Samples) Names(id string) bool { return len(s.only) == 0 || slices.Contains(s.only, id) }
 
-// keeps reports whether a row of a call is to be kept.
+// keeps reports whether a row of a call should be kept.
 func (s *Samples) keeps(c *Call, r *Result) bool {
 	return s.size > 0 && c.Data != nil && NotKept(r.Model.Manifest) == "" && s.Names(r.Model.ID()) && s.due(r.Time)
 }
 
-// keepRow keeps the row of a single call, now and then.
+// keepRow keeps the row of a single call now and then.
 func (s *Samples) keepRow(c *Call, r *Result) {
 	if s.keeps(c, r) {
 		s.keep(r.Model, r.Time, c.Data, r.scores[0])
 	}
 }
 
-// keepOne keeps one row of a batch whose rows all were scored, now and then.
+// keepOne keeps one row of a batch now and then, if all its rows were scored.
 func (s *Samples) keepOne(c *Call, r *Result) {
 	if r.Failed > 0 || !s.keeps(c, r) {
 		return
@@ -186,7 +188,7 @@ func (s *Samples) keepOne(c *Call, r *Result) {
 	}
 }
 
-// nth is element n of a JSON array that is known to be well-formed.
+// nth returns element n of a well-formed JSON array.
 func nth(array []byte, n int) []byte {
 	sc := &jsonscan.Scanner{Data: array}
 	if !sc.Take('[') {

@@ -10,8 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// CheckAliases says what of aliases that are to replace the present ones stands for
-// nothing, or for a version whose files are at fault. What is so already is no matter.
+// CheckAliases returns an error about new aliases that name nothing, or a version
+// whose files are at fault. It ignores problems that the present aliases also have.
 func (r *Registry) CheckAliases(all map[string]Aliases) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -37,9 +37,9 @@ func (r *Registry) CheckAliases(all map[string]Aliases) error {
 	return nil
 }
 
-// SetAliases sets what aliases stand for and how requests are split, and waits until
-// the versions that they stand for have loaded once; the errors are of those that do
-// not. An alias that stood for another version does so until then.
+// SetAliases sets the aliases and the split of requests, and waits until the
+// versions of the aliases have loaded once. It returns the errors of those that
+// fail. Until its new version has loaded, an alias keeps its former version.
 func (r *Registry) SetAliases(ctx context.Context, all map[string]Aliases) []error {
 	r.mu.Lock()
 	next := map[string]*rules{}
@@ -122,26 +122,26 @@ func (r *Registry) arrived(e *entry) {
 	})
 }
 
-// wants reports whether an alias or a share of the configuration stands for an entry.
-// The registry is locked.
+// wants reports whether an alias or a share of the configuration names an entry. The
+// registry is locked.
 func (r *Registry) wants(e *entry) bool {
 	a := r.aliases[e.ID]
 	return a != nil && slices.Contains(a.stands(), e.Version)
 }
 
-// undecided reports whether the configuration waits for an entry to load once: it has
-// not loaded and not failed. The registry is locked.
+// undecided reports whether the configuration waits for an entry that has neither
+// loaded nor failed yet. The registry is locked.
 func (r *Registry) undecided(e *entry) bool {
 	return e.undecided() && r.wants(e)
 }
 
-// noRoomRetry is how soon a load that the configuration asks for is tried again where
-// all that is loaded is in use.
+// noRoomRetry is how soon a load that the configuration requests is retried while
+// all loaded models are in use.
 const noRoomRetry = 100 * time.Millisecond
 
-// settle follows a change of what is there, of its state or of the aliases: it begins
-// loads that the configuration asks for, ends the start where nothing is waited for,
-// and says what cannot be had. The registry is locked.
+// settle reacts to a change of the versions, their states or the aliases: it begins
+// loads that the configuration requests, ends the start if nothing is waited for,
+// and logs what is missing. The registry is locked.
 func (r *Registry) settle() {
 	if r.closed {
 		return
@@ -162,7 +162,8 @@ func (r *Registry) settle() {
 	r.report()
 }
 
-// loadedAtStart reports whether the loads of the start are over. The registry is locked.
+// loadedAtStart reports whether the loads of the start are over. The registry is
+// locked.
 func (r *Registry) loadedAtStart() bool {
 	if len(r.cfg.Only) > 0 {
 		return !slices.ContainsFunc(r.cfg.Only, func(o Only) bool {
@@ -173,7 +174,7 @@ func (r *Registry) loadedAtStart() bool {
 	return r.looked && !slices.ContainsFunc(r.starting, func(l *loading) bool { return !l.over })
 }
 
-// versions lists the versions of each model that is there. The registry is locked.
+// versions returns the existing versions of each model. The registry is locked.
 func (r *Registry) versions() map[string][]string {
 	out := make(map[string][]string, len(r.byID))
 	for id, list := range r.byID {
@@ -184,8 +185,8 @@ func (r *Registry) versions() map[string][]string {
 	return out
 }
 
-// report logs what the configuration asks for and cannot be had, and when that is over.
-// The registry is locked.
+// report logs what the configuration requests but the registry lacks, and when that
+// is over. The registry is locked.
 func (r *Registry) report() {
 	if !r.ready {
 		return

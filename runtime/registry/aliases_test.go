@@ -21,7 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// split makes aliases of a model m.
+// split returns aliases of a model m.
 func split(stable, canary string, weights ...int) map[string]registry.Aliases {
 	a := registry.Aliases{Names: map[string]string{"stable": stable, "canary": canary}}
 	if len(weights) == 2 {
@@ -30,8 +30,8 @@ func split(stable, canary string, weights ...int) map[string]registry.Aliases {
 	return map[string]registry.Aliases{"m": a}
 }
 
-// answers counts which versions answer requests of many callers that name none; those
-// that are answered by none count under "".
+// answers counts which versions answer requests of many callers without a version.
+// Requests that fail count under "".
 func answers(t *testing.T, r *registry.Registry) map[string]int {
 	t.Helper()
 	counts := map[string]int{}
@@ -51,16 +51,17 @@ func answers(t *testing.T, r *registry.Registry) map[string]int {
 	return counts
 }
 
-// TestSharesAreNobodyElses: a name with weight that cannot be served answers its share
-// with the reason, no version takes it over, and the host is not ready and says why.
+// TestSharesAreNobodyElses checks that if a name with weight cannot be served, the
+// requests of its share fail with the reason, no other version answers them, and the
+// host is not ready and says why.
 func TestSharesAreNobodyElses(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		aliases map[string]registry.Aliases
-		damaged bool   // 1.0.0 is
-		most    int    // answers of 2.0.0 of 200, and
-		least   int    // these at least
-		why     string // of not being ready
+		damaged bool   // 1.0.0 is damaged
+		most    int    // most answers of 2.0.0 among 200
+		least   int    // least answers of 2.0.0
+		why     string // why the host is not ready
 	}{
 		{"all is well", split("1.0.0", "2.0.0", 100, 0), false, 0, 0, ""},
 		{"damaged", split("1.0.0", "2.0.0", 100, 0), true, 0, 0, "m@1.0.0 was not loaded"},
@@ -100,8 +101,8 @@ func TestSharesAreNobodyElses(t *testing.T) {
 	}
 }
 
-// TestReadyMeansConfigured: when the host is ready, whatever it loads by itself and
-// however little it keeps, requests are split as configured.
+// TestReadyMeansConfigured checks that a ready host splits requests as configured,
+// whatever it loads by itself and however few models it keeps.
 func TestReadyMeansConfigured(t *testing.T) {
 	for name, change := range map[string]func(*registry.Config){
 		"eager": nil,
@@ -133,7 +134,7 @@ func TestReadyMeansConfigured(t *testing.T) {
 			}, nil)
 			testkit.Eventually(t, "1.0.0 is being loaded", func() bool { return f.Tries("m@1.0.0") == 1 })
 			asked := make(chan string, 1)
-			go func() { // a request that comes too early waits for the version that is to answer
+			go func() { // a request that comes too early waits for its version
 				l, err := r.Acquire(t.Context(), "m", "", "")
 				if err != nil {
 					asked <- err.Error()
@@ -168,8 +169,8 @@ func TestReadyMeansConfigured(t *testing.T) {
 	}
 }
 
-// TestMovedAlias: an alias stands for what it stood for before until the version that it
-// is moved to has loaded, and the host says so where it cannot.
+// TestMovedAlias checks that an alias keeps its former version until its new one has
+// loaded, and that the host says if that is impossible.
 func TestMovedAlias(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1.0.0", "2.0.0", "3.0.0"} {
@@ -212,13 +213,13 @@ func TestMovedAlias(t *testing.T) {
 	if why := r.NotReady(); !strings.Contains(why, "m@3.0.0 was not loaded") {
 		t.Errorf("not ready: %q", why)
 	}
-	// It goes on where nothing is left to stand for.
+	// It moves if the former version is removed.
 	modeltest.Check(t, os.RemoveAll(filepath.Join(dir, "m", "2.0.0")))
 	testkit.Eventually(t, "2.0.0 is gone", func() bool { return modeltest.StateOf(t, r, "m", "2.0.0").State == "" })
 	if _, err := r.Acquire(t.Context(), "m", "stable", ""); !errors.Is(err, batching.ErrUnavailable) || !strings.Contains(err.Error(), "m 3.0.0 is unavailable") {
 		t.Errorf("%v", err)
 	}
-	// What stands for nothing is refused before it is set.
+	// Aliases that name nothing are refused.
 	for want, all := range map[string]map[string]registry.Aliases{
 		"":                          split("1.0.0", "1.0.0"),
 		"which is not there":        split("1.0.1", "1.0.0"),
@@ -232,8 +233,9 @@ func TestMovedAlias(t *testing.T) {
 	}
 }
 
-// TestVersionComesLater: what the configuration names and was not there makes the host
-// ready when it comes; a version that takes an alias's name makes it not ready.
+// TestVersionComesLater checks that the host becomes ready when a missing version
+// that the configuration names appears, and becomes not ready when a version takes
+// an alias's name.
 func TestVersionComesLater(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))

@@ -12,12 +12,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// maxUnsettledLooks is how many looks at the start wait for models that are being
+// maxUnsettledLooks is how many scans at the start wait for models that are being
 // written: one that never settles must not keep the host from being ready.
 const maxUnsettledLooks = 10
 
-// Apply takes over what was found in the models directory. It does not wait for
-// the loads that this starts: Ready does, for those of the first settled look.
+// Apply applies a scan of the models directory. It does not wait for the loads that
+// it starts; Ready waits for those of the first settled scan.
 func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,8 +58,7 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	r.settle()
 }
 
-// take notes one found version and returns its entry where it should be loaded
-// now.
+// take records one found version and returns its entry if it should be loaded now.
 func (r *Registry) take(f *catalog.Found) *entry {
 	key := f.Key()
 	e := r.entries[key]
@@ -95,8 +94,8 @@ func (r *Registry) take(f *catalog.Found) *entry {
 	return nil
 }
 
-// seen is the event that a look at an entry is. What could not be read says nothing about
-// what is there.
+// seen returns the event for a scan of an entry. A version that could not be read
+// counts as unchanged.
 func seen(e *entry, f *catalog.Found) event {
 	switch {
 	case errors.Is(f.Err, catalog.ErrUnsettled):
@@ -111,8 +110,9 @@ func seen(e *entry, f *catalog.Found) event {
 	return event{kind: seenChanged}
 }
 
-// arrives reports whether an entry comes after the start, while another version answers: until it has
-// loaded, it takes no requests from that one. The registry is locked.
+// arrives reports whether an entry appears after the start while another version
+// answers. Until it has loaded, it takes no requests from that one. The registry is
+// locked.
 func (r *Registry) arrives(e *entry) bool {
 	return r.looked && !e.serving && slices.ContainsFunc(r.byID[e.ID], func(o *entry) bool { return o.serving })
 }
@@ -121,7 +121,8 @@ func (r *Registry) matches(names []string, id string) bool {
 	return slices.Contains(names, id) || slices.Contains(names, every)
 }
 
-// only returns what is asked of a version, or nil where it is not to be served.
+// only returns what the configuration requires of a version, or nil if it must not
+// be served.
 func (r *Registry) only(id, version string) *Only {
 	if len(r.cfg.Only) == 0 {
 		return &Only{}

@@ -2,7 +2,8 @@ package registry
 
 import "errors"
 
-// The reasons why a registry has no model for a request, for errors.Is.
+// The reasons why a registry has no model for a request. Test for them with
+// errors.Is.
 var (
 	ErrModelNotFound   = errors.New("model not found")
 	ErrVersionNotFound = errors.New("version not found")

@@ -16,7 +16,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// A registry is told what is in a directory, and loads what is asked for.
+// Apply tells a registry what is in a directory, and Acquire loads a model from it.
 func ExampleRegistry_Acquire() {
 	ctx := context.Background()
 	log := slog.New(slog.DiscardHandler)

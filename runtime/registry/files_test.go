@@ -14,13 +14,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// TestFilesAtOnce: loads together hold no more bytes of models' files than they may; a
-// model that has more alone is loaded alone.
+// TestFilesAtOnce checks that concurrent loads hold at most the allowed bytes of
+// models' files, and that a larger model is loaded alone.
 func TestFilesAtOnce(t *testing.T) {
 	const models, size = 6, 1000
 	for name, c := range map[string]struct {
 		bytes int64
-		want  int64 // loads at once
+		want  int64 // concurrent loads
 	}{"one": {1, 1}, "two": {2*size + size/2, 2}, "all": {models * size, models}} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -38,7 +38,7 @@ func TestFilesAtOnce(t *testing.T) {
 				running++
 				most = max(most, running)
 				mu.Unlock()
-				for range 20 { // others that may begin have the time for it
+				for range 20 { // others that may begin have time to do so
 					mu.Lock()
 					all := running == c.want && begun == models || most > c.want
 					mu.Unlock()

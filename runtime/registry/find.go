@@ -11,9 +11,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// Acquire leases the model that answers a request, loading it where needed.
-// Empty id: the default model, or the only one. Empty version: a name drawn by the
-// model's weights, by key where there is one, else the newest version.
+// Acquire leases the model that answers a request, and loads it if necessary. An
+// empty id means the default model, or the only one. An empty version means a name
+// drawn by the model's weights, by key if there is one, or the newest version.
 func (r *Registry) Acquire(ctx context.Context, id, version, key string) (*Lease, error) {
 	r.mu.Lock()
 	id, err := r.resolveID(id)
@@ -38,8 +38,8 @@ func (r *Registry) Acquire(ctx context.Context, id, version, key string) (*Lease
 	return r.acquireNamed(ctx, id, name, drawn, e)
 }
 
-// acquireNamed leases the version that a name stands for, which is e for now. Where it
-// does not load, the name may stand for another one by then.
+// acquireNamed leases the version of a name, which is e at present. If e does not
+// load, the name may have another version by then.
 func (r *Registry) acquireNamed(ctx context.Context, id, name string, drawn bool, e *entry) (*Lease, error) {
 	for {
 		lease, err := r.acquire(ctx, e)
@@ -80,13 +80,14 @@ func (r *Registry) resolveID(id string) (string, error) {
 	return id, nil
 }
 
-// notFound is the error of a model that is not there. The registry is locked.
+// notFound returns the error for a model that does not exist. The registry is
+// locked.
 func (r *Registry) notFound(id string) error {
 	return &noModelError{id: id, known: slices.Collect(maps.Keys(r.byID))}
 }
 
-// noModelError says that there is no such model. Its text names the nearest one: it is
-// made when it is asked for, since that takes a while and requests wait for the
+// noModelError says that a model does not exist. Its text names the nearest one. The
+// text is made on demand, because that takes a while and requests wait for the
 // registry's lock.
 type noModelError struct {
 	id    string
@@ -99,9 +100,9 @@ func (e *noModelError) Error() string {
 
 func (e *noModelError) Unwrap() error { return ErrModelNotFound }
 
-// choose returns the version that a name of a model stands for. A name that the
-// configuration gives, whether a request names it or it was drawn, and that stands for
-// nothing is unavailable; another one is not found. The registry is locked.
+// choose returns the version of a model's name. A name of the configuration without
+// a version is unavailable, whether a request names it or it was drawn. Any other
+// name without a version is not found. The registry is locked.
 func (r *Registry) choose(id, name string, drawn bool) (*entry, error) {
 	ranked := r.byID[id]
 	if len(ranked) == 0 {
@@ -131,7 +132,7 @@ func (r *Registry) choose(id, name string, drawn bool) (*entry, error) {
 	return nil, fmt.Errorf("%w: model %s has no version %.80q; it has %s", ErrVersionNotFound, id, name, joinSome(have))
 }
 
-// orLatest is the name of a version in requests that no weights apply to.
+// orLatest returns the version name of requests without weights.
 func orLatest(version string) string {
 	if version == "" {
 		return Latest

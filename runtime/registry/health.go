@@ -7,24 +7,24 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// healthPatience is how long detectors are given to say whether they are well.
+// healthPatience is how long detectors may take to report their health.
 const healthPatience = time.Second
 
-// held is a loaded version that is asked something, and kept open meanwhile.
+// held is a loaded version that is kept open while it is asked something.
 type held struct {
 	id    string
-	alone bool // requests that the configuration foresees have no answer without it
+	alone bool // without it, requests that the configuration expects have no answer
 	*handle
 }
 
-// unwell returns why requests that the configuration foresees have no answer although
-// the models are loaded: a version that it names cannot answer for now, or none can.
-// Detectors are asked without the registry's lock.
+// unwell returns why requests that the configuration expects have no answer although
+// the models are loaded: a version that it names cannot answer at present, or none
+// can. It asks detectors without the registry's lock.
 func (r *Registry) unwell(text func(error) string) string {
 	ctx, cancel := context.WithTimeout(r.base, healthPatience)
 	defer cancel()
 	var first string
-	well := map[string]bool{} // ids with a version that is
+	well := map[string]bool{} // ids with a healthy version
 	var ill []held
 	loaded := r.hold()
 	defer r.drop(loaded)
@@ -50,7 +50,17 @@ func (r *Registry) unwell(text func(error) string) string {
 	return ""
 }
 
-// hold keeps all that is loaded open, though not from being evicted, until drop.
+// Loaded calls f with each loaded model. A model stays open until Loaded returns,
+// even if it is evicted meanwhile.
+func (r *Registry) Loaded(f func(*model.Model)) {
+	all := r.hold()
+	defer r.drop(all)
+	for _, h := range all {
+		f(h.model)
+	}
+}
+
+// hold keeps all loaded models open until drop. They can still be evicted.
 func (r *Registry) hold() []held {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,7 +82,7 @@ func (r *Registry) drop(all []held) {
 	}
 }
 
-// ask fills in which of the versions cannot answer for now.
+// ask sets which of the versions cannot answer at present.
 func (r *Registry) ask(all []Status) []Status {
 	ctx, cancel := context.WithTimeout(r.base, healthPatience)
 	defer cancel()

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// unwell is a detector that is unwell while it is told so.
+// unwell is a detector that reports bad health on demand.
 type unwell struct {
 	modeltest.Sums
 	ill *atomic.Bool
@@ -26,13 +26,13 @@ func (u unwell) Health(context.Context) error {
 	return nil
 }
 
-// TestUnwell: a host is not ready while a model that the configuration names, or each
-// model, cannot answer, and says why.
+// TestUnwell checks that a host is not ready, and says why, while a model that the
+// configuration names, or every model, cannot answer.
 func TestUnwell(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(*registry.Config)
 		ill    []string
-		want   bool // ready
+		want   bool // the host is ready
 	}{
 		"all are well":            {ill: nil, want: true},
 		"one of many":             {ill: []string{"a@1.0.0"}, want: true},

@@ -1,14 +1,14 @@
 package registry
 
-// instance says who uses a model that is open. It is a value.
+// instance counts the users of an open model. It is a value.
 type instance struct {
-	leases  int  // of requests: while there are any it is not evicted
-	holds   int  // of those who ask it something: they only keep it open
-	retired bool // nobody gets a lease any more
+	leases  int  // of requests; a leased model is not evicted
+	holds   int  // of questions to the model; they only keep it open
+	retired bool // there are no new leases
 	ending  bool // it is being closed
 }
 
-// use is a change of who uses an instance.
+// use is a change of an instance's users.
 type use uint8
 
 const (
@@ -19,8 +19,8 @@ const (
 	useRetire
 )
 
-// next returns what a change makes of an instance, and whether it is to be closed now:
-// once, when it is retired and nobody uses it.
+// next returns an instance after a change, and whether to close it now. An instance
+// is closed once, when it is retired and has no users.
 func (i instance) next(u use) (_ instance, closing bool) {
 	switch u {
 	case useLease:
@@ -41,22 +41,22 @@ func (i instance) next(u use) (_ instance, closing bool) {
 	return i, false
 }
 
-// resident is a loaded version that may have to make room for others.
+// resident is a loaded version that may be evicted.
 type resident struct {
 	leases int
 	pinned bool // never evicted
 	bytes  int64
 }
 
-// room is what the loaded versions may take.
+// room is the limit for the loaded versions.
 type room struct {
 	versions int
 	bytes    int64 // 0: no limit
 }
 
-// evict chooses which versions make room for more others; false: not enough may. The
-// versions come in the order of their last use, the one used longest ago first, and are
-// evicted in that order, but for those that are leased or pinned.
+// evict chooses which versions to evict for more others. all is in the order of last
+// use, oldest first. Versions are evicted in that order, except leased and pinned
+// ones. fits is false if not enough can be evicted.
 func (r room) evict(all []resident, more int) (chosen []int, fits bool) {
 	n, bytes := len(all)+more, int64(0)
 	for _, one := range all {

@@ -10,11 +10,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// takeState gives a stateful model that is about to serve the state of the one
-// before it: that of the running model of the same version, which it returns the
-// handover of, else its snapshot.
-// What is wrong with a snapshot is a warning: the model starts as its files leave
-// it.
+// takeState restores m's state from the running model of the same version, and
+// returns that handover, or from its snapshot. A problem with a snapshot is a
+// warning: the model then starts as its files define.
 func (r *Registry) takeState(ctx context.Context, e *entry, m *model.Model) (taken *model.Handover, err error) {
 	if !m.Manifest.Stateful {
 		return nil, nil
@@ -36,8 +34,8 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *model.Model) (tak
 		defer r.release(before)
 		if err == nil && before.model.Digest == m.Digest {
 			taken = model.NewHandover()
-			// Without the host's help now the state would be lost, so that the old
-			// model goes on.
+			// If the host prevents it now, the state would be lost, so the old model
+			// continues.
 			if err = r.keep(before.model, taken); batching.IsHost(err) {
 				taken.End(nil)
 				return nil, fmt.Errorf("%w: taking over the state of the running model: %w", backends.ErrSurroundings, err)
@@ -66,12 +64,12 @@ func (r *Registry) takeState(ctx context.Context, e *entry, m *model.Model) (tak
 // keepState takes a snapshot of a stateful model.
 func (r *Registry) keepState(m *model.Model) error { return r.keep(m, nil) }
 
-// keep takes a snapshot; with a handover, the last one of this model.
+// keep takes a snapshot. With a handover it is the last one of this model.
 func (r *Registry) keep(m *model.Model, to *model.Handover) error {
 	if !m.Manifest.Stateful {
 		return nil
 	}
-	// Independent of the host's own end, which is when it matters most.
+	// Do not use the host's context: its end is when snapshots matter most.
 	ctx, cancel := context.WithTimeout(context.Background(), m.Manifest.Limits.LoadTimeout)
 	defer cancel()
 	state, err := m.Save(ctx, to)
@@ -101,7 +99,7 @@ func (r *Registry) keepStates(h *handle) {
 			}
 			r.use(h, useLease)
 			r.mu.Unlock()
-			_ = r.keepState(h.model) // logged; the next one may do
+			_ = r.keepState(h.model) // logged; the next one may succeed
 			r.release(h)
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// TestStateDirectoryRemoved: the directory of snapshots is made anew, and a state
-// that cannot be kept at the stop is an error.
+// TestStateDirectoryRemoved checks that a removed directory of snapshots is made
+// again, and that failing to keep a state at the stop is an error.
 func TestStateDirectoryRemoved(t *testing.T) {
 	dir, base := t.TempDir(), t.TempDir()
 	state := filepath.Join(base, "snapshots")
@@ -58,7 +58,7 @@ func TestStateDirectoryRemoved(t *testing.T) {
 	if out := modeltest.Predict(t, r, "m", "", 1); out[0] != 4 {
 		t.Errorf("%v rows are known of 4", out[0])
 	}
-	// Not even root makes a directory below a file.
+	// Not even root can make a directory below a file.
 	if err := errors.Join(os.RemoveAll(base), os.WriteFile(base, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}

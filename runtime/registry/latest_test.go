@@ -20,8 +20,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// TestLatestIsOneVersion: while it cannot be loaded, because all that is loaded is in
-// use, requests for it are told so and answered by no other version.
+// TestLatestIsOneVersion checks that if the newest version cannot be loaded because
+// all loaded models are in use, requests for it fail with that reason and no other
+// version answers them.
 func TestLatestIsOneVersion(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1.0.0", "2.0.0", "3.0.0-rc.1"} {
@@ -69,7 +70,7 @@ func TestLatestIsOneVersion(t *testing.T) {
 	}
 	close(stop)
 	wg.Wait()
-	// Who unloads the newest one takes it out.
+	// A version that is unloaded on request is not the newest any more.
 	for _, c := range []struct{ unload, want string }{{"2.0.0", "1.0.0"}, {"1.0.0", "3.0.0-rc.1"}} {
 		_, err = r.Unload("m", c.unload)
 		modeltest.Check(t, err)
@@ -84,9 +85,10 @@ func TestLatestIsOneVersion(t *testing.T) {
 	}
 }
 
-// TestDamagedLatest: a version whose files are at fault is passed over, whether it came
-// before the start, is found out by a request, or comes later; one that fails because of
-// the surroundings is not, unless it came while another answered.
+// TestDamagedLatest checks that a version whose files are at fault is skipped,
+// whether it was there before the start, is discovered by a request, or appears
+// later. A version that fails because of the surroundings is not skipped, unless it
+// appeared while another answered.
 func TestDamagedLatest(t *testing.T) {
 	for name, lazy := range map[string]bool{"eager": false, "lazy": true} {
 		t.Run(name, func(t *testing.T) {
@@ -141,8 +143,8 @@ func TestDamagedLatest(t *testing.T) {
 	}
 }
 
-// TestOddVersions: two versions of the same contents are two versions; those that build
-// metadata alone tells apart are none.
+// TestOddVersions checks that two versions with the same contents are two versions,
+// and that versions that differ only in build metadata are refused.
 func TestOddVersions(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1.0.0", "1.1.0", "2.0.0+a", "2.0.0+b"} {

@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// Load loads a version, waiting for it until ctx ends. It may be named by an alias.
-// Without a version it is the newest one that can be loaded as its files are.
+// Load loads a version and waits for it until ctx ends. An alias may name it.
+// Without a version, it loads the newest one whose files are not at fault.
 func (r *Registry) Load(ctx context.Context, id, version string) (*Lease, error) {
 	r.mu.Lock()
 	if len(r.byID[id]) == 0 {
@@ -48,18 +48,17 @@ func (r *Registry) Load(ctx context.Context, id, version string) (*Lease, error)
 	return nil, first
 }
 
-// isLatest reports whether a name stands for the newest version. The registry is locked.
+// isLatest reports whether a name means the newest version. The registry is locked.
 func (r *Registry) isLatest(id, name string) bool {
 	_, alias := r.aliases[id].target(name)
 	return name == Latest && !alias
 }
 
-// loadOne loads a version that somebody asks for: that it failed before, or was
-// unloaded, does not matter.
+// loadOne loads a version on request, even if it failed before or was unloaded.
 func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
 	r.mu.Lock()
 	unloaded := e.unloaded
-	var change *loading // of what runs
+	var change *loading // of a running version
 	if manifest.ValidVersion(e.Version) && r.step(e, event{kind: asked, arrives: r.arrives(e)})&actLoad != 0 {
 		if change = r.startLoad(e, false); change != nil {
 			r.hurry(change)
@@ -68,7 +67,7 @@ func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
 	r.mu.Unlock()
 	if change != nil {
 		select {
-		case <-change.done: // whatever comes of it, a version runs
+		case <-change.done: // whatever the outcome, a version runs
 		case <-ctx.Done():
 		}
 	}
@@ -85,8 +84,8 @@ func (r *Registry) loadOne(ctx context.Context, e *entry) (*Lease, error) {
 	return lease, err
 }
 
-// Unload unloads one version of a model, which may be named by an alias, or all
-// of them. They stay unloaded until Load or a restart.
+// Unload unloads one version of a model, which an alias may name, or all of them.
+// They stay unloaded until Load or a restart.
 func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -112,26 +111,26 @@ func (r *Registry) Unload(id, version string) (unloaded []string, err error) {
 	return unloaded, nil
 }
 
-// Lease keeps a loaded model from being closed until Release.
+// Lease keeps a loaded model open until Release.
 type Lease struct {
 	registry *Registry
 	handle   *handle
 }
 
-// Model is the leased model.
+// Model returns the leased model.
 func (l *Lease) Model() *model.Model { return l.handle.model }
 
-// Release ends the lease. It is called once.
+// Release ends the lease. Call it once.
 func (l *Lease) Release() { l.registry.release(l.handle) }
 
-// lease takes a loaded entry. The registry is locked.
+// lease leases a loaded entry. The registry is locked.
 func (r *Registry) lease(e *entry) *Lease {
 	r.use(e.current, useLease)
 	r.lru.Get(e)
 	return &Lease{registry: r, handle: e.current}
 }
 
-// acquire leases one entry, loading it where needed.
+// acquire leases one entry, and loads it if necessary.
 func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 	for {
 		r.mu.Lock()
@@ -180,7 +179,7 @@ func (r *Registry) acquire(ctx context.Context, e *entry) (*Lease, error) {
 	}
 }
 
-// leave ends waiting for a load.
+// leave stops waiting for a load.
 func (r *Registry) leave(l *loading) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +189,7 @@ func (r *Registry) leave(l *loading) {
 	}
 }
 
-// unavailable says why an entry did not load, and when it is worth asking again.
+// unavailable returns why an entry did not load, and when to retry.
 func (r *Registry) unavailable(e *entry, err error) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

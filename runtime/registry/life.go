@@ -7,79 +7,79 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// This file is the life of a version: next says what each event makes of where it
-// stands, and what is to be done. It changes nothing, waits for nothing and knows no
-// model: the registry carries the actions out.
+// This file has the life of a version. The function next computes from a life and an
+// event the next life and the actions to take. It changes nothing, waits for nothing
+// and knows no model: the registry carries the actions out.
 
-// life is where a version stands.
+// life is the state of a version.
 type life struct {
 	serving  bool     // an instance answers
-	loading  bool     // a load is under way
+	loading  bool     // a load is in progress
 	again    bool     // the files have changed since that load began
-	settled  bool     // the last look that could say found whole files
-	known    bool     // an instance has answered at some time
-	unloaded bool     // by request: it stays so until somebody asks for it
-	gone     bool     // the files are, or the registry is closing
-	arriving bool     // it came while another version answered, and has not loaded yet
-	failed   *failure // of the last load, or look; nil: it did not fail
-	unread   error    // why the last look could not read it; nil: it could
+	settled  bool     // the last scan that could tell found complete files
+	known    bool     // an instance has answered before
+	unloaded bool     // on request; it stays unloaded until a request loads it
+	gone     bool     // the files are gone, or the registry is closing
+	arriving bool     // it appeared while another version answered, and has not loaded yet
+	failed   *failure // of the last load or scan; nil: it succeeded
+	unread   error    // why the last scan could not read it; nil: it could
 }
 
-// failure is how the last load of a version failed. It does not change.
+// failure describes how the last load of a version failed. It is immutable.
 type failure struct {
 	err      error
 	kind     FailureKind
-	attempts int       // that failed in a row because of the surroundings
-	retryAt  time.Time // zero: the load is not tried again by itself
+	attempts int       // consecutive ones that failed because of the surroundings
+	retryAt  time.Time // zero: the load is not retried automatically
 }
 
-// eventKind says what has happened to a version.
+// eventKind says what happened to a version.
 type eventKind uint8
 
 const (
-	seenSame       eventKind = iota // a look found the files that were there before
-	seenChanged                     // or others
-	seenWriting                     // or that they are being written: err
-	seenUnreadable                  // or could not read them for now: err
-	seenBroken                      // or that they are no model: err
+	seenSame       eventKind = iota // a scan found the same files as before
+	seenChanged                     // a scan found changed files
+	seenWriting                     // a scan found that the files are being written: err
+	seenUnreadable                  // a scan could not read the files at present: err
+	seenBroken                      // a scan found files that are not a model: err
 	ended                           // the files are gone, or the registry is closing
-	started                         // there is room, and its load begins
-	noRoom                          // there is none
+	started                         // there is room, and the load begins
+	noRoom                          // there is no room for the load
 	opened                          // a load ended with an instance
-	openedSame                      // or found the files that an instance has been opened from
-	openFailed                      // or failed: err
-	openUnsettled                   // or found that the files are being written: err
-	asked                           // somebody asks for the load
-	declined                        // and it failed
-	dismissed                       // somebody asks for the unload
-	evicted                         // another version takes its place
+	openedSame                      // a load found the files from which the instance was opened
+	openFailed                      // a load failed: err
+	openUnsettled                   // a load found that the files are being written: err
+	asked                           // a request to load
+	declined                        // that load failed
+	dismissed                       // a request to unload
+	evicted                         // another version needed the room
 	eventKinds
 )
 
-// event is something that has happened to a version.
+// event is something that happened to a version.
 type event struct {
 	kind    eventKind
 	err     error
-	wanted  bool      // seenChanged: the version is loaded without being asked for. declined: it was unloaded before
+	wanted  bool      // seenChanged: the version is loaded without a request. declined: it was unloaded before
 	arrives bool      // seenChanged, asked: another version answers
-	now     time.Time // of failures
-	random  float64   // of failures, in [0, 1)
+	now     time.Time // for failures
+	random  float64   // for failures, in [0, 1)
 }
 
-// action is a set of what is to be done.
+// action is a set of actions to take.
 type action uint8
 
 const (
-	actLoad    action = 1 << iota // begin a load, if there is room: started or noRoom follows
-	actOpen                       // open the files: one of the opened events follows
+	actLoad    action = 1 << iota // begin a load if there is room; started or noRoom follows
+	actOpen                       // open the files; one of the opened events follows
 	actInstall                    // let the new instance answer
-	actDiscard                    // end the new instance
-	actRetire                     // end the instance that answered, after its last lease
-	actTell                       // tell of the failure
-	actRetry                      // retry in time
+	actDiscard                    // close the new instance
+	actRetire                     // close the instance that answered, after its last lease
+	actTell                       // report the failure
+	actRetry                      // schedule the retry
 )
 
-// next returns what an event makes of a life, and what is to be done. An event that
+// next returns the life after an event, and the actions to take. An event that
 // cannot happen changes nothing.
 func next(s life, e event) (life, action) {
 	switch e.kind {
@@ -120,7 +120,7 @@ func (s life) retire() (life, action) {
 	return s, actRetire
 }
 
-// look is next for what a look at the directory found.
+// look is next for a scan of the directory.
 func (s life) look(e event) (life, action) {
 	switch e.kind {
 	case seenWriting:
@@ -128,7 +128,7 @@ func (s life) look(e event) (life, action) {
 			s.unread = e.err
 		}
 		return s, 0
-	case seenUnreadable: // what is there is not known: the version stays as it is
+	case seenUnreadable: // the contents are unknown: the version stays as it is
 		s.unread = e.err
 		return s, 0
 	}
@@ -142,7 +142,7 @@ func (s life) look(e event) (life, action) {
 	case seenChanged:
 		s.settled = true
 		if !s.serving {
-			s.failed = nil // of the files that were there before
+			s.failed = nil // it was about the former files
 		}
 		if s.loading {
 			s.again = true
@@ -181,7 +181,7 @@ func (s life) outcome(e event) (life, action) {
 		if !s.gone {
 			s, do = s.fail(e)
 		}
-	case openUnsettled: // the next look finds it changed
+	case openUnsettled: // the next scan finds it changed
 		s.settled = s.settled && s.again
 		if !s.serving && s.failed == nil {
 			s.unread = e.err
@@ -196,8 +196,8 @@ func (s life) outcome(e event) (life, action) {
 	return s, do
 }
 
-// ask is next for somebody who asks for the load: that it failed or was unloaded before
-// does not matter.
+// ask is next for a request to load, even if the version failed or was unloaded
+// before.
 func (s life) ask(e event) (life, action) {
 	s.unloaded = false
 	if s.failed == nil {
@@ -206,12 +206,12 @@ func (s life) ask(e event) (life, action) {
 	s.failed = nil
 	s.arriving = e.arrives && !s.serving
 	if s.serving {
-		return s, actLoad // of the change that failed
+		return s, actLoad // load the change that failed
 	}
 	return s, 0
 }
 
-// fail notes a failure, and when to try again.
+// fail records a failure and the time of the retry.
 func (s life) fail(e event) (life, action) {
 	f := &failure{err: e.err, kind: KindOf(e.err)}
 	do := actTell
@@ -227,7 +227,7 @@ func (s life) fail(e event) (life, action) {
 	return s, do
 }
 
-// state is what is said of a life.
+// state returns the state that listings show.
 func (s life) state() State {
 	switch {
 	case s.serving:
@@ -242,7 +242,7 @@ func (s life) state() State {
 	return StateAvailable
 }
 
-// standing is what resolution knows of a life.
+// standing returns what resolution knows of a life.
 func (s life) standing() standing {
 	switch {
 	case s.serving:
@@ -255,16 +255,16 @@ func (s life) standing() standing {
 	return offered
 }
 
-// atFault reports whether the last load failed by the version's files.
+// atFault reports whether the last load failed because of the version's files.
 func (s life) atFault() bool { return s.failed != nil && s.failed.kind == FailureFile }
 
-// down reports whether a version has failed and nothing of it runs, although nobody has
-// unloaded it.
+// down reports whether a version has failed and does not run, without having been
+// unloaded on request.
 func (s life) down() bool {
 	return !s.serving && !s.unloaded && (s.failed != nil || s.unread != nil && !s.settled)
 }
 
-// problem returns why a version cannot be had as it lies in the directory; nil: it can.
+// problem returns why the version in the directory cannot be served, or nil.
 func (s life) problem() error {
 	if s.failed != nil {
 		return s.failed.err
@@ -272,7 +272,7 @@ func (s life) problem() error {
 	return s.unread
 }
 
-// failure is the kind of problem.
+// failure returns the kind of problem.
 func (s life) failure() FailureKind {
 	if s.failed != nil {
 		return s.failed.kind
@@ -280,7 +280,7 @@ func (s life) failure() FailureKind {
 	return FailureSurroundings
 }
 
-// refusal returns why a load is not to be begun for a request; nil: it may be.
+// refusal returns why a request must not begin a load, or nil.
 func (s life) refusal(now time.Time) error {
 	switch {
 	case s.failed != nil && (s.failed.retryAt.IsZero() || s.failed.retryAt.After(now)):
@@ -291,7 +291,7 @@ func (s life) refusal(now time.Time) error {
 	return nil
 }
 
-// retryIn returns how long it is to the retry, and whether there is one.
+// retryIn returns the time until the retry, and whether there is one.
 func (s life) retryIn(now time.Time) (time.Duration, bool) {
 	if s.failed == nil || s.failed.retryAt.IsZero() {
 		return 0, false
@@ -299,7 +299,8 @@ func (s life) retryIn(now time.Time) (time.Duration, bool) {
 	return s.failed.retryAt.Sub(now), true
 }
 
-// undecided reports whether a version may still load for the first time by itself.
+// undecided reports whether a version may still load for the first time without a
+// request.
 func (s life) undecided() bool {
 	return !s.known && !s.unloaded && s.failed == nil && s.unread == nil
 }

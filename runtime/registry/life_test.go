@@ -13,10 +13,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// walked is a version in a random walk: its life, and what a registry keeps beside it.
+// walked is a version in a random walk: its life, and what a registry keeps with it.
 type walked struct {
 	life
-	opening   int // opens under way
+	opening   int // opens in progress
 	current   *walkedInstance
 	instances []*walkedInstance
 	pinned    bool
@@ -24,14 +24,14 @@ type walked struct {
 
 type walkedInstance struct {
 	instance
-	closings int // how many times it was said that it is to be closed
+	closings int // how often it was to be closed
 }
 
-// walk is a registry of a few versions without models, files or time of its own.
+// walk is a registry of a few versions, without models, files or a clock.
 type walk struct {
 	versions []*walked
-	past     []*walked // those that are gone, each with another one in its stead
-	order    []*walked // of use, the one used longest ago first
+	past     []*walked // removed versions, each of which another one has replaced
+	order    []*walked // of use, oldest first
 	room     room
 	now      time.Time
 }
@@ -41,7 +41,8 @@ var (
 	errWalkMachine = fmt.Errorf("%w: no space left", backends.ErrSurroundings)
 )
 
-// step lets an event happen to a version and does what follows, as the registry does.
+// step applies an event to a version and carries out its actions, as the registry
+// does.
 func (w *walk) step(t *rapid.T, v *walked, e event) {
 	e.now, e.random = w.now, 0
 	before := v.life
@@ -74,7 +75,7 @@ func (w *walk) step(t *rapid.T, v *walked, e event) {
 	}
 }
 
-// checkStep checks what one event has made of a life.
+// checkStep checks the effect of one event on a life.
 func (w *walk) checkStep(t *rapid.T, before, after life, e event, do action) {
 	if before.atFault() && after.failed == nil && !slices.Contains([]eventKind{seenChanged, asked, opened, openedSame}, e.kind) {
 		t.Fatalf("event %d makes a verdict forgotten", e.kind)
@@ -98,7 +99,7 @@ func (w *walk) checkStep(t *rapid.T, before, after life, e event, do action) {
 	}
 }
 
-// start begins a load where there is room.
+// start begins a load if there is room.
 func (w *walk) start(t *rapid.T, v *walked) {
 	if !v.loading && !v.serving && !w.makeRoom(t, 1) {
 		w.step(t, v, event{kind: noRoom})
@@ -152,7 +153,7 @@ func (w *walk) use(t *rapid.T, i *walkedInstance, u use) {
 	}
 }
 
-// check checks what holds at any time.
+// check checks what always holds.
 func (w *walk) check(t *rapid.T) {
 	for _, v := range w.versions {
 		if v.loading != (v.opening == 1) || v.serving != (v.current != nil) || v.gone && v.serving {
@@ -172,7 +173,7 @@ func (w *walk) check(t *rapid.T) {
 	}
 }
 
-// pick draws something that a condition holds of, or skips.
+// pick draws an element for which a condition holds, or skips.
 func pick[T any](t *rapid.T, all []T, holds func(T) bool) T {
 	var some []T
 	for _, one := range all {
@@ -277,7 +278,7 @@ func TestLives(t *testing.T) {
 	})
 }
 
-// replace removes a version; another one comes in its stead.
+// replace removes a version and adds another one.
 func (w *walk) replace(t *rapid.T, at int) {
 	v := w.versions[at]
 	w.step(t, v, event{kind: ended})
@@ -285,7 +286,8 @@ func (w *walk) replace(t *rapid.T, at int) {
 	w.versions[at] = &walked{pinned: v.pinned}
 }
 
-// drain ends everything, as a host does that stops: each instance is then closed once.
+// drain ends everything, as a stopping host does. Each instance must then be closed
+// once.
 func (w *walk) drain(t *rapid.T) {
 	w.versions = append(w.versions, w.past...)
 	for _, v := range w.versions {
@@ -312,7 +314,7 @@ func (w *walk) drain(t *rapid.T) {
 	}
 }
 
-// TestNext: what single events make of a life.
+// TestNext checks the effect of single events on a life.
 func TestNext(t *testing.T) {
 	file := &failure{err: errWalkFile, kind: FailureFile}
 	machine := &failure{err: errWalkMachine, kind: FailureSurroundings, attempts: 1, retryAt: time.Unix(5, 0)}

@@ -34,7 +34,7 @@ func (r *Registry) list(id string) ([]Status, error) {
 	return out, nil
 }
 
-// AliasesOf returns the aliases of a model and the versions that they stand for.
+// AliasesOf returns the aliases of a model and their versions.
 func (r *Registry) AliasesOf(id string) Aliases {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *Registry) status(e *entry) Status {
 	return s
 }
 
-// Counts says how many versions are loaded and how many requests hold leases.
+// Counts returns how many versions are loaded and how many requests hold leases.
 func (r *Registry) Counts() (loaded, leases int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -73,8 +73,8 @@ func (r *Registry) Counts() (loaded, leases int) {
 	return r.lru.Len(), leases
 }
 
-// Peek returns the facts of a version that has been loaded at some time, without loading
-// it. Without a version it is the newest, whatever the weights are.
+// Peek returns the facts of a version that has been loaded before, without loading
+// it. Without a version it is the newest one, whatever the weights.
 func (r *Registry) Peek(id, version string) (*Facts, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

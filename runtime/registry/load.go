@@ -14,9 +14,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// startLoad begins to load an entry, unless that is under way already. The
-// registry is locked. With reserve the load needs a place in the cache, and
-// evicts for it; nil: there is none.
+// startLoad begins to load an entry, or returns the load in progress. The registry
+// is locked. With reserve, the load needs room in the cache and evicts others for
+// it; startLoad returns nil if there is none.
 func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 	if e.loading {
 		return e.load
@@ -45,9 +45,9 @@ func (r *Registry) startLoad(e *entry, reserve bool) *loading {
 	return l
 }
 
-// open reads and opens the model of an entry; nil: the files are those that are
-// loaded. The files must be those that the last look found settled: one that is
-// being written again must not be taken for a change.
+// open reads and opens the model of an entry. It returns nil if the files are those
+// of the loaded model. The files must be those that the last scan found settled: a
+// file that is being written must not count as a change.
 func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*model.Model, error) {
 	r.mu.Lock()
 	settled := e.fingerprint
@@ -94,7 +94,7 @@ func (r *Registry) open(ctx context.Context, e *entry, at catalog.Location) (*mo
 	return m, err
 }
 
-// loadsUnderWay counts the loads that will take a place of their own.
+// loadsUnderWay counts the loads that will need additional room.
 func (r *Registry) loadsUnderWay() int {
 	n := 0
 	for _, e := range r.entries {
@@ -105,8 +105,8 @@ func (r *Registry) loadsUnderWay() int {
 	return n
 }
 
-// unchanged reports whether the files that were read are the ones already
-// loaded, and refuses a new artifact under an immutable version.
+// unchanged reports whether the files are those of the loaded model. It refuses a
+// new artifact for an immutable version.
 func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -126,8 +126,8 @@ func (r *Registry) unchanged(e *entry, c *catalog.Contents) (bool, error) {
 	return false, nil
 }
 
-// finish swaps a model in that was opened; what ran before goes on where that
-// failed.
+// finish installs a model that was opened. If opening failed, the former one
+// continues.
 func (r *Registry) finish(e *entry, l *loading, at catalog.Location, m *model.Model, took time.Duration, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -176,16 +176,16 @@ func (r *Registry) discard(m *model.Model, taken *model.Handover) {
 	r.use(h, useRetire)
 }
 
-// install makes a model the current one of its entry. It may take over the state of the
-// one that runs.
+// install makes a model the current one of its entry. It may take over the state of
+// the running one.
 func (r *Registry) install(e *entry, model *model.Model, taken *model.Handover) {
 	if old := e.facts; old != nil && slices.Equal(old.Stats.Edges(), model.Stats.Edges()) {
-		model.Stats = old.Stats // counters go on over an unload and a change
+		model.Stats = old.Stats // counters survive an unload and a change
 	}
 	h := r.newHandle(model)
 	model.Retain(func() func() { return r.retain(h) })
 	if taken != nil {
-		if old := e.current; old != nil { // calls that it has not begun go on in the new one
+		if old := e.current; old != nil { // calls that have not begun continue in the new one
 			old.replaced, old.next = old.model.Gives(taken), h
 			r.use(h, useLease)
 		}
@@ -219,8 +219,8 @@ func (r *Registry) release(h *handle) {
 	r.mu.Unlock()
 }
 
-// makeRoom evicts the models that were used longest ago until so many more fit; false:
-// the rest are leased or pinned, and none is evicted.
+// makeRoom evicts the models that were used longest ago until the given number fits.
+// It returns false, and evicts none, if the others are leased or pinned.
 func (r *Registry) makeRoom(more int) bool {
 	chosen, fits := r.evictable(more, nil)
 	if fits {
@@ -229,8 +229,8 @@ func (r *Registry) makeRoom(more int) bool {
 	return fits
 }
 
-// evictable chooses the entries that make room for so many more, never except, and none
-// that is loading: it would come back.
+// evictable chooses the entries to evict for the given number of others. It never
+// chooses except, or an entry that is loading, which would come back.
 func (r *Registry) evictable(more int, except *entry) (chosen []*entry, fits bool) {
 	if r.lru.Len()+more <= r.cfg.CacheSize && (r.cfg.CacheBytes == 0 || r.bytes <= r.cfg.CacheBytes) {
 		return nil, true

@@ -10,20 +10,21 @@ import (
 
 // Named is what a configuration names.
 type Named struct {
-	Default string             // model that answers where none is named
+	Default string             // the model that answers requests without a model
 	Preload []string           // models loaded before the host is ready; "*" is every one
 	Pinned  []string           // models that are never evicted; "*" is every one
-	Only    []Only             // what is served; empty: all that is found. The host is ready when each has loaded
+	Only    []Only             // the versions to serve; empty: all that are found. The host is ready when each has loaded
 	Aliases map[string]Aliases // by model
 }
 
-// Problem is something that the configuration asks for and that cannot be had.
+// Problem is something that the configuration requests but the registry lacks.
 type Problem struct {
 	ID  string // of the model
 	Why string
 }
 
-// Missing lists what is named and not there, given the versions of each model that is.
+// Missing returns what is named but missing, given the existing versions of each
+// model.
 func (n *Named) Missing(versions map[string][]string) []Problem {
 	var out []Problem
 	for _, o := range n.Only {
@@ -55,10 +56,10 @@ func (n *Named) Missing(versions map[string][]string) []Problem {
 	return out
 }
 
-// every is the name that stands for all models.
+// every is the name for all models.
 const every = "*"
 
-// missing lists the names that stand for nothing, given the versions of the model.
+// missing returns the problems of a model's aliases, given its versions.
 func (a Aliases) missing(id string, versions []string) []Problem {
 	if len(versions) == 0 {
 		return []Problem{{id, fmt.Sprintf("models.aliases names model %s, which is not there", id)}}
@@ -82,7 +83,7 @@ func (a Aliases) missing(id string, versions []string) []Problem {
 	return out
 }
 
-// stands returns the versions that the names stand for, each once.
+// stands returns the versions of the names, without duplicates.
 func (a Aliases) stands() []string {
 	out := slices.Collect(maps.Values(a.Names))
 	for name := range a.Default {

@@ -15,8 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestFullCacheTakesNewModels: a model that is dropped in while the cache is full
-// loads on first use.
+// TestFullCacheTakesNewModels checks that a model that is added while the cache is
+// full loads on first use.
 func TestFullCacheTakesNewModels(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "a", "1.0.0", modeltest.Simple("a", "1.0.0"))
@@ -39,8 +39,8 @@ func TestPreloadedComesFirst(t *testing.T) {
 	}
 }
 
-// TestSlowVersionTakesNoTraffic: while a new version loads, the one that runs
-// answers; and closing the registry does not wait for it.
+// TestSlowVersionTakesNoTraffic checks that the running version answers while a new
+// one loads, and that closing the registry does not wait for the load.
 func TestSlowVersionTakesNoTraffic(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))
@@ -61,8 +61,8 @@ func TestSlowVersionTakesNoTraffic(t *testing.T) {
 	testkit.Eventually(t, "2.0.0 answers", func() bool { return modeltest.VersionOf(t, r, "m", "", "") == "2.0.0" })
 }
 
-// TestReadyDespiteAWriter: one version that never settles does not keep the host
-// from being ready. (follow waits for that.)
+// TestReadyDespiteAWriter checks that a version that never settles does not keep the
+// host from being ready, for which Follow waits.
 func TestReadyDespiteAWriter(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "a", "1.0.0", modeltest.Simple("a", "1.0.0"))
@@ -86,8 +86,8 @@ func TestReadyDespiteAWriter(t *testing.T) {
 	}
 }
 
-// TestOddEntries: what stands in a models directory by mistake is named, and
-// hides nothing.
+// TestOddEntries checks that entries in a models directory that are no models are
+// listed and hide nothing.
 func TestOddEntries(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1.0.0", "1.1.0"} {
@@ -129,13 +129,13 @@ func TestOddEntries(t *testing.T) {
 	if s := modeltest.StateOf(t, r, "m", "\uFFFD"); s.State != registry.StateFailed {
 		t.Errorf("the name that is not UTF-8: %+v", s)
 	}
-	if s := modeltest.StateOf(t, r, "pipe", "1.0.0"); s.State != registry.StateFailed || !strings.Contains(s.Error.Error(), "no regular file") {
+	if s := modeltest.StateOf(t, r, "pipe", "1.0.0"); s.State != registry.StateFailed || !strings.Contains(s.Error.Error(), "not a regular file") {
 		t.Errorf("pipe: %+v", s)
 	}
 	if s := modeltest.StateOf(t, r, "bare", "0.0.0"); s.Error != nil && strings.Contains(s.Error.Error(), "nonexistent") {
 		t.Errorf("a dangling link hides a file: %+v", s)
 	}
-	// Loading and unloading go by aliases and latest, too.
+	// Loading and unloading accept aliases and latest.
 	if _, err := r.Unload("m", "stable"); err != nil || modeltest.StateOf(t, r, "m", "1.0.0").State != registry.StateUnloaded {
 		t.Errorf("unloading by alias: %v", err)
 	}

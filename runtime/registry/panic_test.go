@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// TestPanicAtLoad: what panics while a model is opened fails that load.
+// TestPanicAtLoad checks that a panic while a model is opened fails that load.
 func TestPanicAtLoad(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))

@@ -8,18 +8,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// Loads wait in a queue and so many run at once: many models at a start must not
-// take each other's time and memory. What a load may take counts from its turn.
+// Loads wait in a queue and a limited number runs at once, so that many models at a
+// start do not compete for time and memory. The time limit of a load counts from its
+// turn.
 
-// loading is a load that waits or runs; done is closed at its end.
+// loading is a load that waits or runs. done is closed at its end.
 type loading struct {
 	done   chan struct{}
 	err    error
-	waits  int             // requests that wait for it, each of which gets a lease
-	opened *handle         // what they lease; nil: there is nothing
+	waits  int             // requests that wait for it; each gets a lease
+	opened *handle         // what they lease; nil: nothing
 	over   bool            // done is closed; guarded by the registry's mutex
-	taken  *model.Handover // of the state of the model that runs; nil: there is none
-	turn   chan struct{}   // closed when it may begin
+	taken  *model.Handover // of the state of the running model; nil: none
+	turn   chan struct{}   // closed when the load may begin
 	begun  bool            // turn is closed; guarded by the registry's mutex
 }
 
@@ -29,8 +30,7 @@ func (r *Registry) enqueue(l *loading) {
 	r.beginLoads()
 }
 
-// hurry moves a load that a request waits for to the front. The registry is
-// locked.
+// hurry moves a load for which a request waits to the front. The registry is locked.
 func (r *Registry) hurry(l *loading) {
 	if at := slices.Index(r.queue, l); at > 0 {
 		r.queue = slices.Insert(slices.Delete(r.queue, at, at+1), 0, l)

@@ -9,22 +9,22 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// Ready is closed when the models found at start, and those that the configuration's
-// aliases stand for, have been loaded, or have failed to. NotReady says whether the host
-// should get traffic.
+// Ready returns a channel that is closed when the models found at start, and the
+// versions of the configuration's aliases, have loaded or failed. NotReady says
+// whether the host should get traffic.
 func (r *Registry) Ready() <-chan struct{} { return r.first }
 
-// Trouble tells the registry that the models directory could not be looked at. It
-// serves what it has, and Apply ends the trouble.
+// Trouble tells the registry that the models directory could not be scanned. The
+// registry keeps serving. The next Apply ends the trouble.
 func (r *Registry) Trouble(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.trouble = err
 }
 
-// NotReady returns why the host should get no traffic; empty: it should. It should
-// once the models found at start have been loaded, unless all of them failed, or
-// what the configuration names is not there, cannot answer or is unwell.
+// NotReady returns why the host should get no traffic, or "". The host is ready once
+// the models found at start have been loaded, unless all of them failed, or
+// something that the configuration names is missing, cannot answer or is unhealthy.
 func (r *Registry) NotReady() string { return cmp.Or(r.notReady(error.Error), r.unwell(error.Error)) }
 
 // NotReadyPublic is NotReady for those who are not the host's operators.
@@ -32,8 +32,8 @@ func (r *Registry) NotReadyPublic() string {
 	return cmp.Or(r.notReady(backends.PublicText), r.unwell(backends.PublicText))
 }
 
-// Unmet lists what the configuration asks for and cannot be had; text says what of an
-// error is told.
+// Unmet lists what the configuration requests but the registry lacks. text converts
+// errors to text.
 func (r *Registry) Unmet(text func(error) string) []Problem {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -75,7 +75,7 @@ func (r *Registry) notReady(text func(error) string) string {
 	return ""
 }
 
-// starts says what the host waits for at its start. The registry is locked.
+// starts returns what the host waits for at its start. The registry is locked.
 func (r *Registry) starts(text func(error) string) string {
 	if r.trouble != nil {
 		return text(r.trouble)
@@ -93,7 +93,8 @@ func (r *Registry) starts(text func(error) string) string {
 	return "the models found at start are still being loaded"
 }
 
-// unmet lists what the configuration asks for and cannot be had. The registry is locked.
+// unmet lists what the configuration requests but the registry lacks. The registry
+// is locked.
 func (r *Registry) unmet(text func(error) string) []Problem {
 	var out []Problem
 	if r.named.any() {
@@ -113,8 +114,8 @@ func (r *Registry) unmet(text func(error) string) []Problem {
 	return out
 }
 
-// neverAnswered reports whether a name that stands for an entry stood for no other one
-// before. The registry is locked.
+// neverAnswered reports whether a name of an entry had no other version before. The
+// registry is locked.
 func (r *Registry) neverAnswered(e *entry) bool {
 	a := r.aliases[e.ID]
 	for alias, version := range a.Names {
@@ -144,10 +145,10 @@ func (r *Registry) namesAlone(id string) bool {
 		slices.ContainsFunc(r.cfg.Only, func(o Only) bool { return o.ID == id })
 }
 
-// needed reports whether requests that the configuration foresees have no answer
-// while an entry is down: it names the very version, or the model, whose latest version
-// it is. That a model is one of all does not make it needed where its files are at
-// fault: one bad model is nobody else's trouble. The registry is locked.
+// needed reports whether requests that the configuration expects have no answer
+// while an entry is down: it names this version, or the model whose latest version
+// this is. A model that is only one of all is not needed if its files are at fault,
+// because one bad model must not affect the others. The registry is locked.
 func (r *Registry) needed(e *entry) bool {
 	if len(r.cfg.Only) > 0 || r.wants(e) {
 		return true

@@ -1,8 +1,8 @@
-// Package registry holds the models of one directory: it loads and unloads their
-// versions, tries again what failed, and says which version answers a request.
+// Package registry holds the models of one directory. It loads and unloads their
+// versions, retries loads that failed, and decides which version answers a request.
 //
-// What is in the directory, and how files are read, is the catalog's; how a model
-// answers is not here: see model.
+// Package catalog scans the directory and reads files. Package model has the opened
+// models.
 package registry
 
 import (
@@ -29,25 +29,25 @@ import (
 type Config struct {
 	Named
 	Dir        string         // the models directory
-	CacheSize  int            // models loaded at once
+	CacheSize  int            // largest number of loaded models
 	CacheBytes int64          // estimated bytes of all loaded models; 0: no limit
 	Lazy       bool           // load on first use only
-	Loads      int            // loads at once; 0: as many as processors
-	ReadBytes  int64          // of models' files that loads hold at once, unless a single one has more; 0: 1 GiB
+	Loads      int            // concurrent loads; 0: one per processor
+	ReadBytes  int64          // bytes of models' files that loads hold at once, unless a single model has more; 0: 1 GiB
 	Immutable  bool           // refuse a changed artifact under the same version
 	Policy     catalog.Policy // what models are granted
-	StateDir   string         // where states of stateful models are kept; empty: in memory
+	StateDir   string         // directory of the states of stateful models; empty: keep them in memory
 	Now        func() time.Time
 	Random     func() float64 // in [0, 1)
 	Log        *slog.Logger
 	Observe    Observer
 }
 
-// Only names a version that is to be served and, where Digest is not empty, the
-// contents it must have ("sha256:" and hex digits, as Model.ContentDigest).
+// Only names a version to serve. If Digest is not empty, it is the digest that its
+// contents must have, as returned by Model.ContentDigest.
 type Only struct{ ID, Version, Digest string }
 
-// ParseOnly reads id@version, or id@version=sha256:..., as written in models.only.
+// ParseOnly parses id@version or id@version=sha256:..., the syntax of models.only.
 func ParseOnly(text string) (Only, error) {
 	id, version, digest, err := manifest.ParsePinned(text)
 	if err != nil {
@@ -69,23 +69,23 @@ type entry struct {
 	life
 	fingerprint string
 	warning     string
-	current     *handle // while it is serving
-	facts       *Facts  // of what was loaded last; nil: it never was
+	current     *handle // nil unless it is serving
+	facts       *Facts  // of the model that was loaded last; nil: none was
 	load        *loading
 	changed     time.Time
 }
 
-// handle is a loaded model and who uses it.
+// handle is a loaded model with its users.
 type handle struct {
 	model *model.Model
 	instance
-	replaced bool          // its state has gone on to another, or was never used
-	next     *handle       // the one that its state has gone on to, which it keeps
+	replaced bool          // another model has its state, or the state was never used
+	next     *handle       // the model that has its state, and keeps it
 	stop     chan struct{} // closed when it is retired
-	closed   chan struct{} // closed when the detector is
+	closed   chan struct{} // closed when the detector is closed
 }
 
-// newHandle makes a handle, which Close waits for. The registry is locked.
+// newHandle makes a handle, for which Close waits. The registry is locked.
 func (r *Registry) newHandle(m *model.Model) *handle {
 	r.wg.Add(1)
 	return &handle{model: m, stop: make(chan struct{}), closed: make(chan struct{})}
@@ -100,24 +100,24 @@ type Registry struct {
 	mu       sync.Mutex
 	entries  map[string]*entry
 	byID     map[string][]*entry              // by manifest.NewestFirst
-	lru      *simplelru.LRU[*entry, struct{}] // loaded ones
+	lru      *simplelru.LRU[*entry, struct{}] // the loaded ones
 	bytes    int64
 	named    Named
 	aliases  map[string]*rules
 	closed   bool
-	wg       sync.WaitGroup // loads, and models that are not closed
+	wg       sync.WaitGroup // counts loads, and models that are not closed
 	queue    []*loading     // loads that wait for their turn
-	running  int            // loads whose turn it is
+	running  int            // number of loads whose turn it is
 	reading  *semaphore.Weighted
-	retries  chan struct{} // wakes the goroutine that retries; nil: there is none yet
+	retries  chan struct{} // wakes the goroutine that retries; nil: not started yet
 	lost     []error       // states that could not be kept while the registry closed
-	trouble  error         // why the directory could not be looked at
-	starting []*loading    // loads of the looks until the first settled one
+	trouble  error         // why the directory could not be scanned
+	starting []*loading    // loads of the scans up to the first settled one
 	looks    int
-	looked   bool          // the first settled look is over
-	ready    bool          // its loads are, too, and those that aliases ask for
+	looked   bool          // the first settled scan is over
+	ready    bool          // its loads are over, and those that aliases request
 	first    chan struct{} // closed when ready
-	reported []Problem     // what of the configuration cannot be had, as logged
+	reported []Problem     // what the configuration requests but the registry lacks, as logged
 	states   *state.Snapshots
 	closing  map[string]*handle // stateful models that were retired last, by Location.Key
 	base     context.Context    // of loads
@@ -135,7 +135,7 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	if cfg.ReadBytes <= 0 {
 		cfg.ReadBytes = 1 << 30
 	}
-	// The order only: nothing is ever evicted by the list itself.
+	// The list keeps only the order: it never evicts anything by itself.
 	order, err := simplelru.NewLRU[*entry, struct{}](1<<30, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the LRU list: %w", err)
@@ -154,8 +154,8 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 	return r, nil
 }
 
-// step lets an event happen to an entry and carries out what follows from it, but for
-// actLoad, actInstall and actDiscard: those are the caller's. The registry is locked.
+// step applies an event to an entry and carries out the actions, except actLoad,
+// actInstall and actDiscard, which the caller carries out. The registry is locked.
 func (r *Registry) step(e *entry, ev event) action {
 	if ev.err != nil && KindOf(ev.err) == FailureSurroundings {
 		ev.now, ev.random = r.cfg.Now(), r.cfg.Random()
@@ -180,7 +180,7 @@ func (r *Registry) step(e *entry, ev event) action {
 	return do
 }
 
-// retire unlinks a loaded model; it is closed when its last lease ends. The
+// retire unlinks a loaded model, which is closed when its last lease ends. The
 // registry is locked.
 func (r *Registry) retire(e *entry) {
 	h := e.current
@@ -199,8 +199,8 @@ func (r *Registry) retire(e *entry) {
 	r.use(h, useRetire)
 }
 
-// use notes a change of who uses a handle, and closes the model where nobody does any
-// more. The registry is locked.
+// use records a change of a handle's users, and closes the model if it has none
+// left. The registry is locked.
 func (r *Registry) use(h *handle, u use) {
 	var closing bool
 	if h.instance, closing = h.instance.next(u); closing {
@@ -208,7 +208,8 @@ func (r *Registry) use(h *handle, u use) {
 	}
 }
 
-// end closes a model, whose state it keeps first: that uses it once more.
+// end closes a model after it has kept the model's state, which uses the model once
+// more.
 func (r *Registry) end(h *handle) {
 	defer r.wg.Done()
 	var lost error
@@ -230,7 +231,7 @@ func (r *Registry) end(h *handle) {
 	}
 }
 
-// Close unloads everything, once the leases have ended or ctx does.
+// Close unloads everything when the leases have ended or ctx ends.
 func (r *Registry) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
@@ -248,7 +249,7 @@ func (r *Registry) Close(ctx context.Context) error {
 	}
 	lost := r.states.Close()
 	for _, err := range r.lost {
-		// What was written to memory only has had another chance.
+		// A snapshot that is only in memory has had another chance to be written.
 		if !errors.Is(err, state.ErrInMemory) {
 			lost = errors.Join(lost, err)
 		}

@@ -79,7 +79,7 @@ func TestCatalogFollowsTheDirectory(t *testing.T) {
 	modeltest.WriteModel(t, dir, "new", "1.0.0", modeltest.Simple("new", "1.0.0"))
 	testkit.Eventually(t, "a model dropped in is served", func() bool { return modeltest.StateOf(t, r, "new", "1.0.0").State == registry.StateLoaded })
 
-	// A broken change keeps the running version and says why.
+	// A broken change keeps the running version and is reported.
 	at := filepath.Join(dir, "new", "1.0.0", manifest.FileName)
 	if err := os.WriteFile(at, []byte(modeltest.Simple("new", "1.0.0")+"unknown: 1\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestCatalogFollowsTheDirectory(t *testing.T) {
 	}
 	modeltest.VersionOf(t, r, "new", "", "")
 
-	// A change is swapped in; the counters go on.
+	// A change is installed, and the counters continue.
 	if err := os.WriteFile(at, []byte(strings.Replace(modeltest.Simple("new", "1.0.0"), "threshold: 1", "threshold: 7", 1)), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestCatalogFollowsTheDirectory(t *testing.T) {
 		return threshold == 7 && modeltest.StateOf(t, r, "new", "1.0.0").Error == nil
 	})
 
-	// A directory that is half there is left alone.
+	// An incomplete directory is ignored.
 	if err := os.MkdirAll(filepath.Join(dir, "half", "1.0.0"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestEviction(t *testing.T) {
 			t.Errorf("%s is %s, want %s", id, got, s)
 		}
 	}
-	// With everything leased or pinned a further load has no room, and says so.
+	// With everything leased or pinned, another load fails for lack of room.
 	var leases []*registry.Lease
 	for _, id := range []string{"m4", "m5"} {
 		l, err := r.Acquire(t.Context(), id, "", "")
@@ -196,8 +196,8 @@ func TestUnload(t *testing.T) {
 	modeltest.VersionOf(t, r, "m", "", "")
 }
 
-// TestLoadsAreSingleFlight asks for the same unloaded models from many sides at
-// once while others are evicted.
+// TestLoadsAreSingleFlight requests the same unloaded models from many goroutines
+// while others are evicted.
 func TestLoadsAreSingleFlight(t *testing.T) {
 	dir := t.TempDir()
 	const models = 5
@@ -238,8 +238,8 @@ func TestImmutable(t *testing.T) {
 	}
 }
 
-// TestOnly: the host serves what it is told to alone, and is ready when that has
-// loaded with the contents that were asked for.
+// TestOnly checks that the host serves only what it is told to, and is ready when
+// that has loaded with the required contents.
 func TestOnly(t *testing.T) {
 	dir := t.TempDir()
 	for _, v := range []string{"1.0.0", "1.1.0"} {

@@ -8,33 +8,33 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// This file says which version answers a request: a function of the aliases as
-// configured, the versions' standings and the request. It changes nothing and waits for
+// This file decides which version answers a request, as a function of the configured
+// aliases, the versions' standings and the request. It changes nothing and waits for
 // nothing.
 
-// Latest is the version name that stands for the newest version.
+// Latest is the version name that means the newest version.
 const Latest = "latest"
 
-// Aliases are the names of a model's versions, and how requests without a
-// version are split.
+// Aliases are the names of a model's versions, and the split of requests without a
+// version.
 type Aliases struct {
-	Names   map[string]string // alias to version
-	Default map[string]int    // alias, version or latest to weight
+	Names   map[string]string // from alias to version
+	Default map[string]int    // from alias, version or latest to weight
 }
 
 // standing is what resolution knows of a version's state.
 type standing uint8
 
 const (
-	// offered: it is loaded, or loads when it is asked for, or says why it cannot for now.
+	// offered: it is loaded, loads on request, or says why it cannot at present.
 	offered standing = iota
-	// arriving: it came while others answered and has not loaded yet.
+	// arriving: it appeared while others answered and has not loaded yet.
 	arriving
-	// out: its files are at fault, or it was unloaded by request.
+	// out: its files are at fault, or it was unloaded on request.
 	out
 )
 
-// candidate is a version that resolution chooses from.
+// candidate is a version from which resolution chooses.
 type candidate interface {
 	name() string
 	standing() standing
@@ -43,8 +43,8 @@ type candidate interface {
 // rules are the aliases of a model, prepared for requests. A nil *rules has none.
 type rules struct {
 	Aliases
-	// kept says what an alias stood for before: it does so until the version that it
-	// stands for now has loaded.
+	// kept has the former versions of aliases, which apply until their new versions
+	// have loaded.
 	kept   map[string]string
 	shares []share
 	total  uint64
@@ -56,7 +56,7 @@ type share struct {
 	weight uint64
 }
 
-// newRules prepares aliases. Names of weight 0 answer nobody.
+// newRules prepares aliases. Names with weight 0 get no requests.
 func newRules(a Aliases, kept map[string]string) *rules {
 	r := &rules{Aliases: a, kept: kept}
 	for _, name := range slices.Sorted(maps.Keys(a.Default)) {
@@ -68,10 +68,10 @@ func newRules(a Aliases, kept map[string]string) *rules {
 	return r
 }
 
-// draw chooses the name that answers a request without a version: by weight where there
-// are weights, else Latest. A key always draws the same name; without one, random in
-// [0, 1) decides. Whether the name can be served plays no part: its share is nobody
-// else's.
+// draw returns the name that answers a request without a version: drawn by weight
+// or, without weights, Latest. Equal keys draw the same name. Without a key, random
+// in [0, 1) decides. Names that cannot be served are drawn, too: their share belongs
+// to no other name.
 func (r *rules) draw(key string, random func() float64) string {
 	if r == nil || r.total == 0 {
 		return Latest
@@ -93,7 +93,7 @@ func (r *rules) draw(key string, random func() float64) string {
 	return Latest // not reached: the weights sum to total
 }
 
-// target returns the version that an alias stands for.
+// target returns the version of an alias.
 func (r *rules) target(alias string) (version string, ok bool) {
 	if r == nil {
 		return "", false
@@ -105,14 +105,14 @@ func (r *rules) target(alias string) (version string, ok bool) {
 	return version, ok
 }
 
-// choice is the outcome of resolve.
+// choice is the result of resolve.
 type choice struct {
-	at      int    // of the version among those that were given; -1: it is not there
-	version string // that the name stands for; empty: the name is unknown
+	at      int    // index among the given versions; -1: it does not exist
+	version string // the version of the name; empty: the name is unknown
 }
 
-// resolve returns the version that a name stands for: an exact version, else an alias,
-// else Latest. Versions are ranked by manifest.NewestFirst, and there is at least one.
+// resolve returns the version of a name: an exact version, else an alias, else
+// Latest. ranked is ordered by manifest.NewestFirst and not empty.
 func resolve[C candidate](r *rules, ranked []C, name string) choice {
 	if at := indexOf(ranked, name); at >= 0 {
 		return choice{at, name}
@@ -127,7 +127,8 @@ func resolve[C candidate](r *rules, ranked []C, name string) choice {
 	return choice{at: -1}
 }
 
-// indexOf finds an exact version. What is not named by a semantic version is none.
+// indexOf returns the index of an exact version, or -1. A name that is not a
+// semantic version is none.
 func indexOf[C candidate](ranked []C, version string) int {
 	for i, c := range ranked {
 		if c.name() == version && manifest.ValidVersion(version) {
@@ -137,8 +138,8 @@ func indexOf[C candidate](ranked []C, version string) int {
 	return -1
 }
 
-// latest returns the newest version that is not out. One that is arriving answers only
-// where no other is offered. Where there is neither, it is the newest: it
+// latest returns the newest version that is not out. An arriving one answers only if
+// no other is offered. If there is neither, latest returns the newest one, which
 // says what is wrong.
 func latest[C candidate](ranked []C) int {
 	first := [out + 1]int{-1, -1, -1}

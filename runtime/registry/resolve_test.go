@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// known is a version that resolution is given.
+// known is a version in a test of resolution.
 type known struct {
 	version string
 	state   standing
@@ -20,7 +20,7 @@ type known struct {
 func (k known) name() string       { return k.version }
 func (k known) standing() standing { return k.state }
 
-// ranked reads versions such as "1.0.0 2.0.0:out", in the order of resolution.
+// ranked parses versions such as "1.0.0 2.0.0:out", in the order of resolution.
 func ranked(text string) []known {
 	states := map[string]standing{"": offered, "arriving": arriving, "out": out}
 	var out []known
@@ -80,7 +80,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestDraw: what is drawn is a function of the weights and the key alone.
+// TestDraw checks that a draw depends only on the weights and the key.
 func TestDraw(t *testing.T) {
 	for _, c := range []struct {
 		weights map[string]int
@@ -102,9 +102,9 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-// TestResolutionHolds: over versions in any state, aliases and keys, nobody is answered
-// by a version of weight 0, a share is the name's alone whatever can be served, requests
-// for latest and those without a version and weights get the same, and that is the
+// TestResolutionHolds checks, for versions in any state, aliases and keys: a version
+// of weight 0 gets no requests, a share belongs only to its name whatever can be
+// served, and requests for latest and those without a version or weights get the
 // newest version that is not out.
 func TestResolutionHolds(t *testing.T) {
 	pool := []string{"0.9.0", "1.0.0", "1.1.0", "2.0.0-rc.1", "2.0.0-rc.2", "2.0.0", "1.11", "1.0.0+b", "backup"}
@@ -146,7 +146,7 @@ func TestResolutionHolds(t *testing.T) {
 		if total > 0 && a.Default[name] == 0 || total == 0 && name != Latest {
 			t.Fatalf("%s was drawn by %v", name, a.Default)
 		}
-		// What the name stands for is its version in whatever state, or nothing.
+		// A name has its version in any state, or nothing.
 		for _, all := range [][]known{before, after} {
 			c := resolve(r, all, name)
 			if target, alias := a.Names[name]; alias && c.version != target || !alias && name != Latest && c.at >= 0 && c.version != name {
@@ -161,7 +161,7 @@ func TestResolutionHolds(t *testing.T) {
 	})
 }
 
-// checkLatest holds a choice of latest against its definition.
+// checkLatest compares a choice of latest with its definition.
 func checkLatest(t *rapid.T, all []known, c choice) {
 	classes := [][]known{{}, {}, {}}
 	for _, k := range all {
@@ -179,7 +179,7 @@ func checkLatest(t *rapid.T, all []known, c choice) {
 	}
 }
 
-// TestSharesAreWeights: over many keys, each name gets its weight's share.
+// TestSharesAreWeights checks that over many keys each name gets its weight's share.
 func TestSharesAreWeights(t *testing.T) {
 	r := newRules(Aliases{Default: map[string]int{"stable": 90, "canary": 10, "off": 0}}, nil)
 	counts := map[string]int{}

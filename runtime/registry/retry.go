@@ -16,15 +16,15 @@ type FailureKind string
 
 // The kinds of failures.
 const (
-	// FailureFile is a verdict on the files of a version. It holds until they
-	// change, or until somebody asks for the load.
+	// FailureFile is a verdict on the files of a version. It holds until they change
+	// or a request loads the version.
 	FailureFile FailureKind = "file"
-	// FailureSurroundings is the machine's state, such as a full disk. The load is
-	// tried again.
+	// FailureSurroundings is a problem of the machine, such as a full disk. The load
+	// is retried.
 	FailureSurroundings FailureKind = "surroundings"
 )
 
-// KindOf returns the kind of a failure to load, or to read, a model.
+// KindOf returns the kind of an error of loading or reading a model.
 func KindOf(err error) FailureKind {
 	if backends.Surroundings(err) || errors.Is(err, batching.ErrOverloaded) {
 		return FailureSurroundings
@@ -32,16 +32,16 @@ func KindOf(err error) FailureKind {
 	return FailureFile
 }
 
-// Loads that failed because of the surroundings are tried again after a time that
+// Loads that failed because of the surroundings are retried after a time that
 // doubles with each attempt.
 const (
 	firstRetry  = 5 * time.Second
 	lastRetry   = 5 * time.Minute
-	retryJitter = 0.2 // of the time, at most, so that many models do not retry at once
+	retryJitter = 0.2 // largest share of the time, so that many models do not retry at once
 )
 
-// retryAfterAttempts returns how long to wait after so many failed attempts in a
-// row; random is in [0, 1).
+// retryAfterAttempts returns how long to wait after a number of consecutive
+// failures. random is in [0, 1).
 func retryAfterAttempts(attempts int, random float64) time.Duration {
 	d := lastRetry
 	if shift := max(0, attempts-1); shift < 8 {
@@ -50,7 +50,7 @@ func retryAfterAttempts(attempts int, random float64) time.Duration {
 	return min(lastRetry, d+time.Duration(retryJitter*random*float64(d)))
 }
 
-// tell tells of the failure of an entry. The registry is locked.
+// tell reports the failure of an entry. The registry is locked.
 func (r *Registry) tell(e *entry) {
 	f := e.failed
 	log := r.cfg.Log.With("model_id", e.ID, "version", e.Version, "path", e.Path(), "still_serving", e.serving, "failure", string(f.kind), "error", f.err)
@@ -65,8 +65,8 @@ func (r *Registry) tell(e *entry) {
 	log.Error("model not loaded")
 }
 
-// wakeRetries starts the goroutine that retries, or makes it look again. The
-// registry is locked.
+// wakeRetries starts the goroutine that retries, or wakes it. The registry is
+// locked.
 func (r *Registry) wakeRetries() {
 	if r.closed {
 		return
@@ -81,7 +81,7 @@ func (r *Registry) wakeRetries() {
 	}
 }
 
-// retryLoads retries loads when their time has come, until the registry closes.
+// retryLoads retries loads when they are due, until the registry closes.
 func (r *Registry) retryLoads() {
 	timer := time.NewTimer(lastRetry)
 	defer timer.Stop()
@@ -99,10 +99,9 @@ func (r *Registry) retryLoads() {
 	}
 }
 
-// retryDue starts the loads whose time has come and returns how long it is to the
-// next. A retry takes no other model's place in the cache, unless the
-// configuration names the model: the others are tried again when a request asks
-// for them. The registry is locked.
+// retryDue starts the loads that are due and returns the time until the next one. A
+// retry evicts no other model, unless the configuration names its own: other models
+// are retried when a request needs them. The registry is locked.
 func (r *Registry) retryDue() time.Duration {
 	now := r.cfg.Now()
 	soonest := lastRetry
@@ -131,7 +130,7 @@ func (r *Registry) retryDue() time.Duration {
 
 func (e *entry) name() string { return e.Version }
 
-// standing is what resolution knows of an entry.
+// standing returns what resolution knows of an entry.
 func (e *entry) standing() standing {
 	if e.atFault() {
 		return out
@@ -139,13 +138,13 @@ func (e *entry) standing() standing {
 	return e.life.standing()
 }
 
-// atFault reports whether the last load failed by the version's files, or its very name
-// is at fault.
+// atFault reports whether the last load failed because of the version's files, or
+// because of its name.
 func (e *entry) atFault() bool {
 	return !e.serving && !manifest.ValidVersion(e.Version) || e.life.atFault()
 }
 
-// tryAgain returns what to tell a client that asks for an entry which has failed.
+// tryAgain returns when a client that requests a failed entry should retry.
 func (e *entry) tryAgain(now time.Time) time.Duration {
 	wait, _ := e.retryIn(now)
 	return max(model.RetryAfter, wait.Round(time.Second))

@@ -21,7 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// failing makes the loads of some models fail while it says so.
+// failing makes the loads of some models fail on demand.
 type failing struct {
 	mu  sync.Mutex
 	why map[string]error // by id
@@ -36,7 +36,7 @@ func (f *failing) set(id string, err error) {
 	f.why[id] = err
 }
 
-// of is why a load of what it is called fails.
+// of returns why a load of the named model fails.
 func (f *failing) of(name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,20 +50,19 @@ func (f *failing) open(_ context.Context, m *manifest.Manifest) error {
 }
 
 var (
-	errFull    = fmt.Errorf("%w: writing: %w", backends.ErrRefused, syscall.ENOSPC) // as a careless backend would say
+	errFull    = fmt.Errorf("%w: writing: %w", backends.ErrRefused, syscall.ENOSPC) // the error of a careless backend
 	errVerdict = fmt.Errorf("%w: operator NonZero", backends.ErrRefused)
 )
 
-// looked waits until the catalog has looked once more: it has then taken up a new
-// model.
+// looked waits until the catalog has scanned again, which it detects by a new model.
 func looked(t *testing.T, r *registry.Registry, dir, id string) {
 	t.Helper()
 	modeltest.WriteModel(t, dir, id, "1.0.0", modeltest.Simple(id, "1.0.0"))
 	testkit.Eventually(t, id+" is loaded", func() bool { return modeltest.StateOf(t, r, id, "1.0.0").State == registry.StateLoaded })
 }
 
-// TestRetries: a load that failed because of the surroundings is tried again, after
-// longer and longer times, and the host becomes ready when it succeeds.
+// TestRetries checks that a load that failed because of the surroundings is retried
+// at growing intervals, and that the host becomes ready when it succeeds.
 func TestRetries(t *testing.T) {
 	dir, now, log := t.TempDir(), modeltest.NewClock(), &modeltest.Logged{}
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))
@@ -107,8 +106,8 @@ func TestRetries(t *testing.T) {
 	}
 }
 
-// TestVerdictsHold: a failure that is the files' is not tried again by itself,
-// however much time passes.
+// TestVerdictsHold checks that a failure because of the files is not retried
+// automatically, however much time passes.
 func TestVerdictsHold(t *testing.T) {
 	dir, now := t.TempDir(), modeltest.NewClock()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))
@@ -128,7 +127,7 @@ func TestVerdictsHold(t *testing.T) {
 	if why := r.NotReady(); why != "" {
 		t.Errorf("others answer, and yet: %q", why)
 	}
-	// Whoever asks for the load gets one.
+	// A request to load retries it.
 	if _, err := r.Load(t.Context(), "m", "1.0.0"); err == nil || f.Tries("m@1.0.0") != 2 {
 		t.Errorf("%v after %d tries", err, f.Tries("m@1.0.0"))
 	}
@@ -137,8 +136,8 @@ func TestVerdictsHold(t *testing.T) {
 	testkit.Eventually(t, "changed files are loaded", func() bool { return modeltest.StateOf(t, r, "m", "1.0.0").State == registry.StateLoaded })
 }
 
-// TestLoadTriesAtOnce: asking for a load waits for no time to come, of a version
-// that runs, too, whose change failed.
+// TestLoadTriesAtOnce checks that a request to load does not wait for the time of a
+// retry, even for a running version whose change failed.
 func TestLoadTriesAtOnce(t *testing.T) {
 	dir, now := t.TempDir(), modeltest.NewClock()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))
@@ -176,8 +175,8 @@ func TestLoadTriesAtOnce(t *testing.T) {
 	}
 }
 
-// TestRequestsRetry: a model that no place is kept for is tried again when its time
-// has come and somebody asks for it.
+// TestRequestsRetry checks that a model without room in the cache is retried by a
+// request once the retry is due.
 func TestRequestsRetry(t *testing.T) {
 	dir, now := t.TempDir(), modeltest.NewClock()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))
@@ -202,8 +201,9 @@ func TestRequestsRetry(t *testing.T) {
 	}
 }
 
-// TestLoadsWaitForTheirTurn: so many at once, one that a request waits for next, and
-// none of them keeps the host from stopping.
+// TestLoadsWaitForTheirTurn checks that a limited number of loads runs at once, that
+// a load for which a request waits is next, and that waiting loads do not keep the
+// host from stopping.
 func TestLoadsWaitForTheirTurn(t *testing.T) {
 	dir := t.TempDir()
 	const models, loads = 200, 2
@@ -251,8 +251,8 @@ func TestLoadsWaitForTheirTurn(t *testing.T) {
 		}
 		asked <- err
 	}()
-	// The request may come a moment late: it has the place after those whose turn it
-	// is by then.
+	// The request may come a moment late. Its load follows those whose turn it is by
+	// then.
 	for range models - loads {
 		gate <- struct{}{}
 		if <-begun == wanted {
@@ -268,7 +268,7 @@ func TestLoadsWaitForTheirTurn(t *testing.T) {
 	if n := most.Load(); n != loads {
 		t.Errorf("%d loads at once", n)
 	}
-	// The rest still waits, and the end of the test closes the registry.
+	// The other loads still wait, and the end of the test closes the registry.
 }
 
 func TestNotReady(t *testing.T) {
@@ -327,8 +327,8 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestAliasWaitsForRetry: a host is not ready while the version of an alias failed
-// because of the surroundings.
+// TestAliasWaitsForRetry checks that a host is not ready while the version of an
+// alias has failed because of the surroundings.
 func TestAliasWaitsForRetry(t *testing.T) {
 	dir, now := t.TempDir(), modeltest.NewClock()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))

@@ -9,7 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// State is where a version stands.
+// State is the state of a version.
 type State string
 
 // The states of a version.
@@ -18,40 +18,40 @@ const (
 	StateLoading   State = "loading"
 	StateLoaded    State = "loaded"
 	StateFailed    State = "failed"
-	StateUnloaded  State = "unloaded" // by request; stays so until loaded
+	StateUnloaded  State = "unloaded" // on request; stays unloaded until a request loads it
 )
 
 // Status describes one version.
 type Status struct {
 	catalog.Location
 	State   State
-	Error   error       // why it failed, or why a change to it was not taken up
+	Error   error       // why it failed, or why a change of it was not applied
 	Failure FailureKind // of Error
-	RetryAt time.Time   // when the load is tried again; zero: not by itself
-	Unwell  error       // why it cannot answer for now, although it is loaded
+	RetryAt time.Time   // when the load is retried; zero: not automatically
+	Unwell  error       // why it cannot answer at present, although it is loaded
 	Warning string
-	Facts   *Facts // of what is loaded, or was last; nil if it never was
+	Facts   *Facts // of the loaded version, or of the last one; nil if none was loaded
 	Pinned  bool
 	Changed time.Time // of the state
 }
 
-// Facts are what is known of a version that is loaded, or was. They do not keep it loaded:
-// who wants to ask the model itself leases it.
+// Facts describe a version that is loaded or was. They do not keep it loaded: lease
+// a model to use it.
 type Facts struct {
-	Manifest   *manifest.Manifest // which does not change
+	Manifest   *manifest.Manifest // immutable
 	Digest     string             // of the artifact
-	Content    string             // as Model.ContentDigest
+	Content    string             // as returned by Model.ContentDigest
 	Warnings   []string           // what the probe found odd but not wrong
-	Difference float64            // as Model.Difference
-	Bytes      int64              // as Model.Bytes
-	Resets     uint64             // as Model.Resets
-	Stats      *stats.Counters    // they go on over an unload and a change
+	Difference float64            // as in Model.Difference
+	Bytes      int64              // as returned by Model.Bytes
+	Resets     uint64             // as returned by Model.Resets
+	Stats      *stats.Counters    // they survive an unload and a change
 }
 
-// ID is the model's id.
+// ID returns the model's id.
 func (f *Facts) ID() string { return f.Manifest.ID }
 
-// Version is the model's version.
+// Version returns the model's version.
 func (f *Facts) Version() string { return f.Manifest.Version }
 
 func factsOf(m *model.Model) *Facts {
@@ -61,7 +61,8 @@ func factsOf(m *model.Model) *Facts {
 	}
 }
 
-// factsOf returns the facts of an entry; nil: it was never loaded. The registry is locked.
+// factsOf returns the facts of an entry, or nil if it was never loaded. The registry
+// is locked.
 func (r *Registry) factsOf(e *entry) *Facts {
 	if e.facts == nil || e.current == nil {
 		return e.facts

@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// Viewer says which models somebody may know of. It is asked while requests wait, and
-// must be quick and safe for concurrent use.
+// Viewer says which models a client may know of. It is called during requests, and
+// must be fast and safe for concurrent use.
 type Viewer interface{ Sees(model string) bool }
 
-// View is a registry as somebody sees it: a model that is hidden from the viewer is
-// nowhere, and every answer is what it would be if there were no such model.
+// View is a registry as a viewer sees it. Every result is the same as if the models
+// that are hidden from the viewer did not exist.
 type View struct {
 	registry *Registry
-	viewer   Viewer // nil: all models are seen
+	viewer   Viewer // nil: sees all models
 }
 
 // For returns the registry as a viewer sees it; nil sees everything.
 func (r *Registry) For(viewer Viewer) View { return View{r, viewer} }
 
-// Sees reports whether the viewer may know of a model, whether it is there or not.
+// Sees reports whether the viewer may know of a model, whether or not it exists.
 func (v View) Sees(id string) bool { return v.viewer == nil || v.viewer.Sees(id) }
 
-// Acquire is Registry.Acquire. A model that is hidden is not loaded.
+// Acquire is Registry.Acquire. A hidden model is not loaded.
 func (v View) Acquire(ctx context.Context, id, version, key string) (*Lease, error) {
 	id, err := v.name(id)
 	if err != nil {
@@ -81,7 +81,7 @@ func (v View) Unmet(text func(error) string) []Problem {
 	return slices.DeleteFunc(v.registry.Unmet(text), func(p Problem) bool { return !v.Sees(p.ID) })
 }
 
-// AliasesOf is Registry.AliasesOf. It has none of a model that is hidden.
+// AliasesOf is Registry.AliasesOf. A hidden model has no aliases.
 func (v View) AliasesOf(id string) Aliases {
 	if !v.Sees(id) {
 		return Aliases{}
@@ -89,7 +89,7 @@ func (v View) AliasesOf(id string) Aliases {
 	return v.registry.AliasesOf(id)
 }
 
-// check returns the error of a model that does not exist for the viewer.
+// check returns the error for a model that does not exist for the viewer.
 func (v View) check(id string) error {
 	if v.Sees(id) {
 		return nil
@@ -100,8 +100,9 @@ func (v View) check(id string) error {
 	return v.hide(err)
 }
 
-// name returns the model that a request is about: the one that it names, or else the
-// default, or the only one that the viewer sees. Without a viewer the registry finds out.
+// name returns the model that a request is about: the one that it names, or the
+// default, or the only one that the viewer sees. Without a viewer it leaves that to
+// the registry.
 func (v View) name(id string) (string, error) {
 	switch {
 	case v.viewer == nil:
@@ -124,12 +125,12 @@ func (v View) name(id string) (string, error) {
 	}
 }
 
-// seen are those of some models that the viewer sees.
+// seen returns those ids that the viewer sees.
 func (v View) seen(ids []string) []string {
 	return slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !v.Sees(id) })
 }
 
-// hide takes the models that are hidden out of an error.
+// hide removes hidden models from an error.
 func (v View) hide(err error) error {
 	if err == nil || v.viewer == nil {
 		return err

@@ -11,13 +11,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// sees are the models that a viewer sees.
+// sees holds the models that a viewer sees.
 type sees []string
 
 func (s sees) Sees(model string) bool { return slices.Contains(s, model) }
 
-// TestViewHides: whatever is asked of a view about a model that is hidden, the answer is
-// the one about a model that does not exist, and the model is not loaded.
+// TestViewHides checks that every question to a view about a hidden model has the
+// same answer as one about a missing model, and that the hidden model is not loaded.
 func TestViewHides(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"own", "secret", "default"} {
@@ -37,7 +37,7 @@ func TestViewHides(t *testing.T) {
 		"peek at a version":  func(id string) error { _, err := view.Peek(id, "1.0.0"); return err },
 		"list":               func(id string) error { _, err := view.List(id); return err },
 	} {
-		hidden, absent := ask("secret"), ask("secreT") // one letter away, as a hint would be
+		hidden, absent := ask("secret"), ask("secreT") // one letter differs, so a hint would name it
 		if !errors.Is(hidden, registry.ErrModelNotFound) || !errors.Is(absent, registry.ErrModelNotFound) {
 			t.Errorf("%s: %v; of no model: %v", name, hidden, absent)
 			continue
@@ -59,8 +59,8 @@ func TestViewHides(t *testing.T) {
 	}
 }
 
-// TestViewNames: without a name it is the default model, or the only one, of those that
-// are seen.
+// TestViewNames checks that without a name a request is for the default model, or
+// the only one, among those that the viewer sees.
 func TestViewNames(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"a", "b", "c"} {
@@ -70,7 +70,7 @@ func TestViewNames(t *testing.T) {
 	r.SetAliases(t.Context(), map[string]registry.Aliases{"a": {Names: map[string]string{"stable": "1.0.0"}}})
 	for _, k := range []struct {
 		viewer registry.Viewer
-		want   string // the model, or what the error says
+		want   string // the model, or a part of the error
 		listed string
 	}{
 		{nil, "c", "[a b c]"},
@@ -111,8 +111,7 @@ func TestViewNames(t *testing.T) {
 	}
 }
 
-// TestViewCostsNothing: a view of everything, and one of a viewer, allocate nothing more
-// than the registry does.
+// TestViewCostsNothing checks that a view allocates no more than the registry does.
 func TestViewCostsNothing(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0"))

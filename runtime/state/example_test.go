@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// What a model has learned is found again by a later one of the same artifact.
+// A later model of the same artifact finds what a former one has learned.
 func ExampleSnapshots() {
 	learner := model.Backends{manifest.BackendONNX: modeltest.Bare{Make: modeltest.NewCounter}}
 	m, err := model.Open(context.Background(), files(), learner, batching.NewCalls(1))
@@ -41,7 +41,7 @@ func ExampleSnapshots() {
 	// Output: 0100000000000000 <nil>
 }
 
-// files is a model that remembers.
+// files returns a stateful model.
 func files() *catalog.Contents {
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Backend, m.Stateful = "counts", "1.0.0", manifest.BackendONNX, true

@@ -22,8 +22,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestChangeWhileLearning: no row that was answered is lost when the manifest of a
-// model that learns changes again and again.
+// TestChangeWhileLearning checks that no answered row is lost while the manifest of
+// a learning model changes repeatedly.
 func TestChangeWhileLearning(t *testing.T) {
 	dir := t.TempDir()
 	text := func(n int) string {
@@ -62,8 +62,8 @@ func TestChangeWhileLearning(t *testing.T) {
 	}
 }
 
-// TestChangeOfFeatures: a request that comes to the old model when its state has
-// gone on to one with other features is told to come again.
+// TestChangeOfFeatures checks that if the state has moved to a model with other
+// features, a request to the old model is told to retry.
 func TestChangeOfFeatures(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -89,7 +89,8 @@ func TestChangeOfFeatures(t *testing.T) {
 	}
 }
 
-// TestCloseWaitsForRequests: what a request teaches while the host stops is kept.
+// TestCloseWaitsForRequests checks that what a request teaches while the host stops
+// is kept.
 func TestCloseWaitsForRequests(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -117,8 +118,8 @@ func TestCloseWaitsForRequests(t *testing.T) {
 	}
 }
 
-// TestRemovedAndPutBack: a model that comes back while a request still uses the
-// one before knows what that request taught.
+// TestRemovedAndPutBack checks that a model that comes back while a request still
+// uses the former one knows what that request taught.
 func TestRemovedAndPutBack(t *testing.T) {
 	dir := t.TempDir()
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -145,8 +146,8 @@ func TestRemovedAndPutBack(t *testing.T) {
 	}
 }
 
-// TestTwoHostsOneStateDirectory: the second host starts from what is there and
-// leaves it alone.
+// TestTwoHostsOneStateDirectory checks that a second host starts from the existing
+// states and does not change them.
 func TestTwoHostsOneStateDirectory(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -197,8 +198,8 @@ func (l *testLog) String() string {
 	return l.text.String()
 }
 
-// slow is a counter whose rows take a while; one that is stopped in the middle of
-// a row forgets everything.
+// slow is a counter whose rows take a while. If it is stopped during a row, it
+// forgets everything.
 type slow struct {
 	modeltest.Counter
 	row time.Duration
@@ -217,8 +218,8 @@ func (s *slow) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// TestDeadlineBetweenRows: a request whose time runs out stops after a whole row,
-// and nothing that was learned is lost.
+// TestDeadlineBetweenRows checks that a request that runs out of time stops after a
+// whole row, and that nothing learned is lost.
 func TestDeadlineBetweenRows(t *testing.T) { synctest.Test(t, testDeadlineBetweenRows) }
 
 func testDeadlineBetweenRows(t *testing.T) {

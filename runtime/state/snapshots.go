@@ -1,8 +1,8 @@
-// Package state keeps what stateful models have learned, in a directory of snapshots or
-// in memory.
+// Package state keeps what stateful models have learned, in a directory of snapshots
+// or in memory.
 //
-// When a snapshot is taken, and how a state goes from one model to the one that replaces
-// it, is not here: see registry and model.
+// Package registry decides when snapshots are taken, and package model hands a state
+// from one model to the next.
 package state
 
 import (
@@ -25,37 +25,38 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// Snapshots keeps the states of stateful models, by artifact, in a directory; or
-// in memory where there is none.
+// Snapshots keeps the states of stateful models, by artifact, in a directory or,
+// without one, in memory.
 //
-// One host at a time writes to a directory. Another one starts from what is
-// there and keeps what its models learn in memory.
+// One host at a time writes to a directory. Another host starts from the existing
+// states and keeps what its models learn in memory.
 type Snapshots struct {
 	dir string
 	log *slog.Logger
 
 	mu      sync.Mutex
 	memory  map[string][]byte // what is not in the directory
-	lock    *os.File          // nil: not ours
-	busy    bool              // another host has it; that stays so
-	trouble string            // why it cannot be had, as logged
+	lock    *os.File          // nil: not locked by this host
+	busy    bool              // another host has the directory; this does not change
+	trouble string            // why the directory cannot be used, as logged
 	closed  bool
 }
 
-// New keeps snapshots in a directory, or in memory where none is named.
+// New keeps snapshots in a directory, or in memory if dir is empty.
 func New(dir string, log *slog.Logger) *Snapshots {
 	return &Snapshots{dir: dir, log: log, memory: map[string][]byte{}}
 }
 
-// A snapshot begins with a line that names the artifact whose state it is and the
-// checksum of the rest.
+// A snapshot begins with a line that has the artifact of the state and the checksum
+// of the rest.
 const snapshotHeader = "pynomaly snapshot 1 %s sha256:%x\n"
 
 func snapshotOf(m *model.Model, state []byte) []byte {
 	return append(fmt.Appendf(nil, snapshotHeader, m.Digest, sha256.Sum256(state)), state...)
 }
 
-// name is of the version's artifact: one that is put back finds its own state.
+// name depends on the version's artifact, so that an artifact that is put back finds
+// its own state.
 func (s *Snapshots) name(m *model.Model) string {
 	digest := strings.TrimPrefix(m.Digest, "sha256:")
 	return m.ID() + "@" + m.Version() + "-" + digest[:min(12, len(digest))] + ".state"
@@ -64,10 +65,10 @@ func (s *Snapshots) name(m *model.Model) string {
 const (
 	snapshotLock = ".lock"
 	unfinished   = ".*-*"      // the names of snapshots that are being written
-	setAside     = ".unusable" // follows the name of a snapshot that could not be loaded
+	setAside     = ".unusable" // suffix of a snapshot that could not be loaded
 )
 
-// The reasons why a state stays in memory that are no failures: they were said at
+// Reasons for keeping a state in memory that are not failures. They are logged at
 // the start.
 var (
 	errNoDirectory = errors.New("there is no state directory")
@@ -78,8 +79,8 @@ var (
 // until that succeeds.
 var ErrInMemory = errors.New("writing a snapshot, which is kept in memory")
 
-// own makes sure that snapshots can be written to the directory, which it makes
-// anew where somebody has removed it. s is locked.
+// own makes sure that snapshots can be written to the directory. It makes the
+// directory again if it was removed. s is locked.
 func (s *Snapshots) own() error {
 	switch {
 	case s.dir == "" || s.closed:
@@ -141,8 +142,8 @@ func (s *Snapshots) take() (*os.File, error) {
 	return f, nil
 }
 
-// Close writes what could not be written before, and lets another host have the
-// directory. The error names the states that are lost.
+// Close writes what could not be written before, and unlocks the directory. The
+// error names the states that are lost.
 func (s *Snapshots) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,8 +167,8 @@ func (s *Snapshots) Close() error {
 	return errors.Join(errs...)
 }
 
-// Write replaces the snapshot of a model's artifact, unless the state has gone on
-// to another model since.
+// Write replaces the snapshot of a model's artifact, unless another model has its
+// state by now.
 func (s *Snapshots) Write(m *model.Model, state []byte) error {
 	data := snapshotOf(m, state)
 	s.mu.Lock()
@@ -190,12 +191,12 @@ func (s *Snapshots) Write(m *model.Model, state []byte) error {
 	return fmt.Errorf("%w: %w", ErrInMemory, err)
 }
 
-// Read returns the snapshot of a model's artifact; nil: there is none. The error
-// says why one that is there cannot be used.
+// Read returns the snapshot of a model's artifact, or nil if there is none. The
+// error says why an existing one cannot be used.
 func (s *Snapshots) Read(m *model.Model) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.own() // what is there can be read all the same
+	_ = s.own() // an existing snapshot can be read anyway
 	data := s.memory[s.name(m)]
 	if data == nil {
 		if s.dir == "" {
@@ -215,8 +216,8 @@ func (s *Snapshots) Read(m *model.Model) ([]byte, error) {
 	return state, nil
 }
 
-// readSnapshot reads a snapshot of this user's. What others have put into the directory
-// is not what this host has learned.
+// readSnapshot reads a snapshot that this user owns. A file of another user is not
+// what this host has learned.
 func readSnapshot(name string) ([]byte, error) {
 	f, err := files.OpenFile(name)
 	if err != nil {
@@ -226,8 +227,8 @@ func readSnapshot(name string) ([]byte, error) {
 	return io.ReadAll(f) //nolint:wrapcheck // the same
 }
 
-// PutAside renames a snapshot that could not be used, for people to look at: the
-// next one must not replace it.
+// PutAside renames a snapshot that could not be used, so that the next one does not
+// replace it and people can inspect it. It returns a text for a warning.
 func (s *Snapshots) PutAside(m *model.Model) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -21,8 +21,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestOnlineLearning: each row is scored, then learned, in order; requests do not
-// come between the rows of others; the probe leaves nothing behind.
+// TestOnlineLearning checks that each row is scored and then learned, in order, that
+// requests do not interleave, and that the probe leaves nothing in the state.
 func TestOnlineLearning(t *testing.T) {
 	m := modeltest.OpenFake(t, modeltest.Simple("m", "1.0.0")+modeltest.Online, nil, modeltest.NewCounter)
 	out := make([]float64, 3)
@@ -59,10 +59,10 @@ func TestOnlineLearning(t *testing.T) {
 	}
 }
 
-// TestStateWithoutLearning: a stateful model that does not learn online scores
-// without learning; one whose detector does not learn says so.
+// TestStateWithoutLearning checks that a stateful model without online learning
+// scores without learning, and that a detector that cannot learn says so.
 func TestStateWithoutLearning(t *testing.T) {
-	m := modeltest.OpenFake(t, modeltest.Simple("m", "1.0.0"), nil, modeltest.NewCounter) // stateful by the detector's word
+	m := modeltest.OpenFake(t, modeltest.Simple("m", "1.0.0"), nil, modeltest.NewCounter) // stateful according to the detector
 	defer m.Close()
 	out := make([]float64, 2)
 	for range 2 {
@@ -113,8 +113,8 @@ func TestGoldenRowsOfStatefulModels(t *testing.T) {
 	}
 }
 
-// TestSnapshots: a state outlives unloading, a changed manifest and the host; a new
-// version, and a damaged snapshot, start empty and say so.
+// TestSnapshots checks that a state survives unloading, a changed manifest and the
+// host. A new version, or one with a damaged snapshot, starts empty with a warning.
 func TestSnapshots(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -179,8 +179,8 @@ func TestSnapshots(t *testing.T) {
 	})
 }
 
-// TestSnapshotsOfOthers: what somebody else has put in place of a snapshot is no state,
-// and does not hold the host up.
+// TestSnapshotsOfOthers checks that a snapshot that another user put there is not
+// loaded and does not block the host.
 func TestSnapshotsOfOthers(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online)
@@ -215,7 +215,7 @@ func TestSnapshotsOfOthers(t *testing.T) {
 	}
 }
 
-// TestSnapshotInterval: snapshots are taken while the model serves.
+// TestSnapshotInterval checks that snapshots are taken while the model serves.
 func TestSnapshotInterval(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "snapshots")
 	modeltest.WriteModel(t, dir, "m", "1.0.0", modeltest.Simple("m", "1.0.0")+modeltest.Online+"snapshot_interval: 10ms\n")
@@ -231,7 +231,7 @@ func TestSnapshotInterval(t *testing.T) {
 	})
 }
 
-// snapshotFile is the only snapshot of a version.
+// snapshotFile returns the only snapshot of a version.
 func snapshotFile(t *testing.T, dir, version string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, version+"-*.state"))

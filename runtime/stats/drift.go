@@ -10,8 +10,8 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// DefaultEdges are log-spaced around zero: three per decade from 0.001 to 1000,
-// on both sides.
+// DefaultEdges returns edges that are log-spaced around zero: three per decade from
+// 0.001 to 1000, on both sides.
 func DefaultEdges() []float64 {
 	var positive []float64
 	for decade := -3; decade <= 2; decade++ {
@@ -28,8 +28,8 @@ func DefaultEdges() []float64 {
 	return edges
 }
 
-// DriftEdges reads the score's bins from a drift file: {score: {edges,
-// proportions}, features: {name: {edges or categories, proportions}}}.
+// DriftEdges reads the score's bins from a drift file: {score: {edges, proportions},
+// features: {name: {edges or categories, proportions}}}.
 func DriftEdges(data []byte) ([]float64, error) {
 	var score bins
 	features := map[string]*bins{}
@@ -50,7 +50,7 @@ func DriftEdges(data []byte) ([]float64, error) {
 	return score.edges, nil
 }
 
-// bins are reference-quantile bins; bin i is (edges[i-1], edges[i]].
+// bins are bins of reference quantiles. Bin i is (edges[i-1], edges[i]].
 type bins struct {
 	edges, proportions []float64
 	categories         []string

@@ -8,52 +8,52 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Kind is why a row was not scored. Its text is the error_type of an answer that fails
-// for the same reason.
+// Kind is why a row was not scored. Its text is the error_type of a response that
+// fails for the same reason.
 type Kind uint8
 
-// The kinds.
+// The kinds of rows without a score.
 const (
 	RowError         Kind = iota // the row cannot be read, or the detector refuses it
 	ScoringError                 // the detector failed
-	ValidationError              // what was asked of the row does not go with the model
+	ValidationError              // the request does not fit the model
 	DeadlineExceeded             // there was no answer in time
 	Overloaded                   // the host had no room for it
-	ModelUnavailable             // the model cannot be called for now
-	ClientGone                   // whoever asked has left
+	ModelUnavailable             // the model cannot be called at present
+	ClientGone                   // the client has left
 	InternalError
 	kinds
 )
 
-// String is the error_type.
+// String returns the error_type.
 func (k Kind) String() string {
 	return [kinds]string{
 		"RowError", "ScoringError", "ValidationError", "DeadlineExceeded", "Overloaded", "ModelUnavailable", "ClientGone", "InternalError",
 	}[k]
 }
 
-// Call is what became of the rows of a call that was answered.
+// Call describes the rows of an answered call.
 type Call struct {
-	Scores    []float64      // oriented, of the rows that the detector was given
-	Failed    []sdk.RowError // of these, the ones without a score, by their place in Scores, ascending
-	Nonfinite int            // of Failed: the score was NaN or infinite
-	Faults    int            // of Failed: the detector failed, other than by a word on the row
-	Unread    int            // rows that cannot be read: the detector was not given them
+	Scores    []float64      // oriented, of the rows that the detector received
+	Failed    []sdk.RowError // those rows without a score, by index in Scores, ascending
+	Nonfinite int            // those of Failed whose score was NaN or infinite
+	Faults    int            // those of Failed at which the detector failed, as opposed to refusing the row
+	Unread    int            // rows that cannot be read, which the detector did not receive
 	Threshold float64
 }
 
-// Lost counts the rows of a call that was not answered: the ones that were read, by why it
-// was not, and those that cannot be read.
+// Lost counts the rows of a call that was not answered: the rows that were read, by
+// kind, and those that cannot be read.
 func (s *Counters) Lost(k Kind, read, unread int) {
-	if k == RowError || k == ScoringError { // the detector has had them
+	if k == RowError || k == ScoringError { // the detector has received them
 		s.rows.Add(uint64(read))
 	}
 	s.failed[k].Add(uint64(read))
 	s.failed[RowError].Add(uint64(unread))
 }
 
-// Record counts each row of a call once, by its outcome, and returns how many of them
-// are anomalies.
+// Record counts each row of a call once, by its outcome, and returns how many are
+// anomalies.
 func (s *Counters) Record(c *Call) (anomalies int) {
 	t := totals{low: math.Inf(1), high: math.Inf(-1)}
 	if few := 8; len(c.Scores) > few && len(s.bins) <= maxLocal {
@@ -90,9 +90,9 @@ func (s *Counters) Record(c *Call) (anomalies int) {
 	return anomalies
 }
 
-// totals are of the scores of one call.
+// totals sums up the scores of one call.
 type totals struct {
-	sum       float64 // in sumUnit
+	sum       float64 // in units of sumUnit
 	low, high float64
 	anomalies int
 }
@@ -110,7 +110,8 @@ func (t *totals) add(v, threshold float64) {
 	}
 }
 
-// maxLocal is how many bins are counted apart first, so that each is written once.
+// maxLocal is the largest number of bins that are counted locally first, so that
+// each is written once.
 const maxLocal = 64
 
 // recordMany writes each bin once.
@@ -144,7 +145,7 @@ func (s *Counters) recordMany(c *Call, t *totals) {
 	}
 }
 
-// number is a float64 that is changed by several.
+// number is a float64 that several goroutines change.
 type number struct{ bits atomic.Uint64 }
 
 func (n *number) load() float64 { return math.Float64frombits(n.bits.Load()) }
@@ -160,12 +161,12 @@ func (n *number) update(f func(float64) float64) {
 	}
 }
 
-// sumUnit is what scores are added up in, so that no sum of them overflows: there are
-// fewer than 2^64. It is a power of 2, so that nothing is lost, but of scores below
-// 1e-288.
+// sumUnit is the unit of sums of scores, chosen so that no sum overflows: there are
+// fewer than 2^64 scores. It is a power of 2, so that only scores below 1e-288 lose
+// precision.
 const sumUnit = 0x1p-64
 
-// sums are the sum of scores, at the largest numbers at most, and their mean.
+// sums returns the sum of scores, limited to the range of float64, and their mean.
 func (s *Counters) sums(scored uint64) (sum, mean float64) {
 	if scored == 0 {
 		return 0, 0
@@ -174,5 +175,5 @@ func (s *Counters) sums(scored uint64) (sum, mean float64) {
 	return bounded(inUnits / sumUnit), bounded(inUnits / float64(scored) / sumUnit)
 }
 
-// bounded is v, or the largest number of its sign where it is infinite.
+// bounded returns v, or the largest number of its sign if v is infinite.
 func bounded(v float64) float64 { return max(-math.MaxFloat64, min(v, math.MaxFloat64)) }

@@ -5,15 +5,16 @@ import (
 	"sync/atomic"
 )
 
-// Sketch counts scores in the bins of a fixed grid, which is the same for all models and
-// hosts: a power of 2 is divided into 128 bins, so that a bin is less than 1 % wide. Only
-// bins that hold something are listed, in ascending order, by their upper edges.
+// Sketch counts scores in the bins of a fixed grid, which is the same for all models
+// and hosts: each power of 2 is divided into 128 bins, so that a bin is less than 1
+// % wide. Only bins that are not empty are listed, in ascending order, by their
+// upper edges.
 type Sketch struct {
 	Edges  []float64
 	Counts []uint64
 }
 
-// Plus is the sum of two sketches.
+// Plus returns the sum of two sketches.
 func (s Sketch) Plus(o Sketch) Sketch {
 	var out Sketch
 	for i, j := 0, 0; i < len(s.Edges) || j < len(o.Edges); {
@@ -32,8 +33,8 @@ func (s Sketch) Plus(o Sketch) Sketch {
 	return out
 }
 
-// The grid: numbers of a magnitude below 2^gridLow are one bin around 0, and those of
-// 2^gridHigh and above are in the last one.
+// The grid: numbers of a magnitude below 2^gridLow are in one bin around 0, and
+// those of 2^gridHigh and above in the outermost ones.
 const (
 	gridBits  = 7
 	gridCells = 1 << gridBits
@@ -42,17 +43,17 @@ const (
 	octaves   = gridHigh - gridLow
 )
 
-// grid is a Sketch that is counted in. Its memory is taken where there are scores: 1 KiB
-// for each power of 2.
+// grid is a Sketch in which scores are counted. It allocates 1 KiB for each power of
+// 2 that has scores.
 type grid struct {
 	zero atomic.Uint64
-	of   [2 * octaves]atomic.Pointer[[gridCells]atomic.Uint64] // of negative numbers first
+	of   [2 * octaves]atomic.Pointer[[gridCells]atomic.Uint64] // those of negative numbers first
 }
 
 // zeroBin is the bin around 0.
 const zeroBin = 2 * octaves * gridCells
 
-// binOf is the bin of a finite score.
+// binOf returns the bin of a finite score.
 func binOf(v float64) int {
 	const mantissa, bias = 52, 1023
 	bits := math.Float64bits(v)
@@ -67,7 +68,7 @@ func binOf(v float64) int {
 	return bin
 }
 
-// edgeOf is the upper edge of a bin.
+// edgeOf returns the upper edge of a bin.
 func edgeOf(bin int) float64 {
 	magnitude := func(n int) float64 { // at which a bin of either sign begins
 		return math.Ldexp(1+float64(n%gridCells)/gridCells, n/gridCells+gridLow)
@@ -76,7 +77,7 @@ func edgeOf(bin int) float64 {
 	switch {
 	case bin == zeroBin:
 		return magnitude(0)
-	case bin == 2*side-1: // the last one has no end
+	case bin == 2*side-1: // the last bin has no upper edge
 		return math.MaxFloat64
 	case bin >= side:
 		return magnitude(bin - side + 1)
@@ -123,8 +124,8 @@ func (g *grid) sketch() Sketch {
 	return out
 }
 
-// pile collects counts of bins of one call, so that the grid is written once for each bin
-// of it. Bins that share a place with others are written at once.
+// pile collects the counts of one call by bin, so that each bin of the grid is
+// written once. If two bins share a place, the former one is written at once.
 type pile [256]struct{ bin, n uint32 }
 
 func (p *pile) add(g *grid, bin int) {

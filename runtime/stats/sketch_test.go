@@ -10,8 +10,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// TestSketch: every score is in the bin whose edge is the next one above it, bins are
-// less than 1 % wide, and sketches add up.
+// TestSketch checks that every score is in the bin with the next edge above it, that
+// bins are less than 1 % wide, and that sketches add up.
 func TestSketch(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		scores := rapid.SliceOfN(rapid.OneOf(rapid.Float64Range(-1e3, 1e3), rapid.Float64Range(-1e-3, 1e-3), rapid.Float64Range(-1e35, 1e35)), 1, 300).Draw(t, "scores")
@@ -49,7 +49,7 @@ func TestSketch(t *testing.T) {
 	})
 }
 
-// TestSketchEnds: the largest and the smallest numbers have bins.
+// TestSketchEnds checks that the largest and the smallest numbers have bins.
 func TestSketchEnds(t *testing.T) {
 	c := stats.New([]float64{0})
 	for _, v := range []float64{-math.MaxFloat64, -0x1p128, -0x1p-128, -math.SmallestNonzeroFloat64, math.Copysign(0, -1), 0, 0x1p-129, 0x1p-128, 0x1p128, math.MaxFloat64} {

@@ -1,8 +1,9 @@
-// Package stats counts what a model has answered: rows, scores in bins, how long
-// requests took and how they failed. It also reads the bins that drift is measured by.
+// Package stats counts what a model has answered: rows, scores in bins, the
+// durations of requests, and their failures. It also reads the bins for measuring
+// drift.
 //
-// How the figures are published is not here, nor are the formulas that other parts of
-// the project share: see internal/stats.
+// Other packages publish the figures. internal/stats has the formulas that other
+// parts of the project share.
 package stats
 
 import (
@@ -17,21 +18,21 @@ import (
 type Counters struct {
 	edges     []float64       // upper edges of the bins, ascending; the last bin is open
 	bins      []atomic.Uint64 // len(edges)+1, not cumulative
-	rows      atomic.Uint64   // that the detector was given
+	rows      atomic.Uint64   // that the detector received
 	anomalies atomic.Uint64
 	nonfinite atomic.Uint64
 	panics    atomic.Uint64
-	sum       number // of finite scores, in sumUnit
-	low, high number // of finite scores; infinite where there are none
+	sum       number // of finite scores, in units of sumUnit
+	low, high number // of finite scores; infinite if there are none
 	grid      grid
 	failed    [kinds]atomic.Uint64
 
 	requests atomic.Uint64
 	latency  [len(latencyEdges) + 1]atomic.Uint64
-	nanos    atomic.Uint64 // of all requests
+	nanos    atomic.Uint64 // sum of the durations of requests
 
 	mu     sync.Mutex
-	errors map[string]uint64 // requests that failed, by type
+	errors map[string]uint64 // failed requests, by type
 }
 
 // latencyEdges are the upper edges of the bins of request durations.
@@ -41,7 +42,7 @@ var latencyEdges = [...]time.Duration{
 	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
 }
 
-// Answered counts a request that was answered, and how long that took.
+// Answered counts an answered request and its duration.
 func (s *Counters) Answered(took time.Duration) {
 	s.requests.Add(1)
 	s.nanos.Add(uint64(max(took, 0)))
@@ -55,13 +56,13 @@ func (s *Counters) Answered(took time.Duration) {
 // Panicked counts a panic of the detector.
 func (s *Counters) Panicked() { s.panics.Add(1) }
 
-// Edges are the upper edges of the bins of scores, ascending.
+// Edges returns the upper edges of the bins of scores, ascending.
 func (s *Counters) Edges() []float64 { return s.edges }
 
-// Sketch reads how the scores are spread, finer than the bins do.
+// Sketch returns the distribution of the scores, finer than the bins.
 func (s *Counters) Sketch() Sketch { return s.grid.sketch() }
 
-// Failed counts a request that failed.
+// Failed counts a failed request.
 func (s *Counters) Failed(errorType string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,11 +72,12 @@ func (s *Counters) Failed(errorType string) {
 	s.errors[errorType]++
 }
 
-// Snapshot is what Counters have counted at one moment. Bins are not cumulative; bin i holds the
-// scores in (Edges[i-1], Edges[i]], the last one those above every edge.
+// Snapshot holds the values of Counters at one moment. Bins are not cumulative: bin
+// i has the scores in (Edges[i-1], Edges[i]], and the last bin those above every
+// edge.
 //
-// Each row is counted once: in Scored, Nonfinite or Failed. Rows are those that the detector
-// was given.
+// Each row is counted once, in Scored, Nonfinite or Failed. Rows counts those that
+// the detector received.
 type Snapshot struct {
 	Edges                      []float64
 	Bins                       []uint64
@@ -83,17 +85,17 @@ type Snapshot struct {
 	Scored                     uint64
 	Failed                     map[string]uint64 // rows without a score, by Kind
 	Panics                     uint64            // of the detector
-	Sum                        float64           // of the scores, or the largest number where it is beyond that
-	Mean                       float64           // of the scores; 0 where there are none
-	Low, High                  float64           // the least and the greatest score; infinite where there are none
+	Sum                        float64           // of the scores, limited to the range of float64
+	Mean                       float64           // of the scores; 0 if there are none
+	Low, High                  float64           // the least and the greatest score; infinite if there are none
 	Requests                   uint64
 	LatencyEdges               []time.Duration
-	Latency                    []uint64 // not cumulative, as Bins
+	Latency                    []uint64 // not cumulative, like Bins
 	LatencySum                 time.Duration
 	Errors                     map[string]uint64
 }
 
-// New counts scores in bins with the given upper edges, ascending.
+// New returns Counters with the given upper edges of bins, ascending.
 func New(edges []float64) *Counters {
 	s := &Counters{edges: edges, bins: make([]atomic.Uint64, len(edges)+1)}
 	s.low.store(math.Inf(1))
@@ -101,7 +103,7 @@ func New(edges []float64) *Counters {
 	return s
 }
 
-// Snapshot reads the counters.
+// Snapshot returns the present values.
 func (s *Counters) Snapshot() Snapshot {
 	out := Snapshot{
 		Edges: s.edges, Rows: s.rows.Load(), Anomalies: s.anomalies.Load(), Nonfinite: s.nonfinite.Load(), Panics: s.panics.Load(),

@@ -14,8 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestEachRowOnce: whatever calls there are, each row is in one outcome, and versions
-// together have counted what they have each.
+// TestEachRowOnce checks that each row has one outcome, whatever the calls, and that
+// the counts of versions add up.
 func TestEachRowOnce(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		counters := []*stats.Counters{stats.New([]float64{0, 1}), stats.New([]float64{0, 1})}
@@ -68,7 +68,7 @@ func TestEachRowOnce(t *testing.T) {
 	})
 }
 
-// TestTogether: callers at the same time lose nothing.
+// TestTogether checks that concurrent callers lose nothing.
 func TestTogether(t *testing.T) {
 	c := stats.New(stats.DefaultEdges())
 	var wg sync.WaitGroup
@@ -88,7 +88,8 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestOtherBins: versions with other bins have no histogram together, and all else.
+// TestOtherBins checks that the sum of versions with different bins has no histogram
+// but everything else.
 func TestOtherBins(t *testing.T) {
 	a, b := stats.New([]float64{0}), stats.New([]float64{1})
 	a.Record(&stats.Call{Scores: []float64{1}})
@@ -102,7 +103,7 @@ func TestOtherBins(t *testing.T) {
 	}
 }
 
-// TestBadBins: bins that cannot count are refused.
+// TestBadBins checks that invalid bins are refused.
 func TestBadBins(t *testing.T) {
 	for text, want := range map[string]string{
 		"score: {edges: [0, .inf], proportions: [0.5, 0.3, 0.2]}":   "finite",
@@ -125,7 +126,7 @@ func TestBadBins(t *testing.T) {
 	}
 }
 
-// FuzzDriftEdges: edges that are taken are finite and ascend.
+// FuzzDriftEdges checks that accepted edges are finite and ascending.
 func FuzzDriftEdges(f *testing.F) {
 	f.Add([]byte("score: {edges: [-1, 0, 2], proportions: [0, 0.5, 0.3, 0.2]}"))
 	f.Add([]byte("score: {edges: [.inf], proportions: [1, 0]}\nfeatures: {x: {categories: [a], proportions: [1]}}"))

@@ -5,11 +5,11 @@ import (
 	"slices"
 )
 
-// Plus is the sum of two snapshots. Scores that were counted in different bins are in none
-// of the sum's, which has then no edges either.
+// Plus returns the sum of two snapshots. If their bins differ, the sum has neither
+// bins nor edges.
 func (s Snapshot) Plus(o *Snapshot) Snapshot {
 	scored := s.Scored + o.Scored
-	if scored > 0 { // shares first: sums may overflow
+	if scored > 0 { // compute shares first, because sums may overflow
 		s.Mean = s.Mean*(float64(s.Scored)/float64(scored)) + o.Mean*(float64(o.Scored)/float64(scored))
 		s.Mean = bounded(s.Mean)
 	}

@@ -50,10 +50,8 @@ func state(k *kit) error {
 		return err
 	}
 	if learns {
-		for _, d := range []sdk.Scorer{s, other} {
-			if err := d.(sdk.Learner).Learn(k.ctx, in.Slice(0, someRows)); err != nil {
-				return fmt.Errorf("learning after loading the state: %w", err)
-			}
+		if err := k.learnOn(s, other, in.Slice(0, someRows)); err != nil {
+			return err
 		}
 		if err := compare("after learning on"); err != nil {
 			return err
@@ -87,6 +85,16 @@ func (k *kit) saved(s sdk.Scorer) (sdk.Snapshotter, []byte, error) {
 		return nil, nil, fmt.Errorf("saving the state: %w", err)
 	}
 	return saver, saved, nil
+}
+
+// learnOn teaches the same rows to two detectors.
+func (k *kit) learnOn(one, other sdk.Scorer, in *sdk.Batch) error {
+	for _, d := range []sdk.Scorer{one, other} {
+		if err := d.(sdk.Learner).Learn(k.ctx, in); err != nil {
+			return fmt.Errorf("learning after loading the state: %w", err)
+		}
+	}
+	return nil
 }
 
 // equal scores rows with two detectors and compares their scores.

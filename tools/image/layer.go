@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// source is a file or directory that goes into a layer.
+// source is a file or directory that is added to a layer.
 type source struct {
 	from string // empty: an empty directory
 	to   string
 	mode fs.FileMode // of a single file, or an empty directory
-	own  bool        // belongs to the image's user instead of root
+	own  bool        // owned by the image's user instead of root
 }
 
-// writeLayer writes a tar whose bytes depend on nothing but the contents.
+// writeLayer writes a tar file whose bytes depend only on the contents.
 func writeLayer(file string, sources []source) (err error) {
 	f, err := os.Create(file)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s source) add(w *tar.Writer) error {
 		}
 		info, err := d.Info()
 		if err != nil {
-			return fmt.Errorf("looking at %s: %w", at, err)
+			return fmt.Errorf("reading %s: %w", at, err)
 		}
 		switch {
 		case d.IsDir():

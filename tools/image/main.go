@@ -1,9 +1,9 @@
-// Command image writes a container image of the host as an archive that
-// `docker load`, `podman load` and `ctr images import` take, without a daemon.
+// Command image writes a container image of the host as an archive for `docker
+// load`, `podman load` and `ctr images import`. It needs no daemon.
 //
-// The base is made of Debian packages, fetched with apt-get: glibc and libstdc++,
-// which ONNX Runtime needs, and nothing else. With -debug there are a shell, curl,
-// ps and nslookup, too. It needs apt-get and dpkg-deb.
+// The base consists of Debian packages, fetched with apt-get: glibc and libstdc++,
+// which ONNX Runtime needs, and nothing else. With -debug it also has a shell, curl,
+// ps and nslookup. The command needs apt-get and dpkg-deb.
 package main
 
 import (
@@ -32,7 +32,7 @@ type options struct {
 	debug                                      bool
 }
 
-// user is neither root nor anybody on the machine below.
+// user is neither root nor a user of the machine.
 const user = 65532
 
 func main() {
@@ -40,11 +40,11 @@ func main() {
 	flag.StringVar(&o.binary, "binary", "bin/pynomaly-runtime", "the host")
 	flag.StringVar(&o.library, "library", "", "ONNX Runtime's shared library")
 	flag.StringVar(&o.detectors, "detectors", "", "directory of the reference detectors' modules")
-	flag.StringVar(&o.models, "models", "", "directory of models to put in; empty: none")
-	flag.StringVar(&o.config, "config", "plugins.yaml", "configuration file to put in")
+	flag.StringVar(&o.models, "models", "", "directory of models to add; empty: none")
+	flag.StringVar(&o.config, "config", "plugins.yaml", "configuration file to add")
 	flag.StringVar(&o.version, "version", "dev", "version of the image")
 	flag.StringVar(&o.out, "out", "image.tar", "archive to write")
-	flag.BoolVar(&o.debug, "debug", false, "with a shell and tools")
+	flag.BoolVar(&o.debug, "debug", false, "add a shell and tools")
 	flag.Parse()
 	if err := build(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "image:", err)
@@ -109,7 +109,7 @@ func build(ctx context.Context, o options) error {
 	}
 	info, err := os.Stat(o.out)
 	if err != nil {
-		return fmt.Errorf("looking at the image: %w", err)
+		return fmt.Errorf("reading the image: %w", err)
 	}
 	fmt.Printf("%s: %s, %.1f MiB, %s\n", o.out, tag.Name(), float64(info.Size())/(1<<20), digest)
 	return nil
@@ -141,7 +141,7 @@ func configure(image v1.Image, o options) (v1.Image, error) {
 	return out, nil
 }
 
-// debian unpacks packages, with what they need, into root.
+// debian unpacks packages and their dependencies into root.
 func debian(ctx context.Context, work, root string, debug bool) error {
 	packages := []string{"libc6", "libstdc++6"}
 	if debug {
@@ -151,7 +151,7 @@ func debian(ctx context.Context, work, root string, debug bool) error {
 	if err := os.MkdirAll(filepath.Join(archives, "partial"), 0o755); err != nil {
 		return fmt.Errorf("making a directory: %w", err)
 	}
-	// With no package taken as installed, apt-get fetches everything that is needed.
+	// Without installed packages, apt-get fetches all dependencies.
 	none := filepath.Join(work, "status")
 	if err := os.WriteFile(none, nil, 0o600); err != nil {
 		return fmt.Errorf("writing a file: %w", err)
@@ -182,7 +182,8 @@ func debian(ctx context.Context, work, root string, debug bool) error {
 	return finish(root, debug)
 }
 
-// needless packages only install others, or are data for installing.
+// needless reports whether a package only installs others or has only data for
+// installing.
 func needless(deb string) bool {
 	for _, p := range []string{"debconf_", "perl-base_", "dpkg_", "tar_", "libcrypt1_", "openssl_"} {
 		if strings.HasPrefix(deb, p) {
@@ -192,7 +193,7 @@ func needless(deb string) bool {
 	return false
 }
 
-// finish adds what packages make when they are installed.
+// finish adds what packages create when they are installed.
 func finish(root string, debug bool) error {
 	for _, dir := range []string{"etc", "tmp", "bin", "app"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {

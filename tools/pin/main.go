@@ -1,6 +1,6 @@
-// Command pin asks registries what the tags of a Dockerfile's base images name today, and
-// writes their digests behind them, so that a build takes the same images again whatever
-// happens to the tags. A digest that is there already is renewed.
+// Command pin asks registries for the present digests of a Dockerfile's base images
+// and adds them to the tags, so that a build uses the same images even if the tags
+// move. It replaces existing digests.
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 )
 
 func main() {
-	check := flag.Bool("check", false, "write nothing, ask nobody, and fail where a base image has no digest")
+	check := flag.Bool("check", false, "write nothing, and fail if a base image has no digest")
 	flag.Usage = func() { fmt.Fprintln(os.Stderr, "usage: pin [-check] DOCKERFILE...") }
 	flag.Parse()
 	if err := run(flag.Args(), *check); err != nil {
@@ -43,7 +43,8 @@ func run(files []string, check bool) error {
 	return errs
 }
 
-// pin writes the digests of a file's base images into it; nothing where one cannot be had.
+// pin adds the digests of a file's base images. If one cannot be found, it writes
+// nothing.
 func pin(ctx context.Context, file string, out io.Writer) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -52,11 +53,11 @@ func pin(ctx context.Context, file string, out io.Writer) error {
 	changed, err := rewrite(text, func(image string) (string, error) {
 		ref, err := name.NewTag(image, name.StrictValidation)
 		if err != nil {
-			return "", fmt.Errorf("%s is no image with a tag: %w", image, err)
+			return "", fmt.Errorf("%s is not an image with a tag: %w", image, err)
 		}
 		d, err := remote.Head(ref, remote.WithContext(ctx), remote.WithAuth(authn.Anonymous))
 		if err != nil {
-			return "", fmt.Errorf("asking what %s is: %w", image, err)
+			return "", fmt.Errorf("finding the digest of %s: %w", image, err)
 		}
 		fmt.Fprintf(out, "%s: %s\n", image, d.Digest)
 		return image + "@" + d.Digest.String(), nil
@@ -73,7 +74,7 @@ func pin(ctx context.Context, file string, out io.Writer) error {
 	return nil
 }
 
-// pinned fails for base images without a digest.
+// pinned returns an error for each base image without a digest.
 func pinned(file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -90,8 +91,8 @@ func pinned(file string) error {
 	return errs
 }
 
-// rewrite exchanges the base images of a Dockerfile for what resolve makes of them, without
-// a digest that they have.
+// rewrite replaces the base images of a Dockerfile, without their digests, with the
+// results of resolve.
 func rewrite(text []byte, resolve func(image string) (string, error)) ([]byte, error) {
 	var out strings.Builder
 	stages := stagesOf(text)
@@ -111,8 +112,8 @@ func rewrite(text []byte, resolve func(image string) (string, error)) ([]byte, e
 	return []byte(out.String()), nil
 }
 
-// baseOf is the image of another registry that a line begins a stage from, and where in the
-// line it stands; empty: none.
+// baseOf returns the image from another registry with which a line begins a stage,
+// and its position in the line, or "".
 func baseOf(line string, stages map[string]bool) (image string, at int) {
 	fields := strings.Fields(line)
 	if len(fields) < 2 || !strings.EqualFold(fields[0], "FROM") {

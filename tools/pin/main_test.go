@@ -17,7 +17,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// TestPin: digests come from the registry, are renewed, and leave the rest as it is.
+// TestPin checks that digests come from the registry, that existing ones are
+// replaced, and that the rest is unchanged.
 func TestPin(t *testing.T) {
 	server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	t.Cleanup(server.Close)
@@ -67,9 +68,9 @@ func TestPin(t *testing.T) {
 	}
 	server.Close()
 	if err := pin(t.Context(), file, io.Discard); err == nil {
-		t.Error("nobody answers, and all is well")
+		t.Error("pin succeeded without a registry")
 	}
 	if after, err := os.ReadFile(file); err != nil || !bytes.Equal(before, after) {
-		t.Errorf("it was changed: %v", err)
+		t.Errorf("the file was changed: %v", err)
 	}
 }

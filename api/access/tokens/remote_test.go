@@ -219,7 +219,7 @@ func TestFiles(t *testing.T) {
 	})
 	refused(t, v, "the old key is gone", token, "unknown_token_key")
 	refused(t, v, "no kid, and two keys", sign(t, jwt.SigningMethodES256, next, "", good()), "unknown_token_key")
-	for file, want := range map[string]string{name + "x": "no such file", os.DevNull: "no regular file"} {
+	for file, want := range map[string]string{name + "x": "no such file", os.DevNull: "not a regular file"} {
 		i.JWKS = file
 		if _, err := v.Prepare([]Issuer{i}, builtin(t)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", file, err)

@@ -1,23 +1,24 @@
 package graph
 
-// packets finds out in what numbers and places of rows ONNX Runtime computes each row the
-// same. It computes some functions in packets of numbers, as many as fit the processor's
-// registers, and what is left over one by one and a last bit otherwise. It adds the columns
-// of a row in an order that depends on where in memory the row begins. And it has a way of
-// its own for a single row of linear models and support vector machines. What differs so
-// may differ in few rows: it is told from the graph and not from rows.
+// packets determines for which numbers and positions of rows ONNX Runtime computes
+// each row the same. ONNX Runtime computes some functions in packets of numbers, as
+// many as fit into the processor's registers, and the remaining numbers one by one,
+// which may change the last bit. It adds the columns of a row in an order that
+// depends on the memory address of the row. It computes a single row of linear
+// models and support vector machines in another way. Few rows may show such a
+// difference, so it is derived from the graph.
 type packets struct {
-	all     bool // there is a function that takes whole packets
+	all     bool // a function computes packets
 	doubles bool // there may be values of float64
-	wide    bool // there is a function that takes whole packets of float64
+	wide    bool // a function computes packets of float64
 	vectors bool // there is a linear model or a support vector machine
-	apart   int  // how many rows begin a whole number of packets apart; 0: nothing asks
+	apart   int  // the distance of rows in whole packets; 0: no operator depends on it
 }
 
-// packet is how many numbers make whole packets, whatever their type.
+// packet is a number of elements that is a multiple of a packet for every type.
 const packet = 4
 
-// note takes in a node with what is known of its inputs.
+// note processes a node with the facts of its inputs.
 func (p *packets) note(n *node, in []*fact) {
 	switch n.op {
 	case "Log", "Softplus", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Elu", "Selu", "Celu", "Mish":
@@ -33,7 +34,8 @@ func (p *packets) note(n *node, in []*fact) {
 	}
 }
 
-// apart is how many rows of the first input begin a whole number of packets apart.
+// apart returns after how many rows of the first input a row begins at a multiple of
+// a packet.
 func apart(in []*fact) int {
 	if len(in) == 0 || in[0] == nil {
 		return packet
@@ -50,7 +52,8 @@ func apart(in []*fact) int {
 	return packet
 }
 
-// rows returns the number of rows, and how many rows apart they must be; 1: any.
+// rows returns the number of rows, and how many rows apart they must be; 1 means
+// any.
 func (p *packets) rows(inputs []Value) (rows, apart int) {
 	for _, v := range inputs {
 		p.doubles = p.doubles || v.Elem == Double

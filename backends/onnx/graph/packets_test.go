@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestPacket: graphs whose rows ONNX Runtime computes otherwise in other numbers are told
-// from their operators.
+// TestPacket checks that graphs whose rows ONNX Runtime computes differently in
+// other numbers are recognised by their operators.
 func TestPacket(t *testing.T) {
 	for name, want := range map[string][2]int{
 		"cardio-iforest": {4, 1}, "breast-cancer-mixed": {4, 1}, // logarithms

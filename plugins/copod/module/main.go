@@ -1,4 +1,4 @@
-// Command module is the detector copod as a plugin.
+// Command module is the detector copod as a WASM plugin.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Command module is the detector hbos as a plugin.
+// Command module is the detector hbos as a WASM plugin.
 package main
 
 import (

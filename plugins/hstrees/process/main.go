@@ -1,5 +1,4 @@
-// Command process is the detector as a process plugin; module is the same as a
-// WASM module.
+// Command process is the detector hstrees as a process plugin.
 package main
 
 import (

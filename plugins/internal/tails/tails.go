@@ -1,6 +1,6 @@
-// Package tails has what ECOD and COPOD share: how far out in the tails of each
-// column's training values a value lies. How the two tails make a score is the
-// detectors'.
+// Package tails is the common part of ECOD and COPOD: it computes how far out a
+// value lies in the tails of its column's training values. The detectors decide how
+// the two tails make a score.
 package tails
 
 import (
@@ -13,18 +13,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/wasm"
 )
 
-// Combine makes a column's term of the surprise of its left and right tail, in
-// nats, and of the one that its skewness points to.
+// Combine returns a column's term from the surprise of its left tail, of its right
+// tail, and of the tail to which its skewness points, all in nats.
 type Combine func(left, right, skewed float64) float64
 
-// Detector returns a detector whose score is the sum of its columns' terms, and
-// which explains itself by them.
+// Detector returns a detector whose score is the sum of its columns' terms. The
+// terms are the score's explanation.
 //
-// A column's tails are those of the n training values and the value itself:
-// left = -ln(share of values <= x), right = -ln(share of values >= x). Skewed is
-// the left one where the skewness of those n + 1 values is negative, the right
-// one where it is positive, and the sum of both where it is zero or undefined.
-// That is what PyOD computes of a batch of one row.
+// A column's tails are those of the n training values and the value x itself:
+// left = -ln(share of values <= x), right = -ln(share of values >= x). Skewed is left
+// if the skewness of these n + 1 values is negative, right if it is positive, and
+// their sum if it is zero or undefined. PyOD computes the same for a batch of one row.
 func Detector(description wasm.Description, combine Combine) wasm.Detector {
 	t := &table{combine: combine}
 	return wasm.Detector{
@@ -35,7 +34,7 @@ func Detector(description wasm.Description, combine Combine) wasm.Detector {
 	}
 }
 
-// Fit keeps the training rows: the tails are counted in them.
+// Fit keeps the training rows, in which the tails are counted.
 func Fit(d fit.Data, _ fit.Options) (fit.Result, error) {
 	if err := d.Check(); err != nil {
 		return fit.Result{}, err
@@ -57,7 +56,7 @@ func (t *table) init(s wasm.Setup) error {
 			return fmt.Errorf("reading config: %w", err)
 		}
 		for key := range config {
-			return fmt.Errorf("config.%s is not known: this detector has no settings", key)
+			return fmt.Errorf("config.%s is unknown: this detector has no settings", key)
 		}
 	}
 	values, err := fit.ParseColumns(s.Files[fit.TrainFile], len(s.Features))
@@ -104,7 +103,7 @@ func (t *table) explain(in wasm.Matrix, out []float64) error {
 	return nil
 }
 
-// term is a column's part of the score; NaN where x is.
+// term returns a column's part of the score. It is NaN if x is.
 func (t *table) term(j int, x float64) float64 {
 	if math.IsNaN(x) {
 		return x
@@ -124,7 +123,7 @@ func (t *table) term(j int, x float64) float64 {
 // column holds the training values of one feature.
 type column struct {
 	values, sorted   []float64
-	mean, sum2, sum3 float64 // sums of powers of the distance from the mean
+	mean, sum2, sum3 float64 // mean, and sums of squares and cubes of the distances from it
 }
 
 func newColumn(values []float64) column {
@@ -172,14 +171,14 @@ func (c *column) atLeast(x float64) int {
 	return len(c.sorted) - at
 }
 
-// skew is the sign of the skewness of the training values and x together.
+// skew returns the sign of the skewness of the training values and x together.
 func (c *column) skew(x float64) int {
 	n := float64(len(c.values))
 	all := n + 1
 	d := x - c.mean
 	sum2 := c.sum2 + d*d*n/all
 	sum3 := c.sum3 + d*d*d*n*(n-1)/(all*all) - 3*d*c.sum2/all
-	// Below this the rounding of the sums could decide the sign.
+	// Below this, the rounding of the sums could change the sign.
 	const sure = 1e-9
 	if math.Abs(sum3) > sure*sum2*math.Sqrt(sum2/all) {
 		if sum3 > 0 {
@@ -190,8 +189,8 @@ func (c *column) skew(x float64) int {
 	return c.skewInFull(x)
 }
 
-// skewInFull takes the moments one value after the other, as SciPy does, so that
-// what rounds to zero there does so here.
+// skewInFull computes the moments value by value, as SciPy does, so that the same
+// values round to zero.
 func (c *column) skewInFull(x float64) int {
 	all := float64(len(c.values) + 1)
 	mean := 0.0
@@ -215,7 +214,7 @@ func (c *column) skewInFull(x float64) int {
 		add(x)
 		return sum / all
 	}
-	const resolution = 1e-15 // of float64, as NumPy has it
+	const resolution = 1e-15 // of float64, as in NumPy
 	limit := resolution * mean
 	if moment(false) <= limit*limit {
 		return 0
