@@ -36,6 +36,8 @@ func predictCommand(s streams) *cobra.Command {
 		Short: "Score a file: CSV, NDJSON or Parquet in, the same with predictions out",
 		Long: `Scores every row of a file, a few at a time, in constant memory.
 
+NDJSON may also be one JSON array of rows; it is then written as one.
+
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
 directory. INPUT is a file, or - for standard input. The output has the input's
 columns and prediction, score, is_anomaly, confidence and error. With --host a running

@@ -47,7 +47,7 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 }
 
 // WithoutBOM drops the byte order mark that spreadsheets begin a file with.
-func WithoutBOM(in io.Reader) io.Reader {
+func WithoutBOM(in io.Reader) *bufio.Reader {
 	r := bufio.NewReader(in)
 	if mark, _ := r.Peek(3); string(mark) == "\uFEFF" {
 		_, _ = r.Discard(3)

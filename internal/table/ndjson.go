@@ -12,19 +12,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
 
-// maxLine bounds a line of NDJSON.
+// maxLine bounds a row of JSON.
 const maxLine = 16 << 20
 
 type ndjsonTable struct {
 	in      *bufio.Scanner
 	out     *bufio.Writer
 	wrapped bool // a line may be {"data": row}
+	array   bool // rows are the elements of an array, in and out
+	written bool // a row was
 	rows    [][]byte
 }
 
 func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema) Table {
-	t := &ndjsonTable{in: bufio.NewScanner(in), out: bufio.NewWriter(out)}
+	text := WithoutBOM(in)
+	t := &ndjsonTable{in: bufio.NewScanner(text), out: bufio.NewWriter(out), array: isArray(text)}
 	t.in.Buffer(make([]byte, 0, 64<<10), maxLine)
+	if t.array {
+		t.in.Split((&elements{}).split)
+	}
 	_, isFeature := s.Index("data")
 	t.wrapped = !isFeature
 	return t
@@ -35,7 +41,7 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 	t.rows = t.rows[:0]
 	for len(t.rows) < most && t.in.Scan() {
 		line := bytes.TrimSpace(t.in.Bytes())
-		if len(line) == 0 {
+		if len(line) == 0 && !t.array {
 			continue
 		}
 		row, err := t.unwrap(bytes.Clone(line))
@@ -59,7 +65,7 @@ func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 	}
 	if err := t.in.Err(); err != nil {
 		if errors.Is(err, bufio.ErrTooLong) {
-			return 0, fmt.Errorf("a line has more than %d bytes", maxLine)
+			return 0, fmt.Errorf("a row has more than %d bytes", maxLine)
 		}
 		return 0, fmt.Errorf("reading the file: %w", err)
 	}
@@ -136,6 +142,14 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 	if line.Data == nil {
 		line.Data = json.RawMessage("null")
 	}
+	if t.array {
+		separator := byte(',')
+		if !t.written {
+			separator = '['
+		}
+		_ = t.out.WriteByte(separator) // an error stays for what is written next
+		t.written = true
+	}
 	enc := json.NewEncoder(t.out)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(line); err != nil {
@@ -146,6 +160,13 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 
 // Close implements Table.
 func (t *ndjsonTable) Close() error {
+	if t.array {
+		end := "]\n"
+		if !t.written {
+			end = "[]\n"
+		}
+		_, _ = t.out.WriteString(end) // Flush tells the error
+	}
 	if err := t.out.Flush(); err != nil {
 		return fmt.Errorf("writing the file: %w", err)
 	}

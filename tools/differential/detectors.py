@@ -53,7 +53,10 @@ def fitted(place, name, train):
     data.write_text(out.getvalue())
     folder = place.fits / str(len(list(place.fits.iterdir())))
     command = [str(place.binary), "model", "fit", name, "--data", str(data), "--id", "m", "--models", str(folder), "--state-dir", str(place.state), "--config", str(place.config)]
-    done = subprocess.run(command, capture_output=True, timeout=hosts.HANGS)
+    for _ in range(3):  # what it writes it tries as well, which may take too long on a slow machine
+        done = subprocess.run(command, capture_output=True, timeout=hosts.HANGS)
+        if done.returncode == 0:
+            break
     if done.returncode != 0:
         raise RuntimeError(f"model fit {name}: {done.stderr.decode(errors='replace')[-600:]}")
     known = {"hbos": "histograms.json", "ecod": "train.f64", "copod": "train.f64"}[name]

@@ -103,6 +103,18 @@ def from_ndjson(model, rows, rng, place, form):
     return [(row, {"error": "RowError", "field": None, "text": a["error"]} if "error" in a else answered(a), s) for row, a, s in zip(rows, found, sent)]
 
 
+def from_array(model, rows, rng, place):
+    rows = [r for r in rows if not r.malformed]
+    data, sent = texts.ndjson_file(rng, model, rows, "named", whole=True)
+    out, why = run(place, model, "json", data, "--batch-size", str(rng.choice([1, 5, 1000])))
+    if out is None:
+        return lost(rows, why, sent)
+    found = hosts.read_json(out)
+    if not isinstance(found, list) or len(found) != len(rows):
+        return lost(rows, f"{str(found)[:300]} for {len(rows)} rows", sent)
+    return [(row, {"error": "RowError", "field": None, "text": a["error"]} if "error" in a else answered(a), s) for row, a, s in zip(rows, found, sent)]
+
+
 def from_parquet(model, rows, rng, place):
     import pyarrow.parquet as pq
 
@@ -131,5 +143,6 @@ def all_doors(host, place):
         "predict, CSV": lambda m, rows, rng: from_csv(m, rows, rng, place),
         "predict, NDJSON": lambda m, rows, rng: from_ndjson(m, rows, rng, place, "named"),
         "predict, NDJSON of arrays": lambda m, rows, rng: from_ndjson(m, rows, rng, place, "array"),
+        "predict, JSON whole": lambda m, rows, rng: from_array(m, rows, rng, place),
         "predict, Parquet": lambda m, rows, rng: from_parquet(m, rows, rng, place),
     }

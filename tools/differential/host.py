@@ -9,7 +9,7 @@ import struct
 import subprocess
 import time
 
-HANGS = 180.0  # seconds; ends only what never would
+HANGS = 900.0  # seconds; ends only what never would
 
 
 class Place:
@@ -38,7 +38,7 @@ class Host:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.log = open(place.work / "host.log", "wb")
-        self.process = subprocess.Popen(place.command("serve", "--port", str(self.port), "--model-cache-size", "100", "--log-level", "warn"), stderr=self.log, stdout=self.log)
+        self.process = subprocess.Popen(place.command("serve", "--port", str(self.port), "--model-cache-size", "100", "--request-timeout", "10m", "--log-level", "warn"), stderr=self.log, stdout=self.log)
         self.connection = None
 
     def __enter__(self):
@@ -62,14 +62,18 @@ class Host:
 
     def ask(self, method, path, body=None):
         """The status and the JSON of an answer."""
-        if self.connection is None:
+        used = self.connection is not None
+        if not used:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGS)
         try:
             self.connection.request(method, path, body, {"Content-Type": "application/json"} if body is not None else {})
             answer = self.connection.getresponse()
             data = answer.read()
         except (OSError, http.client.HTTPException) as err:
+            self.connection.close()
             self.connection = None
+            if used:  # hosts close connections that were idle for long
+                return self.ask(method, path, body)
             raise OSError(f"{path}: {err}") from err
         return answer.status, read_json(data)
 

@@ -34,6 +34,7 @@ class Model:
         self.kind, self.id, self.name = kind, f"{name}-{kind}", f"{name}-{kind}"
         self.files, self.exact, self.tolerance = {}, True, 0.0
         self.manifest = {"apiVersion": "pynomaly.io/v1", "kind": "Model", "id": self.id, "version": "1.0.0"}
+        self.manifest["limits"] = {"timeout": "5m", "load_timeout": "10m"}  # for slow machines
 
 
 def make(rng, kind, name, place):

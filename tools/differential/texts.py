@@ -104,8 +104,8 @@ def envelope(rng, members):
     return ("{" + ",".join(f'"{key}":{space(rng)}{value}' for key, value in members) + "}").encode()
 
 
-def ndjson_file(rng, model, rows, form):
-    """A line a row: as it is, or under data beside other members; blank lines are no rows."""
+def ndjson_file(rng, model, rows, form, whole=False):
+    """A line a row, or the whole an array: as it is, or under data beside other members; blank lines are no rows."""
     is_feature = any(f["name"] == "data" for f in model.features)
     lines, sent = [], []
     for row in rows:
@@ -114,10 +114,12 @@ def ndjson_file(rng, model, rows, form):
             members = [f'"data": {line}'] + ['"id": 7', '"note": "data"'][: rng.randint(0, 2)]
             rng.shuffle(members)
             line = "{" + ", ".join(members) + "}"
-        elif form == "named" and "data" in (row.unknown,):
-            line = json_row(rng, model, row, form)
         sent.append(line)
+        if whole:
+            continue
         lines += [line] + [""] * (rng.random() < 0.1)
+    if whole:
+        return ("[" + rng.choice([",", ",\n", "\n , "]).join(sent) + rng.choice(["]", "\n]\n"])).encode(), sent
     return rng.choice(["\n", "\r\n"]).join(lines).encode() + rng.choice([b"", b"\n"]), sent
 
 
