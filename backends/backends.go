@@ -22,7 +22,7 @@ var ErrUnavailable = errors.New("backend unavailable")
 
 // Artifact is a model's file with its manifest.
 type Artifact struct {
-	Manifest *manifest.Manifest
+	Manifest *manifest.Manifest // which a backend does not change
 	Bytes    []byte // the bytes whose digest was checked
 	Digest   string // "sha256:..." of Bytes
 	Files    map[string][]byte
@@ -34,7 +34,7 @@ type Artifact struct {
 	Outside []string
 	// ProbeRows are rows that the model should be able to score.
 	ProbeRows *sdk.Batch
-	// Memo carries findings of Complete to Open of the same artifact; nil
+	// Memo carries findings of Inspect to Open of the same artifact; nil
 	// carries nothing.
 	Memo *Memo
 }
@@ -44,9 +44,9 @@ type Memo struct{ Value any }
 
 // Backend opens artifacts of one kind.
 type Backend interface {
-	// Complete fills in what the manifest leaves to the artifact, such as the
-	// features and the output of an ONNX graph.
-	Complete(ctx context.Context, a Artifact) error
+	// Inspect returns what the artifact adds to the manifest that leaves it out, such as
+	// the features and the output of an ONNX graph. What it runs ends with ctx.
+	Inspect(ctx context.Context, a Artifact) (manifest.Derived, error)
 	// Open checks the artifact and returns a Scorer for it. It takes at most a
 	// few times limits.load_timeout, not counting the time that it waits for
 	// other loads, and returns when ctx ends.

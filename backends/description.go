@@ -33,30 +33,29 @@ func (d *Description) Check() error {
 	return nil
 }
 
-// Complete fills in what a manifest leaves out.
-func (d *Description) Complete(m *manifest.Manifest) error {
+// Derive returns what the plugin adds to a manifest.
+func (d *Description) Derive(m *manifest.Manifest) (manifest.Derived, error) {
+	var out manifest.Derived
 	if len(m.Features) == 0 {
 		if len(d.Features) == 0 {
-			return errors.New("neither the manifest nor the plugin names the features: list them under features")
+			return out, errors.New("neither the manifest nor the plugin names the features: list them under features")
 		}
 		dtype := d.DType
 		if dtype == 0 {
 			dtype = sdk.Float64
 		}
 		for _, name := range d.Features {
-			if name == "" || len(name) > manifest.MaxNameLength || slices.ContainsFunc(m.Features, func(f manifest.Feature) bool { return f.Name == name }) {
-				return fmt.Errorf("the plugin's feature name %.60q is empty, too long or taken", name)
+			if name == "" || len(name) > manifest.MaxNameLength || slices.ContainsFunc(out.Features, func(f manifest.Feature) bool { return f.Name == name }) {
+				return manifest.Derived{}, fmt.Errorf("the plugin's feature name %.60q is empty, too long or taken", name)
 			}
-			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: dtype}})
+			out.Features = append(out.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: dtype}})
 		}
 	}
 	if m.Derived {
-		m.Output.HigherIsNormal = d.Orientation == "higher_is_normal"
-		m.Threshold = d.Threshold
-		m.Algorithm = d.Algorithm
-		m.Stateful = m.Stateful || d.Stateful
+		out.Output = &manifest.Output{Name: m.Output.Name, HigherIsNormal: d.Orientation == "higher_is_normal"}
+		out.Threshold, out.Algorithm, out.Stateful = d.Threshold, d.Algorithm, d.Stateful
 	}
-	return nil
+	return out, nil
 }
 
 // Agrees returns an error if the description contradicts the manifest's

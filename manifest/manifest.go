@@ -21,7 +21,8 @@ const (
 	Kind       = "Model"
 )
 
-// Manifest is a decoded, validated model.yaml with its defaults filled in.
+// Manifest is a decoded, validated model.yaml with its defaults filled in. Once it has been
+// read nothing changes it: With and Clone make others of it.
 type Manifest struct {
 	ID          string
 	Version     string // semver, without build metadata

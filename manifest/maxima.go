@@ -26,14 +26,16 @@ func DefaultMaxima() Maxima {
 	}
 }
 
-// Lower lowers what a manifest asks for to the maxima, and adds a warning for each
-// limit that was above.
-func (m *Manifest) Lower(most Maxima) {
+// Lowered returns the manifest with what it asks for lowered to the maxima, and a warning
+// for each limit that was above.
+func (m *Manifest) Lowered(most Maxima) *Manifest {
+	m = m.Clone()
 	lower(m, "limits.timeout", &m.Limits.Timeout, most.Timeout, time.Duration.String)
 	lower(m, "limits.load_timeout", &m.Limits.LoadTimeout, most.LoadTimeout, time.Duration.String)
 	lower(m, "limits.max_batch_rows", &m.Limits.MaxBatchRows, most.MaxBatchRows, decimal)
 	lower(m, "limits.memory", &m.Limits.Memory, most.Memory, y.FormatBytes)
 	lower(m, "processes", &m.Processes, most.Processes, decimal)
+	return m
 }
 
 func decimal(n int) string { return fmt.Sprint(n) }

@@ -151,27 +151,42 @@ func scoreShape(v graph.Value, fixed int) error {
 
 const notTensorHint = "export the model with options zipmap=False"
 
-// complete adds to the manifest what it leaves to the graph.
-func complete(m *manifest.Manifest, g *graph.Model) error {
+// derive returns what the graph adds to the manifest.
+func derive(m *manifest.Manifest, g *graph.Model) (d manifest.Derived, err error) {
 	if len(m.Features) == 0 {
-		features, err := deriveFeatures(m, g)
-		if err != nil {
-			return err
+		if d.Features, err = deriveFeatures(g); err != nil {
+			return d, err
 		}
-		m.Features = features
+		if m.Input == "" && takesMatrix(g) {
+			d.Input = g.Inputs[0].Name
+		}
 	}
 	if m.Output.Name != "" {
-		return nil
+		return d, nil
 	}
+	out := m.Output
 	if label, scores := find(g.Outputs, "label"), find(g.Outputs, "scores"); label != nil && scores != nil && label.Elem == graph.Int64 {
 		// skl2onnx gives outlier detectors this output: decision_function.
-		m.Output.Name = scores.Name
+		out.Name = scores.Name
 		if m.Derived {
-			m.Output.HigherIsNormal = true
-			m.Threshold = new(float64)
+			out.HigherIsNormal = true
+			d.Threshold = new(float64)
 		}
-		return nil
+		d.Output = &out
+		return d, nil
 	}
+	if out.Name, err = scoreOutput(g); err != nil {
+		return d, err
+	}
+	d.Output = &out
+	if m.Derived {
+		d.Warnings = []string{"there is no threshold, so no row is an anomaly, and higher scores are assumed to be more anomalous: write a manifest with `pynomaly-runtime model init`"}
+	}
+	return d, nil
+}
+
+// scoreOutput returns the name of the only output that can be the score.
+func scoreOutput(g *graph.Model) (string, error) {
 	var candidates []graph.Value
 	for _, v := range g.Outputs {
 		if scoreShape(v, int(max(firstDim(g), 0))) == nil {
@@ -180,25 +195,22 @@ func complete(m *manifest.Manifest, g *graph.Model) error {
 	}
 	switch {
 	case len(candidates) == 1:
-		m.Output.Name = candidates[0].Name
+		return candidates[0].Name, nil
 	case len(candidates) > 1:
-		return fmt.Errorf("several outputs may be the score (%s): name one in the manifest as output.name", list(candidates))
+		return "", fmt.Errorf("several outputs may be the score (%s): name one in the manifest as output.name", list(candidates))
 	case len(g.Outputs) == 1:
-		return scoreShape(g.Outputs[0], int(max(firstDim(g), 0)))
-	default:
-		for _, v := range g.Outputs {
-			if !v.IsTensor() {
-				return fmt.Errorf("no output is one score per row (%s): %s", list(g.Outputs), notTensorHint)
-			}
+		return "", scoreShape(g.Outputs[0], int(max(firstDim(g), 0)))
+	}
+	for _, v := range g.Outputs {
+		if !v.IsTensor() {
+			return "", fmt.Errorf("no output is one score per row (%s): %s", list(g.Outputs), notTensorHint)
 		}
-		return fmt.Errorf("no output is one score per row: %s", list(g.Outputs))
 	}
-	if m.Derived {
-		m.Warnings = append(m.Warnings,
-			"there is no threshold, so no row is an anomaly, and higher scores are assumed to be more anomalous: write a manifest with `pynomaly-runtime model init`")
-	}
-	return nil
+	return "", fmt.Errorf("no output is one score per row: %s", list(g.Outputs))
 }
+
+// takesMatrix reports whether the graph has one input for all features.
+func takesMatrix(g *graph.Model) bool { return len(g.Inputs) == 1 && !isVector(g.Inputs[0]) }
 
 func firstDim(g *graph.Model) int64 {
 	if len(g.Inputs) == 0 || len(g.Inputs[0].Dims) == 0 {
@@ -207,7 +219,7 @@ func firstDim(g *graph.Model) int64 {
 	return g.Inputs[0].Dims[0]
 }
 
-func deriveFeatures(m *manifest.Manifest, g *graph.Model) ([]manifest.Feature, error) {
+func deriveFeatures(g *graph.Model) ([]manifest.Feature, error) {
 	feature := func(name string, v graph.Value) (manifest.Feature, error) {
 		dtype, ok := elems[v.Elem]
 		if !ok || !v.IsTensor() {
@@ -215,7 +227,7 @@ func deriveFeatures(m *manifest.Manifest, g *graph.Model) ([]manifest.Feature, e
 		}
 		return manifest.Feature{Feature: sdk.Feature{Name: name, DType: dtype}}, nil
 	}
-	if len(g.Inputs) == 1 && !isVector(g.Inputs[0]) {
+	if takesMatrix(g) {
 		v := g.Inputs[0]
 		if !v.HasShape || len(v.Dims) != 2 || v.Dims[1] < 1 {
 			return nil, fmt.Errorf("input %s does not declare its number of features: list them in the manifest", v)
@@ -232,9 +244,6 @@ func deriveFeatures(m *manifest.Manifest, g *graph.Model) ([]manifest.Feature, e
 				return nil, err
 			}
 			features[j] = f
-		}
-		if m.Input == "" {
-			m.Input = v.Name
 		}
 		return features, nil
 	}

@@ -106,7 +106,7 @@ func (c *checked) of(bytes []byte, limits graph.Limits) bool {
 }
 
 // check reads a graph and refuses it if ONNX Runtime must not load it. It
-// reuses what Complete has checked unless the limits have changed since.
+// reuses what Inspect has checked unless the limits have changed since.
 func check(a backends.Artifact) (*graph.Model, error) {
 	m := a.Manifest
 	limits := graph.Limits{Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory}
@@ -125,16 +125,18 @@ func check(a backends.Artifact) (*graph.Model, error) {
 	return g, nil
 }
 
-// Complete fills in features, input and output from the graph.
-func (b *Backend) Complete(_ context.Context, a backends.Artifact) error {
+// Inspect returns the features, the input and the output of the graph that the manifest
+// leaves out.
+func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Derived, error) {
 	g, err := check(a)
 	if err != nil {
-		return err
+		return manifest.Derived{}, err
 	}
-	if err := complete(a.Manifest, g); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+	d, err := derive(a.Manifest, g)
+	if err != nil {
+		return manifest.Derived{}, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
-	return nil
+	return d, nil
 }
 
 // Open checks, proves and loads a graph.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -35,9 +36,15 @@ func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.
 	if change != nil {
 		change(m)
 	}
-	if err := b.Complete(t.Context(), backends.Artifact{Manifest: m, Bytes: data}); err != nil {
+	before := m.Clone()
+	d, err := b.Inspect(t.Context(), backends.Artifact{Manifest: m, Bytes: data})
+	if err != nil {
 		return backends.Artifact{}, err
 	}
+	if !reflect.DeepEqual(m, before) {
+		t.Errorf("the manifest was changed from %+v to %+v", before, m)
+	}
+	m = m.With(d)
 	rows := sdk.NewBatch(m.SDKFeatures())
 	rows.Resize(1)
 	return backends.Artifact{Manifest: m, Bytes: data, Digest: filepath.Base(file), ProbeRows: rows}, nil

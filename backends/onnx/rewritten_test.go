@@ -194,9 +194,12 @@ func compareScores(t *testing.T, b *onnx.Backend, data, encoded []byte) {
 	m.ID, m.Derived = "m", true
 	m.Limits.MaxBatchRows, m.Limits.Memory = 8, 16<<20
 	a := backends.Artifact{Manifest: m, Bytes: data}
-	if b.Complete(t.Context(), a) != nil || len(m.Features) > 64 {
+	d, err := b.Inspect(t.Context(), a)
+	if err != nil || len(d.Features) > 64 {
 		return
 	}
+	m = m.With(d)
+	a.Manifest = m
 	a.ProbeRows = sdk.NewBatch(m.SDKFeatures())
 	a.ProbeRows.Resize(1)
 	var all [2][]float64

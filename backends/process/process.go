@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -177,34 +178,35 @@ func (b *Backend) Close() error {
 	return err
 }
 
-// Complete takes the features that a manifest leaves out from what the plugin says
-// of itself.
-func (b *Backend) Complete(ctx context.Context, a backends.Artifact) error {
+// Inspect returns the features that a manifest leaves out, as the plugin says of itself.
+func (b *Backend) Inspect(ctx context.Context, a backends.Artifact) (manifest.Derived, error) {
+	var none manifest.Derived
 	if b.unavailable != nil {
-		return b.unavailable
+		return none, b.unavailable
 	}
 	if err := b.permit(a); err != nil {
-		return err
+		return none, err
 	}
 	if len(a.Manifest.Features) > 0 {
-		return nil
+		return none, nil
 	}
 	p, err := b.prepare(a)
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer p.close()
 	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
 	defer cancel()
 	i, err := p.connect(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return none, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	defer i.close()
-	if err := i.said.Complete(a.Manifest); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	out, err := i.said.Derive(a.Manifest)
+	if err != nil {
+		return none, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	return nil
+	return out, nil
 }
 
 // Open starts a plugin.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -30,8 +31,10 @@ func (*Backend) Err() error { return errPlatform }
 // Close does nothing.
 func (*Backend) Close() error { return nil }
 
-// Complete returns the error that Err does.
-func (*Backend) Complete(context.Context, backends.Artifact) error { return errPlatform }
+// Inspect returns the error that Err does.
+func (*Backend) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
+	return manifest.Derived{}, errPlatform
+}
 
 // Open returns the error of Err.
 func (*Backend) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {

@@ -190,16 +190,18 @@ func TestWidened(t *testing.T) {
 func TestFeaturesFromThePlugin(t *testing.T) {
 	a := artifact(t, `"features":["p","q"]`, "")
 	b := backend(t, a, nil)
-	if err := b.Complete(t.Context(), a); err != nil || len(a.Manifest.Features) != 2 || a.Manifest.Features[1].Name != "q" {
-		t.Fatalf("%v, %v", a.Manifest.Features, err)
+	d, err := b.Inspect(t.Context(), a)
+	if err != nil || len(d.Features) != 2 || d.Features[1].Name != "q" || len(a.Manifest.Features) != 0 {
+		t.Fatalf("%v, %v", d.Features, err)
 	}
+	a.Manifest = a.Manifest.With(d)
 	open(t, b, a)
 	a.Manifest.Features[1].Name = "r"
 	if _, err := b.Open(t.Context(), a); !errors.Is(err, backends.ErrRefused) || !strings.Contains(err.Error(), `feature 1 is "r" in the manifest and "q" in the plugin`) {
 		t.Errorf("%v", err)
 	}
 	a = artifact(t, "", "")
-	if err := backend(t, a, nil).Complete(t.Context(), a); err == nil || !strings.Contains(err.Error(), "list them under features") {
+	if _, err := backend(t, a, nil).Inspect(t.Context(), a); err == nil || !strings.Contains(err.Error(), "list them under features") {
 		t.Errorf("%v", err)
 	}
 }

@@ -60,31 +60,32 @@ func (b *Backend) Err() error { return b.unavailable }
 // Close removes the private directory.
 func (b *Backend) Close() error { return b.cache.close() }
 
-// Complete takes the features, the threshold and the texts that the manifest
-// leaves to the module from what it says of itself.
-func (b *Backend) Complete(ctx context.Context, a backends.Artifact) error {
-	m := a.Manifest
+// Inspect returns the features, the threshold and the texts that the manifest leaves to
+// the module, as the module says of itself.
+func (b *Backend) Inspect(ctx context.Context, a backends.Artifact) (manifest.Derived, error) {
+	m, none := a.Manifest, manifest.Derived{}
 	if err := checkFeatures(m); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+		return none, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
 	if len(m.Features) > 0 && !m.Derived {
-		return nil
+		return none, nil
 	}
 	p, err := b.load(ctx, m, a.Bytes)
 	if err != nil {
-		return err
+		return none, err
 	}
 	defer p.close()
 	ctx, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout)
 	defer cancel()
 	d, err := p.ask(ctx)
 	if err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+		return none, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	if err := d.Complete(m); err != nil {
-		return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+	out, err := d.Derive(m)
+	if err != nil {
+		return none, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	return nil
+	return out, nil
 }
 
 // checkFeatures refuses features that do not fit into a matrix of numbers.

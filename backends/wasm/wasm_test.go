@@ -89,7 +89,7 @@ func TestGoPlugin(t *testing.T) {
 	b := wasm.New(wasm.Config{CacheDir: testkit.WASMCache(), Instances: 4, Compiler: testkit.Compiler(t), Log: slog.New(slog.NewTextHandler(&log, nil))})
 	defer b.Close()
 	m := model(t, xy+"config: {centre: [3, 4]}\n")
-	if err := b.Complete(t.Context(), artifact(m, distance(t), nil)); err != nil {
+	if _, err := b.Inspect(t.Context(), artifact(m, distance(t), nil)); err != nil {
 		t.Fatal(err)
 	}
 	s, err := open(t, b, m, distance(t), nil)
@@ -228,11 +228,17 @@ func TestRefusedPlugins(t *testing.T) {
 		})
 	}
 	strings1 := model(t, "features: [{name: x, dtype: string}]\n")
-	if err := b.Complete(t.Context(), artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
+	if _, err := b.Inspect(t.Context(), artifact(strings1, distance(t), nil)); err == nil || !strings.Contains(err.Error(), "use the onnx or process backend") {
 		t.Errorf("a string feature: %v", err)
 	}
-	if err := b.Complete(t.Context(), artifact(model(t, ""), distance(t), nil)); err != nil {
-		t.Errorf("features from the module: %v", err)
+	empty := model(t, "")
+	if d, err := b.Inspect(t.Context(), artifact(empty, distance(t), nil)); err != nil || len(d.Features) == 0 || len(empty.Features) != 0 {
+		t.Errorf("features from the module: %+v, %v", d, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Inspect(ended, artifact(empty, distance(t), nil)); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits any more: %v", err)
 	}
 }
 

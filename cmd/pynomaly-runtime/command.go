@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
+	"github.com/pynomaly/pynomaly-runtime/internal/keycommands"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
@@ -44,10 +45,11 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	below := deployCommands(s)
 	deploy := commands.Group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(below, serveCommand(s))...)
 	shorten(deploy, below)
-	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), keyCommand(s), auditCommand(s), versionCommand(s))
+	of := keycommands.Streams{Out: s.out, Err: s.err}
+	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), keycommands.Key(of, serveConfig), keycommands.Audit(of), versionCommand(s))
 	root.AddCommand(controllerCommands(s)...)
 	commands.StrictHelp(root)
-	completeValues(root)
+	commands.CompleteValues(root)
 	return root
 }
 

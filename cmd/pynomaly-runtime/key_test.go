@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestKeys: a key is made, listed, rotated and revoked, in the file that is named or that
@@ -79,18 +78,5 @@ func TestKeys(t *testing.T) {
 	t.Setenv("PYNOMALY_AUTH_KEYS", "")
 	if _, _, err := command(t, nil, "key", "list"); err == nil || !strings.Contains(err.Error(), "auth.keys") {
 		t.Error(err)
-	}
-}
-
-func TestLifetimes(t *testing.T) {
-	for text, want := range map[string]time.Duration{"": 0, "0": 0, "0s": 0, "0d": 0, "90d": 90 * 24 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute, "36500d": maxLifetime} {
-		if got, err := parseLifetime(text); err != nil || got != want {
-			t.Errorf("%q: %v, %v", text, got, err)
-		}
-	}
-	for _, text := range []string{"-1d", "1.5d", "d", "x", "36501d", "99999999999999d", "1w", "-1s"} {
-		if got, err := parseLifetime(text); err == nil {
-			t.Errorf("%q: %v", text, got)
-		}
 	}
 }

@@ -128,6 +128,7 @@ func modelInspect(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			m = m.Clone()
 			m.Digest = digest
 			text, err := manifest.Encode(m)
 			if err != nil {

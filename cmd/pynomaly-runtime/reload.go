@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
+	"github.com/pynomaly/pynomaly-runtime/internal/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
@@ -12,7 +13,7 @@ import (
 )
 
 // reloaders lists what changes without a restart.
-func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance, log *slog.Logger) []reload.Reloader {
+func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance.Entrance, log *slog.Logger) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			l, err := logs.ParseLevel(cfg.Log.Level)
@@ -22,7 +23,7 @@ func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registr
 			use, err := cert.Prepare(cfg.Server.TLS)
 			return func(context.Context) { use() }, err
 		}},
-		{Name: "access", Prepare: door.reload}, // keys, tokens, roles, certificates' roles, limits
+		{Name: "access", Prepare: door.Reload}, // keys, tokens, roles, certificates' roles, limits
 		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			all := aliasesOf(cfg)
 			return func(ctx context.Context) {

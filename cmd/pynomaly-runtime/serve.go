@@ -23,6 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/crash"
+	"github.com/pynomaly/pynomaly-runtime/internal/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostlimits"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"
@@ -81,7 +82,7 @@ type running struct {
 	cert   listener.Certificate
 	server *rest.Server
 	calls  *batching.Calls
-	door   *entrance
+	door   *entrance.Entrance
 }
 
 // serve runs the host until ctx ends, and then stops it in order and in time.
@@ -143,9 +144,11 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 		return err
 	}
 	local := listener.IsLoopback(ln.Addr())
-	if h.door, err = h.openEntrance(ctx, out, ln.Addr(), local); err != nil {
+	h.door, err = entrance.Open(ctx, entrance.Config{Address: ln.Addr(), Loopback: local, Output: out, Log: logs.Named(h.base, "access"), Reg: h.reg}, cfg)
+	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
+	h.Parts.Add("access", func(context.Context) error { return h.door.Close() })
 	if h.server, err = rest.New(h.restConfig(local), registry, h.reg); err != nil {
 		return errors.Join(err, ln.Close())
 	}
@@ -155,7 +158,12 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 	h.Log.Info("serving", "address", ln.Addr().String(), "version", version, "environment", cfg.Server.Environment,
 		"models", cfg.Models.Dir, "workers", cfg.Workers())
 	h.serve(ln, h.cert.Config())
-	return h.serveAdmin(ctx)
+	stop, err := h.door.ServeOperators(ctx, cfg.Admin.Listen, logs.Named(h.base, "admin"))
+	if err != nil {
+		return err
+	}
+	h.Parts.Add("the address for operators", stop)
+	return nil
 }
 
 func (h *running) restConfig(loopback bool) rest.Config {
@@ -214,7 +222,7 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 // follow follows the models directory and the configuration.
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
-	changes.Done = h.door.reloaded
+	changes.Done = h.door.Reloaded
 	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {

@@ -77,8 +77,8 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if r.Stateful {
 		err = fitStateful(ctx, model, m, train, result.Scores, o, files)
 	} else {
-		err = fitManifest(ctx, model, o.Training, files)
-		m = model.Manifest
+		m = model.Manifest.Clone()
+		err = fitManifest(ctx, model, m, o.Training, files)
 	}
 	if err != nil {
 		return nil, err

@@ -54,11 +54,11 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 		return nil, err
 	}
 	defer model.Close()
-	m := model.Manifest
+	m := model.Manifest.Clone()
 	m.ID, m.Version, m.Digest, m.Input = id, version, model.Digest, ""
 	files := map[string][]byte{}
 	if o.File != "" {
-		if err := fitManifest(ctx, model, o.Training, files); err != nil {
+		if err := fitManifest(ctx, model, m, o.Training, files); err != nil {
 			return nil, err
 		}
 	}
@@ -72,8 +72,9 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	return &Initialised{Dir: dir, Threshold: m.Threshold != nil}, err
 }
 
-// fitManifest scores the training rows and fills in what follows from them.
-func fitManifest(ctx context.Context, model *model.Model, t Training, files map[string][]byte) error {
+// fitManifest scores the training rows and fills in what follows from them, in a manifest
+// that is the model's so far.
+func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, files map[string][]byte) error {
 	rows, err := readTraining(t.File, model.Schema())
 	if err != nil {
 		return err
@@ -90,7 +91,6 @@ func fitManifest(ctx context.Context, model *model.Model, t Training, files map[
 	if len(bad) > 0 {
 		return fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, offline.Reason(bad[0]))
 	}
-	m := model.Manifest
 	if m.Explanation == nil {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainPermutation, Permutations: 5, Seed: 1, Reference: reference(rows)}
 		if len(m.Features) <= 8 {

@@ -17,7 +17,7 @@ func (a Author) Pack(ctx context.Context, at modelstore.Place, id, version strin
 	if err != nil {
 		return "", err
 	}
-	m := artifact.Manifest
+	m := artifact.Manifest.Clone()
 	m.ID, m.Version = cmp.Or(id, m.ID), cmp.Or(version, m.Version)
 	if err := checkName(m.ID, m.Version); err != nil {
 		return "", err

@@ -30,9 +30,8 @@ type written struct {
 	of     func(x float64, rows, opened int) float64
 }
 
-func (*written) Complete(_ context.Context, a backends.Artifact) error {
-	a.Manifest.Features = []manifest.Feature{{Feature: sdk.Feature{Name: "x", DType: sdk.Float64}}}
-	return nil
+func (*written) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
+	return manifest.Derived{Features: []manifest.Feature{{Feature: sdk.Feature{Name: "x", DType: sdk.Float64}}}}, nil
 }
 
 func (w *written) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {

@@ -111,7 +111,9 @@ func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Ca
 		return nil, err
 	}
 	if change != nil {
-		change(c.Manifest)
+		m := c.Manifest.Clone()
+		change(m)
+		c = c.WithManifest(m)
 	}
 	return model.Open(ctx, c, with, calls)
 }
@@ -127,7 +129,11 @@ func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Mani
 	if !ok {
 		return c.Manifest, c.Digest, nil
 	}
-	return c.Manifest, c.Digest, c.Complete(ctx, backend)
+	done, err := c.Inspect(ctx, backend)
+	if err != nil {
+		return c.Manifest, c.Digest, err
+	}
+	return done.Manifest, c.Digest, nil
 }
 
 // ContentDigest is that of all the model is made of, as Model.ContentDigest.
@@ -176,7 +182,7 @@ func (p Place) Artifact(ctx context.Context, with model.Backends) (backends.Back
 	if !ok {
 		return nil, none, fmt.Errorf("%w: this host has no backend %q", backends.ErrUnavailable, m.Backend)
 	}
-	if err := c.Complete(ctx, backend); err != nil {
+	if c, err = c.Inspect(ctx, backend); err != nil {
 		return nil, none, err
 	}
 	probe, err := model.ProbeRows(c)

@@ -22,10 +22,10 @@ func (p Policy) max() manifest.Maxima {
 	return p.Max
 }
 
-// apply limits a manifest to what the host grants.
+// apply puts what the host grants in place of what the manifest asks for.
 func (p Policy) apply(c *Contents) {
-	m := c.Manifest
-	m.Lower(p.max())
+	m := c.Manifest.Lowered(p.max())
+	c.Manifest = m
 	asked := m.Trusted
 	if m.Trusted = p.trusts(c); asked && !m.Trusted {
 		c.wish = "the manifest asks to be trusted, which only the host's operator grants: list " + c.Digest + " or the model's directory in backends.onnx.trusted"

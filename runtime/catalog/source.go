@@ -55,13 +55,24 @@ func (c *Contents) ForBackend() backends.Artifact {
 	return backends.Artifact{Manifest: c.Manifest, Bytes: c.Artifact, Digest: c.Digest, Files: c.Files, Dir: c.dir, Outside: c.outside, Memo: &c.memo}
 }
 
-// Complete lets a backend fill in what the manifest leaves out.
-func (c *Contents) Complete(ctx context.Context, with backends.Backend) error {
-	err := with.Complete(ctx, c.ForBackend())
+// Inspect returns the contents with a manifest that a backend has completed from the
+// artifact.
+func (c *Contents) Inspect(ctx context.Context, with backends.Backend) (*Contents, error) {
+	derived, err := with.Inspect(ctx, c.ForBackend())
 	if err != nil && c.wish != "" {
-		return fmt.Errorf("%w (%s)", err, c.wish)
+		err = fmt.Errorf("%w (%s)", err, c.wish)
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return c.WithManifest(c.Manifest.With(derived)), nil
+}
+
+// WithManifest returns the contents with another manifest.
+func (c *Contents) WithManifest(m *manifest.Manifest) *Contents {
+	out := *c
+	out.Manifest = m
+	return &out
 }
 
 // bareBackends maps the extensions of bare artifacts to backends.

@@ -62,10 +62,12 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
-	if err := c.Complete(ctx, backend); err != nil {
+	c, err := c.Inspect(ctx, backend)
+	if err != nil {
 		return nil, Refusal(m.Backend, err)
 	}
-	model := &Model{Manifest: m, Digest: c.Digest, identity: c.Identity, schema: rows.NewSchema(m), Warnings: m.Warnings}
+	m = c.Manifest
+	model := &Model{Manifest: m, Digest: c.Digest, identity: c.Identity, schema: rows.NewSchema(m), Warnings: slices.Clone(m.Warnings)}
 	if err := model.prepare(c); err != nil {
 		return nil, err
 	}
@@ -85,11 +87,12 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 		model.Abandon()
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
-	if !m.Stateful {
+	if !model.Manifest.Stateful {
 		return model, nil
 	}
 	// A stateful detector that has seen the probe's rows must not serve.
 	model.Abandon()
+	artifact.Manifest = model.Manifest
 	return model, model.start(ctx, backend, artifact, calls)
 }
 
@@ -100,7 +103,9 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 		return Refusal(m.Manifest.Backend, err)
 	}
 	m.can = abilitiesOf(m.scorer)
-	m.Manifest.Stateful = m.Manifest.Stateful || m.scorer.Info().Stateful
+	if !m.Manifest.Stateful && m.scorer.Info().Stateful {
+		m.Manifest = m.Manifest.With(manifest.Derived{Stateful: true})
+	}
 	limits := m.Manifest.Limits
 	m.slots = batching.New(calls, batching.Detector{
 		Scorer: m.scorer, Features: m.schema.Features(), Owner: owner{m},

@@ -37,7 +37,9 @@ func (identity) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 
 type backend struct{}
 
-func (backend) Complete(context.Context, backends.Artifact) error { return nil }
+func (backend) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
+	return manifest.Derived{}, nil
+}
 func (backend) Open(context.Context, backends.Artifact) (sdk.Scorer, error) {
 	return identity{}, nil
 }

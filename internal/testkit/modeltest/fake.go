@@ -36,8 +36,10 @@ type Fake struct {
 	closed int
 }
 
-// Complete has nothing to add.
-func (*Fake) Complete(context.Context, backends.Artifact) error { return nil }
+// Inspect has nothing to add.
+func (*Fake) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
+	return manifest.Derived{}, nil
+}
 
 // Open returns what Make does, unless Before fails.
 func (f *Fake) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {

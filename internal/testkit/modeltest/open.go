@@ -82,8 +82,10 @@ type Bare struct {
 	Make func(*manifest.Manifest) sdk.Scorer
 }
 
-// Complete has nothing to add.
-func (Bare) Complete(context.Context, backends.Artifact) error { return nil }
+// Inspect has nothing to add.
+func (Bare) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
+	return manifest.Derived{}, nil
+}
 
 // Open returns what Make does.
 func (b Bare) Open(_ context.Context, a backends.Artifact) (sdk.Scorer, error) {

@@ -1,9 +1,13 @@
-package main
+// Package keycommands holds the commands about who may use hosts and who did: key and audit.
+//
+// The file of keys is api/access/keys's, the audit api/audit's.
+package keycommands
 
 import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -17,13 +21,23 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-func keyCommand(s streams) *cobra.Command {
+// Streams are where commands write: results, and what is said beside them.
+type Streams struct{ Out, Err io.Writer }
+
+// ReadConfig reads a configuration file, or the default one where none is named.
+type ReadConfig func(cmd *cobra.Command, file string) (*config.Config, error)
+
+// Key returns the command key.
+func Key(s Streams, read ReadConfig) *cobra.Command {
 	return commands.Group(&cobra.Command{Use: "key", Short: "Make, list, revoke and rotate API keys"},
-		keyCreate(s), keyList(s), keyRevoke(s), keyRotate(s))
+		keyCreate(s, read), keyList(s, read), keyRevoke(s, read), keyRotate(s, read))
 }
 
 // keyFiles are the flags that say which file of keys is meant.
-type keyFiles struct{ file, config string }
+type keyFiles struct {
+	file, config string
+	read         ReadConfig
+}
 
 func (f *keyFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "file", "", "file of keys (default: the one of auth.keys)")
@@ -32,7 +46,7 @@ func (f *keyFiles) flags(cmd *cobra.Command) {
 
 // store is the file of keys.
 func (f *keyFiles) store(cmd *cobra.Command) (*keys.Store, error) {
-	cfg, err := serveConfig(cmd, f.config)
+	cfg, err := f.read(cmd, f.config)
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +64,8 @@ func (f *keyFiles) store(cmd *cobra.Command) (*keys.Store, error) {
 	return &keys.Store{File: file, Roles: roles, Now: time.Now, Random: rand.Reader}, nil
 }
 
-func keyCreate(s streams) *cobra.Command {
-	var f keyFiles
+func keyCreate(s Streams, read ReadConfig) *cobra.Command {
+	f := keyFiles{read: read}
 	var w keys.Wanted
 	var models, expires string
 	cmd := &cobra.Command{
@@ -90,18 +104,18 @@ func keyCreate(s streams) *cobra.Command {
 }
 
 // printKey prints a new key on standard output, and what it is beside it.
-func printKey(s streams, file, key string, made keys.Entry) error {
+func printKey(s Streams, file, key string, made keys.Entry) error {
 	until := "until it is revoked"
 	if !made.Expires.IsZero() {
 		until = "until " + made.Expires.Format(time.RFC3339)
 	}
-	fmt.Fprintf(s.err, "key %s, role %s, good %s, in %s; it is shown this once:\n", made.ID, made.Role, until, file)
-	_, err := fmt.Fprintln(s.out, key)
+	fmt.Fprintf(s.Err, "key %s, role %s, good %s, in %s; it is shown this once:\n", made.ID, made.Role, until, file)
+	_, err := fmt.Fprintln(s.Out, key)
 	return err
 }
 
-func keyList(s streams) *cobra.Command {
-	var f keyFiles
+func keyList(s Streams, read ReadConfig) *cobra.Command {
+	f := keyFiles{read: read}
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the API keys, without their secrets", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -113,7 +127,7 @@ func keyList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+			w := tabwriter.NewWriter(s.Out, 0, 4, 2, ' ', 0)
 			fmt.Fprintln(w, "ID\tSTATUS\tROLE\tMODELS\tCREATED\tEXPIRES\tNAME")
 			for _, e := range all {
 				models := "*"
@@ -136,8 +150,8 @@ func timeOrDash(t time.Time) string {
 	return t.Format(time.RFC3339)
 }
 
-func keyRevoke(s streams) *cobra.Command {
-	var f keyFiles
+func keyRevoke(s Streams, read ReadConfig) *cobra.Command {
+	f := keyFiles{read: read}
 	cmd := &cobra.Command{
 		Use: "revoke <id>", Short: "Make an API key good for nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -149,7 +163,7 @@ func keyRevoke(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.out, "key %s is revoked since %s: hosts that follow %s refuse it within 2 s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File)
+			_, err = fmt.Fprintf(s.Out, "key %s is revoked since %s: hosts that follow %s refuse it within 2 s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File)
 			return err
 		},
 	}
@@ -157,8 +171,8 @@ func keyRevoke(s streams) *cobra.Command {
 	return cmd
 }
 
-func keyRotate(s streams) *cobra.Command {
-	var f keyFiles
+func keyRotate(s Streams, read ReadConfig) *cobra.Command {
+	f := keyFiles{read: read}
 	var overlap string
 	cmd := &cobra.Command{
 		Use: "rotate <id>", Short: "Make an API key in place of another one, and print it, once", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,

@@ -1,4 +1,4 @@
-package main
+package keycommands
 
 import (
 	"fmt"
@@ -9,11 +9,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 )
 
-func auditCommand(s streams) *cobra.Command {
+// Audit returns the command audit.
+func Audit(s Streams) *cobra.Command {
 	return commands.Group(&cobra.Command{Use: "audit", Short: "Check what hosts have written of what was done to them"}, auditVerify(s))
 }
 
-func auditVerify(s streams) *cobra.Command {
+func auditVerify(s Streams) *cobra.Command {
 	var last string
 	cmd := &cobra.Command{
 		Use: "verify <file>...", Short: "Find the first line of an audit that was changed, removed or reordered", Args: cobra.MinimumNArgs(1),
@@ -26,10 +27,10 @@ func auditVerify(s streams) *cobra.Command {
 				return err
 			}
 			if r.Lines == 0 {
-				_, err = fmt.Fprintln(s.out, "there is no line")
+				_, err = fmt.Fprintln(s.Out, "there is no line")
 				return err
 			}
-			_, err = fmt.Fprintf(s.out, "%d lines in order, %d to %d, %d interrupted; the last hash is %s\n", r.Lines, r.First, r.Last, r.Torn, r.Hash)
+			_, err = fmt.Fprintf(s.Out, "%d lines in order, %d to %d, %d interrupted; the last hash is %s\n", r.Lines, r.First, r.Last, r.Torn, r.Hash)
 			return err
 		},
 	}

@@ -1,4 +1,4 @@
-package main
+package entrance
 
 import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"

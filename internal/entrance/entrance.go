@@ -1,4 +1,8 @@
-package main
+// Package entrance makes of a configuration what decides who may use a host: keys, tokens,
+// certificates, roles, limits and the audit, which follow the configuration while it changes.
+//
+// How a credential is checked is decided in api/access.
+package entrance
 
 import (
 	"context"
@@ -22,11 +26,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access/tokens"
 	"github.com/pynomaly/pynomaly-runtime/api/audit"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// entrance is all that decides who may use the host.
-type entrance struct {
+// Entrance is all that decides who may use the host.
+type Entrance struct {
 	*gate.Gate
 	log      *slog.Logger
 	loopback bool
@@ -41,42 +44,63 @@ type entrance struct {
 	keys     *keys.Followed // nil: there is no file of them
 	keysFile string
 	follow   context.Context // ends when the host follows no files any more
+	stop     context.CancelFunc
 	running  sync.WaitGroup
 	stopKeys context.CancelFunc
 }
 
-// openEntrance makes the entrance of a host that listens on an address. Its part is closed
-// after the one of requests.
-func (h *running) openEntrance(ctx context.Context, out io.Writer, address net.Addr, loopback bool) (*entrance, error) {
-	e := &entrance{
-		log: logs.Named(h.base, "access"), loopback: loopback, address: address, limits: limits.New(limits.Rates{}, time.Now), stopKeys: func() {},
+// Config says what an entrance is to.
+type Config struct {
+	Address  net.Addr  // of the host
+	Loopback bool      // it is reached from this machine alone
+	Output   io.Writer // of an audit that goes to standard output
+	Log      *slog.Logger
+	Reg      prometheus.Registerer
+}
+
+// Open makes an entrance. Close it after the last request.
+func Open(ctx context.Context, c Config, cfg *config.Config) (*Entrance, error) {
+	e := &Entrance{
+		log: c.Log, loopback: c.Loopback, address: c.Address, limits: limits.New(limits.Rates{}, time.Now), stopKeys: func() {},
 		sources: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "host_credentials_read_successful", Help: "Whether keys could be read or fetched when that was last tried: 1 or 0."}, []string{"source"}),
 	}
-	if err := h.reg.Register(e.sources); err != nil {
+	if err := c.Reg.Register(e.sources); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
 	}
 	var err error
-	if e.audit, err = openAudit(h.cfg.Audit, out, e.log, h.reg); err != nil {
+	if e.audit, err = openAudit(cfg.Audit, c.Output, e.log, c.Reg); err != nil {
 		return nil, err
 	}
-	var cancel context.CancelFunc
-	e.follow, cancel = context.WithCancel(context.WithoutCancel(ctx))
-	h.Parts.Add("access", func(context.Context) error { cancel(); e.running.Wait(); return e.audit.Close() })
+	e.follow, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := e.begin(c, cfg); err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	return e, nil
+}
+
+// Close ends the following of files and of tokens' keys, and closes the audit.
+func (e *Entrance) Close() error {
+	e.stop()
+	e.running.Wait()
+	return e.audit.Close()
+}
+
+func (e *Entrance) begin(c Config, cfg *config.Config) (err error) {
 	if e.tokens, err = tokens.New(tokens.Config{Now: time.Now, Log: e.log, Observe: e.sourceRead}, nil, nil); err != nil {
-		return nil, err
+		return err
 	}
-	rules, use, err := e.prepare(h.cfg)
+	rules, use, err := e.prepare(cfg)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	e.Gate, err = gate.New(gate.Config{Rules: rules, Limits: e.limits, Logins: limits.NewLogins(time.Now), Audit: e.audit, Log: e.log, Reg: h.reg})
+	e.Gate, err = gate.New(gate.Config{Rules: rules, Limits: e.limits, Logins: limits.NewLogins(time.Now), Audit: e.audit, Log: e.log, Reg: c.Reg})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	use()
-	e.cfg.Store(h.cfg)
+	e.cfg.Store(cfg)
 	e.running.Go(func() { e.tokens.Run(e.follow) })
-	return e, e.audit.Write(audit.Entry{Action: "start", Outcome: "ok"})
+	return e.audit.Write(audit.Entry{Action: "start", Outcome: "ok"})
 }
 
 func openAudit(cfg config.Audit, out io.Writer, log *slog.Logger, reg prometheus.Registerer) (*audit.Log, error) {
@@ -107,7 +131,7 @@ func openAudit(cfg config.Audit, out io.Writer, log *slog.Logger, reg prometheus
 }
 
 // sourceRead tells how reading keys went.
-func (e *entrance) sourceRead(source string, err error) {
+func (e *Entrance) sourceRead(source string, err error) {
 	if err != nil {
 		e.sources.WithLabelValues(source).Set(0)
 		return
@@ -137,7 +161,7 @@ func mode(cfg *config.Config, loopback bool) (m access.Mode, anonymous string, e
 
 // prepare checks what a configuration says of access, and returns the rules that it makes
 // and what has everything else follow it.
-func (e *entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), err error) {
+func (e *Entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), err error) {
 	m, anonymous, err := mode(cfg, e.loopback)
 	if err != nil {
 		return nil, nil, err
@@ -185,17 +209,17 @@ func (e *entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), e
 	return rules, func() { useKeys(); useTokens(); e.limits.Set(rates(cfg.Rates)); e.warn(m) }, nil
 }
 
-// reload is what takes up a changed configuration.
-func (e *entrance) reload(cfg *config.Config) (func(context.Context), error) {
+// Reload checks a changed configuration, and returns what takes it up.
+func (e *Entrance) Reload(cfg *config.Config) (func(context.Context), error) {
 	rules, use, err := e.prepare(cfg)
 	return func(context.Context) { use(); e.Set(rules); e.cfg.Store(cfg) }, err
 }
 
-// current is the configuration as it was taken up last.
-func (e *entrance) current() *config.Config { return e.cfg.Load() }
+// Current returns the configuration that was taken up last.
+func (e *Entrance) Current() *config.Config { return e.cfg.Load() }
 
-// reloaded writes to the audit how taking up a configuration went.
-func (e *entrance) reloaded(err error) {
+// Reloaded writes to the audit how taking up a configuration went.
+func (e *Entrance) Reloaded(err error) {
 	entry := audit.Entry{Action: "reload", Outcome: "ok"}
 	if err != nil {
 		entry.Outcome = "refused"
@@ -204,7 +228,7 @@ func (e *entrance) reloaded(err error) {
 }
 
 // prepareKeys returns the keys of a file, and what has them followed.
-func (e *entrance) prepareKeys(file string, roles *access.Roles) (*keys.Followed, func(), error) {
+func (e *Entrance) prepareKeys(file string, roles *access.Roles) (*keys.Followed, func(), error) {
 	if file == e.keysFile && e.keys != nil {
 		use, err := e.keys.Prepare(roles)
 		return e.keys, use, err
@@ -239,7 +263,7 @@ func (e *entrance) prepareKeys(file string, roles *access.Roles) (*keys.Followed
 
 // keyOfRun is the one key of a host that none is configured for. It is printed when it is
 // made, and kept nowhere.
-func (e *entrance) keyOfRun(roles *access.Roles) (access.Keys, error) {
+func (e *Entrance) keyOfRun(roles *access.Roles) (access.Keys, error) {
 	if e.runKey != nil {
 		return e.runKey, nil
 	}
@@ -254,7 +278,7 @@ func (e *entrance) keyOfRun(roles *access.Roles) (access.Keys, error) {
 }
 
 // warn says where everybody may do everything.
-func (e *entrance) warn(m access.Mode) {
+func (e *Entrance) warn(m access.Mode) {
 	if m == access.Off && !e.loopback {
 		e.log.Warn("authentication is switched off and the address is open to others: everybody may do everything", "address", e.address.String())
 	}
