@@ -70,8 +70,8 @@ func TestAdmin(t *testing.T) {
 	}{
 		{open, "/config", "", "", 200, "log.level"}, {open, "/debug/pprof/", "", "", 200, "goroutine"}, {open, "/debug/pprof/heap?debug=1", "", "", 200, "heap profile"},
 		{open, "/config", "", "Host: evil.example", 403, "no name of this host"}, {open, "/nothing", "", "", 404, ""},
-		{run, "/config", "", "", 200, ""}, {run, "/config", "", "X-Forwarded-For: 192.0.2.1", 401, "who you are"}, {run, "/config", "wrong", "", 401, ""},
-		{configured, "/config", "", "", 401, "who you are"}, {configured, "/debug/pprof/", "", "", 401, ""}, {configured, "/config", "operator", "", 403, "role"},
+		{run, "/config", "", "", 200, ""}, {run, "/config", "", "X-Forwarded-For: 192.0.2.1", 401, "requires credentials"}, {run, "/config", "wrong", "", 401, ""},
+		{configured, "/config", "", "", 401, "requires credentials"}, {configured, "/debug/pprof/", "", "", 401, ""}, {configured, "/config", "operator", "", 403, "role"},
 		{configured, "/config", "admin", "", 200, "log.level"}, {configured, "/config", "wrong", "", 401, "unknown"},
 	} {
 		req, err := http.NewRequest(http.MethodGet, c.at+c.path, nil)

@@ -53,7 +53,7 @@ func (s spelledOut) Lookup(key []byte, _ time.Time) (*access.Principal, error) {
 	role, models, _ := strings.Cut(string(key), ":")
 	seen, err := access.ParseModels(strings.Split(models, ","))
 	if err != nil || !slices.Contains([]string{"viewer", "operator", "admin"}, role) || s.revoked.Load() {
-		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "the API key is none of this host's"}
+		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "this host does not know the API key"}
 	}
 	return person(s.t, role, seen), nil
 }
