@@ -23,8 +23,8 @@ var ErrUnavailable = errors.New("backend unavailable")
 // Artifact is a model's file with its manifest.
 type Artifact struct {
 	Manifest *manifest.Manifest // which a backend does not change
-	Bytes    []byte // the bytes whose digest was checked
-	Digest   string // "sha256:..." of Bytes
+	Bytes    []byte             // the bytes whose digest was checked
+	Digest   string             // "sha256:..." of Bytes
 	Files    map[string][]byte
 	// Dir is the directory of the files, as Where returns it. Use it to decide
 	// what the model may do, not to read files.

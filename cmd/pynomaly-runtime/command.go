@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/api/keycommands"
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
-	"github.com/pynomaly/pynomaly-runtime/internal/keycommands"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 

@@ -4,8 +4,8 @@ import (
 	"context"
 	"log/slog"
 
+	"github.com/pynomaly/pynomaly-runtime/api/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"

@@ -19,11 +19,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"github.com/pynomaly/pynomaly-runtime/api/entrance"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/crash"
-	"github.com/pynomaly/pynomaly-runtime/internal/entrance"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostlimits"
 	"github.com/pynomaly/pynomaly-runtime/internal/hostmetrics"
 	"github.com/pynomaly/pynomaly-runtime/internal/lifecycle"

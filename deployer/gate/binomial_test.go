@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// exact is atLeast by fractions.
+// exact computes atLeast with fractions.
 func exact(x, n int64, p *big.Rat) float64 {
 	q := new(big.Rat).Sub(big.NewRat(1, 1), p)
 	sum := new(big.Rat)
@@ -44,7 +44,8 @@ func TestAtLeastExactly(t *testing.T) {
 	}
 }
 
-// TestAtLeast: values of scipy.stats.binom.sf(x-1, n, p), scipy 1.17.1.
+// TestAtLeast compares with values of scipy.stats.binom.sf(x-1, n, p) of scipy
+// 1.17.1.
 func TestAtLeast(t *testing.T) {
 	for _, c := range []struct {
 		x, n    int64
@@ -71,8 +72,8 @@ func TestAtLeast(t *testing.T) {
 	}
 }
 
-// TestTails: values of scipy 1.17.1, over the whole range of n and p; testdata/binomial.py
-// wrote them.
+// TestTails compares with values of scipy 1.17.1 over the whole range of n and p,
+// which testdata/binomial.py wrote.
 func TestTails(t *testing.T) {
 	f, err := os.Open("testdata/binomial.csv")
 	if err != nil {
@@ -101,14 +102,15 @@ func TestTails(t *testing.T) {
 	t.Logf("%d values, the worst off by %.1e", len(rows)-1, worst)
 }
 
-// TestAgainstSums: sums of the terms of the distribution, wherever n allows that.
+// TestAgainstSums compares with the sum of the distribution's terms where n allows
+// it.
 func TestAgainstSums(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(1, 20_000).Draw(t, "n")
 		p := math.Exp(rapid.Float64Range(math.Log(1e-6), math.Log(0.999999)).Draw(t, "log p"))
 		x := rapid.Int64Range(max(0, int64(float64(n)*p)-200), min(n, int64(float64(n)*p)+200)).Draw(t, "x")
 		sum := 0.0
-		for i := n; i >= x; i-- { // the least first
+		for i := n; i >= x; i-- { // smallest terms first
 			sum += math.Exp(combin.LogGeneralizedBinomial(float64(n), float64(i)) + float64(i)*math.Log(p) + float64(n-i)*math.Log1p(-p))
 		}
 		if got := atLeast(x, n, p); math.Abs(got-sum) > 1e-7*sum+1e-300 {
@@ -117,8 +119,8 @@ func TestAgainstSums(t *testing.T) {
 	})
 }
 
-// TestMonotone: more events are less likely, and likelier where their probability is
-// larger, up to 1e9 of them.
+// TestMonotone checks for n up to 1e9 that more events are less likely, and that a
+// larger probability of an event makes as many of them likelier.
 func TestMonotone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := int64(math.Exp(rapid.Float64Range(0, math.Log(1e9)).Draw(t, "log n")))
@@ -131,8 +133,8 @@ func TestMonotone(t *testing.T) {
 	})
 }
 
-// TestManyFailures: a version all of whose requests fail does not pass, however many
-// there were.
+// TestManyFailures checks that a version whose requests all fail does not pass,
+// however many there were.
 func TestManyFailures(t *testing.T) {
 	for _, n := range []int64{100, 10_000, 1e6, 1e9} {
 		for _, share := range []int64{1, 2, 10} {

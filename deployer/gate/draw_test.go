@@ -11,18 +11,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// version is what requests to a version count as. Each has one row.
+// version describes what requests to a version count as. Each request has one row.
 type version struct {
 	errors, failed, nonfinite, anomalies float64 // shares
-	scores, durations                    normal  // of durations the logarithms
+	scores, durations                    normal  // durations: of their logarithms
 	paired                               bool
 	flips, noise                         float64 // of replayed rows
 }
 
-// normal is a normal distribution; of deviation 0 it is one number.
+// normal is a normal distribution. With deviation 0 it is a single number.
 type normal struct{ mean, sd float64 }
 
-// below is the probability of at most x.
+// below returns the probability of at most x.
 func (d normal) below(x float64) float64 {
 	if d.sd == 0 {
 		if d.mean <= x {
@@ -39,7 +39,7 @@ func binomial(n int64, p float64, r *rand.Rand) int64 {
 		return 0
 	case p >= 1:
 		return n
-	case n < 50: // which the library's way for few takes as long for
+	case n < 50: // the library's method for few is as slow
 		k := int64(0)
 		for range n {
 			if r.Float64() < p {
@@ -51,7 +51,8 @@ func binomial(n int64, p float64, r *rand.Rand) int64 {
 	return int64(distuv.Binomial{N: float64(n), P: p, Src: r}.Rand())
 }
 
-// spread draws how many of n fall between edges, and beyond the last one.
+// spread draws how many of n values fall into each bin, the last of which is
+// unbounded.
 func (d normal) spread(counts []uint64, edges []float64, n int64, r *rand.Rand) {
 	before := 0.0
 	for i := range counts {
@@ -69,11 +70,11 @@ func (d normal) spread(counts []uint64, edges []float64, n int64, r *rand.Rand) 
 	}
 }
 
-// grid are the edges of a host's sketch of two distributions.
+// grid returns the edges of a host's sketch of two distributions.
 func grid(a, b normal) []float64 {
 	c := stats.New([]float64{0})
 	for _, d := range []normal{a, b} {
-		const steps = 100 // finer bins would take longer and tell no more
+		const steps = 100 // finer bins take longer and show no more
 		for i := range steps + 1 {
 			c.Record(&stats.Call{Scores: []float64{d.mean + d.sd*8*(2*float64(i)/steps-1)}})
 		}
@@ -115,7 +116,7 @@ func (v version) count(s *gate.Sample, edges []float64, n int64, r *rand.Rand) {
 	}
 }
 
-// pairs adds replayed rows until there are n.
+// pairs appends replayed rows until there are n.
 func (v version) pairs(all []gate.Pair, n int, r *rand.Rand) []gate.Pair {
 	for len(all) < n {
 		x := r.NormFloat64()

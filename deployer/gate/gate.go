@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// Result is what a gate says.
+// Result is the outcome of a gate.
 type Result string
 
 // The results.
@@ -18,32 +18,32 @@ const (
 	Pass         Result = "Pass"
 	Fail         Result = "Fail"
 	Inconclusive Result = "Inconclusive" // too few samples
-	CannotTell   Result = "CannotTell"   // however many samples there are: a difference would not show
+	CannotTell   Result = "CannotTell"   // no number of samples would show a difference
 	Skipped      Result = "Skipped"      // the gate does not apply to these revisions
-	Error        Result = "Error"        // the figures cannot be had
+	Error        Result = "Error"        // the counters could not be read
 )
 
-// Limits bound how a new revision may differ. A difference fails a gate only where it
-// is beyond the limit and is no chance.
+// Limits bound how much a new revision may differ. A gate fails only if the
+// difference exceeds its limit and chance does not explain it.
 type Limits struct {
-	MinSamples int64    // rows of each side before a comparison passes
-	Errors     float64  // difference of the shares of failed requests, and of failed rows
-	Anomalies  float64  // difference of the shares of anomalies
-	Nonfinite  float64  // difference of the shares of scores that are not finite
-	Latency    float64  // how much longer the 95th percentile may be, relative
+	MinSamples int64    // rows that each side needs before a comparison can pass
+	Errors     float64  // difference in the share of failed requests, and of failed rows
+	Anomalies  float64  // difference in the share of anomalies
+	Nonfinite  float64  // difference in the share of scores that are not finite
+	Latency    float64  // relative increase of the 95th percentile
 	PSI        float64  // population stability index of the scores
-	Disagree   float64  // share of replayed rows that are judged differently
+	Disagree   float64  // share of replayed rows that the revisions judge differently
 	Rank       float64  // least rank correlation of the scores of replayed rows
-	Alpha      float64  // of all gates and looks together
-	Skip       []string // gates that are not asked for
+	Alpha      float64  // probability of a false alarm, over all gates and looks
+	Skip       []string // names of gates to leave out
 }
 
-// Defaults are limits for models that should do about the same.
+// Defaults returns limits for a model that should behave about like the one before.
 func Defaults() Limits {
 	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Disagree: 0.05, Rank: 0.8, Alpha: 0.01}
 }
 
-// Verdict is one gate's word and what it rests on.
+// Verdict is a gate's result and the numbers behind it.
 type Verdict struct {
 	Gate      string
 	Result    Result
@@ -53,7 +53,7 @@ type Verdict struct {
 	Message   string
 }
 
-// The gates.
+// The names of the gates.
 const (
 	Errors    = "error-rate"
 	Nonfinite = "nonfinite-scores"
@@ -63,28 +63,29 @@ const (
 	Latency   = "latency"
 )
 
-const gates = 7 // with Shadow
+const gates = 7 // including Shadow
 
-// earliest is how many rows the new revision must have scored before anything fails.
+// earliest is how many rows the new revision must have before a gate can fail.
 const earliest = 50
 
-// Look is a time at which gates are evaluated. Many looks find differences by chance;
-// the k-th may therefore err with probability alpha*6/(pi*k)^2 only, which adds up to
-// alpha however many there are. It holds without any assumption on how the looks depend
-// on each other.
+// Look is one evaluation of the gates. Many looks find differences by chance. The
+// k-th look may therefore err only with probability alpha*6/(pi*k)^2. These
+// probabilities add up to alpha for any number of looks, however the looks depend on
+// each other.
 type Look struct {
-	K int   // 1 for the first one
+	K int   // number of the look, from 1
 	N int64 // rows of the new revision at the last look
 }
 
-// Due reports whether there is enough new to look again: looks are spaced by a fifth.
+// Due reports whether n rows suffice for another look: a fifth more than at the last
+// one.
 func (l Look) Due(n int64) bool { return n >= earliest && (l.N == 0 || n*5 >= l.N*6) }
 
-// Next is the following look, at n rows.
+// Next returns the look at n rows that follows l.
 func (l Look) Next(n int64) Look { return Look{K: l.K + 1, N: n} }
 
-// Evaluate compares a new revision with the stable one at look k, by the gates that are
-// asked for.
+// Evaluate compares a new revision with the stable one at look k. It leaves out the
+// gates in l.Skip.
 func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 	alpha := l.Alpha / gates * 6 / math.Pow(math.Pi*float64(max(1, k)), 2)
 	scores := inCommon(stable, update)
@@ -113,8 +114,8 @@ func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 	return all
 }
 
-// Together is the result of all verdicts. Those of gates that do not apply count for
-// nothing.
+// Together returns the overall result of the verdicts and the reason. Skipped gates
+// do not count.
 func Together(all []Verdict) (Result, string) {
 	for _, r := range []Result{Fail, Error, CannotTell, Inconclusive} {
 		for _, v := range all {
@@ -126,9 +127,9 @@ func Together(all []Verdict) (Result, string) {
 	return Pass, ""
 }
 
-// failures compares the shares of requests that failed as a whole, and of rows that failed
-// by themselves: a batch half of whose rows fail is answered. Each may err with half of
-// alpha; the worse one speaks.
+// failures compares the share of requests that failed as a whole, and the share of
+// rows that failed alone: a batch is answered even if half of its rows fail. Each
+// comparison may err with half of alpha, and the worse one is the verdict.
 func failures(stable, update Sample, limit, alpha float64) Verdict {
 	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/2, false)
 	requests.Message = "requests: " + requests.Message
@@ -142,10 +143,10 @@ func failures(stable, update Sample, limit, alpha float64) Verdict {
 	return rows
 }
 
-// proportion compares shares. The difference's standard error is that of Agresti and
-// Caffo, The American Statistician 54 (2000): one success and one failure are added to
-// each side, which keeps it honest near 0 and 1. The pooled one is taken where it is
-// larger: a side without events has next to no variance of its own.
+// proportion compares shares. The standard error of their difference is that of
+// Agresti and Caffo, The American Statistician 54 (2000), which adds a success and a
+// failure to each side and so holds near 0 and 1. The pooled error is used where it
+// is larger, because a side without events has almost no variance.
 func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) Verdict {
 	v := Verdict{Gate: name, Result: Pass, N: n, Limit: limit}
 	if n == 0 || m == 0 {
@@ -172,13 +173,13 @@ func proportion(name string, x, n, y, m int64, limit, alpha float64, both bool) 
 	return v
 }
 
-// suspicion is the probability below which a difference beyond its limit keeps a gate
-// from passing, although it may be chance yet.
+// suspicion is the probability below which a difference beyond its limit keeps a
+// gate from passing, although the difference may still be chance.
 const suspicion = 0.05
 
-// certainty is what a difference means that is seen to be beyond its limit: chance would
-// bring it about with probability atLimit where it is at its limit in truth, and with
-// probability atNone where there is none.
+// certainty returns what an observed difference beyond its limit means. Chance
+// produces it with probability atLimit if the true difference is at the limit, and
+// with probability atNone if there is none.
 func certainty(atLimit, atNone, alpha float64) Result {
 	switch {
 	case atLimit < alpha:
@@ -189,12 +190,13 @@ func certainty(atLimit, atNone, alpha float64) Result {
 	return Pass
 }
 
-// rare is how few events leave no room for the normal approximation.
+// rare is the number of events below which the normal approximation does not hold.
 const rare = 5
 
-// atLeast is the probability of x or more events of probability p in n: the upper tail
-// of the binomial distribution, by the regularised incomplete beta function (Abramowitz
-// and Stegun, 26.5.24). For n up to 1e9 it is right to five digits.
+// atLeast returns the probability of x or more events of probability p in n trials:
+// the upper tail of the binomial distribution, by the regularised incomplete beta
+// function (Abramowitz and Stegun, 26.5.24). It is correct to five digits for n up
+// to 1e9.
 func atLeast(x, n int64, p float64) float64 {
 	switch {
 	case p >= 1 || x <= 0:
@@ -202,7 +204,8 @@ func atLeast(x, n int64, p float64) float64 {
 	case p <= 0 || x > n:
 		return 0
 	}
-	// The library's function loses all digits near the middle of a wide distribution.
+	// The library's function loses all digits near the middle of a wide
+	// distribution.
 	const wide, near = 1e5, 3
 	variance := float64(n) * p * (1 - p)
 	if z := (float64(x) - 0.5 - float64(n)*p) / math.Sqrt(variance); variance > wide && math.Abs(z) < near {
@@ -211,9 +214,10 @@ func atLeast(x, n int64, p float64) float64 {
 	return min(1, max(0, mathext.RegIncBeta(float64(x), float64(n-x+1), p)))
 }
 
-// wideTail is the upper tail of a binomial distribution from z deviations on, which is half an event
-// below a whole number of them: Edgeworth's expansion to the second order, with the term
-// for a lattice (Feller, An Introduction to Probability Theory 2, XVI.4).
+// wideTail returns the upper tail of a binomial distribution from z deviations on,
+// where z lies half an event below a whole number of events. It uses Edgeworth's
+// expansion to the second order with the term for a lattice (Feller, An Introduction
+// to Probability Theory 2, XVI.4).
 func wideTail(z, p, variance float64) float64 {
 	skew, excess := (1-2*p)/math.Sqrt(variance), (1-6*p*(1-p))/variance
 	density := math.Exp(-z*z/2) / math.Sqrt(2*math.Pi)
@@ -223,8 +227,8 @@ func wideTail(z, p, variance float64) float64 {
 	return 0.5*math.Erfc(z/math.Sqrt2) + density*(first+second)
 }
 
-// latency asks whether more than a twentieth of the new revision's answers took longer
-// than the stable one's 95th percentile and what is allowed beyond it.
+// latency tests whether more than a twentieth of the new revision's answers took
+// longer than the stable revision's 95th percentile plus the limit.
 func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	n, m := Total(stable), Total(update)
 	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: limit}
@@ -243,8 +247,8 @@ func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	return v
 }
 
-// above counts what lies above x, with a share of the bin that x is in: durations are
-// spread over a bin as their logarithms are.
+// above returns how many durations exceed x. The bin that contains x counts in part:
+// its durations are taken to be spread evenly by their logarithms.
 func above(h api.Histogram, x float64) float64 {
 	sum := 0.0
 	for i, c := range h.Counts {
@@ -259,8 +263,8 @@ func above(h api.Histogram, x float64) float64 {
 	return sum
 }
 
-// bounds are a bin's. The first one begins at a tenth of its edge, and the last one ends
-// at ten times its own.
+// bounds returns the bounds of a bin. The first bin begins at a tenth of its edge,
+// and the last one ends at ten times its edge.
 func bounds(h api.Histogram, i int) (low, high float64) {
 	switch {
 	case i == 0:
@@ -285,7 +289,7 @@ func percentile(h api.Histogram, p float64) float64 {
 	return 0
 }
 
-// Total is how many a histogram has counted.
+// Total returns how many values a histogram has counted.
 func Total(h api.Histogram) float64 {
 	sum := 0.0
 	for _, c := range h.Counts {
@@ -302,12 +306,12 @@ func sameEdges(a, b api.Histogram) bool {
 	return same
 }
 
-// quantile is that of the standard normal distribution.
+// quantile returns a quantile of the standard normal distribution.
 func quantile(p float64) float64 { return math.Sqrt2 * math.Erfinv(2*p-1) }
 
-// Ratio compares how requests were split with how they should have been: a chi-square
-// test of one degree of freedom at alpha. It reports whether they differ, and the
-// statistic.
+// Ratio compares how requests were split with the planned weight in percent, by a
+// chi-square test of one degree of freedom at alpha. It returns whether they differ
+// and the statistic.
 func Ratio(update, stable int64, weight int32, alpha float64) (differ bool, chi2 float64) {
 	n := float64(update + stable)
 	want := n * float64(weight) / 100

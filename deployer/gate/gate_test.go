@@ -13,7 +13,7 @@ func histogram(edges []float64, counts ...uint64) api.Histogram {
 	return api.Histogram{Edges: edges, Counts: counts}
 }
 
-// healthy is a side of n requests, a tenth of them anomalies.
+// healthy returns the counters of a side with n requests, a tenth of them anomalies.
 func healthy(n int64) gate.Sample {
 	u := uint64(n)
 	return gate.Sample{
@@ -75,7 +75,7 @@ func TestGates(t *testing.T) {
 	}
 }
 
-// TestLooks: what many looks may spend is bounded.
+// TestLooks checks that the looks together spend at most alpha.
 func TestLooks(t *testing.T) {
 	sum := 0.0
 	for k := 1; k < 1_000_000; k++ {
@@ -93,8 +93,8 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// TestTracker: counters from before do not count, those of pods that are gone do, and a
-// process that begins anew loses nothing.
+// TestTracker checks that the counts from before the beginning are left out, that
+// those of removed pods stay, and that a restart of a process loses nothing.
 func TestTracker(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	rows := func(n int64) gate.Sample {
@@ -143,7 +143,7 @@ func FuzzEvaluate(f *testing.F) {
 	})
 }
 
-// TestPaired: the same rows by both revisions.
+// TestPaired compares both revisions on the same rows.
 func TestPaired(t *testing.T) {
 	l := gate.Defaults()
 	make := func(n int, update func(i int, p *gate.Pair)) []gate.Pair {
@@ -186,7 +186,7 @@ func TestPaired(t *testing.T) {
 	}
 }
 
-// TestPairedLimits: none at all may differ where that is the limit.
+// TestPairedLimits checks limits of 0, under which no row may differ.
 func TestPairedLimits(t *testing.T) {
 	l := gate.Defaults()
 	l.Disagree, l.Rank = 0, 0
@@ -199,7 +199,7 @@ func TestPairedLimits(t *testing.T) {
 	}
 }
 
-// FuzzPaired: whatever scores there are, a verdict comes out, and the same scores pass.
+// FuzzPaired checks that any scores give a verdict, and that equal scores pass.
 func FuzzPaired(f *testing.F) {
 	f.Add([]byte{1, 2, 3, 255}, uint8(3))
 	f.Fuzz(func(t *testing.T, raw []byte, k uint8) {
@@ -222,8 +222,8 @@ func FuzzPaired(f *testing.F) {
 	})
 }
 
-// TestFailedRows: what hosts count of batches reaches the gates; a request that fails as a
-// whole is one failure, however many rows it had.
+// TestFailedRows checks that the gates see what hosts count of batches. A request
+// that fails as a whole is one failure, however many rows it had.
 func TestFailedRows(t *testing.T) {
 	stats := func(requests, scored uint64, errors, failed map[string]uint64) *api.Stats {
 		return &api.Stats{

@@ -13,14 +13,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// trial is a comparison that is made many times: of a good version, whose failures are
-// false alarms, or of a bad one, of which the gate must find enough.
+// trial is a comparison that is repeated many times: of a good version, whose
+// failures are false alarms, or of a bad one, which the gate must find often enough.
 type trial struct {
 	gate           string
 	stable, update version
 	words          string // how they differ
 	good           bool
-	power          float64 // least share that fails at 10,000 rows; 0: none is promised
+	power          float64 // least share that must fail at 10,000 rows; 0: not tested
 }
 
 func trials() []trial {
@@ -73,12 +73,12 @@ func trials() []trial {
 	}
 }
 
-// ends counts how trials ended.
+// ends counts the results of trials.
 type ends map[gate.Result]int
 
-// run makes a trial with so many rows of the new version at its end, and nine times as many
-// of the stable one, at all the looks that a rollout takes on the way. Scores are counted
-// between edges.
+// run makes a trial that ends with n rows of the new version and nine times as many
+// of the stable one, with all the looks that a rollout takes on the way. Scores are
+// counted between edges.
 func (c *trial) run(n int64, edges []float64, r *rand.Rand) gate.Result {
 	l := gate.Defaults()
 	var look gate.Look
@@ -107,19 +107,21 @@ func (c *trial) run(n int64, edges []float64, r *rand.Rand) gate.Result {
 	}
 }
 
-// full reports whether the whole is wanted, and not a short form.
+// full reports whether the complete test is wanted.
 func full() bool { return os.Getenv("GATES") == "full" }
 
-// most is how many of so many trials a good version may fail: each gate has a seventh of
-// 1 % for all of its looks, and more than this is chance one time in a million.
+// most returns how many of n trials of a good version may fail. Each gate may err in
+// a seventh of 1 % over all its looks; more failures than this occur by chance one
+// time in a million.
 func most(n int) int {
 	p := gate.Defaults().Alpha / 7
 	mean := float64(n) * p
 	return int(math.Ceil(mean + 5*math.Sqrt(mean*(1-p)) + 3))
 }
 
-// TestPower: by simulation, gates fail no more good versions than they say, and find the bad
-// ones. GATES=full does it often, and GATES_TABLE names a file for the table.
+// TestPower checks by simulation that gates fail no more good versions than
+// promised, and that they find the bad ones. GATES=full repeats it often, and
+// GATES_TABLE names a file for the table.
 func TestPower(t *testing.T) {
 	times := 50
 	if full() {
@@ -129,7 +131,7 @@ func TestPower(t *testing.T) {
 	fmt.Fprintf(&table, "| gate | the new version | limit holds | failed at 1,000 rows | at 10,000 | passed at 1,000 | at 10,000 |\n|---|---|---|---|---|---|---|\n")
 	for i, c := range trials() {
 		times := times
-		if c.update.paired && full() { // it takes thousands of rows one by one
+		if c.update.paired && full() { // thousands of rows are drawn one by one
 			times /= 6
 		}
 		var at [2]ends
@@ -164,7 +166,7 @@ func TestPower(t *testing.T) {
 	}
 }
 
-// many does something many times, on all processors, and counts how it ends.
+// many calls one n times on all processors, and counts the results.
 func many(n int, one func(i int) gate.Result) ends {
 	const workers = 4
 	parts := make([]ends, workers)
@@ -187,7 +189,7 @@ func many(n int, one func(i int) gate.Result) ends {
 	return sum
 }
 
-// TestPowerIsDocumented: docs/deployer.md has a row for each trial.
+// TestPowerIsDocumented checks that docs/deployer.md has a row for each trial.
 func TestPowerIsDocumented(t *testing.T) {
 	text, err := os.ReadFile(testkit.Root() + "/docs/deployer.md")
 	if err != nil {

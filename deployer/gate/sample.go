@@ -1,8 +1,8 @@
-// Package gate says whether a new revision of a model may have more traffic: from what
-// its hosts and the stable revision's have counted.
+// Package gate decides from counters whether a new revision of a model may get more
+// traffic.
 //
-// It fetches nothing and decides nothing else; deployer/controller hands it figures,
-// and deployer/strategy takes its word.
+// It fetches nothing. deployer/controller passes the counters of both revisions'
+// hosts, and deployer/strategy acts on the verdicts.
 package gate
 
 import (
@@ -15,24 +15,24 @@ import (
 // Sample is what one side of a comparison has counted.
 type Sample struct {
 	Requests   int64 // answered
-	Errors     int64 // requests that failed as a whole, whoever was at fault
-	Rows       int64 // that were judged, or failed by themselves: alone or in a batch
-	Failed     int64 // of Rows: they cannot be read, or the detector refused them, or failed at them
+	Errors     int64 // failed as a whole, for any reason
+	Rows       int64 // judged, or failed alone; of single requests and of batches
+	Failed     int64 // of Rows: unreadable, refused by the detector, or failed in it
 	Anomalies  int64
 	Nonfinite  int64
 	Scores     api.Histogram
 	Durations  api.Histogram
-	Mixed      bool // its hosts count scores in different bins
+	Mixed      bool // the hosts count scores in different bins
 	Sketch     api.Sketch
 	Unsketched bool  // a host has counted scores without a sketch
 	Span       *Span // nil: not known
 }
 
-// rowKinds are the kinds of failures of a row by itself. The rows of a request that
-// fails as a whole are not independent of each other: they are one error.
+// rowKinds returns the kinds of failures that concern one row. The rows of a request
+// that fails as a whole depend on each other: they count as one error.
 func rowKinds() []api.ErrorType { return []api.ErrorType{api.RowError, api.ScoringError} }
 
-// FromStats takes a host's counters.
+// FromStats converts a host's counters.
 func FromStats(s *api.Stats) Sample {
 	out := Sample{
 		Requests: int64(s.Requests), Rows: int64(s.Scored + s.Nonfinite), Anomalies: int64(s.Anomalies), Nonfinite: int64(s.Nonfinite),
@@ -47,7 +47,7 @@ func FromStats(s *api.Stats) Sample {
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
-	if s.Failed == nil { // a host that does not count them: of single rows they are the errors
+	if s.Failed == nil { // an older host: the errors are those of single rows
 		out.Failed, out.Rows = out.Errors, int64(s.Rows)
 	}
 	for _, kind := range rowKinds() {
@@ -57,10 +57,10 @@ func FromStats(s *api.Stats) Sample {
 	return out
 }
 
-// Size is how many samples there are: rows, or requests where none had any.
+// Size returns the number of samples: rows, or requests if there are no rows.
 func (s Sample) Size() int64 { return max(s.Rows, s.Requests+s.Errors) }
 
-// plus adds sign times another sample.
+// plus adds sign times o.
 func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Requests += sign * o.Requests
 	s.Errors += sign * o.Errors
@@ -84,7 +84,7 @@ func (s Sample) plus(o Sample, sign int64) Sample {
 	return s
 }
 
-// plus adds histograms of the same bins; false: they have others, and a stays as it is.
+// plus adds histograms of the same bins. If the bins differ, it returns a and false.
 func plus(a, b api.Histogram, sign int64) (api.Histogram, bool) {
 	switch {
 	case len(b.Counts) == 0:
@@ -105,16 +105,16 @@ func plus(a, b api.Histogram, sign int64) (api.Histogram, bool) {
 	return api.Histogram{Edges: a.Edges, Counts: counts}, true
 }
 
-// Pod is what one host said.
+// Pod is what one host has counted.
 type Pod struct {
 	UID   string
-	Start time.Time // of its process: counters begin there
+	Start time.Time // start of its process, when its counters were 0
 	Stats Sample
 }
 
-// Tracker adds up what the pods of one side count from a moment on. Pods that are
-// replaced keep what they had counted; counters that begin anew are noticed by their
-// process's start.
+// Tracker adds up what the pods of one side count from a moment on. The counts of
+// replaced pods stay. A new start time of a pod's process shows that its counters
+// began again.
 type Tracker struct {
 	began time.Time
 	pods  map[string]*tracked
@@ -126,10 +126,10 @@ type tracked struct {
 	done       Sample // of the pod's earlier processes
 }
 
-// NewTracker counts from now on.
+// NewTracker returns a Tracker that counts from now on.
 func NewTracker(now time.Time) *Tracker { return &Tracker{began: now, pods: map[string]*tracked{}} }
 
-// Update takes what the pods say now.
+// Update takes the present counters of the pods.
 func (t *Tracker) Update(pods []Pod) {
 	for _, p := range pods {
 		known := t.pods[p.UID]
@@ -148,7 +148,7 @@ func (t *Tracker) Update(pods []Pod) {
 	}
 }
 
-// Sum is what they have counted since the beginning.
+// Sum returns what the pods have counted since the beginning.
 func (t *Tracker) Sum() Sample {
 	var sum Sample
 	for _, p := range t.pods {

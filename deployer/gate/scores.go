@@ -10,21 +10,21 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// compared are the scores of both sides in the same bins.
+// compared has the scores of both sides in the same bins.
 type compared struct {
 	stable, update []float64 // counts
 	n, m           float64   // their sums
 	top            float64   // share of stable's scores in its fullest bin
-	atom           bool      // that bin is 0, and not a range of scores
+	atom           bool      // that bin holds only the score 0
 }
 
-// tells reports whether the bins show how stable's scores are spread: where nearly all of
-// them lie in one, they do not.
+// tells reports whether the bins show how stable's scores are spread. They do not if
+// nearly all scores lie in one bin.
 func (c *compared) tells() bool { return c.top < 0.9 || c.atom }
 
-// inCommon puts the scores of both sides into the bins that show most of how stable's are
-// spread: those of the manifests, where both have the same, or those of the hosts'
-// sketches. nil: there are none in common.
+// inCommon puts the scores of both sides into common bins: those of the manifests if
+// both have the same, or those of the hosts' sketches, whichever show more of how
+// stable's scores are spread. It returns nil if there are no common bins.
 func inCommon(stable, update Sample) *compared {
 	var best *compared
 	a, b := stable.Scores, update.Scores
@@ -41,8 +41,7 @@ func inCommon(stable, update Sample) *compared {
 	return best
 }
 
-// zeroEdge is the upper edge of the sketch's bin around 0, whose scores are 0 for all that
-// matters.
+// zeroEdge is the upper edge of the sketch's bin around 0. Its scores count as 0.
 const zeroEdge = 0x1p-128
 
 func newCompared(stable, update []float64, zero int) *compared {
@@ -69,7 +68,8 @@ func floats(counts []uint64) []float64 {
 	return out
 }
 
-// align puts the counts of two sketches side by side.
+// align merges the edges of two sketches and returns the counts of both between
+// them.
 func align(a, b api.Sketch) (edges, x, y []float64) {
 	edges = slices.Concat(a.Edges, b.Edges)
 	slices.Sort(edges)
@@ -85,7 +85,7 @@ func align(a, b api.Sketch) (edges, x, y []float64) {
 	return edges, spread(a), spread(b)
 }
 
-// plusSketch adds sign times another sketch.
+// plusSketch adds sign times b to a.
 func plusSketch(a, b api.Sketch, sign int64) api.Sketch {
 	if len(b.Edges) == 0 {
 		return a
@@ -100,12 +100,13 @@ func plusSketch(a, b api.Sketch, sign int64) api.Sketch {
 	return out
 }
 
-// psiGroups is how many groups of bins the population stability index is over.
+// psiGroups is the number of groups of bins that the population stability index
+// uses.
 const psiGroups = 10
 
-// groups gathers neighbouring bins, so that each group has about as many of stable's
-// scores: its quantiles, as far as the bins tell them. A bin that has that many alone stays
-// alone.
+// groups gathers neighbouring bins into groups that have about as many of stable's
+// scores each: its quantiles, as precisely as the bins show them. A bin with enough
+// scores is a group alone.
 func (c *compared) groups() (stable, update []float64) {
 	enough := c.n / psiGroups
 	p, q := 0.0, 0.0
@@ -115,7 +116,7 @@ func (c *compared) groups() (stable, update []float64) {
 			p, q = 0, 0
 		}
 	}
-	alone := false // the last group is a bin that has enough
+	alone := false // the last group is a single bin with enough scores
 	for i, n := range c.stable {
 		if n >= enough {
 			closed()
@@ -134,13 +135,14 @@ func (c *compared) groups() (stable, update []float64) {
 	return stable, update
 }
 
-// psi is the population stability index, what it is on average where nothing differs, and
-// how likely it is to be as large where it is at a limit in truth. Half a count in each group
-// keeps empty ones from saying much.
+// psi returns the population stability index, its mean where nothing differs, and
+// the probability of an index as large if the true index is limit. Each group gets
+// half a count, so that empty groups do not dominate.
 //
-// Where there is no difference, the index over 1/n + 1/m is distributed as chi-square with
-// one degree of freedom less than there are groups; with a difference, as noncentral
-// chi-square, of which this is Patnaik's approximation (Biometrika 36, 1949).
+// Without a difference, the index divided by 1/n + 1/m has a chi-square distribution
+// with one degree of freedom less than there are groups. With a difference the
+// distribution is noncentral chi-square, for which psi uses Patnaik's approximation
+// (Biometrika 36, 1949).
 func (c *compared) psi(limit float64) (index, noise, atLimit float64) {
 	a, b := c.groups()
 	groups := float64(len(a))
@@ -158,7 +160,7 @@ func (c *compared) psi(limit float64) (index, noise, atLimit float64) {
 	return index, freedom * unit, mathext.GammaIncRegComp(half, index/unit/scale/2)
 }
 
-// distance is the Kolmogorov-Smirnov distance on the bins.
+// distance returns the Kolmogorov-Smirnov distance on the bins.
 func (c *compared) distance() float64 {
 	ks, left, right := 0.0, 0.0, 0.0
 	for i := range c.stable {
@@ -169,15 +171,16 @@ func (c *compared) distance() float64 {
 	return ks
 }
 
-// Span is from the least to the greatest score that hosts have ever counted.
+// Span is the range of all scores that hosts have counted.
 type Span struct{ Low, High float64 }
 
-// sameScore reports whether both sides have given one and the same score only.
+// sameScore reports whether both sides have given only one score, and the same.
 func sameScore(a, b Sample) bool {
 	return a.Span != nil && b.Span != nil && a.Span.Low == a.Span.High && *a.Span == *b.Span
 }
 
-// without says why there is nothing to compare.
+// without sets the verdict if there is nothing to compare, and reports whether that
+// is so.
 func without(v Verdict, c *compared) (Verdict, bool) {
 	switch {
 	case c == nil:
@@ -190,8 +193,8 @@ func without(v Verdict, c *compared) (Verdict, bool) {
 	return v, true
 }
 
-// constant fails where all of many scores lie in one bin and stable's do not: that is
-// chance with the probability that as many of stable's do.
+// constant fails if all of many scores lie in one bin and stable's do not. Chance
+// does that with the probability that as many of stable's scores lie in one bin.
 func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 	v := Verdict{Gate: Constant, Result: Pass, N: update.Rows, Limit: 1}
 	v, nothing := without(v, c)
@@ -214,10 +217,10 @@ func constant(stable, update Sample, c *compared, alpha float64) Verdict {
 	return v
 }
 
-// distribution compares the scores: by the population stability index over stable's
-// quantiles, and by the two-sample Kolmogorov-Smirnov test on the bins, which is conservative
-// (the probability by Smirnov's limit, as in Conover, Practical Nonparametric Statistics,
-// 6.3). Neither may be chance.
+// distribution compares the scores by the population stability index over stable's
+// quantiles, and by the two-sample Kolmogorov-Smirnov test on the bins, which is
+// conservative (its probability is Smirnov's limit, as in Conover, Practical
+// Nonparametric Statistics, 6.3). It fails only if both tests exclude chance.
 func distribution(stable, update Sample, c *compared, limit, alpha float64) Verdict {
 	v := Verdict{Gate: Scores, Result: Pass, N: update.Rows, Limit: limit}
 	v, nothing := without(v, c)

@@ -10,7 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// counted is what a host says of scores that it counts between edges.
+// counted returns what a host counts of n scores between edges.
 func counted(edges []float64, sketched bool, n int, score func(i int) float64) gate.Sample {
 	c := stats.New(edges)
 	for i := range n {
@@ -28,11 +28,12 @@ func counted(edges []float64, sketched bool, n int, score func(i int) float64) g
 	return gate.FromStats(&out)
 }
 
-// TestBinsThatTell: what fixed bins do not show, those of training or stable's quantiles
-// do; where nothing does, no gate passes.
+// TestBinsThatTell checks that bins of the training data, or stable's quantiles,
+// show differences that fixed bins hide, and that no gate passes where no bins show
+// them.
 func TestBinsThatTell(t *testing.T) {
 	fixed, none := stats.DefaultEdges(), []float64(nil)
-	var r *rand.Rand // of each case anew
+	var r *rand.Rand // seeded anew for each case
 	normal := func(mean, sd float64) func(int) float64 {
 		return func(int) float64 { return mean + sd*r.NormFloat64() }
 	}
@@ -99,8 +100,8 @@ func TestBinsThatTell(t *testing.T) {
 	}
 }
 
-// TestTogether: what cannot tell outranks what has too few samples, for which more will do;
-// what does not apply says nothing.
+// TestTogether checks that CannotTell outranks Inconclusive, which more samples
+// resolve, and that skipped gates do not count.
 func TestTogether(t *testing.T) {
 	v := func(r gate.Result) gate.Verdict { return gate.Verdict{Gate: string(r), Result: r} }
 	for _, c := range []struct {
@@ -119,7 +120,7 @@ func TestTogether(t *testing.T) {
 	}
 }
 
-// TestSkip: gates that are not asked for say nothing.
+// TestSkip checks that gates in Skip give no verdict.
 func TestSkip(t *testing.T) {
 	l := gate.Defaults()
 	l.Skip = []string{gate.Scores, gate.Constant}

@@ -6,23 +6,24 @@ import (
 	"slices"
 )
 
-// Shadow is the gate that compares the scores of the same rows.
+// Shadow is the gate that compares both revisions' scores of the same rows.
 const Shadow = "shadow-disagreement"
 
-// Pair is one row's oriented score by both revisions. A score of the new one that is NaN
-// stands for a row that it failed.
+// Pair has one row's scores by both revisions, oriented so that larger means more
+// anomalous. A score of NaN by the new revision means that it failed the row.
 type Pair struct {
 	Stable, Update               float64
 	StableAnomaly, UpdateAnomaly bool
 }
 
-// Paired compares revisions on the same rows, at look k: on how many they disagree
-// whether it is an anomaly, and how alike they rank them.
+// Paired compares the revisions on the same rows at look k: how many rows only one
+// of them calls an anomaly, and how similarly they rank the rows.
 //
-// The share of disagreement is held against its limit by a score test; whether it is
-// one-sided is McNemar's statistic (Psychometrika 12, 1947), with Edwards' correction. Spearman's
-// coefficient is held against its limit by Fisher's transformation with the variance
-// 1.06/(n-3) of Fieller, Hartley and Pearson (Biometrika 44, 1957).
+// A score test compares the share of disagreement with its limit. McNemar's
+// statistic (Psychometrika 12, 1947) with Edwards' correction shows whether the
+// disagreement is one-sided. Fisher's transformation compares Spearman's coefficient
+// with its limit, with the variance 1.06/(n-3) of Fieller, Hartley and Pearson
+// (Biometrika 44, 1957).
 func Paired(l Limits, pairs []Pair, k int) Verdict {
 	n := float64(len(pairs))
 	v := Verdict{Gate: Shadow, Result: Pass, N: int64(len(pairs)), Limit: l.Disagree}
@@ -31,7 +32,7 @@ func Paired(l Limits, pairs []Pair, k int) Verdict {
 		return v
 	}
 	alpha := l.Alpha / gates * 6 / math.Pow(math.Pi*float64(max(1, k)), 2)
-	var more, less, failed float64 // anomalies of the new revision only, of the stable one only
+	var more, less, failed float64 // anomalies of the new revision only, and of the stable one only
 	var a, b []float64
 	for _, p := range pairs {
 		switch {
@@ -69,8 +70,9 @@ func Paired(l Limits, pairs []Pair, k int) Verdict {
 	return v
 }
 
-// spearman is the coefficient of correlation of ranks; ties have their mean rank. Where
-// all of a's are the same there is nothing to agree with: 1. Where b's alone are, it is 0.
+// spearman returns the rank correlation coefficient. Ties have their mean rank. If
+// all of a are equal there is no order to agree with, and it returns 1. If only b's
+// are all equal, it returns 0.
 func spearman(a, b []float64) float64 {
 	x, y := ranks(a), ranks(b)
 	mean := float64(len(a)+1) / 2
@@ -123,8 +125,8 @@ func ascending(v []float64) []int {
 	return order
 }
 
-// overlap is how many of the tenth of rows that one side scores highest are so for the
-// other, too.
+// overlap returns the share of the tenth of rows that one side scores highest which
+// is also in the other's highest tenth.
 func overlap(a, b []float64) float64 {
 	k := len(a) / 10
 	if k == 0 {

@@ -23,18 +23,18 @@ const (
 	Features = "wrong features"
 )
 
-// Kinds are those that are bad.
+// Kinds returns the kinds of bad versions.
 func Kinds() []string { return []string{Flipped, Shifted, NaN, Slow, Features} }
 
 // traffic draws what requests to a version count as.
 type traffic struct {
 	scores, durations []float64 // cumulative probabilities of the bins
 	edges, seconds    []float64
-	threshold         int // bins above it are anomalies
+	threshold         int // index of the first bin whose scores are anomalies
 	nonfinite, errors float64
 }
 
-// bins are cumulative probabilities of a normal distribution between edges.
+// bins returns the cumulative probabilities of a normal distribution at edges.
 func bins(edges []float64, mean, sd float64) []float64 {
 	out := make([]float64, len(edges)+1)
 	for i, e := range edges {
@@ -44,8 +44,8 @@ func bins(edges []float64, mean, sd float64) []float64 {
 	return out
 }
 
-// version makes a version's traffic. Scores are standard normal, and a twentieth of them
-// anomalies; durations are log-normal around 2 ms.
+// version returns the traffic of a version. Scores are standard normal and a
+// twentieth of them are anomalies. Durations are log-normal around 2 ms.
 func version(kind string) traffic {
 	t := traffic{edges: []float64{-2, -1.5, -1, -0.5, 0, 0.5, 1, 1.645, 2, 2.5}, threshold: 7}
 	t.seconds = []float64{0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10}
@@ -61,7 +61,7 @@ func version(kind string) traffic {
 		t.errors = 1
 	}
 	t.scores = bins(t.edges, mean, 1)
-	if kind == Flipped { // a skewed score the other way round: what was normal is extreme
+	if kind == Flipped { // a skewed score reversed: normal rows become extreme
 		t.scores = bins(t.edges, 2.5, 1)
 	}
 	logs := make([]float64, len(t.seconds))
@@ -81,7 +81,7 @@ func draw(cumulative []float64, u float64) int {
 	return len(cumulative) - 1
 }
 
-// count adds requests to a host's counters.
+// count adds n requests to a host's counters.
 func (t traffic) count(s *gate.Sample, n int, r *rand.Rand) {
 	if s.Scores.Counts == nil {
 		s.Scores = api.Histogram{Edges: t.edges, Counts: make([]uint64, len(t.edges)+1)}
@@ -109,16 +109,17 @@ func (t traffic) count(s *gate.Sample, n int, r *rand.Rand) {
 	}
 }
 
-// Outcome is what became of a rollout.
+// Outcome describes how a rollout ended.
 type Outcome struct {
 	Promoted bool
-	Exposed  int   // requests that the new version had until it was decided
+	Exposed  int   // requests that the new version served before the decision
 	Weight   int32 // its largest share, in percent
 	Gate     string
 	Seconds  float64
 }
 
-// Rollout rolls a version of some kind out, under so many requests a second.
+// Rollout rolls out a version of the given kind by the strategy how, at rate
+// requests a second.
 func Rollout(kind, how string, rate int, r *rand.Rand) Outcome {
 	c := NewCluster(time.Unix(0, 0))
 	c.Spec = v1alpha1.ModelDeploymentSpec{Replicas: 4, Strategy: v1alpha1.Strategy{Type: how, Window: &metav1.Duration{Duration: time.Second}}}
@@ -127,7 +128,7 @@ func Rollout(kind, how string, rate int, r *rand.Rand) Outcome {
 	c.Update = "b"
 	sides := map[string]*gate.Sample{"a": {}, "b": {}}
 	kinds := map[string]traffic{"a": version(Good), "b": version(kind)}
-	if how == v1alpha1.BlueGreen { // it is compared with what there was before
+	if how == v1alpha1.BlueGreen { // compared with the stable version's earlier traffic
 		kinds["a"].count(sides["a"], 5000, r)
 	}
 	var look gate.Look

@@ -124,7 +124,7 @@ func keepDescriptors() error {
 }
 
 // errNoLandlock means that the kernel or the container does not support Landlock.
-var errNoLandlock = errors.New("Landlock is not supported")
+var errNoLandlock = errors.New("this kernel does not support Landlock")
 
 // shut restricts this thread and its children. They may write to files only below
 // the given directories, connect to no port and send signals only to their own
