@@ -1,8 +1,8 @@
-// Package api holds what travels between clients and the host: the bodies of
-// requests and answers, and the kinds of errors. It imports nothing of the
-// project, so that clients and the deployer can use it.
+// Package api defines the bodies of requests and answers between clients and the
+// host, and the types of errors. It imports nothing of the project, so that clients
+// and the deployer can use it.
 //
-// Handlers live in the packages below it.
+// The packages below it have the handlers.
 package api
 
 import (
@@ -10,20 +10,19 @@ import (
 	"time"
 )
 
-// PredictRequest asks for the score of one row.
+// PredictRequest requests the score of one row.
 type PredictRequest struct {
-	// Data is an object of features by name, or an array of values in feature
-	// order.
+	// Data is an object of features by name, or an array of values in feature order.
 	Data              any    `json:"data"`
 	ModelID           string `json:"model_id,omitempty"`
 	Version           string `json:"version,omitempty"`
 	ReturnConfidence  *bool  `json:"return_confidence,omitempty"` // default true
 	ReturnExplanation bool   `json:"return_explanation,omitempty"`
-	// ID is echoed in the answer; over WebSocket only.
+	// ID is copied to the answer, over WebSocket only.
 	ID any `json:"id,omitempty"`
 }
 
-// BatchRequest asks for the scores of many rows.
+// BatchRequest requests the scores of many rows.
 type BatchRequest struct {
 	Data             []any  `json:"data"`
 	ModelID          string `json:"model_id,omitempty"`
@@ -32,15 +31,15 @@ type BatchRequest struct {
 	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
 }
 
-// RowsRequest brings rows to learn or to replay.
+// RowsRequest has rows to learn or to replay.
 type RowsRequest struct {
 	Data    []any  `json:"data"`
 	Version string `json:"version,omitempty"`
 }
 
-// Prediction answers one row.
+// Prediction is the answer for one row.
 type Prediction struct {
-	Prediction       float64   `json:"prediction"` // calibrated to 0..1, or the score
+	Prediction       float64   `json:"prediction"` // calibrated to 0..1; without calibration, the score
 	IsAnomaly        *bool     `json:"is_anomaly"` // null: the model has no threshold
 	Confidence       *float64  `json:"confidence"`
 	ConfidenceReason string    `json:"confidence_reason,omitempty"` // why it is null
@@ -51,14 +50,14 @@ type Prediction struct {
 	Score            float64   `json:"score"` // oriented: higher is more anomalous
 	Threshold        *float64  `json:"threshold"`
 	Calibrated       bool      `json:"calibrated"`
-	// ScoreDifference is how far apart the scores of a row may be that is scored with
-	// other rows; absent: they are equal bit for bit, or the model is stateful or says
-	// that its rows influence each other.
+	// ScoreDifference is how much a row's score may differ with the other rows of
+	// its call. It is absent if scores are equal bit for bit, if the model is
+	// stateful, or if it says that its rows influence each other.
 	ScoreDifference float64      `json:"score_difference,omitempty"`
 	RequestID       string       `json:"request_id,omitempty"`
 	Explanation     *Explanation `json:"explanation,omitempty"`
 	ID              any          `json:"id,omitempty"`
-	Error           *Problem     `json:"error,omitempty"` // a row of a batch that failed has nothing else
+	Error           *Problem     `json:"error,omitempty"` // for a failed row of a batch, which has nothing else
 }
 
 // Explanation attributes a score to features.
@@ -80,7 +79,7 @@ type Contribution struct {
 	Contribution float64 `json:"contribution"`
 }
 
-// BatchResponse answers a batch, one prediction a row, in order.
+// BatchResponse answers a batch with one prediction per row, in order.
 type BatchResponse struct {
 	Predictions         []Prediction `json:"predictions"`
 	TotalProcessed      int          `json:"total_processed"` // rows received
@@ -91,7 +90,7 @@ type BatchResponse struct {
 	RequestID           string       `json:"request_id"`
 }
 
-// Health says that the host is up and what it holds.
+// Health describes a host that is up.
 type Health struct {
 	Status            string    `json:"status"`
 	Timestamp         time.Time `json:"timestamp"`
@@ -108,12 +107,12 @@ type Ready struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-// Feature is one input column of a model.
+// Feature is an input column of a model.
 type Feature struct {
 	Name  string `json:"name"`
 	DType string `json:"dtype"`
-	// Missing is what null and absence become: "nan", or a value of the dtype. There is
-	// none where a missing value is an error.
+	// Missing is what replaces null or a missing value: "nan", or a value of the
+	// dtype. It is absent if a missing value is an error.
 	Missing json.RawMessage `json:"missing,omitempty"`
 }
 
@@ -124,7 +123,7 @@ type ModelVersion struct {
 	Status      string     `json:"status"` // available, loading, loaded, failed or unloaded
 	Error       string     `json:"error,omitempty"`
 	Failure     string     `json:"failure,omitempty"`  // of error: file or surroundings
-	RetryAt     *time.Time `json:"retry_at,omitempty"` // when a load that the surroundings made fail is tried again
+	RetryAt     *time.Time `json:"retry_at,omitempty"` // when a load that failed because of the surroundings is tried again
 	Warnings    []string   `json:"warnings,omitempty"`
 	Description string     `json:"description,omitempty"`
 	Algorithm   string     `json:"algorithm,omitempty"`
@@ -132,14 +131,15 @@ type ModelVersion struct {
 	Digest      string     `json:"digest,omitempty"`         // of the artifact
 	Content     string     `json:"content_digest,omitempty"` // of manifest, artifact and files
 	Features    []Feature  `json:"features,omitempty"`
-	Unknown     string     `json:"unknown_features,omitempty"` // ignore: members that are no features are passed over
+	Unknown     string     `json:"unknown_features,omitempty"` // ignore: unknown features are ignored
 	Threshold   *float64   `json:"threshold,omitempty"`
 	Calibration string     `json:"calibration,omitempty"`
 	Explanation string     `json:"explanation,omitempty"`
 	Stateful    bool       `json:"stateful,omitempty"`
-	// BatchDependent says that a row's score depends on the rows of its request.
+	// BatchDependent means that a row's score depends on the other rows of its
+	// request.
 	BatchDependent  bool           `json:"batch_dependent,omitempty"`
-	ScoreDifference float64        `json:"score_difference,omitempty"` // as of a Prediction
+	ScoreDifference float64        `json:"score_difference,omitempty"` // as in Prediction
 	Pinned          bool           `json:"pinned,omitempty"`
 	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
 	Metadata        map[string]any `json:"metadata,omitempty"`
@@ -151,7 +151,7 @@ type ModelList struct {
 	Models  []ModelVersion `json:"models"`
 	Total   int            `json:"total"`
 	Default string         `json:"default_model,omitempty"`
-	// Problems say what the configuration asks for and cannot be had.
+	// Problems say what the configuration requires and the host does not have.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -160,10 +160,10 @@ type Model struct {
 	ModelID  string            `json:"model_id"`
 	Versions []ModelVersion    `json:"versions"`
 	Aliases  map[string]string `json:"aliases,omitempty"`
-	Default  map[string]int    `json:"default,omitempty"` // weights of requests without a version
+	Default  map[string]int    `json:"default,omitempty"` // weights for requests without a version
 }
 
-// Unloaded lists what an unload request unloaded.
+// Unloaded lists the versions that a request unloaded.
 type Unloaded struct {
 	ModelID  string   `json:"model_id"`
 	Unloaded []string `json:"unloaded"`
@@ -176,31 +176,31 @@ type Learned struct {
 	Rows    int    `json:"rows"`
 }
 
-// Samples are rows that a version has scored, kept for comparing another version with
-// it. Total counts those that were kept since the process started.
+// Samples are rows that a version has scored and that are kept to compare another
+// version with it. Total counts the rows that were kept since the process started.
 type Samples struct {
 	ModelID          string    `json:"model_id"`
 	Version          string    `json:"version"`
 	ProcessStartTime time.Time `json:"process_start_time"`
 	Threshold        *float64  `json:"threshold,omitempty"`
 	Total            uint64    `json:"total"`
-	// Next is what to ask for the rows after these with, as after.
+	// Next is the value of after that requests the rows that follow.
 	Next uint64   `json:"next"`
 	Rows []Sample `json:"rows"`
-	// NotKept says why there never are any, of a model whose rows are not scored by
-	// themselves.
+	// NotKept says why no rows are kept, for a model whose rows are not scored
+	// independently.
 	NotKept string `json:"not_kept,omitempty"`
 }
 
-// Sample is one row as it was sent, without members that are no features, and the
-// oriented score that was answered.
+// Sample is a row as it was sent, without unknown features, and the oriented score
+// of the answer.
 type Sample struct {
 	Data  json.RawMessage `json:"data"`
 	Score float64         `json:"score"`
 }
 
-// Replayed are the oriented scores of rows that were scored without being counted; null
-// for those that failed.
+// Replayed has the oriented scores of rows that were scored without being counted.
+// Scores of failed rows are null.
 type Replayed struct {
 	ModelID   string     `json:"model_id"`
 	Version   string     `json:"version"`
@@ -208,39 +208,41 @@ type Replayed struct {
 	Scores    []*float64 `json:"scores"`
 }
 
-// Stats counts what one version, or several of a model together, have answered since the
-// process started. Each row is counted once, by its outcome: in Scored, Nonfinite or Failed.
+// Stats counts the answers of one version, or of several versions of a model
+// together, since the process started. Each row is counted once, by its outcome: in
+// Scored, Nonfinite or Failed.
 type Stats struct {
 	ModelID          string            `json:"model_id"`
-	Version          string            `json:"version"`  // empty: the figures are of several versions
-	Versions         []string          `json:"versions"` // that the figures are of
+	Version          string            `json:"version"`  // empty: several versions
+	Versions         []string          `json:"versions"` // whose answers are counted
 	ProcessStartTime time.Time         `json:"process_start_time"`
 	Requests         uint64            `json:"requests"` // answered
 	Errors           map[string]uint64 `json:"errors"`   // requests that failed as a whole, by error_type
-	Rows             uint64            `json:"rows"`     // that the detector was given
+	Rows             uint64            `json:"rows"`     // passed to the detector
 	Scored           uint64            `json:"scored"`
-	Failed           map[string]uint64 `json:"failed"` // rows without a score, by error_type; those that cannot be read, too
+	Failed           map[string]uint64 `json:"failed"` // rows without a score, by error_type, including unreadable rows
 	Anomalies        uint64            `json:"anomalies"`
 	Nonfinite        uint64            `json:"nonfinite"`
-	ScoreSum         float64           `json:"score_sum"` // the largest number where it is beyond that
+	ScoreSum         float64           `json:"score_sum"` // the largest float64 if the sum is larger
 	ScoreMean        float64           `json:"score_mean"`
-	ScoreMin         *float64          `json:"score_min"` // null where there is no score
+	ScoreMin         *float64          `json:"score_min"` // null: there is no score
 	ScoreMax         *float64          `json:"score_max"`
-	Sketch           *Sketch           `json:"score_sketch,omitempty"` // where it is asked for
+	Sketch           *Sketch           `json:"score_sketch,omitempty"` // if the request asks for it
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 }
 
-// Histogram counts oriented scores: bin i holds those in (edges[i-1], edges[i]],
+// Histogram counts oriented scores. Bin i has those in (edges[i-1], edges[i]], and
 // the last bin those above every edge.
 type Histogram struct {
 	Edges  []float64 `json:"edges"`
 	Counts []uint64  `json:"counts"`
 }
 
-// Sketch counts oriented scores finer than a Histogram does: in the bins of a grid that is
-// the same for all models, less than 1 % wide. Those that hold something are listed in
-// ascending order, by their upper edges; there are as many counts as edges.
+// Sketch counts oriented scores more finely than a Histogram: in the bins of a grid
+// that is the same for all models, less than 1 % wide. It lists the bins that are
+// not empty in ascending order, by their upper edges. Counts and edges have the same
+// length.
 type Sketch struct {
 	Edges  []float64 `json:"edges"`
 	Counts []uint64  `json:"counts"`

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// ErrorType tells errors apart; it is also a label of the error metric.
+// ErrorType is the type of an error, and a label of the error metric.
 type ErrorType string
 
 // The types of errors.
@@ -19,12 +19,12 @@ const (
 	VersionNotFound      ErrorType = "VersionNotFound"
 	MethodNotAllowed     ErrorType = "MethodNotAllowed"
 	Conflict             ErrorType = "Conflict"
-	NotReplayed          ErrorType = "NotReplayed" // the model takes no rows of other versions
+	NotReplayed          ErrorType = "NotReplayed" // the model accepts no rows of other versions
 	PayloadTooLarge      ErrorType = "PayloadTooLarge"
 	UnsupportedMediaType ErrorType = "UnsupportedMediaType"
 	HeadersTooLarge      ErrorType = "HeadersTooLarge"
 	RateLimited          ErrorType = "RateLimited"
-	ClientGone           ErrorType = "ClientGone" // nobody reads it: the client has closed its connection
+	ClientGone           ErrorType = "ClientGone" // the client has closed its connection
 	ScoringError         ErrorType = "ScoringError"
 	InternalError        ErrorType = "InternalError"
 	Overloaded           ErrorType = "Overloaded"
@@ -33,7 +33,7 @@ const (
 	DeadlineExceeded     ErrorType = "DeadlineExceeded"
 )
 
-// Status is the HTTP status of an error type.
+// Status returns the HTTP status of an error type.
 func (t ErrorType) Status() int {
 	switch t {
 	case ValidationError:
@@ -72,7 +72,7 @@ func (t ErrorType) Status() int {
 // ProblemContentType is the media type of a Problem (RFC 9457).
 const ProblemContentType = "application/problem+json"
 
-// Problem is an error as clients see it.
+// Problem is an error as clients receive it.
 type Problem struct {
 	Type       string        `json:"type"`
 	Title      string        `json:"title"`
@@ -85,7 +85,7 @@ type Problem struct {
 	RetryAfter time.Duration `json:"-"`
 }
 
-// NewProblem makes a problem; the detail says what to change.
+// NewProblem returns a problem. The detail says what to change.
 func NewProblem(t ErrorType, field, format string, args ...any) *Problem {
 	return &Problem{
 		Type: "about:blank", Title: string(t), Status: t.Status(), ErrorType: t, Field: field,
@@ -93,7 +93,7 @@ func NewProblem(t ErrorType, field, format string, args ...any) *Problem {
 	}
 }
 
-// Error makes a Problem an error.
+// Error implements error.
 func (p *Problem) Error() string {
 	if p.Field != "" {
 		return fmt.Sprintf("%s: %s: %s", p.ErrorType, p.Field, p.Detail)

@@ -192,7 +192,7 @@ func (w *world) changed(t *testing.T, first, digest, seen string) {
 	claim := deploy("--image", w.image, "--models-claim", "ledgers")
 	says(claim, "may not use the PersistentVolumeClaim ledgers")
 	variable := deploy("--models-image", "--set", "LOG_LEVEL=debug", "--strategy", "rolling")
-	says(variable, " of "+first+"; what is asked for now is")
+	says(variable, " of "+first+"; the request is now")
 	says(variable, "+ template.config.LOG_LEVEL: debug")
 	wants := w.approves(t, variable, "+ template.config.LOG_LEVEL: debug")
 	if _, errs, code := w.try(t, "approve", variable, "--digest", seen, "--as", "bob"); code != 4 || !strings.Contains(errs, "is no longer") {

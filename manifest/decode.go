@@ -12,7 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// draft is a manifest as it is written, before values depend on each other.
+// draft is a manifest as written, before values that depend on each other are
+// resolved.
 type draft struct {
 	*Manifest
 	apiVersion, kind, unknown, orientation, learning string
@@ -25,8 +26,8 @@ type draft struct {
 	reference                                        map[string]any
 }
 
-// Decode reads a model.yaml. The error is a strictyaml.Problems with everything
-// that is wrong with it.
+// Decode reads a model.yaml. The error is a strictyaml.Problems that lists
+// everything that is wrong.
 func Decode(data []byte) (*Manifest, error) {
 	m := &draft{
 		Manifest: Defaults(), unknown: "error", orientation: orientations[0], learning: "none",
@@ -85,7 +86,7 @@ func Decode(data []byte) (*Manifest, error) {
 	return m.Manifest, nil
 }
 
-// feature takes item i of features.
+// feature returns the reader of item i of features.
 func (m *draft) feature(int) y.Field {
 	m.Features = append(m.Features, Feature{})
 	m.dtypes, m.missing = append(m.dtypes, nil), append(m.missing, nil)
@@ -99,7 +100,7 @@ func (m *draft) feature(int) y.Field {
 	}
 }
 
-// resolve checks what was read and fills in what depends on other keys.
+// resolve checks the draft and fills in what depends on other keys.
 func (m *draft) resolve(d *y.Decoder) {
 	m.resolveIdentity(d)
 	m.resolveFeatures(d)
@@ -126,7 +127,7 @@ func (m *draft) resolveFeatures(d *y.Decoder) {
 		case len(f.Name) > MaxNameLength:
 			d.Problemf(at+".name", "has %d bytes; at most %d are allowed", len(f.Name), MaxNameLength)
 		case twice:
-			d.Problemf(at+".name", "%q is the name of features[%d], too", f.Name, first)
+			d.Problemf(at+".name", "has the name %q, as features[%d] has", f.Name, first)
 		}
 		seen[f.Name] = i
 		name, _ := m.dtypes[i].(string)
@@ -161,8 +162,8 @@ func missing(v any, dtype sdk.DType, given bool) (Missing, error) {
 
 func isNaN(v any) bool { f, ok := v.(float64); return ok && math.IsNaN(f) }
 
-// Convert turns a value read from YAML or JSON (float64, int64, string or bool)
-// into the Go type of dtype, refusing what does not fit.
+// Convert converts a value read from YAML or JSON (float64, int64, string or bool)
+// to the Go type of dtype. It refuses a value that does not fit.
 func Convert(v any, dtype sdk.DType) (any, error) {
 	number, isNumber := v.(float64)
 	if i, ok := v.(int64); ok {
@@ -241,7 +242,7 @@ func (m *draft) resolveExplanation(d *y.Decoder) {
 	}
 }
 
-// choose complains unless v is one of the choices.
+// choose reports a problem unless v is one of the choices.
 func choose(d *y.Decoder, path, v string, choices ...string) string {
 	if !slices.Contains(choices, v) {
 		d.Problemf(path, "is %q; must be one of %s", v, strings.Join(choices, ", "))

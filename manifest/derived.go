@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Derived is what an artifact adds to a manifest that leaves it out. What is empty adds
-// nothing.
+// Derived is what an artifact says about values that a manifest may leave out. Empty
+// fields add nothing.
 type Derived struct {
 	Features  []Feature
 	Input     string
@@ -17,8 +17,7 @@ type Derived struct {
 	Warnings  []string
 }
 
-// With returns the manifest with what an artifact adds to it. The manifest itself stays
-// as it is.
+// With returns a copy of the manifest that has the values of d's nonempty fields.
 func (m *Manifest) With(d Derived) *Manifest {
 	out := m.Clone()
 	if len(d.Features) > 0 {
@@ -41,8 +40,8 @@ func (m *Manifest) With(d Derived) *Manifest {
 	return out
 }
 
-// Clone returns a copy that may be changed: it shares nothing that can be reached by its
-// fields, but for the values inside Config and Metadata.
+// Clone returns a copy that may be changed. It shares only the values inside Config
+// and Metadata with m.
 func (m *Manifest) Clone() *Manifest {
 	out := *m
 	out.Files, out.Config, out.Metadata = maps.Clone(m.Files), maps.Clone(m.Config), maps.Clone(m.Metadata)

@@ -35,8 +35,8 @@ func decoded(t *testing.T) *manifest.Manifest {
 	return m
 }
 
-// TestWith: what an artifact adds is in the manifest that is returned alone, and what
-// it leaves out stays.
+// TestWith checks that With adds values only to the returned manifest, and keeps the
+// manifest's own values.
 func TestWith(t *testing.T) {
 	m, threshold := decoded(t), 2.0
 	if got := m.With(manifest.Derived{}); !reflect.DeepEqual(got, decoded(t)) {
@@ -58,8 +58,8 @@ func TestWith(t *testing.T) {
 	}
 }
 
-// TestCloneSharesNothing: every pointer, slice and map that a field holds is another one
-// in the copy.
+// TestCloneSharesNothing checks that the copy shares no pointer, slice or map of any
+// field.
 func TestCloneSharesNothing(t *testing.T) {
 	m := decoded(t)
 	c := m.Clone()
@@ -88,7 +88,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	compare("m", reflect.ValueOf(*m), reflect.ValueOf(*c))
 }
 
-// TestLowered: what a host does not grant is lowered in a copy.
+// TestLowered checks that Lowered lowers limits in a copy.
 func TestLowered(t *testing.T) {
 	m := decoded(t)
 	most := manifest.DefaultMaxima()

@@ -9,7 +9,7 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// document is a manifest in the order in which it is written.
+// document has a manifest's keys in the order in which they are written.
 type document struct {
 	APIVersion  string            `yaml:"apiVersion"`
 	Kind        string            `yaml:"kind"`
@@ -97,7 +97,7 @@ type docBatching struct {
 	MaxQueue int `yaml:"max_queue"`
 }
 
-// Encode writes a manifest as model.yaml; Decode reads it back.
+// Encode writes a manifest as model.yaml. Decode reads it back.
 func Encode(m *Manifest) ([]byte, error) {
 	d := document{
 		APIVersion: APIVersion, Kind: Kind, ID: m.ID, Version: m.Version, Description: m.Description, Algorithm: m.Algorithm,

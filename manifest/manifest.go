@@ -1,8 +1,8 @@
-// Package manifest reads model.yaml: strict decoding, defaults, validation that
-// names every problem with its line, and the JSON Schema that editors use.
+// Package manifest reads model.yaml: it decodes strictly, fills in defaults, names
+// every problem with its line, and has the JSON Schema that editors use.
 //
-// It looks at the text alone. Whether the artifact exists and does what the
-// manifest says is found out by the runtime and its backends.
+// It reads the text alone. The runtime and its backends find out whether the
+// artifact exists and does what the manifest says.
 package manifest
 
 import (
@@ -21,11 +21,11 @@ const (
 	Kind       = "Model"
 )
 
-// Manifest is a decoded, validated model.yaml with its defaults filled in. Once it has been
-// read nothing changes it: With and Clone make others of it.
+// Manifest is a decoded and validated model.yaml with its defaults filled in. It is
+// not changed after it was read: With, Clone and Lowered return copies.
 type Manifest struct {
 	ID          string
-	Version     string // semver, without build metadata
+	Version     string // semantic version without build metadata
 	Description string
 	Algorithm   string
 	Backend     string // BackendONNX, BackendWASM or BackendProcess
@@ -33,14 +33,14 @@ type Manifest struct {
 	Digest      string // "sha256:" and 64 hex digits, or empty
 	Files       map[string]string
 	Command     []string
-	Processes   int // of a process plugin; 0: 1
+	Processes   int // processes of a process plugin; 0: 1
 	Config      map[string]any
 
-	Features       []Feature // in column order; empty: as the artifact says
-	IgnoreUnknown  bool      // unknown features are ignored instead of refused
+	Features       []Feature // in column order; empty: the artifact's features
+	IgnoreUnknown  bool      // ignore unknown features instead of refusing them
 	Input          string
 	Output         Output
-	Threshold      *float64 // on the oriented score; nil: nothing is called an anomaly
+	Threshold      *float64 // for the oriented score; nil: no row is called an anomaly
 	Calibration    *Calibration
 	Confidence     *Confidence
 	Explanation    *Explanation
@@ -50,33 +50,33 @@ type Manifest struct {
 	BatchDependent bool
 	LearnOnline    bool
 	SnapshotEvery  time.Duration
-	// Trusted is a wish as Decode returns it, and grants nothing. Where a host opens
-	// the model it is what the host grants: operators whose output size depends on data.
+	// Trusted allows operators whose output size depends on data. From Decode it is
+	// only a request. When the host opens the model, it is what the host grants.
 	Trusted  bool
 	Limits   Limits
 	Batching Batching
 	Metadata map[string]any
-	Derived  bool     // made up for a bare file
+	Derived  bool     // made for a bare file
 	Warnings []string // what could not be derived, or is not granted
 }
 
-// The backends a manifest may name.
+// The backends that a manifest may name.
 const (
 	BackendONNX    = "onnx"
 	BackendWASM    = "wasm"
 	BackendProcess = "process"
 )
 
-// MaxProcesses bounds Processes.
+// MaxProcesses is the largest value of Processes.
 const MaxProcesses = 64
 
-// Feature is one input column and what to do where it is missing.
+// Feature is an input column and the rule for missing values.
 type Feature struct {
 	sdk.Feature
 	Missing Missing
 }
 
-// MissingPolicy says what a missing value becomes.
+// MissingPolicy says what replaces a missing value.
 type MissingPolicy int
 
 // The policies of a feature's missing key.
@@ -89,7 +89,7 @@ const (
 // Missing is the missing key of a feature.
 type Missing struct {
 	Policy MissingPolicy
-	Value  any // MissingIsValue: float32, float64, int64, string or bool, as the dtype
+	Value  any // for MissingIsValue: float32, float64, int64, string or bool, by the dtype
 }
 
 // Output says which output is the score and how it is oriented.
@@ -98,7 +98,8 @@ type Output struct {
 	HigherIsNormal bool
 }
 
-// Sign is what a raw score is multiplied by to become oriented.
+// Sign returns the factor that orients a raw score, so that larger means more
+// anomalous.
 func (o Output) Sign() float64 {
 	if o.HigherIsNormal {
 		return -1
@@ -113,14 +114,14 @@ const (
 	CalibrateECDF   = "ecdf"
 )
 
-// Calibration maps oriented scores to 0..1. Nil figures are computed from Scores.
+// Calibration maps oriented scores to 0..1. Nil values are computed from Scores.
 type Calibration struct {
 	Method              string
 	Min, Max, Mean, Std *float64
-	Scores              string // file of sorted little-endian float64
+	Scores              string // file of sorted little-endian float64 numbers
 }
 
-// Confidence holds ExCeeD's parameters; the scores are Calibration.Scores.
+// Confidence has ExCeeD's parameters. Its scores are Calibration.Scores.
 type Confidence struct {
 	Contamination float64
 	TrainingSize  int // 0: the number of scores in the file
@@ -134,28 +135,30 @@ const (
 	ExplainNative      = "native"
 )
 
-// MaxExactFeatures bounds exact Shapley values, which need 2^d rows.
+// MaxExactFeatures is the largest number of features for exact Shapley values, which
+// need 2^d rows.
 const MaxExactFeatures = 10
 
 // Explanation says how scores are attributed to features.
 type Explanation struct {
 	Method       string
-	Reference    map[string]any // the value of every feature, in the dtype's Go type
+	Reference    map[string]any // a value for every feature, in the dtype's Go type
 	Permutations int
 	Seed         int64
 }
 
-// Golden names rows whose scores are known.
+// Golden names golden rows: rows stored with their scores, which the model must
+// reproduce.
 type Golden struct {
 	Rows      string
 	Tolerance float64
 }
 
-// DefaultTolerance is how far two scores that agree may be apart, relative to
-// the larger of 1 and the expected score.
+// DefaultTolerance is how far two scores may differ, relative to the larger of 1 and
+// the expected score.
 const DefaultTolerance = 1e-5
 
-// GoldenTolerance is Golden.Tolerance, or the default without golden rows.
+// GoldenTolerance returns Golden.Tolerance, or DefaultTolerance without golden rows.
 func (m *Manifest) GoldenTolerance() float64 {
 	if m.Golden != nil {
 		return m.Golden.Tolerance
@@ -163,7 +166,7 @@ func (m *Manifest) GoldenTolerance() float64 {
 	return DefaultTolerance
 }
 
-// Limits bound what a model may take.
+// Limits bound what a model may use.
 type Limits struct {
 	Timeout      time.Duration // of one call of the scorer
 	LoadTimeout  time.Duration
@@ -171,13 +174,13 @@ type Limits struct {
 	Memory       int64 // bytes
 }
 
-// Batching bounds how requests are merged.
+// Batching bounds how rows of several requests are merged into a call.
 type Batching struct {
 	MaxRows  int
 	MaxQueue int
 }
 
-// Defaults returns a manifest with nothing but default values.
+// Defaults returns a manifest of default values.
 func Defaults() *Manifest {
 	return &Manifest{
 		Backend:       BackendONNX,
@@ -187,7 +190,7 @@ func Defaults() *Manifest {
 	}
 }
 
-// SDKFeatures are the features as a Batch takes them.
+// SDKFeatures returns the features as a Batch needs them.
 func (m *Manifest) SDKFeatures() []sdk.Feature {
 	out := make([]sdk.Feature, len(m.Features))
 	for i, f := range m.Features {
@@ -201,7 +204,7 @@ var (
 	digestPattern = regexp.MustCompile(`^sha256:[0-9a-f]{64}$`)
 )
 
-// MaxIDLength bounds model ids.
+// MaxIDLength is the largest length of a model id in bytes.
 const MaxIDLength = 128
 
 // ValidDigest reports whether s is "sha256:" and 64 hex digits.

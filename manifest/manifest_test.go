@@ -30,7 +30,8 @@ func read(t testing.TB, parts ...string) []byte {
 	return data
 }
 
-// TestEncode: what is written is the same as ever, and reads back as it was.
+// TestEncode checks that the written text is unchanged and reads back as the same
+// manifest.
 func TestEncode(t *testing.T) {
 	m, err := manifest.Decode(read(t, "testdata", "full.yaml"))
 	if err != nil {
@@ -58,7 +59,7 @@ func TestEncode(t *testing.T) {
 	}
 }
 
-// base is the smallest manifest; tests change or add lines.
+// base is the smallest manifest. Tests change or add lines.
 const base = `apiVersion: pynomaly.io/v1
 kind: Model
 id: m
@@ -70,9 +71,9 @@ features:
 `
 
 type problemCase struct {
-	name, from, to string // to replaces from in base; without from it is added
+	name, from, to string // to replaces from in base; an empty from appends to
 	want           []string
-	schemaAccepts  bool // the JSON Schema cannot see it
+	schemaAccepts  bool // the JSON Schema cannot express it
 }
 
 func problems() []problemCase {
@@ -146,8 +147,8 @@ func (c problemCase) text() string {
 	return strings.Replace(base, c.from, c.to, 1)
 }
 
-// TestProblems: every problem is named with its line, and the JSON Schema that
-// editors use refuses whatever a schema can.
+// TestProblems checks that every problem is named with its line, and that the JSON
+// Schema refuses whatever a schema can express.
 func TestProblems(t *testing.T) {
 	schema := compile(t)
 	if _, err := manifest.Decode([]byte(base)); err != nil {
@@ -161,7 +162,7 @@ func TestProblems(t *testing.T) {
 			}
 			var all strictyaml.Problems
 			if !errors.As(err, &all) {
-				t.Fatalf("%T is no list of problems", err)
+				t.Fatalf("%T is not a list of problems", err)
 			}
 			for _, want := range c.want {
 				if !strings.Contains(err.Error(), want) {
@@ -196,7 +197,7 @@ func compile(t testing.TB) *jsonschema.Schema {
 	return s
 }
 
-// jsonValue turns what yaml reads into what encoding/json would.
+// jsonValue converts a value as yaml reads it to what encoding/json would read.
 func jsonValue(t testing.TB, v any) any {
 	t.Helper()
 	text, err := json.Marshal(v)
@@ -210,8 +211,8 @@ func jsonValue(t testing.TB, v any) any {
 	return out
 }
 
-// TestSchemaAcceptsWhatDecodeDoes holds the schema against every manifest that
-// the project serves.
+// TestSchemaAcceptsWhatDecodeDoes checks the schema against every manifest of the
+// project.
 func TestSchemaAcceptsWhatDecodeDoes(t *testing.T) {
 	schema := compile(t)
 	files, err := filepath.Glob("../testdata/*/*/*/model.yaml")
@@ -251,8 +252,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestNewestFirst: of the versions of a row, the first is the newest, whatever order they
-// are given in.
+// TestNewestFirst checks that the newest version comes first, in whatever order
+// versions are given.
 func TestNewestFirst(t *testing.T) {
 	for _, want := range [][]string{
 		{"1.0.0", "2.0.0-rc.1"},
@@ -288,8 +289,8 @@ thresold: 0.5
 	// line 4: version: is "1.0"; must be a semantic version such as 1.2.0 or 1.2.0-rc.1, without build metadata; line 6: thresold: unknown key; did you mean "threshold"?
 }
 
-// FuzzDecode: whatever the text is, decoding ends with a manifest that reads
-// back as it was, or with an error.
+// FuzzDecode checks that decoding any text gives an error, or a manifest that reads
+// back unchanged.
 func FuzzDecode(f *testing.F) {
 	f.Add(read(f, "testdata", "full.yaml"))
 	for _, c := range problems() {

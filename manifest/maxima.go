@@ -7,8 +7,8 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// Maxima bound what manifests may ask for. They are the host's own, so that nobody
-// raises them by writing a model.
+// Maxima bound what manifests may set. The host's operator sets them, so that
+// writing a model does not raise them.
 type Maxima struct {
 	Timeout      time.Duration
 	LoadTimeout  time.Duration
@@ -18,7 +18,7 @@ type Maxima struct {
 	Bytes        int64 // of all files of a model together
 }
 
-// DefaultMaxima returns the maxima of a host that is told nothing.
+// DefaultMaxima returns the maxima of a host without configuration.
 func DefaultMaxima() Maxima {
 	return Maxima{
 		Timeout: 5 * time.Minute, LoadTimeout: 10 * time.Minute, MaxBatchRows: MaxRowsPerCall, Memory: 4 << 30,
@@ -26,8 +26,8 @@ func DefaultMaxima() Maxima {
 	}
 }
 
-// Lowered returns the manifest with what it asks for lowered to the maxima, and a warning
-// for each limit that was above.
+// Lowered returns a copy of the manifest with values lowered to the maxima, and a
+// warning for each lowered value.
 func (m *Manifest) Lowered(most Maxima) *Manifest {
 	m = m.Clone()
 	lower(m, "limits.timeout", &m.Limits.Timeout, most.Timeout, time.Duration.String)

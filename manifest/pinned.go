@@ -11,8 +11,8 @@ var (
 	ErrDigest = errors.New("has a digest that is not \"sha256:\" and 64 hex digits")
 )
 
-// ParsePinned reads id@version, or id@version=sha256:... . The digest is empty where the
-// text has none.
+// ParsePinned parses id@version, or id@version=sha256:... . The digest is empty if
+// the text has none.
 func ParsePinned(text string) (id, version, digest string, err error) {
 	name, digest, pinned := strings.Cut(text, "=")
 	id, version, ok := strings.Cut(name, "@")

@@ -8,7 +8,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// TestParsePinned: a text names one version of one model.
+// TestParsePinned checks texts that name one version of one model.
 func TestParsePinned(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("a", 64)
 	for text, want := range map[string][3]string{

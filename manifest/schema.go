@@ -5,6 +5,6 @@ import _ "embed"
 //go:embed model.schema.json
 var schema []byte
 
-// Schema is the JSON Schema of model.yaml, which editors use to complete and to
+// Schema returns the JSON Schema of model.yaml, with which editors complete and
 // check it.
 func Schema() []byte { return schema }

@@ -10,7 +10,7 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// Bounds of what a manifest may ask for.
+// Bounds of values in a manifest.
 const (
 	MaxFeatures     = 10000
 	MaxNameLength   = 256
@@ -21,21 +21,21 @@ const (
 
 var orientations = []string{"higher_is_anomalous", "higher_is_normal"}
 
-// ValidVersion reports whether s is a semantic version (without a leading v)
-// that has no build metadata.
+// ValidVersion reports whether s is a semantic version without build metadata and
+// without a leading v.
 func ValidVersion(s string) bool {
 	return semver.IsValid("v"+s) && semver.Build("v"+s) == "" && semver.Canonical("v"+s) == "v"+s
 }
 
-// CompareVersions orders semantic versions, newest last.
+// CompareVersions compares semantic versions; the newer one is greater.
 func CompareVersions(a, b string) int { return semver.Compare("v"+a, "v"+b) }
 
 // IsPrerelease reports whether version is a pre-release such as 2.0.0-rc.1.
 func IsPrerelease(version string) bool { return semver.Prerelease("v"+version) != "" }
 
-// NewestFirst orders versions by the rule that says which one "latest" is: releases before
-// pre-releases, and higher before lower. What is no semantic version comes last. It is for
-// slices.SortFunc and slices.MinFunc.
+// NewestFirst compares versions so that sorting puts the version that "latest" names
+// first: releases before pre-releases, and higher before lower. Texts that are not
+// semantic versions come last. It is for slices.SortFunc and slices.MinFunc.
 func NewestFirst(a, b string) int {
 	return cmp.Or(cmp.Compare(class(a), class(b)), CompareVersions(b, a), cmp.Compare(a, b))
 }
@@ -93,7 +93,7 @@ func (m *draft) resolveIdentity(d *y.Decoder) {
 	}
 }
 
-// local complains of a path that leaves the model's directory.
+// local reports a path that leaves the model's directory.
 func local(d *y.Decoder, path, name string) {
 	if name == "" || !filepath.IsLocal(name) {
 		d.Problemf(path, "is %q; must be a file inside the model's directory", name)

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// principal makes one that has the roles and sees the models.
+// principal returns a principal that has the roles and sees the models.
 func principal(t rapid.TB, r *access.Roles, models []string, roles ...string) *access.Principal {
 	t.Helper()
 	actions, err := r.Actions(roles...)
@@ -28,7 +28,7 @@ func principal(t rapid.TB, r *access.Roles, models []string, roles ...string) *a
 	return &access.Principal{Kind: access.Key, ID: "abcdefgh", Roles: roles, Actions: actions, Models: seen}
 }
 
-// allowed is the table of the roles, written out.
+// allowed is the table of roles and actions.
 func allowed() map[string]string {
 	return map[string]string{
 		"viewer":   "predict read metrics",
@@ -39,8 +39,8 @@ func allowed() map[string]string {
 	}
 }
 
-// TestDecide tries every role and every action on a model of one's own, on another's and
-// on none.
+// TestDecide tries every role and every action on the principal's own model, on
+// another's and on none.
 func TestDecide(t *testing.T) {
 	roles, err := access.NewRoles(map[string][]string{"sampler": {"samples", "read"}, "nothing": nil})
 	if err != nil {
@@ -86,7 +86,7 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-// TestRoles: names that are taken, and what is no action, are refused.
+// TestRoles checks that taken names and unknown actions are refused.
 func TestRoles(t *testing.T) {
 	for want, own := range map[string]map[string][]string{
 		"cannot be changed":          {"admin": {"read"}},
@@ -110,7 +110,8 @@ func TestRoles(t *testing.T) {
 	}
 }
 
-// TestModels: the patterns mean what those of package path mean, and odd ones are refused.
+// TestModels checks patterns against those of package path, and that malformed
+// patterns are refused.
 func TestModels(t *testing.T) {
 	for _, bad := range []string{"", "a b", "a/b", "[a]", "é", "a\n", strings.Repeat("a", 129)} {
 		if _, err := access.ParseModels([]string{bad}); err == nil {
@@ -134,8 +135,8 @@ func TestModels(t *testing.T) {
 	})
 }
 
-// TestDecideHolds: more roles never allow less, and no role shows a model that is not
-// granted.
+// TestDecideHolds checks that more roles never allow less, and that no role shows a
+// model that is not granted.
 func TestDecideHolds(t *testing.T) {
 	roles, err := access.NewRoles(nil)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 )
 
-// Action is something that a principal may be allowed to do. The zero value is no action,
-// which nobody may do.
+// Action is something that a principal may be allowed to do. Nobody may do the zero
+// value.
 type Action uint8
 
 // The actions.
@@ -26,12 +26,12 @@ const (
 	end
 )
 
-// names are the actions' names in order.
+// names returns the actions' names in order.
 func names() [end]string {
 	return [end]string{"", "predict", "read", "metrics", "learn", "load_model", "aliases", "jobs", "samples", "admin"}
 }
 
-// String is the action's name, as roles list it.
+// String returns the action's name in lists of roles.
 func (a Action) String() string {
 	if a == 0 || a >= end {
 		return fmt.Sprintf("Action(%d)", uint8(a))
@@ -39,7 +39,7 @@ func (a Action) String() string {
 	return names()[a]
 }
 
-// AllActions lists the actions in order.
+// AllActions returns the actions in order.
 func AllActions() []Action {
 	var out []Action
 	for a := Predict; a < end; a++ {
@@ -48,7 +48,7 @@ func AllActions() []Action {
 	return out
 }
 
-// ParseAction reads an action's name.
+// ParseAction parses an action's name.
 func ParseAction(name string) (Action, error) {
 	all := names()
 	if i := slices.Index(all[1:], name); i >= 0 {
@@ -60,7 +60,7 @@ func ParseAction(name string) (Action, error) {
 // Actions is a set of actions.
 type Actions uint16
 
-// Set makes a set of actions.
+// Set returns a set of actions.
 func Set(actions ...Action) Actions {
 	var s Actions
 	for _, a := range actions {
@@ -71,5 +71,5 @@ func Set(actions ...Action) Actions {
 	return s
 }
 
-// Has reports whether the set holds the action.
+// Has reports whether the set has the action.
 func (s Actions) Has(a Action) bool { return a != 0 && a < end && s&(1<<a) != 0 }

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Proxies are the networks of proxies that are believed.
+// Proxies are the networks of trusted proxies.
 type Proxies []netip.Prefix
 
-// Has reports whether an address is a proxy's that is believed.
+// Has reports whether an address belongs to a trusted proxy.
 func (p Proxies) Has(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for _, one := range p {
@@ -19,13 +19,14 @@ func (p Proxies) Has(a netip.Addr) bool {
 	return false
 }
 
-// maxHops is how many addresses of X-Forwarded-For are looked at.
+// maxHops is how many addresses of X-Forwarded-For are read.
 const maxHops = 32
 
-// Client returns the address that a request came from: the peer's, or, where that is a proxy
-// that is believed, what the nearest one that is not was told. The header's values are as
-// they came, each a list. What a client has written there itself counts for nothing, since it
-// stands before what proxies have added.
+// Client returns the address that a request came from: the peer's, or, if the peer
+// is a trusted proxy, the last address in X-Forwarded-For that is not one. The
+// header's values are lists, in the order in which they arrived. Addresses that the
+// client itself has written are ignored, because they come before those that proxies
+// add.
 func (p Proxies) Client(peer netip.Addr, forwardedFor ...string) netip.Addr {
 	at := peer.Unmap().WithZone("")
 	hops := 0
@@ -39,7 +40,7 @@ func (p Proxies) Client(peer netip.Addr, forwardedFor ...string) netip.Addr {
 			var last string
 			rest, last, more = cutLast(rest)
 			next, ok := hop(last)
-			if !ok { // nobody that is believed wrote this
+			if !ok { // no trusted proxy wrote this
 				return at
 			}
 			at = next
@@ -56,7 +57,7 @@ func cutLast(list string) (before, last string, found bool) {
 	return "", list, false
 }
 
-// hop reads an address as proxies write it: with or without a port.
+// hop parses an address as proxies write it, with or without a port.
 func hop(text string) (netip.Addr, bool) {
 	text = strings.TrimSpace(text)
 	if len(text) > 64 {
@@ -71,13 +72,13 @@ func hop(text string) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
-// Network is what callers without credentials are counted by: an address, or the /64 of one
-// of IPv6, of which a single caller has all.
+// Network returns what callers without credentials are counted by: an IPv4 address,
+// or the /64 of an IPv6 address, since one caller usually has all of it.
 func Network(a netip.Addr) netip.Addr {
 	a = a.Unmap().WithZone("")
 	if !a.Is6() {
 		return a
 	}
-	p, _ := a.Prefix(64) // which fails for other lengths alone
+	p, _ := a.Prefix(64) // fails only for other lengths
 	return p.Addr()
 }

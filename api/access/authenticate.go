@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// Mode says who is asked for credentials.
+// Mode says which callers need credentials.
 type Mode int
 
 // The modes.
 const (
-	// Open asks nobody: nothing is configured, and nobody but this machine reaches the host.
+	// Open requires none: nothing is configured, and only this machine reaches the
+	// host.
 	Open Mode = iota
-	// Off asks nobody, whoever reaches the host, because its operator said so.
+	// Off requires none from anybody, because the operator has set so.
 	Off
-	// RunKey asks everybody but local callers, for the key of this run.
+	// RunKey requires the key of this run from everybody except local callers.
 	RunKey
-	// Configured asks everybody for what is configured.
+	// Configured requires the configured credentials from everybody.
 	Configured
 )
 
@@ -33,32 +34,33 @@ type Tokens interface {
 	Verify(ctx context.Context, token []byte) (*Principal, error)
 }
 
-// maxCredentials is how many credentials one request may bring.
+// maxCredentials is how many credentials a request may carry.
 const maxCredentials = 4
 
 // Credentials are what a request shows. The zero value shows nothing. They share the
 // memory of the request.
 type Credentials struct {
-	// Certificate is the client's, verified; nil: it has shown none.
+	// Certificate is the client's verified certificate; nil: none.
 	Certificate *x509.Certificate
-	// Local says that the peer is this machine, and that no header says that it forwards for
-	// somebody else.
+	// Local means that the peer is this machine, and that no header says that it
+	// forwards for another caller.
 	Local bool
 
 	shown [maxCredentials]credential
 	n     int
-	bad   bool // what was shown cannot be one
+	bad   bool // a value cannot be a credential
 }
 
 type credential struct {
 	text []byte
-	key  bool // it can be a key alone
+	key  bool // it can only be a key
 }
 
 // Key adds an X-API-Key.
 func (c *Credentials) Key(value []byte) { c.add(bytes.TrimSpace(value), true) }
 
-// Authorization adds the value of an Authorization header: Bearer and a key or a token.
+// Authorization adds the value of an Authorization header: Bearer and a key or a
+// token.
 func (c *Credentials) Authorization(value []byte) {
 	const scheme = "bearer "
 	value = bytes.TrimSpace(value)
@@ -69,10 +71,10 @@ func (c *Credentials) Authorization(value []byte) {
 	c.add(bytes.TrimSpace(value[len(scheme):]), false)
 }
 
-// Subprotocols adds the value of a Sec-WebSocket-Protocol header. Where the list begins with
-// bearer, its second item is a key or a token, as browsers send it that cannot set other
-// headers; else it shows nothing. It reports whether there was one: then the answer must
-// choose bearer.
+// Subprotocols adds the value of a Sec-WebSocket-Protocol header. If the list begins
+// with bearer, its second item is a key or a token: browsers send it so, since they
+// cannot set other headers. Subprotocols reports whether there was one. Then the
+// answer must choose bearer.
 func (c *Credentials) Subprotocols(value []byte) bool {
 	first, rest, found := bytes.Cut(value, []byte(","))
 	if !bytes.Equal(bytes.TrimSpace(first), []byte("bearer")) {
@@ -105,20 +107,20 @@ func (c *Credentials) Clone() *Credentials {
 	return &out
 }
 
-// Any reports whether a key or a token is shown, or what was meant for one.
+// Any reports whether a key or a token was shown, valid or not.
 func (c *Credentials) Any() bool { return c.n > 0 || c.bad }
 
-// Config is what an Authenticator is made of.
+// Config configures an Authenticator.
 type Config struct {
 	Mode         Mode
-	Keys         Keys          // nil: there are none
-	Tokens       Tokens        // nil: there are none
-	Certificates *Certificates // nil: none has a role
-	Anonymous    *Principal    // who shows nothing; nil: is refused
+	Keys         Keys          // nil: none
+	Tokens       Tokens        // nil: none
+	Certificates *Certificates // nil: no certificate has a role
+	Anonymous    *Principal    // of callers without credentials; nil: they are refused
 	Now          func() time.Time
 }
 
-// Nobody returns who shows nothing and has a role all the same.
+// Nobody returns the principal of callers without credentials who have a role.
 func Nobody(role string, roles *Roles) (*Principal, error) {
 	actions, err := roles.Actions(role)
 	if err != nil {
@@ -127,14 +129,15 @@ func Nobody(role string, roles *Roles) (*Principal, error) {
 	return &Principal{Kind: Anonymous, ID: "anonymous", Name: "anybody", Roles: []string{role}, Actions: actions, Models: AllModels()}, nil
 }
 
-// Authenticator finds out who asks.
+// Authenticator identifies callers.
 type Authenticator struct {
 	Config
-	// Those who show nothing are made once: asking nobody allocates nothing.
+	// These principals are made once, so that an unauthenticated request allocates
+	// nothing.
 	anybody, local, visitor *Principal
 }
 
-// NewAuthenticator makes an authenticator.
+// NewAuthenticator returns an Authenticator.
 func NewAuthenticator(c Config) *Authenticator {
 	everything := Set(AllActions()...)
 	return &Authenticator{
@@ -145,20 +148,21 @@ func NewAuthenticator(c Config) *Authenticator {
 	}
 }
 
-// Visitor is who asks for what is public and shows nothing.
+// Visitor returns the principal of callers without credentials on public paths.
 func (a *Authenticator) Visitor() *Principal { return a.visitor }
 
-// Refusals of credentials that are not looked at any further.
+// Refusals of credentials that are not checked any further.
 var (
-	errScheme    = &Error{ErrUnauthenticated, "bad_credential", "the credential is in no form that this host reads: send an API key as X-API-Key, or a key or a token as Authorization: Bearer"}
-	errNoKeys    = &Error{ErrUnauthenticated, "unknown_key", "the API key is none of this host's"}
-	errNoTokens  = &Error{ErrUnauthenticated, "no_tokens", "this host takes no tokens: send an API key"}
+	errScheme    = &Error{ErrUnauthenticated, "bad_credential", "the credential has a form that this host does not accept: send an API key as X-API-Key, or a key or a token as Authorization: Bearer"}
+	errNoKeys    = &Error{ErrUnauthenticated, "unknown_key", "this host does not know the API key"}
+	errNoTokens  = &Error{ErrUnauthenticated, "no_tokens", "this host accepts no tokens: send an API key"}
 	errTwoPeople = &Error{ErrUnauthenticated, "two_credentials", "the request shows credentials of different people: send one"}
 )
 
-// Authenticate returns who asks. The error is an *Error of ErrUnauthenticated. A credential
-// that is shown and wrong is an error whatever else would do, and so are two of different
-// people. Where nobody is asked, credentials are not looked at.
+// Authenticate returns the caller. The error is an *Error of ErrUnauthenticated. A
+// wrong credential is an error even beside a correct one, and so are correct
+// credentials of different people. If the mode requires no credentials, Authenticate
+// does not check them.
 func (a *Authenticator) Authenticate(ctx context.Context, c *Credentials) (*Principal, error) {
 	if a.Mode == Open || a.Mode == Off {
 		return a.anybody, nil
@@ -212,6 +216,6 @@ func (a *Authenticator) lookup(ctx context.Context, c credential) (*Principal, e
 	return a.Tokens.Verify(ctx, c.text) //nolint:wrapcheck // it is an *Error
 }
 
-// IsLocal reports whether a peer is this machine itself: its address is, and none of the
-// headers by which proxies say for whom they ask came with the request.
+// IsLocal reports whether a peer is this machine: its address is a loopback address,
+// and the request has none of the headers by which proxies say for whom they ask.
 func IsLocal(peer netip.Addr, forwarded bool) bool { return !forwarded && peer.Unmap().IsLoopback() }

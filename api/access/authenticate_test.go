@@ -16,7 +16,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// people knows keys and tokens by their text.
+// people has principals by the text of their keys and tokens.
 type people map[string]*access.Principal
 
 var errWrong = &access.Error{Is: access.ErrUnauthenticated, Reason: "wrong", Public: "it is wrong"}
@@ -53,7 +53,7 @@ func authenticator(t *testing.T, mode access.Mode) *access.Authenticator {
 	})
 }
 
-// TestAuthenticate tries what requests show in every mode.
+// TestAuthenticate tries credentials in every mode.
 func TestAuthenticate(t *testing.T) {
 	type show func(*access.Credentials)
 	key := func(v string) show { return func(c *access.Credentials) { c.Key([]byte(v)) } }
@@ -174,7 +174,8 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
-// TestClient: X-Forwarded-For counts as far as those are believed who wrote it.
+// TestClient checks that X-Forwarded-For is trusted only as far as trusted proxies
+// wrote it.
 func TestClient(t *testing.T) {
 	proxies := access.Proxies{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8"), netip.MustParsePrefix("127.0.0.1/32")}
 	for _, c := range []struct {
@@ -183,11 +184,11 @@ func TestClient(t *testing.T) {
 		want   string
 	}{
 		{"192.0.2.1", nil, "192.0.2.1"},
-		{"192.0.2.1", []string{"198.51.100.1"}, "192.0.2.1"}, // who is not believed writes what he likes
+		{"192.0.2.1", []string{"198.51.100.1"}, "192.0.2.1"}, // an untrusted peer may write anything
 		{"10.0.0.1", nil, "10.0.0.1"},
 		{"10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
 		{"::ffff:10.0.0.1", []string{"198.51.100.1"}, "198.51.100.1"},
-		{"10.0.0.1", []string{"1.1.1.1, 198.51.100.1"}, "198.51.100.1"}, // the client's own 1.1.1.1 does not count
+		{"10.0.0.1", []string{"1.1.1.1, 198.51.100.1"}, "198.51.100.1"}, // the client's own 1.1.1.1 is ignored
 		{"10.0.0.1", []string{"1.1.1.1", "198.51.100.1,10.0.0.9"}, "198.51.100.1"},
 		{"10.0.0.1", []string{"198.51.100.1, 10.0.0.2 ,fd00::1"}, "198.51.100.1"},
 		{"10.0.0.1", []string{"10.0.0.2, 10.0.0.3"}, "10.0.0.2"},
@@ -218,7 +219,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-// TestClientHolds: what a client writes itself never changes who it is taken for.
+// TestClientHolds checks that what a client writes never changes its address.
 func TestClientHolds(t *testing.T) {
 	proxies := access.Proxies{netip.MustParsePrefix("10.0.0.0/8")}
 	rapid.Check(t, func(t *rapid.T) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Certificates gives roles to client certificates.
+// Certificates assigns roles to client certificates.
 type Certificates struct{ rules []certificateRule }
 
 type certificateRule struct {
@@ -16,11 +16,12 @@ type certificateRule struct {
 	actions      Actions
 }
 
-// CertificateRule says which certificates have a role: CN=<common name> of the subject,
-// DNS:<name>, URI:<uri> or email:<address> of the alternative names, compared as a whole.
+// CertificateRule says which certificates have a role. Match is CN=<common name> of
+// the subject, or DNS:<name>, URI:<uri> or email:<address> of the alternative names.
+// The whole value must match.
 type CertificateRule struct{ Match, Role string }
 
-// NewCertificates reads the rules.
+// NewCertificates checks the rules.
 func NewCertificates(rules []CertificateRule, roles *Roles) (*Certificates, error) {
 	c := &Certificates{}
 	for _, r := range rules {
@@ -37,9 +38,9 @@ func NewCertificates(rules []CertificateRule, roles *Roles) (*Certificates, erro
 	return c, nil
 }
 
-// Lookup returns whose certificate it is; nil: no rule matches it, and it says nothing about
-// who asks. The certificate has been verified: Lookup looks at its names alone. It has the
-// roles of all rules that match.
+// Lookup returns the principal of a certificate, with the roles of all rules that
+// match. It returns nil if no rule matches: then the certificate identifies nobody.
+// The certificate must have been verified, because Lookup reads only its names.
 func (c *Certificates) Lookup(cert *x509.Certificate) *Principal {
 	var p *Principal
 	for i := range c.rules {
@@ -50,7 +51,7 @@ func (c *Certificates) Lookup(cert *x509.Certificate) *Principal {
 		if p == nil {
 			p = &Principal{Kind: Certificate, ID: cert.Subject.String(), Name: cert.Subject.CommonName, Models: AllModels()}
 			if p.ID == "" {
-				p.ID = r.field + ":" + r.value // of a certificate that has alternative names alone
+				p.ID = r.field + ":" + r.value // a certificate with only alternative names
 			}
 			if p.Name == "" {
 				p.Name = r.value

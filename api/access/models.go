@@ -12,18 +12,19 @@ const (
 	maxPattern  = 128
 )
 
-// Models is a set of models, by patterns of their ids. The zero value holds none.
+// Models is a set of models, given by patterns of their ids. The zero value is
+// empty.
 type Models struct {
 	all   bool
 	exact []string // sorted
 	globs []string
 }
 
-// AllModels holds every model.
+// AllModels returns the set of all models.
 func AllModels() Models { return Models{all: true} }
 
-// ParseModels reads patterns: ids of models, in which * stands for any text and ? for any
-// one character. No pattern holds no model.
+// ParseModels parses patterns of model ids, in which * stands for any text and ? for
+// any one character. Without patterns the set is empty.
 func ParseModels(patterns []string) (Models, error) {
 	if len(patterns) > maxPatterns {
 		return Models{}, fmt.Errorf("there are %d patterns of models; at most %d are allowed", len(patterns), maxPatterns)
@@ -32,7 +33,7 @@ func ParseModels(patterns []string) (Models, error) {
 	for _, p := range patterns {
 		switch {
 		case p == "" || len(p) > maxPattern || strings.Trim(p, "*?-_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") != "":
-			return Models{}, fmt.Errorf("%.140q is no pattern of models: write 1 to %d letters, digits, -, _, * and ?", p, maxPattern)
+			return Models{}, fmt.Errorf("%.140q is not a pattern of models: write 1 to %d letters, digits, -, _, * and ?", p, maxPattern)
 		case strings.Trim(p, "*") == "":
 			m.all = true
 		case strings.ContainsAny(p, "*?"):
@@ -45,10 +46,10 @@ func ParseModels(patterns []string) (Models, error) {
 	return m, nil
 }
 
-// All reports whether every model is held.
+// All reports whether the set has every model.
 func (m *Models) All() bool { return m.all }
 
-// Match reports whether the model is held. It allocates nothing.
+// Match reports whether the set has the model. It allocates nothing.
 func (m *Models) Match(id string) bool {
 	if m.all {
 		return true
@@ -64,11 +65,11 @@ func (m *Models) Match(id string) bool {
 	return false
 }
 
-// match compares text with a pattern of * and ?. A mismatch goes back to the last * alone,
-// so that the cost is at most the product of the lengths.
+// match compares text with a pattern of * and ?. After a mismatch it returns only to
+// the last *, so that the cost is at most the product of the lengths.
 func match(pattern, text string) bool {
 	p, t := 0, 0
-	star, from := -1, 0 // the last *, and where in the text what follows it was tried
+	star, from := -1, 0 // the last *, and where in the text the rest of the pattern was tried
 	for t < len(text) {
 		switch {
 		case p < len(pattern) && pattern[p] == '*':

@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// The roles that every host has.
+// The built-in roles.
 const (
 	RoleViewer   = "viewer"
 	RoleOperator = "operator"
 	RoleAdmin    = "admin"
 )
 
-// maxName is the most bytes of a role's name.
+// maxName is the largest length of a role's name in bytes.
 const maxName = 64
 
-// Roles says which actions each role allows.
+// Roles maps roles to the actions that they allow.
 type Roles struct{ of map[string]Actions }
 
-// NewRoles returns viewer, operator and admin, and roles of one's own, each a list of
-// actions. A role of one's own cannot take the name of another.
+// NewRoles returns viewer, operator and admin and the roles in own, whose values are
+// lists of actions. A role in own cannot have the name of a built-in role.
 func NewRoles(own map[string][]string) (*Roles, error) {
 	view := Set(Predict, Read, Metrics)
 	r := &Roles{map[string]Actions{
@@ -31,7 +31,7 @@ func NewRoles(own map[string][]string) (*Roles, error) {
 	}}
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		if _, taken := r.of[name]; taken {
-			return nil, fmt.Errorf("role %q is there already: viewer, operator and admin cannot be changed; choose another name", name)
+			return nil, fmt.Errorf("role %q exists already: viewer, operator and admin cannot be changed; choose another name", name)
 		}
 		if !validName(name) {
 			return nil, fmt.Errorf("role %.80q: its name must be 1 to %d lower-case letters, digits, - and _", name, maxName)
@@ -58,10 +58,11 @@ func validName(name string) bool {
 	return name != "" && len(name) <= maxName
 }
 
-// Names lists the roles in order.
+// Names returns the names of the roles in order.
 func (r *Roles) Names() []string { return slices.Sorted(maps.Keys(r.of)) }
 
-// Actions returns what the roles together allow. It fails where one is unknown.
+// Actions returns the actions that the roles together allow. It fails if a role is
+// unknown.
 func (r *Roles) Actions(roles ...string) (Actions, error) {
 	var set Actions
 	for _, name := range roles {

@@ -1,5 +1,5 @@
-// Package admin serves operators on an address of their own: profiles of the running host
-// and its configuration. Nothing of it is on the address that serves models.
+// Package admin serves operators on a separate address: profiles of the running host
+// and its configuration. The address that serves models has none of this.
 package admin
 
 import (
@@ -21,11 +21,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 )
 
-// Config is what a Server is made of.
+// Config configures a Server.
 type Config struct {
 	Gate     *gate.Gate
-	Loopback bool       // the listener is reached from this machine only
-	Show     func() any // the configuration without its secrets, as JSON has it
+	Loopback bool       // only this machine reaches the listener
+	Show     func() any // the configuration without its secrets, for JSON
 	Log      *slog.Logger
 }
 
@@ -35,17 +35,18 @@ type Server struct {
 	http http.Server
 }
 
-// adminPath stands for every path here: none is public.
+// adminPath is the path that the gate is asked about. No path of this server is
+// public.
 const adminPath = "admin"
 
-// Bounds of a request. Profiles take as long as the caller asks for.
+// Bounds of a request. A profile takes as long as the caller asks for.
 const (
 	headerTime  = 10 * time.Second
 	idleTime    = time.Minute
 	headerBytes = 16 << 10
 )
 
-// New makes a server; Serve runs it.
+// New returns a Server.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg}
 	mux := http.NewServeMux()
@@ -74,12 +75,12 @@ func (s *Server) Serve(ln net.Listener) error {
 	return nil
 }
 
-// Shutdown ends the server at once: a profile is nothing to wait for.
+// Shutdown ends the server at once, because nobody needs to wait for a profile.
 func (s *Server) Shutdown(context.Context) error {
 	return s.http.Close() //nolint:wrapcheck // it says all
 }
 
-// admitted lets those pass who may do everything.
+// admitted lets admins pass.
 func (s *Server) admitted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
@@ -93,8 +94,8 @@ func (s *Server) admitted(next http.Handler) http.Handler {
 }
 
 func (s *Server) admit(r *http.Request) error {
-	if s.cfg.Loopback && !ownName(r.Host) { // a page whose name leads here
-		return api.NewProblem(api.Forbidden, "Host", "this is no name of this host: use its address or localhost")
+	if s.cfg.Loopback && !ownName(r.Host) { // a page whose host name resolves to this host
+		return api.NewProblem(api.Forbidden, "Host", "this is not a name of this host: use its address or localhost")
 	}
 	shown, peer := credentials(r)
 	from := gate.Caller{Address: s.cfg.Gate.Client(peer, r.Header.Values("X-Forwarded-For")...)}
@@ -143,7 +144,7 @@ func ownName(host string) bool {
 
 // refuse answers with a problem.
 func refuse(w http.ResponseWriter, err error) {
-	p := api.NewProblem(api.Overloaded, "", "what operators do must be audited, and the audit cannot be written now")
+	p := api.NewProblem(api.Overloaded, "", "operators' actions must be audited, and the audit cannot be written now")
 	var problem *api.Problem
 	var refusal *access.Error
 	var limited *limits.Refusal

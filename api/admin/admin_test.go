@@ -19,7 +19,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/admin"
 )
 
-// byName are keys that are the name of their role.
+// byName has keys that are the names of their roles.
 type byName struct{ roles *access.Roles }
 
 func (b byName) Lookup(key []byte, _ time.Time) (*access.Principal, error) {
@@ -59,8 +59,8 @@ func serve(t *testing.T, mode access.Mode) string {
 	return "http://" + ln.Addr().String()
 }
 
-// TestAdmin: profiles and the configuration are for admins, and for this machine where
-// nothing is configured.
+// TestAdmin checks that only admins read profiles and the configuration, and callers
+// on this machine if no credentials are configured.
 func TestAdmin(t *testing.T) {
 	open, run, configured := serve(t, access.Open), serve(t, access.RunKey), serve(t, access.Configured)
 	for _, c := range []struct {
@@ -69,9 +69,9 @@ func TestAdmin(t *testing.T) {
 		has                   string
 	}{
 		{open, "/config", "", "", 200, "log.level"}, {open, "/debug/pprof/", "", "", 200, "goroutine"}, {open, "/debug/pprof/heap?debug=1", "", "", 200, "heap profile"},
-		{open, "/config", "", "Host: evil.example", 403, "no name of this host"}, {open, "/nothing", "", "", 404, ""},
-		{run, "/config", "", "", 200, ""}, {run, "/config", "", "X-Forwarded-For: 192.0.2.1", 401, "who you are"}, {run, "/config", "wrong", "", 401, ""},
-		{configured, "/config", "", "", 401, "who you are"}, {configured, "/debug/pprof/", "", "", 401, ""}, {configured, "/config", "operator", "", 403, "role"},
+		{open, "/config", "", "Host: evil.example", 403, "not a name of this host"}, {open, "/nothing", "", "", 404, ""},
+		{run, "/config", "", "", 200, ""}, {run, "/config", "", "X-Forwarded-For: 192.0.2.1", 401, "requires credentials"}, {run, "/config", "wrong", "", 401, ""},
+		{configured, "/config", "", "", 401, "requires credentials"}, {configured, "/debug/pprof/", "", "", 401, ""}, {configured, "/config", "operator", "", 403, "role"},
 		{configured, "/config", "admin", "", 200, "log.level"}, {configured, "/config", "wrong", "", 401, "unknown"},
 	} {
 		req, err := http.NewRequest(http.MethodGet, c.at+c.path, nil)

@@ -50,7 +50,7 @@ func closed(t rapid.TB, l *Log) {
 	}
 }
 
-// files are those of an audit.
+// files returns the files of an audit.
 func files(t rapid.TB, name string) []string {
 	t.Helper()
 	all, err := filepath.Glob(name + "*")
@@ -78,7 +78,7 @@ func read(t rapid.TB, name string) []byte {
 	return text
 }
 
-// TestChain: a chain goes on over ends of the host and over files.
+// TestChain checks that a chain continues over restarts of the host and over files.
 func TestChain(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	c := config(name)
@@ -142,7 +142,8 @@ func TestChain(t *testing.T) {
 	}
 }
 
-// TestBetweenFiles: a host that ends between two files goes on with the chain of the first.
+// TestBetweenFiles checks that a host that ended between two files continues the
+// chain of the first.
 func TestBetweenFiles(t *testing.T) {
 	for _, left := range []string{"", `{"seq":6,"ti`} {
 		name := filepath.Join(t.TempDir(), "audit.log")
@@ -166,8 +167,8 @@ func TestBetweenFiles(t *testing.T) {
 	}
 }
 
-// TestInterrupted: wherever a host ends while it writes a line, the chain goes on, what was
-// left stays, and the next line says so.
+// TestInterrupted checks, for a host that ends at any byte of a line, that the chain
+// continues, that the part stays, and that the next line records it.
 func TestInterrupted(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	l := open(t, config(name))
@@ -177,7 +178,7 @@ func TestInterrupted(t *testing.T) {
 	begin := bytes.LastIndexByte(whole[:len(whole)-1], '\n') + 1
 	for cut := 1; cut < len(whole); cut++ {
 		if cut%97 != 0 && cut%7 != 0 && cut < len(whole)-3 && (cut < begin || cut > begin+2) {
-			continue // as its neighbours
+			continue // like its neighbours
 		}
 		if err := os.WriteFile(name, whole[:cut], 0o600); err != nil {
 			t.Fatal(err)
@@ -185,7 +186,7 @@ func TestInterrupted(t *testing.T) {
 		kept := bytes.Count(whole[:cut], []byte("\n"))
 		torn := 0
 		if whole[cut-1] != '\n' {
-			if torn = 1; whole[cut] == '\n' { // the line break alone is missing
+			if torn = 1; whole[cut] == '\n' { // only the line break is missing
 				torn, kept = 0, kept+1
 			}
 		}
@@ -201,7 +202,7 @@ func TestInterrupted(t *testing.T) {
 			t.Errorf("cut at %d: what was left is gone", cut)
 		}
 	}
-	// It ends once more, before the line that says so.
+	// The host ends again, before the line that records it.
 	if err := os.WriteFile(name, append(whole[:begin+20:begin+20], '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -210,7 +211,7 @@ func TestInterrupted(t *testing.T) {
 	if r := verified(t, name, 3); r.Torn != 1 {
 		t.Errorf("%+v", r)
 	}
-	// What was left is changed, or removed.
+	// The part that was left is changed or removed.
 	text := read(t, name)
 	for _, changed := range [][]byte{bytes.Replace(text, whole[begin:begin+20], whole[begin+1:begin+20], 1), bytes.Replace(text, append(whole[begin:begin+20:begin+20], '\n'), nil, 1)} {
 		if err := os.WriteFile(name, changed, 0o600); err != nil {
@@ -234,8 +235,8 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// TestTampering: whatever is done to the lines of an audit, the first that was touched is
-// named.
+// TestTampering checks that any change to an audit's lines is found, and that the
+// first changed line is named.
 func TestTampering(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	l := open(t, config(name))
@@ -253,11 +254,11 @@ func TestTampering(t *testing.T) {
 		case "remove":
 			lines = slices.Delete(lines, at, at+1)
 			if at == 0 {
-				return // it looks as an audit whose first file was put elsewhere: First says so
+				return // it looks like an audit whose first file was moved away, which First shows
 			}
 		case "swap":
 			if at == 0 {
-				want = 2 // line 2 begins, as the first of a later file would
+				want = 2 // line 2 begins, like the first line of a later file
 			}
 			lines[at], lines[at+1] = lines[at+1], lines[at]
 		case "double":
@@ -277,7 +278,8 @@ func TestTampering(t *testing.T) {
 	})
 }
 
-// TestForgedLines: what clients send makes no line, and nothing that a terminal obeys.
+// TestForgedLines checks that what clients send neither looks like a line nor
+// controls a terminal.
 func TestForgedLines(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		texts := rapid.SliceOfN(rapid.OneOf(rapid.String(), rapid.Just("a\n{\"seq\":2}"), rapid.Just("\x1b[2J\x00\u202e\u2028\U000E0001\xff\"\\"), rapid.Just(strings.Repeat("é", 400))), 10, 10).Draw(t, "texts")
@@ -301,8 +303,8 @@ func TestForgedLines(t *testing.T) {
 	})
 }
 
-// TestRequired: what cannot be written is an error where the audit is required, and said
-// once; when it can be again, the chain goes on.
+// TestRequired checks that a failed write is an error if the audit is required, that
+// it is logged once, and that the chain continues when writing succeeds again.
 func TestRequired(t *testing.T) {
 	out := &failing{}
 	var log strings.Builder
@@ -322,7 +324,7 @@ func TestRequired(t *testing.T) {
 	}
 	out.err = nil
 	put(t, l, 1)
-	if n := strings.Count(log.String(), "cannot be written"); n != 1 || observed != 3 || !strings.Contains(log.String(), "written again") {
+	if n := strings.Count(log.String(), "cannot be written"); n != 1 || observed != 3 || !strings.Contains(log.String(), "can be written again") {
 		t.Errorf("%d, %d, %s", n, observed, log.String())
 	}
 	if got := out.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, `"seq":2`) {
@@ -360,8 +362,8 @@ func (f *failing) Write(p []byte) (int, error) {
 	return f.Buffer.Write(p)
 }
 
-// TestFailedWrites: what was written of a line that could not be written is taken back, and
-// a file that cannot be rotated goes on.
+// TestFailedWrites checks that a partly written line is removed, and that a file
+// that cannot be rotated is still written.
 func TestFailedWrites(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	c := config(name)
@@ -372,7 +374,7 @@ func TestFailedWrites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.file.f = readOnly // as a disk that takes nothing more
+	l.file.f = readOnly // like a full disk
 	if err := l.Write(Entry{Action: "a"}); !errors.Is(err, ErrNotWritten) {
 		t.Error(err)
 	}
@@ -405,7 +407,7 @@ func TestFailedWrites(t *testing.T) {
 	}
 }
 
-// TestManyWriters: lines of many goroutines are one chain.
+// TestManyWriters checks that lines of many goroutines form one chain.
 func TestManyWriters(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	c := config(name)

@@ -1,10 +1,10 @@
-// Package audit writes what is done to a host, by whom, in lines that are chained, and
-// finds out whether lines were changed, removed or reordered.
+// Package audit records who did what to a host, in chained lines, and verifies that
+// no line was changed, removed or reordered.
 //
-// A line is a JSON object. Its last member, hash, is the SHA-256 of the text before it, in
-// hex; its member prev is the hash of the line before, and seq its number. Whoever changes
-// a line must therefore change all that follow: keep a late hash where nobody of the host
-// writes, and that shows as well.
+// A line is a JSON object. Its last member, hash, is the SHA-256 in hex of the text
+// before it. Its member prev is the hash of the line before, and seq is its number.
+// Whoever changes a line must therefore change all lines after it. To detect even
+// that, keep a late hash where nobody with access to the host can write.
 package audit
 
 import (
@@ -22,7 +22,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
 )
 
-// Entry is what a line says, beside its place in the chain. Empty members are left out.
+// Entry is the content of a line besides its place in the chain. Empty members are
+// left out.
 type Entry struct {
 	Principal  string
 	Credential Credential
@@ -35,28 +36,28 @@ type Entry struct {
 	RequestID  string
 	TraceID    string
 
-	torn string // the SHA-256 of what an interrupted line left before this one
+	torn string // SHA-256 of what an interrupted line left before this one
 }
 
-// Credential says what a caller has shown.
+// Credential names the credential that a caller has shown.
 type Credential struct{ Kind, ID string }
 
-// maxText is the most bytes of a text in a line; the rest is cut off.
+// maxText is the largest length in bytes of a text in a line. Longer texts are cut.
 const maxText = 512
 
-// maxLine is the most bytes of a line.
+// maxLine is the largest length of a line in bytes.
 const maxLine = 64 << 10
 
 // start is the prev of the first line.
 var start = strings.Repeat("0", 2*sha256.Size)
 
-// hashMember is what stands between a line's text and its hash.
+// hashMember is between a line's text and its hash.
 const hashMember = `,"hash":"`
 
-// lineEnd is what a line has behind the text that is hashed.
+// lineEnd is the length of a line after the hashed text.
 const lineEnd = len(hashMember) + 2*sha256.Size + len(`"}`)
 
-// appendLine writes a line with its line break, and returns its hash.
+// appendLine appends a line with its line break, and returns its hash.
 func appendLine(b []byte, seq uint64, at time.Time, prev string, e *Entry) (line []byte, hash string) {
 	begin := len(b)
 	b = strconv.AppendUint(append(b, `{"seq":`...), seq, 10)
@@ -91,8 +92,8 @@ func member(b []byte, name, value string) []byte {
 	return quote(b, value)
 }
 
-// quote writes a text, which may be a client's, as JSON. Whatever is not printable is
-// escaped, so that no text looks like a line or tells a terminal anything.
+// quote appends a text, which may come from a client, as JSON. It escapes everything
+// that is not printable, so that no text looks like a line or controls a terminal.
 func quote(b []byte, s string) []byte {
 	cut := len(s) > maxText
 	if cut {
@@ -117,7 +118,7 @@ func quote(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// escape writes a character as JSON's \u has it.
+// escape appends a character as a \u escape of JSON.
 func escape(b []byte, r rune) []byte {
 	const digits = "0123456789abcdef"
 	unit := func(v rune) {
@@ -142,11 +143,11 @@ type link struct {
 }
 
 var (
-	errForm = errors.New("it is no line of an audit")
+	errForm = errors.New("it is not a line of an audit")
 	errHash = errors.New("it was changed")
 )
 
-// parseLine reads a line without its line break, and checks its hash.
+// parseLine parses a line without its line break, and checks its hash.
 func parseLine(line []byte) (link, error) {
 	at := len(line) - lineEnd
 	if at < 0 || !bytes.HasPrefix(line[at:], []byte(hashMember)) || !bytes.HasSuffix(line, []byte(`"}`)) {

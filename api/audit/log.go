@@ -13,15 +13,15 @@ import (
 type Config struct {
 	File   string    // empty: Output
 	Output io.Writer // such as standard output, or what NewSyslog returns; each Write is one line
-	Rotate int64     // bytes after which the file is given another name and a new one begun; 0: never
-	// Required says that what cannot be written must not be done.
+	Rotate int64     // size in bytes at which the file is renamed and a new one begun; 0: never
+	// Required means that an action must not be done if its line cannot be written.
 	Required bool
 	Now      func() time.Time
 	Log      *slog.Logger
-	Observe  func(error) // told how each line went; nil: nobody is
+	Observe  func(error) // called with the result of each line; may be nil
 }
 
-// Log is an audit that is written. A nil Log writes nothing.
+// Log writes an audit. A nil Log writes nothing. It is safe for concurrent use.
 type Log struct {
 	cfg     Config
 	mu      sync.Mutex
@@ -37,8 +37,8 @@ type Log struct {
 // ErrNotWritten means that a line was not written.
 var ErrNotWritten = errors.New("the audit cannot be written")
 
-// Open begins an audit, or goes on with the one that the file holds. What an end of the host
-// has left of a line is kept, and the next line says that it is there.
+// Open begins an audit, or continues the one in the file. If an earlier host ended
+// in the middle of a line, the part stays, and the next line records it.
 func Open(c Config) (*Log, error) {
 	l := &Log{cfg: c, prev: start}
 	if c.File == "" {
@@ -54,7 +54,7 @@ func Open(c Config) (*Log, error) {
 		l.prev = end.hash
 	}
 	if l.torn != "" {
-		c.Log.Warn("the audit's last line was interrupted: it stays, and the next line says so", "file", c.File)
+		c.Log.Warn("the audit's last line was interrupted: it stays, and the next line records it", "file", c.File)
 		if err := l.write(&Entry{Action: "audit_resumed", Outcome: "ok"}); err != nil {
 			return nil, errors.Join(err, l.file.close())
 		}
@@ -62,8 +62,9 @@ func Open(c Config) (*Log, error) {
 	return l, nil
 }
 
-// Begin must be called before what must not be done without an audit. Where the audit is
-// required it writes a line with the outcome "begun", and the error says that it could not.
+// Begin must be called before an action that must be audited. If the audit is
+// required, it writes a line with the outcome "begun", and returns an error if that
+// fails.
 func (l *Log) Begin(e Entry) error {
 	if l == nil || !l.cfg.Required {
 		return nil
@@ -72,8 +73,8 @@ func (l *Log) Begin(e Entry) error {
 	return l.Write(e)
 }
 
-// Write writes a line. The error is ErrNotWritten, and nil where the audit is not required:
-// then the log says that the line is missing.
+// Write writes a line. If that fails, it returns ErrNotWritten if the audit is
+// required, and otherwise logs that the line is missing and returns nil.
 func (l *Log) Write(e Entry) error {
 	if l == nil {
 		return nil
@@ -95,7 +96,7 @@ func (l *Log) write(e *Entry) error {
 	switch {
 	case err == nil && l.trouble != "":
 		l.trouble = ""
-		l.cfg.Log.Info("the audit is written again", "seq", l.seq)
+		l.cfg.Log.Info("the audit can be written again", "seq", l.seq)
 	case err != nil && l.trouble != err.Error():
 		l.trouble = err.Error()
 		l.cfg.Log.Error("the audit cannot be written", "required", l.cfg.Required, "error", err)
@@ -131,7 +132,7 @@ func (l *Log) append(e *Entry) error {
 	return nil
 }
 
-// Close ends the audit. What is written after it is refused.
+// Close ends the audit. Later lines are refused.
 func (l *Log) Close() error {
 	if l == nil {
 		return nil

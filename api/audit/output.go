@@ -14,21 +14,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// output is the file that an audit is written to.
+// output is the file of an audit.
 type output struct {
 	name string
 	f    *os.File
 	size int64 // of whole lines
 }
 
-// tail is where a chain ends.
+// tail is the end of a chain.
 type tail struct {
 	seq  uint64
 	hash string // empty: there is no line
-	torn string // the hash of what follows the last line
+	torn string // hash of what follows the last line
 }
 
-// openOutput opens a file of an audit for writing, and finds the end of its chain.
+// openOutput opens an audit's file for writing, and finds the end of its chain.
 func openOutput(name string) (*output, tail, error) {
 	o := &output{name: name}
 	if err := o.open(); err != nil {
@@ -41,7 +41,8 @@ func openOutput(name string) (*output, tail, error) {
 	return o, end, nil
 }
 
-// open opens the file. Nobody but this host may read it or write to it meanwhile.
+// open opens the file. While it is open, no other host may write to it, and other
+// users may not read it.
 func (o *output) open() error {
 	f, err := os.OpenFile(o.name, os.O_CREATE|os.O_RDWR|os.O_APPEND|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0o600)
 	if err != nil {
@@ -61,14 +62,14 @@ func (o *output) open() error {
 	return errors.Join(err, f.Close())
 }
 
-// end finds the end of the chain: in the file, or, where that has just been begun, in the
-// one before it.
+// end returns the end of the chain: in the file, or, if the file is new, in the one
+// before it.
 func (o *output) end() (tail, error) {
 	end, rest, err := lastLine(o.f, o.size)
 	if err != nil {
 		return tail{}, fmt.Errorf("%s: %w", o.name, err)
 	}
-	if rest > 0 { // what is torn, or a whole line that lacks its line break
+	if rest > 0 { // a torn line, or a whole line without its line break
 		if err := o.write([]byte("\n"), true); err != nil {
 			return tail{}, err
 		}
@@ -84,7 +85,7 @@ func (o *output) end() (tail, error) {
 	return before, nil
 }
 
-// before is the end of the last file that rotate has made.
+// before returns the end of the last rotated file.
 func (o *output) before() (tail, error) {
 	name, err := o.rotated()
 	if err != nil || name == "" {
@@ -109,11 +110,11 @@ func (o *output) before() (tail, error) {
 	return end, nil
 }
 
-var errDamaged = errors.New("its last line is damaged, so that the chain cannot go on: audit verify names what is wrong; move the file away to begin another audit")
+var errDamaged = errors.New("its last line is damaged, so the chain cannot continue: audit verify names what is wrong; move the file away to begin another audit")
 
-// lastLine finds the last line of a file, and how many bytes without a line break follow it.
-// Where those are a whole line, it is the last. One line that is none, as an end of the host
-// leaves it, is torn.
+// lastLine returns the last line of a file, and how many bytes without a line break
+// follow it. If those bytes are a whole line, it is the last line. One malformed
+// line, as an interrupted host leaves it, is torn.
 func lastLine(f io.ReaderAt, size int64) (end tail, rest int, err error) {
 	text := make([]byte, min(size, 4*maxLine))
 	if _, err := f.ReadAt(text, size-int64(len(text))); err != nil && !errors.Is(err, io.EOF) {
@@ -131,7 +132,7 @@ func lastLine(f io.ReaderAt, size int64) (end tail, rest int, err error) {
 			end.seq, end.hash = l.Seq, l.hash
 			return end, rest, nil
 		}
-		if i < last { // two lines that are none
+		if i < last { // two malformed lines
 			break
 		}
 		end.torn = sum(lines[i])
@@ -142,7 +143,7 @@ func lastLine(f io.ReaderAt, size int64) (end tail, rest int, err error) {
 	return end, rest, nil // the file is empty, or its first line was interrupted
 }
 
-// write writes text as a whole or not at all: what was written of it is taken back.
+// write writes all of text or nothing: it removes a part that was written.
 func (o *output) write(text []byte, durable bool) error {
 	_, err := o.f.Write(text)
 	if err == nil && durable {
@@ -155,26 +156,26 @@ func (o *output) write(text []byte, durable bool) error {
 	return nil
 }
 
-// rotate gives the file the number of its last line for a name, and begins another one.
+// rotate renames the file by the number of its last line, and begins another file.
 func (o *output) rotate(seq uint64) error {
 	if err := o.f.Sync(); err != nil {
 		return err //nolint:wrapcheck // it names the file
 	}
 	next := fmt.Sprintf("%s.%012d", o.name, seq)
 	if _, err := os.Lstat(next); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is there already: move it away", next)
+		return fmt.Errorf("%s exists already: move it away", next)
 	}
 	if err := os.Rename(o.name, next); err != nil {
 		return err //nolint:wrapcheck // it names the files
 	}
 	old := o.f
 	if err := o.open(); err != nil {
-		return errors.Join(err, os.Rename(next, o.name)) // it goes on being written
+		return errors.Join(err, os.Rename(next, o.name)) // continue with this file
 	}
 	return old.Close() //nolint:wrapcheck // it names the file
 }
 
-// rotated is the last file that rotate has made; empty: there is none.
+// rotated returns the last rotated file, or "" if there is none.
 func (o *output) rotated() (string, error) {
 	entries, err := os.ReadDir(filepath.Dir(o.name))
 	if err != nil {

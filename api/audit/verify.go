@@ -11,29 +11,30 @@ import (
 	"slices"
 )
 
-// Report says what Verify has found in order.
+// Report describes what Verify has found in order.
 type Report struct {
 	Lines       int
 	First, Last uint64 // numbers of lines; 0: there is none
 	Hash        string // of the last line
-	Torn        int    // lines that an end of the host interrupted, as those after them say
+	Torn        int    // lines that a host's end interrupted, as the lines after them record
 }
 
 // Broken says where a chain breaks.
 type Broken struct {
 	File   string
-	Line   int // of the file, from 1
+	Line   int // in the file, from 1
 	Reason string
 }
 
 // Error implements error.
 func (b *Broken) Error() string { return fmt.Sprintf("%s:%d: %s", b.File, b.Line, b.Reason) }
 
-// Verify reads files of one audit, in whatever order, and follows the chain through all of
-// them. The error is a *Broken where a line was changed, removed, added or reordered: it
-// names the first. Where last is not empty, a line of that hash must be among them.
+// Verify reads the files of one audit, in any order, and follows the chain through
+// all of them. The error is a *Broken for the first line that was changed, removed,
+// added or reordered. If last is not empty, one of the lines must have that hash.
 //
-// What came before the first file, and after the last line, cannot be missed: Report says
+// Verify cannot find lines missing before the first file or after the last line:
+// Report says where the chain begins and ends.
 // where the chain begins and ends.
 func Verify(files []string, last string) (Report, error) {
 	files, err := inOrder(files)
@@ -50,13 +51,13 @@ func Verify(files []string, last string) (Report, error) {
 	case c.torn != nil:
 		return c.report, c.torn
 	case last != "" && !c.found:
-		return c.report, fmt.Errorf("no line has the hash %.64s: lines are missing at the end, or all were made anew", last)
+		return c.report, fmt.Errorf("no line has the hash %.64s: lines are missing at the end, or all lines were rewritten", last)
 	}
 	return c.report, nil
 }
 
-// inOrder sorts files by the number of their first line. Files that have none come first:
-// verifying them says why.
+// inOrder sorts files by the number of their first line. Files without one come
+// first, so that verifying them reports why.
 func inOrder(files []string) ([]string, error) {
 	first := map[string]uint64{}
 	for _, name := range files {
@@ -79,12 +80,12 @@ func inOrder(files []string) ([]string, error) {
 	return files, nil
 }
 
-// chain is what has been followed of a chain.
+// chain is the part of a chain that has been verified.
 type chain struct {
 	report Report
 	wanted string
 	found  bool
-	torn   *Broken // a line that is none, which the next one must account for
+	torn   *Broken // a malformed line, which the next line must record
 	rest   string  // its hash
 }
 
@@ -115,12 +116,13 @@ func (c *chain) file(name string) error {
 	}
 }
 
-// line follows the chain by a line, or says where it breaks.
+// line verifies the next line, or returns where the chain breaks.
 func (c *chain) line(text []byte, file string, n int) *Broken {
 	l, err := parseLine(text)
 	switch {
 	case err != nil && c.torn == nil:
-		// The host may have ended while it wrote it: then the next line says so.
+		// The host may have ended while it wrote the line. Then the next line
+		// records it.
 		c.torn = &Broken{file, n, "the line is not as the host has written it: " + err.Error()}
 		c.rest = sum(text)
 		return nil
@@ -138,7 +140,7 @@ func (c *chain) line(text []byte, file string, n int) *Broken {
 	return nil
 }
 
-// follow takes a line as the next of the chain, or says why it is not.
+// follow accepts a line as the next of the chain, or returns why it is not.
 func (c *chain) follow(l link) string {
 	switch r := &c.report; {
 	case r.Lines == 0 && l.Seq == 1 && l.Prev != start:

@@ -16,8 +16,8 @@ func (c *Client) Predict(ctx context.Context, r *api.PredictRequest, options ...
 	return ask[api.Prediction](ctx, c, call{method: http.MethodPost, path: "/api/v1/predict", body: r}, options...)
 }
 
-// PredictBatch scores many rows. There is one prediction a row, in order; that of a row
-// that failed has an Error.
+// PredictBatch scores many rows. The answer has one prediction per row, in order.
+// The prediction of a failed row has an Error.
 func (c *Client) PredictBatch(ctx context.Context, r *api.BatchRequest, options ...Option) (*api.BatchResponse, error) {
 	a, err := ask[api.BatchResponse](ctx, c, call{method: http.MethodPost, path: "/api/v1/predict/batch", body: r}, options...)
 	if err == nil && len(a.Predictions) != len(r.Data) {
@@ -36,8 +36,8 @@ func (c *Client) Model(ctx context.Context, id string) (*api.Model, error) {
 	return ask[api.Model](ctx, c, of(http.MethodGet, id, "", ""))
 }
 
-// Version describes one version of a model, which may be named by an alias. The error of
-// a version that there is not is an *api.Problem, as that of a model that there is not.
+// Version describes one version of a model. version may be an alias. The error for a
+// missing version or model is an *api.Problem.
 func (c *Client) Version(ctx context.Context, id, version string) (*api.ModelVersion, error) {
 	m, err := c.Model(ctx, id)
 	if err != nil {
@@ -53,30 +53,31 @@ func (c *Client) Version(ctx context.Context, id, version string) (*api.ModelVer
 	return nil, api.NewProblem(api.VersionNotFound, "version", "model %s has no version %.80q", id, version)
 }
 
-// Load loads a version, and returns when it is loaded; empty: the latest.
+// Load loads a version, or the latest if version is empty, and returns when it is
+// loaded.
 func (c *Client) Load(ctx context.Context, id, version string) (*api.ModelVersion, error) {
 	return ask[api.ModelVersion](ctx, c, of(http.MethodPost, id, "load", version))
 }
 
-// Unload unloads a version; empty: all of them.
+// Unload unloads a version, or all versions if version is empty.
 func (c *Client) Unload(ctx context.Context, id, version string) (*api.Unloaded, error) {
 	return ask[api.Unloaded](ctx, c, of(http.MethodDelete, id, "unload", version))
 }
 
-// Learn has a stateful model learn rows, in order.
+// Learn makes a stateful model learn rows, in order.
 func (c *Client) Learn(ctx context.Context, id string, r *api.RowsRequest) (*api.Learned, error) {
 	k := of(http.MethodPost, id, "learn", "")
 	k.body = r
 	return ask[api.Learned](ctx, c, k)
 }
 
-// StatsQuery says which figures of a model are asked for.
+// StatsQuery says which counters of a model to return.
 type StatsQuery struct {
-	Version string // empty: all versions that have been loaded, summed up
-	Sketch  bool   // with the scores on the grid that all models share
+	Version string // empty: the sum of all loaded versions
+	Sketch  bool   // include the scores on the grid that all models share
 }
 
-// Stats counts what versions have answered.
+// Stats returns the counters of a model's answers.
 func (c *Client) Stats(ctx context.Context, id string, q StatsQuery) (*api.Stats, error) {
 	k := of(http.MethodGet, id, "stats", q.Version)
 	if q.Sketch {
@@ -85,14 +86,14 @@ func (c *Client) Stats(ctx context.Context, id string, q StatsQuery) (*api.Stats
 	return ask[api.Stats](ctx, c, k)
 }
 
-// SamplesQuery says which of the rows that a version has scored are asked for.
+// SamplesQuery says which of the rows that a version has scored to return.
 type SamplesQuery struct {
-	Version string // empty: the one that answers
-	After   uint64 // the Next of an earlier answer; 0: from the oldest on
-	Limit   int    // rows in the answer at most; 0: as many as the host gives
+	Version string // empty: the version that answers
+	After   uint64 // Next of an earlier answer; 0: from the oldest row on
+	Limit   int    // most rows in the answer; 0: the host's limit
 }
 
-// Samples returns rows that a version has scored, where the host keeps some.
+// Samples returns rows that a version has scored, if the host keeps some.
 func (c *Client) Samples(ctx context.Context, id string, q SamplesQuery) (*api.Samples, error) {
 	k := of(http.MethodGet, id, "samples", q.Version)
 	if q.After > 0 {
@@ -104,8 +105,8 @@ func (c *Client) Samples(ctx context.Context, id string, q SamplesQuery) (*api.S
 	return ask[api.Samples](ctx, c, k)
 }
 
-// Replay scores rows that count nowhere. There is one score a row, in order, nil for
-// those that failed.
+// Replay scores rows that are not counted. The answer has one score per row, in
+// order, which is nil for a failed row.
 func (c *Client) Replay(ctx context.Context, id string, r *api.RowsRequest) (*api.Replayed, error) {
 	k := of(http.MethodPost, id, "samples", "")
 	k.body = r
@@ -116,20 +117,20 @@ func (c *Client) Replay(ctx context.Context, id string, r *api.RowsRequest) (*ap
 	return a, err
 }
 
-// Health says that the host is alive, and what it holds.
+// Health returns what a running host has loaded.
 func (c *Client) Health(ctx context.Context) (*api.Health, error) {
 	return ask[api.Health](ctx, c, call{method: http.MethodGet, path: "/health"})
 }
 
-// Ready says whether the host should get traffic, and if not, why. That it should not is
-// no error.
+// Ready returns whether the host should get traffic, and the reason if it should
+// not, which is not an error.
 func (c *Client) Ready(ctx context.Context) (*api.Ready, error) {
 	return ask[api.Ready](ctx, c, call{method: http.MethodGet, path: "/ready", also: http.StatusServiceUnavailable})
 }
 
 var errIncomplete = errors.New("the answer is incomplete")
 
-// of is a request for a model, or for something of one.
+// of returns a request about a model.
 func of(method, id, what, version string) call {
 	k := call{method: method, path: "/api/v1/models/" + id, query: url.Values{}}
 	if !validID(id) { // it could be a path of its own
@@ -156,7 +157,7 @@ func validID(id string) bool {
 	return id != "" && len(id) <= 128
 }
 
-// ask makes a call whose answer is of a type.
+// ask makes a call and decodes the answer as a T.
 func ask[T any](ctx context.Context, c *Client, k call, options ...Option) (*T, error) {
 	into := new(T)
 	if err := c.do(ctx, k, into, options...); err != nil {

@@ -1,9 +1,9 @@
-// Package client asks a host of pynomaly-runtime: it scores rows, and it reads and
-// manages models.
+// Package client sends requests to a host of pynomaly-runtime: it scores rows, and
+// it reads and manages models.
 //
-// An answer other than the one that was asked for is an *api.Problem, for errors.As, where
-// the host has said what is wrong, and else a *StatusError. The package imports the wire
-// types and the standard library alone.
+// If the host reports a problem, the error is an *api.Problem, for errors.As.
+// Another unexpected answer is a *StatusError. The package imports only package api
+// and the standard library.
 package client
 
 import (
@@ -23,27 +23,29 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// Config says which host a Client asks, and how.
+// Config describes the host and the caller.
 type Config struct {
-	// URL is where the host is, such as https://models.example:8443. Its path, if it has
-	// one, goes before those of the API.
+	// URL is the address of the host, such as https://models.example:8443. Its path,
+	// if any, is put before those of the API.
 	URL string
-	// Key is the API key or token of the caller. It is sent as Authorization: Bearer, and
-	// is in no error.
+	// Key is the API key or token of the caller. It is sent as Authorization:
+	// Bearer, and is in no error.
 	Key string
-	// TLS says whom to trust, and who the caller is where hosts ask for certificates; nil
-	// is the standard library's choice. It is not for a client with an HTTP of its own.
+	// TLS says whom to trust, and has the caller's certificate for hosts that
+	// require one. Nil means the standard library's defaults. It must be nil if HTTP
+	// is set.
 	TLS *tls.Config
-	// HTTP sends the requests, with its own connections, timeouts and redirects. Nil is
-	// one with no timeout, which keeps connections and follows no redirects.
+	// HTTP sends the requests, with its own connections, timeouts and redirects. Nil
+	// means a client that has no timeout, keeps connections and follows no
+	// redirects.
 	HTTP *http.Client
-	// MaxAnswer bounds the bytes of an answer; 0 is 64 MiB.
+	// MaxAnswer is the largest answer in bytes; 0 means 64 MiB.
 	MaxAnswer int64
 }
 
 const (
 	defaultAnswer = 64 << 20
-	idleTimeout   = 30 * time.Second // shorter than the host's, which would close them under a request
+	idleTimeout   = 30 * time.Second // shorter than the host's, which would otherwise close connections under a request
 	connectMost   = 10 * time.Second
 	idleMost      = 16 // connections that are kept
 )
@@ -51,7 +53,7 @@ const (
 // ErrTooLarge means that an answer has more bytes than Config.MaxAnswer.
 var ErrTooLarge = errors.New("the answer is too large")
 
-// Client asks one host. It is safe for concurrent use.
+// Client sends requests to one host. It is safe for concurrent use.
 type Client struct {
 	base *url.URL
 	key  string
@@ -59,12 +61,12 @@ type Client struct {
 	most int64
 }
 
-// New returns a client. It asks nothing yet.
+// New returns a client. It sends nothing.
 func New(cfg Config) (*Client, error) {
 	base, err := url.Parse(cfg.URL)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the host's URL cannot be read: %w", errors.Unwrap(err)) // the outer error quotes it
+		return nil, fmt.Errorf("the host's URL cannot be read: %w", errors.Unwrap(err)) // the outer error quotes the URL
 	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
 		return nil, errors.New("the host's URL must be such as http://127.0.0.1:8080")
 	case base.User != nil:
@@ -72,9 +74,9 @@ func New(cfg Config) (*Client, error) {
 	case base.RawQuery != "" || base.Fragment != "":
 		return nil, errors.New("the host's URL must not have a query or a fragment")
 	case cfg.HTTP != nil && cfg.TLS != nil:
-		return nil, errors.New("a client of its own brings its TLS configuration: set HTTP or TLS")
+		return nil, errors.New("HTTP has its own TLS configuration: set HTTP or TLS")
 	case strings.ContainsFunc(cfg.Key, unicode.IsControl):
-		return nil, errors.New("the key has characters that no header can have, such as line ends")
+		return nil, errors.New("the key has characters that a header cannot have, such as line ends")
 	}
 	c := &Client{base: base, key: cfg.Key, http: cfg.HTTP, most: cfg.MaxAnswer}
 	if c.http == nil {
@@ -86,8 +88,8 @@ func New(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// newHTTP returns what requests are sent with by default. A host sends nobody elsewhere,
-// so that a key goes where its owner has sent it.
+// newHTTP returns the default HTTP client. It follows no redirects, so that the key
+// goes only to the configured host. Hosts send none.
 func newHTTP(secure *tls.Config) *http.Client {
 	return &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -98,24 +100,23 @@ func newHTTP(secure *tls.Config) *http.Client {
 	}
 }
 
-// WithKey returns a client that asks the same host over the same connections as somebody
-// else.
+// WithKey returns a client that uses the same host and connections with another key.
 func (c *Client) WithKey(key string) (*Client, error) {
 	return New(Config{URL: c.base.String(), Key: key, HTTP: c.http, MaxAnswer: c.most})
 }
 
-// Close closes the connections that are not in use.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// Option adds to a request.
+// Option changes a request.
 type Option func(http.Header)
 
-// RequestID names a request: the host's log and its answer have the name, which is up to
-// 128 printable ASCII characters without spaces.
+// RequestID names a request. The host's log and its answer have the name. It may
+// have up to 128 printable ASCII characters without spaces.
 func RequestID(id string) Option { return func(h http.Header) { h.Set("X-Request-ID", id) } }
 
-// RoutingKey has requests with the same key answered by the same version, where a model's
-// requests are split between versions.
+// RoutingKey makes requests with the same key go to the same version of a model
+// whose requests are split between versions.
 func RoutingKey(key string) Option { return func(h http.Header) { h.Set("X-Routing-Key", key) } }
 
 // call is a request to the host.
@@ -124,7 +125,7 @@ type call struct {
 	path   string
 	query  url.Values
 	body   any   // nil: none
-	also   int   // a status other than 200 whose body is an answer, too
+	also   int   // another status than 200 whose body is an answer
 	wrong  error // why it cannot be sent
 }
 
@@ -157,7 +158,7 @@ func (c *Client) do(ctx context.Context, k call, into any, options ...Option) er
 	return nil
 }
 
-// request makes the request of a call.
+// request makes the HTTP request of a call.
 func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	if k.wrong != nil {
 		return nil, k.wrong
@@ -186,7 +187,7 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	return req, nil
 }
 
-// read reads at most so many bytes; ErrTooLarge: there are more.
+// read reads at most most bytes. It returns ErrTooLarge if there are more.
 func read(from io.Reader, most int64) ([]byte, error) {
 	text, err := io.ReadAll(io.LimitReader(from, most+1))
 	if err != nil {

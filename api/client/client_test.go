@@ -24,8 +24,8 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// serve starts a host with a model m, whose score is the sum of its one feature, and a
-// stateful one, whose score is how many rows it has learned.
+// serve starts a host with a model m, whose score is the sum of its feature, and a
+// stateful model, whose score is the number of rows that it has learned.
 func serve(t testing.TB, change func(*rest.Config)) (*testkit.Host, *client.Client) {
 	t.Helper()
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func to(t testing.TB, cfg client.Config) *client.Client {
 	return c
 }
 
-// checked fails the test where a call failed.
+// checked returns a function that fails the test if a call failed.
 func checked[T any](t testing.TB) func(*T, error) *T {
 	return func(v *T, err error) *T {
 		t.Helper()
@@ -63,7 +63,7 @@ func checked[T any](t testing.TB) func(*T, error) *T {
 	}
 }
 
-// TestEveryMethod: each method gets from a real host what it is named for.
+// TestEveryMethod checks each method against a real host.
 func TestEveryMethod(t *testing.T) {
 	_, c := serve(t, func(cfg *rest.Config) { cfg.Samples = 10 })
 	ctx := t.Context()
@@ -116,7 +116,7 @@ func TestEveryMethod(t *testing.T) {
 	}
 }
 
-// TestNotReady: that a host is not ready is an answer.
+// TestNotReady checks that Ready returns an answer for a host that is not ready.
 func TestNotReady(t *testing.T) {
 	h, c := serve(t, nil)
 	h.Server.Drain()
@@ -125,8 +125,8 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-// TestProblems: what a host says is wrong can be told apart, and so can what is none of a
-// host's answers.
+// TestProblems checks that a host's problems can be told apart, and that answers of
+// others are not problems.
 func TestProblems(t *testing.T) {
 	_, c := serve(t, nil)
 	ctx := t.Context()
@@ -175,7 +175,8 @@ func TestProblems(t *testing.T) {
 	}
 }
 
-// TestAnswersOfOthers: what stands between the client and a host, or is none, is told.
+// TestAnswersOfOthers checks the errors for answers of proxies and of servers that
+// are not hosts.
 func TestAnswersOfOthers(t *testing.T) {
 	var status int
 	header, body := http.Header{}, ""
@@ -230,7 +231,8 @@ func TestAnswersOfOthers(t *testing.T) {
 	}
 }
 
-// TestKeys: the key is sent as a bearer's, to the host alone, and is in no error.
+// TestKeys checks that the key is sent as a bearer token only to the host, and is in
+// no error.
 func TestKeys(t *testing.T) {
 	_, c := serve(t, func(cfg *rest.Config) { cfg.Samples, cfg.SamplesToken = 10, "secret" })
 	if _, err := c.Samples(t.Context(), "m", client.SamplesQuery{}); err == nil {
@@ -252,7 +254,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestNew: a client that could not work, or would give a key away, is not made.
+// TestNew checks that New refuses a configuration that could not work or would
+// reveal a key.
 func TestNew(t *testing.T) {
 	for _, cfg := range []client.Config{
 		{}, {URL: "127.0.0.1:8080"}, {URL: "ftp://127.0.0.1"}, {URL: "http://"}, {URL: "http://user:s3cret@127.0.0.1"}, {URL: "http://user:s3cret@127.0.0.1:no"},
@@ -265,7 +268,7 @@ func TestNew(t *testing.T) {
 	}
 }
 
-// TestTLS: a host is trusted as the configuration says.
+// TestTLS checks that the configuration decides which host is trusted.
 func TestTLS(t *testing.T) {
 	other := httptest.NewUnstartedServer(nil)
 	other.StartTLS()
@@ -278,11 +281,11 @@ func TestTLS(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := to(t, client.Config{URL: h.URL}).Health(t.Context()); err == nil {
-		t.Error("a host that nobody vouches for is asked")
+		t.Error("a host without a trusted certificate is asked")
 	}
 }
 
-// TestBehindAPath: a host may be behind a proxy that gives it a path.
+// TestBehindAPath checks a host behind a proxy that adds a path.
 func TestBehindAPath(t *testing.T) {
 	h, _ := serve(t, nil)
 	proxy := httptest.NewServer(http.StripPrefix("/models", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,10 +12,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// StatusError is an answer that is none of a host's, such as that of a proxy before it.
+// StatusError is an answer that does not come from a host, such as that of a proxy
+// before it.
 type StatusError struct {
 	Status     int
-	Text       string        // the beginning of the body, on one line
+	Text       string        // beginning of the body, on one line
 	RetryAfter time.Duration // 0: the answer does not say
 }
 
@@ -28,7 +29,7 @@ func (e *StatusError) Error() string {
 	return fmt.Sprintf("the answer is %s: %s", status, e.Text)
 }
 
-// failure is the error of an answer: an *api.Problem where the host has sent one.
+// failure returns the error of an answer: an *api.Problem if the host has sent one.
 func failure(status int, header http.Header, body []byte) error {
 	after := retryAfter(header.Get("Retry-After"), time.Now)
 	var p api.Problem
@@ -39,7 +40,7 @@ func failure(status int, header http.Header, body []byte) error {
 	return &StatusError{Status: status, Text: line(body), RetryAfter: after}
 }
 
-// retryAfter reads the header of that name: seconds, or a time.
+// retryAfter parses the header Retry-After: seconds, or a time.
 func retryAfter(text string, now func() time.Time) time.Duration {
 	const most = 24 * time.Hour
 	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
@@ -51,7 +52,7 @@ func retryAfter(text string, now func() time.Time) time.Duration {
 	return 0
 }
 
-// line is the beginning of a text that somebody else wrote, fit for an error.
+// line returns the beginning of another party's text, safe for an error.
 func line(body []byte) string {
 	const most = 200
 	text := strings.ToValidUTF8(string(body[:min(len(body), most)]), "\uFFFD")

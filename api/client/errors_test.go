@@ -25,8 +25,8 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
-// FuzzFailure: whatever comes in place of an answer, the error is one of the two kinds,
-// has the status that came, and is fit for a terminal.
+// FuzzFailure checks that, for any answer, the error is one of the two kinds, has
+// the answer's status, and is safe for a terminal.
 func FuzzFailure(f *testing.F) {
 	problem, err := json.Marshal(api.NewProblem(api.RowError, "f1", "is missing"))
 	if err != nil {

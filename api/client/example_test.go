@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/client"
 )
 
-// host stands for a running host.
+// host returns a server that stands for a running host.
 func host() *httptest.Server {
 	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/api/v1/predict/batch" {
@@ -48,7 +48,7 @@ func ExampleClient_PredictBatch() {
 	// 1 row 1: has 1 values; the model has 2 features
 }
 
-// What a host says is wrong is an *api.Problem.
+// A host reports what is wrong as an *api.Problem.
 func Example_errors() {
 	h := host()
 	defer h.Close()

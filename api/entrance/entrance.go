@@ -1,7 +1,8 @@
-// Package entrance makes of a configuration what decides who may use a host: keys, tokens,
-// certificates, roles, limits and the audit, which follow the configuration while it changes.
+// Package entrance builds from a configuration what decides who may use a host:
+// keys, tokens, certificates, roles, limits and the audit. They follow the
+// configuration as it changes.
 //
-// How a credential is checked is decided in api/access.
+// Package api/access checks the credentials.
 package entrance
 
 import (
@@ -28,7 +29,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// Entrance is all that decides who may use the host.
+// Entrance decides who may use the host. It is safe for concurrent use.
 type Entrance struct {
 	*gate.Gate
 	log      *slog.Logger
@@ -39,30 +40,30 @@ type Entrance struct {
 	tokens   *tokens.Verifier
 	sources  *prometheus.GaugeVec
 
-	cfg      atomic.Pointer[config.Config] // as it was taken up last
+	cfg      atomic.Pointer[config.Config] // the configuration in use
 	runKey   *keys.Set
-	keys     *keys.Followed // nil: there is no file of them
+	keys     *keys.Followed // nil: there is no file of keys
 	keysFile string
-	follow   context.Context // ends when the host follows no files any more
+	follow   context.Context // ends when the host stops following files
 	stop     context.CancelFunc
 	running  sync.WaitGroup
 	stopKeys context.CancelFunc
 }
 
-// Config says what an entrance is to.
+// Config configures an Entrance.
 type Config struct {
 	Address  net.Addr  // of the host
-	Loopback bool      // it is reached from this machine alone
-	Output   io.Writer // of an audit that goes to standard output
+	Loopback bool      // only this machine reaches it
+	Output   io.Writer // of an audit to standard output
 	Log      *slog.Logger
 	Reg      prometheus.Registerer
 }
 
-// Open makes an entrance. Close it after the last request.
+// Open returns an entrance. The caller must close it after the last request.
 func Open(ctx context.Context, c Config, cfg *config.Config) (*Entrance, error) {
 	e := &Entrance{
 		log: c.Log, loopback: c.Loopback, address: c.Address, limits: limits.New(limits.Rates{}, time.Now), stopKeys: func() {},
-		sources: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "host_credentials_read_successful", Help: "Whether keys could be read or fetched when that was last tried: 1 or 0."}, []string{"source"}),
+		sources: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "host_credentials_read_successful", Help: "1 if the last attempt to read or fetch the keys succeeded, else 0."}, []string{"source"}),
 	}
 	if err := c.Reg.Register(e.sources); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -78,7 +79,7 @@ func Open(ctx context.Context, c Config, cfg *config.Config) (*Entrance, error) 
 	return e, nil
 }
 
-// Close ends the following of files and of tokens' keys, and closes the audit.
+// Close stops following files and tokens' keys, and closes the audit.
 func (e *Entrance) Close() error {
 	e.stop()
 	e.running.Wait()
@@ -130,7 +131,7 @@ func openAudit(cfg config.Audit, out io.Writer, log *slog.Logger, reg prometheus
 	return audit.Open(c)
 }
 
-// sourceRead tells how reading keys went.
+// sourceRead records the result of reading keys.
 func (e *Entrance) sourceRead(source string, err error) {
 	if err != nil {
 		e.sources.WithLabelValues(source).Set(0)
@@ -139,7 +140,7 @@ func (e *Entrance) sourceRead(source string, err error) {
 	e.sources.WithLabelValues(source).Set(1)
 }
 
-// mode says who is asked for credentials, and the role of who shows none.
+// mode returns which callers need credentials, and the role of callers without any.
 func mode(cfg *config.Config, loopback bool) (m access.Mode, anonymous string, err error) {
 	switch {
 	case cfg.Server.Insecure || cfg.Auth.Mode == config.AuthOff:
@@ -147,7 +148,7 @@ func mode(cfg *config.Config, loopback bool) (m access.Mode, anonymous string, e
 	case cfg.Auth.Configured():
 		return access.Configured, cfg.Auth.Anonymous, nil
 	case loopback && cfg.Server.Environment == config.Production:
-		// Whoever calls may be a proxy's: nobody is known to be this machine's operator.
+		// A caller may be a proxy, so nobody is taken for this machine's operator.
 		return access.Configured, access.RoleViewer, nil
 	case loopback:
 		return access.Open, "", nil
@@ -159,8 +160,8 @@ func mode(cfg *config.Config, loopback bool) (m access.Mode, anonymous string, e
 	return access.RunKey, "", nil
 }
 
-// prepare checks what a configuration says of access, and returns the rules that it makes
-// and what has everything else follow it.
+// prepare checks the access settings of a configuration. It returns the rules, and a
+// function that makes everything else follow the configuration.
 func (e *Entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), err error) {
 	m, anonymous, err := mode(cfg, e.loopback)
 	if err != nil {
@@ -209,16 +210,16 @@ func (e *Entrance) prepare(cfg *config.Config) (rules *gate.Rules, use func(), e
 	return rules, func() { useKeys(); useTokens(); e.limits.Set(rates(cfg.Rates)); e.warn(m) }, nil
 }
 
-// Reload checks a changed configuration, and returns what takes it up.
+// Reload checks a changed configuration, and returns a function that applies it.
 func (e *Entrance) Reload(cfg *config.Config) (func(context.Context), error) {
 	rules, use, err := e.prepare(cfg)
 	return func(context.Context) { use(); e.Set(rules); e.cfg.Store(cfg) }, err
 }
 
-// Current returns the configuration that was taken up last.
+// Current returns the configuration in use.
 func (e *Entrance) Current() *config.Config { return e.cfg.Load() }
 
-// Reloaded writes to the audit how taking up a configuration went.
+// Reloaded records in the audit whether a configuration was applied.
 func (e *Entrance) Reloaded(err error) {
 	entry := audit.Entry{Action: "reload", Outcome: "ok"}
 	if err != nil {
@@ -227,7 +228,8 @@ func (e *Entrance) Reloaded(err error) {
 	_ = e.audit.Write(entry)
 }
 
-// prepareKeys returns the keys of a file, and what has them followed.
+// prepareKeys returns the keys of a file, and a function that makes the entrance
+// follow it.
 func (e *Entrance) prepareKeys(file string, roles *access.Roles) (*keys.Followed, func(), error) {
 	if file == e.keysFile && e.keys != nil {
 		use, err := e.keys.Prepare(roles)
@@ -261,8 +263,8 @@ func (e *Entrance) prepareKeys(file string, roles *access.Roles) (*keys.Followed
 	}, nil
 }
 
-// keyOfRun is the one key of a host that none is configured for. It is printed when it is
-// made, and kept nowhere.
+// keyOfRun returns the only key of a host without configured credentials. It is
+// printed when it is made, and stored nowhere.
 func (e *Entrance) keyOfRun(roles *access.Roles) (access.Keys, error) {
 	if e.runKey != nil {
 		return e.runKey, nil
@@ -277,9 +279,9 @@ func (e *Entrance) keyOfRun(roles *access.Roles) (access.Keys, error) {
 	return set, nil
 }
 
-// warn says where everybody may do everything.
+// warn logs a warning if everybody may do everything.
 func (e *Entrance) warn(m access.Mode) {
 	if m == access.Off && !e.loopback {
-		e.log.Warn("authentication is switched off and the address is open to others: everybody may do everything", "address", e.address.String())
+		e.log.Warn("authentication is disabled and the address is open to others: everybody may do everything", "address", e.address.String())
 	}
 }

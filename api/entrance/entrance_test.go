@@ -7,7 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// TestModes: who is asked for credentials, by what is configured and who reaches the host.
+// TestModes checks which callers need credentials, by the configuration and by who
+// reaches the host.
 func TestModes(t *testing.T) {
 	for _, c := range []struct {
 		text      string

@@ -7,7 +7,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// issuers are those of the configuration's tokens.
+// issuers returns the issuers of the configuration.
 func issuers(all []config.JWT) []tokens.Issuer {
 	out := make([]tokens.Issuer, len(all))
 	for i, j := range all {
@@ -27,7 +27,7 @@ func certificates(all []config.CertificateRole, roles *access.Roles) (*access.Ce
 	return access.NewCertificates(rules, roles)
 }
 
-// rates are those of the configuration, where they are switched on.
+// rates returns the rates of the configuration, if they are enabled.
 func rates(r config.Rates) limits.Rates {
 	if !r.Enabled {
 		return limits.Rates{}

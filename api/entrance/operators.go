@@ -12,8 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 )
 
-// ServeOperators answers operators on their own address, where one is configured, until
-// stop is called. Nothing of it is on the host's own address.
+// ServeOperators serves operators on a separate address, if one is configured, until
+// stop is called. The host's own address has none of this.
 func (e *Entrance) ServeOperators(ctx context.Context, address string, log *slog.Logger) (stop func(context.Context) error, err error) {
 	if address == "" {
 		return func(context.Context) error { return nil }, nil
@@ -37,7 +37,7 @@ func (e *Entrance) ServeOperators(ctx context.Context, address string, log *slog
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Serve(ln); err != nil {
-			log.Error("the address for operators is not served any more", "error", err)
+			log.Error("the address for operators is no longer served", "error", err)
 		}
 	})
 	log.Info("serving operators", "address", ln.Addr().String())

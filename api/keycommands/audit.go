@@ -11,7 +11,7 @@ import (
 
 // Audit returns the command audit.
 func Audit(s Streams) *cobra.Command {
-	return commands.Group(&cobra.Command{Use: "audit", Short: "Check what hosts have written of what was done to them"}, auditVerify(s))
+	return commands.Group(&cobra.Command{Use: "audit", Short: "Check the audits of hosts"}, auditVerify(s))
 }
 
 func auditVerify(s Streams) *cobra.Command {
@@ -19,7 +19,7 @@ func auditVerify(s Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "verify <file>...", Short: "Find the first line of an audit that was changed, removed or reordered", Args: cobra.MinimumNArgs(1),
 		Long: "Find the first line of an audit that was changed, removed, added or reordered. The files are those of one audit, in any order.\n" +
-			"Lines that are missing before the first file or after the last line leave no trace in the others: compare the first number, and give a hash that was noted elsewhere as --last.",
+			"Lines that are missing before the first file or after the last line leave no trace in the others: compare the first number, and give --last a hash that was recorded elsewhere.",
 		Example: "  pynomaly-runtime audit verify audit.log*",
 		RunE: func(_ *cobra.Command, files []string) error {
 			r, err := audit.Verify(files, last)
@@ -34,6 +34,6 @@ func auditVerify(s Streams) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&last, "last", "", "hash that was the last one once: its line must be there")
+	cmd.Flags().StringVar(&last, "last", "", "hash of an earlier last line, which must be in the files")
 	return cmd
 }

@@ -1,6 +1,7 @@
-// Package keycommands holds the commands about who may use hosts and who did: key and audit.
+// Package keycommands has the commands about who may use hosts and who did: key and
+// audit.
 //
-// The file of keys is api/access/keys's, the audit api/audit's.
+// Packages api/access/keys and api/audit have the file of keys and the audit.
 package keycommands
 
 import (
@@ -21,10 +22,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// Streams are where commands write: results, and what is said beside them.
+// Streams are the outputs of commands: for results and for messages.
 type Streams struct{ Out, Err io.Writer }
 
-// ReadConfig reads a configuration file, or the default one where none is named.
+// ReadConfig reads a configuration file, or the default one if file is empty.
 type ReadConfig func(cmd *cobra.Command, file string) (*config.Config, error)
 
 // Key returns the command key.
@@ -33,7 +34,7 @@ func Key(s Streams, read ReadConfig) *cobra.Command {
 		keyCreate(s, read), keyList(s, read), keyRevoke(s, read), keyRotate(s, read))
 }
 
-// keyFiles are the flags that say which file of keys is meant.
+// keyFiles are the flags that name a file of keys.
 type keyFiles struct {
 	file, config string
 	read         ReadConfig
@@ -44,7 +45,7 @@ func (f *keyFiles) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.config, "config", "", "configuration file (default plugins.yaml, if there is one)")
 }
 
-// store is the file of keys.
+// store returns the file of keys.
 func (f *keyFiles) store(cmd *cobra.Command) (*keys.Store, error) {
 	cfg, err := f.read(cmd, f.config)
 	if err != nil {
@@ -70,7 +71,7 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 	var models, expires string
 	cmd := &cobra.Command{
 		Use: "create --role <role>", Short: "Make an API key and print it, once", Args: cobra.NoArgs,
-		Long: "Make an API key and print it. The file of keys, which is made if it is not there, holds its SHA-256 alone: the key itself is shown this once. A host that follows the file takes it within 2 s.",
+		Long: "Make an API key and print it. The file of keys, which is made if it does not exist, has only the key's SHA-256: the key itself is shown only this once. A host that follows the file accepts the key within 2 s.",
 		Example: "  pynomaly-runtime key create --role viewer --file keys.yaml\n" +
 			"  pynomaly-runtime key create --role operator --file keys.yaml --name ci --models 'fraud*,cardio' --expires 90d",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,7 +85,7 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 			if cmd.Flags().Changed("models") {
 				w.Models = splitNames(models)
 				if len(w.Models) == 0 {
-					return errors.New("--models names none: leave it out for every model")
+					return errors.New("--models is empty: leave it out for every model")
 				}
 			}
 			key, made, err := store.Create(cmd.Context(), w)
@@ -96,20 +97,21 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 	}
 	f.flags(cmd)
 	cmd.Flags().StringVar(&w.Role, "role", "", "viewer, operator, admin or a role of auth.roles")
-	cmd.Flags().StringVar(&w.Name, "name", "", "what the key is for, for people")
-	cmd.Flags().StringVar(&models, "models", "", "ids of the models that the key may use, with * and ?, with commas between (default: all)")
-	cmd.Flags().StringVar(&expires, "expires", "", "how long the key is good, such as 12h or 90d (default: until it is revoked)")
+	cmd.Flags().StringVar(&w.Name, "name", "", "description of the key for people")
+	cmd.Flags().StringVar(&models, "models", "", "ids of the models that the key may use, with * and ?, separated by commas (default: all)")
+	cmd.Flags().StringVar(&expires, "expires", "", "how long the key is valid, such as 12h or 90d (default: until it is revoked)")
 	_ = cmd.MarkFlagRequired("role")
 	return cmd
 }
 
-// printKey prints a new key on standard output, and what it is beside it.
+// printKey prints a new key on standard output, and its description on standard
+// error.
 func printKey(s Streams, file, key string, made keys.Entry) error {
 	until := "until it is revoked"
 	if !made.Expires.IsZero() {
 		until = "until " + made.Expires.Format(time.RFC3339)
 	}
-	fmt.Fprintf(s.Err, "key %s, role %s, good %s, in %s; it is shown this once:\n", made.ID, made.Role, until, file)
+	fmt.Fprintf(s.Err, "key %s, role %s, valid %s, in %s; it is shown only this once:\n", made.ID, made.Role, until, file)
 	_, err := fmt.Fprintln(s.Out, key)
 	return err
 }
@@ -153,7 +155,7 @@ func timeOrDash(t time.Time) string {
 func keyRevoke(s Streams, read ReadConfig) *cobra.Command {
 	f := keyFiles{read: read}
 	cmd := &cobra.Command{
-		Use: "revoke <id>", Short: "Make an API key good for nothing", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Use: "revoke <id>", Short: "Make an API key invalid", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := f.store(cmd)
 			if err != nil {
@@ -163,7 +165,7 @@ func keyRevoke(s Streams, read ReadConfig) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.Out, "key %s is revoked since %s: hosts that follow %s refuse it within 2 s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File)
+			_, err = fmt.Fprintf(s.Out, "key %s was revoked at %s: hosts that follow %s refuse it within 2 s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File)
 			return err
 		},
 	}
@@ -175,8 +177,8 @@ func keyRotate(s Streams, read ReadConfig) *cobra.Command {
 	f := keyFiles{read: read}
 	var overlap string
 	cmd := &cobra.Command{
-		Use: "rotate <id>", Short: "Make an API key in place of another one, and print it, once", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "Make an API key that may do what another one may, and print it. The other one expires after --overlap: by then its users must have the new one.",
+		Use: "rotate <id>", Short: "Replace an API key by a new one, and print it, once", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
+		Long: "Make an API key with the rights of another one, and print it. The other key expires after --overlap: by then its users must have the new key.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			store, err := f.store(cmd)
 			if err != nil {
@@ -194,14 +196,14 @@ func keyRotate(s Streams, read ReadConfig) *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&overlap, "overlap", "24h", "how long the other key is still good, such as 0, 12h or 7d")
+	cmd.Flags().StringVar(&overlap, "overlap", "24h", "how long the other key stays valid, such as 0, 12h or 7d")
 	return cmd
 }
 
-// maxLifetime is the longest time that a key can be given.
+// maxLifetime is the longest lifetime of a key.
 const maxLifetime = 100 * 365 * 24 * time.Hour
 
-// parseLifetime reads a duration, which may be days (90d); empty is 0.
+// parseLifetime parses a duration, which may be in days (90d). Empty means 0.
 func parseLifetime(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
@@ -214,12 +216,12 @@ func parseLifetime(text string) (time.Duration, error) {
 		}
 	}
 	if err != nil || d < 0 || d > maxLifetime || d == 0 && strings.Trim(text, "0smhd") != "" {
-		return 0, fmt.Errorf("%q is no time: write for example 12h or 90d", text)
+		return 0, fmt.Errorf("%q is not a duration: write for example 12h or 90d", text)
 	}
 	return d, nil
 }
 
-// splitNames reads names with commas between.
+// splitNames splits names that commas separate.
 func splitNames(text string) []string {
 	var out []string
 	for name := range strings.SplitSeq(text, ",") {

@@ -28,7 +28,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// person has a role, and sees some models.
+// person returns a principal with a role, who sees some models.
 func person(t testing.TB, role string, models access.Models) *access.Principal {
 	t.Helper()
 	roles, err := access.NewRoles(nil)
@@ -42,7 +42,8 @@ func person(t testing.TB, role string, models access.Models) *access.Principal {
 	return &access.Principal{Kind: access.Key, ID: role, Name: role, Roles: []string{role}, Actions: actions, Models: models}
 }
 
-// spelledOut are keys that say who they are of: <role>:<patterns of models>.
+// spelledOut accepts keys that describe their principal: <role>:<patterns of
+// models>.
 type spelledOut struct {
 	t       testing.TB
 	revoked *atomic.Bool
@@ -53,13 +54,12 @@ func (s spelledOut) Lookup(key []byte, _ time.Time) (*access.Principal, error) {
 	role, models, _ := strings.Cut(string(key), ":")
 	seen, err := access.ParseModels(strings.Split(models, ","))
 	if err != nil || !slices.Contains([]string{"viewer", "operator", "admin"}, role) || s.revoked.Load() {
-		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "the API key is none of this host's"}
+		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "this host does not know the API key"}
 	}
 	return person(s.t, role, seen), nil
 }
 
-// gateOf is a gate that takes keys that are spelled out; change may change what it is made
-// of.
+// gateOf returns a gate that accepts such keys. change may change its configuration.
 func gateOf(t testing.TB, mode access.Mode, change func(*access.Config)) *gates.Gate {
 	t.Helper()
 	return gateWith(t, mode, change, nil)
@@ -85,7 +85,7 @@ func gateWith(t testing.TB, mode access.Mode, change func(*access.Config), more 
 	return g
 }
 
-// mayDo is the table of roles, written out.
+// mayDo is the table of roles and actions.
 func mayDo(role string, action rest.Action) bool {
 	view := []rest.Action{rest.ActionPublic, rest.ActionPredict, rest.ActionRead, rest.ActionMetrics}
 	switch role {
@@ -97,9 +97,9 @@ func mayDo(role string, action rest.Action) bool {
 	return role == "admin"
 }
 
-// TestEveryRouteByEveryRole: on every route, what a role allows is answered, and nothing
-// else; a model that is not the caller's does not exist; who shows nothing, or something
-// wrong, gets nothing but what is public.
+// TestEveryRouteByEveryRole checks on every route that only what a role allows is
+// answered, that a hidden model does not exist for the caller, and that a missing or
+// wrong credential gets only public routes.
 func TestEveryRouteByEveryRole(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "own", "1.0.0", nil)
@@ -155,13 +155,13 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 	}
 }
 
-// hurrying is a clock that no rate limits anybody by.
+// hurrying returns a clock so fast that no rate limit applies.
 func hurrying() func() time.Time {
 	var calls atomic.Int64
 	return func() time.Time { return time.Unix(60*calls.Add(1), 0) }
 }
 
-// sendAs sends what a route takes, as somebody who sees the model own alone.
+// sendAs sends a request to a route as a caller who sees only the model own.
 func sendAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (int, api.Problem) {
 	t.Helper()
 	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
@@ -202,7 +202,8 @@ func sendAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (in
 	return resp.StatusCode, p
 }
 
-// TestMetricsOfOwnModels: who sees some models sees the metrics of those.
+// TestMetricsOfOwnModels checks that callers see only the metrics of the models that
+// they see.
 func TestMetricsOfOwnModels(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
 	for key, models := range map[string][2]bool{"": {true, true}, "viewer:pima": {true, false}, "viewer:*": {true, true}, "viewer:x": {false, false}} {
@@ -217,7 +218,8 @@ func TestMetricsOfOwnModels(t *testing.T) {
 	}
 }
 
-// TestRateLimits: who asks too often is told how long to wait, and nobody else is.
+// TestRateLimits checks that a caller above its rate is told how long to wait, and
+// that others are not.
 func TestRateLimits(t *testing.T) {
 	rates := limits.Rates{limits.Predict: {Count: 2, Per: time.Hour}, limits.BatchPredict: {Count: 1, Per: time.Hour}, limits.ModelManagement: {Count: 1, Per: time.Hour}}
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
@@ -244,8 +246,8 @@ func TestRateLimits(t *testing.T) {
 	}
 }
 
-// TestAuditOfRequests: what changes the host is audited with its outcome, and what is
-// refused; where it must be and cannot, nothing is done.
+// TestAuditOfRequests checks that changes of the host and refusals are audited with
+// their outcome, and that nothing is done if a required audit cannot be written.
 func TestAuditOfRequests(t *testing.T) {
 	out := &lines{}
 	open := func(required bool) *audit.Log {
@@ -295,7 +297,7 @@ func TestAuditOfRequests(t *testing.T) {
 	}
 }
 
-// lines are written by one goroutine and read by another.
+// lines is a buffer that one goroutine writes and another reads.
 type lines struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -315,8 +317,8 @@ func (l *lines) text() string   { l.mu.Lock(); defer l.mu.Unlock(); return l.buf
 func (l *lines) reset()         { l.mu.Lock(); defer l.mu.Unlock(); l.buf.Reset() }
 func (l *lines) fail(err error) { l.mu.Lock(); defer l.mu.Unlock(); l.err = err }
 
-// TestSocketCredentials: a browser shows its token as a subprotocol, and a connection whose
-// credential is revoked answers no further message.
+// TestSocketCredentials checks that a browser may send its token as a subprotocol,
+// and that a connection with a revoked credential answers no further message.
 func TestSocketCredentials(t *testing.T) {
 	var revoked atomic.Bool
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
@@ -356,7 +358,8 @@ func TestSocketCredentials(t *testing.T) {
 	}
 }
 
-// TestTwoCredentials: headers that are sent twice count twice.
+// TestTwoCredentials checks that a header that is sent twice counts as two
+// credentials.
 func TestTwoCredentials(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
 	for i, c := range []struct {
@@ -375,7 +378,7 @@ func TestTwoCredentials(t *testing.T) {
 	}
 }
 
-// TestKeysInNoAnswer: what a client shows is in no answer and no log.
+// TestKeysInNoAnswer checks that no answer and no log has a client's credential.
 func TestKeysInNoAnswer(t *testing.T) {
 	out := &lines{}
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), Log: out, REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})

@@ -7,8 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 )
 
-// TestPooledBuffersAreCharged: a buffer that a large request has left is no way to
-// hold more bytes than are counted.
+// TestPooledBuffersAreCharged checks that the buffers of a large request are not
+// reused to hold more bytes than are counted.
 func TestPooledBuffersAreCharged(t *testing.T) {
 	const most = 64 << 20
 	a := rest.NewAccounts(most, 16<<20)

@@ -18,19 +18,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 )
 
-// Locals of a request.
+// Keys of a request's local values.
 const (
 	principalLocal = "principal" // *access.Principal
 	errorTypeLocal = "error_type"
 )
 
-// principalOf is who sends a request; nil: it has not been let in.
+// principalOf returns the principal of a request, or nil if it has not been let in.
 func principalOf(c *fiber.Ctx) *access.Principal {
 	p, _ := c.Locals(principalLocal).(*access.Principal)
 	return p
 }
 
-// behind answers a route's requests once they may do what the route does.
+// behind returns a handler that admits a request before it calls the route's
+// handler.
 func (s *Server) behind(r *route) fiber.Handler {
 	return func(c *fiber.Ctx) error {
 		if err := s.admit(c, r); err != nil {
@@ -43,10 +44,10 @@ func (s *Server) behind(r *route) fiber.Handler {
 	}
 }
 
-// admit lets a request in, or says why not.
+// admit lets a request in, or returns why not.
 func (s *Server) admit(c *fiber.Ctx, r *route) error {
 	if r.changes() && isForm(c.Request().Header.ContentType()) {
-		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is one of a page's forms: send application/json, or no body")
+		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is a content type of HTML forms: send application/json, or no body")
 	}
 	if r.action == access.Samples {
 		if known, err := s.sampling(c); known || err != nil {
@@ -74,8 +75,8 @@ func (s *Server) admit(c *fiber.Ctx, r *route) error {
 	return s.counted(c, r, p)
 }
 
-// decide says why a principal may not do an action to a model. One that the principal does
-// not see gets the answer of one that does not exist.
+// decide returns why a principal may not do an action to a model. A hidden model
+// gets the error of a model that does not exist.
 func (s *Server) decide(p *access.Principal, action access.Action, model string) error {
 	err := access.Decide(p, action, model)
 	if err != nil && model != "" && !p.Sees(model) && validName([]byte(model), false) {
@@ -86,7 +87,7 @@ func (s *Server) decide(p *access.Principal, action access.Action, model string)
 	return err //nolint:wrapcheck // it becomes a problem
 }
 
-// counted says why a request comes too early.
+// counted returns an error if a request exceeds its rate.
 func (s *Server) counted(c *fiber.Ctx, r *route, p *access.Principal) error {
 	if !r.limited || !s.cfg.Gate.Counts(r.class) {
 		return nil
@@ -98,7 +99,7 @@ func (s *Server) counted(c *fiber.Ctx, r *route, p *access.Principal) error {
 	return s.cfg.Gate.Count(r.class, p, from) //nolint:wrapcheck // it becomes a problem
 }
 
-// classOf is what requests of a route are counted as.
+// classOf returns the class by which requests of a route are limited.
 func classOf(r *Route, action access.Action) (class limits.Class, limited bool) {
 	switch action {
 	case access.Predict:
@@ -112,7 +113,7 @@ func classOf(r *Route, action access.Action) (class limits.Class, limited bool) 
 	return 0, false
 }
 
-// credentials takes what a request shows.
+// credentials reads the credentials of a request.
 func (s *Server) credentials(c *fiber.Ctx, shown *access.Credentials) {
 	h := &c.Request().Header
 	if len(h.Peek("X-Api-Key")) > 0 {
@@ -140,19 +141,19 @@ func (s *Server) credentials(c *fiber.Ctx, shown *access.Credentials) {
 	}
 }
 
-// certificate takes a client certificate that was verified.
+// certificate reads a verified client certificate.
 func certificate(state *tls.ConnectionState, shown *access.Credentials) {
 	if len(state.VerifiedChains) > 0 {
 		shown.Certificate = state.PeerCertificates[0]
 	}
 }
 
-// caller is what is told of who sends a request.
+// caller returns what logs and the audit record of a caller.
 func (s *Server) caller(c *fiber.Ctx) gate.Caller {
 	return gate.Caller{Address: s.address(c), RequestID: s.requestID(c)}
 }
 
-// address is where a request came from.
+// address returns the address that a request came from.
 func (s *Server) address(c *fiber.Ctx) netip.Addr {
 	tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr)
 	if !ok {
@@ -169,7 +170,8 @@ func (s *Server) address(c *fiber.Ctx) netip.Addr {
 	return s.cfg.Gate.Client(peer, forwarded...)
 }
 
-// viewer is what a principal sees the models as; nil: it sees all.
+// viewer returns the principal whose view of the models counts, or nil if it sees
+// all models.
 func viewer(p *access.Principal) until.Principal {
 	if p == nil || p.Models.All() {
 		return nil
@@ -177,7 +179,8 @@ func viewer(p *access.Principal) until.Principal {
 	return p
 }
 
-// accessProblem is the problem of a refusal; nil: the error is none.
+// accessProblem returns the problem of a refusal, or nil if the error is not a
+// refusal.
 func accessProblem(err error) *api.Problem {
 	var refusal *access.Error
 	var limited *limits.Refusal
@@ -198,7 +201,7 @@ func accessProblem(err error) *api.Problem {
 	return api.NewProblem(api.Forbidden, "", "%s", refusal.Public)
 }
 
-// refusalHeaders says in headers what a client is to do about a refusal.
+// refusalHeaders sets the headers that tell a client what to do about a refusal.
 func refusalHeaders(c *fiber.Ctx, p *api.Problem, err error) {
 	if p.ErrorType == api.Unauthorized {
 		c.Set(fiber.HeaderWWWAuthenticate, `Bearer realm="pynomaly-runtime"`)

@@ -9,7 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
 )
 
-// audited answers a request, and writes to the audit what came of it.
+// audited answers a request and records the outcome in the audit.
 func (s *Server) audited(c *fiber.Ctx, r *route) error {
 	log, model := s.cfg.Gate.Audit(), ""
 	if r.Model == ModelInPath {
@@ -27,11 +27,11 @@ func (s *Server) audited(c *fiber.Ctx, r *route) error {
 	if m, err := s.registry.Peek(model, e.Version); err == nil && model != "" {
 		e.Version, e.Digest = m.Version(), m.Content
 	}
-	_ = log.Write(e) // it is done: what is missing in the audit is in the log
+	_ = log.Write(e) // the action is done; the log has what the audit lacks
 	return err
 }
 
-// predicted writes a prediction to the audit.
+// predicted records a prediction in the audit.
 func (s *Server) predicted(p *access.Principal, from gate.Caller, r *request, failed error) {
 	e := s.cfg.Gate.Entry(p, access.Predict, r.modelID, from)
 	e.Outcome = "ok"

@@ -12,8 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// BenchmarkPredict is a request and its answer over one connection, with all that
-// the server allocates for them.
+// BenchmarkPredict measures a request and its answer over one connection, with all
+// the server's allocations.
 func BenchmarkPredict(b *testing.B) {
 	h := testkit.Serve(b, testkit.Options{Dir: twoModels(b)})
 	for _, data := range []string{goodRow, "[8,155,62,26,495,34,0.543,46]"} {

@@ -13,15 +13,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// budget bounds the bytes of all requests and answers together that the server
-// holds: bodies as they arrive, and the answers of batches.
+// budget bounds the bytes of all requests and answers that the server holds: bodies
+// as they arrive, and answers of batches.
 type budget struct {
 	most int64 // 0: no bound
 	used atomic.Int64
-	peak atomic.Int64 // since it was last asked for
+	peak atomic.Int64 // since it was last read
 }
 
-// take reports whether so many bytes more may be held, and counts them.
+// take counts n more bytes, and reports whether they are within the bound.
 func (b *budget) take(n int64) bool {
 	now := b.used.Add(n)
 	if b.most > 0 && now > b.most {
@@ -39,26 +39,26 @@ func (b *budget) take(n int64) bool {
 func (b *budget) give(n int64) { b.used.Add(-n) }
 
 const (
-	freeBytes  = 64 << 10 // of a body that are not counted, and of an idle connection's buffers
-	firstBytes = 8 << 10  // what a body's buffer begins with
-	answerRow  = 320      // bytes of a row's answer in a batch, about
+	freeBytes  = 64 << 10 // bytes of a body, and of an idle connection's buffers, that are not counted
+	firstBytes = 8 << 10  // first size of a body's buffer
+	answerRow  = 320      // approximate bytes of a row's answer in a batch
 )
 
 // buffer holds a body or an answer.
 type buffer struct{ b []byte }
 
-// buffers are reused between requests. The pool at index i keeps those of 1<<i
-// bytes, so that a buffer takes less than twice the memory that was asked, and
-// charged, for. The garbage collector empties all pools.
+// buffers are reused between requests. The pool at index i keeps buffers of 1<<i
+// bytes, so that a buffer takes less than twice the memory that was requested and
+// charged. The garbage collector empties all pools.
 type buffers struct{ pools [poolSizes]sync.Pool }
 
 const (
 	poolSizes = 25
-	poolBytes = 1 << (poolSizes - 1) // larger buffers are not kept for others
+	poolBytes = 1 << (poolSizes - 1) // larger buffers are not kept
 )
 
-// get returns an empty buffer of at least a capacity, and less than twice that or
-// firstBytes.
+// get returns an empty buffer of at least the capacity, and of less than twice that
+// or of firstBytes.
 func (p *buffers) get(capacity int) *buffer {
 	i := bits.Len(uint(max(capacity, firstBytes) - 1))
 	if i >= poolSizes {
@@ -70,7 +70,7 @@ func (p *buffers) get(capacity int) *buffer {
 	return &buffer{make([]byte, 0, 1<<i)}
 }
 
-// put takes a buffer back, which nobody may use any more; nil is none.
+// put takes a buffer back, which must not be used any more. b may be nil.
 func (p *buffers) put(b *buffer) {
 	if b == nil || cap(b.b) < firstBytes || cap(b.b) > poolBytes {
 		return
@@ -80,14 +80,14 @@ func (p *buffers) put(b *buffer) {
 	p.pools[i].Put(b)
 }
 
-// account is what one request at a time takes of the server. The goroutine that
-// serves the request is the only one that uses it.
+// account counts what one request takes from the server. Only the goroutine that
+// serves the request may use it.
 type account struct {
 	charged int64   // bytes of the budget
-	lent    *buffer // of an answer
+	lent    *buffer // buffer of an answer
 }
 
-// charge counts bytes that a request or its answer takes, until settle.
+// charge counts bytes of a request or its answer until settle.
 func (s *Server) charge(a *account, n int64) error {
 	if !s.budget.take(n) {
 		return retry(api.NewProblem(api.Overloaded, "", "the host holds as many bytes of requests as it may (server.limits.inflight_bytes, %d): try again later or send fewer rows at once", s.budget.most))
@@ -96,7 +96,7 @@ func (s *Server) charge(a *account, n int64) error {
 	return nil
 }
 
-// settle gives back what a request took.
+// settle returns what a request took.
 func (s *Server) settle(a *account) {
 	if a.charged > 0 {
 		s.budget.give(a.charged)
@@ -106,16 +106,16 @@ func (s *Server) settle(a *account) {
 	a.lent = nil
 }
 
-// accountOf is the account of a request's connection.
+// accountOf returns the account of a request's connection.
 func accountOf(c *fiber.Ctx) *account {
 	if own := connOf(c.Context().Conn()); own != nil {
 		return &own.account
 	}
-	return &account{} // of a connection that is none of ours; nothing is given back
+	return &account{} // the connection is not a conn; nothing is returned
 }
 
-// body reads the request's body. It grows with what arrives, whatever the client
-// has announced. The buffer goes back with s.buffers.put.
+// body reads the request's body into a buffer that grows with what arrives, whatever
+// length the client announced. The caller returns the buffer with s.buffers.put.
 func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	announced := c.Request().Header.ContentLength()
 	if announced > s.cfg.BodyLimit {
@@ -145,8 +145,8 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
 }
 
-// expected answers clients that ask before they send a body (Expect: 100-continue):
-// one that is too large need not be sent.
+// expected answers clients that ask before they send a body (Expect: 100-continue),
+// so that they need not send one that is too large.
 func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
 	if ctx.Request.Header.ContentLength() <= s.cfg.BodyLimit {
 		return fasthttp.StatusContinue
@@ -164,8 +164,8 @@ func (s *Server) tooLarge() *api.Problem {
 	return api.NewProblem(api.PayloadTooLarge, "", "the body has more than %d bytes: send fewer rows a request", s.cfg.BodyLimit)
 }
 
-// readAll reads a body of a length, or of any where that is negative. The error is
-// an *api.Problem where the body may not be read, else what the reader said.
+// readAll reads a body of the given length, or of any length if it is negative. The
+// error is an *api.Problem if the body may not be read, else the reader's error.
 func (s *Server) readAll(a *account, to *buffer, from io.Reader, length int) error {
 	for {
 		if len(to.b) == cap(to.b) {
@@ -188,8 +188,7 @@ func (s *Server) readAll(a *account, to *buffer, from io.Reader, length int) err
 	}
 }
 
-// grow makes a buffer twice as large, but not larger than a body of the length, or
-// than any may be.
+// grow doubles a buffer, up to the body's length and the largest allowed body.
 func (s *Server) grow(a *account, to *buffer, length int) error {
 	most := s.cfg.BodyLimit + 1
 	if length >= 0 {
@@ -216,7 +215,7 @@ func (s *Server) lend(c *fiber.Ctx) {
 	if a.lent != nil || len(body) <= freeBytes {
 		return
 	}
-	// A body that was set raw, as fiber's JSON does, is in no buffer.
+	// A body that was set raw, as by fiber's JSON, is not in a buffer.
 	if own := resp.SwapBody(nil); len(own) == len(body) && &own[0] == &body[0] {
 		a.lent = &buffer{own}
 	}

@@ -27,7 +27,7 @@ func get(t testing.TB, url string, to any) int {
 	return resp.StatusCode
 }
 
-// load sends good requests until stopped and counts those that fail.
+// load sends good requests until it is stopped, and counts failures.
 type load struct {
 	stop           chan struct{}
 	wg             sync.WaitGroup
@@ -71,8 +71,8 @@ func (l *load) end(t *testing.T) {
 	t.Logf("%d requests to the good model, none failed", l.sent.Load())
 }
 
-// TestBrokenModels drops every broken file beside a good model under load: each
-// is refused with its cause, or fails row by row, and no good request fails.
+// TestBrokenModels puts every broken file beside a good model under load. Each is
+// refused with its cause, or fails row by row, and no good request fails.
 func TestBrokenModels(t *testing.T) {
 	dir := t.TempDir()
 	c := testkit.Cases(t)[len(testkit.Cases(t))-1]
@@ -129,8 +129,9 @@ func TestBrokenModels(t *testing.T) {
 	l.end(t)
 }
 
-// TestEndlessRun: a graph that takes its turns from the data, and is trusted,
-// answers at its deadline; a good model beside it loses nothing.
+// TestEndlessRun checks that a trusted graph whose number of iterations depends on
+// the data is stopped at its deadline, and that a good model beside it loses no
+// request.
 func TestEndlessRun(t *testing.T) {
 	dir := t.TempDir()
 	c := testkit.Cases(t)[len(testkit.Cases(t))-1]
@@ -163,7 +164,7 @@ func TestEndlessRun(t *testing.T) {
 	l.end(t)
 }
 
-// TestChangesUnderLoad drops, replaces, breaks and removes a model while another
+// TestChangesUnderLoad adds, replaces, breaks and removes a model while another one
 // is under load.
 func TestChangesUnderLoad(t *testing.T) {
 	dir := t.TempDir()

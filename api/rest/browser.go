@@ -13,14 +13,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// Pages of other sites can make a browser send requests to whatever it reaches,
-// this machine's own hosts among them. What follows tells such requests from
-// those of clients, which send none of these headers, and of pages that this host
-// may be used by.
+// Pages of other sites can make a browser send requests to any server that the
+// browser reaches, including hosts on this machine. The functions below tell such
+// requests from those of clients, which send none of these headers, and from those
+// of pages that may use this host.
 
-// fromPage refuses what a page of another site has a browser send: requests under
-// a name that is not this host's, which is how a page gets around the browser's
-// own rules, and requests that change something or open a WebSocket.
+// fromPage refuses requests that a page of another site makes a browser send:
+// requests with a host name that is not this host's, by which a page circumvents the
+// browser's rules, and requests that change something or open a WebSocket.
 func (s *Server) fromPage(c *fiber.Ctx) error {
 	h := &c.Request().Header
 	if s.cfg.Loopback && !s.isOwn(h.Host()) {
@@ -46,8 +46,8 @@ func (s *Server) misdirected(host []byte) error {
 	return api.NewProblem(api.Forbidden, "Host", "%q is not a name of this host: use its address or localhost, or list the name in server.hosts", clip(string(host)))
 }
 
-// isOwn reports whether a Host header is an address, localhost, or a configured
-// name. A page can have its own name resolve to this machine, but none of these.
+// isOwn reports whether a Host header is an address, localhost or a configured name.
+// A page can make its own name resolve to this machine, but none of these.
 func (s *Server) isOwn(host []byte) bool {
 	if bytes.HasPrefix(host, []byte("127.0.0.1:")) || len(host) == 0 { // the common case; HTTP/1.0 has none
 		return true
@@ -63,8 +63,7 @@ func (s *Server) isOwn(host []byte) bool {
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.cfg.Hosts, name)
 }
 
-// sameOrigin reports whether an Origin header is of a page that came from this
-// host, or that may use it.
+// sameOrigin reports whether an Origin header names this host or an allowed origin.
 func (s *Server) sameOrigin(origin string, host []byte) bool {
 	if slices.Contains(s.cfg.Origins, origin) {
 		return true
@@ -73,8 +72,8 @@ func (s *Server) sameOrigin(origin string, host []byte) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, string(host))
 }
 
-// isForm reports whether a page's form could have sent a body of this type, which
-// no browser asks a server about first.
+// isForm reports whether an HTML form could have sent a body of this type. Browsers
+// send such bodies without asking the server first.
 func isForm(contentType []byte) bool {
 	media, _, _ := strings.Cut(string(contentType), ";")
 	switch strings.ToLower(strings.TrimSpace(media)) {
@@ -84,8 +83,8 @@ func isForm(contentType []byte) bool {
 	return false
 }
 
-// isLocal reports whether a request comes from this machine, by no proxy that says
-// so, and under a name of this host.
+// isLocal reports whether a request comes from this machine under a name of this
+// host, and has no header of a proxy.
 func (s *Server) isLocal(c *fiber.Ctx) bool {
 	for _, h := range []string{fiber.HeaderXForwardedFor, "Forwarded", "X-Real-Ip", fiber.HeaderXForwardedHost, fiber.HeaderXForwardedProto, fiber.HeaderVia} {
 		if len(c.Request().Header.Peek(h)) > 0 {

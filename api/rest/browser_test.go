@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestPagesOfOthers: what a browser sends for a page of another site is refused,
-// and what clients and this host's own pages send is not.
+// TestPagesOfOthers checks that requests that a browser sends for pages of other
+// sites are refused, and that those of clients and of this host's own pages are not.
 func TestPagesOfOthers(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
 		c.Hosts, c.Origins = []string{"models.test"}, []string{"https://friend.example"}
@@ -98,8 +98,9 @@ func TestPagesOfOthers(t *testing.T) {
 	}
 }
 
-// TestNobodyIsLocal: where credentials are configured, callers on this machine may be a
-// proxy's and are nobody special, and a page cannot make a local caller of its visitor.
+// TestNobodyIsLocal checks that callers on this machine have no special rights if
+// credentials are configured, since they may be proxies, and that a page cannot turn
+// its visitor into a local caller.
 func TestNobodyIsLocal(t *testing.T) {
 	remote := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
 	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, nil) }})

@@ -8,20 +8,20 @@ import (
 
 const (
 	calmEvery       = 2 * time.Second
-	calmBytes       = 32 << 20 // of requests that were held at once
-	calmConnections = 256      // that were open at once: each has buffers and a stack
+	calmBytes       = 32 << 20 // of requests, held at the same time
+	calmConnections = 256      // open at the same time: each has buffers and a stack
 )
 
-// calmer tells when memory is returned to the system: once a storm is over, and
-// twice more soon after, since batches that it left are still scored by then.
+// calmer decides when to return memory to the system: after a storm of requests, and
+// twice more soon after, because batches of the storm may still be scored.
 type calmer struct {
-	bytes       int64 // at the worst of the storm that goes on; 0: there is none
+	bytes       int64 // peak of the present storm; 0: there is none
 	connections int
 	since       int // ticks since the last storm ended; negative: long ago
 }
 
-// tick is told the most bytes that were held since the last tick, and what there is
-// now. It reports whether memory is to be returned.
+// tick takes the peak of held bytes since the last tick, and the present numbers. It
+// reports whether to return memory.
 func (k *calmer) tick(peak, bytes int64, connections int) bool {
 	if peak >= calmBytes {
 		k.bytes = max(k.bytes, peak)
@@ -47,8 +47,8 @@ func (k *calmer) tick(peak, bytes int64, connections int) bool {
 	return k.since == second || k.since == third
 }
 
-// giveBack returns memory to the system after storms, until ctx ends: the collector
-// alone would wait for as much garbage again.
+// giveBack returns memory to the system after storms, until ctx ends. The collector
+// alone would wait until as much garbage has accumulated again.
 func (s *Server) giveBack(ctx context.Context) {
 	tick := time.NewTicker(calmEvery)
 	defer tick.Stop()

@@ -18,15 +18,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
 
-// sampleModel is a model of testdata, rows of it, and what each is answered alone.
+// sampleModel is a model of testdata, rows of it, and the answer to each row alone.
 type sampleModel struct {
 	id    string
 	rows  []any
 	alone []api.Prediction
 }
 
-// sampleModels reads the golden rows of all sample models, and the cases' rows of those
-// that have some.
+// sampleModels reads the golden rows of all sample models, and the rows of their
+// cases if there are any.
 func sampleModels(t *testing.T) []*sampleModel {
 	t.Helper()
 	cases := map[string]*testkit.Case{}
@@ -61,8 +61,8 @@ func sampleModels(t *testing.T) []*sampleModel {
 	return all
 }
 
-// sameAnswer compares an answer with the row's alone, bit for bit: numbers of JSON are
-// written so that they read back as they were.
+// sameAnswer compares an answer with that of the row alone, bit for bit, because the
+// numbers in JSON read back exactly.
 func sameAnswer(t *testing.T, how string, m *sampleModel, i int, got api.Prediction) {
 	t.Helper()
 	want := m.alone[i]
@@ -72,8 +72,9 @@ func sameAnswer(t *testing.T, how string, m *sampleModel, i int, got api.Predict
 	}
 }
 
-// TestSameAnswer: a row is answered the same, bit for bit, alone, beside the requests of
-// 32 clients, in batches of any size, with an explanation, replayed and offline.
+// TestSameAnswer checks that a row gets the same answer, bit for bit, alone, beside
+// the requests of 32 clients, in batches of any size, with an explanation, replayed
+// and offline.
 func TestSameAnswer(t *testing.T) {
 	turns := 40
 	if os.Getenv("PYNOMALY_TEST_FULL") != "" {
@@ -111,7 +112,7 @@ func TestSameAnswer(t *testing.T) {
 	wg.Wait()
 }
 
-// askAs makes one request of a kind drawn at random.
+// askAs makes a request of a random kind.
 func askAs(t *testing.T, h *testkit.Host, m *sampleModel, rng *rand.Rand) {
 	predict := h.URL + "/api/v1/predict"
 	switch kind := rng.IntN(20); {
@@ -143,7 +144,7 @@ func askAs(t *testing.T, h *testkit.Host, m *sampleModel, rng *rand.Rand) {
 	}
 }
 
-// checkOffline compares rows that are replayed, and those of a table.
+// checkOffline compares replayed rows and the rows of a table.
 func checkOffline(t *testing.T, h *testkit.Host, m *sampleModel) {
 	t.Helper()
 	lease, err := h.Registry.Acquire(t.Context(), m.id, "", "")

@@ -22,36 +22,36 @@ const (
 	connSocket                 // a WebSocket
 )
 
-// conn is a connection of a client. One goroutine at a time serves it.
+// conn is a client's connection. One goroutine at a time serves it.
 type conn struct {
 	net.Conn
 	account
 	list   *connections
 	state  atomic.Int32
-	since  atomic.Int64 // when a request began to be received, in nanoseconds since 1970
+	since  atomic.Int64 // when a request began to arrive, in nanoseconds since 1970
 	ending atomic.Bool  // no further request is read
-	sawEnd atomic.Bool  // the client has sent all that it will
+	sawEnd atomic.Bool  // the client has closed its half
 
-	hurrying sync.Mutex // one hurry sets both deadlines before another does
+	hurrying sync.Mutex // a hurry sets both deadlines before another one begins
 
-	readBy, readSet, writeSet time.Time // the deadline of reads that is wanted, and those that are set
+	readBy, readSet, writeSet time.Time // the wanted deadline of reads, and the deadlines that are set
 	direct                    bool      // deadlines are set at once
 }
 
 const (
-	requestGrace = 250 * time.Millisecond // for what is on its way of a request when the host stops, unless Config says otherwise
-	connectGrace = 100 * time.Millisecond // for a connection that is being made then
-	acceptGrace  = 5 * time.Second        // for connections that are made, but not accepted yet
-	writeGrace   = 5 * time.Second        // for an answer that the client is slow to take, then
-	slack        = time.Second            // by which a deadline may end early
-	lingerIdle   = time.Second            // for the rest of a request whose answer has been sent
+	requestGrace = 250 * time.Millisecond // for a request that is arriving when the host stops; Config may set another
+	connectGrace = 100 * time.Millisecond // for a connection that is being established then
+	acceptGrace  = 5 * time.Second        // for connections that are established but not accepted
+	writeGrace   = 5 * time.Second        // for an answer to a slow client, when the host stops
+	slack        = time.Second            // how much too early a deadline may end
+	lingerIdle   = time.Second            // for the rest of a request whose answer was sent
 	lingerMost   = 10 * time.Second
 	lingerRead   = 64 << 20
 )
 
 // hurry makes reads end after the grace of a stop, and writes after writeGrace.
 func (c *conn) hurry() {
-	if c.state.Load() == connSocket { // which is told otherwise
+	if c.state.Load() == connSocket { // WebSockets end in another way
 		return
 	}
 	c.hurrying.Lock()
@@ -62,8 +62,8 @@ func (c *conn) hurry() {
 	_ = c.Conn.SetWriteDeadline(now.Add(writeGrace))
 }
 
-// Read implements net.Conn. The end that hurry has set is the end of the stream, but
-// what has arrived by then is still read, however late the host comes to it.
+// Read implements net.Conn. The deadline that hurry sets is the end of the stream,
+// but what has arrived by then is still read.
 func (c *conn) Read(b []byte) (int, error) {
 	if !c.direct && !near(c.readSet, c.readBy) {
 		c.readSet = c.readBy
@@ -109,18 +109,19 @@ func isTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// near reports whether a deadline that is set serves as the one that is wanted.
+// near reports whether a deadline that is set is close enough to the wanted one.
 func near(set, wanted time.Time) bool {
 	early := wanted.Sub(set)
 	return 0 <= early && early <= slack
 }
 
-// SetReadDeadline implements net.Conn. A connection of a host that stops keeps the
-// end that it was given.
+// SetReadDeadline implements net.Conn. While the host stops, a connection keeps the
+// deadline of hurry.
 //
-// The server sets three deadlines a request, which hardly ever matter. So one is set
-// only when something is read and what is set is not near, until a deadline is taken
-// away: who does that may read in another goroutine than sets deadlines.
+// The server sets three deadlines per request, which hardly ever matter. So a
+// deadline is set only when something is read and the present deadline is not near.
+// Once a deadline has been removed, deadlines are set at once: whoever removes them
+// may read in another goroutine than the one that sets them.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	if t.IsZero() {
 		c.direct = true
@@ -163,14 +164,13 @@ func (c *conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
-// Close implements net.Conn. A client that is still sending must be able to read
-// the answer that it was given: the kernel would reset the connection, and throw
-// the answer away, if it were closed with something unread. So the rest is read
-// and dropped, within bounds.
+// Close implements net.Conn. A client that is still sending must be able to read its
+// answer. If the connection were closed with unread data, the kernel would reset it
+// and discard the answer. So Close reads and drops the rest, within bounds.
 func (c *conn) Close() error {
 	defer c.list.remove(c)
 	if state := c.state.Load(); !c.sawEnd.Load() && state >= connReceiving {
-		c.state.Store(connActive) // a WebSocket has said goodbye: hurry is for it, too
+		c.state.Store(connActive) // a WebSocket has said goodbye: hurry concerns it as well
 		c.linger()
 	}
 	return c.Conn.Close() //nolint:wrapcheck // the same
@@ -199,8 +199,8 @@ func (c *conn) linger() {
 	}
 }
 
-// Gone implements until.Caller: it reports whether the client has closed the
-// connection, or its half of it.
+// Gone implements until.Caller. It reports whether the client has closed the
+// connection or its half of it.
 func (c *conn) Gone() bool {
 	raw, ok := c.Conn.(syscall.Conn)
 	if !ok {
@@ -217,8 +217,8 @@ func (c *conn) Gone() bool {
 	return gone
 }
 
-// connOf returns the connection below what fasthttp hands on; nil: it is none of
-// a connections listener.
+// connOf returns the conn below the connection that fasthttp passes, or nil if it is
+// not from a connections listener.
 func connOf(c net.Conn) *conn {
 	if secure, ok := c.(*tls.Conn); ok {
 		c = secure.NetConn()
@@ -227,14 +227,14 @@ func connOf(c net.Conn) *conn {
 	return own
 }
 
-// received is told when a request has arrived, or as much of it as will be read.
+// received records that a request has arrived, or as much of it as will be read.
 func received(c net.Conn) {
 	if own := connOf(c); own != nil {
 		own.state.CompareAndSwap(connReceiving, connActive)
 	}
 }
 
-// changed is told by fasthttp what becomes of a connection.
+// changed is fasthttp's callback for changes of a connection's state.
 func (s *Server) changed(nc net.Conn, to fasthttp.ConnState) {
 	c := connOf(nc)
 	if c == nil {

@@ -15,8 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// refusing is a listener that fails at first, as one of a process without
-// descriptors does.
+// refusing is a listener that fails at first, like that of a process without
+// descriptors.
 type refusing struct {
 	net.Listener
 	errs []error
@@ -31,7 +31,7 @@ func (l *refusing) Accept() (net.Conn, error) {
 	return l.Listener.Accept()
 }
 
-// withoutModels is a server that has no models, and does not serve yet.
+// withoutModels returns a server that has no models and does not serve yet.
 func withoutModels(t *testing.T) *rest.Server {
 	t.Helper()
 	registry, err := registry.New(registry.Config{Dir: t.TempDir(), CacheSize: 1, Now: time.Now, Random: func() float64 { return 0 }, Log: discard, Observe: testkit.Silent{}}, nil, batching.NewCalls(1))
@@ -45,7 +45,7 @@ func withoutModels(t *testing.T) *rest.Server {
 	return s
 }
 
-// TestAcceptGoesOn: what passes does not end the server; what does not, does.
+// TestAcceptGoesOn checks that only a permanent error ends the server.
 func TestAcceptGoesOn(t *testing.T) {
 	serve := func(errs ...error) (*rest.Server, net.Addr, chan error) {
 		t.Helper()
@@ -75,8 +75,8 @@ func TestAcceptGoesOn(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreBounded: beyond the bound idle connections make room for new
-// ones, and a client that is being answered is left alone.
+// TestConnectionsAreBounded checks that beyond the bound idle connections make room
+// for new ones, and that a client that is being answered keeps its connection.
 func TestConnectionsAreBounded(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = 8 }})
 	busy := dial(t, h)
@@ -103,8 +103,8 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLoadsAreAnswered: a load takes its time, in which its connection is none that waits
-// for a request, whatever body it came with.
+// TestLoadsAreAnswered checks that the connection of a long load does not count as
+// idle, whatever body the request had.
 func TestLoadsAreAnswered(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{Models: func(c *registry.Config) { c.Lazy = true }})
 	g.opens = make(chan struct{})
@@ -128,8 +128,8 @@ func TestLoadsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestLastConnectionIsServed: where all connections but one are busy, each client that
-// gets that one is served: it makes room only for another that is there.
+// TestLastConnectionIsServed checks that each client that gets the only free
+// connection is served: it makes room only for a client that has already connected.
 func TestLastConnectionIsServed(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = 2 }})
 	busy := dial(t, h)
@@ -150,8 +150,8 @@ func TestLastConnectionIsServed(t *testing.T) {
 	}
 }
 
-// TestSlowSendersMakeRoom: clients that hold all connections with requests that never
-// arrive as a whole give way to one that sends its request.
+// TestSlowSendersMakeRoom checks that clients that hold all connections with
+// incomplete requests give way to one that sends its request.
 func TestSlowSendersMakeRoom(t *testing.T) {
 	const most = 8
 	h, _ := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.Connections = most }})

@@ -13,21 +13,21 @@ import (
 	"time"
 )
 
-// connections is a listener that knows its connections. It outlives errors that
-// pass, keeps the number of connections below a bound, and can end what clients
-// have left unfinished.
+// connections is a listener that tracks its connections. It continues after
+// temporary errors, bounds the number of connections, and can end unfinished
+// requests.
 type connections struct {
 	net.Listener
 	most  int
-	grace time.Duration // for what is on its way of requests at a stop
+	grace time.Duration // for requests that are arriving at a stop
 	log   *slog.Logger
 
-	accepted atomic.Int64 // when, last, in nanoseconds since 1970
+	accepted atomic.Int64 // time of the last, in nanoseconds since 1970
 	closing  atomic.Bool
 	room     chan struct{} // has an item after a connection has ended
 	done     chan struct{} // closed by Close
 	close    sync.Once
-	warned   time.Time // of a want of something, or of the bound; of Accept's caller alone
+	warned   time.Time // time of the last warning about accepting; only Accept's caller uses it
 
 	mu   sync.Mutex
 	open map[*conn]struct{}
@@ -45,8 +45,8 @@ const (
 	mostPause  = time.Second
 )
 
-// Accept implements net.Listener. It returns an error only when the listener has
-// been closed, or will never work again.
+// Accept implements net.Listener. It returns an error only if the listener is closed
+// or will never work again.
 func (l *connections) Accept() (net.Conn, error) {
 	wait := leastPause
 	for {
@@ -59,7 +59,7 @@ func (l *connections) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if l.mayWarn() {
-			l.log.Warn("connections cannot be accepted now; idle ones are closed and it is tried again", "error", err)
+			l.log.Warn("connections cannot be accepted now; idle ones are closed before the next attempt", "error", err)
 		}
 		l.evict()
 		select {
@@ -72,7 +72,7 @@ func (l *connections) Accept() (net.Conn, error) {
 	}
 }
 
-// mayWarn reports whether a warning is due: one a minute.
+// mayWarn reports whether a warning is due. There is at most one a minute.
 func (l *connections) mayWarn() bool {
 	const often = time.Minute
 	now := time.Now()
@@ -93,14 +93,14 @@ func passes(err error) bool {
 	return false
 }
 
-// waitForRoom returns when there are fewer connections than may be, having closed
-// an idle one where it must, or when the listener has been closed. It is called for
-// a connection that is there: were room made in advance, the newest one might have
-// to go before its request is read, though nobody else comes.
+// waitForRoom returns when another connection is allowed, for which it closes an
+// idle one if it must, or when the listener is closed. It is called when a
+// connection is already there: to make room in advance could close the newest
+// connection before its request is read, although nobody else connects.
 func (l *connections) waitForRoom() {
 	for l.count() >= l.most {
 		if l.mayWarn() {
-			l.log.Warn("as many connections are open as may be: idle ones are closed for new ones", "connections", l.most)
+			l.log.Warn("the limit of open connections is reached: idle ones are closed for new ones", "connections", l.most)
 		}
 		if l.evict() {
 			continue
@@ -114,13 +114,13 @@ func (l *connections) waitForRoom() {
 	}
 }
 
-// slowAfter is how long a client may take to send a request when others wait for a
+// slowAfter is how long a client may take to send a request while others wait for a
 // connection.
 const slowAfter = time.Second
 
-// evict closes a connection that waits for a request: one that has never sent
-// anything before one that has, and that before the one whose request has been
-// arriving longest, for more than slowAfter. It reports whether there was one.
+// evict closes a connection that waits for a request: first one that has never sent
+// anything, then one that has, then the one whose request has been arriving longest,
+// for more than slowAfter. It reports whether it closed one.
 func (l *connections) evict() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -150,7 +150,7 @@ func (l *connections) evict() bool {
 		return false
 	}
 	delete(l.open, out)
-	_ = out.Conn.Close() // its reader notices, and closes it in order
+	_ = out.Conn.Close() // its reader notices, and closes it properly
 	return true
 }
 
@@ -191,10 +191,10 @@ func (l *connections) Close() error {
 	return nil
 }
 
-// finish closes the listener once connections that are being made are accepted, and
-// lets none begin another request than one that is on its way: what has been
-// received of one that is not complete is given up, answers that are on their way
-// get a bounded time, and connections that are being closed are closed at once.
+// finish closes the listener after it has accepted connections that are being
+// established. From then on no connection begins another request. Incomplete
+// requests are dropped, answers under way get a bounded time, and connections that
+// are closing are closed at once.
 func (l *connections) finish(ctx context.Context) {
 	if err := quiet(l.Listener); err != nil {
 		l.log.Debug("connections are made until the listener is closed", "error", err)
@@ -206,7 +206,7 @@ func (l *connections) finish(ctx context.Context) {
 		pause(accepting, leastPause)
 	}
 	cancel()
-	_ = l.Close() // whoever serves closes it again, and says so
+	_ = l.Close() // the server closes it again, and reports the error
 	l.closing.Store(true)
 	l.mu.Lock()
 	for c := range l.open {
@@ -218,7 +218,7 @@ func (l *connections) finish(ctx context.Context) {
 	l.wait(grace)
 }
 
-// pause waits, but not beyond ctx.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -239,8 +239,7 @@ func (l *connections) wait(ctx context.Context) {
 	}
 }
 
-// cut closes the connections that are left when ctx ends, and returns how many
-// that were.
+// cut closes the connections that are left when ctx ends, and returns their number.
 func (l *connections) cut(ctx context.Context) int {
 	l.wait(ctx)
 	l.mu.Lock()

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 )
 
-// contract holds answers against the OpenAPI description that the host serves.
+// contract compares answers with the OpenAPI description that the host serves.
 type contract struct {
 	paths      map[string]map[string]any // path to method to operation
 	components map[string]any            // schemas by name
@@ -65,7 +65,7 @@ func (c *contract) schema(pointer string) (*jsonschema.Schema, error) {
 	return s, err
 }
 
-// pathOf finds the description's path of a URL path.
+// pathOf returns the description's path for a URL path.
 func (c *contract) pathOf(url string) string {
 	if _, ok := c.paths[url]; ok {
 		return url
@@ -80,7 +80,7 @@ func (c *contract) pathOf(url string) string {
 	return ""
 }
 
-// check says how an answer differs from the description.
+// check returns how an answer differs from the description.
 func (c *contract) check(method, url string, status int, header http.Header, body []byte) error {
 	path := c.pathOf(url)
 	if path == "" {
@@ -133,7 +133,7 @@ func (c *contract) check(method, url string, status int, header http.Header, bod
 	return nil
 }
 
-// checked is a transport that holds every answer against the description.
+// checked is a transport that compares every answer with the description.
 type checked struct {
 	t    testing.TB
 	next http.RoundTripper
@@ -165,7 +165,7 @@ func client(t testing.TB) *http.Client {
 	return &http.Client{Transport: checked{t, http.DefaultTransport}}
 }
 
-// TestContractNotices: the check itself finds what differs.
+// TestContractNotices checks that the comparison finds differences.
 func TestContractNotices(t *testing.T) {
 	c, err := loadContract()
 	if err != nil {

@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 
 var methods = map[string]string{"1.0.0": "linear", "2.0.0": "unify", "3.0.0": "ecdf"}
 
-// post sends a JSON body and decodes the answer, whose status must be as wanted.
+// post sends a JSON body, checks the status and decodes the answer.
 func post(t testing.TB, url string, body any, want int, to any) {
 	t.Helper()
 	data, ok := body.([]byte)

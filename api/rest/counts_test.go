@@ -31,7 +31,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// moody scores a row with its only feature, but for some values.
+// moody returns a row's only feature as its score, except for some values.
 type moody struct{ modeltest.Sums }
 
 const (
@@ -60,7 +60,7 @@ func (moody) Score(_ context.Context, in *sdk.Batch, out []float64) error {
 	return nil
 }
 
-// serveMoody serves versions of a model whose detector is moody.
+// serveMoody serves versions of a model with a moody detector.
 func serveMoody(t *testing.T, change func(*rest.Config), versions ...string) *testkit.Host {
 	t.Helper()
 	dir := t.TempDir()
@@ -81,7 +81,8 @@ func statsOf(t *testing.T, h *testkit.Host, query string) api.Stats {
 	return s
 }
 
-// TestCountedOnce: the same rows count the same, by their outcomes, through every door.
+// TestCountedOnce checks that the same rows count the same, by their outcomes,
+// whichever way they come.
 func TestCountedOnce(t *testing.T) {
 	// Five good rows, two of them anomalies, and six that fail.
 	rows := []string{"0.5", "2", fmt.Sprint(refused), "0.25", `"no"`, "3", fmt.Sprint(noScore), fmt.Sprint(panics), "null", "0.75", fmt.Sprint(refused)}
@@ -179,8 +180,8 @@ func TestCountedOnce(t *testing.T) {
 	}
 }
 
-// TestFiguresOfAll: without a version the figures are those of all versions together, the
-// same at each call, whatever weights say.
+// TestFiguresOfAll checks that the counters without a version are the sums over all
+// versions, the same at each call, whatever the weights.
 func TestFiguresOfAll(t *testing.T) {
 	h := serveMoody(t, nil, "1.0.0", "1.1.0")
 	for version, n := range map[string]int{"1.0.0": 3, "1.1.0": 5} {
@@ -206,7 +207,7 @@ func TestFiguresOfAll(t *testing.T) {
 	}
 }
 
-// TestHugeScores: whatever the scores are, the figures are JSON.
+// TestHugeScores checks that the counters are valid JSON for any scores.
 func TestHugeScores(t *testing.T) {
 	const huge = 1e308
 	h := serveMoody(t, nil, "1.0.0", "1.1.0")
@@ -229,7 +230,8 @@ func TestHugeScores(t *testing.T) {
 	}
 }
 
-// TestLostRows: rows of a request that fails as a whole are counted by its error_type.
+// TestLostRows checks that the rows of a request that fails as a whole are counted
+// by its error_type.
 func TestLostRows(t *testing.T) {
 	for _, err := range []error{
 		&sdk.RowErrors{Rows: []sdk.RowError{{Reason: "no"}}},

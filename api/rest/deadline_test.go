@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// recorder notes the deadlines that are set.
+// recorder records the deadlines that are set.
 type recorder struct {
 	net.Conn
 	reads, writes []time.Time
@@ -16,8 +16,8 @@ func (r *recorder) Read(b []byte) (int, error)         { return len(b), nil }
 func (r *recorder) SetReadDeadline(t time.Time) error  { r.reads = append(r.reads, t); return nil }
 func (r *recorder) SetWriteDeadline(t time.Time) error { r.writes = append(r.writes, t); return nil }
 
-// TestDeadlinesAreSetWhenTheyMatter: a deadline is set when something is read or
-// written under it, unless one is set that ends up to a second earlier.
+// TestDeadlinesAreSetWhenTheyMatter checks that a deadline is set at the next read
+// or write, unless the present one ends at most a second earlier.
 func TestDeadlinesAreSetWhenTheyMatter(t *testing.T) {
 	start := time.Unix(1000, 0)
 	at := func(d time.Duration) time.Time { return start.Add(d) }

@@ -14,11 +14,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// The answers that matter for speed are written by hand, as encoding/json would
-// write the types of package api; a test holds them against each other.
+// The answers that matter for speed are encoded by hand, as encoding/json would
+// encode the types of package api. A test compares both.
 
-// appendShared writes the members that are the same in every prediction of a
-// response.
+// appendShared appends the members that all predictions of an answer share.
 func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 	b = append(b, `,"model_id":"`...)
 	b = append(b, r.Model.ID()...)
@@ -47,7 +46,7 @@ func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 	return b
 }
 
-// appendPrediction writes a prediction without its closing brace.
+// appendPrediction appends a prediction without its closing brace.
 func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	b = append(b, `{"prediction":`...)
 	b = appendFloat(b, p.Value)
@@ -74,7 +73,7 @@ func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	return append(b, `,"calibrated":false`...)
 }
 
-// appendSingle writes the answer to one row.
+// appendSingle appends the answer to one row.
 func appendSingle(b []byte, c *request, r *predict.Result) []byte {
 	var shared [512]byte
 	var row predict.Row
@@ -93,7 +92,7 @@ func appendSingle(b []byte, c *request, r *predict.Result) []byte {
 	return append(b, '}')
 }
 
-// appendBatch writes the answer of a batch.
+// appendBatch appends the answer to a batch.
 func appendBatch(b []byte, c *request, r *predict.Result) []byte {
 	var space [512]byte
 	shared := appendShared(space[:0], r, c.Confidence)
@@ -128,7 +127,7 @@ func appendRowProblem(b []byte, e sdk.RowError) []byte {
 	return append(appendProblem(b, rowProblem(e)), '}')
 }
 
-// rowProblem is what a client is told of a row that failed.
+// rowProblem returns the problem of a failed row.
 func rowProblem(e sdk.RowError) *api.Problem {
 	p := api.NewProblem(api.RowError, e.Field, "row %d: %s", e.Row, e.Reason)
 	if e.Field != "" {
@@ -216,7 +215,7 @@ func appendValue(b []byte, v any) []byte {
 	return append(b, "null"...)
 }
 
-// appendFloat writes the shortest text that reads back as v, which is finite.
+// appendFloat appends the shortest text that reads back as v, which must be finite.
 func appendFloat(b []byte, v float64) []byte {
 	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
 		return strconv.AppendFloat(b, v, 'e', -1, 64)
@@ -224,14 +223,14 @@ func appendFloat(b []byte, v float64) []byte {
 	return strconv.AppendFloat(b, v, 'f', -1, 64)
 }
 
-// appendMillis writes a duration in milliseconds, to the microsecond.
+// appendMillis appends a duration in milliseconds, to the microsecond.
 func appendMillis(b []byte, d time.Duration) []byte {
 	return strconv.AppendFloat(b, float64(d.Microseconds())/1e3, 'f', -1, 64)
 }
 
 const hexDigits = "0123456789abcdef"
 
-// appendString writes s as a JSON string; bytes that are not UTF-8 become U+FFFD.
+// appendString appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
 func appendString(b []byte, s string) []byte {
 	b = append(b, '"')
 	for i := 0; i < len(s); {

@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// same reports whether an answer, read into a type of package api and written
-// again by encoding/json, is what it was.
+// same reports whether an answer is unchanged after decoding it into a type of
+// package api and encoding it with encoding/json.
 func same(t *testing.T, text []byte, into any) {
 	t.Helper()
 	dec := json.NewDecoder(bytes.NewReader(text))
@@ -36,8 +36,8 @@ func same(t *testing.T, text []byte, into any) {
 	}
 }
 
-// normal drops what a failed row of a batch has only in its Go type, and trailing
-// zeros of times.
+// normal drops what only the Go type of a failed row has, and trailing zeros of
+// times.
 func normal(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -56,8 +56,8 @@ func normal(v any) any {
 	return v
 }
 
-// TestAnswersAreTheirTypes: the answers that are written by hand are those that
-// package api describes.
+// TestAnswersAreTheirTypes checks that the answers encoded by hand match the types
+// of package api.
 func TestAnswersAreTheirTypes(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"pima-lof", "breast-cancer-mixed", "mammography-gmm"} {

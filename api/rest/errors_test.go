@@ -25,7 +25,7 @@ import (
 
 const goodRow = `{"f0": 8, "f1": 155, "f2": 62, "f3": 26, "f4": 495, "f5": 34, "f6": 0.543, "f7": 46}`
 
-// request is what a client sends in a test.
+// sent is a client's request in a test.
 type sent struct {
 	method, path, body string
 	header             map[string]string
@@ -69,7 +69,7 @@ func twoModels(t testing.TB) string {
 	return dir
 }
 
-// TestErrors: every error of the API, with its status, its type, the field and
+// TestErrors checks every error of the API with its status, its type, its field and
 // what to change.
 func TestErrors(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit, c.MaxRows = 64<<10, 20 }})
@@ -157,13 +157,13 @@ func TestErrors(t *testing.T) {
 			}
 		})
 	}
-	// Nothing of it has harmed the host.
+	// None of this has harmed the host.
 	var p api.Prediction
 	post(t, h.URL+"/api/v1/predict", []byte(`{"data":`+goodRow+`,"model_id":"pima"}`), 200, &p)
 	testkit.Eventually(t, "no leases are left", func() bool { _, leases := h.Registry.Counts(); return leases == 0 })
 }
 
-// TestOrderOfMembers: the model may be named before or after the rows.
+// TestOrderOfMembers checks that the model may be named before or after the rows.
 func TestOrderOfMembers(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	var want float64
@@ -191,7 +191,7 @@ func TestOrderOfMembers(t *testing.T) {
 	}
 }
 
-// TestBatchOfGoodAndBadRows: rows that fail have an error in their place.
+// TestBatchOfGoodAndBadRows checks that failed rows have an error in their place.
 func TestBatchOfGoodAndBadRows(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	good := `[8,155,62,26,495,34,0.543,46]`
@@ -216,7 +216,7 @@ func TestBatchOfGoodAndBadRows(t *testing.T) {
 	}
 }
 
-// TestProblemsOfTheRuntime: what only some models do is told apart, too.
+// TestProblemsOfTheRuntime checks the types of errors that only some models have.
 func TestProblemsOfTheRuntime(t *testing.T) {
 	for _, c := range []struct {
 		err    error
@@ -237,8 +237,9 @@ func TestProblemsOfTheRuntime(t *testing.T) {
 	}
 }
 
-// TestManagementIsLocal: on an open address that nothing is configured for, callers on this
-// machine that no proxy forwarded may do everything, and everybody else nothing.
+// TestManagementIsLocal checks an open address without configured credentials:
+// callers on this machine that no proxy forwarded may do everything, and others
+// nothing.
 func TestManagementIsLocal(t *testing.T) {
 	open := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, nil) }})
 	insecure := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.Off, nil) }})
@@ -262,8 +263,8 @@ func TestManagementIsLocal(t *testing.T) {
 	}
 }
 
-// FuzzPredict: whatever the body, the answer is described, nothing is leased
-// afterwards and the next request is served.
+// FuzzPredict checks for any body that the answer matches the description, that no
+// lease remains, and that the next request is served.
 func FuzzPredict(f *testing.F) {
 	for _, seed := range []string{
 		`{"model_id":"pima","data":` + goodRow + `}`, `{"data":[[1,2,3]],"model_id":"pima","batch_size":3}`, `{"data":{"f0":1},"model_id":"pima","version":"latest"}`,
@@ -287,8 +288,8 @@ func FuzzPredict(f *testing.F) {
 	})
 }
 
-// TestRawBytes: whatever a client sends in place of HTTP, the connection ends and
-// the host goes on.
+// TestRawBytes checks that the connection ends and the host continues, whatever a
+// client sends instead of HTTP.
 func TestRawBytes(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	for _, text := range []string{

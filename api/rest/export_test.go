@@ -9,23 +9,23 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
 
-// AsProblem is asProblem, for the tests.
+// AsProblem is asProblem with the whole text.
 func AsProblem(err error) *api.Problem { return asProblem(err, whole) }
 
-// Accounts reads bodies as a server does, on one account.
+// Accounts reads bodies like a server, on one account.
 type Accounts struct {
 	server  Server
 	account account
 }
 
-// NewAccounts returns Accounts for a number of bytes together, and for each body.
+// NewAccounts returns Accounts with a bound for all bytes and one for each body.
 func NewAccounts(most int64, body int) *Accounts {
 	a := &Accounts{}
 	a.server.budget.most, a.server.cfg.BodyLimit = most, body
 	return a
 }
 
-// Read reads a body, gives its buffer back and returns how many bytes that held.
+// Read reads a body, returns its buffer, and returns how many bytes the buffer held.
 func (a *Accounts) Read(from io.Reader) (held int, err error) {
 	body := a.server.buffers.get(firstBytes)
 	err = a.server.readAll(&a.account, body, from, -1)
@@ -34,13 +34,13 @@ func (a *Accounts) Read(from io.Reader) (held int, err error) {
 	return held, err
 }
 
-// Settle gives back what was read.
+// Settle returns what was read.
 func (a *Accounts) Settle() { a.server.settle(&a.account) }
 
-// Used is how many bytes are counted.
+// Used returns how many bytes are counted.
 func (a *Accounts) Used() int64 { return a.server.budget.used.Load() }
 
-// Hurry does to the open connections what stopping does once the listener is closed.
+// Hurry does to open connections what a stop does once the listener is closed.
 func (s *Server) Hurry() {
 	l := s.conns.Load()
 	l.closing.Store(true)
@@ -51,10 +51,10 @@ func (s *Server) Hurry() {
 	}
 }
 
-// Serves says whether Serve has begun.
+// Serves reports whether Serve has begun.
 func (s *Server) Serves() bool { return s.conns.Load() != nil }
 
-// Answering is how many connections have a request that is being answered.
+// Answering returns how many connections have a request that is being answered.
 func (s *Server) Answering() int {
 	l := s.conns.Load()
 	l.mu.Lock()
@@ -68,8 +68,7 @@ func (s *Server) Answering() int {
 	return n
 }
 
-// Registered lists the routes that the router really has, as the table writes them,
-// whoever registered them.
+// Registered returns the routes that the router has, in the form of the table.
 func (s *Server) Registered() []string {
 	var out []string
 	for _, r := range s.app.GetRoutes(true) {
@@ -80,10 +79,10 @@ func (s *Server) Registered() []string {
 	return out
 }
 
-// Smuggle registers a route beside the table.
+// Smuggle registers a route that is not in the table.
 func (s *Server) Smuggle(method, path string) {
 	s.app.Add(method, path, func(c *fiber.Ctx) error { return c.SendStatus(fiber.StatusOK) })
 }
 
-// Check says what is wrong with an entry of the table.
+// Check returns what is wrong with an entry of the table.
 func (s *Server) Check(r Route) error { return s.check(&route{Route: r}) }

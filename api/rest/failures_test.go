@@ -19,7 +19,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// full is a backend whose disk is full for as long as it says so.
+// full is a backend whose disk is full while it says so.
 type full struct {
 	backends.Backend
 	is atomic.Bool
@@ -32,8 +32,9 @@ func (f *full) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error
 	return f.Backend.Open(ctx, a)
 }
 
-// TestFailedLoads: the models API, the metrics and /ready say whose fault a failed
-// load is, and when it is tried again; asking for the load tries at once.
+// TestFailedLoads checks that the models API, the metrics and /ready say whether the
+// file or the surroundings made a load fail, and when it is tried again, and that a
+// load request tries at once.
 func TestFailedLoads(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "mammography-gmm", "good", "1.0.0", nil)

@@ -9,8 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// getStats answers GET /api/v1/models/{id}/stats. Without a version it sums up all that
-// have been loaded.
+// getStats answers GET /api/v1/models/{id}/stats. Without a version it sums up all
+// versions that have been loaded.
 func (s *Server) getStats(c *fiber.Ctx) error {
 	return s.onModel(c, func(id, version string) (any, error) {
 		models, err := counted(s.models(c), id, version)
@@ -47,7 +47,7 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 	})
 }
 
-// queryBool reads true or false from the query; absent: false.
+// queryBool parses true or false in the query. It returns false if name is absent.
 func queryBool(c *fiber.Ctx, name string) (bool, error) {
 	switch text := string(c.Context().QueryArgs().Peek(name)); text {
 	case "true":
@@ -58,7 +58,7 @@ func queryBool(c *fiber.Ctx, name string) (bool, error) {
 	return false, api.NewProblem(api.ValidationError, name, "must be true or false")
 }
 
-// counted returns the versions whose figures are asked for.
+// counted returns the versions whose counters are requested.
 func counted(models registry.View, id, version string) ([]*registry.Facts, error) {
 	if version == "" {
 		all, err := models.List(id)
@@ -83,7 +83,7 @@ func counted(models registry.View, id, version string) ([]*registry.Facts, error
 	return []*registry.Facts{m}, nil
 }
 
-// figures are what is published of counters.
+// figures converts counters for the API.
 func figures(s *stats.Snapshot) api.Stats {
 	errors := s.Errors
 	if errors == nil {

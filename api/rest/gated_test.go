@@ -14,14 +14,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// gated is a backend whose detectors score rows one call at a time, each when the
-// test lets it pass.
+// gated is a backend whose detectors score rows one call at a time, when the test
+// lets each pass.
 type gated struct {
 	armed  atomic.Bool
-	begun  chan int      // the rows of each call
-	passes chan struct{} // lets one call go on
+	begun  chan int      // the number of rows of each call
+	passes chan struct{} // lets one call continue
 	rows   atomic.Int64
-	opens  chan struct{} // of each load two items are taken, at its beginning and its end; nil: none
+	opens  chan struct{} // each load takes two items, at its beginning and its end; nil: none
 }
 
 func (*gated) Inspect(context.Context, backends.Artifact) (manifest.Derived, error) {
@@ -58,7 +58,7 @@ func (g *gate) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 
 func (*gate) Close() error { return nil }
 
-// serveGated serves a model "slow" of a gated detector.
+// serveGated serves a model "slow" with a gated detector.
 func serveGated(t *testing.T, o testkit.Options) (*testkit.Host, *gated) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "models")

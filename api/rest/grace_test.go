@@ -40,7 +40,7 @@ func serveEmpty(t *testing.T, config *tls.Config) (s *rest.Server, reg *promethe
 	return s, reg, ln.Addr().String(), ended
 }
 
-// heldBy is how many bytes of requests and answers a server says it holds.
+// heldBy returns how many bytes of requests and answers a server reports.
 func heldBy(t *testing.T, reg *prometheus.Registry) float64 {
 	t.Helper()
 	all, err := reg.Gather()
@@ -56,9 +56,10 @@ func heldBy(t *testing.T, reg *prometheus.Registry) float64 {
 	return 0
 }
 
-// TestWhatIsOnItsWay: at a stop, requests that are on their way have a moment to
-// arrive: the body whose headers came before it, and the first one on a connection
-// whose handshake is over. On a busy machine the moment may pass: one try must do.
+// TestWhatIsOnItsWay checks that requests under way at a stop have a moment to
+// arrive: a body whose headers came before the stop, and the first request on a
+// connection after its handshake. On a busy machine the moment may pass, so one of
+// several tries must succeed.
 func TestWhatIsOnItsWay(t *testing.T) {
 	ts := httptest.NewUnstartedServer(nil)
 	ts.StartTLS()
@@ -87,8 +88,9 @@ func TestWhatIsOnItsWay(t *testing.T) {
 	}
 }
 
-// askWhileStopping sends one part of a request before a server's port is closed and the
-// other afterwards, and returns the answer's status and what is known of it.
+// askWhileStopping sends one part of a request before a server's port is closed and
+// the other part after it, and returns the answer's status and a description for the
+// log.
 func askWhileStopping(t *testing.T, config *tls.Config, before, then string) (status int, known string) {
 	t.Helper()
 	s, reg, addr, ended := serveEmpty(t, config)

@@ -15,12 +15,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// seerHeader shows the key of somebody who sees some models.
+// seerHeader is the header with the key of a caller who sees some models.
 const seerHeader = "X-Api-Key"
 
 var requestIDs = regexp.MustCompile(`"request_id":"[^"]*"`)
 
-// answerTo sends what a route takes, about a model, for somebody who sees some models.
+// answerTo sends a request about a model to a route, for a caller who sees some
+// models.
 func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (int, string) {
 	t.Helper()
 	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
@@ -50,8 +51,8 @@ func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (
 	return resp.StatusCode, requestIDs.ReplaceAllString(string(text), "")
 }
 
-// TestHiddenModels: on every route that names a model, one that the principal does not
-// see is answered for as one that does not exist, and nothing of it is loaded.
+// TestHiddenModels checks on every route that names a model that a hidden model gets
+// the same answer as a missing one, and that it is not loaded.
 func TestHiddenModels(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "own", "1.0.0", nil)
@@ -99,7 +100,8 @@ func TestHiddenModels(t *testing.T) {
 	}
 }
 
-// TestHiddenModelsOverWebSocket: the principal of the upgrade is that of every message.
+// TestHiddenModelsOverWebSocket checks that the principal of the upgrade is that of
+// every message.
 func TestHiddenModelsOverWebSocket(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "own", "1.0.0", nil)

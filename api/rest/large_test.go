@@ -10,8 +10,8 @@ import (
 	"github.com/gofiber/fiber/v2"
 )
 
-// TestLargeAnswers: an answer that is too large for fasthttp's buffer arrives as a whole,
-// however it was set.
+// TestLargeAnswers checks that an answer that is too large for fasthttp's buffer
+// arrives complete, however it was set.
 func TestLargeAnswers(t *testing.T) {
 	text := strings.Repeat("x", 2*freeBytes)
 	for name, answer := range map[string]fiber.Handler{

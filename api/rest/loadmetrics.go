@@ -9,7 +9,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// LoadMetrics tells Prometheus about loads.
+// LoadMetrics exports metrics of loads to Prometheus.
 type LoadMetrics struct {
 	duration *prometheus.HistogramVec
 	failures *prometheus.CounterVec
@@ -20,7 +20,7 @@ func NewLoadMetrics(reg *prometheus.Registry) (*LoadMetrics, error) {
 	labels := []string{"model_id", "version"}
 	m := &LoadMetrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "model_load_duration_seconds", Help: "Time to load a model, its probe included.",
+			Name: "model_load_duration_seconds", Help: "Time to load a model, including its probe.",
 			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
 		}, labels),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{

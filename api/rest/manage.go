@@ -63,7 +63,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 		v.RetryAt = &at
 	}
 	if st.Unwell != nil {
-		v.Warnings = append(v.Warnings, "it cannot answer for now: "+of(st.Unwell))
+		v.Warnings = append(v.Warnings, "it cannot answer now: "+of(st.Unwell))
 	}
 	if st.Warning != "" {
 		v.Warnings = append(v.Warnings, st.Warning)
@@ -97,7 +97,8 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	return v
 }
 
-// missing is a feature's rule as clients see it; nil: a missing value is an error.
+// missing returns the rule for a feature's missing values as clients see it, or nil
+// if a missing value is an error.
 func missing(m manifest.Missing) json.RawMessage {
 	switch m.Policy {
 	case manifest.MissingIsNaN:
@@ -109,7 +110,7 @@ func missing(m manifest.Missing) json.RawMessage {
 	return nil
 }
 
-// pathID is the model id of the path.
+// pathID returns the model id of the path.
 func (s *Server) pathID(c *fiber.Ctx) (string, error) {
 	id := c.Params("id")
 	if !validName([]byte(id), false) {
@@ -127,9 +128,9 @@ func pathVersion(c *fiber.Ctx) (string, error) {
 	return string(v), nil
 }
 
-// onModel answers with what do makes of the model id and the version that the path and
-// the query name. The version is empty where none is named. No body is read, so that
-// nothing is waited for on the connection, however long a load takes.
+// onModel responds with do's result for the model id and version of the path and the
+// query. The version is empty if none is named. onModel reads no body, so a long
+// load waits for nothing on the connection.
 func (s *Server) onModel(c *fiber.Ctx, do func(id, version string) (any, error)) error {
 	received(c.Context().Conn())
 	id, err := s.pathID(c)
@@ -182,8 +183,8 @@ func (s *Server) unloadModel(c *fiber.Ctx) error {
 	})
 }
 
-// onRows reads rows for the model of the path, and answers with what do makes of them.
-// Where counted, a failure is one of the model's.
+// onRows decodes rows for the path's model and responds with do's result. If counted
+// is set, failures count against the model.
 func (s *Server) onRows(c *fiber.Ctx, counted bool, do func(context.Context, *request) (any, error)) error {
 	id, err := s.pathID(c)
 	if err != nil {
@@ -249,7 +250,7 @@ func (s *Server) ready(c *fiber.Ctx) error {
 	return s.json(c, out)
 }
 
-// json answers with a body of package api.
+// json responds with a body of package api.
 func (s *Server) json(c *fiber.Ctx, v any) error {
 	s.requestID(c)
 	return c.JSON(v)

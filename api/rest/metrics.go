@@ -16,8 +16,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// metrics turns the counters that models keep into Prometheus metrics when they
-// are asked for: label values come from models that exist, never from requests.
+// metrics collects the counters of models as Prometheus metrics. Label values come
+// from existing models, never from requests.
 type metrics struct {
 	server *Server
 
@@ -35,9 +35,9 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		predictions: desc("model_predictions_total", "Prediction requests answered.", version...),
 		duration:    desc("model_prediction_duration_seconds", "Time from a request's last byte to its answer.", version...),
 		errors:      desc("model_errors_total", "Requests that failed, by type; without a model where none was found.", "model_id", "version", "error_type"),
-		rows:        desc("model_rows_total", "Rows that the detector was given.", version...),
+		rows:        desc("model_rows_total", "Rows passed to the detector.", version...),
 		scored:      desc("model_rows_scored_total", "Rows that have a score.", version...),
-		lost:        desc("model_rows_failed_total", "Rows without a score, of whatever request, by type.", "model_id", "version", "error_type"),
+		lost:        desc("model_rows_failed_total", "Rows without a score, of all requests, by type.", "model_id", "version", "error_type"),
 		anomalies:   desc("model_anomalies_total", "Rows scored above the threshold.", version...),
 		nonfinite:   desc("model_nonfinite_total", "Rows whose score was NaN or infinite.", version...),
 		panics:      desc("model_detector_panics_total", "How often a version's detector panicked.", version...),
@@ -49,7 +49,7 @@ func newMetrics(s *Server, reg *prometheus.Registry) (*metrics, error) {
 		leases:      desc("model_leases", "Requests that hold a model right now."),
 		sockets:     desc("model_websocket_connections", "Open WebSocket connections."),
 		connections: desc("host_connections", "Open connections of clients."),
-		inflight:    desc("host_inflight_bytes", "Bytes of requests and answers that are held, beyond what each connection has for itself."),
+		inflight:    desc("host_inflight_bytes", "Bytes of requests and answers that are held, without the buffers of each connection."),
 	}
 	if err := reg.Register(m); err != nil {
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -122,7 +122,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(m.inflight, prometheus.GaugeValue, float64(m.server.budget.used.Load()))
 }
 
-// histogram makes Prometheus's cumulative form of counts per bin.
+// histogram converts counts per bin to Prometheus's cumulative form.
 func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, st registry.Status) prometheus.Metric {
 	cumulative := make(map[float64]uint64, len(edges))
 	var count uint64
@@ -135,7 +135,7 @@ func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, 
 	return prometheus.MustNewConstHistogram(d, count, sum, cumulative, st.ID, st.Version)
 }
 
-// metricsHandler answers GET /metrics, without the models that a caller does not see.
+// metricsHandler answers GET /metrics, without the models that a caller may not see.
 func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
 	all := adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
 	return func(c *fiber.Ctx) error {
@@ -154,7 +154,8 @@ func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
 	}
 }
 
-// seesMetric reports whether a metric is of a model that is seen, or of none.
+// seesMetric reports whether a metric concerns a model that the principal may see,
+// or none.
 func seesMetric(sees until.Principal, m *dto.Metric) bool {
 	for _, l := range m.GetLabel() {
 		if l.GetName() == "model_id" && l.GetValue() != "" && !sees.Sees(l.GetValue()) {

@@ -12,12 +12,12 @@ import (
 //go:embed openapi.yaml
 var openAPIYAML []byte
 
-// OpenAPI is the OpenAPI 3.1 description of the API, in YAML.
+// OpenAPI returns the OpenAPI 3.1 description of the API, in YAML.
 func OpenAPI() []byte { return openAPIYAML }
 
 type openAPI struct{ json, yaml fiber.Handler }
 
-// openAPIHandlers serve the description in both forms.
+// openAPIHandlers returns handlers for the description in both formats.
 func openAPIHandlers() (openAPI, error) {
 	var doc map[string]any
 	if err := yaml.Unmarshal(openAPIYAML, &doc); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// torn panics in the host's own process, at the rows below -100.
+// torn panics in the host's process at rows below -100.
 type torn struct{ modeltest.Sums }
 
 func (s torn) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
@@ -30,9 +30,9 @@ func (s torn) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	return s.Sums.Score(ctx, in, out)
 }
 
-// TestPanicsUnderLoad: a detector that panics in the host's process, among 16 clients,
-// ends its own calls with an error each. Good rows, of its model and of another, single
-// and in batches, are all answered.
+// TestPanicsUnderLoad has 16 clients use a detector that panics in the host's
+// process. A panic ends only its own calls, with an error. Good rows of its model
+// and of another one, single and in batches, are all answered.
 func TestPanicsUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	for _, id := range []string{"good", "torn"} {
@@ -63,7 +63,7 @@ func TestPanicsUnderLoad(t *testing.T) {
 			for n := range 50 {
 				value := i*1000 + n
 				switch i % 4 {
-				case 0: // the call is the row's alone
+				case 0: // the call has only this row
 					status, text := ask("/api/v1/predict", "torn", `[-101]`)
 					var p api.Problem
 					if err := json.Unmarshal([]byte(text), &p); err != nil || status != http.StatusInternalServerError || p.ErrorType != api.ScoringError || !strings.Contains(p.Detail, "panicked") {

@@ -28,13 +28,13 @@ golden: {rows: golden.ndjson}
 limits: {timeout: %s, load_timeout: 10m}
 `
 
-// TestPluginServed: a directory with a plugin is served beside ONNX models, explains
-// itself, and what it does wrong disturbs nobody.
+// TestPluginServed checks that a plugin is served beside ONNX models and explains
+// its scores, and that its faults disturb no other model.
 func TestPluginServed(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
 	module := testkit.Guest(t, "distance")
-	files := map[string]string{"bare.wasm": string(module)} // needs a config: fails
+	files := map[string]string{"bare.wasm": string(module)} // needs a config, so it fails
 	for id, timeout := range map[string]string{"ring": "5m", "hasty": "3s"} {
 		folder := id + "/1.0.0/"
 		files[folder+"model.yaml"], files[folder+"detector.wasm"] = fmt.Sprintf(pluginManifest, id, timeout), string(module)

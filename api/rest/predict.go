@@ -80,7 +80,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	return nil
 }
 
-// ofOneRow is the error of a single row without its number, which says nothing.
+// ofOneRow returns the error of a single row without its number.
 func ofOneRow(err error) error {
 	var failed *sdk.RowErrors
 	if !errors.As(err, &failed) || len(failed.Rows) == 0 {
@@ -91,7 +91,7 @@ func ofOneRow(err error) error {
 	return p
 }
 
-// full says why no batch is taken now; nil: all are.
+// full returns why no batch is accepted now, or nil.
 func (s *Server) full() error {
 	if s.cfg.Full == nil {
 		return nil
@@ -99,7 +99,7 @@ func (s *Server) full() error {
 	return s.cfg.Full()
 }
 
-// rowsBody reads a body of several rows, unless no batch is taken now.
+// rowsBody reads a body of several rows, unless no batch is accepted now.
 func (s *Server) rowsBody(c *fiber.Ctx) (*buffer, error) {
 	if err := checkBody(c); err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func (s *Server) rowsBody(c *fiber.Ctx) (*buffer, error) {
 	return s.body(c)
 }
 
-// callerOf is whoever waits for the answer on a request's connection; nil: it is
+// callerOf returns the caller that waits on a request's connection, or nil if it is
 // not known.
 func callerOf(c *fiber.Ctx) until.Caller {
 	if own := connOf(c.Context().Conn()); own != nil {
@@ -123,7 +123,7 @@ func callerOf(c *fiber.Ctx) until.Caller {
 func checkBody(c *fiber.Ctx) error {
 	h := &c.Request().Header
 	if enc := h.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
-		return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not taken: send the body as it is", clip(string(enc)))
+		return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not accepted: send the body without encoding", clip(string(enc)))
 	}
 	if !isJSON(h.ContentType()) {
 		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is %q: send application/json", clip(string(h.ContentType())))
@@ -131,8 +131,8 @@ func checkBody(c *fiber.Ctx) error {
 	return nil
 }
 
-// isJSON holds for application/json and application/*+json, with or without
-// parameters.
+// isJSON reports whether the type is application/json or application/*+json, with or
+// without parameters.
 func isJSON(contentType []byte) bool {
 	if string(contentType) == fiber.MIMEApplicationJSON {
 		return true

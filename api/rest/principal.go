@@ -9,10 +9,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// models are those that there are for whoever sends a request.
+// models returns the view of the models that a request's principal has.
 func (s *Server) models(c *fiber.Ctx) registry.View { return s.registry.For(viewer(principalOf(c))) }
 
-// context returns what a request is answered under; End ends it.
+// context returns a request's context, which the caller must end with End.
 func (s *Server) context(c *fiber.Ctx, start time.Time) *until.Context {
 	return s.contextOf(until.Request{Caller: callerOf(c), Principal: viewer(principalOf(c))}, start)
 }

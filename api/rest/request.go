@@ -12,13 +12,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// kind is which of the request bodies is read.
+// kind is a kind of request bodies.
 type kind int
 
 const (
 	single    kind = iota // POST predict
 	batch                 // POST predict/batch
-	learn                 // POST learn: rows without options
+	learn                 // rows without options, for learn and replay
 	streaming             // a WebSocket message: a predict request with an id
 )
 
@@ -29,8 +29,7 @@ var members = [...][]string{
 	streaming: {"data", "model_id", "version", "return_confidence", "return_explanation", "id"},
 }
 
-// request is a body that has been read: the rows are in the decoder of the
-// leased model.
+// request is a decoded body. Its rows are in the decoder of the leased model.
 type request struct {
 	predict.Call
 	modelID, version string
@@ -38,7 +37,7 @@ type request struct {
 	unbound          error  // why there is no model that the rows could be read for
 }
 
-// request returns an empty request of the context's principal, which ends with end.
+// request returns an empty request for the context's principal. end must release it.
 func (s *Server) request(ctx *until.Context, c predict.Call) *request {
 	r, _ := s.requests.Get().(*request)
 	if r == nil {
@@ -51,7 +50,7 @@ func (s *Server) request(ctx *until.Context, c predict.Call) *request {
 	return r
 }
 
-// end releases a request, which nobody may use any more.
+// end releases a request, which must not be used any more.
 func (s *Server) end(r *request) {
 	s.pipeline.Release(&r.Call)
 	*r = request{}
@@ -64,9 +63,9 @@ const (
 	hintWindow       = 256
 )
 
-// read reads a body in one pass, straight into the matrix of the model that the
-// body names. Members come in any order: where the model is named after the
-// data, it is looked for at the body's end first. On an error nothing is bound.
+// read reads a body in one pass, directly into the matrix of the model that the body
+// names. Members may be in any order: if the model is named after the data, read
+// looks for the name at the body's end first. After an error no model is leased.
 func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err error) {
 	sc := &jsonscan.Scanner{Data: body}
 	r.Confidence = true
@@ -103,8 +102,9 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 	return s.readData(r, &jsonscan.Scanner{Data: body, Pos: dataAt}, k)
 }
 
-// readMembers reads what follows a body's opening brace. It returns where the rows begin,
-// negative: nowhere, and which model they were read for.
+// readMembers reads the members after a body's opening brace. It returns where the
+// rows begin, or a negative number if there are none, and the model for which they
+// were read.
 func (s *Server) readMembers(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (dataAt int, id, version string, err error) {
 	var seen uint
 	dataAt = -1
@@ -134,21 +134,22 @@ func (s *Server) readMembers(ctx context.Context, r *request, sc *jsonscan.Scann
 	}
 }
 
-// readEarly reads the rows for the model that the body has named so far, or seems to name
-// after them, and returns which that is. Where there is none, the rows are passed over.
+// readEarly reads the rows for the model that the body has named so far, or seems to
+// name after them, and returns that model. If there is no such model, it skips the
+// rows.
 func (s *Server) readEarly(ctx context.Context, r *request, sc *jsonscan.Scanner, k kind) (id, version string, err error) {
 	id, version = r.modelID, r.version
 	if mayFollow(sc.Data) {
 		id, version = hinted(sc.Data, "model_id", id), hinted(sc.Data, "version", version)
 	}
 	if r.unbound = s.pipeline.Bind(ctx, &r.Call, id, version); r.unbound != nil {
-		return id, version, sc.Skip() // the caller asks for the model that the body turns out to name
+		return id, version, sc.Skip() // the caller looks up the model that the body turns out to name
 	}
 	return id, version, s.readData(r, sc, k)
 }
 
-// member reads the name of a member and what follows it up to the value; seen has a bit
-// for each member of the kind that was given.
+// member reads the name of a member and its colon. seen has a bit for each member of
+// the kind that was given.
 func member(sc *jsonscan.Scanner, k kind, seen *uint) (string, error) {
 	name, err := sc.String(nil)
 	if err != nil {
@@ -166,8 +167,8 @@ func member(sc *jsonscan.Scanner, k kind, seen *uint) (string, error) {
 	return key, sc.Colon()
 }
 
-// findID looks for the id of a message that is refused for something else, so
-// that its sender knows which one it was; nil where there is none to be read.
+// findID returns the id of a message that is refused for another reason, so that its
+// sender can tell which message it was. It returns nil if there is no readable id.
 func findID(body []byte) []byte {
 	sc := &jsonscan.Scanner{Data: body}
 	if !sc.Take('{') {
@@ -195,15 +196,15 @@ func findID(body []byte) []byte {
 	}
 }
 
-// mayFollow reports whether members may follow the rows: not where the body ends
-// with an array or object, which data alone may be.
+// mayFollow reports whether members may follow the rows. They cannot if the body
+// ends with an array or object, because only data may be one.
 func mayFollow(body []byte) bool {
 	end := bytes.TrimRight(body, " \t\r\n}]")
 	return bytes.Count(body[len(end):], []byte("}"))+bytes.Count(body[len(end):], []byte("]")) < 2
 }
 
-// hinted is the value of a member that seems to stand near the end of the body,
-// or else the given one; the caller finds out whether it does.
+// hinted returns the value of a member that seems to be near the end of the body, or
+// else value. The caller must verify it.
 func hinted(body []byte, member, value string) string {
 	if value != "" {
 		return value
@@ -255,7 +256,7 @@ func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 	return nil
 }
 
-// isEmpty reports whether an object or array holds nothing.
+// isEmpty reports whether an object or array is empty.
 func isEmpty(value []byte) bool {
 	return len(bytes.TrimSpace(value[1:len(value)-1])) == 0
 }
@@ -303,7 +304,7 @@ func (r *request) option(sc *jsonscan.Scanner, key string) error {
 	}
 }
 
-// text reads a model id, version or alias; null counts as absent.
+// text reads a model id, version or alias. null counts as absent.
 func (r *request) text(sc *jsonscan.Scanner, key string, to *string) error {
 	if sc.Peek() == 'n' {
 		return sc.Literal("null")
@@ -328,7 +329,8 @@ func (r *request) text(sc *jsonscan.Scanner, key string, to *string) error {
 	return nil
 }
 
-// validName holds for [a-zA-Z0-9\-_]+, and with dot for versions, too.
+// validName reports whether b matches [a-zA-Z0-9\-_]+, in which versions may also
+// have dots.
 func validName(b []byte, dot bool) bool {
 	for _, c := range b {
 		ok := 'a' <= c|0x20 && c|0x20 <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '_' || (dot && c == '.')
@@ -354,7 +356,7 @@ func boolean(sc *jsonscan.Scanner, key string, to *bool) error {
 	return api.NewProblem(api.ValidationError, key, "must be true or false")
 }
 
-// clip shortens what a client sent for an error message.
+// clip shortens a client's text for an error message.
 func clip(s string) string {
 	const most = 80
 	if len(s) > most {

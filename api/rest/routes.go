@@ -14,13 +14,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 )
 
-// Action is what a caller does to the host with a request or a message. It decides who
-// may send it.
+// Action is what a request or a message does to the host. It decides who may send
+// it.
 type Action string
 
 // The actions of routes and of WebSocket messages.
 const (
-	ActionPublic    Action = "public" // anybody may, whoever it is
+	ActionPublic    Action = "public" // anybody may
 	ActionPredict   Action = "predict"
 	ActionRead      Action = "read"
 	ActionMetrics   Action = "metrics"
@@ -32,14 +32,14 @@ const (
 	ActionAdmin     Action = "admin"
 )
 
-// ModelNaming says where a request names the model that it is about.
+// ModelNaming says where a request names its model.
 type ModelNaming int
 
 // The places where requests name their model.
 const (
-	NoModel     ModelNaming = iota // it is about none, or about all
+	NoModel     ModelNaming = iota // it concerns no model, or all models
 	ModelInPath                    // as {model_id}
-	ModelInBody                    // as the member model_id, or not at all for the default
+	ModelInBody                    // as the member model_id; absent means the default
 )
 
 // Body says what a request carries.
@@ -47,19 +47,19 @@ type Body int
 
 // The bodies of requests.
 const (
-	NoBody   Body = iota // one that comes all the same is not read
+	NoBody   Body = iota // a body is not read
 	JSONBody             // application/json
 )
 
-// Route is one entry of the table of all that a Server answers.
+// Route is an entry of the table of everything that a Server answers.
 type Route struct {
 	Method string
-	Path   string // as OpenAPI writes it, with {model_id}
+	Path   string // as in OpenAPI, with {model_id}
 	Action Action
 	Model  ModelNaming
 	Body   Body
-	// Messages are the kinds of WebSocket messages that are taken once a connection is
-	// upgraded; none: the route is no WebSocket.
+	// Messages are the kinds of WebSocket messages of an upgraded connection. It is
+	// empty if the route is not a WebSocket.
 	Messages []Message
 }
 
@@ -70,13 +70,13 @@ type Message struct {
 	Model  ModelNaming
 }
 
-// route is an entry with what answers it.
+// route is an entry with its handler.
 type route struct {
 	Route
 	handler fiber.Handler
 
-	action  access.Action // 0: anybody may, whoever it is
-	class   limits.Class  // that its requests are counted as
+	action  access.Action // 0: anybody may
+	class   limits.Class  // class of its requests for limits
 	limited bool
 }
 
@@ -89,10 +89,11 @@ func (r *route) changes() bool {
 	return false
 }
 
-// audited reports whether its requests are audited: those that change the host.
+// audited reports whether the route's requests are audited: those that change the
+// host.
 func (r *route) audited() bool { return r.changes() && r.action != access.Samples }
 
-// table lists every route. Nothing is answered that is not in it.
+// table returns all routes. The server answers nothing else.
 func (s *Server) table(reg *prometheus.Registry, described openAPI) []route {
 	const model = "/api/v1/models/{model_id}"
 	get, post, remove := fiber.MethodGet, fiber.MethodPost, fiber.MethodDelete
@@ -139,7 +140,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 	return nil
 }
 
-// check refuses a route of which nobody could say who may use it.
+// check refuses a route without a valid action.
 func (s *Server) check(r *route) error {
 	var err error
 	if r.action, err = r.Action.parse(); err != nil {
@@ -154,7 +155,7 @@ func (s *Server) check(r *route) error {
 	return nil
 }
 
-// parse is the action as package access has it; 0: anybody may.
+// parse returns the action of package access, or 0 if anybody may do it.
 func (a Action) parse() (access.Action, error) {
 	if a == ActionPublic {
 		return 0, nil
@@ -162,7 +163,7 @@ func (a Action) parse() (access.Action, error) {
 	return access.ParseAction(string(a)) //nolint:wrapcheck // it says all
 }
 
-// Routes lists what is answered.
+// Routes returns the table.
 func (s *Server) Routes() []Route {
 	out := make([]Route, len(s.listed))
 	for i := range s.listed {
@@ -171,7 +172,7 @@ func (s *Server) Routes() []Route {
 	return out
 }
 
-// noRoute answers paths and methods that no route takes.
+// noRoute answers paths and methods without a route.
 func (s *Server) noRoute(c *fiber.Ctx) error {
 	path, as := c.Path(), s.app.Config()
 	var allowed []string

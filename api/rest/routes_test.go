@@ -16,14 +16,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// actions are those that roles are made of, and the one of nobody in particular.
+// actions are the actions of roles, and the public one.
 var actions = []rest.Action{
 	rest.ActionPublic, rest.ActionPredict, rest.ActionRead, rest.ActionMetrics, rest.ActionLearn, rest.ActionLoadModel,
 	rest.ActionAliases, rest.ActionJobs, rest.ActionSamples, rest.ActionAdmin,
 }
 
-// unlisted are the routes that the router has beside the table, and those of the table
-// that it lacks.
+// unlisted returns the routes that only the router has, and those that only the
+// table has.
 func unlisted(s *rest.Server) []string {
 	var listed, out []string
 	for _, r := range s.Routes() {
@@ -46,8 +46,8 @@ func unlisted(s *rest.Server) []string {
 	return out
 }
 
-// TestEveryRouteIsListed: the router has the routes of the table and no others, and each
-// has an action, as has each kind of messages.
+// TestEveryRouteIsListed checks that the router has exactly the routes of the table,
+// and that each route and each kind of messages has an action.
 func TestEveryRouteIsListed(t *testing.T) {
 	s := testkit.Serve(t, testkit.Options{Dir: t.TempDir()}).Server
 	for _, wrong := range unlisted(s) {
@@ -78,10 +78,11 @@ func TestEveryRouteIsListed(t *testing.T) {
 	}
 }
 
-// TestAnUnlistedRouteIsNoticed: the test above sees what stands beside the table.
+// TestAnUnlistedRouteIsNoticed checks that unlisted finds a route that is not in the
+// table.
 func TestAnUnlistedRouteIsNoticed(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
-	s, err := rest.New(rest.Config{Now: time.Now}, h.Registry, prometheus.NewRegistry()) // which serves nobody
+	s, err := rest.New(rest.Config{Now: time.Now}, h.Registry, prometheus.NewRegistry()) // never serves
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,8 @@ func TestAnUnlistedRouteIsNoticed(t *testing.T) {
 	}
 }
 
-// TestRoutesAreDescribed: the description has the routes of the table and nothing else,
-// and says of each what the table says.
+// TestRoutesAreDescribed checks that the description has exactly the routes of the
+// table, and that both say the same about each.
 func TestRoutesAreDescribed(t *testing.T) {
 	c, err := loadContract()
 	if err != nil {
@@ -133,7 +134,7 @@ func TestRoutesAreDescribed(t *testing.T) {
 	}
 }
 
-// agrees says what an operation's description and its entry in the table say differently.
+// agrees returns how an operation's description differs from its entry in the table.
 func (c *contract) agrees(r rest.Route, operation map[string]any) error {
 	if a := operation["x-action"]; a != string(r.Action) {
 		return fmt.Errorf("x-action is %v, the table says %s", a, r.Action)
@@ -163,7 +164,7 @@ func (c *contract) agrees(r rest.Route, operation map[string]any) error {
 	return nil
 }
 
-// followed are the members of a body's schema, by name.
+// followed returns the members of a body's schema, by name.
 func (c *contract) followed(body map[string]any) map[string]any {
 	content, _ := body["content"].(map[string]any)
 	media, _ := content["application/json"].(map[string]any)

@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// sampling reports whether a request for samples shows the token that is configured for
-// them. The error says why nobody gets any.
+// sampling reports whether a request for samples shows the configured token. The
+// error says why nobody gets any samples.
 func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
 	if s.cfg.Samples == 0 {
 		return false, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
@@ -33,7 +33,7 @@ func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
 	if s.cfg.Gate.Asks() {
 		return false, nil
 	}
-	return false, api.NewProblem(api.Unauthorized, "Authorization", "samples are shown to who has the token of server.samples.token")
+	return false, api.NewProblem(api.Unauthorized, "Authorization", "samples require the bearer token set in server.samples.token")
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.
@@ -67,7 +67,8 @@ func (s *Server) getSamples(c *fiber.Ctx) error {
 	})
 }
 
-// queryNumber reads a whole number from the query.
+// queryNumber parses a whole number in the query. It returns other if name is
+// absent.
 func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 	text := c.Context().QueryArgs().Peek(name)
 	if text == nil {
@@ -80,12 +81,13 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 	return n, nil
 }
 
-// replay answers POST /api/v1/models/{id}/samples: rows are scored and counted nowhere.
+// replay answers POST /api/v1/models/{id}/samples: it scores rows without counting
+// them.
 func (s *Server) replay(c *fiber.Ctx) error {
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		if why := predict.NotKept(m.Manifest); why != "" {
-			return nil, api.NewProblem(api.NotReplayed, "", "rows are not replayed to %s: %s", m.ID(), why)
+			return nil, api.NewProblem(api.NotReplayed, "", "%s does not accept replayed rows: %s", m.ID(), why)
 		}
 		r.Replay, r.Chunk = true, defaultBatchSize
 		result, err := s.pipeline.Do(ctx, &r.Call)

@@ -15,12 +15,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// clock goes on when it is told to.
+// clock is a clock that the test advances.
 type clock struct{ atomic.Int64 }
 
 func (c *clock) now() time.Time { return time.Unix(0, c.Load()) }
 
-// asked sends a request with a token, and wants a status.
+// asked sends a request with a token, and checks the status.
 func asked(t *testing.T, method, url, token string, body any, want int, into any) {
 	t.Helper()
 	text, err := json.Marshal(body)
@@ -48,8 +48,8 @@ func asked(t *testing.T, method, url, token string, body any, want int, into any
 	}
 }
 
-// TestSamples: rows that were scored are kept with their scores, the newest of them, and
-// give the same scores when they are replayed, which counts nowhere.
+// TestSamples checks that the newest scored rows are kept with their scores, and
+// that replaying them gives the same scores and counts nowhere.
 func TestSamples(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
@@ -129,8 +129,8 @@ func TestNoSamples(t *testing.T) {
 	asked(t, http.MethodPost, h.URL+"/api/v1/models/pima/samples", "", map[string]any{"data": []any{}}, 404, nil)
 }
 
-// TestSamplesHoldFeatures: what a model ignores is not kept, and no row of a model that
-// the configuration does not name.
+// TestSamplesHoldFeatures checks that ignored features are not kept, and no rows of
+// a model that the configuration does not name.
 func TestSamplesHoldFeatures(t *testing.T) {
 	dir := t.TempDir()
 	ignoring := func(text string) string { return text + "unknown_features: ignore\n" }

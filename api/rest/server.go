@@ -1,7 +1,7 @@
 // Package rest serves models over HTTP and WebSocket, on fiber.
 //
-// It reads requests, asks the runtime, writes answers, and knows nothing of how
-// models are found, loaded or scored.
+// It reads requests, calls the runtime and writes answers. It does not find, load or
+// score models.
 package rest
 
 import (
@@ -33,33 +33,34 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// Config says how to serve.
+// Config configures a Server.
 type Config struct {
 	Version      string        // of the host, for /health
 	Timeout      time.Duration // of one request
-	Receive      time.Duration // for a request, or a message, to arrive as a whole; 0: 30 s
+	Receive      time.Duration // for a whole request or message to arrive; 0: 30 s
 	BodyLimit    int           // bytes
 	MaxRows      int           // in one request
-	Inflight     int64         // bytes of all requests and their answers together; 0: no bound
-	Connections  int           // open at once; 0: no bound
-	Grace        time.Duration // of a stop, for what is on its way of requests; 0: 250 ms
-	Full         func() error  // why no batch is taken now, such as Calls.Full; nil: all are
-	Loopback     bool          // the listener is reached from this machine only
-	Hosts        []string      // names of this host, in lower case, beside addresses and localhost
-	Origins      []string      // of pages of other sites that may use this host, such as https://example.com
+	Inflight     int64         // bytes of all requests and answers together; 0: no bound
+	Connections  int           // open at the same time; 0: no bound
+	Grace        time.Duration // at a stop, for requests that are arriving; 0: 250 ms
+	Full         func() error  // why no batch is accepted now, such as Calls.Full; nil: all are accepted
+	Loopback     bool          // only this machine reaches the listener
+	Hosts        []string      // names of this host, in lower case, besides addresses and localhost
+	Origins      []string      // origins of other sites whose pages may use this host, such as https://example.com
 	DefaultModel string
-	Samples      int      // rows kept of each version for comparing others with it; 0: none
+	Samples      int      // rows kept of each version to compare others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
-	SamplesToken string   // of who may see them, beside those whose role allows it
-	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
+	SamplesToken string   // token that shows them to callers whose role does not
+	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that must not
+	// know the token.
 	SamplesTokenSHA256 string
-	// Gate decides who may send which request. A model that the principal does not see is
-	// nowhere in the answers that it gets. Nil: everybody may do everything.
+	// Gate decides who may send which request. Answers do not mention models that
+	// the principal may not see. Nil lets everybody do everything.
 	Gate             *gate.Gate
 	AuditPredictions bool
 	Now              func() time.Time
 	Log              *slog.Logger      // of the server
-	Predictions      *logs.Predictions // one line a request; nil: none
+	Predictions      *logs.Predictions // one line per request; nil: none
 }
 
 const (
@@ -71,13 +72,13 @@ const (
 	streamPath   = "/api/v1/predict/stream"
 )
 
-// Server answers requests.
+// Server answers requests. It is safe for concurrent use.
 type Server struct {
 	cfg      Config
 	registry *registry.Registry
 	app      *fiber.App
-	listed   []route         // everything that app answers
-	base     context.Context // ends when running requests must
+	listed   []route         // all routes
+	base     context.Context // ends when running requests must end
 	stop     context.CancelFunc
 	started  time.Time
 	draining atomic.Bool
@@ -91,10 +92,10 @@ type Server struct {
 	buffers  buffers
 	metrics  *metrics
 	mu       sync.Mutex
-	failures map[api.ErrorType]uint64 // of requests that named no model that exists
+	failures map[api.ErrorType]uint64 // of requests that named no existing model
 }
 
-// New makes a server; Serve runs it. Its metrics are registered with reg.
+// New returns a server, and registers its metrics with reg.
 func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Server, error) {
 	var prefix [4]byte
 	if _, err := rand.Read(prefix[:]); err != nil {
@@ -115,7 +116,7 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	if s.cfg.Connections <= 0 {
 		s.cfg.Connections = math.MaxInt
 	}
-	if s.budget.most = cfg.Inflight; s.budget.most > 0 { // one body must fit, with a larger buffer beside it
+	if s.budget.most = cfg.Inflight; s.budget.most > 0 { // a body needs space, and a larger buffer besides
 		s.cfg.BodyLimit = int(min(int64(cfg.BodyLimit), s.budget.most/3))
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
@@ -123,20 +124,20 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 		AppName:               "pynomaly-runtime",
 		DisableStartupMessage: true,
 		BodyLimit:             s.cfg.BodyLimit,
-		StreamRequestBody:     true, // so that memory is taken for what has arrived, not for what is announced
+		StreamRequestBody:     true, // so that memory is used for what has arrived, not for what is announced
 		ReadBufferSize:        headerBytes,
 		ReadTimeout:           s.cfg.Receive,
 		IdleTimeout:           idleTimeout,
 		WriteTimeout:          cfg.Timeout + s.cfg.Receive,
 		ErrorHandler:          s.handleError,
-		StrictRouting:         true, // a path has one spelling, so that a proxy's rules see what is routed
+		StrictRouting:         true, // a path has one spelling, so that a proxy's rules match what is routed
 		CaseSensitive:         true,
 
-		DisablePreParseMultipartForm: true, // no route takes forms, whose files would be written to the disk
+		DisablePreParseMultipartForm: true, // no route accepts forms, whose files would be written to the disk
 	})
 	s.app.Server().ConnState = s.changed
 	s.app.Server().ExpectHandler = s.expected
-	s.app.Server().CloseOnShutdown = true // of an answer that was made before the stop, and is sent after
+	s.app.Server().CloseOnShutdown = true // for an answer that was made before a stop and is sent after it
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
 	}
@@ -150,15 +151,15 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	return s, nil
 }
 
-// knownMethods answers methods that fiber has never heard of as it would any that
-// a path does not take.
+// knownMethods answers methods that fiber does not know like methods that a path
+// does not have.
 func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHandler {
 	return func(ctx *fasthttp.RequestCtx) {
 		if ctx.IsPost() || ctx.IsGet() || slices.Contains(fiber.DefaultMethods, string(ctx.Method())) {
 			next(ctx)
 			return
 		}
-		ctx.Request.Header.SetMethod(fiber.MethodTrace) // which no path takes
+		ctx.Request.Header.SetMethod(fiber.MethodTrace) // no path has it
 		next(ctx)
 	}
 }
@@ -181,11 +182,11 @@ func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 	return nil
 }
 
-// Drain makes /ready answer 503 and every answer close its connection, so that
-// traffic goes elsewhere while the server goes on.
+// Drain makes /ready answer 503, and every answer close its connection, so that
+// traffic goes elsewhere while the server continues.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// OpenConnections is how many connections of clients there are.
+// OpenConnections returns the number of clients' connections.
 func (s *Server) OpenConnections() int {
 	if l := s.conns.Load(); l != nil {
 		return l.count()
@@ -193,9 +194,9 @@ func (s *Server) OpenConnections() int {
 	return 0
 }
 
-// Shutdown ends WebSockets after their last answer, closes the listener, gives up
-// requests that have not arrived as a whole, and waits for running ones until ctx
-// ends. Then it closes what is left, and says so.
+// Shutdown ends WebSockets after their last answer, closes the listener, drops
+// requests that have not arrived completely, and waits for running requests until
+// ctx ends. Then it closes the remaining connections, and the error says how many.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
 	errs := []error{s.sockets.shutdown(ctx)}
@@ -215,7 +216,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// around is done before and after each request: pages of others are refused, and
+// around wraps each request: it refuses requests of other sites' pages, and makes
 // clients reconnect elsewhere while the server drains.
 func (s *Server) around(c *fiber.Ctx) error {
 	if c.Context().RequestBodyStream() == nil {
@@ -234,7 +235,8 @@ func (s *Server) around(c *fiber.Ctx) error {
 	return err
 }
 
-// requestID takes the client's X-Request-ID or makes one, and sends it back.
+// requestID returns the client's X-Request-ID or a new one, and sets it in the
+// answer.
 func (s *Server) requestID(c *fiber.Ctx) string {
 	if known := c.Response().Header.Peek(fiber.HeaderXRequestID); len(known) > 0 {
 		return string(known)
@@ -278,7 +280,7 @@ func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	return nil
 }
 
-// logFailure logs what failed on this side, with its whole text.
+// logFailure logs the full text of a failure on this side.
 func (s *Server) logFailure(path string, p *api.Problem, err error) {
 	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
 		s.cfg.Log.Warn("request failed", "path", path, "error_type", string(p.ErrorType), "detail", asProblem(err, whole).Detail)
@@ -286,7 +288,7 @@ func (s *Server) logFailure(path string, p *api.Problem, err error) {
 }
 
 func (s *Server) count(m *model.Model, t api.ErrorType) {
-	if t == api.ClientGone { // which is no failure of the model's
+	if t == api.ClientGone { // not a failure of the model
 		m = nil
 	}
 	if m != nil {
@@ -298,7 +300,7 @@ func (s *Server) count(m *model.Model, t api.ErrorType) {
 	s.mu.Unlock()
 }
 
-// handleError answers what fiber refuses before a handler runs, and panics.
+// handleError answers requests that fiber refuses before a handler runs, and panics.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
 	var problem *api.Problem
 	var status *fiber.Error

@@ -30,8 +30,8 @@ func dialSocket(t testing.TB, h *testkit.Host) *websocket.Conn {
 	return c
 }
 
-// TestSocketErrors: an error is a problem with the message's id, and the
-// connection goes on.
+// TestSocketErrors checks that an error is a problem with the message's id, and that
+// the connection continues.
 func TestSocketErrors(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	c := dialSocket(t, h)
@@ -74,8 +74,9 @@ func TestSocketErrors(t *testing.T) {
 	}
 }
 
-// TestStopping: a draining host says so and goes on; a stopping one ends its
-// WebSockets with 1001 after their last answer, and idle connections at once.
+// TestStopping checks that a draining host says so and continues, and that a
+// stopping host ends WebSockets with 1001 after their last answer, and idle
+// connections at once.
 func TestStopping(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	idle, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))
@@ -122,7 +123,7 @@ func TestStopping(t *testing.T) {
 	}
 }
 
-// samples reads /metrics as "name{labels}" to value.
+// samples reads /metrics into a map from "name{labels}" to value.
 func samples(t testing.TB, h *testkit.Host) map[string]string {
 	t.Helper()
 	_, body := do(t, h, sent{method: "GET", path: "/metrics"})
@@ -137,7 +138,7 @@ func samples(t testing.TB, h *testkit.Host) map[string]string {
 	return out
 }
 
-// TestCounters: metrics and stats count the same, and count right.
+// TestCounters checks that metrics and stats have the same, correct counts.
 func TestCounters(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	good := `[8,155,62,26,495,34,0.543,46]`
@@ -234,7 +235,7 @@ func TestModelsAPI(t *testing.T) {
 	}
 	steps := []struct {
 		method, path  string
-		version, want string // who answers then, and the statuses
+		version, want string // the version that answers then, and the statuses
 	}{
 		{"GET", "/health", "1.0.0", "1.0.0=loaded 1.1.0-rc.1=loaded"}, // a release before a pre-release
 		{"DELETE", "/api/v1/models/pima/unload?version=1.0.0", "1.1.0-rc.1", "1.0.0=unloaded 1.1.0-rc.1=loaded"},
@@ -255,7 +256,7 @@ func TestModelsAPI(t *testing.T) {
 	}
 }
 
-// TestKeepAlive: many requests go over one connection.
+// TestKeepAlive sends many requests over one connection.
 func TestKeepAlive(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	c, err := net.Dial("tcp", strings.TrimPrefix(h.URL, "http://"))

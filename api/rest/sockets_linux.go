@@ -9,9 +9,9 @@ import (
 )
 
 // quiet makes the kernel ignore further attempts to connect to a listener.
-// Connections that are being made are still completed. A client that is ignored
-// tries again, and is refused once the listener is closed: unlike one whose
-// connection waits to be accepted at that moment, it has not sent a request yet.
+// Connections that are being established are still completed. An ignored client
+// tries again, and is refused once the listener is closed. It has not sent a request
+// by then, unlike a client whose connection waits to be accepted.
 func quiet(ln net.Listener) error {
 	raw, ok := ln.(syscall.Conn)
 	if !ok {
@@ -22,7 +22,7 @@ func quiet(ln net.Listener) error {
 		return fmt.Errorf("reaching the listener's socket: %w", err)
 	}
 	const (
-		flags = 13   // where a TCP header has its flags
+		flags = 13   // offset of the flags in a TCP header
 		mask  = 0x12 // ACK and SYN
 		syn   = 0x02
 		all   = 0xffffffff
@@ -43,13 +43,12 @@ func quiet(ln net.Listener) error {
 		err = set
 	}
 	if err != nil {
-		return fmt.Errorf("filtering what the listener is sent: %w", err)
+		return fmt.Errorf("filtering the listener's packets: %w", err)
 	}
 	return nil
 }
 
-// waiting reports whether there are connections to a listener that it has not
-// accepted yet.
+// waiting reports whether a listener has connections that it has not accepted yet.
 func waiting(ln net.Listener) bool {
 	raw, ok := ln.(syscall.Conn)
 	if !ok {
@@ -62,13 +61,14 @@ func waiting(ln net.Listener) bool {
 	n := uint32(0)
 	_ = control.Control(func(fd uintptr) {
 		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
-			n = info.Unacked // of a listener: the length of its queue
+			n = info.Unacked // for a listener, the length of its queue
 		}
 	})
 	return n > 0
 }
 
-// hungUp reports whether the peer of a socket has closed it, or its half of it.
+// hungUp reports whether a socket's peer has closed the connection or its half of
+// it.
 func hungUp(fd uintptr) bool {
 	const over = unix.POLLRDHUP | unix.POLLHUP | unix.POLLERR | unix.POLLNVAL
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
@@ -76,7 +76,7 @@ func hungUp(fd uintptr) bool {
 	return err == nil && n > 0 && fds[0].Revents&over != 0
 }
 
-// receive reads what has arrived at a socket, without waiting for more.
+// receive reads what has arrived at a socket without waiting for more.
 func receive(fd uintptr, b []byte) int {
 	n, _, err := unix.Recvfrom(int(fd), b, unix.MSG_DONTWAIT)
 	if err != nil {

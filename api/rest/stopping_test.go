@@ -19,8 +19,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestStopWhateverClientsDo: half requests, half bodies, silent connections and
-// readers that do not read do not keep a host from stopping.
+// TestStopWhateverClientsDo checks that incomplete requests and bodies, silent
+// connections and clients that do not read do not keep a host from stopping.
 func TestStopWhateverClientsDo(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	silent := dial(t, h)
@@ -56,7 +56,8 @@ func TestStopWhateverClientsDo(t *testing.T) {
 	}
 }
 
-// TestRunningRequestsEnd: what was received as a whole before the stop is answered.
+// TestRunningRequestsEnd checks that a request that arrived completely before the
+// stop is answered.
 func TestRunningRequestsEnd(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{})
 	c := dial(t, h)
@@ -85,8 +86,8 @@ func TestRunningRequestsEnd(t *testing.T) {
 	}
 }
 
-// reusing is a client that keeps its connection until an answer says that it ends.
-// It goes to another host only when its own refuses connections.
+// reusing is a client that keeps its connection until an answer ends it. It goes to
+// another host only when its own refuses connections.
 type reusing struct {
 	addr    string
 	current func() string
@@ -127,9 +128,9 @@ func (c *reusing) predict(request string) error {
 	return nil
 }
 
-// TestStopsLoseNothing: clients that reuse connections lose no request while the
-// host that they talk to is stopped, ten times in a row, without any drain. They have
-// all the time that they need for a request, which on a busy machine may be long.
+// TestStopsLoseNothing checks that clients that reuse connections lose no request
+// while their host is stopped, ten times in a row, without any drain. A request has
+// all the time that it needs, which may be long on a busy machine.
 func TestStopsLoseNothing(t *testing.T) {
 	const clients, least, stops = 8, 10_000, 10
 	patient := testkit.Options{REST: func(c *rest.Config) { c.Grace = 10 * time.Minute }}
@@ -180,8 +181,8 @@ func TestStopsLoseNothing(t *testing.T) {
 	t.Logf("%d requests over %d stops, %d lost", sent.Load(), stops, lost.Load())
 }
 
-// tardy is a listener that accepts nothing until it has been asked for its socket
-// some times, or is closed.
+// tardy is a listener that accepts nothing until its socket has been requested some
+// times, or until it is closed.
 type tardy struct {
 	*net.TCPListener
 	asked atomic.Int32
@@ -195,7 +196,7 @@ func (l *tardy) Accept() (net.Conn, error) {
 }
 
 func (l *tardy) SyscallConn() (syscall.RawConn, error) {
-	if l.asked.Add(1) > 2 { // for the filter, and whether anybody waits
+	if l.asked.Add(1) > 2 { // for the filter, and for the check whether anybody waits
 		l.once.Do(func() { close(l.begin) })
 	}
 	return l.TCPListener.SyscallConn()
@@ -206,8 +207,8 @@ func (l *tardy) Close() error {
 	return l.TCPListener.Close()
 }
 
-// TestStopAcceptsWhoWaits: a client whose connection is made, but not accepted yet,
-// when the host stops is served.
+// TestStopAcceptsWhoWaits checks that a client whose connection is established but
+// not accepted when the host stops is served.
 func TestStopAcceptsWhoWaits(t *testing.T) {
 	var how net.ListenConfig
 	how.SetMultipathTCP(false)

@@ -62,7 +62,7 @@ func answerOn(t testing.TB, c net.Conn) (*http.Response, api.Problem) {
 	return resp, p
 }
 
-// held is how many bytes of requests and answers the host says it holds.
+// held returns how many bytes of requests and answers the host reports.
 func held(t testing.TB, h *testkit.Host) float64 {
 	t.Helper()
 	n, err := strconv.ParseFloat(samples(t, h)["host_inflight_bytes"], 64)
@@ -72,8 +72,8 @@ func held(t testing.TB, h *testkit.Host) float64 {
 	return n
 }
 
-// TestAnnouncedBodies: memory is taken for what has arrived. One byte of 33 MB
-// costs next to nothing.
+// TestAnnouncedBodies checks that memory is used for what has arrived: a byte of a
+// body of 33 MB takes next to nothing.
 func TestAnnouncedBodies(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	var before, after runtime.MemStats
@@ -95,13 +95,14 @@ func TestAnnouncedBodies(t *testing.T) {
 	}
 }
 
-// TestBytesInFlight: all bodies together are bounded. What is beyond is refused
-// with 503, and what was taken comes back, whatever became of the request.
+// TestBytesInFlight checks that all bodies together are bounded, that a body beyond
+// the bound is refused with 503, and that the bytes are returned however a request
+// ends.
 func TestBytesInFlight(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight = 7 << 19 }})
 	const length = 1 << 20
 	var open []net.Conn
-	for range 3 { // these take the most of it, and wait
+	for range 3 { // these use most of it, and wait
 		c := dial(t, h)
 		write(t, c, head("/api/v1/predict/batch", length)+strings.Repeat(" ", length-1))
 		open = append(open, c)
@@ -113,7 +114,7 @@ func TestBytesInFlight(t *testing.T) {
 	if resp.StatusCode != http.StatusServiceUnavailable || p.ErrorType != api.Overloaded || resp.Header.Get("Retry-After") == "" || !strings.Contains(p.Detail, "server.limits.inflight_bytes") {
 		t.Errorf("%d %+v", resp.StatusCode, p)
 	}
-	// Small requests are served all the same.
+	// Small requests are still served.
 	var one api.Prediction
 	post(t, h.URL+"/api/v1/predict", []byte(`{"data":`+goodRow+`,"model_id":"pima"}`), 200, &one)
 	for i, c := range open {
@@ -123,17 +124,17 @@ func TestBytesInFlight(t *testing.T) {
 			if resp, p := answerOn(t, c); resp.StatusCode != http.StatusBadRequest || p.ErrorType != api.ValidationError {
 				t.Errorf("%d %+v", resp.StatusCode, p)
 			}
-		default: // given up
+		default: // aborted
 			_ = c.Close()
 		}
 	}
 	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
 }
 
-// TestBatchAnswersAreCounted: an answer that its client does not read takes its
-// part of the bytes until the client has gone.
+// TestBatchAnswersAreCounted checks that an answer that its client does not read
+// counts until the client has gone.
 func TestBatchAnswersAreCounted(t *testing.T) {
-	const rows = 20_000 // whose answer no kernel buffers
+	const rows = 20_000 // too large an answer for the kernel's buffers
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Inflight, c.MaxRows = 10<<20, rows }})
 	row := `[0.23,5.07,-0.27,0.83,-0.37,0.48]`
 	body := `{"model_id":"mammo","data":[` + strings.Repeat(row+",", rows-1) + row + `]}`
@@ -156,8 +157,8 @@ func TestBatchAnswersAreCounted(t *testing.T) {
 	}
 }
 
-// TestAnswerBeforeTheBody: a client that is answered while it still sends can
-// read the answer.
+// TestAnswerBeforeTheBody checks that a client that is answered while it still sends
+// can read the answer.
 func TestAnswerBeforeTheBody(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit = 64 << 10 }})
 	const most = 8 << 20 // more than the kernel's buffers hold
@@ -190,8 +191,8 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 	}
 }
 
-// TestNothingForThoseWhoLeft: a batch whose client has gone is not begun, and one
-// that is under way ends with the piece that is being scored.
+// TestNothingForThoseWhoLeft checks that a batch whose client has gone does not
+// begin, and that a running batch ends with the piece that is being scored.
 func TestNothingForThoseWhoLeft(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{})
 	send := func() net.Conn {
@@ -211,7 +212,7 @@ func TestNothingForThoseWhoLeft(t *testing.T) {
 	for _, c := range waiting {
 		_ = c.Close()
 	}
-	for i := range 4 { // the piece that was under way, and the three of who stays
+	for i := range 4 { // the piece under way, and the three of the client that stays
 		g.passes <- struct{}{}
 		if i < 3 {
 			<-g.begun
@@ -229,7 +230,8 @@ func TestNothingForThoseWhoLeft(t *testing.T) {
 	})
 }
 
-// TestWaitingRowsAreBounded: batches beyond the bound are refused at once.
+// TestWaitingRowsAreBounded checks that batches beyond the bound are refused at
+// once.
 func TestWaitingRowsAreBounded(t *testing.T) {
 	h, g := serveGated(t, testkit.Options{})
 	h.Calls.LimitRows(4)
@@ -252,12 +254,13 @@ func TestWaitingRowsAreBounded(t *testing.T) {
 	}
 	g.passes <- struct{}{}
 	sending.Wait()
-	send() // there is room again
+	send() // there is space again
 	<-g.begun
 	g.passes <- struct{}{}
 }
 
-// TestLargeSocketMessages: a WebSocket's messages are bounded as bodies are.
+// TestLargeSocketMessages checks that a WebSocket's messages are bounded like
+// bodies.
 func TestLargeSocketMessages(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit, c.Inflight = 1<<20, 3<<20 }})
 	hog := dial(t, h)
@@ -286,7 +289,7 @@ func TestLargeSocketMessages(t *testing.T) {
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
 		t.Errorf("a message that is too large ended with %v", err)
 	}
-	c = dialSocket(t, h) // whoever still sends when he is told can read it, too
+	c = dialSocket(t, h) // a client that is still sending can read the answer
 	var sending sync.WaitGroup
 	sending.Go(func() { _ = c.WriteMessage(websocket.TextMessage, bytes.Repeat([]byte(" "), 16<<20)) })
 	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.CloseMessageTooBig) {
@@ -296,8 +299,8 @@ func TestLargeSocketMessages(t *testing.T) {
 	sending.Wait()
 }
 
-// TestUnfinishedSocketMessages: who sends parts of messages and never their end does not
-// hold the bytes of all others, however often he says that he is there.
+// TestUnfinishedSocketMessages checks that a client that sends parts of messages and
+// never their end does not hold the bytes of others, however many pings it sends.
 func TestUnfinishedSocketMessages(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
 		c.BodyLimit, c.Inflight, c.Receive = 1<<20, 3<<20, 100*time.Millisecond
@@ -312,7 +315,8 @@ func TestUnfinishedSocketMessages(t *testing.T) {
 		ended <- err
 	}()
 	for {
-		// A peer whose other end has closed gets an error at the latest by the second try.
+		// A peer whose other end has closed gets an error at the latest on the
+		// second try.
 		_, err := w.Write(bytes.Repeat([]byte(" "), 8<<10))
 		if err != nil || c.WriteControl(websocket.PingMessage, nil, time.Now().Add(time.Minute)) != nil {
 			break
@@ -330,8 +334,8 @@ func TestUnfinishedSocketMessages(t *testing.T) {
 	testkit.Eventually(t, "nothing is held", func() bool { return held(t, h) == 0 })
 }
 
-// TestExplanationsAtOnce: explanations wait for their calls with children of the
-// request's context, which ends at the same time as they do.
+// TestExplanationsAtOnce checks that explanations wait for their calls with children
+// of the request's context, which ends when they do.
 func TestExplanationsAtOnce(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t)})
 	body := map[string]any{"model_id": "mammo", "return_explanation": true, "data": []float64{0.23, 5.07, -0.27, 0.83, -0.37, 0.48}}
@@ -350,8 +354,8 @@ func TestExplanationsAtOnce(t *testing.T) {
 	clients.Wait()
 }
 
-// TestAskedBeforeTheBody: a client that asks before it sends a body that is too large
-// is told at once, and need not send it.
+// TestAskedBeforeTheBody checks that a client that asks before it sends too large a
+// body is told at once, and need not send it.
 func TestAskedBeforeTheBody(t *testing.T) {
 	h, _ := serveGated(t, testkit.Options{REST: func(c *rest.Config) { c.BodyLimit = 1000 }})
 	ask := func(length int) net.Conn {

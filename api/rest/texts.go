@@ -7,17 +7,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 )
 
-// Errors of models may hold the words of a plugin, of a module or of a library, and
-// paths of this machine. Callers who may manage the host, and its log, get them whole;
-// everybody else gets the kind of the failure.
+// Errors of models may contain texts of a plugin, a module or a library, and paths
+// of this machine. The log and callers who may manage the host get the whole text.
+// Other callers get only the kind of the failure.
 
-// text makes a text of an error, for somebody.
+// text returns the text of an error for a certain reader.
 type text func(error) string
 
-// whole is for operators.
+// whole returns the whole text, for operators.
 func whole(err error) string { return err.Error() }
 
-// textFor chooses by who asks.
+// textFor returns the text function for a request's caller.
 func (s *Server) textFor(c *fiber.Ctx) text {
 	if s.mayManage(c) {
 		return whole

@@ -15,9 +15,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// TestTextsForOperators: what a plugin printed and where it lies is told to callers
-// who may manage the host, and to nobody else. What the host itself found wrong with a
-// model's files is told to everybody.
+// TestTextsForOperators checks that only callers who may manage the host see what a
+// plugin printed and where its files are. Everybody sees what the host itself found
+// wrong with a model's files.
 func TestTextsForOperators(t *testing.T) {
 	dir := t.TempDir()
 	write := func(id, more string) {
@@ -37,7 +37,8 @@ func TestTextsForOperators(t *testing.T) {
 	write("damaged", "artifact: run\ndigest: sha256:"+strings.Repeat("0", 64)+"\n")
 	write("forbidden", "artifact: run\n")
 	b := testkit.Processes(t, filepath.Join(dir, "words"), nil)
-	// Behind an address that others reach, a caller is an operator where no proxy stands before it.
+	// On an address that other machines reach, a caller is an operator if no proxy
+	// forwarded the request.
 	visitors := func(c *access.Config) { c.Anonymous = person(t, "viewer", access.AllModels()) }
 	h := testkit.Serve(t, testkit.Options{Dir: dir, Backends: model.Backends{manifest.BackendProcess: b}, REST: func(c *rest.Config) { c.Loopback, c.Gate = false, gateOf(t, access.RunKey, visitors) }})
 	ask := func(path, body string, operator bool) string {

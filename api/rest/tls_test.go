@@ -14,7 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// anyCertificate is for clients: the tests' servers certify nothing.
+// anyCertificate is for clients, because the tests' servers have no trusted
+// certificate.
 var anyCertificate = &tls.Config{InsecureSkipVerify: true}
 
 // serveTLS starts a host without models that speaks TLS, and returns its address.
@@ -28,8 +29,8 @@ func serveTLS(t *testing.T, connections int) (*testkit.Host, string) {
 	return h, strings.TrimPrefix(h.URL, "https://")
 }
 
-// TestHandshakesMakeRoom: who is in a TLS handshake, or asks for nothing after it,
-// has an idle connection. Beyond the bound it makes room for others.
+// TestHandshakesMakeRoom checks that a connection in a TLS handshake, or without a
+// request after it, is idle, and makes room for others beyond the bound.
 func TestHandshakesMakeRoom(t *testing.T) {
 	const most = 8
 	h, address := serveTLS(t, most)
@@ -62,14 +63,15 @@ func TestHandshakesMakeRoom(t *testing.T) {
 	}
 }
 
-// TestStopAfterHandshake: a client that has made its TLS handshake when the host
-// stops has a moment for its request, as others have that have just connected.
+// TestStopAfterHandshake checks that a client that has finished its TLS handshake
+// when the host stops has a moment for its request, like others that have just
+// connected.
 func TestStopAfterHandshake(t *testing.T) {
 	const tries = 20 // a slow machine may miss the moment, but not each time
 	for i := range tries {
 		h, address := serveTLS(t, 0)
 		before := anyCertificate.Clone()
-		before.MaxVersion = tls.VersionTLS12 // where the server is the one who ends the handshake
+		before.MaxVersion = tls.VersionTLS12 // the server ends the handshake
 		c, err := tls.Dial("tcp", address, before)
 		if err != nil {
 			t.Fatal(err)

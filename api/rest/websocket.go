@@ -22,11 +22,11 @@ import (
 
 const (
 	pingEvery    = 30 * time.Second
-	silence      = 75 * time.Second // after which a peer that answers no ping is gone
+	silence      = 75 * time.Second // after which a peer that answers no ping is considered gone
 	writeTimeout = 10 * time.Second
 )
 
-// sockets are the open WebSocket connections.
+// sockets has the open WebSocket connections.
 type sockets struct {
 	mu     sync.Mutex
 	open   map[*websocket.Conn]struct{}
@@ -34,7 +34,7 @@ type sockets struct {
 	wg     sync.WaitGroup
 }
 
-// add takes a connection in; false: the server is shutting down.
+// add adds a connection, and returns false if the server is shutting down.
 func (s *sockets) add(c *websocket.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *sockets) count() int {
 	return len(s.open)
 }
 
-// shutdown makes every connection end after the answer it is working on.
+// shutdown makes every connection end after its present answer.
 func (s *sockets) shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -80,7 +80,7 @@ func (s *sockets) shutdown(ctx context.Context) error {
 	}
 }
 
-// within gives a peer time for what it sends next, unless the server shuts down.
+// within gives a peer time for its next message, unless the server shuts down.
 func (s *sockets) within(c *websocket.Conn, d time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,14 +96,14 @@ func (s *sockets) closing() bool {
 	return s.closed
 }
 
-// socketMessage is a kind of messages with what answers them.
+// socketMessage is a kind of messages with its handler.
 type socketMessage struct {
 	Message
 	answer func(from *socketCaller, kind int, body []byte, key string) []byte
 }
 
-// socketCaller is who has opened a WebSocket. Who it is is found out again for each message:
-// a credential that was revoked is good for no more of them.
+// socketCaller is the caller that opened a WebSocket. Its credential is checked
+// again for each message, so that a revoked credential is good for no more messages.
 type socketCaller struct {
 	shown     *access.Credentials
 	connected until.Caller
@@ -111,7 +111,8 @@ type socketCaller struct {
 	principal *access.Principal
 }
 
-// admitMessage lets a message in, or says why not; over: its connection must end.
+// admitMessage lets a message in, or returns why not. over means that the connection
+// must end.
 func (s *Server) admitMessage(from *socketCaller, m *Message) (over bool, err error) {
 	action, err := m.Action.parse()
 	if err != nil {
@@ -128,7 +129,7 @@ func (s *Server) admitMessage(from *socketCaller, m *Message) (over bool, err er
 	return false, s.cfg.Gate.Count(limits.Predict, p, from.gate.Address) //nolint:wrapcheck // it becomes a problem
 }
 
-// stream answers WebSockets whose messages are all of one kind.
+// stream returns a handler for WebSockets whose messages are all of one kind.
 func (s *Server) stream(of socketMessage) fiber.Handler {
 	upgrade := websocket.New(func(c *websocket.Conn) { s.serveSocket(c, of) }, websocket.Config{HandshakeTimeout: writeTimeout, Subprotocols: []string{"bearer"}})
 	return func(c *fiber.Ctx) error {
@@ -159,7 +160,7 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 	from, _ := c.Locals(requestLocal).(*socketCaller)
 	var account account
 	c.SetReadLimit(int64(s.cfg.BodyLimit))
-	receiving := false // a message; who pings in the middle of one has no more time for it
+	receiving := false // a message has begun; pings in the middle do not extend its time
 	alive := func(string) error {
 		if receiving {
 			return nil
@@ -196,7 +197,7 @@ func (s *Server) serveSocket(c *websocket.Conn, of socketMessage) {
 		}
 		switch {
 		case over:
-			s.goodbye(c, websocket.ClosePolicyViolation, "the credential is not good any more")
+			s.goodbye(c, websocket.ClosePolicyViolation, "the credential is no longer valid")
 			return
 		case s.sockets.closing():
 			s.goodbye(c, websocket.CloseGoingAway, "the host is shutting down")
@@ -217,7 +218,8 @@ func (s *Server) notReceived(c *websocket.Conn, err error, receiving bool) {
 	}
 }
 
-// answerMessage answers a message, or says why it was refused; over: the connection ends.
+// answerMessage answers a message, or says why it was refused. over means that the
+// connection ends.
 func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, body []byte, key string, refused *api.Problem) (answer []byte, over bool) {
 	if refused != nil {
 		return s.socketProblem(nil, &request{}, s.nextID(), refused), false
@@ -228,9 +230,10 @@ func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, 
 	return of.answer(from, kind, body, key), false
 }
 
-// receive reads a message into a buffer that goes back with s.buffers.put, and sets
-// receiving once one has begun. It takes no longer than a body may. An *api.Problem is for the
-// client, who may send another message.
+// receive reads a message into a buffer, which the caller returns with
+// s.buffers.put. It sets receiving once a message has begun, and takes no longer
+// than a body may. If the error is an *api.Problem, the client gets it and may send
+// another message.
 func (s *Server) receive(c *websocket.Conn, a *account, receiving *bool) (kind int, message *buffer, err error) {
 	kind, r, err := c.NextReader()
 	if err != nil {
@@ -274,7 +277,7 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
 }
 
-// message answers WS /api/v1/predict/stream: a predict request a text message.
+// message answers WS /api/v1/predict/stream: each text message is a predict request.
 func (s *Server) message(from *socketCaller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()

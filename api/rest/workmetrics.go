@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// workMetrics tells Prometheus what models' detectors do, when it asks.
+// workMetrics exports metrics of the models' detectors to Prometheus.
 type workMetrics struct {
 	server *Server
 
@@ -27,7 +27,7 @@ func newWorkMetrics(s *Server, reg *prometheus.Registry) error {
 	}
 	m := &workMetrics{
 		server:    s,
-		slots:     desc("model_slots", "Calls that a version's detector may have at once.", version...),
+		slots:     desc("model_slots", "Calls that a version's detector may run at the same time.", version...),
 		busy:      desc("model_slots_busy", "Calls that run.", version...),
 		stuck:     desc("model_slots_stuck", "Calls that run past their deadline.", version...),
 		waiting:   desc("model_queue_rows", "Single rows that wait for a call.", version...),
@@ -38,7 +38,7 @@ func newWorkMetrics(s *Server, reg *prometheus.Registry) error {
 		restarts:  desc("model_process_restarts_total", "Processes of a plugin that ended and were started again.", version...),
 		open:      desc("model_circuit_open", "1 while all processes of a plugin are down and wait before they are started again.", version...),
 		fuel:      desc("model_fuel_units_total", "Units that calls of a module have taken: about as many nanoseconds.", version...),
-		build:     desc("host_build_info", "1, with what was built.", "version", "go_version"),
+		build:     desc("host_build_info", "1, labelled with the build.", "version", "go_version"),
 		models:    desc("host_models_loaded", "Versions that are loaded."),
 		bytes:     desc("host_models_cache_bytes", "Memory of loaded models (estimated)."),
 	}
@@ -72,7 +72,7 @@ func (m *workMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.bytes, float64(bytes))
 }
 
-// collect sends what one model's detector does.
+// collect sends the metrics of one model's detector.
 func (m *workMetrics) collect(ch chan<- prometheus.Metric, of *model.Model, now time.Time, labels ...string) {
 	send := func(d *prometheus.Desc, kind prometheus.ValueType, v float64) {
 		ch <- prometheus.MustNewConstMetric(d, kind, v, labels...)

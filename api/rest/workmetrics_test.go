@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestWorkMetrics: calls of a detector are counted with their rows, and a module says what
-// it runs in and what its calls take.
+// TestWorkMetrics checks that a detector's calls are counted with their rows, and
+// that a module reports its instances and the fuel of its calls.
 func TestWorkMetrics(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "ecod-rust", "m", "1.0.0", nil)

@@ -62,7 +62,7 @@ func TestKeys(t *testing.T) {
 		"create --role viewer --config " + filepath.Join(dir, "none.yaml"):      "none.yaml",
 		"create --role owner --file " + file + " --config " + conf:              "there is no role",
 		"create --role viewer --models , --file " + file:                        "--models names none",
-		"create --role viewer --models a/b --file " + file:                      "no pattern of models",
+		"create --role viewer --models a/b --file " + file:                      "not a pattern of models",
 		"create --role viewer --expires soon --file " + file:                    "--expires",
 		"create --role viewer --expires -1h --file " + file:                     "--expires",
 		"create --file " + file:                                                 `required flag(s) "role"`,

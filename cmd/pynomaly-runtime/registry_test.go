@@ -73,7 +73,7 @@ func TestRegistry(t *testing.T) {
 		args []string
 		want string
 	}{
-		"another model is there": {changed, []string{reference}, "is there and is another model"},
+		"another model is there": {changed, []string{reference}, "exists already with other contents"},
 		"another is expected":    {t.TempDir(), []string{reference, "--expect", "ecod-c@2.0.0"}, "is ecod-c@1.0.0, not ecod-c@2.0.0"},
 		"another digest":         {t.TempDir(), []string{reference, "--digest", other}, "not " + other},
 		"no such tag":            {t.TempDir(), []string{repo + ":none"}, "not found"},

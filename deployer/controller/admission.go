@@ -18,16 +18,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// refusal is why nothing at all is made for a ModelDeployment.
+// refusal is the reason why no object is made for a ModelDeployment.
 type refusal struct{ reason, message string }
 
 func (e *refusal) Error() string { return e.message }
 
-// refused says what is wrong with a ModelDeployment itself. It is asked before anything
-// is written.
+// refused returns what is wrong with a ModelDeployment itself. The reconciler calls
+// it before it writes anything.
 func (r *Reconciler) refused(ctx context.Context, md *v1alpha1.ModelDeployment) error {
 	if render.SystemNamespace(md.Namespace, r.Namespace) {
-		return &refusal{"SystemNamespace", fmt.Sprintf("namespace %s is the system's: models are not deployed there", md.Namespace)}
+		return &refusal{"SystemNamespace", fmt.Sprintf("namespace %s belongs to the system: models are not deployed there", md.Namespace)}
 	}
 	if err := render.ValidModel(md.Spec.Template.Model); err != nil {
 		return &refusal{"InvalidModel", err.Error()}
@@ -35,15 +35,15 @@ func (r *Reconciler) refused(ctx context.Context, md *v1alpha1.ModelDeployment) 
 	if want := render.BaseName(md.Spec.Template.Model.ID); md.Name != want {
 		return &refusal{"InvalidName", fmt.Sprintf("the ModelDeployment of model %q must be named %q", md.Spec.Template.Model.ID, want)}
 	}
-	if md.Status.Stable != "" { // it was in its place when that began
+	if md.Status.Stable != "" { // its namespace was checked before it was first deployed
 		return nil
 	}
 	_, err := r.environment(ctx, md)
 	return err
 }
 
-// environment reads the Environment of a ModelDeployment. It is a refusal where there is
-// none, or where another namespace is that Environment's.
+// environment reads the Environment of a ModelDeployment. The error is a refusal if
+// there is no such Environment or if the ModelDeployment is in another namespace.
 func (r *Reconciler) environment(ctx context.Context, md *v1alpha1.ModelDeployment) (*v1alpha1.Environment, error) {
 	var env v1alpha1.Environment
 	err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env)
@@ -58,10 +58,10 @@ func (r *Reconciler) environment(ctx context.Context, md *v1alpha1.ModelDeployme
 	return &env, nil
 }
 
-// letIn decides whether a rollout may begin, and as what. What is asked before a rollout
-// is not asked again while it goes on: an approval that expires and a list that changes
-// stop nothing that is under way. What was approved stays what is done: a strategy that
-// is changed meanwhile counts when that is approved, too.
+// letIn decides whether a rollout may begin, and with which strategy. Conditions are
+// checked only before a rollout: an approval that expires later, or a list that
+// changes, does not stop it. The rollout keeps to what was approved: a changed
+// strategy counts only after the change is approved.
 func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, s *sight) error {
 	contents, err := render.ContentsOf(md)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, re
 		return err
 	}
 	if revision.Status.DeployedAt != nil || revision.Spec.Hash == md.Status.Stable {
-		return nil // what was deployed before may always come back
+		return nil // a version that was deployed before may always return
 	}
 	now := metav1.NewTime(r.Now())
 	fresh := &v1alpha1.Admission{Digest: s.digest, At: now}
@@ -96,7 +96,7 @@ func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, re
 			return nil
 		}
 	}
-	a := approval{reason: reasonWaiting, message: "its Environment is gone"}
+	a := approval{reason: reasonWaiting, message: "the Environment does not exist"}
 	if env != nil {
 		if a, err = r.approved(ctx, md, revision, env, s.digest); err != nil {
 			return err
@@ -110,15 +110,15 @@ func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, re
 	case in == nil:
 		s.world.Blocked = a.message
 	default:
-		a.message = fmt.Sprintf("the rollout goes on as %s approved it; a change since then does not count: %s", in.ApprovedBy, a.message)
+		a.message = fmt.Sprintf("the rollout continues as %s approved it; later changes do not count: %s", in.ApprovedBy, a.message)
 		s.world.Admission = in
 		asApproved(&s.world, in)
 	}
 	return nil
 }
 
-// underWay is what a rollout was let in as that goes on; nil: it has not begun. One that
-// began before controllers noted that is taken as it is.
+// underWay returns the admission of a rollout that has begun, or nil. A rollout that
+// began before controllers recorded admissions gets the present one.
 func underWay(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, now *v1alpha1.Admission) *v1alpha1.Admission {
 	ro := &md.Status.Rollout
 	switch {
@@ -132,10 +132,10 @@ func underWay(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, no
 	return nil
 }
 
-// asApproved lets a rollout see what was approved in place of what is asked for.
+// asApproved replaces the requested strategy with the approved one.
 func asApproved(w *strategy.World, in *v1alpha1.Admission) {
 	w.Spec.Promote, w.Spec.RollbackOf = "", ""
-	w.Stable = max(1, w.Stable) // without pods gates have nothing to judge
+	w.Stable = max(1, w.Stable) // gates need pods to judge
 	if a := in.Strategy; a != nil {
 		w.Spec.Strategy.Type, w.Spec.Strategy.Steps, w.Spec.Strategy.Gates = a.Type, a.Steps, a.Gates
 	}
@@ -151,27 +151,28 @@ const (
 	reasonWaiting   = "Waiting"
 )
 
-// approval is what became of looking for one.
+// approval is the result of a search for an approval.
 type approval struct{ by, reason, message string }
 
-// nearer orders reasons: of several approvals, the one that comes nearest to letting the
-// revision in is told about.
+// nearer orders reasons by how close an approval with them is to admitting the
+// revision. The closest one is reported.
 func nearer(reason, other string) bool {
 	order := []string{reasonWaiting, reasonUnbound, reasonChanged, reasonExpired, reasonRequester, reasonApproved}
 	return slices.Index(order, reason) > slices.Index(order, other)
 }
 
-// approved looks for an approval of a digest, and says what is missing of one.
+// approved looks for an approval of a digest. If there is none, the result says what
+// is missing.
 func (r *Reconciler) approved(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, env *v1alpha1.Environment, digest string) (approval, error) {
 	m := revision.Spec.Template.Model
 	if m.Digest == "" {
-		return approval{reason: reasonWaiting, message: fmt.Sprintf("%s takes approved models, by their digest: give model.digest", env.Name)}, nil
+		return approval{reason: reasonWaiting, message: fmt.Sprintf("%s accepts only approved models, by digest: set model.digest", env.Name)}, nil
 	}
 	var list v1alpha1.ModelApprovalList
 	if err := r.List(ctx, &list, client.InNamespace(md.Namespace)); err != nil {
 		return approval{}, fmt.Errorf("listing approvals: %w", err)
 	}
-	// Of several that are worth the same, the newest is told about.
+	// The newest of equally good approvals is reported.
 	slices.SortStableFunc(list.Items, func(a, b v1alpha1.ModelApproval) int { return b.CreationTimestamp.Compare(a.CreationTimestamp.Time) })
 	id := revision.Spec.DeploymentID
 	best := approval{reason: reasonWaiting, message: fmt.Sprintf("waits for an approval of %s@%s by somebody other than %s: `deploy approve %s`", m.ID, m.Version, nobody(revision.Spec.RequestedBy), id)}
@@ -187,7 +188,7 @@ func (r *Reconciler) approved(ctx context.Context, md *v1alpha1.ModelDeployment,
 	return best, nil
 }
 
-// judge says what one approval is worth.
+// judge returns whether one approval admits the revision, and why not.
 func (r *Reconciler) judge(a *v1alpha1.ModelApproval, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, env *v1alpha1.Environment, digest string) approval {
 	s, id := &a.Spec, revision.Spec.DeploymentID
 	ends := a.CreationTimestamp.Add(env.Spec.Lifetime())
@@ -197,28 +198,28 @@ func (r *Reconciler) judge(a *v1alpha1.ModelApproval, md *v1alpha1.ModelDeployme
 	same := s.Model == revision.Spec.Template.Model
 	switch {
 	case s.Digest == "" && same:
-		return approval{s.ApprovedBy, reasonUnbound, fmt.Sprintf("%s approved the model, and not all that is deployed with it: `deploy approve %s`", s.ApprovedBy, id)}
+		return approval{s.ApprovedBy, reasonUnbound, fmt.Sprintf("%s approved the model but not the whole deployment: `deploy approve %s`", s.ApprovedBy, id)}
 	case s.Digest == "", s.Digest != digest && s.Model.Version != revision.Spec.Template.Model.Version && s.Revision != id:
-		return approval{reason: reasonWaiting} // of another version
+		return approval{reason: reasonWaiting} // an approval of another version
 	case s.Digest != digest || !same:
-		return approval{s.ApprovedBy, reasonChanged, fmt.Sprintf("%s approved %s of %s; what is asked for now is %s: `deploy approve %s` shows it", s.ApprovedBy, s.Digest, cmp.Or(s.Revision, id), digest, id)}
+		return approval{s.ApprovedBy, reasonChanged, fmt.Sprintf("%s approved %s of %s; the request is now %s: `deploy approve %s` shows it", s.ApprovedBy, s.Digest, cmp.Or(s.Revision, id), digest, id)}
 	case !r.Now().Before(ends):
 		return approval{s.ApprovedBy, reasonExpired, fmt.Sprintf("the approval by %s expired at %s: `deploy approve %s`", s.ApprovedBy, ends.UTC().Format("2006-01-02 15:04:05Z"), id)}
 	case revision.Spec.RequestedBy == "" || md.Spec.RequestedBy == "" || s.ApprovedBy == revision.Spec.RequestedBy || s.ApprovedBy == md.Spec.RequestedBy:
-		return approval{s.ApprovedBy, reasonRequester, fmt.Sprintf("%s has asked for it and cannot approve it: somebody else has to", nobody(s.ApprovedBy))}
+		return approval{s.ApprovedBy, reasonRequester, fmt.Sprintf("%s requested it and cannot approve it; somebody else must", nobody(s.ApprovedBy))}
 	}
 	return approval{s.ApprovedBy, reasonApproved, approvedText(s.ApprovedBy, digest)}
 }
 
 func nobody(name string) string {
 	if name == "" {
-		return "whoever asked for it"
+		return "the requester"
 	}
 	return name
 }
 
-// approvedNow notes in the conditions what became of the approval, and tells about a
-// change of that.
+// approvedNow records the approval's state in the conditions, and reports a change
+// of it.
 func (r *Reconciler) approvedNow(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, a *approval, status *v1alpha1.ModelDeploymentStatus) {
 	if in := status.Rollout.Admitted; a == nil && in != nil && in.ApprovedBy != "" {
 		a = &approval{in.ApprovedBy, reasonApproved, approvedText(in.ApprovedBy, in.Digest)}

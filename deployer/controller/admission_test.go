@@ -18,7 +18,7 @@ import (
 
 func sha(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
-// guarded is an environment that takes an approval.
+// guarded returns an environment that requires an approval.
 func guarded(change func(*v1alpha1.EnvironmentSpec)) *v1alpha1.Environment {
 	env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "guarded"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, ApprovalRequired: true, Image: "x:1"}}
 	if change != nil {
@@ -27,7 +27,7 @@ func guarded(change func(*v1alpha1.EnvironmentSpec)) *v1alpha1.Environment {
 	return env
 }
 
-// requested is what alice wants to deploy there.
+// requested returns what alice wants to deploy there.
 func requested(change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment {
 	return deployment(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Environment, md.Spec.RequestedBy, md.Spec.Template.Model.Digest = "guarded", "alice", sha("a")
@@ -37,7 +37,8 @@ func requested(change func(*v1alpha1.ModelDeployment)) *v1alpha1.ModelDeployment
 	})
 }
 
-// approve is bob's approval of what a deployment asks for, made at a time.
+// approve returns bob's approval of what a deployment requests, made at the given
+// time.
 func approve(t *testing.T, md *v1alpha1.ModelDeployment, at time.Time, change func(*v1alpha1.ModelApproval)) *v1alpha1.ModelApproval {
 	t.Helper()
 	contents, err := render.ContentsOf(md)
@@ -68,7 +69,7 @@ func approvedReason(md *v1alpha1.ModelDeployment) string {
 	return ""
 }
 
-// pods is how many Deployments there are of the model.
+// deployments returns how many Deployments the model has.
 func (b *bench) deployments() int {
 	b.t.Helper()
 	var ds appsv1.DeploymentList
@@ -78,7 +79,8 @@ func (b *bench) deployments() int {
 	return len(ds.Items)
 }
 
-// TestApproval: what lets a deployment in, and what is said of what does not.
+// TestApproval checks which approvals admit a deployment, and what the status says
+// of the others.
 func TestApproval(t *testing.T) {
 	begin := newBench(t).now
 	for what, c := range map[string]struct {
@@ -97,9 +99,9 @@ func TestApproval(t *testing.T) {
 		"over in a short one":  {at: time.Hour, env: func(e *v1alpha1.EnvironmentSpec) { e.ApprovalLifetime = &metav1.Duration{Duration: time.Minute} }, reason: "Expired", says: "expired"},
 		"in a long one":        {at: 100 * time.Hour, env: func(e *v1alpha1.EnvironmentSpec) { e.ApprovalLifetime = &metav1.Duration{Duration: 200 * time.Hour} }, reason: "Approved"},
 		"without its own word": {change: func(a *v1alpha1.ModelApproval) { a.Spec.ExpiresAt = nil }, reason: "Approved"},
-		"alice's":              {change: func(a *v1alpha1.ModelApproval) { a.Spec.ApprovedBy = "alice" }, reason: "ByRequester", says: "alice has asked for it"},
+		"alice's":              {change: func(a *v1alpha1.ModelApproval) { a.Spec.ApprovedBy = "alice" }, reason: "ByRequester", says: "alice requested it"},
 		"of something else":    {change: func(a *v1alpha1.ModelApproval) { a.Spec.Digest = sha("0") }, reason: "ChangedAfterApproval", says: "bob approved " + sha("0") + " of cardio-guarded-1"},
-		"of the model alone":   {change: func(a *v1alpha1.ModelApproval) { a.Spec.Digest, a.Spec.Revision = "", "" }, reason: "NotOfARevision", says: "not all that is deployed with it"},
+		"of the model alone":   {change: func(a *v1alpha1.ModelApproval) { a.Spec.Digest, a.Spec.Revision = "", "" }, reason: "NotOfARevision", says: "not the whole deployment"},
 		"of another contents":  {change: func(a *v1alpha1.ModelApproval) { a.Spec.Model.Digest = sha("b") }, reason: "ChangedAfterApproval"},
 		"of another version": {change: func(a *v1alpha1.ModelApproval) {
 			a.Spec.Model.Version, a.Spec.Revision, a.Spec.Digest = "2.0.0", "", sha("0")
@@ -130,8 +132,8 @@ func TestApproval(t *testing.T) {
 	}
 }
 
-// TestApprovalCovers: after an approval nothing may change that reaches the pods, or that
-// lets a rollout pass with less; what does neither may.
+// TestApprovalCovers checks that after an approval nothing may change that reaches
+// the pods or that weakens the rollout's checks, and that everything else may.
 func TestApprovalCovers(t *testing.T) {
 	covered := map[string]func(*v1alpha1.ModelDeployment){
 		"image":       func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Image = "x:2" },
@@ -177,7 +179,7 @@ func TestApprovalCovers(t *testing.T) {
 		return b.deployments(), md
 	}
 	for what, change := range covered {
-		if n, md := try(2, change); n != 0 || approvedReason(md) != "ChangedAfterApproval" || !strings.Contains(md.Status.Message, "what is asked for now is "+md.Status.Digest) {
+		if n, md := try(2, change); n != 0 || approvedReason(md) != "ChangedAfterApproval" || !strings.Contains(md.Status.Message, "the request is now "+md.Status.Digest) {
 			t.Errorf("%s: %d Deployments, %s: %q", what, n, approvedReason(md), md.Status.Message)
 		}
 	}
@@ -188,8 +190,9 @@ func TestApprovalCovers(t *testing.T) {
 	}
 }
 
-// TestApprovalOfARolloutThatGoesOn: an approval that ends meanwhile stops nothing. What
-// is changed meanwhile counts when it is approved, too.
+// TestApprovalOfARolloutThatGoesOn checks that an approval that ends during a
+// rollout stops nothing, and that changes during the rollout count once they are
+// approved.
 func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	first := requested(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Canary, Gates: &v1alpha1.Gates{Disabled: true}, Steps: []v1alpha1.Step{{Weight: 10, Pause: true}, {Weight: 50, Pause: true}}}
@@ -230,7 +233,7 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	is(b.rounds(8), 10, "Approved")
 	b.now = b.now.Add(1000 * time.Hour)
 	is(b.rounds(8), 10, "Approved")
-	// Neither other steps nor skipping them is what bob has approved.
+	// Bob approved neither other steps nor skipping them.
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Strategy.Steps = []v1alpha1.Step{{Weight: 99}} })
 	is(b.rounds(8), 10, "ChangedAfterApproval")
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Promote = md.Status.Update })
@@ -238,7 +241,7 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas = 0 })
 	is(b.rounds(8), 10, "ChangedAfterApproval")
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas = 2 })
-	// The rollout as it was approved goes on all the same.
+	// The rollout continues as it was approved.
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Resume = &v1alpha1.StepOf{Revision: md.Status.Update} })
 	is(b.rounds(8), 50, "ChangedAfterApproval")
 	back := change(func(md *v1alpha1.ModelDeployment) {
@@ -251,7 +254,7 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	if md = b.settle(); md.Status.Phase != v1alpha1.Deployed || md.Status.Stable != md.Status.Update || approvedReason(md) != "Approved" {
 		t.Errorf("%+v", md.Status)
 	}
-	// What was deployed before may come back without one.
+	// A version that was deployed before may return without an approval.
 	change(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Promote, md.Spec.RollbackOf = "", md.Status.Stable
 		md.Spec.Template.Model.Version, md.Spec.Template.Model.Digest = "1.0.0", sha("a")
@@ -261,13 +264,13 @@ func TestApprovalOfARolloutThatGoesOn(t *testing.T) {
 	}
 }
 
-// TestRequesters: neither who asked for the revision nor who changed its way in since may
-// approve it.
+// TestRequesters checks that neither the requester of the revision nor whoever
+// changed its strategy since may approve it.
 func TestRequesters(t *testing.T) {
 	for by, want := range map[string]string{"alice": "ByRequester", "carol": "ByRequester", "bob": "Approved"} {
 		md := requested(nil)
 		b := newBench(t, md, guarded(nil))
-		b.rounds(1) // the record is alice's
+		b.rounds(1) // alice made the record
 		var now v1alpha1.ModelDeployment
 		b.get("cardio", &now)
 		now.Spec.RequestedBy, now.Spec.Strategy.Gates = "carol", &v1alpha1.Gates{Disabled: true}
@@ -283,7 +286,7 @@ func TestRequesters(t *testing.T) {
 	}
 }
 
-// TestLists: which images and claims deployments may use.
+// TestLists checks which images and claims deployments may use.
 func TestLists(t *testing.T) {
 	claim := func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Template.Source = v1alpha1.Source{Type: "pvc", Claim: "models"}

@@ -16,8 +16,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// apply brings the objects to what is planned: first what bounds the pods' network, then
-// what takes traffic, then the traffic, then what goes.
+// apply makes the objects match the plan. It bounds the pods' network first, then
+// makes what receives traffic, then moves the traffic, and deletes last.
 func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
 	if len(plan.Replicas)+len(seen.deployments) == 0 {
 		return nil // nothing serves, and nothing may yet
@@ -73,7 +73,7 @@ func (r *Reconciler) delete(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// serve makes a revision's Deployment and Service what they should be.
+// serve makes a revision's Deployment and Service match the plan.
 func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, hash string, templates map[string]v1alpha1.RevisionTemplate, replicas int32, plan *strategy.Plan) error {
 	d := seen.deployments[hash]
 	autoscaled := md.Spec.Autoscaling != nil && hash == md.Status.Stable && hash == plan.Status.Stable
@@ -103,7 +103,7 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 	return r.reach(ctx, md, seen, render.RevisionService(md, hash))
 }
 
-// reach makes a Service select what it should.
+// reach makes a Service match want.
 func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, want *corev1.Service) error {
 	s := seen.services[want.Name]
 	if s == nil {
@@ -126,12 +126,12 @@ func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, se
 	return nil
 }
 
-// preview keeps the Service that reaches what is being rolled out.
+// preview maintains the Service that reaches the revision that is being rolled out.
 func (r *Reconciler) preview(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
 	s := &plan.Status
 	if _, planned := plan.Replicas[s.Update]; planned && s.Stable != "" && s.Update != s.Stable {
 		err := r.reach(ctx, md, seen, render.PreviewService(md, s.Update))
-		if apierrors.IsAlreadyExists(err) { // a model may have that very name
+		if apierrors.IsAlreadyExists(err) { // a model may have this name
 			r.Log.Warn("there is no preview: its name is taken", "service", render.PreviewName(md), "namespace", md.Namespace)
 			return nil
 		}
@@ -143,8 +143,8 @@ func (r *Reconciler) preview(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	return nil
 }
 
-// create makes an object that md owns. A name that somebody else's object has is left
-// alone.
+// create makes an object that md owns. It does not touch an object of the same name
+// that md does not own.
 func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, o client.Object) error {
 	if seen.others[nameOf(o)] != "" {
 		return nil
@@ -158,8 +158,8 @@ func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	return nil
 }
 
-// traffic brings the Service, the HTTPRoute, the autoscaler and the budget to what is
-// planned.
+// traffic makes the Service, the HTTPRoute, the autoscaler and the
+// PodDisruptionBudget match the plan.
 func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
 	if len(plan.Weights) > 0 {
 		want := render.Service(md, plan.Weights)
@@ -194,8 +194,8 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	return r.autoscale(ctx, md, seen, plan)
 }
 
-// admit bounds the pods' network. All revisions that have pods, or will, are bounded
-// together.
+// admit bounds the pods' network. One policy covers all revisions that have pods or
+// will have them.
 func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, templates map[string]v1alpha1.RevisionTemplate, plan *strategy.Plan) error {
 	var env v1alpha1.Environment
 	if err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env); client.IgnoreNotFound(err) != nil {

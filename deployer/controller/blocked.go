@@ -14,29 +14,30 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// blocked says what has to happen before a revision may get pods in an environment,
-// besides an approval; empty: nothing.
+// blocked returns what must happen, besides an approval, before a revision may get
+// pods in an environment. It returns "" if nothing must.
 func (r *Reconciler) blocked(ctx context.Context, env *v1alpha1.Environment, revision *v1alpha1.ModelRevision) (string, error) {
 	t := &revision.Spec.Template
 	if !render.ImageAllowed(&env.Spec, t.Image) {
-		return fmt.Sprintf("deployments to %s may not run the image %s: its Environment names those that they may in images", env.Name, t.Image), nil
+		return fmt.Sprintf("deployments to %s may not run the image %s: its Environment does not list it in images", env.Name, t.Image), nil
 	}
 	if s := t.Source.PullSecret; s != "" && !slices.Contains(env.Spec.PullSecrets, s) {
-		return fmt.Sprintf("deployments to %s may not use the Secret %s: its Environment names those that they may in pullSecrets", env.Name, s), nil
+		return fmt.Sprintf("deployments to %s may not use the Secret %s: its Environment does not list it in pullSecrets", env.Name, s), nil
 	}
 	if c := t.Source.Claim; c != "" && !slices.Contains(env.Spec.Claims, c) {
-		return fmt.Sprintf("deployments to %s may not use the PersistentVolumeClaim %s: its Environment names those that they may in claims", env.Name, c), nil
+		return fmt.Sprintf("deployments to %s may not use the PersistentVolumeClaim %s: its Environment does not list it in claims", env.Name, c), nil
 	}
 	if env.Spec.PromotesFrom == "" {
 		return "", nil
 	}
 	if t.Model.Digest == "" {
-		return fmt.Sprintf("%s takes models that ran in %s, by their digest: use `deploy promote`", env.Name, env.Spec.PromotesFrom), nil
+		return fmt.Sprintf("%s accepts only models that ran in %s, by digest: use `deploy promote`", env.Name, env.Spec.PromotesFrom), nil
 	}
 	return r.soaked(ctx, env, t.Model)
 }
 
-// soaked says what is missing of a model's time in the environment before.
+// soaked returns what is missing of a model's required time in the environment
+// before.
 func (r *Reconciler) soaked(ctx context.Context, env *v1alpha1.Environment, m v1alpha1.ModelReference) (string, error) {
 	var from v1alpha1.Environment
 	if err := r.Get(ctx, client.ObjectKey{Name: env.Spec.PromotesFrom}, &from); err != nil {
@@ -60,7 +61,7 @@ func (r *Reconciler) soaked(ctx context.Context, env *v1alpha1.Environment, m v1
 			soak = env.Spec.Soak.Duration
 		}
 		if left := soak - r.Now().Sub(rev.Status.DeployedAt.Time); left > 0 {
-			return fmt.Sprintf("%s has to run in %s for %s more", rev.Spec.DeploymentID, from.Name, left.Round(time.Second)), nil
+			return fmt.Sprintf("%s must run in %s for %s more", rev.Spec.DeploymentID, from.Name, left.Round(time.Second)), nil
 		}
 		var md v1alpha1.ModelDeployment
 		if err := r.Get(ctx, client.ObjectKey{Namespace: from.Spec.Namespace, Name: render.BaseName(m.ID)}, &md); err != nil {

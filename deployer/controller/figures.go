@@ -21,7 +21,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// digest asks one of a revision's pods what it serves.
+// digest asks a revision's pods, until one answers, which contents it serves.
 func (r *Reconciler) digest(ctx context.Context, rev *v1alpha1.ModelRevision, pods []corev1.Pod) string {
 	if d := rev.Spec.Template.Model.Digest; d != "" {
 		return d // its pods would not be ready otherwise
@@ -37,13 +37,13 @@ func (r *Reconciler) digest(ctx context.Context, rev *v1alpha1.ModelRevision, po
 		if err == nil {
 			return d
 		}
-		r.Log.Warn("a host does not say what it serves", "pod", pods[i].Name, "error", err)
+		r.Log.Warn("a host does not answer which contents it serves", "pod", pods[i].Name, "error", err)
 	}
 	return ""
 }
 
-// Comparisons remembers, for each rollout under way, what both sides had counted when it
-// began. A controller that is started anew begins to count anew, too.
+// Comparisons remembers, for each rollout under way, what both sides had counted
+// when it began. A restarted controller counts from its start.
 type Comparisons struct {
 	mu  sync.Mutex
 	all map[types.UID]*comparison
@@ -56,14 +56,14 @@ type comparison struct {
 	began          time.Time
 	waits          bool // the new revision has had no traffic yet
 	shadow         shadow
-	requests       map[string]gate.Sample // of Prometheus
+	requests       map[string]gate.Sample // from Prometheus
 	verdicts       []gate.Verdict
 	step           int32
-	held           time.Time // when the weight began that split counts for
+	held           time.Time // when the weight began for which split counts
 	split          map[string]*gate.Tracker
 }
 
-// NewComparisons remembers nothing yet.
+// NewComparisons returns an empty Comparisons.
 func NewComparisons() *Comparisons { return &Comparisons{all: map[types.UID]*comparison{}} }
 
 func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *comparison {
@@ -79,17 +79,17 @@ func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *compariso
 	return k
 }
 
-// restart begins to count now.
+// restart counts from now on.
 func (k *comparison) restart(md *v1alpha1.ModelDeployment, now time.Time) {
 	before := now
-	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // both are never asked at the same time
+	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // the two revisions never serve at the same time
 		before = time.Time{}
 	}
 	k.began, k.waits = now, false
 	k.sides = map[string]*gate.Tracker{k.update: gate.NewTracker(now), k.stable: gate.NewTracker(before)}
 }
 
-// forget drops what is remembered of a deployment that is gone or done.
+// forget drops the comparison of a deployment that is deleted or finished.
 func (c *Comparisons) forget(uid types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +101,7 @@ const (
 	askAtOnce  = 16
 )
 
-// figures asks the hosts of both revisions, and evaluates the gates.
+// figures reads the counters of both revisions' hosts, and evaluates the gates.
 func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision) {
 	k := r.Comparisons.of(md, r.Now())
 	versions := map[string]string{}
@@ -136,7 +136,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		return
 	}
 	if r.Prometheus != nil {
-		// What the hosts say is judged all the same.
+		// The hosts' counters are judged in any case.
 		replayed = append(replayed, r.observed(ctx, md, k)...)
 	}
 	split := r.ratio(md, seen, k)
@@ -152,7 +152,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	r.tell(md, seen, append(verdicts, split...))
 }
 
-// without is said where there are no figures; what replayed rows have shown holds.
+// without reports that there are no counters. The verdicts of replayed rows remain.
 func (r *Reconciler) without(md *v1alpha1.ModelDeployment, seen *sight, replayed []gate.Verdict, what string, err error) {
 	verdicts := append(slices.Clone(replayed), gate.Verdict{Gate: what, Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())})
 	seen.world.Gate, seen.world.GateSays = gateOf(gate.Together(verdicts))
@@ -165,8 +165,8 @@ func gateOf(result gate.Result, says string) (strategy.Gate, string) {
 	}[result], says
 }
 
-// ratio compares how requests were split since the weight holds. Its verdict is for
-// people: where the split is off, the rollout waits until its deadline.
+// ratio compares how requests were split since the present weight was set. Its
+// verdict informs people: if the split is off, the rollout waits until its deadline.
 func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *comparison) []gate.Verdict {
 	w := &seen.world
 	held := md.Status.Rollout.HeldSince
@@ -184,13 +184,13 @@ func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *compari
 	if got+other < minSplit {
 		return nil
 	}
-	const alpha = 1e-6 // it is looked at often, and says that something is broken
+	const alpha = 1e-6 // the test runs often, and a failure means that something is broken
 	differ, chi2 := gate.Ratio(got, other, w.Weights[k.update], alpha)
 	w.Observed = strategy.Matches
 	share := 100 * float64(got) / float64(got+other)
 	v := gate.Verdict{
 		Gate: "sample-ratio", Result: gate.Pass, N: got + other, Statistic: share - float64(w.Weights[k.update]), Limit: maxOff,
-		Message: fmt.Sprintf("%.1f %% of the requests, %d %% were planned (chi-square %.1f)", share, w.Weights[k.update], chi2),
+		Message: fmt.Sprintf("%.1f %% of the requests, planned %d %% (chi-square %.1f)", share, w.Weights[k.update], chi2),
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
@@ -203,8 +203,7 @@ const (
 	maxOff   = 3 // percentage points
 )
 
-// tell puts the verdicts where people see them; those that say the same as before are
-// not told again.
+// tell puts the verdicts into the status. It reports only those that have changed.
 func (r *Reconciler) tell(md *v1alpha1.ModelDeployment, seen *sight, verdicts []gate.Verdict) {
 	before := map[string]v1alpha1.Verdict{}
 	for _, v := range md.Status.Verdicts {
@@ -226,7 +225,7 @@ func (r *Reconciler) tell(md *v1alpha1.ModelDeployment, seen *sight, verdicts []
 	}
 }
 
-// ask gets the counters of pods, of some at a time.
+// ask reads the counters of pods, of at most askAtOnce at a time.
 func (r *Reconciler) ask(ctx context.Context, model, version string, pods []corev1.Pod) ([]gate.Pod, error) {
 	var mu sync.Mutex
 	var out []gate.Pod

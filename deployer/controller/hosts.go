@@ -10,22 +10,23 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/client"
 )
 
-// Figures are what hosts say of themselves.
+// Figures reads from hosts what they count and keep.
 type Figures interface {
-	// Stats asks the host at an address for a model's counters.
+	// Stats returns a model's counters at the host at address.
 	Stats(ctx context.Context, address, model, version string) (*api.Stats, error)
-	// Digest asks it for that of a model's contents.
+	// Digest returns the digest of the model's contents that the host serves.
 	Digest(ctx context.Context, address, model, version string) (string, error)
-	// Waits asks it what it waits for; empty: it is ready.
+	// Waits returns the reason why the host is not ready, or "" if it is ready.
 	Waits(ctx context.Context, address string) (string, error)
-	// Samples asks it for at most so many rows that it has scored, after others.
+	// Samples returns up to most rows that the host has scored, those that follow
+	// the number after.
 	Samples(ctx context.Context, address, model, version, token string, after uint64, most int) (*api.Samples, error)
-	// Replay lets it score rows without counting them; errNotReplayed: it is no model for
-	// that.
+	// Replay has the host score rows without counting them. The error is
+	// errNotReplayed if the model does not accept replayed rows.
 	Replay(ctx context.Context, address, model, version, token string, rows []api.Sample) (*api.Replayed, error)
 }
 
-// Hosts asks hosts over HTTP.
+// Hosts reads from hosts over HTTP.
 type Hosts struct{ Client *http.Client }
 
 const (
@@ -33,7 +34,7 @@ const (
 	maxSamples = 4 << 20 // of one page
 )
 
-// ask returns a client of the host at an address. The token may be empty.
+// ask returns a client for the host at address. The token may be empty.
 func (h Hosts) ask(address, token string) (*client.Client, error) {
 	most := int64(maxStats)
 	if token != "" {
@@ -46,7 +47,7 @@ func (h Hosts) ask(address, token string) (*client.Client, error) {
 	return c, nil
 }
 
-// of says which host an error is of.
+// of adds the host's address to an error.
 func of(address string, err error) error {
 	var p *api.Problem
 	if errors.As(err, &p) && p.ErrorType == api.NotReplayed {

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// TestHosts: what the controller asks is what hosts answer.
+// TestHosts checks the controller's client against a real host.
 func TestHosts(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
@@ -65,8 +65,8 @@ func TestHosts(t *testing.T) {
 	}
 }
 
-// TestOtherConflicts: a host that refuses for another reason than that its model takes no
-// rows leaves the comparison open: no gate passes on that.
+// TestOtherConflicts checks that a host that refuses replayed rows for another
+// reason leaves the comparison open, so that no gate passes.
 func TestOtherConflicts(t *testing.T) {
 	for kind, want := range map[api.ErrorType]bool{api.NotReplayed: true, api.Conflict: false, "": false} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -77,7 +77,7 @@ func TestOtherConflicts(t *testing.T) {
 		}))
 		hosts := controller.Hosts{Client: controller.HostClient()}
 		_, err := hosts.Replay(t.Context(), strings.TrimPrefix(s.URL, "http://"), "pima", "1.0.0", "secret", []api.Sample{{}})
-		if err == nil || strings.Contains(err.Error(), "rows are not replayed to it") != want {
+		if err == nil || strings.Contains(err.Error(), "it does not accept replayed rows") != want {
 			t.Errorf("%q: %v", kind, err)
 		}
 		s.Close()

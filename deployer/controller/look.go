@@ -23,7 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// sight is what was seen of one ModelDeployment's objects.
+// sight is the observed state of one ModelDeployment's objects.
 type sight struct {
 	world       strategy.World
 	deployments map[string]*appsv1.Deployment // by revision
@@ -32,16 +32,16 @@ type sight struct {
 	autoscaler  *autoscalingv2.HorizontalPodAutoscaler
 	budget      *policyv1.PodDisruptionBudget
 	network     *networkingv1.NetworkPolicy
-	pods        map[string][]corev1.Pod // by revision, without terminating ones
-	others      map[string]string       // objects that carry md's label or name and are not md's: why they are in the way
-	needs       []string                // names of objects that md cannot do without
+	pods        map[string][]corev1.Pod // by revision, without terminating pods
+	others      map[string]string       // why objects that have md's label or name, but another owner, are in the way
+	needs       []string                // names of the objects that md must have
 	verdicts    []v1alpha1.Verdict
-	told        []v1alpha1.Verdict // those that have changed
-	digest      string             // of all that is asked for
-	approval    *approval          // nil: none was asked for
+	told        []v1alpha1.Verdict // verdicts that have changed
+	digest      string             // of everything that is requested
+	approval    *approval          // nil: none is required
 }
 
-// look gathers what strategy needs to know.
+// look gathers the observations that strategy needs.
 func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision) (*sight, error) {
 	s := &sight{
 		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{}, others: map[string]string{},
@@ -66,7 +66,7 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	}
 	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
 		if _, err := r.samplesToken(ctx, md); err != nil {
-			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes it", err)
+			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes the Secret", err)
 		}
 	}
 	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
@@ -75,8 +75,8 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	return s, nil
 }
 
-// lookAtObjects fills in what the deployment's own objects show of its revisions, and
-// returns what was found of each, by hash.
+// lookAtObjects reads the deployment's own objects. It returns a function that gives
+// what they show of a revision, by hash.
 func (r *Reconciler) lookAtObjects(ctx context.Context, md *v1alpha1.ModelDeployment, s *sight) (func(hash string) *strategy.Revision, error) {
 	own := []client.ListOption{client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}}
 	var deployments appsv1.DeploymentList
@@ -122,8 +122,8 @@ func (r *Reconciler) lookAtObjects(ctx context.Context, md *v1alpha1.ModelDeploy
 	return of, nil
 }
 
-// countPods counts the pods of each revision, and returns which have been ready for long
-// enough.
+// countPods counts the pods of each revision. It returns the names of those that
+// have been ready for settle.
 func (r *Reconciler) countPods(s *sight, pods []corev1.Pod, of func(string) *strategy.Revision) map[string]bool {
 	ready := map[string]bool{}
 	for i := range pods {
@@ -145,7 +145,7 @@ func (r *Reconciler) countPods(s *sight, pods []corev1.Pod, of func(string) *str
 	return ready
 }
 
-// endpoints counts the pods that the Services of the revisions list as serving.
+// endpoints counts the pods that the revisions' Services list as ready.
 func (s *sight) endpoints(md *v1alpha1.ModelDeployment, all []discoveryv1.EndpointSlice, ready map[string]bool, of func(string) *strategy.Revision) {
 	counted := map[string]bool{}
 	for i := range all {
@@ -166,10 +166,10 @@ func (s *sight) endpoints(md *v1alpha1.ModelDeployment, all []discoveryv1.Endpoi
 	}
 }
 
-// settle is how long a pod has been ready before it counts as an endpoint. What forwards
-// requests learns of endpoints later than the API server does: kube-proxy waits for up to
-// a second, gateways for as long as they are told to. Times in conditions are whole
-// seconds, so that it may be one less.
+// settle is how long a pod must be ready before it counts as an endpoint. Proxies
+// learn of endpoints later than the API server: kube-proxy waits for up to a second,
+// and gateways for as long as they are configured to. Conditions record whole
+// seconds, so the true time may be a second less.
 const settle = 3 * time.Second
 
 func readySince(p *corev1.Pod) time.Time {
@@ -187,14 +187,14 @@ func isReady(p *corev1.Pod) bool {
 	})
 }
 
-// slow is how long a container runs before it is asked why it is not ready.
+// A container that is not ready after slow is asked why, in at most mostAsked pods.
 const (
 	slow      = 3 * time.Second
 	mostAsked = 2
 )
 
-// explain asks a pod that runs and does not get ready for the reason; of a lost node's
-// pods not all, since none of them answers.
+// explain asks running pods that do not get ready for the reason. It asks only some
+// of them, because the pods of a lost node do not answer.
 func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 	rev, ok := s.world.Revisions[hash]
 	if !ok || rev.Problem != "" || rev.Ready == rev.Pods {
@@ -214,7 +214,7 @@ func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 		reason, err := r.Figures.Waits(ctx, hostOf(p))
 		cancel()
 		if err != nil {
-			r.Log.Debug("a host does not say what it waits for", "pod", p.Name, "error", err)
+			r.Log.Debug("a host does not answer why it is not ready", "pod", p.Name, "error", err)
 			continue
 		}
 		rev.Problem = fmt.Sprintf("%.300s", reason)
@@ -223,7 +223,7 @@ func (r *Reconciler) explain(ctx context.Context, s *sight, hash string) {
 	}
 }
 
-// problemOf says what a pod waits for.
+// problemOf returns why a pod is not running, or "".
 func problemOf(p *corev1.Pod) string {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
@@ -232,7 +232,7 @@ func problemOf(p *corev1.Pod) string {
 	}
 	for _, c := range slices.Concat(p.Status.InitContainerStatuses, p.Status.ContainerStatuses) {
 		if t := c.State.Terminated; t != nil && t.ExitCode == 0 {
-			continue // it has done what it is for
+			continue // it has finished
 		}
 		if t := c.LastTerminationState.Terminated; t != nil && t.ExitCode != 0 && t.Message != "" {
 			return fmt.Sprintf("%s: %.300s", c.Name, strings.TrimSpace(t.Message))
@@ -247,7 +247,7 @@ func problemOf(p *corev1.Pod) string {
 	return ""
 }
 
-// lookAtTraffic finds out who gets which share.
+// lookAtTraffic reads the objects that divide the traffic.
 func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeployment, s *sight) error {
 	key := client.ObjectKeyFromObject(md)
 	var a autoscalingv2.HorizontalPodAutoscaler
@@ -308,7 +308,7 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 	return nil
 }
 
-// acked reports whether the gateway has taken the route as it is now.
+// acked reports whether the gateway has accepted the present route.
 func acked(r *gatewayv1.HTTPRoute, g *v1alpha1.GatewayReference) bool {
 	for _, p := range r.Status.Parents {
 		if string(p.ParentRef.Name) != g.Name {

@@ -15,7 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestNothingIsMade: what is refused has no object of any kind, and only its status says so.
+// TestNothingIsMade checks that a refused ModelDeployment gets no object of any
+// kind, and that its status says why.
 func TestNothingIsMade(t *testing.T) {
 	other := func(name, namespace string) *v1alpha1.Environment {
 		return &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.EnvironmentSpec{Namespace: namespace}}
@@ -59,7 +60,8 @@ func TestNothingIsMade(t *testing.T) {
 	}
 }
 
-// TestBlockedHasNoObjects: what waits for an approval has a record, and nothing else.
+// TestBlockedHasNoObjects checks that a deployment that waits for an approval has
+// only a record.
 func TestBlockedHasNoObjects(t *testing.T) {
 	b := newBench(t, requested(nil), guarded(nil))
 	var made []string
@@ -75,7 +77,8 @@ func TestBlockedHasNoObjects(t *testing.T) {
 	}
 }
 
-// TestRevisionTaken: a template that shares the short name of a record is not taken for it.
+// TestRevisionTaken checks that a template with the short name of another revision's
+// record is refused.
 func TestRevisionTaken(t *testing.T) {
 	md := deployment(nil)
 	hash, err := render.Hash(md.Spec.Template)

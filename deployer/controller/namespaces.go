@@ -14,14 +14,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// ReasonNoRole is the reason of the conditions of a ModelDeployment in a namespace that
-// the controller has no role in.
+// ReasonNoRole is the reason in the conditions of a ModelDeployment whose namespace
+// gives the controller no role.
 const ReasonNoRole = "NoRole"
 
-// namespacesEvery is how often the controller looks where it may work.
+// namespacesEvery is how often the controller checks which namespaces it can reach.
 const namespacesEvery = 5 * time.Second
 
-// reachable returns the namespaces of environments in which the controller has its role.
+// reachable returns the namespaces of environments in which the controller has its
+// role.
 func reachable(ctx context.Context, c client.Reader) ([]string, error) {
 	var all v1alpha1.EnvironmentList
 	if err := c.List(ctx, &all); err != nil {
@@ -46,8 +47,8 @@ func reachable(ctx context.Context, c client.Reader) ([]string, error) {
 	return out, nil
 }
 
-// follower ends a manager when the namespaces that it was made for are no longer those
-// that the controller can reach: the caches of a manager are of fixed namespaces.
+// follower ends a manager when the controller can reach other namespaces than those
+// the manager was made for: the caches of a manager have fixed namespaces.
 type follower struct {
 	reader     client.Reader // not cached
 	namespaces []string
@@ -71,12 +72,13 @@ func (f follower) Start(ctx context.Context) error {
 			continue
 		}
 		if !slices.Equal(now, f.namespaces) {
-			f.log.Info("beginning anew in other namespaces", "namespaces", now)
+			f.log.Info("restarting for other namespaces", "namespaces", now)
 			f.end()
 			return nil
 		}
 	}
 }
 
-// NeedLeaderElection implements manager.LeaderElectionRunnable: all controllers follow.
+// NeedLeaderElection implements manager.LeaderElectionRunnable: every controller
+// follows, leader or not.
 func (follower) NeedLeaderElection() bool { return false }

@@ -9,7 +9,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// TestNetworkFollows: a policy becomes wider and narrower again with what it is made of.
+// TestNetworkFollows checks that a policy follows its inputs when they grow and when
+// they shrink.
 func TestNetworkFollows(t *testing.T) {
 	b := newBench(t, deployment(nil))
 	sizes := func() (from, to int) {

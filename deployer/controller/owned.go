@@ -27,19 +27,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// ReasonNameTaken is the reason of the conditions where an object of a name that a
-// ModelDeployment needs is somebody else's.
+// ReasonNameTaken is the reason in the conditions if an object that a
+// ModelDeployment needs exists with another owner.
 const ReasonNameTaken = "NameTaken"
 
-// lookAgain is how often a name that is taken is looked at: the objects of others are not
-// watched.
+// lookAgain is how often a taken name is checked again, because the objects of
+// others are not watched.
 const lookAgain = 10 * time.Second
 
-// errBehind is of a cache that does not hold yet what was made.
+// errBehind means that the cache does not yet contain an object that was made.
 var errBehind = errors.New("the cache is behind")
 
-// own makes md the owner of o. It does not block md's deletion: that would take the right
-// to change md's finalizers.
+// own makes md the owner of o. It does not block md's deletion, which would need the
+// permission to change md's finalizers.
 func own(md *v1alpha1.ModelDeployment, o client.Object, scheme *runtime.Scheme) error {
 	if err := ctrl.SetControllerReference(md, o, scheme, controllerutil.WithBlockOwnerDeletion(false)); err != nil {
 		return fmt.Errorf("owning %s: %w", nameOf(o), err)
@@ -47,8 +47,8 @@ func own(md *v1alpha1.ModelDeployment, o client.Object, scheme *runtime.Scheme) 
 	return nil
 }
 
-// owned reports whether md owns o, by its UID: labels can be anybody's. An object that md
-// does not own is noted.
+// owned reports whether md owns o, by md's UID, because anybody can set labels. It
+// records an object that md does not own in s.others.
 func (s *sight) owned(md *v1alpha1.ModelDeployment, o client.Object) bool {
 	if metav1.IsControlledBy(o, md) {
 		return true
@@ -57,8 +57,9 @@ func (s *sight) owned(md *v1alpha1.ModelDeployment, o client.Object) bool {
 	return false
 }
 
-// claim looks up the names of objects that are yet to be made, so that nothing is made
-// where one of them is somebody else's. The cache does not know those without labels.
+// claim looks up the names of objects that are not yet made, so that nothing is made
+// if one of them belongs to somebody else. It asks the API server, because the cache
+// has no objects without the label.
 func (r *Reconciler) claim(ctx context.Context, md *v1alpha1.ModelDeployment, s *sight, hash string) error {
 	named := func(o client.Object, name string) client.Object {
 		o.SetName(name)
@@ -93,7 +94,7 @@ func (r *Reconciler) claim(ctx context.Context, md *v1alpha1.ModelDeployment, s 
 		case err != nil:
 			return fmt.Errorf("looking up %s: %w", nameOf(c.object), err)
 		case !s.owned(md, c.object), !c.object.GetDeletionTimestamp().IsZero():
-		case c.object.GetLabels()[render.LabelDeployment] != md.Name: // the cache will never hold it
+		case c.object.GetLabels()[render.LabelDeployment] != md.Name: // the cache will never contain it
 			s.others[nameOf(c.object)] = fmt.Sprintf("%s has lost its label %s=%s: put it back, or delete the object", nameOf(c.object), render.LabelDeployment, md.Name)
 		default:
 			return fmt.Errorf("looking up %s: %w", nameOf(c.object), errBehind)
@@ -102,8 +103,8 @@ func (r *Reconciler) claim(ctx context.Context, md *v1alpha1.ModelDeployment, s 
 	return nil
 }
 
-// taken says which objects of others have names that md needs, and what to do; empty:
-// none.
+// taken returns which objects with names that md needs belong to others, and what to
+// do. It returns "" if there are none.
 func (s *sight) taken() string {
 	all := make([]string, 0, len(s.others))
 	for name, why := range s.others {
@@ -115,18 +116,18 @@ func (s *sight) taken() string {
 	return strings.Join(all, "; ")
 }
 
-// nameOf is an object's kind, namespace and name.
+// nameOf returns an object's kind, namespace and name.
 func nameOf(o client.Object) string {
 	return reflect.TypeOf(o).Elem().Name() + " " + o.GetNamespace() + "/" + o.GetName()
 }
 
-// describe says whose an object is, and what to do about it.
+// describe returns who owns an object, and what to do about it.
 func describe(md *v1alpha1.ModelDeployment, o client.Object) string {
 	whose, then := "nobody owns it", "delete it, or deploy the model under another id"
 	if owner := metav1.GetControllerOf(o); owner != nil {
 		whose = fmt.Sprintf("%s %s owns it", owner.Kind, owner.Name)
 		if owner.Kind == "ModelDeployment" && owner.Name == md.Name {
-			whose, then = "an earlier ModelDeployment of this name owns it", "it goes by itself, or delete it"
+			whose, then = "an earlier ModelDeployment of this name owns it", "wait until it is deleted, or delete it"
 		}
 	}
 	return fmt.Sprintf("%s is not of this ModelDeployment (%s): %s", nameOf(o), whose, then)

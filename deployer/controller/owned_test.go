@@ -20,8 +20,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// kinds are what the controller writes beside records, each as somebody else might have
-// it.
+// kinds returns an object of each kind that the controller writes besides records,
+// as somebody else might make it.
 func kinds() map[string]client.Object {
 	return map[string]client.Object{
 		"Deployment": &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Replicas: new(int32)}}, "Service": &corev1.Service{}, "HTTPRoute": &gatewayv1.HTTPRoute{},
@@ -30,7 +30,7 @@ func kinds() map[string]client.Object {
 	}
 }
 
-// whose are the ways in which an object may look like a deployment's.
+// whose has the ways in which somebody else's object may look like a deployment's.
 var whose = map[string]func(client.Object){
 	"nobody's": func(client.Object) {},
 	"with the labels": func(o client.Object) {
@@ -47,8 +47,9 @@ var whose = map[string]func(client.Object){
 	},
 }
 
-// TestOthers: an object of the name that a deployment needs, of whatever kind, stays as it
-// is; nothing else is made; the condition names it; and all goes on once it is gone.
+// TestOthers checks that an object of any kind that has a name the deployment needs
+// is not changed, that nothing else is made, that the condition names it, and that
+// the rollout continues once it is deleted.
 func TestOthers(t *testing.T) {
 	autoscaled := func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
@@ -122,7 +123,8 @@ func (b *bench) ours() int {
 	return n
 }
 
-// TestOthersWhileServing: a name that is taken later stops nothing that serves.
+// TestOthersWhileServing checks that a name that is taken later does not stop what
+// serves.
 func TestOthersWhileServing(t *testing.T) {
 	b := newBench(t, deployment(nil))
 	md := b.settle()
@@ -153,7 +155,7 @@ func TestOthersWhileServing(t *testing.T) {
 	}
 }
 
-// TestRecordsOfOthers: a record that the deployment does not own is none of its own, and
+// TestRecordsOfOthers checks that a record with another owner is not used, and that
 // its number is not given again.
 func TestRecordsOfOthers(t *testing.T) {
 	md := deployment(nil)

@@ -21,19 +21,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// Requests are where requests, errors and their durations are counted, if not at the
-// hosts.
+// Requests counts requests, errors and durations where the hosts' own counters are
+// not used.
 type Requests interface {
-	// Since counts what the pods of a revision, by the beginning of their names, have
-	// answered for a model in so long until now.
+	// Since returns what the pods of a revision answered for a model within span
+	// until now. pods is the beginning of the pods' names.
 	Since(ctx context.Context, namespace, pods, model string, span time.Duration) (gate.Sample, error)
 }
 
-// Prometheus counts by what it has scraped: series must carry the labels namespace and
-// pod, as those of a PodMonitor or ServiceMonitor do.
+// Prometheus counts what Prometheus has scraped. The series must have the labels
+// namespace and pod, as those of a PodMonitor or ServiceMonitor have.
 type Prometheus struct{ api promv1.API }
 
-// NewPrometheus asks the one at a URL.
+// NewPrometheus returns a client of the Prometheus at url.
 func NewPrometheus(url string) (*Prometheus, error) {
 	c, err := promapi.NewClient(promapi.Config{Address: url, Client: &http.Client{Timeout: askTimeout}})
 	if err != nil {
@@ -44,7 +44,7 @@ func NewPrometheus(url string) (*Prometheus, error) {
 
 // Since implements Requests.
 func (p *Prometheus) Since(ctx context.Context, namespace, pods, id string, span time.Duration) (gate.Sample, error) {
-	// Less than this Prometheus may not have scraped twice.
+	// Prometheus may not have scraped twice within less.
 	const least = time.Minute
 	window := model.Duration(max(span, least).Round(time.Second)).String()
 	series := func(name string) string {
@@ -74,7 +74,7 @@ func (p *Prometheus) query(ctx context.Context, text string) (model.Vector, erro
 	}
 	out, ok := v.(model.Vector)
 	if !ok {
-		return nil, fmt.Errorf("asking Prometheus: %s is no vector", v.Type())
+		return nil, fmt.Errorf("asking Prometheus: %s is not a vector", v.Type())
 	}
 	return out, nil
 }
@@ -87,7 +87,7 @@ func (p *Prometheus) number(ctx context.Context, text string) (n int64, known bo
 	return int64(math.Round(float64(v[0].Value))), true, nil
 }
 
-// histogram turns cumulative counts into those of each bin.
+// histogram converts cumulative counts into the count of each bin.
 func (p *Prometheus) histogram(ctx context.Context, text string) (api.Histogram, error) {
 	v, err := p.query(ctx, text)
 	if err != nil {
@@ -98,7 +98,7 @@ func (p *Prometheus) histogram(ctx context.Context, text string) (api.Histogram,
 	for _, s := range v {
 		edge, err := strconv.ParseFloat(string(s.Metric["le"]), 64)
 		if err != nil {
-			return api.Histogram{}, fmt.Errorf("asking Prometheus: le=%q is no number", s.Metric["le"])
+			return api.Histogram{}, fmt.Errorf("asking Prometheus: le=%q is not a number", s.Metric["le"])
 		}
 		all = append(all, bucket{edge, float64(s.Value)})
 	}
@@ -115,14 +115,15 @@ func (p *Prometheus) histogram(ctx context.Context, text string) (api.Histogram,
 	return h, nil
 }
 
-// ErrNotScraped is where there are no series of a revision's pods.
-var ErrNotScraped = errors.New("it has no model_predictions_total of them: do its series have the labels namespace and pod?")
+// ErrNotScraped means that Prometheus has no series of a revision's pods.
+var ErrNotScraped = errors.New("there is no model_predictions_total: do the series have the labels namespace and pod?")
 
-// scrapedWithin is how long new pods may take to be found and scraped twice.
+// scrapedWithin is how long Prometheus may take to find new pods and scrape them
+// twice.
 const scrapedWithin = 3 * time.Minute
 
-// observed takes requests, errors and durations of both revisions from Prometheus. There
-// is a verdict where they cannot be had.
+// observed reads requests, errors and durations of both revisions from Prometheus.
+// Its verdict says whether that succeeded.
 func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment, k *comparison) []gate.Verdict {
 	k.requests = map[string]gate.Sample{}
 	for hash := range k.sides {
@@ -136,12 +137,12 @@ func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment,
 		}
 		k.requests[hash] = s
 	}
-	return []gate.Verdict{{Gate: "prometheus", Result: gate.Pass, Message: "it answers"}}
+	return []gate.Verdict{{Gate: "prometheus", Result: gate.Pass, Message: "Prometheus answers"}}
 }
 
-// sum is what a side has counted. Of requests, errors and durations it is what Prometheus
-// knows of, where that is more: it remembers pods that are gone, and hosts know what was
-// not scraped twice yet.
+// sum returns what a side has counted. Requests, errors and durations are those of
+// Prometheus if those are more: Prometheus remembers removed pods, and hosts know
+// what has not been scraped twice.
 func (k *comparison) sum(hash string) gate.Sample {
 	s := k.sides[hash].Sum()
 	p, ok := k.requests[hash]

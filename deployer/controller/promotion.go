@@ -8,9 +8,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// promotion says how a revision became the stable one: which gates decided, on how many
-// samples, and which did not. before is the status until then, and verdicts are the last
-// ones of its gates.
+// promotion describes how a revision became the stable one: which gates decided, on
+// how many samples, and which did not. before is the status before that, and
+// verdicts are the last verdicts of its gates.
 func promotion(md *v1alpha1.ModelDeployment, before *v1alpha1.ModelDeploymentStatus, verdicts []v1alpha1.Verdict) string {
 	s := &md.Spec.Strategy
 	switch {

@@ -14,12 +14,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// telling hosts answer a thousand more rows at each look.
+// telling has hosts that answer a thousand more rows at each look.
 type telling struct {
 	silent
 	rows   atomic.Uint64
 	bins   map[string][]float64 // edges by version
-	failed map[string]uint64    // rows that fail in batches at each look, by version
+	failed map[string]uint64    // rows of batches that fail at each look, by version
 }
 
 func (h *telling) Stats(_ context.Context, _, _, version string) (*api.Stats, error) {
@@ -32,8 +32,8 @@ func (h *telling) Stats(_ context.Context, _, _, version string) (*api.Stats, er
 	}, nil
 }
 
-// TestPromotionSays: the status says which gates decided, on how many samples; what cannot
-// tell is never passed by itself.
+// TestPromotionSays checks that the status says which gates decided, on how many
+// samples, and that a gate that cannot tell is never passed without a person.
 func TestPromotionSays(t *testing.T) {
 	same := map[string][]float64{"1.0.0": {1}, "1.1.0": {1}}
 	other := map[string][]float64{"1.0.0": {1}, "1.1.0": {2}}
@@ -42,7 +42,7 @@ func TestPromotionSays(t *testing.T) {
 		failed uint64
 		change func(*v1alpha1.ModelDeploymentSpec)
 		phase  string
-		says   []string // of the promotion, or of the message where there is none
+		says   []string // expected in the promotion, or in the message if there is no promotion
 	}{
 		"gates decide":          {bins: same, phase: v1alpha1.Deployed, says: []string{"passed error-rate on ", "score-distribution on "}},
 		"bins cannot tell":      {bins: other, phase: v1alpha1.Paused, says: []string{"a gate cannot tell", "constant-scores", "deploy resume"}},

@@ -1,8 +1,9 @@
-// Package controller brings the cluster to what ModelDeployments ask for: it gathers
-// what strategy needs to know, and does what strategy plans.
+// Package controller makes the cluster match what ModelDeployments request. It
+// gathers what deployer/strategy needs, and carries out what strategy plans.
 //
-// It decides nothing itself. Every write is of an object as it was read, so that the
-// API server refuses it where somebody else was faster; then it looks again.
+// It decides nothing itself. Every write sends the version of the object that was
+// read, so that the API server refuses it if somebody has changed the object. The
+// controller then reads again.
 package controller
 
 import (
@@ -39,25 +40,25 @@ type Reconciler struct {
 	Namespaces  []string      // in which it has its role
 	Now         func() time.Time
 	Log         *slog.Logger
-	Audit       *slog.Logger // one line for each change of a rollout's state and each verdict
+	Audit       *slog.Logger // one line for each change of a rollout's state and for each verdict
 }
 
-// Reconcile takes one ModelDeployment a step further.
+// Reconcile advances one ModelDeployment by a step.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	md := &v1alpha1.ModelDeployment{}
 	if err := r.Get(ctx, req.NamespacedName, md); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err) // its objects go with it: it owns them
+		return ctrl.Result{}, client.IgnoreNotFound(err) // Kubernetes deletes its objects, which it owns
 	}
 	if !md.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
 	after, err := r.reconcile(ctx, md)
-	if apierrors.IsConflict(err) || errors.Is(err, errBehind) { // somebody was faster, or the cache is behind
-		r.Log.Debug("looking again", "deployment", req.String(), "error", err)
+	if apierrors.IsConflict(err) || errors.Is(err, errBehind) { // somebody has changed an object, or the cache is behind
+		r.Log.Debug("reconciling again", "deployment", req.String(), "error", err)
 		return ctrl.Result{RequeueAfter: 50 * time.Millisecond}, nil
 	}
-	if apierrors.IsAlreadyExists(err) { // the cache is behind, or it is somebody else's
-		r.Log.Warn("what is to be made is there", "deployment", req.String(), "error", err)
+	if apierrors.IsAlreadyExists(err) { // the cache is behind, or the object belongs to somebody else
+		r.Log.Warn("an object that is to be made exists", "deployment", req.String(), "error", err)
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	}
 	return ctrl.Result{RequeueAfter: after}, err
@@ -71,7 +72,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 		return 0, err
 	}
 	if !slices.Contains(r.Namespaces, md.Namespace) {
-		return lookAgain, r.hold(ctx, md, ReasonNoRole, fmt.Sprintf("the controller has no role in namespace %s: an Environment has to name it, and `deploy install` gives the role", md.Namespace))
+		return lookAgain, r.hold(ctx, md, ReasonNoRole, fmt.Sprintf("the controller has no role in namespace %s: name it in an Environment and run `deploy install`, which grants the role", md.Namespace))
 	}
 	revision, all, err := r.revision(ctx, md)
 	if errors.As(err, &no) {
@@ -89,20 +90,22 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 		r.Comparisons.forget(md.UID)
 	}
 	if plan.Gates || plan.Status.Rollout.State == strategy.StateVerifying {
-		// The figures are fetched only where they count, and then it is planned with them.
+		// The counters are fetched only if the plan needs them. Then the plan is
+		// made again with them.
 		asked := md.DeepCopy()
 		asked.Spec = seen.world.Spec
 		r.figures(ctx, asked, seen, all)
 		plan = strategy.Next(seen.world)
 	}
-	// What was decided is written first: the objects follow from it, whoever makes them.
+	// The decision is written first, because the objects follow from it, whichever
+	// controller makes them.
 	if err := r.record(ctx, md, revision, seen, &plan); err != nil {
 		return 0, err
 	}
 	if err := r.outcomes(ctx, md, seen, all, plan.Outcomes); err != nil {
 		return 0, err
 	}
-	if len(plan.Replicas) > 0 || len(seen.deployments) > 0 { // what may not begin has no objects yet
+	if len(plan.Replicas) > 0 || len(seen.deployments) > 0 { // a rollout that may not begin has no objects
 		if err := r.apply(ctx, md, seen, all, &plan); err != nil {
 			return 0, err
 		}
@@ -110,7 +113,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	return plan.After, r.prune(ctx, md, all, &plan)
 }
 
-// refuse says why nothing is done.
+// refuse records why nothing is done.
 func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, why *refusal) error {
 	status, reason, message := md.Status.DeepCopy(), why.reason, why.message
 	status.ObservedGeneration, status.Phase, status.Message = md.Generation, v1alpha1.Failed, message
@@ -118,7 +121,8 @@ func (r *Reconciler) refuse(ctx context.Context, md *v1alpha1.ModelDeployment, w
 	return r.writeStatus(ctx, md, status)
 }
 
-// hold says what has to happen before anything is done. What serves goes on.
+// hold records what must happen before the rollout can continue. What serves
+// continues to serve.
 func (r *Reconciler) hold(ctx context.Context, md *v1alpha1.ModelDeployment, reason, message string) error {
 	status := md.Status.DeepCopy()
 	status.ObservedGeneration, status.Message = md.Generation, message
@@ -129,7 +133,7 @@ func (r *Reconciler) hold(ctx context.Context, md *v1alpha1.ModelDeployment, rea
 	return r.writeStatus(ctx, md, status)
 }
 
-// stalled says that nothing goes on until somebody acts.
+// stalled records that nothing continues until somebody acts.
 func stalled(s *v1alpha1.ModelDeploymentStatus, generation int64, reason, message string) {
 	setCondition(s, generation, v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
 	setCondition(s, generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
@@ -153,7 +157,7 @@ func setCondition(s *v1alpha1.ModelDeploymentStatus, generation int64, kind stri
 	})
 }
 
-// record writes what was decided, and tells about it.
+// record writes the decision to the status, and reports it.
 func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, seen *sight, plan *strategy.Plan) error {
 	before := md.Status.DeepCopy()
 	s := &plan.Status
@@ -203,8 +207,9 @@ func eventOf(result string) string {
 	return corev1.EventTypeNormal
 }
 
-// conditions follow the kstatus conventions: Reconciling while something goes on,
-// Stalled where only a change of the spec helps, Ready when all is as asked.
+// conditions follow the kstatus conventions: Reconciling while something is under
+// way, Stalled if only a change of the spec helps, Ready if everything is as
+// requested.
 func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus, healthy bool) {
 	ready, reconciling, stalled := metav1.ConditionFalse, metav1.ConditionFalse, metav1.ConditionFalse
 	switch s.Phase {
@@ -230,7 +235,7 @@ func conditions(md *v1alpha1.ModelDeployment, s *v1alpha1.ModelDeploymentStatus,
 	}
 }
 
-// outcomes tells the revisions what became of them.
+// outcomes writes to the revisions how their rollouts ended.
 func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, outcomes map[string]string) error {
 	var errs error
 	for i := range all {
@@ -265,8 +270,8 @@ func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment,
 	return errs
 }
 
-// revision finds the record of what the template asks for, and makes it where there is
-// none.
+// revision returns the record of the requested template, which it makes if there is
+// none, and all records of md.
 func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment) (*v1alpha1.ModelRevision, []v1alpha1.ModelRevision, error) {
 	var list v1alpha1.ModelRevisionList
 	if err := r.List(ctx, &list, client.InNamespace(md.Namespace), client.MatchingLabels{render.LabelDeployment: md.Name}); err != nil {
@@ -309,7 +314,8 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 	return rev, append(ours, *rev), nil
 }
 
-// equal refuses a template that shares the short name of a revision and is another one.
+// equal refuses a template that has the short name of a revision but differs from
+// it.
 func equal(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) error {
 	recorded, err := render.TemplateDigest(rev.Spec.Template)
 	if err != nil {
@@ -317,7 +323,7 @@ func equal(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) error {
 	}
 	asked, err := render.TemplateDigest(md.Spec.Template)
 	if err == nil && asked != recorded {
-		err = &refusal{"RevisionTaken", fmt.Sprintf("what is asked for differs from %s and would share its name %s: set another template.attempt", rev.Spec.DeploymentID, rev.Spec.Hash)}
+		err = &refusal{"RevisionTaken", fmt.Sprintf("the template differs from %s but has the same short name %s: set another template.attempt", rev.Spec.DeploymentID, rev.Spec.Hash)}
 	}
 	return err
 }

@@ -28,7 +28,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// silent hosts count nothing.
+// silent has hosts that count nothing.
 type silent struct{ waits string }
 
 var errSilent = errors.New("silent")
@@ -45,8 +45,8 @@ func (silent) Replay(context.Context, string, string, string, string, []api.Samp
 	return nil, errSilent
 }
 
-// bench is a reconciler on objects in memory, and a hand that plays the cluster. The
-// whole of it runs on a real cluster in ../../e2e.
+// bench is a reconciler on objects in memory, with a function that plays the
+// cluster's part. ../../e2e tests the same on a real cluster.
 type bench struct {
 	t *testing.T
 	*controller.Reconciler
@@ -112,13 +112,13 @@ func (b *bench) reconcile() error {
 	return err
 }
 
-// settle reconciles, brings pods up and acknowledges routes until nothing happens.
+// settle reconciles, makes pods ready and acknowledges routes until nothing changes.
 func (b *bench) settle() *v1alpha1.ModelDeployment {
 	b.t.Helper()
 	return b.rounds(20)
 }
 
-// rounds is so much of settle.
+// rounds does n rounds of settle.
 func (b *bench) rounds(n int) *v1alpha1.ModelDeployment {
 	b.t.Helper()
 	for range n {
@@ -140,7 +140,7 @@ func (b *bench) get(name string, o client.Object) {
 	}
 }
 
-// cluster does what Kubernetes and a gateway would.
+// cluster does what Kubernetes and a gateway do.
 func (b *bench) cluster() {
 	b.t.Helper()
 	ctx := b.t.Context()
@@ -186,7 +186,7 @@ func (b *bench) cluster() {
 	}
 }
 
-// TestReconcile: a deployment and a change of it, from nothing to all that serves it.
+// TestReconcile follows a deployment and a change of it, until everything serves.
 func TestReconcile(t *testing.T) {
 	b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
@@ -235,7 +235,8 @@ func TestReconcile(t *testing.T) {
 	}
 }
 
-// TestRepeats: whichever write fails, and however often, the end is the same.
+// TestRepeats checks that the end is the same whichever write fails, and however
+// often.
 func TestRepeats(t *testing.T) {
 	b := newBench(t, deployment(nil))
 	writes, every := 0, 3
@@ -264,7 +265,7 @@ func TestRepeats(t *testing.T) {
 	}
 }
 
-// TestRefused: what cannot be done is said, and nothing is made.
+// TestRefused checks that what cannot be done is reported, and that nothing is made.
 func TestRefused(t *testing.T) {
 	for what, c := range map[string]struct {
 		change func(*v1alpha1.ModelDeployment)
@@ -291,7 +292,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestExplained: the reason that a host gives is what the status says.
+// TestExplained checks that the status has the reason that a host gives.
 func TestExplained(t *testing.T) {
 	b := newBench(t, deployment(nil))
 	b.Figures = silent{waits: "cardio@1.0.0 was not loaded: it is damaged"}

@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// wants notes what a client asks the API server for, as "verb resource.group".
+// wants records what a client asks the API server for, as "verb resource.group".
 type wants struct {
 	t    *testing.T
 	seen map[string]bool
@@ -37,7 +37,7 @@ func (a wants) note(c client.Client, o client.Object, subresource string, verbs 
 	}
 }
 
-// uncached is a reader that asks the API server itself.
+// uncached reads from the API server itself.
 type uncached struct {
 	wants
 	client.Client
@@ -48,7 +48,7 @@ func (u uncached) Get(ctx context.Context, key client.ObjectKey, o client.Object
 	return u.Client.Get(ctx, key, o, opts...)
 }
 
-// record lets the bench note what it asks for: what comes from the cache is listed and
+// record makes the bench record its requests. Objects from the cache are listed and
 // watched.
 func (a wants) record(b *bench) {
 	inner := b.Client.(client.WithWatch)
@@ -89,7 +89,7 @@ func (a wants) record(b *bench) {
 	})
 }
 
-// granted are the verbs of a role's rules, in the same words.
+// granted returns the verbs of a role's rules in the same form.
 func granted(rules []rbacv1.PolicyRule) []string {
 	var out []string
 	for _, r := range rules {
@@ -108,8 +108,8 @@ func samplesSecret() *corev1.Secret {
 	return s
 }
 
-// TestRoles: what rollouts ask the API server for is what the roles grant, no less and no
-// more. On a real API server, with the role as it is installed, ../../e2e does the same.
+// TestRoles checks that the roles grant exactly what rollouts ask the API server
+// for. ../../e2e does the same on a real API server with the installed role.
 func TestRoles(t *testing.T) {
 	a := wants{t, map[string]bool{}}
 	secret := samplesSecret()
@@ -118,7 +118,7 @@ func TestRoles(t *testing.T) {
 		md.Spec.Template.Samples, md.Spec.HistoryLimit = 10, 1
 	}))
 	plain := b.Client
-	quiet := func(do func()) { // the cluster's part is no part of the controller's
+	quiet := func(do func()) { // the cluster's requests are not the controller's
 		recording := b.Client
 		b.Client = plain
 		do()
@@ -189,7 +189,7 @@ func TestRoles(t *testing.T) {
 		}
 	}
 	lease := ".coordination.k8s.io"
-	for _, v := range []string{"create events.", "patch events.", "create leases" + lease, "get leases" + lease, "update leases" + lease} { // client-go's, beside the client
+	for _, v := range []string{"create events.", "patch events.", "create leases" + lease, "get leases" + lease, "update leases" + lease} { // requests of client-go that do not use this client
 		if !want[v] {
 			t.Errorf("%s is not granted", v)
 		}

@@ -16,8 +16,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestSamplesToken: a deployment's token opens what its own hosts keep; another one's does
-// not, nor does what pods are given, nor the secret.
+// TestSamplesToken checks that a deployment's token opens the samples of its own
+// hosts, and that neither another deployment's token, nor what pods are given, nor
+// the secret does.
 func TestSamplesToken(t *testing.T) {
 	secret := samplesSecret().Data[render.SamplesKey]
 	token := render.SamplesToken(secret, ns, "cardio")
@@ -60,7 +61,8 @@ func TestSamplesToken(t *testing.T) {
 	}
 }
 
-// TestNoSamplesSecret: without the secret nothing begins, and what to do is said.
+// TestNoSamplesSecret checks that nothing begins without the secret, and that the
+// status says what to do.
 func TestNoSamplesSecret(t *testing.T) {
 	b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Samples = 10 }))
 	if md := b.rounds(2); md.Status.Phase != v1alpha1.Pending || !strings.Contains(md.Status.Message, "deploy install") || b.ours() != 0 {

@@ -44,14 +44,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// Options say how the controller runs.
+// Options configure the controller.
 type Options struct {
 	Config         *rest.Config
 	LeaderElection bool
 	Namespace      string // of the leader's lease
 	Metrics        string // address; "0": none
 	Health         string // address; "0": none
-	Workers        int    // ModelDeployments at once
+	Workers        int    // ModelDeployments at the same time
 	Figures        Figures
 	Prometheus     Requests // nil: hosts are asked
 	Now            func() time.Time
@@ -60,7 +60,7 @@ type Options struct {
 	Audit          *slog.Logger
 }
 
-// Scheme knows all that the deployer reads and writes.
+// Scheme returns a scheme with all types that the deployer reads and writes.
 func Scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, gatewayv1.Install, v1alpha1.AddToScheme} {
@@ -71,8 +71,9 @@ func Scheme() (*runtime.Scheme, error) {
 	return s, nil
 }
 
-// Run follows the cluster until ctx ends. It reads and writes what serves models in the
-// namespaces of environments alone, and begins anew where these change.
+// Run follows the cluster until ctx ends. It reads and writes objects that serve
+// models only in the namespaces of environments, and restarts its caches when these
+// change.
 func Run(ctx context.Context, o Options) error {
 	scheme, err := Scheme()
 	if err != nil {
@@ -98,7 +99,7 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// runIn follows the cluster until ctx ends or the controller can reach other namespaces.
+// runIn follows the cluster until ctx ends or the reachable namespaces change.
 func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string, comparisons *Comparisons) error {
 	ctx, end := context.WithCancel(ctx)
 	defer end()
@@ -111,7 +112,7 @@ func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string
 	if err != nil {
 		return err
 	}
-	// Verdicts of several gates are no repetitions of one event.
+	// Verdicts of several gates must not be merged into one event.
 	events := record.NewBroadcasterWithCorrelatorOptions(record.CorrelatorOptions{MaxEvents: 200, BurstSize: 100})
 	defer events.Shutdown()
 	mgr, err := ctrl.NewManager(o.Config, ctrl.Options{
@@ -146,14 +147,14 @@ func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string
 	return nil
 }
 
-// HostClient is the client that hosts are asked with: no connection outlives a pod for
-// long, and no pod sends it elsewhere.
+// HostClient returns the client for requests to hosts. Its connections do not
+// outlive a pod for long, and it follows no redirects.
 func HostClient() *http.Client {
 	return &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Timeout: askTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 1, IdleConnTimeout: 10 * time.Second}}
 }
 
-// cached says what is kept in memory of the objects that serve models: those that carry
-// the deployer's label, in some namespaces.
+// cached returns what the cache contains of the objects that serve models: those
+// with the deployer's label in the given namespaces.
 func cached(namespaces []string, gateway bool) (map[client.Object]cache.ByObject, error) {
 	mine, err := labels.NewRequirement(render.LabelDeployment, selection.Exists, nil)
 	if err != nil {
@@ -170,7 +171,7 @@ func cached(namespaces []string, gateway bool) (map[client.Object]cache.ByObject
 	return out, nil
 }
 
-// watched are the objects that serve models.
+// watched returns the kinds of objects that serve models.
 func watched(gateway bool) []client.Object {
 	all := []client.Object{
 		&appsv1.Deployment{}, &corev1.Service{}, &corev1.Pod{}, &discoveryv1.EndpointSlice{},
@@ -193,12 +194,12 @@ func (r *Reconciler) setUp(mgr ctrl.Manager, workers int, gateway bool) error {
 	b := ctrl.NewControllerManagedBy(mgr).For(&v1alpha1.ModelDeployment{}).Named("modeldeployment").
 		WithOptions(controller.Options{MaxConcurrentReconciles: max(1, workers)}).
 		Watches(&v1alpha1.ModelApproval{}, everybody).Watches(&v1alpha1.Environment{}, everybody)
-	if len(r.Namespaces) > 0 { // no namespaces would be all of them
+	if len(r.Namespaces) > 0 { // an empty list would mean all namespaces
 		for _, o := range watched(gateway) {
 			b = b.Watches(o, mine)
 		}
 	}
-	// A revision's status is written here and nowhere else.
+	// Only this controller writes a revision's status.
 	b = b.Watches(&v1alpha1.ModelRevision{}, mine, builder.WithPredicates(deletions()))
 	if !gateway {
 		r.Log.Warn("this cluster has no Gateway API: traffic is split by the ratio of replicas")
@@ -206,12 +207,13 @@ func (r *Reconciler) setUp(mgr ctrl.Manager, workers int, gateway bool) error {
 	return b.Complete(r)
 }
 
-// deletions lets through that something was made or is gone.
+// deletions lets creations and deletions through, and drops updates.
 func deletions() predicate.Predicate {
 	return predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 }
 
-// everybody is what an approval or an environment may concern.
+// everybody returns the ModelDeployments that an approval or an environment may
+// concern.
 func (r *Reconciler) everybody(ctx context.Context, o client.Object) []reconcile.Request {
 	var list v1alpha1.ModelDeploymentList
 	var in []client.ListOption

@@ -19,15 +19,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// shadow is what was replayed so far.
+// shadow is the state of a comparison on replayed rows.
 type shadow struct {
 	seen    map[string]position // by pod
 	pairs   []gate.Pair
 	look    gate.Look
 	verdict gate.Verdict
-	broken  bool // the verdict is that there is none
+	broken  bool // the last replay failed: the verdict is an error
 	next    time.Time
-	page    int // rows in one request: fewer where they take long
+	page    int // rows in one request; fewer if they take long
 }
 
 // position is how far a pod's samples have been replayed.
@@ -38,15 +38,15 @@ type position struct {
 
 const (
 	replayEvery = 2 * time.Second
-	replayFor   = time.Second // at a time: an abort does not wait for longer
+	replayFor   = time.Second // at a time; an abort waits for at most this
 	replayPage  = 50          // rows in one request
-	replayMost  = 5000        // pairs are enough for any difference that matters
+	replayMost  = 5000        // pairs, enough for any difference that matters
 )
 
-var errNotReplayed = errors.New("rows are not replayed to it")
+var errNotReplayed = errors.New("it does not accept replayed rows")
 
-// shadow replays rows that the stable revision has scored to the new one, and compares
-// the scores. Nothing is said where hosts keep no samples.
+// shadow replays rows that the stable revision has scored to the new one, and
+// compares the scores. It returns no verdict if the deployment keeps no samples.
 func (r *Reconciler) shadow(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, all []v1alpha1.ModelRevision) []gate.Verdict {
 	if g := md.Spec.Strategy.Gates; md.Spec.Template.Samples == 0 || g != nil && slices.Contains(g.Skip, gate.Shadow) {
 		return nil
@@ -83,8 +83,8 @@ func revisionWith(all []v1alpha1.ModelRevision, hash string) (*v1alpha1.ModelRev
 	return nil, false
 }
 
-// replay takes the rows that are new and has them scored. What was scored before an error
-// counts.
+// replay reads new rows and has them scored. Rows that were scored before an error
+// count.
 func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) error {
 	token, err := r.samplesToken(ctx, md)
 	if err != nil {
@@ -114,17 +114,18 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 		}
 		errs = errors.Join(errs, r.replayFrom(ctx, p, target, token, md.Spec.Template.Model, old.Spec.Template.Model.Version, &k.shadow))
 	}
-	if ctx.Err() != nil && len(k.shadow.pairs) > before { // the time is over, and it was of use
+	if ctx.Err() != nil && len(k.shadow.pairs) > before { // the time is over, but some rows were scored
 		return nil
 	}
 	return errs
 }
 
-// samplesToken is what the deployment's hosts show their samples for.
+// samplesToken returns the token for which the deployment's hosts show their
+// samples.
 func (r *Reconciler) samplesToken(ctx context.Context, md *v1alpha1.ModelDeployment) (string, error) {
 	var secret corev1.Secret
 	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
-		return "", fmt.Errorf("reading the secret of samples: %w", err)
+		return "", fmt.Errorf("reading the Secret for samples: %w", err)
 	}
 	key := secret.Data[render.SamplesKey]
 	if len(key) < minSecret {
@@ -133,15 +134,15 @@ func (r *Reconciler) samplesToken(ctx context.Context, md *v1alpha1.ModelDeploym
 	return render.SamplesToken(key, md.Namespace, md.Name), nil
 }
 
-// minSecret is how long the secret must be at least that tokens are made of.
+// minSecret is the least length in bytes of the secret that tokens are made from.
 const minSecret = 16
 
 func hostOf(p *corev1.Pod) string {
 	return net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port))
 }
 
-// replayFrom takes the rows that one pod has now, a page at a time, until the time is
-// over.
+// replayFrom replays the rows that one pod has now, a page at a time, until the
+// context ends.
 func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, token string, m v1alpha1.ModelReference, version string, s *shadow) error {
 	if s.page == 0 {
 		s.page = replayPage
@@ -155,7 +156,7 @@ func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, t
 			return err
 		case samples.NotKept != "":
 			return fmt.Errorf("%w: %s", errNotReplayed, samples.NotKept)
-		case !at.start.IsZero() && !at.start.Equal(samples.ProcessStartTime): // it counts anew
+		case !at.start.IsZero() && !at.start.Equal(samples.ProcessStartTime): // the pod has restarted and counts from 0
 			s.seen[string(from.UID)] = position{start: samples.ProcessStartTime}
 			continue
 		case len(samples.Rows) == 0:
@@ -163,7 +164,7 @@ func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, t
 			return nil
 		}
 		if end == math.MaxUint64 {
-			end = samples.Total // rows go on coming
+			end = samples.Total // rows keep arriving
 		}
 		answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, token, samples.Rows)
 		if err != nil {

@@ -1,6 +1,6 @@
-// Package authoring writes versions of models into a directory of models: for a file that
-// is served as it is, for a detector that is fitted to rows, and for a project of a
-// plugin's author. What it writes, it has opened as a host does.
+// Package authoring writes versions of models into a directory of models: for a bare
+// model file, for a detector that it fits to rows, and for a project of a plugin's
+// author. It opens what it writes as a host does.
 package authoring
 
 import (
@@ -21,14 +21,14 @@ type Author struct {
 	With  model.Backends
 }
 
-// Training says what a model is fitted or calibrated to.
+// Training names the rows that a model is fitted or calibrated to.
 type Training struct {
 	File          string  // CSV
 	Contamination float64 // share of anomalies in the rows
 }
 
 func (t Training) check() error {
-	if !(t.Contamination > 0 && t.Contamination <= 0.5) { // NaN, too
+	if !(t.Contamination > 0 && t.Contamination <= 0.5) { // excludes NaN
 		return errors.New("--contamination must be above 0 and at most 0.5")
 	}
 	return nil
@@ -36,7 +36,7 @@ func (t Training) check() error {
 
 func checkName(id, version string) error {
 	if !manifest.ValidID(id) || !manifest.ValidVersion(version) {
-		return fmt.Errorf("%s@%s is no valid model id and version", id, version)
+		return fmt.Errorf("%s@%s is not a valid model id and version", id, version)
 	}
 	return nil
 }
@@ -50,8 +50,7 @@ func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, erro
 	return a.Store.Put(m.ID, m.Version, files)
 }
 
-// putVerified is put of a version that Verify takes, on the disk. Otherwise it leaves
-// nothing behind.
+// putVerified is like put, but removes the version again if Verify fails.
 func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (string, error) {
 	var err error
 	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
@@ -65,31 +64,31 @@ func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map
 	})
 }
 
-// Verdict is what Verify found a version to be.
+// Verdict is the result of Verify.
 type Verdict struct {
 	ID, Version string
 	Features    int
-	Rows        string // that it was probed with: golden rows, or made-up rows
+	Rows        string // the rows of the probe: golden rows, or made-up rows
 	Warnings    []string
 	Took        time.Duration
-	Fill        batching.Fill // of calls, so that a row is scored the same in whatever company
-	Difference  float64       // of a row's scores all the same
-	Alone       bool          // rows are not compared: the model says that they influence each other
+	Fill        batching.Fill // how calls are filled so that a row's score does not depend on the other rows of its call
+	Difference  float64       // largest difference of a row's scores that remains
+	Alone       bool          // not compared: the manifest says that rows influence each other
 }
 
-// Same says whether a row is scored the same in whatever company, and by what means.
+// Same says whether a row's score depends on the other rows of its call.
 func (v *Verdict) Same() string {
 	switch {
 	case v.Alone:
 		return "a row's score depends on other rows, as the manifest says"
 	case v.Difference > 0:
-		return fmt.Sprintf("a row's score may differ by %.3g with the rows that it is scored with", v.Difference)
+		return fmt.Sprintf("a row's score may differ by %.3g with the other rows of its call", v.Difference)
 	case v.Fill.Each > 1:
-		return fmt.Sprintf("a row is scored the same in whatever company: in calls in which each row stands %d times", v.Fill.Each)
+		return fmt.Sprintf("a row's score does not depend on the other rows of its call: calls repeat each row %d times", v.Fill.Each)
 	case v.Fill.Rows > 1:
-		return fmt.Sprintf("a row is scored the same in whatever company: in calls that are filled up to a multiple of %d rows", v.Fill.Rows)
+		return fmt.Sprintf("a row's score does not depend on the other rows of its call: calls are filled up to a multiple of %d rows", v.Fill.Rows)
 	}
-	return "a row is scored the same in whatever company"
+	return "a row's score does not depend on the other rows of its call"
 }
 
 // Verify loads and probes a version as a host does, and closes it.

@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TestMain lets the tests' binary be the compiler of modules, too.
+// TestMain lets the test binary act as the compiler of modules.
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // TestPercentile compares with numpy.percentile.
@@ -32,7 +32,8 @@ func TestPercentile(t *testing.T) {
 	}
 }
 
-// TestReference: a feature's reference is its middle value, or its commonest text.
+// TestReference checks that a feature's reference is its middle value or its most
+// common text.
 func TestReference(t *testing.T) {
 	b := sdk.NewBatch([]sdk.Feature{{Name: "n", DType: sdk.Float64}, {Name: "s", DType: sdk.String}})
 	b.Resize(5)
@@ -50,7 +51,7 @@ func TestReference(t *testing.T) {
 
 func TestCSVHeader(t *testing.T) {
 	for text, want := range map[string]string{
-		"a,b\n1,2\n": "", "\ufeffa,b\n": "", "a, b\n": "take the spaces", ",a\n": "pandas", "a,\xff\n": "UTF-8", "": "reading the header",
+		"a,b\n1,2\n": "", "\ufeffa,b\n": "", "a, b\n": "remove the spaces", ",a\n": "pandas", "a,\xff\n": "UTF-8", "": "reading the header",
 	} {
 		file := filepath.Join(t.TempDir(), "rows.csv")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -66,7 +67,8 @@ func TestCSVHeader(t *testing.T) {
 	}
 }
 
-// TestPackAndVerify: what is packed under another name is a version that hosts load.
+// TestPackAndVerify checks that hosts load a version that was packed under another
+// name.
 func TestPackAndVerify(t *testing.T) {
 	from := testkit.CopyModel(t, t.TempDir(), "ecod-c", "ecod-c", "1.0.0", nil)
 	a := Author{Store: modelstore.Store{Dir: t.TempDir()}, With: model.Backends{"wasm": testkit.WASM(t)}}
@@ -75,7 +77,7 @@ func TestPackAndVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := a.Pack(t.Context(), at, "", "not a version"); err == nil {
-		t.Error("a version that is none was taken")
+		t.Error("an invalid version was accepted")
 	}
 	dir, err := a.Pack(t.Context(), at, "other", "2.0.0")
 	if err != nil {
@@ -89,6 +91,6 @@ func TestPackAndVerify(t *testing.T) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	if _, err := a.Pack(t.Context(), at, "", ""); err == nil || !strings.Contains(err.Error(), "exists already") {
-		t.Errorf("packed over what is there: %v", err)
+		t.Errorf("packed over an existing version: %v", err)
 	}
 }

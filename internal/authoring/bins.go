@@ -10,14 +10,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// driftBins is the file of the bins that a host counts scores in.
+// driftBins is the file of the bins in which a host counts scores.
 const driftBins = "drift.yaml"
 
-// scoreBins is how many bins there are, each with as many of the training scores, where
-// the scores allow that.
+// scoreBins is the number of bins. Each has as many of the training scores, if the
+// scores allow it.
 const scoreBins = 10
 
-// addBins adds bins of sorted training scores to a model.
+// addBins adds bins of the sorted training scores to a model.
 func addBins(m *manifest.Manifest, scores []float64, files map[string][]byte) {
 	edges, proportions := quantileBins(scores)
 	files[driftBins] = encodeBins(edges, proportions)
@@ -27,9 +27,10 @@ func addBins(m *manifest.Manifest, scores []float64, files map[string][]byte) {
 	m.DriftBins, m.Files[driftBins] = driftBins, digest.Of(files[driftBins])
 }
 
-// quantileBins puts edges at the quantiles of sorted scores, which are scores themselves: bin i
-// holds the scores in (edges[i-1], edges[i]], the last one those above every edge. Equal
-// quantiles are one edge; where all scores are equal, there is one and nothing above it.
+// quantileBins puts edges at quantiles of the sorted scores. Bin i holds the scores
+// in (edges[i-1], edges[i]], and the last bin those above every edge. Equal
+// quantiles make one edge. If all scores are equal, there is one edge and no score
+// above it.
 func quantileBins(sorted []float64) (edges, proportions []float64) {
 	n := len(sorted)
 	for k := 1; k < scoreBins; k++ {

@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/stats"
 )
 
-// TestBins: whatever finite scores training gives, their bins are ones that a host takes,
-// and that count training scores as the file says.
+// TestBins checks that hosts accept the bins of any finite training scores, and that
+// the bins count the training scores as the file says.
 func TestBins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		scores := rapid.SliceOfN(rapid.OneOf(
@@ -35,7 +35,8 @@ func TestBins(t *testing.T) {
 	})
 }
 
-// TestQuantileBins: ten bins with as many scores each, and fewer where scores are equal.
+// TestQuantileBins checks that there are ten bins of equal counts, and fewer if
+// scores are equal.
 func TestQuantileBins(t *testing.T) {
 	hundred := make([]float64, 100)
 	for i := range hundred {

@@ -14,17 +14,18 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// goldenRows is how many training rows become golden rows: rows with the scores that the
-// model must give them wherever it is loaded.
+// goldenRows is how many training rows become golden rows: rows stored with their
+// scores, which the model must reproduce wherever it is loaded.
 const goldenRows = 16
 
-// The files that are written for a manifest that was fitted.
+// The names of the files beside a fitted manifest.
 const (
 	goldenFile  = "golden.ndjson"
 	trainScores = "train_scores.f64"
 )
 
-// addGolden adds golden rows to a model: rows spread over the training rows.
+// addGolden adds golden rows to a model, taken at even distances from the training
+// rows.
 func addGolden(m *manifest.Manifest, rows *sdk.Batch, scores []float64, files map[string][]byte) (err error) {
 	if files[goldenFile], err = golden(rows, scores); err != nil {
 		return err
@@ -33,8 +34,8 @@ func addGolden(m *manifest.Manifest, rows *sdk.Batch, scores []float64, files ma
 	return nil
 }
 
-// tolerance is how far golden rows may be off: what is computed in float64 by the
-// same code everywhere hardly is.
+// tolerance returns how far scores of golden rows may be off. It is small for
+// float64 code that is the same everywhere.
 func tolerance(m *manifest.Manifest) float64 {
 	if m.Backend == manifest.BackendWASM {
 		return 1e-9
@@ -42,7 +43,8 @@ func tolerance(m *manifest.Manifest) float64 {
 	return manifest.DefaultTolerance
 }
 
-// calibrate fills in what follows from the scores of the training rows.
+// calibrate fills in the manifest's fields that follow from the scores of the
+// training rows.
 func calibrate(m *manifest.Manifest, scores []float64, contamination float64, files map[string][]byte) {
 	slices.Sort(scores)
 	threshold := percentile(scores, 1-contamination)
@@ -76,7 +78,7 @@ func encodeScores(v []float64) []byte {
 	return out
 }
 
-// spreadOver are the places of the golden rows among so many training rows.
+// spreadOver returns the indices of the golden rows among so many training rows.
 func spreadOver(rows int) (at []int) {
 	for i := 0; i < rows; i += max(1, rows/goldenRows) {
 		at = append(at, i)
@@ -95,7 +97,7 @@ func spread(rows *sdk.Batch) *sdk.Batch {
 	return out
 }
 
-// golden writes rows spread over the training rows with their scores.
+// golden encodes rows at even distances from the training rows, with their scores.
 func golden(rows *sdk.Batch, scores []float64) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
@@ -111,7 +113,7 @@ func golden(rows *sdk.Batch, scores []float64) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// plain makes a value that JSON can hold: NaN is missing.
+// plain returns a value that JSON can represent: NaN becomes a missing value.
 func plain(v any) any {
 	switch x := v.(type) {
 	case float32:
@@ -126,7 +128,8 @@ func plain(v any) any {
 	return v
 }
 
-// reference takes the middle value of every feature, the commonest text.
+// reference returns the middle value of every number feature and the most common
+// value of every text feature.
 func reference(rows *sdk.Batch) map[string]any {
 	out := map[string]any{}
 	n := rows.Rows()
@@ -154,7 +157,7 @@ func reference(rows *sdk.Batch) map[string]any {
 	return out
 }
 
-// compare orders values of one type; NaN comes first.
+// compare orders values of one type. NaN comes first.
 func compare(a, b any) int {
 	less := func(a, b any) bool {
 		switch x := a.(type) {

@@ -15,7 +15,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// csvHeader returns the names of the columns of a CSV file. Each must be fit for a feature.
+// csvHeader returns the column names of a CSV file. Each must be a valid feature
+// name.
 func csvHeader(file string) ([]string, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -28,17 +29,17 @@ func csvHeader(file string) ([]string, error) {
 	}
 	for j, name := range header {
 		if strings.TrimSpace(name) != name {
-			return nil, fmt.Errorf("%s: the name of column %d is %q: take the spaces around it away", file, j+1, name)
+			return nil, fmt.Errorf("%s: the name of column %d is %q: remove the spaces around it", file, j+1, name)
 		}
 		if name == "" || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%s: the name of column %d is %q: give it one, in UTF-8 (pandas writes its index as a column without a name: index=False leaves it out)", file, j+1, name)
+			return nil, fmt.Errorf("%s: the name of column %d is %q: name it, in UTF-8 (pandas writes its index as a column without a name; index=False leaves it out)", file, j+1, name)
 		}
 	}
 	return header, nil
 }
 
-// readTraining reads rows from a CSV file; columns that are no features are passed
-// over.
+// readTraining reads rows from a CSV file, and ignores columns that are not
+// features.
 func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 	f, err := os.Open(file)
 	if err != nil {

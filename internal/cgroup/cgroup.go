@@ -1,6 +1,6 @@
-// Package cgroup reads what the control groups of this process let it use.
+// Package cgroup reads the limits that control groups set for this process.
 //
-// What is done about a limit is decided by those who ask for it.
+// Its callers decide what to do about a limit.
 package cgroup
 
 import (
@@ -14,16 +14,15 @@ import (
 	"strings"
 )
 
-// Memory returns how many bytes the control groups of this process (version 1 or
-// 2) let it use, and the file that says so; 0: they do not limit it. The root is
-// "/" but in tests.
+// Memory returns how many bytes the control groups (version 1 or 2) let this process
+// use, and the file that says so. It returns 0 if there is no limit. root is "/"
+// except in tests.
 func Memory(root string) (limit int64, source string) {
 	return lowest(root, "memory", map[int]string{1: "memory.limit_in_bytes", 2: "memory.max"})
 }
 
-// Tasks returns how many processes and threads the control groups of this process let
-// it have together, and how many there are in the group that limits most; 0: they do
-// not limit it.
+// Tasks returns how many processes and threads the control groups allow, and how
+// many exist in the group with the lowest limit. It returns 0 if there is no limit.
 func Tasks(root string) (limit, used int64) {
 	limit, source := lowest(root, "pids", map[int]string{1: "pids.max", 2: "pids.max"})
 	if source != "" {
@@ -32,8 +31,8 @@ func Tasks(root string) (limit, used int64) {
 	return limit, used
 }
 
-// lowest returns the lowest limit that a controller's files state for the group of this
-// process and those above it, and the file.
+// lowest returns the lowest limit in a controller's files for the group of this
+// process and its parents, and the file.
 func lowest(root, controller string, files map[int]string) (limit int64, source string) {
 	groups, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
 	if err != nil {
@@ -61,15 +60,15 @@ func lowest(root, controller string, files map[int]string) (limit int64, source 
 	return limit, source
 }
 
-// mount is where a hierarchy of control groups can be read.
+// mount is a mounted hierarchy of control groups.
 type mount struct {
 	version int
-	root    string // the group that is mounted
-	point   string // where
+	root    string // the mounted group
+	point   string // the mount point
 }
 
-// below is a group's path below the mount point. In a container the mounted group
-// may be the process's own, whose path is that of the host.
+// below returns a group's path below the mount point. In a container the mounted
+// group may be the process's own, whose path is that of the host.
 func (m mount) below(group string) string {
 	if m.root == "/" {
 		return path.Clean("/" + group)
@@ -80,8 +79,8 @@ func (m mount) below(group string) string {
 	return "/"
 }
 
-// parseMounts finds the hierarchies that can have a controller in a mountinfo
-// (proc_pid_mountinfo(5)).
+// parseMounts returns the hierarchies of a mountinfo (proc_pid_mountinfo(5)) that
+// can have a controller.
 func parseMounts(text []byte, controller string) []mount {
 	var all []mount
 	for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {
@@ -104,7 +103,7 @@ func parseMounts(text []byte, controller string) []mount {
 	return all
 }
 
-// unescape undoes the octal escapes of a mountinfo.
+// unescape decodes the octal escapes of a mountinfo.
 func unescape(s string) string {
 	return strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(s)
 }
@@ -118,7 +117,7 @@ func hasOption(options, name string) bool {
 	return false
 }
 
-// groupOf finds the path of the group that a controller counts in, in a
+// groupOf returns the path of the group that a controller uses, from a
 // /proc/self/cgroup (cgroups(7)).
 func groupOf(text []byte, version int, controller string) (string, bool) {
 	for line := range strings.Lines(string(text)) {
@@ -133,7 +132,8 @@ func groupOf(text []byte, version int, controller string) (string, bool) {
 	return "", false
 }
 
-// none is what version 1 says where there is no limit, and less.
+// none is below the number that version 1 shows if there is no limit, and above any
+// real limit.
 const none = math.MaxInt64 / 4096 * 4096 / 2
 
 func readLimit(file string) (int64, bool) {

@@ -1,4 +1,4 @@
-// Package commands makes command lines strict: a word that is no command is an error, which
+// Package commands makes command lines strict: an unknown command is an error that
 // names the command that may have been meant.
 package commands
 
@@ -9,12 +9,12 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Nearby is how many letters a word may differ in from a command's name to be taken
-// for a slip.
+// Nearby is the largest edit distance at which a word is taken for a misspelt
+// command.
 const Nearby = 2
 
-// Group makes cmd a command that only has others below it. What is none of them is an
-// error, and not a question for help.
+// Group makes cmd a command that only has subcommands. Any other word is an error,
+// not a request for help.
 func Group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(below...)
 	cmd.SuggestionsMinimumDistance = Nearby
@@ -28,7 +28,7 @@ func Group(cmd *cobra.Command, below ...*cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// Unknown is the error of a word that is no command below cmd.
+// Unknown returns the error for a word that is not a subcommand of cmd.
 func Unknown(cmd *cobra.Command, word string) error {
 	hint := ""
 	if near := cmd.SuggestionsFor(word); len(near) > 0 {
@@ -37,7 +37,7 @@ func Unknown(cmd *cobra.Command, word string) error {
 	return fmt.Errorf("unknown command %q for %q%s", word, cmd.CommandPath(), hint)
 }
 
-// StrictHelp makes what cobra adds refuse names that it does not know.
+// StrictHelp makes the commands that cobra adds refuse unknown names.
 func StrictHelp(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()

@@ -7,7 +7,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 )
 
-// choices are the values of flags that take one of a few, by the flag's name.
+// choices returns the values of flags that accept one of a few, by the flag's name.
 func choices() map[string][]string {
 	return map[string][]string{
 		"env":               {"development", "staging", "production"},
@@ -24,26 +24,27 @@ func choices() map[string][]string {
 	}
 }
 
-// directories are flags that name one.
+// directories returns the flags whose value is a directory.
 func directories() []string {
 	return []string{"models", "state-dir", "wasm-cache-dir", "detectors", "dir"}
 }
 
-// CompleteValues lets shells complete the values of flags, of cmd and of those below it.
+// CompleteValues lets shells complete the values of flags of cmd and its
+// subcommands.
 func CompleteValues(cmd *cobra.Command) {
 	for name, values := range choices() {
 		if cmd.Flags().Lookup(name) != nil {
-			// It fails where the command has its own completion already.
+			// This fails if the command has a completion already.
 			_ = cmd.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
 	for _, name := range directories() {
 		if cmd.Flags().Lookup(name) != nil {
-			_ = cmd.MarkFlagDirname(name) // it is there
+			_ = cmd.MarkFlagDirname(name) // the flag exists
 		}
 	}
 	if cmd.Flags().Lookup("config") != nil {
-		_ = cmd.MarkFlagFilename("config", "yaml", "yml") // it is there
+		_ = cmd.MarkFlagFilename("config", "yaml", "yml") // the flag exists
 	}
 	for _, c := range cmd.Commands() {
 		CompleteValues(c)

@@ -17,20 +17,21 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// Auth says who may use the host. What roles allow and what keys hold is read elsewhere.
+// Auth says who may use the host. Package access reads the keys and applies the
+// roles.
 type Auth struct {
 	Mode         string // auto, on or off
-	Keys         string // the file of API keys; empty: there are none
+	Keys         string // file of API keys; empty: none
 	JWT          []JWT
 	Certificates []CertificateRole
-	Roles        map[string][]string // of one's own, as lists of actions
-	Public       []string            // paths for which nobody is asked who he is
-	Anonymous    string              // the role of who shows nothing; empty: is refused
+	Roles        map[string][]string // additional roles, as lists of actions
+	Public       []string            // paths that need no credentials
+	Anonymous    string              // role of callers without credentials; empty: they are refused
 }
 
 // The modes of Auth.
 const (
-	AuthAuto = "auto" // asks for credentials where some are configured or others reach the host
+	AuthAuto = "auto" // asks for credentials if any are configured or if other machines reach the host
 	AuthOn   = "on"
 	AuthOff  = "off"
 )
@@ -40,37 +41,37 @@ func (a *Auth) Configured() bool {
 	return a.Keys != "" || len(a.JWT) > 0 || len(a.Certificates) > 0 || a.Anonymous != ""
 }
 
-// JWT says which tokens are taken, and what they allow.
+// JWT says which tokens are accepted and what they allow.
 type JWT struct {
 	Issuer, Audience string
 	JWKS             string // an https URL or a file
-	SecretFile       string // of an HMAC's secret
-	CA               string // file of the CAs that the JWKS' server is checked against; empty: the system's
+	SecretFile       string // file of an HMAC secret
+	CA               string // file of the CAs that verify the JWKS server; empty: the system's
 	Algorithms       []string
 	Leeway           time.Duration
 	Claims           Claims
-	Roles            map[string]string // claim value: role
+	Roles            map[string]string // from a claim's value to a role
 }
 
-// Claims are where a token says what. A path goes by dots.
+// Claims are the names of a token's claims. Dots separate the parts of a path.
 type Claims struct{ Subject, Roles, Models string }
 
 // CertificateRole gives a role to client certificates.
 type CertificateRole struct{ Match, Role string }
 
-// Rates bound how often one caller may ask.
+// Rates bound how many requests a caller may send.
 type Rates struct {
 	Enabled                             bool
 	Predict, BatchPredict, ModelManaged Rate
 }
 
-// Rate is a number of requests in a time.
+// Rate is a number of requests per duration.
 type Rate struct {
 	Count int
 	Per   time.Duration
 }
 
-// rateUnits are what a Rate may be counted by.
+// rateUnits returns the units of a Rate.
 func rateUnits() map[string]time.Duration {
 	return map[string]time.Duration{"second": time.Second, "minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour}
 }
@@ -99,20 +100,20 @@ func (r Rate) String() string {
 }
 
 // AdminListener is a second address for operators.
-type AdminListener struct{ Listen string } // host:port; empty: there is none
+type AdminListener struct{ Listen string } // host:port; empty: none
 
-// Audit says what is written of what is done to the host.
+// Audit configures the audit: the record of what was done to the host.
 type Audit struct {
-	File        string // a file, - (standard output) or syslog; empty: nothing is written
-	Required    bool   // what cannot be written is not done
+	File        string // a file, - (standard output) or syslog; empty: no audit
+	Required    bool   // refuse an action if its audit record cannot be written
 	Predictions bool
-	Rotate      int64 // bytes of a file
+	Rotate      int64 // size of a file in bytes at which the next begins
 }
 
-// AuditOutput is the Audit.File that stands for standard output.
+// AuditOutput is the Audit.File of standard output.
 const AuditOutput = "-"
 
-// AuditSyslog is the Audit.File that stands for the system's log.
+// AuditSyslog is the Audit.File of the system's log.
 const AuditSyslog = "syslog"
 
 func (c *Config) accessDefaults() {
@@ -158,7 +159,7 @@ func (a *Audit) fields() y.Fields {
 	return y.Fields{"file": y.String(&a.File), "required": y.Bool(&a.Required), "predictions": y.Bool(&a.Predictions), "rotate": y.Bytes(&a.Rotate)}
 }
 
-// replaced takes a list in place of the default.
+// replaced reads a list that replaces the default.
 func replaced(to *[]string) y.Field {
 	return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
 		*to = nil
@@ -179,7 +180,7 @@ func (c *Config) checkAccess(problem problems) {
 	for i := range a.JWT {
 		a.JWT[i].check(func(key, format string, args ...any) { problem(fmt.Sprintf("auth.jwt[%d]%s", i, key), format, args...) }, a)
 		if slices.ContainsFunc(a.JWT[:i], func(o JWT) bool { return o.Issuer == a.JWT[i].Issuer && o.Audience == a.JWT[i].Audience }) {
-			problem(fmt.Sprintf("auth.jwt[%d]", i), "has the issuer and the audience of another one")
+			problem(fmt.Sprintf("auth.jwt[%d]", i), "has the same issuer and audience as another one")
 		}
 	}
 	for i, r := range a.Certificates {
@@ -190,7 +191,7 @@ func (c *Config) checkAccess(problem problems) {
 		a.checkRole(problem, at+".role", r.Role)
 	}
 	if len(a.Certificates) > 0 && c.Server.TLS.ClientCA == "" {
-		problem("auth.certificates", "needs server.tls.client_ca: the CAs that client certificates are checked against")
+		problem("auth.certificates", "needs server.tls.client_ca: the CAs that verify client certificates")
 	}
 	if c.Server.TLS.ClientCA != "" && c.Server.TLS.Cert == "" {
 		problem("server.tls.client_ca", "needs server.tls.cert and key")
@@ -219,14 +220,14 @@ func (c *Config) checkAdminAndAudit(problem problems) {
 		}
 	}
 	if c.Audit.Required && c.Audit.File == "" {
-		problem("audit.required", "needs audit.file: where the audit is written")
+		problem("audit.required", "needs audit.file: the file of the audit")
 	}
 	if c.Audit.Rotate != 0 && c.Audit.Rotate < 64<<10 {
 		problem("audit.rotate", "is %d bytes; must be 0 (never) or at least 64KiB", c.Audit.Rotate)
 	}
 }
 
-// checkRole refuses roles that neither the host has nor auth.roles.
+// checkRole reports a role that is neither built in nor in auth.roles.
 func (a *Auth) checkRole(problem problems, path, role string) {
 	all := append([]string{"viewer", "operator", "admin"}, slices.Sorted(maps.Keys(a.Roles))...)
 	if !slices.Contains(all, role) {
@@ -234,7 +235,7 @@ func (a *Auth) checkRole(problem problems, path, role string) {
 	}
 }
 
-// ParsePrefix reads a network, or an address as the network of it alone.
+// ParsePrefix parses a network, or an address as a network of one address.
 func ParsePrefix(v string) (netip.Prefix, error) {
 	if strings.Contains(v, "/") {
 		p, err := netip.ParsePrefix(v)
@@ -247,8 +248,8 @@ func ParsePrefix(v string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
 }
 
-// Algorithms that a token may be signed by: with a secret that both know, and with a key
-// of which the host has the public half.
+// The algorithms of signatures: those with a secret that the issuer and the host
+// share, and those with a key whose public half the host has.
 var (
 	secretAlgorithms = []string{"HS256", "HS384", "HS512"}
 	publicAlgorithms = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
@@ -256,7 +257,7 @@ var (
 
 func (j *JWT) check(problem problems, a *Auth) {
 	if j.Issuer == "" || j.Audience == "" {
-		problem("", "needs an issuer and an audience: tokens that others were given are not taken")
+		problem("", "needs an issuer and an audience: the host accepts only tokens that were issued for it")
 	}
 	algorithms := publicAlgorithms
 	switch {
@@ -270,7 +271,7 @@ func (j *JWT) check(problem problems, a *Auth) {
 		}
 	}
 	if len(j.Algorithms) == 0 {
-		problem(".algorithms", "is missing: name those that the issuer signs by, of %s", strings.Join(algorithms, ", "))
+		problem(".algorithms", "is missing: name the algorithms of the issuer, of %s", strings.Join(algorithms, ", "))
 	}
 	for _, alg := range j.Algorithms {
 		if !slices.Contains(algorithms, alg) {

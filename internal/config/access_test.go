@@ -75,7 +75,7 @@ func TestAccessProblems(t *testing.T) {
 		{jwt("jwks: f, algorithms: [ES256], leeway: 1h"), "must be 0 to 5m"},
 		{"auth: {jwt: [{issuer: i, audience: a, jwks: f, algorithms: [ES256]}]}", "roles: is missing"},
 		{"auth: {jwt: [{issuer: i, audience: a, jwks: f, algorithms: [ES256], roles: {x: owner}}]}", "auth.jwt[0].roles.x: is \"owner\""},
-		{"auth: {jwt: [{issuer: i, audience: a}, {issuer: i, audience: a}]}", "of another one"},
+		{"auth: {jwt: [{issuer: i, audience: a}, {issuer: i, audience: a}]}", "as another one"},
 		{"limits: {rates: {predict: 0/minute}}", "a rate such as 100/minute"},
 		{"limits: {rates: {predict: 5/fortnight}}", "a rate such as 100/minute"},
 		{"limits: {rates: {predict: 5}}", "a rate such as 100/minute"},
@@ -103,7 +103,7 @@ func TestPrefixesAndRates(t *testing.T) {
 	}
 }
 
-// TestShow: what is shown of a configuration holds no secret.
+// TestShow checks that Show reveals no secret.
 func TestShow(t *testing.T) {
 	c, err := config.Decode([]byte("server: {samples: {token: s3cret}}\nbackends: {process: {enabled: true, allow: [{path: x}], env: {PASSWORD: s3cret}}}\nlog: {level: warn}"))
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Alias names versions of a model and splits requests without a version.
+// Alias names versions of a model and divides requests that name no version.
 type Alias struct {
 	Names   map[string]string
 	Default map[string]int
@@ -20,11 +20,12 @@ func (m *Models) alias(id string) y.Field {
 	})
 }
 
-// maxWeight bounds a weight of models.aliases.
+// maxWeight is the largest weight in models.aliases.
 const maxWeight = 1000000
 
-// check checks the aliases of a model. An alias stands for a version, so that there are
-// no circles, and no version's name is taken from it.
+// check checks the aliases of a model. A name must stand for a version, not for
+// another name, so that there are no circles, and a name must not look like a
+// version.
 func (a *Alias) check(at string, problem func(path, format string, args ...any)) {
 	for name, version := range a.Names {
 		switch path := at + ".names." + name; {
@@ -48,7 +49,7 @@ func (a *Alias) check(at string, problem func(path, format string, args ...any))
 		sum += max(0, weight)
 	}
 	if len(a.Default) > 0 && sum == 0 {
-		problem(at+".default", "gives no version a weight: nobody would answer")
+		problem(at+".default", "gives no version a weight: no version would answer")
 	}
 }
 

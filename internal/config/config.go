@@ -1,8 +1,8 @@
-// Package config reads plugins.yaml, strictly, and lays environment variables
-// and flags over it.
+// Package config reads plugins.yaml, strictly, and applies environment variables and
+// flags on top.
 //
-// It checks what values mean by themselves; whether a directory exists or a port
-// is free is found out where they are used.
+// It checks single values. Whoever uses a value finds out whether a directory exists
+// or a port is free.
 package config
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// Config is plugins.yaml with its defaults filled in.
+// Config is the content of plugins.yaml, with defaults for what it leaves out.
 type Config struct {
 	Server   Server
 	Models   Models
@@ -32,11 +32,11 @@ type Config struct {
 	Log      Log
 }
 
-// Server says how requests are taken.
+// Server configures how requests are received.
 type Server struct {
 	Host        string
 	Port        int
-	Workers     int // calls into detectors at once; 0: as many as processors
+	Workers     int // calls into detectors at the same time; 0: one per processor
 	Environment string
 	Drain       time.Duration // DrainAuto: see DrainTime
 	TLS         TLS
@@ -44,21 +44,22 @@ type Server struct {
 	Timeouts    Timeouts
 	Samples     Samples
 	Insecure    bool
-	Hosts       []string // names under which the host is asked, beside addresses and localhost
-	Origins     []string // of pages that may use the host, beside its own
-	// TrustedProxies are the addresses and networks whose X-Forwarded-For counts.
+	Hosts       []string // host names that requests may carry, besides addresses and localhost
+	Origins     []string // origins of pages that may use the host, besides its own
+	// TrustedProxies are the addresses and networks whose X-Forwarded-For is
+	// trusted.
 	TrustedProxies []string
 }
 
-// DrainAuto is the drain of a host that is not told how long to drain.
+// DrainAuto is the drain of a host whose configuration sets none.
 const DrainAuto time.Duration = -1
 
 // autoDrain is how long such a host drains at most.
 const autoDrain = 5 * time.Second
 
-// DrainTime says how long the host goes on serving after it was told to stop, and
-// whether it stops earlier when no connection is open: so does a host in
-// development that is not told how long to drain.
+// DrainTime returns how long the host continues to serve after it was told to stop,
+// and whether it stops earlier if no connection is open. Only a host in development
+// without a configured drain stops earlier.
 func (s Server) DrainTime() (most time.Duration, whileConnected bool) {
 	if s.Drain == DrainAuto {
 		return autoDrain, s.Environment == "development"
@@ -66,7 +67,7 @@ func (s Server) DrainTime() (most time.Duration, whileConnected bool) {
 	return s.Drain, false
 }
 
-// parseDrain reads a duration, or auto.
+// parseDrain parses a duration or auto.
 func parseDrain(v string) (time.Duration, error) {
 	if v == "auto" {
 		return DrainAuto, nil
@@ -78,30 +79,31 @@ func parseDrain(v string) (time.Duration, error) {
 	return d, err
 }
 
-// Samples says whether rows are kept for comparing versions.
+// Samples configures which rows are kept to compare versions.
 type Samples struct {
-	Size   int      // of each version; 0: none
-	Models []string // whose rows are kept; empty: all
+	Size   int      // rows per version; 0: none
+	Models []string // whose rows are kept; empty: all models
 	Token  string
-	// TokenSHA256 is the token's SHA-256 in hex, for a host that need not know it.
+	// TokenSHA256 is the token's SHA-256 in hex, for a host that must not know the
+	// token.
 	TokenSHA256 string
 }
 
-// TLS names the files of a certificate and its key, both or none, and of the CAs that
-// client certificates are checked against.
+// TLS names the files of a certificate and its key, both or none, and of the CAs
+// that verify client certificates.
 type TLS struct{ Cert, Key, ClientCA string }
 
-// Limits bound a request, and all of them together. Where Inflight, Waiting or
-// Connections is 0, Fit chooses it.
+// Limits bound a request and all requests together. Fit chooses Inflight, Waiting
+// and Connections if they are 0.
 type Limits struct {
-	Body        int64 // bytes of a request
-	Rows        int   // of a request
-	Inflight    int64 // bytes of all requests and their answers that are held at once
-	Waiting     int   // rows of all requests that wait or are scored at once
-	Connections int   // open at once
+	Body        int64 // bytes per request
+	Rows        int   // per request
+	Inflight    int64 // bytes of all requests and answers held at the same time
+	Waiting     int   // rows of all requests that wait or are being scored
+	Connections int   // open at the same time
 }
 
-// Timeouts bound how long things take.
+// Timeouts bound the time of a request and of a shutdown.
 type Timeouts struct{ Request, Shutdown time.Duration }
 
 // Models says which models are served and how they are kept.
@@ -117,14 +119,14 @@ type Models struct {
 	AllowEmpty bool // an emptied directory removes all models
 	Immutable  bool
 	Lazy       bool
-	Loads      int // at once; 0: as many as processors
+	Loads      int // at the same time; 0: one per processor
 	Aliases    map[string]Alias
 }
 
-// ModelLimits bound what models may ask for.
+// ModelLimits bound what manifests may set.
 type ModelLimits struct{ Max manifest.Maxima }
 
-// Backends says what opens artifacts.
+// Backends configures what opens artifacts.
 type Backends struct {
 	ONNX    ONNX
 	WASM    WASM
@@ -136,7 +138,7 @@ type ONNX struct {
 	Enabled bool
 	Library string
 	Probe   string   // child or in_process
-	Trusted []string // digests and directories
+	Trusted []string // digests of graphs, and directories
 }
 
 // WASM configures WASM modules.
@@ -146,7 +148,7 @@ type WASM struct {
 	MaxMemory int64
 }
 
-// Process configures plugins that run in processes of their own.
+// Process configures plugins that run as processes.
 type Process struct {
 	Enabled bool
 	Allow   []Allowed
@@ -155,19 +157,21 @@ type Process struct {
 	Cgroup  string
 }
 
-// Allowed is a directory that plugins may come from, and their digests.
+// Allowed is a directory whose models may run programs, and the digests of those
+// programs.
 type Allowed struct {
 	Path    string
 	Digests []string
 }
 
-// Log says what is logged and how.
+// Log configures the log's level and format.
 type Log struct{ Level, Format string }
 
-// Production is the environment in which nobody is trusted for where he calls from.
+// Production is the environment in which calls from the same machine are not
+// trusted.
 const Production = "production"
 
-// Default returns the configuration of a host that is told nothing.
+// Default returns the configuration of an empty file.
 func Default() *Config {
 	c := &Config{
 		Server: Server{
@@ -186,8 +190,8 @@ func Default() *Config {
 	return c
 }
 
-// Read reads a file over the defaults. The error lists every problem with its
-// line.
+// Read reads a file; defaults fill in what it leaves out. The error lists every
+// problem with its line.
 func Read(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -200,7 +204,7 @@ func Read(file string) (*Config, error) {
 	return c, nil
 }
 
-// Decode reads a plugins.yaml over the defaults.
+// Decode is Read for the contents of a plugins.yaml.
 func Decode(data []byte) (*Config, error) {
 	c := Default()
 	if len(strings.TrimSpace(string(data))) == 0 {
@@ -252,7 +256,7 @@ func Decode(data []byte) (*Config, error) {
 	return c, nil
 }
 
-// Validate checks a configuration that was changed after it was read.
+// Validate checks a configuration that was changed after Read.
 func (c *Config) Validate() error {
 	var problems []string
 	c.check(func(path, format string, args ...any) {
@@ -303,7 +307,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	oneOf("log.format", c.Log.Format, "json", "text")
 }
 
-// check reports what is wrong with the server's settings.
+// check reports problems in the server's settings.
 func (s *Server) check(problem func(path, format string, args ...any), oneOf func(path, v string, choices ...string), within func(path string, v, least, most int64)) {
 	oneOf("server.environment", s.Environment, "development", "staging", Production)
 	within("server.port", int64(s.Port), 0, 65535)
@@ -342,7 +346,7 @@ func (s *Server) check(problem func(path, format string, args ...any), oneOf fun
 	}
 }
 
-// checkTrust checks what names those who are trusted.
+// checkTrust checks the settings that name trusted models and programs.
 func (b *Backends) checkTrust(problem func(path, format string, args ...any)) {
 	for _, one := range b.ONNX.Trusted {
 		if one == "" || strings.HasPrefix(one, "sha256:") && !manifest.ValidDigest(one) {
@@ -360,6 +364,6 @@ func (b *Backends) checkTrust(problem func(path, format string, args ...any)) {
 		}
 	}
 	if p := b.Process; p.Enabled && len(p.Allow) == 0 {
-		problem("backends.process.allow", "is empty: name the directories whose models may run programs, such as {path: models/trusted}, or switch the backend off")
+		problem("backends.process.allow", "is empty: name the directories whose models may run programs, such as {path: models/trusted}, or disable the backend")
 	}
 }

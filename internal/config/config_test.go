@@ -14,7 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
-// TestCheckedInFile: plugins.yaml at the project's top shows the defaults.
+// TestCheckedInFile checks that plugins.yaml at the project's root shows the
+// defaults.
 func TestCheckedInFile(t *testing.T) {
 	c, err := config.Read(filepath.Join("..", "..", "plugins.yaml"))
 	if err != nil {
@@ -98,8 +99,8 @@ func flags(t *testing.T, args ...string) *pflag.FlagSet {
 	return f
 }
 
-// TestOrder: flags win over PYNOMALY_ variables, which win over the older names,
-// which win over the file.
+// TestOrder checks that flags win over PYNOMALY_ variables, which win over the older
+// names, which win over the file.
 func TestOrder(t *testing.T) {
 	file := []byte("models: {cache_size: 2, dir: from-file}\nserver: {port: 1111, workers: 1}\nlog: {level: warn}\n")
 	t.Setenv("MODEL_CACHE_SIZE", "3")
@@ -110,7 +111,7 @@ func TestOrder(t *testing.T) {
 	t.Setenv("PYNOMALY_MODELS_CACHE_SIZE", "4")
 	t.Setenv("PYNOMALY_SERVER_PORT", "3333")
 	t.Setenv("PYNOMALY_SERVER_DRAIN", "7s")
-	t.Setenv("PYNOMALY_NO_SUCH_KEY", "x") // never an error: others own the environment, too
+	t.Setenv("PYNOMALY_NO_SUCH_KEY", "x") // not an error: other programs use the environment
 	c, err := config.Decode(file)
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +163,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// TestDrainTime: only a host in development that is not told how long to drain
-// stops as soon as nobody is connected.
+// TestDrainTime checks that only a host in development without a configured drain
+// stops as soon as no connection is open.
 func TestDrainTime(t *testing.T) {
 	for _, c := range []struct {
 		text           string

@@ -11,9 +11,9 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Load reads a file, if one is named, over the defaults, and lays the environment and the
-// flags over it. It looks for no file by itself: a command is run in whatever directory,
-// and the configuration names libraries that are loaded and programs that are run.
+// Load reads a file, if one is named, and applies the environment and the flags on
+// top. It looks for no file without a name: a command may run in any directory, and
+// the configuration names libraries that are loaded and programs that are run.
 func Load(file string, flags *pflag.FlagSet) (*Config, error) {
 	cfg := Default()
 	if file != "" {
@@ -25,8 +25,8 @@ func Load(file string, flags *pflag.FlagSet) (*Config, error) {
 	return cfg, cfg.Overlay(flags)
 }
 
-// State is the directory where the host remembers things: the configured directory, else
-// the user's; empty where that cannot be written.
+// State returns the directory for what the host remembers: the configured one, or
+// else the user's. It returns "" if neither can be written.
 func (c *Config) State(log *slog.Logger) (string, error) {
 	if c.StateDir != "" {
 		if err := writable(c.StateDir); err != nil {
@@ -38,20 +38,21 @@ func (c *Config) State(log *slog.Logger) (string, error) {
 	if base == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			log.Warn("there is no state directory: nothing outlives this host", "error", err)
+			log.Warn("there is no state directory: the host keeps nothing for its next start", "error", err)
 			return "", nil
 		}
 		base = filepath.Join(home, ".local", "state")
 	}
 	dir := filepath.Join(base, "pynomaly-runtime")
 	if err := writable(dir); err != nil {
-		log.Warn("the state directory cannot be written: nothing outlives this host; state_dir names another", "directory", dir, "error", err)
+		log.Warn("the state directory cannot be written: the host keeps nothing for its next start; set state_dir to another directory", "directory", dir, "error", err)
 		return "", nil
 	}
 	return dir, nil
 }
 
-// writable makes a directory, and a file in it.
+// writable creates a directory if necessary, and checks that files can be made in
+// it.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -63,8 +64,8 @@ func writable(dir string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// Snapshots is the directory below the state's where the states of stateful models are
-// kept; empty where there is none.
+// Snapshots returns the directory below state for the states of stateful models, or
+// "" if state is "".
 func Snapshots(state string) string {
 	if state == "" {
 		return ""
@@ -72,8 +73,8 @@ func Snapshots(state string) string {
 	return filepath.Join(state, "snapshots")
 }
 
-// Workers is how many calls are scored at once: the configured number, else one for each
-// processor.
+// Workers returns how many calls may score at the same time: the configured number,
+// or one per processor.
 func (c *Config) Workers() int {
 	if c.Server.Workers > 0 {
 		return c.Server.Workers

@@ -1,10 +1,10 @@
 package config
 
-// hidden stands for what is not shown.
+// hidden replaces secret values.
 const hidden = "***"
 
-// Show returns the configuration by the names of its keys, without what is secret: tokens,
-// and the environment of programs, of which the names alone are shown.
+// Show returns the configuration by its keys, without secrets: it hides tokens and
+// the values of programs' environment variables.
 func (c *Config) Show() map[string]any {
 	out := map[string]any{}
 	for _, s := range settings() {

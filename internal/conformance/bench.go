@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// Bench times the model at a place: opening it, and calls of each batch size for the given
-// time, with rows that it can score. It writes a table to to.
+// Bench times opening the model at a place, and calls of each batch size for the
+// duration lasting, on rows that the model can score. It writes a table to to.
 func Bench(ctx context.Context, to io.Writer, at modelstore.Place, with model.Backends, lasting time.Duration) error {
 	open, o, err := Model(ctx, at, with)
 	if err != nil {
@@ -26,7 +26,7 @@ func Bench(ctx context.Context, to io.Writer, at modelstore.Place, with model.Ba
 	}
 	defer scorer.Close()
 	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "rows a call\tµs a call\tµs a row\trows/s\t")
+	fmt.Fprintln(w, "rows/call\tµs/call\tµs/row\trows/s\t")
 	for _, n := range []int{1, 10, 100, 1000, 10000} {
 		if n > o.LargeRows {
 			break
@@ -56,7 +56,7 @@ func Bench(ctx context.Context, to io.Writer, at modelstore.Place, with model.Ba
 	return nil
 }
 
-// openTwice times opening a plugin for the first time, and again.
+// openTwice times the first opening of a plugin and another one.
 func openTwice(ctx context.Context, to io.Writer, open sdktest.Open) (scorer sdk.Scorer, err error) {
 	for _, what := range []string{"first opening", "next opening"} {
 		if scorer != nil {

@@ -1,5 +1,5 @@
-// Package conformance opens models on disk for the conformance kit of the SDK:
-// any backend's, with rows that the model can score. What is checked is the kit's.
+// Package conformance prepares models on disk, of any backend, for the conformance
+// kit of the SDK. The kit decides what is checked.
 package conformance
 
 import (
@@ -15,7 +15,7 @@ import (
 )
 
 // Model prepares the kit for the model at a place: a bare module or graph, or a
-// directory. The rows are its golden ones, where it has some.
+// directory. The rows are the model's golden rows if it has any.
 func Model(ctx context.Context, at modelstore.Place, with model.Backends) (sdktest.Open, sdktest.Options, error) {
 	backend, a, err := at.Artifact(ctx, with)
 	if err != nil {
@@ -25,7 +25,7 @@ func Model(ctx context.Context, at modelstore.Place, with model.Backends) (sdkte
 		Rows: a.ProbeRows, Tolerance: tolerance(a.Manifest), BatchDependent: a.Manifest.BatchDependent, Broken: map[string]sdktest.Open{},
 		LargeRows: a.Manifest.Limits.MaxBatchRows,
 	}
-	if len(a.Bytes) > 0 { // a command may do without
+	if len(a.Bytes) > 0 { // a model that is only a command has no bytes
 		broken := a
 		broken.Bytes = a.Bytes[:len(a.Bytes)/2]
 		o.Broken["its artifact is cut in half"] = opens(backend, broken)
@@ -33,7 +33,7 @@ func Model(ctx context.Context, at modelstore.Place, with model.Backends) (sdkte
 	return opens(backend, a), o, nil
 }
 
-// opens opens an artifact by its backend.
+// opens returns a function that opens an artifact with its backend.
 func opens(backend backends.Backend, a backends.Artifact) sdktest.Open {
 	return func(ctx context.Context) (sdk.Scorer, error) {
 		m := *a.Manifest
@@ -42,8 +42,8 @@ func opens(backend backends.Backend, a backends.Artifact) sdktest.Open {
 	}
 }
 
-// tolerance is the manifest's, but where it says nothing a float64 plugin is held
-// to the kit's own.
+// tolerance returns the manifest's tolerance, or the kit's for a float64 plugin
+// whose manifest sets none.
 func tolerance(m *manifest.Manifest) float64 {
 	if m.Golden == nil && m.Backend != manifest.BackendONNX {
 		return 0

@@ -13,8 +13,8 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
-// TestModels runs the kit on every kind of model there is: the sample ONNX graphs,
-// the sample plugins of each language, the reference detectors.
+// TestModels runs the kit on every kind of model: the sample ONNX graphs, the sample
+// plugins of each language, and the reference detectors.
 func TestModels(t *testing.T) {
 	with := testkit.Backends(t, testkit.Proofs())
 	samples, err := os.ReadDir(testkit.Testdata("models"))
@@ -43,7 +43,7 @@ func TestModels(t *testing.T) {
 				t.Fatal(err)
 			}
 			o.LargeRows = 2000
-			if o.Tolerance > 1e-9 { // a graph, whose runtime is not ours: leaks show in the soak
+			if o.Tolerance > 1e-9 { // a graph: the soak test finds leaks of its runtime
 				o.Calls = 1000
 			}
 			sdktest.Run(t, open, o)
@@ -51,7 +51,7 @@ func TestModels(t *testing.T) {
 	}
 }
 
-// TestBareModule: a module without a directory is opened by its own word.
+// TestBareModule checks a module without a directory, which describes itself.
 func TestBareModule(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "counter.wasm")
 	if err := os.WriteFile(file, testkit.Guest(t, "counter"), 0o600); err != nil {

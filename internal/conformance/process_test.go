@@ -14,9 +14,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// TestProcessPlugins runs the kit on the reference detectors as process plugins,
-// and compares their scores and explanations with those of the same sources as WASM
-// modules: bit by bit.
+// TestProcessPlugins runs the kit on the reference detectors as process plugins, and
+// checks that their scores and explanations equal those of the same sources as WASM
+// modules, bit by bit.
 func TestProcessPlugins(t *testing.T) {
 	dir, modules := testkit.ProcessModels(t), testkit.FittedModels(t)
 	with := model.Backends{manifest.BackendWASM: testkit.WASM(t), manifest.BackendProcess: testkit.Processes(t, dir, nil)}
@@ -54,7 +54,7 @@ func TestProcessPlugins(t *testing.T) {
 	}
 }
 
-// numbers are the scores of rows, and their explanations.
+// numbers returns the scores of rows, and their explanations.
 func numbers(t *testing.T, open sdktest.Open, in *sdk.Batch) []float64 {
 	t.Helper()
 	s, err := open(context.Background())

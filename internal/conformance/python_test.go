@@ -19,8 +19,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// TestPythonKNN serves the example of the Python SDK, PyOD's KNN, as a user does: it
-// is trained, its golden rows are scored when it is opened, and the kit is run on it.
+// TestPythonKNN follows the Python SDK's example, PyOD's KNN, as a user does: it
+// trains the model, opens it, which scores its golden rows, and runs the kit on it.
 func TestPythonKNN(t *testing.T) {
 	dir := t.TempDir()
 	at := filepath.Join(dir, "pima-knn", "1.0.0")

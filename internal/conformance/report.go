@@ -11,8 +11,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk/sdktest"
 )
 
-// Report runs the kit's checks on the model at a place, and writes a line about each to
-// to. calls is how many the check for leaks makes; 0: as many as the kit does.
+// Report runs the kit's checks on the model at a place, and writes a line about each
+// to to. calls is the number of calls of the check for leaks; 0 means the kit's
+// default.
 func Report(ctx context.Context, to io.Writer, at modelstore.Place, with model.Backends, calls int) error {
 	open, o, err := Model(ctx, at, with)
 	if err != nil {

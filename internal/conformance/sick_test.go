@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// TestSickServed: what a client is told while a plugin is sick is a scoring error, which
-// counts as such, and not that the row is at fault.
+// TestSickServed checks that clients of a sick plugin get a scoring error, and that
+// it counts as such, not as an error of the row.
 func TestSickServed(t *testing.T) {
 	dir := t.TempDir()
 	at := filepath.Join(dir, "m", "1.0.0")

@@ -1,4 +1,5 @@
-// Package digest writes the SHA-256 of bytes as manifests, answers and approvals show it.
+// Package digest formats SHA-256 digests as manifests, answers and approvals show
+// them.
 package digest
 
 import (
@@ -6,7 +7,7 @@ import (
 	"encoding/hex"
 )
 
-// Prefix begins every digest that says how it was made.
+// Prefix is the prefix of a digest that names its algorithm.
 const Prefix = "sha256:"
 
 // Of returns the SHA-256 of data as sha256:<64 lower-case hexadecimal digits>.

@@ -1,6 +1,6 @@
-// Package guard calls code that may panic: a detector, or what loads one.
+// Package guard calls code that may panic: a detector, or code that loads one.
 //
-// What a panic means to whoever waits for the call is not here.
+// Its callers decide what a panic means.
 package guard
 
 import (
@@ -8,16 +8,16 @@ import (
 	"runtime/debug"
 )
 
-// PanicError says that a detector, or the code that runs it, panicked.
+// PanicError means that a detector, or the code that runs it, panicked.
 type PanicError struct {
 	Value any
 	Stack []byte
 }
 
-// Error says what it panicked with.
+// Error returns the value of the panic as text.
 func (e *PanicError) Error() string { return fmt.Sprintf("it panicked: %v", e.Value) }
 
-// Call makes a call. A panic ends that call, as a *PanicError, and nothing else.
+// Call calls call. It returns a panic as a *PanicError.
 func Call(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/guard"
 )
 
-// TestCall: a panic comes back with its value and its stack; what a call returns is what
-// Call returns.
+// TestCall checks that Call returns a panic with its value and its stack, and
+// otherwise what the function returns.
 func TestCall(t *testing.T) {
 	var p *guard.PanicError
 	err := guard.Call(func() error { panic("at a value") })

@@ -8,7 +8,8 @@ import (
 	"strconv"
 )
 
-// ResidentBytes is the memory this process holds; 0 where that is not known.
+// ResidentBytes returns the resident memory of this process, or 0 if it is not
+// known.
 func ResidentBytes() int64 {
 	n, err := statm(1)
 	if err != nil {
@@ -17,7 +18,7 @@ func ResidentBytes() int64 {
 	return n
 }
 
-// VirtualBytes is the address space this process uses.
+// VirtualBytes returns the size of this process's address space.
 func VirtualBytes() (int64, error) { return statm(0) }
 
 // statm returns field i of /proc/self/statm in bytes.

@@ -16,8 +16,8 @@ type rows struct{ limit int }
 func (r *rows) LimitRows(most int) { r.limit = most }
 func (r *rows) Rows() int64        { return 7 }
 
-// TestFit: what is open is filled in, what is asked for stays, and metrics and the log say
-// the same.
+// TestFit checks that Fit fills in what is open, keeps what is set, and that metrics
+// and the log agree.
 func TestFit(t *testing.T) {
 	cfg := config.Default()
 	cfg.Server.Limits.Waiting = 5000

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestReserve: the threads of a reserve exist at the same time, so Go has them all.
+// TestReserve checks that the reserved threads exist at the same time.
 func TestReserve(t *testing.T) {
 	created := pprof.Lookup("threadcreate")
 	n := reserveThreads()

@@ -1,4 +1,4 @@
-// Package hostmetrics tells Prometheus about the host itself.
+// Package hostmetrics exports metrics of the host itself to Prometheus.
 package hostmetrics
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// DroppedLines tells Prometheus how many lines of the log were dropped.
+// DroppedLines exports how many lines of the log were dropped.
 func DroppedLines(reg *prometheus.Registry, out *logs.Buffered) error {
 	for kind := range out.Dropped() {
 		err := reg.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
@@ -25,8 +25,8 @@ func DroppedLines(reg *prometheus.Registry, out *logs.Buffered) error {
 	return nil
 }
 
-// Confinement says how well the processes that prove graphs and compile modules are
-// confined here, and exports it.
+// Confinement logs and exports how the processes that check graphs and compile
+// modules are confined.
 func Confinement(c child.Confinement, reg *prometheus.Registry, log *slog.Logger) error {
 	if c.Seccomp && c.Landlock {
 		log.Info("confinement", "seccomp", c.Seccomp, "landlock", c.Landlock)

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
 )
 
-// TestConfinementIsShown: what is missing is a warning and a zero.
+// TestConfinementIsShown checks that missing confinement gives a warning and a zero.
 func TestConfinementIsShown(t *testing.T) {
 	for _, c := range []struct {
 		has     child.Confinement

@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// decimal is a number as it may be written, and its exact value.
+// decimal is a decimal number and its exact value.
 type decimal struct {
 	whole, fraction string // digits
 	exponent        int
@@ -46,7 +46,7 @@ func (d decimal) exact() *big.Rat {
 	return new(big.Rat).SetInt(digits.Mul(digits, scale))
 }
 
-// check compares what a number is read as with its exact value, rounded once.
+// check compares the scanned number with the exact value, rounded once.
 func (d decimal) check(t interface{ Fatalf(string, ...any) }) {
 	s := &Scanner{Data: []byte(d.text())}
 	n, err := s.Number()
@@ -80,7 +80,7 @@ func (d decimal) check(t interface{ Fatalf(string, ...any) }) {
 
 func zeros(n int) string { return strings.Repeat("0", n) }
 
-// TestLongNumbers: exponents make up for any number of digits.
+// TestLongNumbers checks that exponents can offset any number of digits.
 func TestLongNumbers(t *testing.T) {
 	for _, d := range []decimal{
 		{whole: "1" + zeros(300_000), exponent: -300_000},
@@ -102,7 +102,7 @@ func TestLongNumbers(t *testing.T) {
 	} {
 		d.check(t)
 	}
-	// Exponents that nothing makes up for are not multiplied out.
+	// Exponents that no digits offset are not multiplied out.
 	for text, want := range map[string]float64{"1e-99999999999999999999": 0, "-0." + zeros(1_000) + "1e-9223372036854775807": math.Copysign(0, -1), "0e99999999999999999999": 0} {
 		n := number(t, text)
 		if got, ok := n.Float64(); !ok || math.Float64bits(got) != math.Float64bits(want) {
@@ -117,8 +117,8 @@ func TestLongNumbers(t *testing.T) {
 	}
 }
 
-// TestNumbersExactly: numbers of any length, and the decimals in the middle between two
-// neighbours and right beside it, are rounded once.
+// TestNumbersExactly checks that numbers of any length, and decimals at and beside
+// the midpoint of two neighbours, are rounded once.
 func TestNumbersExactly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		digits := func(name, pattern string) string { return rapid.StringMatching(pattern).Draw(t, name) }
@@ -127,7 +127,8 @@ func TestNumbersExactly(t *testing.T) {
 		}
 		d := decimal{negative: rapid.Bool().Draw(t, "negative")}
 		if rapid.Bool().Draw(t, "middle") {
-			// m + ½ of the last place of a float64 or float32, written out, is m 2^e with one bit more.
+			// The midpoint m + ½ in the last place of a float64 or float32 is
+			// written as m 2^e with one more bit.
 			bits := rapid.SampledFrom([]int{24, 53}).Draw(t, "bits")
 			m := new(big.Int).SetUint64(rapid.Uint64Range(1, 1<<bits-1).Draw(t, "m"))
 			m.Add(m.Lsh(m, 1), big.NewInt(1))
@@ -154,7 +155,7 @@ func TestNumbersExactly(t *testing.T) {
 		}
 		shift := rapid.OneOf(rapid.Just(0), rapid.IntRange(-400, 400), rapid.IntRange(-20_000, 20_000)).Draw(t, "shift")
 		switch {
-		case rapid.Bool().Draw(t, "move"): // the exponent brings it back where it is a number
+		case rapid.Bool().Draw(t, "move"): // the exponent offsets the moved point
 			d.exponent += len(d.fraction) - len(d.whole) + shift%400
 		case shift > -500 && shift < 500:
 			d.exponent += shift
@@ -163,7 +164,7 @@ func TestNumbersExactly(t *testing.T) {
 	})
 }
 
-// FuzzNumber: any text that is a number is rounded once.
+// FuzzNumber checks that any text that is a number is rounded once.
 func FuzzNumber(f *testing.F) {
 	for _, s := range []string{"0", "-0.0", "1e22", "9007199254740993", "5e-324", "2.4703282292062327208e-324", "1.7976931348623158e308", "3.4028235677973366e38", "7.006492321624085e-46"} {
 		f.Add(s, uint16(0), int16(0))

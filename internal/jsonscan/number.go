@@ -6,22 +6,22 @@ import (
 	"unsafe"
 )
 
-// Number is a JSON number that has been read but not yet rounded: its value is
-// ±Mantissa x 10^Exponent, unless Long.
+// Number is a JSON number that has been read but not rounded. Its value is ±Mantissa
+// x 10^Exponent, unless Long.
 type Number struct {
 	Mantissa uint64
 	Exponent int
 	Negative bool
-	Long     bool // has more digits than Mantissa holds: Text alone is exact
+	Long     bool // more digits than Mantissa holds: only Text is exact
 	Text     []byte
 }
 
 const (
 	maxMantissaDigits = 19
-	maxExponent       = math.MaxInt / 1000 // no text is long enough to make up for larger ones
+	maxExponent       = math.MaxInt / 1000 // no text is long enough to offset larger ones
 )
 
-// Number takes a number, which must be next.
+// Number reads a number, which must be next.
 func (s *Scanner) Number() (Number, error) { //nolint:funlen // each number of a request goes through it, and its loops share their state
 	s.Peek()
 	data, i := s.Data, s.Pos
@@ -103,8 +103,8 @@ var pow10 = [...]float64{
 	1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22,
 }
 
-// exact returns the correctly rounded float64 where one multiplication or
-// division of two exact numbers gives it (Clinger 1990).
+// exact returns the correctly rounded float64 if one multiplication or division of
+// two exact numbers gives it (Clinger 1990).
 func (n *Number) exact() (float64, bool) {
 	if n.Mantissa>>53 != 0 || n.Long || n.Exponent > 22 || n.Exponent < -22 {
 		return 0, false
@@ -121,7 +121,7 @@ func (n *Number) exact() (float64, bool) {
 	return f, true
 }
 
-// Float64 rounds to nearest even; false: the number overflows.
+// Float64 rounds to nearest even. It returns false if the number overflows.
 func (n *Number) Float64() (float64, bool) {
 	if f, ok := n.exact(); ok {
 		return f, true
@@ -129,12 +129,12 @@ func (n *Number) Float64() (float64, bool) {
 	return n.parse(64)
 }
 
-// Float32 rounds the decimal itself to nearest even, not its float64; false:
-// the number overflows.
+// Float32 rounds the decimal itself, not its float64, to nearest even. It returns
+// false if the number overflows.
 func (n *Number) Float32() (float32, bool) {
 	if d, ok := n.exact(); ok {
-		// Rounding twice differs from rounding once only where the first landed
-		// right between two float32, or outside their normal range.
+		// Rounding twice differs from rounding once only if the first result lies
+		// midway between two float32 values, or outside their normal range.
 		const half = 1 << 28
 		f := float32(d)
 		if math.Float64bits(d)&(1<<29-1) != half && (d == 0 || (math.Abs(d) > 0x1p-125 && math.Abs(d) < 0x1p127)) {
@@ -145,15 +145,15 @@ func (n *Number) Float32() (float32, bool) {
 	return float32(f), ok
 }
 
-// Package strconv keeps 800 digits and cuts exponents at about 10,000, before it takes the
-// place of the point into account.
+// Package strconv keeps 800 digits and cuts exponents at about 10,000, before it
+// considers the place of the point.
 const (
 	maxParsedText   = 700
-	maxParsedDigits = 780 // a float64, and the middle between two, have at most 767
+	maxParsedDigits = 780 // a float64, or the midpoint of two, has at most 767
 	maxParsedExp    = 5000
 )
 
-// parse rounds the text itself; false: the number overflows.
+// parse rounds the text itself. It returns false if the number overflows.
 func (n *Number) parse(bits int) (float64, bool) {
 	if len(n.Text) <= maxParsedText {
 		f, err := strconv.ParseFloat(text(n.Text), bits)
@@ -170,8 +170,9 @@ func (n *Number) parse(bits int) (float64, bool) {
 	return f, err == nil
 }
 
-// significant appends the first digits of n, from the first that is not 0 on, and returns
-// how many more there are. If one of those is not 0, so is the last that it appends.
+// significant appends the first digits of n from the first nonzero digit on, and
+// returns how many more there are. If any of those is not 0, the last appended digit
+// is not 0.
 func (n *Number) significant(to []byte) (_ []byte, dropped int) {
 	kept := 0
 	for i := 0; i < len(n.Text) && n.Text[i]|0x20 != 'e'; i++ {
@@ -193,7 +194,7 @@ func (n *Number) significant(to []byte) (_ []byte, dropped int) {
 	return to, dropped
 }
 
-// Int64 is the number where it is whole and fits: 1.0 and 1e3 are whole, too.
+// Int64 returns the number if it is whole and fits. 1.0 and 1e3 are whole.
 func (n *Number) Int64() (int64, bool) {
 	m, e := n.Mantissa, n.Exponent
 	if n.Long {
@@ -248,5 +249,5 @@ func (n *Number) longInt64() (int64, bool) {
 	return short.Int64()
 }
 
-// text views b as a string for the length of one call.
+// text views b as a string for the duration of one call.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

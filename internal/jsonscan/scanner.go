@@ -1,8 +1,8 @@
-// Package jsonscan reads JSON text (RFC 8259) in one forward pass, without
-// building values: the caller asks for the next token of the kind it can take.
+// Package jsonscan reads JSON text (RFC 8259) in one forward pass, without building
+// values: the caller asks for the next token of the kind that it can use.
 //
-// It knows nothing of features or requests. Text must be UTF-8; lone surrogates,
-// deep nesting and everything that the grammar lacks are refused.
+// It knows nothing of features or requests. Text must be UTF-8. Lone surrogates,
+// deep nesting and everything outside the grammar are refused.
 package jsonscan
 
 import (
@@ -15,13 +15,13 @@ import (
 // MaxDepth is how deep arrays and objects may be nested.
 const MaxDepth = 64
 
-// SyntaxError is malformed JSON.
+// SyntaxError describes malformed JSON.
 type SyntaxError struct {
 	Offset  int // in bytes, from 0
 	Message string
 }
 
-// Error says what is wrong and where.
+// Error returns the message with the place of the error.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("malformed JSON at byte %d: %s", e.Offset, e.Message)
 }
@@ -30,18 +30,18 @@ func (e *SyntaxError) Error() string {
 type Scanner struct {
 	Data []byte
 	Pos  int
-	// Lenient lets Skip take NaN, Infinity and -Infinity, which JSON does not have, as
-	// values.
+	// Lenient makes Skip accept NaN, Infinity and -Infinity, which JSON does not
+	// have, as values.
 	Lenient bool
 }
 
-// Errorf makes a SyntaxError at the current position.
+// Errorf returns a SyntaxError at the current position.
 func (s *Scanner) Errorf(format string, args ...any) error {
 	return &SyntaxError{Offset: s.Pos, Message: fmt.Sprintf(format, args...)}
 }
 
-// Unexpected makes a SyntaxError for what stands at the current position where
-// want should.
+// Unexpected returns a SyntaxError that names what is at the current position and
+// says that want should be there.
 func (s *Scanner) Unexpected(want string) error {
 	if s.Pos >= len(s.Data) {
 		return s.Errorf("the text ends where %s should be", want)
@@ -53,8 +53,8 @@ func (s *Scanner) Unexpected(want string) error {
 	return s.Errorf("%q where %s should be", r, want)
 }
 
-// Peek skips white space and returns the next byte without taking it; 0 at the
-// end of the text.
+// Peek skips white space and returns the next byte without consuming it. It returns
+// 0 at the end of the text.
 func (s *Scanner) Peek() byte {
 	for s.Pos < len(s.Data) {
 		c := s.Data[s.Pos]
@@ -66,7 +66,7 @@ func (s *Scanner) Peek() byte {
 	return 0
 }
 
-// Take takes the byte c, after white space, if it is next.
+// Take skips white space and consumes the byte c if it is next.
 func (s *Scanner) Take(c byte) bool {
 	if s.Pos < len(s.Data) && s.Data[s.Pos] == c {
 		s.Pos++
@@ -79,7 +79,7 @@ func (s *Scanner) Take(c byte) bool {
 	return false
 }
 
-// End makes sure that nothing but white space is left.
+// End returns an error unless only white space is left.
 func (s *Scanner) End() error {
 	if s.Peek(); s.Pos < len(s.Data) {
 		return s.Unexpected("the end")
@@ -87,7 +87,7 @@ func (s *Scanner) End() error {
 	return nil
 }
 
-// Colon takes the colon after a key.
+// Colon consumes the colon after a key.
 func (s *Scanner) Colon() error {
 	if !s.Take(':') {
 		return s.Unexpected("a colon")
@@ -95,8 +95,8 @@ func (s *Scanner) Colon() error {
 	return nil
 }
 
-// More moves on inside an object or array: true after a comma, false after the
-// closing byte. With first it also allows the closing byte at once.
+// More advances inside an object or array. It returns true after a comma and false
+// after the closing byte. If first is set, the closing byte may come at once.
 func (s *Scanner) More(closing byte, first bool) (bool, error) {
 	switch c := s.Peek(); {
 	case c == closing && s.Pos < len(s.Data):
@@ -111,7 +111,7 @@ func (s *Scanner) More(closing byte, first bool) (bool, error) {
 	return false, s.Unexpected(fmt.Sprintf("a comma or %q", closing))
 }
 
-// Literal takes one of true, false and null, which must be next.
+// Literal consumes one of true, false and null, which must be next.
 func (s *Scanner) Literal(word string) error {
 	if len(s.Data)-s.Pos >= len(word) && string(s.Data[s.Pos:s.Pos+len(word)]) == word {
 		s.Pos += len(word)
@@ -120,8 +120,8 @@ func (s *Scanner) Literal(word string) error {
 	return s.Unexpected("a value")
 }
 
-// String takes a string, which must be next. The result is its text: a part of
-// Data where it has no escapes, else scratch extended.
+// String reads a string, which must be next. It returns the text: a part of Data if
+// there are no escapes, else scratch extended.
 func (s *Scanner) String(scratch []byte) ([]byte, error) {
 	if s.Peek() != '"' {
 		return nil, s.Unexpected("a string")
@@ -154,7 +154,7 @@ func (s *Scanner) String(scratch []byte) ([]byte, error) {
 	return nil, s.Unexpected("the end of a string")
 }
 
-// escaped goes on with a string from its first escape.
+// escaped continues a string at its first escape.
 func (s *Scanner) escaped(text []byte) ([]byte, error) {
 	for s.Pos < len(s.Data) {
 		c := s.Data[s.Pos]
@@ -215,7 +215,7 @@ func (s *Scanner) escape() (rune, error) {
 	return 0, s.Unexpected(`one of " \ / b f n r t u`)
 }
 
-// hex4 takes u and four hex digits.
+// hex4 reads u and four hex digits.
 func (s *Scanner) hex4() (rune, error) {
 	var r rune
 	for range 4 {
@@ -238,7 +238,7 @@ func (s *Scanner) hex4() (rune, error) {
 	return r, nil
 }
 
-// Skip takes one value of any kind, checking that it is well formed.
+// Skip consumes one value of any kind, and checks that it is well formed.
 func (s *Scanner) Skip() error { return s.skip(0) }
 
 func (s *Scanner) skip(depth int) error {
@@ -266,8 +266,8 @@ func (s *Scanner) skip(depth int) error {
 	}
 }
 
-// NotANumber takes NaN, Infinity or -Infinity if one is next. Some encoders write them for
-// numbers that JSON does not have.
+// NotANumber consumes NaN, Infinity or -Infinity if one is next. Some encoders write
+// them although JSON does not have them.
 func (s *Scanner) NotANumber() bool {
 	if c := s.Peek(); c != 'N' && c != 'I' && c != '-' {
 		return false

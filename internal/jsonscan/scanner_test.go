@@ -15,8 +15,8 @@ import (
 
 type suiteCase struct{ Name, Input string }
 
-// suite reads the parsing test suite and adds the cases that a text file cannot
-// hold: bytes that are not UTF-8, and very deep nesting.
+// suite returns the parsing test suite and cases that a text file cannot hold: bytes
+// that are not UTF-8, and very deep nesting.
 func suite(t testing.TB) []suiteCase {
 	t.Helper()
 	f, err := os.Open("testdata/suite.ndjson")
@@ -79,7 +79,7 @@ func TestParsingSuite(t *testing.T) {
 		}
 		var syntax *SyntaxError
 		if err != nil && !errors.As(err, &syntax) {
-			t.Errorf("%s: %v is no SyntaxError", c.Name, err)
+			t.Errorf("%s: %v is not a SyntaxError", c.Name, err)
 		}
 	}
 	if accepted < 95 || refused < 180 {
@@ -133,8 +133,8 @@ func TestIntegers(t *testing.T) {
 	}
 }
 
-// TestRounding holds float32 and float64 against exact arithmetic, on random
-// decimals and on the decimals right between two float32.
+// TestRounding compares float32 and float64 with exact arithmetic, on random
+// decimals and on decimals midway between two float32 values.
 func TestRounding(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	var cases []string
@@ -165,8 +165,9 @@ func TestRounding(t *testing.T) {
 	}
 }
 
-// FuzzSkip holds the grammar against encoding/json's, which is more lenient only
-// where it replaces what is not UTF-8 and lone surrogates, and deeper nesting.
+// FuzzSkip compares the grammar with that of encoding/json, which is more lenient
+// only in that it replaces lone surrogates and what is not UTF-8, and allows deeper
+// nesting.
 func FuzzSkip(f *testing.F) {
 	for _, c := range suite(f) {
 		if len(c.Input) < 1000 {

@@ -1,6 +1,7 @@
-// Package memory keeps Go's part of the memory that this process may use below a limit.
+// Package memory keeps Go's part of the memory that this process may use below a
+// limit.
 //
-// What caches and queues take of the rest is decided by those who have them.
+// Caches and queues bound their memory themselves.
 package memory
 
 import (
@@ -8,9 +9,9 @@ import (
 	"runtime/debug"
 )
 
-// KeepGoBelow makes Go's collector work harder as its memory comes near three
-// quarters of a limit: libraries and children need the rest. It returns Go's
-// limit. One that GOMEMLIMIT has set stays.
+// KeepGoBelow makes Go's collector work harder as its memory nears three quarters of
+// limit, because libraries and children need the rest. It returns Go's limit. It
+// keeps a limit that GOMEMLIMIT has set.
 func KeepGoBelow(limit int64) int64 {
 	if limit > 0 && os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(limit / 4 * 3)

@@ -13,7 +13,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// A model directory is found, opened and asked, without a registry or a server.
+// This example finds, opens and calls a model without a registry or a server.
 func ExamplePlace_Open() {
 	ctx := context.Background()
 	found, err := modelstore.Find(testkit.Testdata("models", "pima-lof", "1.0.0"))

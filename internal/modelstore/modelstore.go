@@ -1,4 +1,5 @@
-// Package modelstore finds versions in a directory of models, and puts versions into it.
+// Package modelstore finds versions of models in a directory of models, and adds
+// versions to it.
 package modelstore
 
 import (
@@ -22,8 +23,8 @@ type Store struct {
 	Policy catalog.Policy // of whoever opens the models
 }
 
-// Find finds the models that a path names, in the directory or elsewhere, as
-// runtime.Find does.
+// Find returns the models that a path names, in the directory or elsewhere, like the
+// function Find.
 func (s Store) Find(path string) ([]Place, error) {
 	all, err := Find(path)
 	for i := range all {
@@ -44,8 +45,8 @@ func (s Store) FindOne(path string) (Place, error) {
 	return all[0], nil
 }
 
-// Version returns a version of a model in the directory. No version, or latest, is the
-// newest one.
+// Version returns a version of a model in the directory. An empty version, or
+// latest, means the newest.
 func (s Store) Version(id, version string) (Place, error) {
 	all, err := s.Find(s.Dir)
 	if err != nil {
@@ -61,8 +62,8 @@ func (s Store) Version(id, version string) (Place, error) {
 	return p, nil
 }
 
-// newest chooses by the rule by which hosts choose: manifest.NewestFirst, of those that
-// are no strays where there are any.
+// newest chooses the version by the rule of hosts, manifest.NewestFirst. It ignores
+// strays unless there is nothing else.
 func newest(all []Place, id, version string) (_ Place, ok bool) {
 	var of []Place
 	for _, p := range all {
@@ -76,8 +77,8 @@ func newest(all []Place, id, version string) (_ Place, ok bool) {
 	return slices.MinFunc(withoutStrays(of), func(a, b Place) int { return manifest.NewestFirst(a.Version, b.Version) }), true
 }
 
-// withoutStrays leaves out what hosts pass over, unless there is nothing else: folders
-// that are not named by a version, and those without a model in them.
+// withoutStrays drops what hosts ignore, unless there is nothing else: folders whose
+// name is not a version, and folders without a model.
 func withoutStrays(all []Place) []Place {
 	if kept := slices.DeleteFunc(slices.Clone(all), Place.stray); len(kept) > 0 {
 		return kept
@@ -85,7 +86,7 @@ func withoutStrays(all []Place) []Place {
 	return all
 }
 
-// Versions lists the versions of each model.
+// Versions returns the versions of each model.
 func Versions(all []Place) map[string][]string {
 	out := map[string][]string{}
 	for _, p := range all {
@@ -94,9 +95,9 @@ func Versions(all []Place) map[string][]string {
 	return out
 }
 
-// Resolve returns the version that a command's argument names: a path with a separator or
-// a dot in it, or else <id> or <id>@<version> in the directory. A path without either is
-// taken where the directory has no such model.
+// Resolve returns the version that a command's argument names: a path with a
+// separator or a dot in it, or else <id> or <id>@<version> in the directory. A path
+// without either is tried if the directory has no such model.
 func (s Store) Resolve(name string) (Place, error) {
 	_, err := os.Stat(name)
 	exists := err == nil
@@ -111,8 +112,8 @@ func (s Store) Resolve(name string) (Place, error) {
 	return p, err
 }
 
-// Names lists what Resolve takes for the models in the directory: <id> and
-// <id>@<version>, sorted.
+// Names returns the names that Resolve accepts for the models in the directory: <id>
+// and <id>@<version>, sorted.
 func (s Store) Names() ([]string, error) {
 	all, err := s.Find(s.Dir)
 	if err != nil {
@@ -128,10 +129,10 @@ func (s Store) Names() ([]string, error) {
 	return slices.Compact(out), nil
 }
 
-// Put writes a version and returns its directory, which appears as a whole.
+// Put writes a version and returns its directory, which appears complete.
 func (s Store) Put(id, version string, files map[string][]byte) (string, error) {
 	dir := filepath.Join(s.Dir, id, version)
-	err := fs.ErrExist // an empty directory is there as well
+	err := fs.ErrExist // also if the directory is empty
 	if _, missing := os.Stat(dir); missing != nil {
 		err = atomicfile.WriteDir(dir, files)
 	}
@@ -141,12 +142,13 @@ func (s Store) Put(id, version string, files map[string][]byte) (string, error) 
 	return dir, err
 }
 
-// PutChecked is Put of what check finds good, which it is shown on the disk, where no host
-// sees it yet. Where it does not, or where anything else fails, nothing is left behind.
+// PutChecked is Put for files that check accepts. check sees them on the disk, where
+// no host sees them yet. If check or anything else fails, PutChecked leaves nothing
+// behind.
 func (s Store) PutChecked(id, version string, files map[string][]byte, check func(Place) error) (_ string, err error) {
 	dir := filepath.Join(s.Dir, id, version)
 	if _, missing := os.Stat(dir); missing == nil {
-		return s.Put(id, version, files) // which says so
+		return s.Put(id, version, files) // which reports it
 	}
 	above := filepath.Dir(dir)
 	made, err := makeDirs(above)
@@ -156,11 +158,11 @@ func (s Store) PutChecked(id, version string, files map[string][]byte, check fun
 	defer func() {
 		if err != nil {
 			for _, d := range made {
-				_ = os.Remove(d) // unless somebody else has put something into it
+				_ = os.Remove(d) // fails if somebody else has put something into it
 			}
 		}
 	}()
-	staging, err := os.MkdirTemp(above, "."+version+"-*") // hosts do not look at names with a dot
+	staging, err := os.MkdirTemp(above, "."+version+"-*") // hosts ignore names that begin with a dot
 	if err != nil {
 		return "", fmt.Errorf("making a directory beside %s: %w", dir, err)
 	}
@@ -177,13 +179,13 @@ func (s Store) PutChecked(id, version string, files map[string][]byte, check fun
 		return "", err
 	}
 	if err = atomicfile.MoveDir(staged, dir); errors.Is(err, fs.ErrExist) {
-		err = fmt.Errorf("%s has come into being meanwhile: choose another --version", dir)
+		err = fmt.Errorf("%s was created meanwhile: choose another --version", dir)
 	}
 	return dir, err
 }
 
-// makeDirs makes a directory and those above it, and returns those that were not there, the
-// lowest first.
+// makeDirs makes a directory and its missing parents, and returns those that it
+// made, the lowest first.
 func makeDirs(dir string) (made []string, err error) {
 	for d := dir; ; d = filepath.Dir(d) {
 		if _, err := os.Stat(d); err == nil {
@@ -191,7 +193,7 @@ func makeDirs(dir string) (made []string, err error) {
 		}
 		made = append(made, d)
 	}
-	const mode = 0o755 // whoever serves models may be another user
+	const mode = 0o755 // another user may serve the models
 	if err := os.MkdirAll(dir, mode); err != nil {
 		return nil, fmt.Errorf("making %s: %w", dir, err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// TestResolve: what commands take for a model is found by one rule, and the newest is a
-// release where there is one.
+// TestResolve checks that all commands find models by one rule, and that the newest
+// version is a release if there is one.
 func TestResolve(t *testing.T) {
 	root := t.TempDir()
 	s := modelstore.Store{Dir: filepath.Join(root, "models")}
@@ -61,7 +61,7 @@ func TestResolve(t *testing.T) {
 	}
 }
 
-// TestPut: a version is written once, and what is there stays.
+// TestPut checks that a version is written once, and that existing files stay.
 func TestPut(t *testing.T) {
 	s := modelstore.Store{Dir: filepath.Join(t.TempDir(), "models")}
 	dir, err := s.Put("m", "1.0.0", map[string][]byte{"model.yaml": []byte("first")})

@@ -18,12 +18,13 @@ import (
 type Place struct {
 	Dir string // the models directory, or the parent of a single model
 	catalog.Location
-	Err    error          // why it cannot be read, found while looking
-	Policy catalog.Policy // of who opens it
+	Err    error          // why it cannot be read, if Find found that
+	Policy catalog.Policy // of whoever opens it
 }
 
-// Find finds the models that a path names: a directory with a model.yaml, a bare
-// .onnx or .wasm file, the directory of a model's versions, or one of models.
+// Find returns the models that a path names: a directory with a model.yaml, a bare
+// .onnx or .wasm file, the directory of a model's versions, or a directory of
+// models.
 func Find(path string) ([]Place, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -40,7 +41,7 @@ func Find(path string) ([]Place, error) {
 			if filepath.Base(name) == manifest.FileName {
 				return Find(filepath.Dir(path))
 			}
-			return nil, fmt.Errorf("%s is no model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
+			return nil, fmt.Errorf("%s is not a model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
 		}
 		return []Place{{Dir: parent, Location: catalog.Location{ID: id, Version: version, File: name}}}, nil
 	}
@@ -76,13 +77,13 @@ func Find(path string) ([]Place, error) {
 	return all, nil
 }
 
-// stray reports whether there is no model, and never will be while the place is as it is:
-// that it cannot be read for now does not make it one.
+// stray reports whether there is no model here, and cannot be without a change. A
+// place that cannot be read at the moment is not a stray.
 func (p Place) stray() bool {
 	return p.Version != "" && !manifest.ValidVersion(p.Version) || p.Err != nil && !backends.Surroundings(p.Err)
 }
 
-// read reads all that the model is made of.
+// read reads all of a model's files.
 func (p Place) read() (*catalog.Contents, error) {
 	if p.Err != nil {
 		return nil, p.Err
@@ -95,12 +96,12 @@ func (p Place) read() (*catalog.Contents, error) {
 	return catalog.Read(root, p.Location, p.Policy, nil)
 }
 
-// Open opens a model outside a registry. Close it when no call runs.
+// Open opens a model outside a registry. Close it only when no call runs.
 func (p Place) Open(ctx context.Context, with model.Backends, calls *batching.Calls) (*model.Model, error) {
 	return p.open(ctx, with, calls, nil)
 }
 
-// OpenWith is Open with a manifest that is changed before it is used.
+// OpenWith is Open with a change of the manifest.
 func (p Place) OpenWith(ctx context.Context, with model.Backends, calls *batching.Calls, change func(*manifest.Manifest)) (*model.Model, error) {
 	return p.open(ctx, with, calls, change)
 }
@@ -118,8 +119,8 @@ func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Ca
 	return model.Open(ctx, c, with, calls)
 }
 
-// Inspect reads a model's manifest and lets its backend complete it, without
-// loading the model.
+// Inspect reads a model's manifest and lets its backend complete it, without loading
+// the model.
 func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
@@ -136,7 +137,8 @@ func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Mani
 	return done.Manifest, c.Digest, nil
 }
 
-// ContentDigest is that of all the model is made of, as Model.ContentDigest.
+// ContentDigest returns the digest of all the model's files, like
+// Model.ContentDigest.
 func (p Place) ContentDigest() (string, error) {
 	c, err := p.read()
 	if err != nil {
@@ -145,14 +147,14 @@ func (p Place) ContentDigest() (string, error) {
 	return c.ContentDigest(), nil
 }
 
-// Contents are the files that a model is made of, by their names below its directory.
+// Contents holds a model's files by their names below its directory.
 type Contents struct {
 	ID, Version string
-	Digest      string // as Model.ContentDigest
+	Digest      string // like Model.ContentDigest
 	Files       map[string][]byte
 }
 
-// Contents reads all that the model is made of.
+// Contents reads all of the model's files.
 func (p Place) Contents() (*Contents, error) {
 	if p.Err == nil && p.File != "" {
 		return nil, fmt.Errorf("%s has no %s: write one with `model init`", p.File, manifest.FileName)
@@ -169,8 +171,8 @@ func (p Place) Contents() (*Contents, error) {
 	return out, nil
 }
 
-// Artifact reads a model for opening it by its backend alone, without what the
-// host makes of its scores.
+// Artifact reads a model for opening it with its backend alone, without the host's
+// processing of its scores.
 func (p Place) Artifact(ctx context.Context, with model.Backends) (backends.Backend, backends.Artifact, error) {
 	none := backends.Artifact{}
 	c, err := p.read()

@@ -15,7 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
-// Push stores the model that name resolves to in an OCI registry, and returns the
+// Push stores the model that name resolves to in an OCI registry, and returns its
 // reference by digest.
 func (s Store) Push(ctx context.Context, name, reference string, o oci.Options) (string, *Contents, error) {
 	p, err := s.Resolve(name)
@@ -30,7 +30,7 @@ func (s Store) Push(ctx context.Context, name, reference string, o oci.Options) 
 	return pushed, c, err
 }
 
-// Expected is what a model that is pulled must be; empty: anything.
+// Expected is what a pulled model must be. Empty fields accept anything.
 type Expected struct {
 	Name   string // <id>@<version>
 	Digest string // of the content
@@ -48,8 +48,9 @@ func (e Expected) check(reference, pushed string, c *Contents) error {
 	return nil
 }
 
-// Pull fetches a model from an OCI registry into the directory, and returns its place
-// there. It fetches into a directory beside the models, checks what came, and moves it.
+// Pull fetches a model from an OCI registry into the directory, and returns its
+// place there. It fetches into a directory beside the models, checks the files, and
+// moves them.
 func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.Options) (string, *Contents, error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil { //nolint:gosec // what serves models may be another user
 		return "", nil, fmt.Errorf("making the models directory: %w", err)
@@ -72,7 +73,7 @@ func (s Store) Pull(ctx context.Context, reference string, want Expected, o oci.
 	}
 	was, err := (Place{Dir: s.Dir, Location: catalog.Location{ID: c.ID, Version: c.Version, Dir: c.ID + "/" + c.Version}}).ContentDigest()
 	if err != nil || was != c.Digest {
-		return "", nil, fmt.Errorf("%s is there and is another model (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
+		return "", nil, fmt.Errorf("%s exists already with other contents (content digest %s, pulled %s): remove it, or give this one another version", place, was, c.Digest)
 	}
 	return place, c, nil
 }
@@ -87,27 +88,27 @@ func (s Store) fetch(ctx context.Context, reference, dir string, want Expected, 
 		return nil, err
 	}
 	if _, err := os.Stat(filepath.Join(dir, manifest.FileName)); err != nil {
-		return nil, fmt.Errorf("%s has no %s at its top", reference, manifest.FileName)
+		return nil, fmt.Errorf("%s has no %s at its root", reference, manifest.FileName)
 	}
 	p, err := s.FindOne(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no sound model: %w", reference, err)
+		return nil, fmt.Errorf("%s is not a valid model: %w", reference, err)
 	}
 	c, err := p.Contents()
 	if err != nil {
-		return nil, fmt.Errorf("%s is no sound model: %w", reference, err)
+		return nil, fmt.Errorf("%s is not a valid model: %w", reference, err)
 	}
 	return c, want.check(reference, pulled.Digest, c)
 }
 
-const pullPrefix = ".pull-" // no id begins so: hosts pass it over
+const pullPrefix = ".pull-" // no model id begins like this, so hosts ignore it
 
-// staleAfter is how old a directory is at least whose pull was killed: locks are not
-// seen from other machines.
+// staleAfter is how old a killed pull's directory must be before it is removed,
+// because locks are not visible to other machines.
 const staleAfter = time.Hour
 
-// pullDir makes a directory to pull into, and removes old ones of pulls that were killed:
-// one that goes on holds a lock on its own.
+// pullDir makes a directory to pull into, and removes old directories of killed
+// pulls. A running pull holds a lock on its directory.
 func pullDir(models string) (dir string, done func(), err error) {
 	old, err := filepath.Glob(filepath.Join(models, pullPrefix+"*"))
 	if err != nil {
@@ -116,7 +117,7 @@ func pullDir(models string) (dir string, done func(), err error) {
 	for _, name := range old {
 		if f, err := os.Open(name); err == nil {
 			if info, err := f.Stat(); err == nil && time.Since(info.ModTime()) > staleAfter && syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
-				_ = os.RemoveAll(name) // it is tidied up the next time, else
+				_ = os.RemoveAll(name) // else the next pull removes it
 			}
 			_ = f.Close()
 		}
@@ -132,7 +133,7 @@ func pullDir(models string) (dir string, done func(), err error) {
 		return "", nil, errors.Join(err, f.Close(), os.RemoveAll(dir))
 	}
 	return dir, func() {
-		_ = os.RemoveAll(dir) // it is tidied up the next time, else
+		_ = os.RemoveAll(dir) // else the next pull removes it
 		_ = f.Close()
 	}, nil
 }

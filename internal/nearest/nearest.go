@@ -9,8 +9,8 @@ import (
 
 const maxLength = 64
 
-// Name returns the candidate with the smallest edit distance to s, if it is at
-// most a third of the length of s (and at least 1), else "". Case is ignored.
+// Name returns the candidate with the smallest edit distance to s if the distance is
+// at most a third of the length of s (and at least 1), else "". It ignores case.
 func Name(s string, candidates []string) string {
 	if len(s) == 0 || len(s) > maxLength {
 		return ""
@@ -28,8 +28,8 @@ func Name(s string, candidates []string) string {
 	return best
 }
 
-// Hint is the end of a sentence that complains of s: the nearest candidate, or
-// all candidates where there are few.
+// Hint returns the end of a sentence that refuses s: the nearest candidate, or all
+// candidates if there are few.
 func Hint(s string, candidates []string) string {
 	if c := Name(s, candidates); c != "" {
 		return fmt.Sprintf("; did you mean %q?", c)

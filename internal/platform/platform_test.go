@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestPlatforms: a platform other than Linux is said to lack what docs/operations.md
-// lists, and Linux lacks nothing.
+// TestPlatforms checks that the log and docs/operations.md name the same lacks of
+// other platforms, and that Linux lacks nothing.
 func TestPlatforms(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join(testkit.Root(), "docs", "operations.md"))
 	if err != nil {

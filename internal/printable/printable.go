@@ -1,5 +1,5 @@
-// Package printable makes texts that others wrote, such as names in a manifest or the
-// words of a plugin, fit for a terminal, a log or an answer.
+// Package printable makes texts of others, such as names in a manifest or the output
+// of a plugin, safe for a terminal, a log or an answer.
 package printable
 
 import (
@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// Line returns text as one line: whatever is not printable becomes a space.
+// Line returns text as one line: every unprintable character becomes a space.
 func Line(text string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if unicode.IsPrint(r) {
@@ -20,7 +20,7 @@ func Line(text string) string {
 	}, strings.ToValidUTF8(text, "\uFFFD")))
 }
 
-// Short is Line for at most the given number of bytes of text; dots stand for the rest.
+// Short is Line for at most most bytes of text. Dots replace the rest.
 func Short(text string, most int) string {
 	if len(text) <= most {
 		return Line(text)
@@ -31,10 +31,10 @@ func Short(text string, most int) string {
 	return Line(text[:most]) + "..."
 }
 
-// Writer returns a writer that passes lines of text on to w without what a terminal
-// obeys: control characters other than newlines and tabs, and those that turn the
-// direction of writing, become spaces. Lines that a program makes of others' texts go
-// through Line as well, so that a text cannot look like several lines.
+// Writer returns a writer that passes text on to w without what a terminal would
+// interpret: control characters other than newlines and tabs, and characters that
+// change the direction of writing, become spaces. A program that puts others' texts
+// into lines must use Line as well, so that a text cannot look like several lines.
 //
 // A character must not be split between two calls of Write.
 func Writer(w io.Writer) io.Writer { return &writer{w} }

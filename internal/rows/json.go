@@ -8,13 +8,13 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// TooManyRowsError says that a request has more rows than the host takes.
+// TooManyRowsError means that a request has more rows than the host accepts.
 type TooManyRowsError struct{ Limit int }
 
 func (e *TooManyRowsError) Error() string { return "too many rows" }
 
 // JSONRows reads an array of at most limit rows. The error is a
-// *jsonscan.SyntaxError or a *TooManyRowsError; rows that cannot be used are in
+// *jsonscan.SyntaxError or a *TooManyRowsError. Rows that cannot be used are in
 // Failed.
 func (d *Decoder) JSONRows(s *jsonscan.Scanner, limit int) error {
 	if !s.Take('[') {
@@ -94,11 +94,11 @@ func (d *Decoder) object(s *jsonscan.Scanner) (given int, err error) {
 	}
 }
 
-// key takes the k-th key of a row and returns its feature, or -1.
+// key reads the k-th key of a row and returns its feature, or -1.
 func (d *Decoder) key(s *jsonscan.Scanner, k int) (int, error) {
 	s.Peek()
 	if k < len(d.order) {
-		// Rows mostly repeat the order of the row before.
+		// Most rows have the order of the row before.
 		j := d.order[k]
 		if q := d.schema.quoted[j]; q != nil && bytes.HasPrefix(s.Data[s.Pos:], q) {
 			s.Pos += len(q)
@@ -147,7 +147,7 @@ func (d *Decoder) array(s *jsonscan.Scanner) (int, error) {
 	}
 }
 
-// value takes the value of feature j.
+// value reads the value of feature j.
 func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	dtype := d.schema.features[j].DType
 	c := s.Peek()
@@ -190,12 +190,12 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 	return nil
 }
 
-// failLiteral fails the row for a literal that JSON does not have: the row, not the request.
+// failLiteral fails the row, not the request, for a literal that JSON does not have.
 func (d *Decoder) failLiteral(j int) {
 	d.fail(d.schema.features[j].Name, "is NaN or Infinity, which JSON does not have: send null for a missing value")
 }
 
-// skip passes over a value that is not used.
+// skip skips a value that is not used.
 func skip(s *jsonscan.Scanner) error {
 	if s.NotANumber() {
 		return nil
@@ -275,7 +275,7 @@ func (d *Decoder) setString(text string, j int) {
 	name := d.schema.features[j].Name
 	switch {
 	case len(text) > MaxStringBytes:
-		d.fail(name, "has %d bytes; at most %d are taken", len(text), MaxStringBytes)
+		d.fail(name, "has %d bytes; at most %d are allowed", len(text), MaxStringBytes)
 	case strings.IndexByte(text, 0) >= 0:
 		d.fail(name, "contains a NUL character, which ends a text in ONNX Runtime: remove it")
 	default:
@@ -283,7 +283,7 @@ func (d *Decoder) setString(text string, j int) {
 	}
 }
 
-// clip shortens what a client sent for an error message.
+// clip shortens a client's text for an error message.
 func clip[T string | []byte](s T) string {
 	const most = 80
 	if len(s) > most {

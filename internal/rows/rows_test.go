@@ -24,7 +24,7 @@ func schema(t testing.TB, features string, extra ...string) *rows.Schema {
 	return rows.NewSchema(m)
 }
 
-// one reads a single row and returns its first value, or why it was refused.
+// one reads a single row and returns its first value, or the reason for refusing it.
 func one(t testing.TB, s *rows.Schema, text string) (value any, reason string) {
 	t.Helper()
 	d := s.NewDecoder()
@@ -42,7 +42,7 @@ func TestValues(t *testing.T) {
 	nan := float32(math.NaN())
 	for _, c := range []struct {
 		dtype, text string
-		want        any // nil: refused, for the reason below
+		want        any // nil: refused for the reason below
 		reason      string
 	}{
 		{"float32", "1.5", float32(1.5), ""},
@@ -130,7 +130,8 @@ func TestRowPolicies(t *testing.T) {
 	}
 }
 
-// TestBadRowsLeaveNoTrace: failed rows are dropped from the batch and counted.
+// TestBadRowsLeaveNoTrace checks that failed rows are dropped from the batch and
+// counted.
 func TestBadRowsLeaveNoTrace(t *testing.T) {
 	s := schema(t, "{name: x, dtype: int64}, {name: y, dtype: string}")
 	d := s.NewDecoder()
@@ -191,8 +192,8 @@ func TestText(t *testing.T) {
 	}
 }
 
-// FuzzJSONRows: whatever the bytes, every row is either kept or failed, and the
-// values of named float64 rows are what encoding/json reads.
+// FuzzJSONRows checks that every row of any text is either kept or failed, and that
+// the values of named float64 rows are those of encoding/json.
 func FuzzJSONRows(f *testing.F) {
 	for _, seed := range []string{
 		`[{"a":1,"b":2.5}]`, `[{"b":1e3,"a":-0}, [1,2]]`, `[{"a":1}]`, `[{"a":1,"a":2}]`, `[{"a":null,"b":true}]`, `[[1,2,3],{}]`,
@@ -211,7 +212,7 @@ func FuzzJSONRows(f *testing.F) {
 			t.Fatalf("%d rows, %d kept, %d failed", d.Total(), d.Batch().Rows(), len(d.Failed()))
 		}
 		if bytes.Contains(text, []byte("NaN")) || bytes.Contains(text, []byte("Infinity")) {
-			return // taken, to fail the row, where encoding/json fails the request
+			return // accepted here to fail only the row; encoding/json fails the request
 		}
 		var want []any
 		dec := json.NewDecoder(bytes.NewReader(text))

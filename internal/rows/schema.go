@@ -1,9 +1,9 @@
-// Package rows turns rows as clients write them (JSON, CSV, Parquet) into the
-// typed batch that a model takes, following the manifest's rules for missing
-// and unknown features.
+// Package rows converts rows as clients write them (JSON, CSV, Parquet) into the
+// typed batch that a model takes, by the manifest's rules for missing and unknown
+// features.
 //
-// A value that cannot be taken fails its row, never its neighbours. Requests,
-// with their other members, are read by package api/rest.
+// A value that cannot be used fails its row and no other row. Package api/rest reads
+// requests with their other members.
 package rows
 
 import (
@@ -15,16 +15,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// MaxStringBytes bounds the value of a string feature.
+// MaxStringBytes is the largest size of a string feature's value.
 const MaxStringBytes = 64 << 10
 
-// Schema is what a model says about its rows.
+// Schema describes the rows of a model.
 type Schema struct {
 	features      []sdk.Feature
 	missing       []manifest.Missing
 	ignoreUnknown bool
 	index         map[string]int
-	quoted        [][]byte // the key as it stands in JSON; nil where it needs escapes
+	quoted        [][]byte // the key in JSON; nil if it needs escapes
 	names         []string
 }
 
@@ -40,7 +40,7 @@ func NewSchema(m *manifest.Manifest) *Schema {
 	return s
 }
 
-// quote returns name in double quotes, or nil where that would need escapes.
+// quote returns name in double quotes, or nil if it would need escapes.
 func quote(name string) []byte {
 	for i := range len(name) {
 		if name[i] < ' ' || name[i] == '"' || name[i] == '\\' {
@@ -50,22 +50,22 @@ func quote(name string) []byte {
 	return []byte(`"` + name + `"`)
 }
 
-// Features are the columns, in order.
+// Features returns the columns, in order.
 func (s *Schema) Features() []sdk.Feature { return s.features }
 
-// Index finds a feature by name.
+// Index returns the index of a feature.
 func (s *Schema) Index(name string) (int, bool) {
 	j, ok := s.index[name]
 	return j, ok
 }
 
-// unknown is the reason for refusing a key.
+// unknown returns the reason for refusing a key.
 func (s *Schema) unknown(key string) string {
 	return "is no feature of this model" + nearest.Hint(key, s.names)
 }
 
-// Decoder collects rows into a batch. It is reused with Reset, by one goroutine
-// at a time.
+// Decoder collects rows into a batch. Reset prepares it for reuse. Only one
+// goroutine at a time may use it.
 type Decoder struct {
 	schema  *Schema
 	batch   *sdk.Batch
@@ -73,7 +73,7 @@ type Decoder struct {
 	total   int      // rows begun
 	stamp   []uint32 // stamp[j] == turn: feature j was given in this row
 	turn    uint32
-	order   []int // the feature that came k-th in the last row
+	order   []int // the k-th feature of the last row
 	scratch []byte
 	bad     sdk.RowError // first problem of the row
 	isBad   bool
@@ -87,7 +87,7 @@ func (s *Schema) NewDecoder() *Decoder {
 	return d
 }
 
-// Reset forgets all rows and keeps the memory.
+// Reset drops all rows and keeps the memory.
 func (d *Decoder) Reset() {
 	d.batch.Resize(0)
 	d.failed, d.total = d.failed[:0], 0
@@ -96,14 +96,14 @@ func (d *Decoder) Reset() {
 	}
 }
 
-// Batch holds the rows that could be read, in order.
+// Batch returns the rows that could be read, in order. It is valid until Reset.
 func (d *Decoder) Batch() *sdk.Batch { return d.batch }
 
-// Failed holds one error for each row that could not be read; Row counts all
-// rows received, from 0.
+// Failed returns an error for each row that could not be read. Row counts all
+// received rows, from 0.
 func (d *Decoder) Failed() []sdk.RowError { return d.failed }
 
-// Total is the number of rows received, failed ones included.
+// Total returns the number of received rows, including failed ones.
 func (d *Decoder) Total() int { return d.total }
 
 // begin starts a row at the end of the batch.
@@ -117,7 +117,7 @@ func (d *Decoder) begin() {
 	}
 }
 
-// fail records why the row cannot be used; the first reason stays.
+// fail records why the row cannot be used, unless a reason is recorded already.
 func (d *Decoder) fail(field, format string, args ...any) {
 	if !d.isBad {
 		d.isBad = true
@@ -125,8 +125,8 @@ func (d *Decoder) fail(field, format string, args ...any) {
 	}
 }
 
-// end fills in what is missing and keeps or drops the row; given is how many
-// features it had.
+// end fills in missing features, and keeps or drops the row. given is the number of
+// features that the row had.
 func (d *Decoder) end(given int) {
 	if given < len(d.schema.features) && !d.isBad {
 		for j, at := range d.stamp {
@@ -142,8 +142,7 @@ func (d *Decoder) end(given int) {
 	d.total++
 }
 
-// fillMissing applies the manifest's rule for a feature that was not given or
-// null.
+// fillMissing applies the manifest's rule for a feature that is missing or null.
 func (d *Decoder) fillMissing(j int) {
 	f, rule := d.schema.features[j], d.schema.missing[j]
 	value := rule.Value

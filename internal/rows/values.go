@@ -10,17 +10,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// Begin starts a row that is given value by value; End ends it.
+// Begin starts a row whose values are set one by one. End ends it.
 func (d *Decoder) Begin() { d.begin() }
 
-// End ends the row: what was not given is missing.
+// End ends the row. Features that were not set are missing.
 func (d *Decoder) End() { d.end(0) }
 
 // Reject fails the row as a whole.
 func (d *Decoder) Reject(reason string) { d.fail("", "%s", reason) }
 
-// Text gives feature j as a table of texts has it: an empty text, nan and null
-// are missing, truth values may also be 0 and 1.
+// Text sets feature j to a text from a table of texts. An empty text, nan and null
+// mean missing. Truth values may be 0 and 1.
 func (d *Decoder) Text(j int, s string) {
 	f := d.schema.features[j]
 	if d.isBad {
@@ -52,7 +52,7 @@ func (d *Decoder) Text(j int, s string) {
 	}
 	digits := strings.TrimPrefix(s, "+")
 	if digits != s && strings.HasPrefix(digits, "-") {
-		digits = s // which is no number
+		digits = s // not a number
 	}
 	sc := &jsonscan.Scanner{Data: []byte(digits)}
 	n, err := sc.Number()
@@ -63,7 +63,7 @@ func (d *Decoder) Text(j int, s string) {
 	d.number(&n, j)
 }
 
-// text gives feature j a text of bytes that nobody has checked yet.
+// text sets feature j to a text that has not been checked yet.
 func (d *Decoder) text(s string, j int) {
 	if !utf8.ValidString(s) {
 		d.fail(d.schema.features[j].Name, "is not UTF-8, as texts must be: convert the file")
@@ -72,8 +72,8 @@ func (d *Decoder) text(s string, j int) {
 	d.setString(s, j)
 }
 
-// Value gives feature j as a typed table has it: nil (missing), bool, int64, uint64,
-// float64 or string. Numbers are taken where the feature's type holds them.
+// Value sets feature j to a value of a typed table: nil (missing), bool, int64,
+// uint64, float64 or string. A number must fit the feature's type.
 func (d *Decoder) Value(j int, v any) {
 	f := d.schema.features[j]
 	if d.isBad {
@@ -157,11 +157,11 @@ func (d *Decoder) set(j int, v any) {
 	}
 }
 
-// Names are the features' names, in order.
+// Names returns the features' names, in order.
 func (s *Schema) Names() []string { return s.names }
 
-// IgnoresUnknown reports whether unknown features are passed over.
+// IgnoresUnknown reports whether unknown features are ignored.
 func (s *Schema) IgnoresUnknown() bool { return s.ignoreUnknown }
 
-// Unknown says why a column that is no feature is refused.
+// Unknown returns the reason for refusing a column that is not a feature.
 func (s *Schema) Unknown(name string) string { return s.unknown(name) }

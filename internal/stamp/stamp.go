@@ -1,10 +1,10 @@
-// Package stamp writes times as the API and the logs have them, without the
-// layout parsing of package time.
+// Package stamp formats times for the API and the logs without the layout parsing of
+// package time.
 package stamp
 
 import "time"
 
-// Append writes t in UTC as RFC 3339 with milliseconds: 2006-01-02T15:04:05.000Z.
+// Append appends t in UTC as RFC 3339 with milliseconds: 2006-01-02T15:04:05.000Z.
 func Append(b []byte, t time.Time) []byte {
 	t = t.UTC()
 	year, month, day := t.Date()
@@ -19,7 +19,7 @@ func Append(b []byte, t time.Time) []byte {
 	return append(b, 'Z')
 }
 
-// digits writes the last n decimal digits of v.
+// digits appends the last n decimal digits of v.
 func digits(b []byte, v, n int) []byte {
 	var text [4]byte
 	for i := n - 1; i >= 0; i-- {

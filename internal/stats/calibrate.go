@@ -2,11 +2,11 @@ package stats
 
 import "math"
 
-// The calibrations take finite scores of any size: a difference that overflows is taken of
-// quarters, and squares of numbers near 1.
+// The calibrations accept finite scores of any size. Differences that would overflow
+// are computed on quarters of the numbers, and squares on numbers near 1.
 
-// Unify maps a score by the error function (Kriegel et al. 2011):
-// clip(erf((s - mean) / (std sqrt 2)), 0, 1). std is above 0.
+// Unify maps a score by the error function (Kriegel et al. 2011) to clip(erf((s -
+// mean) / (std sqrt 2)), 0, 1). std must be above 0.
 func Unify(s, mean, std float64) float64 {
 	gap, width := s-mean, std*math.Sqrt2
 	if math.IsInf(gap, 0) || math.IsInf(width, 0) {
@@ -15,7 +15,7 @@ func Unify(s, mean, std float64) float64 {
 	return Clip(math.Erf(gap / width))
 }
 
-// Linear maps low..high to 0..1 and clips. high is above low.
+// Linear maps low..high to 0..1 and clips. high must be above low.
 func Linear(s, low, high float64) float64 {
 	gap, width := s-low, high-low
 	if math.IsInf(gap, 0) || math.IsInf(width, 0) {
@@ -27,8 +27,8 @@ func Linear(s, low, high float64) float64 {
 // Clip limits v to 0..1.
 func Clip(v float64) float64 { return min(max(v, 0), 1) }
 
-// MeanStd returns the mean and the population deviation of finite numbers, of which there
-// is at least one. The deviation of equal numbers is 0.
+// MeanStd returns the mean and the population standard deviation of one or more
+// finite numbers. The deviation of equal numbers is 0.
 func MeanStd(v []float64) (mean, std float64) {
 	low, high := v[0], v[0]
 	for _, x := range v {
@@ -37,7 +37,7 @@ func MeanStd(v []float64) (mean, std float64) {
 	if low == high {
 		return low, 0
 	}
-	// Scaling by a power of two changes nothing but what is too small to matter.
+	// Scaling by a power of two loses only what is too small to matter.
 	const usual = 400 // powers of two within which squares and sums keep their digits
 	_, power := math.Frexp(max(math.Abs(low), math.Abs(high)))
 	if power >= -usual && power <= usual {
@@ -54,7 +54,7 @@ func MeanStd(v []float64) (mean, std float64) {
 	return math.Ldexp(mean, power), math.Ldexp(math.Sqrt(std/float64(len(v))), power)
 }
 
-// Between interpolates from a to b, which is reached at 1.
+// Between returns a for share 0, b for share 1, and interpolates linearly.
 func Between(a, b, share float64) float64 {
 	if d := b - a; !math.IsInf(d, 0) {
 		return a + share*d

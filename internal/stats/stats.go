@@ -9,18 +9,19 @@ import (
 	"gonum.org/v1/gonum/mathext"
 )
 
-// CountAtMost is the number of values of the ascending slice that are <= x.
+// CountAtMost returns how many values of the ascending slice are <= x.
 func CountAtMost(sorted []float64, x float64) int {
 	return sort.Search(len(sorted), func(i int) bool { return sorted[i] > x })
 }
 
-// ExCeeD is the probability that a row whose score is at or above count of the n
-// training scores is an anomaly, given the share gamma of anomalies in training
-// (Perini, Vercruyssen, Davis 2020, as PyOD's predict_confidence computes it):
+// ExCeeD returns the probability that a row is an anomaly if its score is at or
+// above count of the n training scores, given the share gamma of anomalies in
+// training (Perini, Vercruyssen, Davis 2020, as PyOD's predict_confidence computes
+// it):
 //
 //	p = (1 + count) / (n + 2), m = trunc(n gamma), I_p(n - m + 1, m)
 //
-// and 0 where m is 0. The confidence in the answer "normal" is 1 minus it.
+// and 0 if m is 0. The confidence in the answer "normal" is 1 minus it.
 func ExCeeD(n, count int, gamma float64) float64 {
 	m := int(float64(n) * gamma)
 	if m <= 0 {

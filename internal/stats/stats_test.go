@@ -47,8 +47,8 @@ func TestCalibrations(t *testing.T) {
 	}
 }
 
-// TestCalibrationsOfAnySize: calibrations of scores that no square, sum or difference of
-// holds, as exact fractions have them.
+// TestCalibrationsOfAnySize compares the calibrations with exact fractions, for
+// scores whose squares, sums or differences overflow.
 func TestCalibrationsOfAnySize(t *testing.T) {
 	const huge = math.MaxFloat64
 	mean, std := MeanStd([]float64{-1, 1e308, 1e308})
@@ -82,8 +82,8 @@ func TestCalibrationsOfAnySize(t *testing.T) {
 	near("between", Between(-huge, huge, 0.75), huge/2)
 }
 
-// TestCalibrationsAreProbabilities: whatever finite scores come in, what comes out is from 0
-// to 1 and no smaller for a larger score.
+// TestCalibrationsAreProbabilities checks for any finite scores that results are
+// from 0 to 1 and do not fall as the score rises.
 func TestCalibrationsAreProbabilities(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.OneOf(rapid.Float64(), rapid.Float64Range(-10, 10), rapid.SampledFrom([]float64{0, -1, 1e160, 1e308, -1e308, math.MaxFloat64, 5e-324}))

@@ -47,8 +47,8 @@ func throughParquet(t *testing.T, values []float64, codec compress.Codec) ([]flo
 	return d.Batch().Float64s(), nil
 }
 
-// TestParquetCodecs: each value comes back as it was written, whatever a file is
-// compressed with, how long it is and how well it compresses; else the file is refused.
+// TestParquetCodecs checks that values come back unchanged for every compression,
+// length and compressibility of a file, or that the file is refused.
 func TestParquetCodecs(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 0))
 	kinds := map[string]func(int) float64{

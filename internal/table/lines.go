@@ -7,18 +7,18 @@ import (
 	"io"
 )
 
-// blank is the only field of a record that stands for a blank line.
+// blank is the only field of a record that represents a blank line.
 const blank = "\x00"
 
-// lines hands CSV on to package encoding/csv so that this loses nothing: it would skip
-// blank lines, which are rows of a table of one column, and make line ends in quotes
-// those of Unix, which are other texts than JSON has.
+// lines prepares CSV for package encoding/csv so that nothing is lost. By itself
+// encoding/csv skips blank lines, which are rows of a table of one column, and
+// changes line ends in quotes to those of Unix.
 type lines struct {
 	in     *bufio.Reader
-	ready  []byte // handed on next
+	ready  []byte // returned next
 	space  []byte // of ready
-	quoted bool   // in a quoted field
-	err    error  // after ready
+	quoted bool   // inside a quoted field
+	err    error  // returned after ready
 }
 
 func newLines(in io.Reader) *lines { return &lines{in: bufio.NewReader(in)} }
@@ -36,7 +36,8 @@ func (l *lines) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// fill reads up to the end of a line, or as much of one as fits into the buffer.
+// fill reads up to the end of a line, or as much of the line as fits into the
+// buffer.
 func (l *lines) fill() {
 	begins := !l.quoted && (len(l.space) == 0 || l.space[len(l.space)-1] == '\n')
 	line, err := l.in.ReadSlice('\n')

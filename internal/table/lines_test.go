@@ -33,8 +33,8 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// FuzzLines: but for blank lines and line ends in quotes, records are as they are
-// without lines.
+// FuzzLines checks that lines changes no records, except for blank lines and line
+// ends in quotes.
 func FuzzLines(f *testing.F) {
 	for _, s := range []string{"a,b\n1,2\n", "\"a\"\"b\",c\r\n", "a\n\n\"\n\n\"", "\"\r\n", "\r\r\n,\"", "a\"b\n\n", "\n,"} {
 		f.Add(s)

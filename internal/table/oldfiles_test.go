@@ -12,8 +12,8 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// asOldWriters takes the logical types out of a Parquet file, and leaves the converted ones,
-// which are all that old writers wrote.
+// asOldWriters removes the logical types from a Parquet file and keeps the converted
+// types, which old writers used.
 func asOldWriters(t *testing.T, file string) {
 	t.Helper()
 	data, err := os.ReadFile(file)
@@ -44,8 +44,8 @@ func asOldWriters(t *testing.T, file string) {
 	}
 }
 
-// TestOldParquet: files without logical types, which came after the converted ones, are read
-// and refused as those with them.
+// TestOldParquet checks that files without logical types, which came later than
+// converted types, are read or refused like those with them.
 func TestOldParquet(t *testing.T) {
 	all := openPyarrow(t)
 	for name, dtypes := range all.Types {
@@ -65,7 +65,7 @@ func TestOldParquet(t *testing.T) {
 		}
 	}
 	for _, name := range all.Refused {
-		if slices.Contains([]string{"timestamp_ns", "time32", "time64"}, name) { // have no converted type: without the logical one they are numbers
+		if slices.Contains([]string{"timestamp_ns", "time32", "time64"}, name) { // they have no converted type; without the logical type they are numbers
 			continue
 		}
 		file := all.files["types/"+name+".parquet"]

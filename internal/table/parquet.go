@@ -19,16 +19,16 @@ type parquetTable struct {
 	in       *parquet.GenericReader[any] // nil: there are no rows
 	out      *parquet.GenericWriter[any]
 	names    []string       // of the input's columns
-	unsigned []bool         // numbers in them have no sign
-	to       []int          // input column to feature, -1: passed through
-	outAt    map[string]int // output column by name
-	outOpt   []bool         // it may be null
+	unsigned []bool         // columns of unsigned numbers
+	to       []int          // from input column to feature; -1: copied
+	outAt    map[string]int // output columns by name
+	outOpt   []bool         // output columns that may be null
 	buffer   []parquet.Row
 	answers  [1]parquet.Row
 }
 
-// newParquet reads flat files: columns of truth values, numbers and texts, which
-// may be null.
+// newParquet reads flat files: columns of truth values, numbers and texts, which may
+// be null.
 func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Options) (_ Table, err error) {
 	defer rescue(&err)
 	if err := checkFooter(f, size); err != nil {
@@ -84,13 +84,13 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	return t, nil
 }
 
-// checkFooter checks the length of the footer, which the library would allocate
-// as it stands.
+// checkFooter checks the length of the footer, because the library would allocate
+// any length.
 func checkFooter(f io.ReaderAt, size int64) error {
 	const magic = 4
 	var end [4 + magic]byte
 	if size < magic+int64(len(end)) {
-		return fmt.Errorf("the file has %d bytes and is no parquet file", size)
+		return fmt.Errorf("the file has %d bytes and is not a parquet file", size)
 	}
 	if _, err := f.ReadAt(end[:], size-int64(len(end))); err != nil {
 		return fmt.Errorf("reading the parquet footer: %w", err)
@@ -110,7 +110,7 @@ func isUnsigned(t parquet.Type) bool {
 	return ok && !n.IsSigned
 }
 
-// leaf keeps a column's type and whether it may be null.
+// leaf returns a node with the column's type that may be null if the column may be.
 func leaf(f parquet.Field) parquet.Node {
 	n := parquet.Leaf(f.Type())
 	if f.Optional() {
@@ -119,7 +119,7 @@ func leaf(f parquet.Field) parquet.Node {
 	return n
 }
 
-// rescue turns a panic of the library over a damaged file into an error.
+// rescue turns a panic of the library on a damaged file into an error.
 func rescue(err *error) {
 	if p := recover(); p != nil {
 		*err = fmt.Errorf("the parquet file is damaged: %v", p)
@@ -155,7 +155,7 @@ func (t *parquetTable) Read(d *rows.Decoder, most int) (n int, err error) {
 	return n, nil
 }
 
-// plain is a value as rows.Decoder takes it.
+// plain converts a value for rows.Decoder.
 func plain(v parquet.Value, unsigned bool) any {
 	switch {
 	case v.IsNull():

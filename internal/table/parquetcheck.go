@@ -12,9 +12,9 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// readable refuses files that the library (0.32) reads wrongly. It drops what its LZ4
-// decoder returns when that had to grow its buffer, and hands out what was in the buffer
-// before; of truth values in runs, it takes one in eight.
+// readable refuses files that the library (0.32) reads incorrectly. If its LZ4
+// decoder must grow its buffer, the library drops the result and returns the
+// buffer's old contents. Of run-length encoded truth values it reads one in eight.
 func readable(file *parquet.File, in io.ReaderAt, size int64) error {
 	for _, g := range file.Metadata().RowGroups {
 		for _, c := range g.Columns {
@@ -37,8 +37,8 @@ func readable(file *parquet.File, in io.ReaderAt, size int64) error {
 	return nil
 }
 
-// inRuns reports whether one of the pages of n values that in begins with has the encoding
-// RLE.
+// inRuns reports whether one of the pages at the beginning of in, which have n
+// values together, has the encoding RLE.
 func inRuns(in *io.SectionReader, n int64) (bool, error) {
 	var protocol thrift.CompactProtocol
 	buffered := bufio.NewReader(in)
@@ -51,7 +51,7 @@ func inRuns(in *io.SectionReader, n int64) (bool, error) {
 			return false, errors.New("a page has a negative size")
 		}
 		if _, err := buffered.Discard(int(header.CompressedPageSize)); err != nil {
-			return false, fmt.Errorf("passing over a page: %w", err)
+			return false, fmt.Errorf("skipping a page: %w", err)
 		}
 		values := int32(0)
 		encoding := format.Plain
@@ -72,8 +72,8 @@ func inRuns(in *io.SectionReader, n int64) (bool, error) {
 	return false, nil
 }
 
-// usable refuses columns that are no truth values, numbers or texts, and whose numbers mean
-// something else than they are.
+// usable refuses columns that are neither truth values, numbers nor texts, and
+// columns whose numbers stand for something else, such as times.
 func usable(file *parquet.File, name string) error {
 	for _, e := range file.Metadata().Schema {
 		if e.Name != name || !e.Type.Valid {
@@ -84,7 +84,7 @@ func usable(file *parquet.File, name string) error {
 		default:
 			return fmt.Errorf("column %q is of type %v: write it as a double, an integer or a text", name, &e.LogicalType)
 		}
-		if logical := file.Root().Column(name).Type().LogicalType(); logical != nil { // as old files say it
+		if logical := file.Root().Column(name).Type().LogicalType(); logical != nil { // old files say it so
 			switch logical.Value.(type) {
 			case *format.DecimalType, *format.DateType, *format.TimeType, *format.TimestampType, *format.BsonType:
 				return fmt.Errorf("column %q is of type %v: write it as a double, an integer or a text", name, logical)

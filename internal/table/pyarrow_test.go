@@ -22,7 +22,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// pyarrowFiles are the files that testdata/make/parquet.py wrote, and what is in them.
+// pyarrowFiles describes the files that testdata/make/parquet.py wrote, and their
+// contents.
 type pyarrowFiles struct {
 	Columns map[string][]any
 	Types   map[string]map[string][]any // by file, then by dtype
@@ -63,11 +64,11 @@ func openPyarrow(t testing.TB) *pyarrowFiles {
 	return all
 }
 
-// What a missing value becomes in these tests, by dtype.
+// missing has what a missing value becomes in these tests, by dtype.
 var missing = map[string]string{"float32": "nan", "float64": "nan", "int64": "-77", "bool": "true", "string": "none"}
 
-// read reads a whole file, in portions, and returns the values of feature j of each row, or
-// the row's error.
+// read reads a whole file in portions. It returns the values of each row's features,
+// or the row's error.
 func read(file string, s *rows.Schema, portion int) (values [][]any, err error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -102,7 +103,7 @@ func read(file string, s *rows.Schema, portion int) (values [][]any, err error) 
 	}
 }
 
-// same reports whether a value that was read is what Python wrote down.
+// same reports whether a value that was read equals what Python recorded.
 func same(t *testing.T, got, want any, dtype string) bool {
 	t.Helper()
 	if _, failed := got.(sdk.RowError); failed {
@@ -134,7 +135,7 @@ func same(t *testing.T, got, want any, dtype string) bool {
 	return false
 }
 
-// isNaN reports whether bits in hex are a NaN, which is a missing value.
+// isNaN reports whether bits in hex are a NaN, which means a missing value.
 func isNaN(bits any) bool { return bits == "7fc00000" || bits == "7ff8000000000000" }
 
 func dtypeOf(column string) string {
@@ -148,9 +149,9 @@ func dtypeOf(column string) string {
 	}
 }
 
-// TestPyarrowMatrix: each value of each file comes back to the bit, whatever the codec, the
-// encoding, the pages and the portions in which it is read. LZ4, and truth values in runs,
-// are refused.
+// TestPyarrowMatrix checks that every value of every file comes back exactly,
+// whatever the codec, encoding, pages and portions. LZ4 and run-length encoded truth
+// values are refused.
 func TestPyarrowMatrix(t *testing.T) {
 	all := openPyarrow(t)
 	var names, features []string
@@ -205,7 +206,7 @@ func compareRows(t *testing.T, file string, all *pyarrowFiles, names []string, g
 		for j, value := range row {
 			want := all.Columns[names[j]][i]
 			if old && strings.HasPrefix(names[j], "uint32") {
-				want = nil // is not in that file
+				want = nil // not in that file
 			}
 			if !same(t, value, want, dtypeOf(names[j])) {
 				t.Errorf("%s, row %d, %s: %v; want %v", file, i, names[min(j, len(names)-1)], value, want)
@@ -215,9 +216,9 @@ func compareRows(t *testing.T, file string, all *pyarrowFiles, names []string, g
 	}
 }
 
-// TestPyarrowTypes: a column of one type as a feature of each dtype is the number that the
-// exact one is rounded to once, or an error; types that mean more than their numbers are
-// refused.
+// TestPyarrowTypes reads a column of each type as a feature of each dtype. The value
+// is the exact number rounded once, or an error. Types that mean more than their
+// numbers are refused.
 func TestPyarrowTypes(t *testing.T) {
 	all := openPyarrow(t)
 	for name, dtypes := range all.Types {

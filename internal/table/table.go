@@ -1,5 +1,5 @@
-// Package table reads rows from CSV, NDJSON and Parquet files and writes the same
-// rows with their predictions, a few at a time.
+// Package table reads rows from CSV, NDJSON and Parquet files, a few at a time, and
+// writes the same rows with their predictions.
 //
 // It does not score: the caller fills in the answers between Read and Write.
 package table
@@ -21,13 +21,14 @@ type Answer struct {
 	Score      float64
 	Anomaly    *bool
 	Confidence *float64
-	Error      string // why there is no answer; the rest is then not written
+	Error      string // why there is no answer; if set, the other fields are not written
 }
 
-// Table is a file of rows on its way from input to output.
+// Table copies rows from input to output and adds answers.
 type Table interface {
-	// Read reads up to most rows into d. It returns 0 and io.EOF at the end. A row
-	// that cannot be used is in d.Failed; an error ends the file.
+	// Read reads up to most rows into d. It returns 0 and io.EOF at the end. Rows
+	// that cannot be used are in d.Failed. After another error nothing more can be
+	// read.
 	Read(d *rows.Decoder, most int) (int, error)
 	// Write writes row i of the last Read with its answer.
 	Write(i int, a Answer) error
@@ -35,7 +36,7 @@ type Table interface {
 	Close() error
 }
 
-// The names of the columns that are added.
+// The names of the added columns.
 const (
 	colPrediction = "prediction"
 	colScore      = "score"
@@ -71,10 +72,10 @@ func FormatOf(name string) (string, error) {
 
 // Options say how to treat columns.
 type Options struct {
-	Extra bool // columns that are no features are passed through instead of refused
+	Extra bool // copy columns that are not features instead of refusing them
 }
 
-// Open starts a table. Parquet needs in to be a file.
+// Open starts a table. For Parquet, in must be a file.
 func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
 	switch format {
 	case CSV:
@@ -88,27 +89,27 @@ func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options)
 		}
 		info, err := f.Stat()
 		if err != nil {
-			return nil, fmt.Errorf("looking at the file: %w", err)
+			return nil, fmt.Errorf("reading the file's size: %w", err)
 		}
 		return newParquet(f, info.Size(), out, s, o)
 	}
 	return nil, fmt.Errorf("%q: %w", format, ErrFormat)
 }
 
-// columns maps the columns of a header to features: -1 for one that is passed
-// through.
+// columns maps the columns of a header to features; -1 means that the column is
+// copied.
 func columns(names []string, s *rows.Schema, o Options) ([]int, error) {
 	to := make([]int, len(names))
 	seen := map[string]bool{}
 	for i, name := range names {
 		if seen[name] {
-			return nil, fmt.Errorf("column %q stands twice in the header", name)
+			return nil, fmt.Errorf("column %q appears twice in the header", name)
 		}
 		seen[name] = true
 		j, ok := s.Index(name)
 		if !ok {
 			if !o.Extra && !s.IgnoresUnknown() {
-				return nil, fmt.Errorf("column %q %s; pass --extra to carry such columns through", name, s.Unknown(name))
+				return nil, fmt.Errorf("column %q %s; pass --extra to copy such columns", name, s.Unknown(name))
 			}
 			j = -1
 		}

@@ -104,7 +104,7 @@ func TestColumns(t *testing.T) {
 		{"x\n1\n", false, ""},
 		{"x,other\n1,a\n", false, `column "other" is no feature of this model; known are x; pass --extra`},
 		{"x,other\n1,a\n", true, ""},
-		{"x,x\n1,2\n", true, "stands twice"},
+		{"x,x\n1,2\n", true, "appears twice"},
 		{"", false, "the file is empty"},
 		{"x\n\"1\n", false, "reading the file"},
 		{"\ufeffx\n1\n", false, ""},

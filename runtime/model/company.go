@@ -293,7 +293,7 @@ func (t *trial) judge(ctx context.Context, bare, best change) error {
 	case apart:
 		m.Warnings = append(m.Warnings, t.loss(best)+": no size of calls makes a row's score the same")
 	case best.by > 0:
-		m.Warnings = append(m.Warnings, fmt.Sprintf("a row's score may differ by %.3g with the rows that it is scored with: no size of calls makes it the same", best.by))
+		m.Warnings = append(m.Warnings, fmt.Sprintf("a row's score may differ by %.3g with the other rows of its call: no size of calls makes it the same", best.by))
 	case bare.by > 0 && !t.agree.agree(bare.among, bare.alone):
 		m.Warnings = append(m.Warnings, t.loss(bare)+"; calls are filled up, so that a row's score is always the same")
 	}

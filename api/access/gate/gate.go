@@ -1,6 +1,6 @@
-// Package gate is what every way into a host asks before it does anything: who is it, may
-// they, and do they ask too often. What is refused is counted, logged and audited here, so
-// that ways in do not differ.
+// Package gate decides for every entrance of a host who the caller is, whether it
+// may do the action, and whether it asks too often. It counts, logs and audits
+// refusals, so that all entrances do the same.
 package gate
 
 import (
@@ -20,14 +20,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/audit"
 )
 
-// Rules are what a Gate decides by. They are not changed once they are in use.
+// Rules are what a Gate decides by. They must not be changed once in use.
 type Rules struct {
 	Authenticator *access.Authenticator
 	Public        []string // paths that need no credentials
 	Proxies       access.Proxies
 }
 
-// Gate lets requests in. It may be used by many goroutines.
+// Gate lets requests in. It is safe for concurrent use.
 type Gate struct {
 	rules  atomic.Pointer[Rules]
 	limits *limits.Limiter
@@ -38,7 +38,7 @@ type Gate struct {
 	failures, denials, limited *prometheus.CounterVec
 }
 
-// Config is what a Gate is made of.
+// Config configures a Gate.
 type Config struct {
 	Rules  *Rules
 	Limits *limits.Limiter
@@ -56,13 +56,13 @@ func Open(now func() time.Time, log *slog.Logger) (*Gate, error) {
 	})
 }
 
-// New makes a gate, and exports what it refuses.
+// New returns a gate, and exports metrics of its refusals.
 func New(c Config) (*Gate, error) {
 	g := &Gate{
 		limits: c.Limits, logins: c.Logins, audit: c.Audit, log: c.Log,
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "host_logins_failed_total", Help: "Requests whose credentials were missing or wrong, by reason."}, []string{"reason"}),
 		denials:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "host_actions_denied_total", Help: "Requests whose principal may not do the action."}, []string{"action"}),
-		limited:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "host_requests_limited_total", Help: "Requests that came too often, by what is counted."}, []string{"class"}),
+		limited:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "host_requests_limited_total", Help: "Requests above a rate limit, by class."}, []string{"class"}),
 	}
 	g.rules.Store(c.Rules)
 	for _, m := range []prometheus.Collector{g.failures, g.denials, g.limited} {
@@ -73,7 +73,7 @@ func New(c Config) (*Gate, error) {
 	return g, nil
 }
 
-// Set changes the rules; requests that are under way keep the old ones.
+// Set changes the rules. Requests under way keep the old rules.
 func (g *Gate) Set(r *Rules) { g.rules.Store(r) }
 
 // Client returns the address that a request came from.
@@ -81,25 +81,25 @@ func (g *Gate) Client(peer netip.Addr, forwardedFor ...string) netip.Addr {
 	return g.rules.Load().Proxies.Client(peer, forwardedFor...)
 }
 
-// Proxied reports whether a peer is a proxy that is believed, so that what it has forwarded
-// must be read.
+// Proxied reports whether a peer is a trusted proxy, whose forwarding headers must
+// be read.
 func (g *Gate) Proxied(peer netip.Addr) bool { return g.rules.Load().Proxies.Has(peer) }
 
-// Asks reports whether anybody is asked for credentials.
+// Asks reports whether callers need credentials.
 func (g *Gate) Asks() bool {
 	mode := g.rules.Load().Authenticator.Mode
 	return mode != access.Open && mode != access.Off
 }
 
-// AsksLocal reports whether it matters that a request that shows nothing comes from this
-// machine.
+// AsksLocal reports whether it matters that a request without credentials comes from
+// this machine.
 func (g *Gate) AsksLocal() bool { return g.rules.Load().Authenticator.Mode == access.RunKey }
 
 // Public reports whether a path needs no credentials.
 func (g *Gate) Public(path string) bool { return slices.Contains(g.rules.Load().Public, path) }
 
-// Enter returns who asks. The error is an *access.Error; Refuse tells of it. Where the path
-// is public, whoever shows nothing is a visitor.
+// Enter returns the caller. The error is an *access.Error, which must be passed to
+// Refuse. On a public path, a caller without credentials is a visitor.
 func (g *Gate) Enter(ctx context.Context, c *access.Credentials, path string) (*access.Principal, error) {
 	r := g.rules.Load()
 	p, err := r.Authenticator.Authenticate(ctx, c)
@@ -109,16 +109,16 @@ func (g *Gate) Enter(ctx context.Context, c *access.Credentials, path string) (*
 	return p, err //nolint:wrapcheck // it is an *access.Error
 }
 
-// Caller is what is told of who asks, beside the principal.
+// Caller describes the caller, besides the principal, in logs and the audit.
 type Caller struct {
 	Address   netip.Addr
 	RequestID string
 	TraceID   string
 }
 
-// Refuse tells of credentials that were refused, and returns the error that is answered:
-// the given one, or a *limits.Refusal where the address has shown many wrong ones. Whoever
-// shows nothing at all has tried nothing, and is not limited.
+// Refuse records refused credentials, and returns the error to answer with: the
+// given one, or a *limits.Refusal if the address has shown many wrong credentials.
+// Callers without any credential are not limited.
 func (g *Gate) Refuse(err error, shown bool, action access.Action, from Caller) error {
 	var refusal *access.Error
 	if !errors.As(err, &refusal) {
@@ -137,10 +137,10 @@ func (g *Gate) Refuse(err error, shown bool, action access.Action, from Caller) 
 	return err
 }
 
-// Deny tells of an action that was denied, and returns the error that is answered.
+// Deny records that an action was denied, and returns the error to answer with.
 func (g *Gate) Deny(err error, p *access.Principal, action access.Action, model string, from Caller) error {
 	g.denials.WithLabelValues(action.String()).Inc()
-	if p != nil && !p.Shown() { // everybody may fill the audit else
+	if p != nil && !p.Shown() { // otherwise anybody could fill the audit
 		if limited := g.logins.Failed(from.Address); limited != nil {
 			g.limited.WithLabelValues(limited.Class).Inc()
 			return limited
@@ -155,7 +155,7 @@ func (g *Gate) Deny(err error, p *access.Principal, action access.Action, model 
 // Counts reports whether requests of a class are counted.
 func (g *Gate) Counts(class limits.Class) bool { return g.limits.Counts(class) }
 
-// Count counts a request. The error is a *limits.Refusal where there were too many.
+// Count counts a request. The error is a *limits.Refusal if there were too many.
 func (g *Gate) Count(class limits.Class, p *access.Principal, client netip.Addr) error {
 	if refusal := g.limits.Allow(class, p, client); refusal != nil {
 		g.limited.WithLabelValues(refusal.Class).Inc()
@@ -164,7 +164,7 @@ func (g *Gate) Count(class limits.Class, p *access.Principal, client netip.Addr)
 	return nil
 }
 
-// Entry is what the audit says of somebody who does something; the outcome is missing.
+// Entry returns an audit entry without its outcome.
 func (g *Gate) Entry(p *access.Principal, action access.Action, model string, from Caller) audit.Entry {
 	e := audit.Entry{Address: from.Address.String(), Action: action.String(), Model: model, RequestID: from.RequestID, TraceID: from.TraceID}
 	if p != nil {
@@ -173,5 +173,5 @@ func (g *Gate) Entry(p *access.Principal, action access.Action, model string, fr
 	return e
 }
 
-// Audit is where what is done is written.
+// Audit returns the audit.
 func (g *Gate) Audit() *audit.Log { return g.audit }

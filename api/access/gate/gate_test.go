@@ -23,8 +23,8 @@ func (nobodysKeys) Lookup([]byte, time.Time) (*access.Principal, error) {
 	return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "it is unknown"}
 }
 
-// TestRefusals: what is refused is counted and audited, and an address that shows many
-// wrong credentials fills neither log nor audit.
+// TestRefusals checks that refusals are counted and audited, and that an address
+// with many wrong credentials fills neither the log nor the audit.
 func TestRefusals(t *testing.T) {
 	var out, log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(&log, nil))

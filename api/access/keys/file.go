@@ -13,10 +13,10 @@ import (
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
 
-// maxName is the most bytes of a key's name.
+// maxName is the largest length of a key's name in bytes.
 const maxName = 128
 
-// Entry is what the file says of one key.
+// Entry describes one key.
 type Entry struct {
 	ID      string    `yaml:"id"`
 	Name    string    `yaml:"name,omitempty"` // for people
@@ -25,10 +25,10 @@ type Entry struct {
 	SHA256  string    `yaml:"sha256"`           // of the secret, in hex
 	Created time.Time `yaml:"created,omitempty"`
 	Expires time.Time `yaml:"expires,omitempty"` // zero: never
-	Revoked time.Time `yaml:"revoked,omitempty"` // zero: it is not; else it is, whatever the time
+	Revoked time.Time `yaml:"revoked,omitempty"` // zero: not revoked; any time means that it is revoked
 }
 
-// Status is what a key is good for: active, expired or revoked.
+// Status returns a key's state: active, expired or revoked.
 func (e *Entry) Status(now time.Time) string {
 	switch {
 	case !e.Revoked.IsZero():
@@ -61,7 +61,7 @@ func Decode(data []byte) ([]Entry, error) {
 		}
 		all[i].check(func(key, format string, args ...any) { d.Problemf(at+key, format, args...) })
 		if seen[all[i].ID] {
-			d.Problemf(at+".id", "is another key's, too")
+			d.Problemf(at+".id", "is the id of another key")
 		}
 		seen[all[i].ID] = true
 	}
@@ -94,12 +94,12 @@ const aTime = "a time such as 2030-01-31T12:00:00Z"
 func parseTime(v string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, v)
 	if err == nil && (t.IsZero() || t.Year() > 9999) {
-		err = fmt.Errorf("%q is no time that a key can have", v)
+		err = fmt.Errorf("%q is not a time that a key can have", v)
 	}
 	return t.UTC(), err
 }
 
-// head is what a written file begins with.
+// head is the beginning of the file.
 const head = `# API keys: of each, its role and the SHA-256 of its secret. A host takes up changes within 2 s.
 # pynomaly-runtime key create, list, revoke and rotate keep this file; they write it anew, without comments of yours.
 `

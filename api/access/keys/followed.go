@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/follow"
 )
 
-// Followed is the set of keys of a file that may change. While the file cannot be read,
-// the keys that were read last stay good.
+// Followed is the set of keys of a file that may change. While the file cannot be
+// read, the keys that were read last stay valid.
 type Followed struct {
 	file  follow.File
 	mu    sync.Mutex // held while roles or the set change
@@ -21,8 +21,8 @@ type Followed struct {
 	set   atomic.Pointer[Set]
 }
 
-// Open reads a file of keys; Run follows it. Observe is told whether the file could be
-// taken up whenever that was tried again; nil: nobody is.
+// Open reads a file of keys, which Run follows. observe, if not nil, is called with
+// the result of each attempt to read it again.
 func Open(file string, roles *access.Roles, log *slog.Logger, observe func(error)) (*Followed, error) {
 	f := &Followed{roles: roles}
 	f.file = follow.File{Name: file, What: "the API keys", Take: f.take, Log: log, Observe: observe}
@@ -32,7 +32,7 @@ func Open(file string, roles *access.Roles, log *slog.Logger, observe func(error
 	return f, nil
 }
 
-// Run takes the file up when it changes, until ctx ends.
+// Run reads the file again when it changes, until ctx ends.
 func (f *Followed) Run(ctx context.Context) { f.file.Run(ctx) }
 
 func (f *Followed) take(data []byte) error {
@@ -51,8 +51,8 @@ func (f *Followed) take(data []byte) error {
 	return nil
 }
 
-// Prepare checks that every key's role is among the given ones, and returns what lets the
-// keys have those.
+// Prepare checks that every key's role is in roles, and returns a function that
+// makes the keys use them.
 func (f *Followed) Prepare(roles *access.Roles) (use func(), err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,14 +63,15 @@ func (f *Followed) Prepare(roles *access.Roles) (use func(), err error) {
 		f.mu.Lock()
 		defer f.mu.Unlock()
 		f.roles = roles
-		// A key that came meanwhile may have a role that went: then the next look says so.
+		// A key that was added meanwhile may have a removed role. Then the next
+		// check reports it.
 		if set, err := NewSet(f.read, roles); err == nil {
 			f.set.Store(set)
 		}
 	}, nil
 }
 
-// Lookup is Set.Lookup of the keys as they are now.
+// Lookup is Set.Lookup on the present keys.
 func (f *Followed) Lookup(key []byte, now time.Time) (*access.Principal, error) {
 	return f.set.Load().Lookup(key, now)
 }

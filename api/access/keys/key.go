@@ -1,7 +1,7 @@
-// Package keys makes, keeps and recognises API keys.
+// Package keys creates, stores and recognises API keys.
 //
-// A key is pyn_<id>_<secret>. The id names the key in lists, logs and the audit; of the
-// secret, the file of keys holds the SHA-256 alone.
+// A key is pyn_<id>_<secret>. The id names the key in lists, logs and the audit. The
+// file of keys has only the SHA-256 of the secret.
 package keys
 
 import (
@@ -12,9 +12,9 @@ import (
 	"io"
 )
 
-// What a key looks like.
+// The parts of a key.
 const (
-	// Prefix begins every key, so that scanners of source code find those that leak.
+	// Prefix begins every key, so that scanners of source code find leaked keys.
 	Prefix       = "pyn_"
 	idLength     = 8
 	secretBytes  = 32
@@ -25,8 +25,8 @@ const (
 // alphabet is that of base32 in lower case.
 const alphabet = "abcdefghijklmnopqrstuvwxyz234567"
 
-// Parse splits a key into its parts, which share its memory. It reports whether the text
-// has the form of a key.
+// Parse splits a key into its parts, which share its memory. It reports whether the
+// text has the form of a key.
 func Parse(key []byte) (id, secret []byte, ok bool) {
 	if len(key) != length || string(key[:len(Prefix)]) != Prefix || key[len(Prefix)+idLength] != '_' {
 		return nil, nil, false
@@ -38,7 +38,7 @@ func Parse(key []byte) (id, secret []byte, ok bool) {
 	return id, secret, true
 }
 
-// plain reports whether a text is of the alphabet.
+// plain reports whether a text has only letters of the alphabet.
 func plain[T []byte | string](text T) bool {
 	for i := range len(text) {
 		if c := text[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
@@ -48,7 +48,7 @@ func plain[T []byte | string](text T) bool {
 	return true
 }
 
-// generate makes a key, and returns its id and the SHA-256 of its secret in hex.
+// generate returns a new key, its id, and the SHA-256 of its secret in hex.
 func generate(random io.Reader) (key, id, sum string, err error) {
 	raw := make([]byte, 5+secretBytes) // 5 bytes are 8 letters
 	if _, err := io.ReadFull(random, raw); err != nil {

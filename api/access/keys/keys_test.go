@@ -34,7 +34,7 @@ func roles(t testing.TB, own ...string) *access.Roles {
 	return r
 }
 
-// clock is a time that a test moves.
+// clock is a clock that a test sets.
 type clock struct{ at atomic.Int64 }
 
 func newClock() *clock {
@@ -60,7 +60,7 @@ func create(t testing.TB, s *keys.Store, w keys.Wanted) (string, keys.Entry) {
 	return key, made
 }
 
-// set is what a host reads of the store's file.
+// set returns what a host reads from the store's file.
 func set(t testing.TB, s *keys.Store) *keys.Set {
 	t.Helper()
 	all, err := s.List()
@@ -74,7 +74,8 @@ func set(t testing.TB, s *keys.Store) *keys.Set {
 	return out
 }
 
-// looksUp fails unless the key is refused for the reason, or taken where that is empty.
+// looksUp fails the test unless the key is refused for the reason, or accepted if
+// reason is empty.
 func looksUp(t testing.TB, s *keys.Set, key string, now time.Time, reason string) *access.Principal {
 	t.Helper()
 	p, err := s.Lookup([]byte(key), now)
@@ -88,7 +89,8 @@ func looksUp(t testing.TB, s *keys.Set, key string, now time.Time, reason string
 	return p
 }
 
-// TestLife: a key is good from when it was made until it expires or is revoked.
+// TestLife checks that a key is valid from its creation until it expires or is
+// revoked.
 func TestLife(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
@@ -120,8 +122,8 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestRotate: the old key goes on for the overlap, the new one lives as long as the old one
-// was to, and may do the same.
+// TestRotate checks that the old key stays valid for the overlap, and that the new
+// key has the old key's lifetime and rights.
 func TestRotate(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
@@ -144,10 +146,10 @@ func TestRotate(t *testing.T) {
 	if _, _, err := s.Rotate(t.Context(), is.ID, 100*time.Hour); err != nil {
 		t.Error(err)
 	}
-	looksUp(t, set(t, s), key, c.now().Add(31*time.Hour), "expired_key") // the overlap makes no key live longer
+	looksUp(t, set(t, s), key, c.now().Add(31*time.Hour), "expired_key") // the overlap does not extend a key's life
 }
 
-// TestWrongKeys: what is not exactly a key of the file is refused.
+// TestWrongKeys checks that everything but an exact key of the file is refused.
 func TestWrongKeys(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
@@ -157,7 +159,7 @@ func TestWrongKeys(t *testing.T) {
 		"": "malformed_key", "pyn_": "malformed_key", key + "a": "malformed_key", key[:len(key)-1]: "malformed_key",
 		strings.ToUpper(key): "malformed_key", " " + key[1:]: "malformed_key", strings.Replace(key, "_", "-", 2): "malformed_key",
 		key[:len(key)-1] + "\x00": "malformed_key", strings.Repeat("a", 1<<20): "malformed_key",
-		key[:len("pyn_")+8] + other[len("pyn_")+8:]: "unknown_key", // another's secret
+		key[:len("pyn_")+8] + other[len("pyn_")+8:]: "unknown_key", // another key's secret
 		"pyn_zzzzzzzz" + key[len("pyn_")+8:]:        "unknown_key", // another id
 		"pyn_" + made.ID + "_" + made.SHA256[:52]:   "malformed_key",
 	} {
@@ -170,7 +172,8 @@ func TestWrongKeys(t *testing.T) {
 	looksUp(t, set(t, s), string(flipped), c.now(), "unknown_key")
 }
 
-// TestNothingIsLost: keys that are made, revoked and rotated at once are all in the file.
+// TestNothingIsLost checks that the file has all keys that were created, revoked and
+// rotated concurrently.
 func TestNothingIsLost(t *testing.T) {
 	const each = 5
 	c := newClock()
@@ -205,8 +208,8 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
-// TestStoreRefuses: what a host could not read is not written, and a lock that is held is
-// waited for no longer than the context allows.
+// TestStoreRefuses checks that nothing is written that a host could not read, and
+// that waiting for a lock ends with the context.
 func TestStoreRefuses(t *testing.T) {
 	s := store(t, newClock())
 	for _, w := range []keys.Wanted{{}, {Role: "owner"}, {Role: "viewer", Models: []string{"a/b"}}, {Role: "viewer", Name: "a\nb"}, {Role: "viewer", Models: []string{}, Name: strings.Repeat("n", 200)}} {
@@ -246,7 +249,7 @@ func TestStoreRefuses(t *testing.T) {
 	wg.Wait()
 }
 
-// holding is randomness that is asked for with the lock held.
+// holding is a source of randomness that is read while the lock is held.
 type holding struct {
 	reading chan struct{}
 	held    context.Context //nolint:containedctx // a test's
@@ -258,7 +261,8 @@ func (h holding) Read([]byte) (int, error) {
 	return 0, h.held.Err()
 }
 
-// TestLinksAndModes: a link to the file stays one, and a group that may read it still may.
+// TestLinksAndModes checks that a link to the file stays a link, and that its group
+// may still read it.
 func TestLinksAndModes(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
@@ -283,8 +287,8 @@ func TestLinksAndModes(t *testing.T) {
 	}
 }
 
-// TestFollowed: a file that changes is taken up while the host runs, and one that cannot be
-// read leaves the keys as they are.
+// TestFollowed checks that a running host reads a changed file, and that an
+// unreadable file leaves the keys unchanged.
 func TestFollowed(t *testing.T) {
 	c := newClock()
 	s := store(t, c)
@@ -347,15 +351,15 @@ func TestFollowed(t *testing.T) {
 	}
 }
 
-// TestFileProblems: each problem has its line and says what to do.
+// TestFileProblems checks that each problem names its line and says what to do.
 func TestFileProblems(t *testing.T) {
 	good := "id: abcdefgh, role: viewer, sha256: " + strings.Repeat("0a", 32)
 	for text, want := range map[string]string{
-		"keys: [{" + good + "}, {" + good + "}]":                          "keys[1].id: is another key's",
+		"keys: [{" + good + "}, {" + good + "}]":                          "keys[1].id: is the id of another key",
 		"keys: [{" + good + ", secret: x}]":                               "unknown key",
 		"keys: [{" + good + ", expires: tomorrow}]":                       "a time such as",
 		"keys: [{" + good + ", models: []}]":                              "leave it out for every model",
-		"keys: [{" + good + ", models: [a/b]}]":                           "is no pattern of models",
+		"keys: [{" + good + ", models: [a/b]}]":                           "is not a pattern of models",
 		"keys: [{" + good + ", name: \"a\\nb\"}]":                         "one line",
 		"keys: [{" + strings.ReplaceAll(good, "0a", "0A") + "}]":          "64 lower-case hex digits",
 		"keys: [{" + strings.ReplaceAll(good, "abcdefgh", "short") + "}]": "must be 8 letters",
@@ -406,7 +410,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// bigSet is a set of many keys, one of which is returned.
+// bigSet returns a set of many keys, and one of the keys.
 func bigSet(t testing.TB) (*keys.Set, []byte) {
 	t.Helper()
 	key, made := create(t, store(t, newClock()), keys.Wanted{Role: "viewer"})
@@ -435,7 +439,7 @@ func TestLookupAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkLookup shows what a known key and an unknown one cost: the same.
+// BenchmarkLookup shows that a known key and an unknown key cost the same.
 func BenchmarkLookup(b *testing.B) {
 	s, key := bigSet(b)
 	now := time.Now()

@@ -11,10 +11,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// Set is a set of keys that recognises them. It does not change.
+// Set is an immutable set of keys.
 type Set struct {
 	of    map[string]*known
-	other known // stands for keys that are not there
+	other known // compared with in place of a missing key
 }
 
 type known struct {
@@ -23,15 +23,14 @@ type known struct {
 	principal *access.Principal
 }
 
-// NewSet makes a set of the entries of a file. It fails where one has a role that is
-// unknown.
+// NewSet returns the set of a file's entries. It fails if one has an unknown role.
 func NewSet(all []Entry, roles *access.Roles) (*Set, error) {
 	s := &Set{of: make(map[string]*known, len(all))}
 	for _, e := range all {
 		k := &known{entry: e}
 		sum, err := hex.DecodeString(e.SHA256)
 		if err != nil || copy(k.sum[:], sum) != sha256.Size {
-			return nil, fmt.Errorf("key %s: its sha256 is none", e.ID)
+			return nil, fmt.Errorf("key %s: its sha256 is not a SHA-256 in hex", e.ID)
 		}
 		if k.principal, err = e.principal(roles); err != nil {
 			return nil, fmt.Errorf("key %s: %w", e.ID, err)
@@ -41,7 +40,7 @@ func NewSet(all []Entry, roles *access.Roles) (*Set, error) {
 	return s, nil
 }
 
-// ForRun makes a set of one key of an admin, which is in no file.
+// ForRun returns a set with one new key of an admin, which is in no file.
 func ForRun(random io.Reader, roles *access.Roles) (key string, s *Set, err error) {
 	e := Entry{Name: "admin of this run", Role: access.RoleAdmin}
 	if key, e.ID, e.SHA256, err = generate(random); err != nil {
@@ -63,21 +62,21 @@ func (e *Entry) principal(roles *access.Roles) (*access.Principal, error) {
 	return p, err //nolint:wrapcheck // NewSet does
 }
 
-// Len is how many keys there are.
+// Len returns the number of keys.
 func (s *Set) Len() int { return len(s.of) }
 
-// What a key is refused for. That it has expired or was revoked is told to those alone who
-// have its secret.
+// The reasons to refuse a key. Only a caller that has the secret learns that a key
+// has expired or was revoked.
 var (
-	errNoKey   = &access.Error{Is: access.ErrUnauthenticated, Reason: "malformed_key", Public: "the API key has not the form of one: pyn_<id>_<secret>"}
-	errUnknown = &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "the API key is none of this host's"}
+	errNoKey   = &access.Error{Is: access.ErrUnauthenticated, Reason: "malformed_key", Public: "the API key does not have the form pyn_<id>_<secret>"}
+	errUnknown = &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "this host does not know the API key"}
 	errExpired = &access.Error{Is: access.ErrUnauthenticated, Reason: "expired_key", Public: "the API key has expired: ask for another one"}
 	errRevoked = &access.Error{Is: access.ErrUnauthenticated, Reason: "revoked_key", Public: "the API key was revoked: ask for another one"}
 )
 
-// Lookup returns whose key it is. The error is an *access.Error. An id that is unknown
-// takes as long as one that is known, and comparing the secret takes the same time however
-// much of it is right. Lookup allocates nothing.
+// Lookup returns the principal of a key. The error is an *access.Error. An unknown
+// id takes as long as a known one, and comparing secrets takes the same time however
+// much matches. Lookup allocates nothing.
 func (s *Set) Lookup(key []byte, now time.Time) (*access.Principal, error) {
 	id, secret, ok := Parse(key)
 	if !ok {

@@ -17,25 +17,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 )
 
-// ErrNoKey means that a file has no key of an id.
+// ErrNoKey means that a file has no key with an id.
 var ErrNoKey = errors.New("no such key")
 
-// Store is a file of keys that is changed. Several processes may change it at once.
+// Store changes a file of keys. Several processes may change it at the same time.
 type Store struct {
 	File   string
 	Roles  *access.Roles
 	Now    func() time.Time
-	Random io.Reader // cryptographic
+	Random io.Reader // cryptographically secure
 }
 
-// Wanted is what a new key is to be.
+// Wanted describes a new key.
 type Wanted struct {
 	Name, Role string
 	Models     []string      // nil: every model
 	Lifetime   time.Duration // 0: it does not expire
 }
 
-// Create adds a key, and returns it as a whole: it is kept nowhere else.
+// Create adds a key and returns its text, which is stored nowhere.
 func (s *Store) Create(ctx context.Context, w Wanted) (key string, made Entry, err error) {
 	made = Entry{Name: w.Name, Role: w.Role, Models: w.Models}
 	if w.Lifetime > 0 {
@@ -51,7 +51,7 @@ func (s *Store) Create(ctx context.Context, w Wanted) (key string, made Entry, e
 	return key, made, nil
 }
 
-// make gives an entry a key that none of the others has.
+// make gives an entry a key that differs from all others.
 func (s *Store) make(e *Entry, others []Entry) (key string, err error) {
 	for {
 		if key, e.ID, e.SHA256, err = generate(s.Random); err != nil {
@@ -79,7 +79,7 @@ func (s *Store) List() ([]Entry, error) {
 	return all, nil
 }
 
-// Revoke makes a key good for nothing. Revoking it again changes nothing.
+// Revoke makes a key invalid. Revoking it again changes nothing.
 func (s *Store) Revoke(ctx context.Context, id string) (revoked Entry, err error) {
 	err = s.change(ctx, false, func(all []Entry) ([]Entry, error) {
 		i, err := find(all, id)
@@ -95,8 +95,8 @@ func (s *Store) Revoke(ctx context.Context, id string) (revoked Entry, err error
 	return revoked, err
 }
 
-// Rotate adds a key that may do what the key id may, and lets that one expire after
-// overlap, if it does not expire sooner.
+// Rotate adds a key with the rights of the key id. The old key expires after
+// overlap, unless it expires sooner.
 func (s *Store) Rotate(ctx context.Context, id string, overlap time.Duration) (key string, made Entry, err error) {
 	err = s.change(ctx, false, func(all []Entry) ([]Entry, error) {
 		i, err := find(all, id)
@@ -107,7 +107,7 @@ func (s *Store) Rotate(ctx context.Context, id string, overlap time.Duration) (k
 			return nil, fmt.Errorf("key %s is %s: make a new one with key create", id, status)
 		}
 		made = all[i]
-		if !made.Expires.IsZero() && !made.Created.IsZero() { // it lives as long as that one was to
+		if !made.Expires.IsZero() && !made.Created.IsZero() { // it has the lifetime of the old key
 			made.Expires = s.now().Add(made.Expires.Sub(made.Created))
 		}
 		if key, err = s.make(&made, all); err != nil {
@@ -128,15 +128,15 @@ func find(all []Entry, id string) (int, error) {
 	if i := slices.IndexFunc(all, func(e Entry) bool { return e.ID == id }); i >= 0 {
 		return i, nil
 	}
-	return 0, fmt.Errorf("%w: %.80q; key list shows those that there are", ErrNoKey, id)
+	return 0, fmt.Errorf("%w: %.80q; key list shows the keys", ErrNoKey, id)
 }
 
-// change replaces the file by what f makes of its keys. Nobody else changes it meanwhile.
-// What is written can be read by a host, or nothing is written.
+// change replaces the file's keys with those that f returns. No other process
+// changes the file meanwhile. change writes only what a host can read.
 func (s *Store) change(ctx context.Context, create bool, f func([]Entry) ([]Entry, error)) error {
 	file := s.File
 	if resolved, err := filepath.EvalSymlinks(file); err == nil {
-		file = resolved // a link stays one
+		file = resolved // keeps a link
 	}
 	unlock, err := lock(ctx, file)
 	if err != nil {
@@ -162,8 +162,8 @@ func (s *Store) change(ctx context.Context, create bool, f func([]Entry) ([]Entr
 	return write(file, data)
 }
 
-// write writes the file with mode 0600. A file that is there keeps its owner and what its
-// group may read, so that a host of another user still reads it.
+// write writes the file with mode 0600. An existing file keeps its owner and its
+// group's permission to read, so that a host of another user can still read it.
 func write(file string, data []byte) error {
 	mode, uid, gid := fs.FileMode(0o600), -1, -1
 	var was unix.Stat_t
@@ -187,10 +187,11 @@ func write(file string, data []byte) error {
 	return f.Commit() //nolint:wrapcheck // it names the file
 }
 
-// lockLook is how often a lock that somebody else holds is tried.
+// lockLook is the interval at which a taken lock is tried again.
 const lockLook = 20 * time.Millisecond
 
-// lock keeps other processes from changing a file, by a file beside it that stays there.
+// lock keeps other processes from changing a file, with a lock on a file beside it
+// that is not removed.
 func lock(ctx context.Context, file string) (unlock func(), err error) {
 	name := filepath.Join(filepath.Dir(file), "."+filepath.Base(file)+".lock")
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
@@ -209,7 +210,7 @@ func lock(ctx context.Context, file string) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("somebody else is changing %s: %w", file, context.Cause(ctx)), f.Close())
+			return nil, errors.Join(fmt.Errorf("another process is changing %s: %w", file, context.Cause(ctx)), f.Close())
 		case <-tick.C:
 		}
 	}

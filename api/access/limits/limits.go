@@ -1,8 +1,8 @@
-// Package limits bounds how often one caller may ask.
+// Package limits bounds how many requests a caller may send.
 //
-// What is remembered of callers is bounded: the ones who asked longest ago are forgotten.
-// Principals and addresses are remembered apart, so that however many addresses somebody
-// comes from, nobody who has shown a credential is forgotten for it.
+// It remembers a bounded number of callers and forgets those that asked longest ago.
+// It remembers principals and addresses separately, so that no number of addresses
+// displaces a principal that has shown a credential.
 package limits
 
 import (
@@ -30,13 +30,13 @@ const (
 	classes
 )
 
-// String is the class's name, as the configuration has it.
+// String returns the class's name in the configuration.
 func (c Class) String() string {
 	return [classes]string{"predict", "batch_predict", "model_management"}[c]
 }
 
-// Rate is a number of requests in a time; the zero value bounds nothing. So many may come
-// at once, and then as many as the time has room for.
+// Rate is a number of requests per duration. The zero value bounds nothing. Count
+// requests may come at once, and more as time passes.
 type Rate struct {
 	Count int
 	Per   time.Duration
@@ -44,50 +44,52 @@ type Rate struct {
 
 func (r Rate) limit() rate.Limit { return rate.Limit(float64(r.Count) / r.Per.Seconds()) }
 
-// Rates are those of the classes.
+// Rates has a rate for each class.
 type Rates [classes]Rate
 
 // Callers is how many principals, and how many addresses, are remembered at most.
 const Callers = 100_000
 
-// shardCount is how many locks the callers are under.
+// shardCount is how many locks divide the callers.
 const shardCount = 64
 
-// Limiter counts requests. It may be used by many goroutines.
+// Limiter counts requests. It is safe for concurrent use.
 type Limiter struct {
 	now   func() time.Time
 	state atomic.Pointer[state]
 }
 
-// state is what is counted by some rates.
+// state has the counts under certain rates.
 type state struct {
 	rates      Rates
 	principals *table[who]
 	addresses  *table[netip.Addr]
 }
 
-// who is a principal that has shown something.
+// who identifies a principal that has shown a credential.
 type who struct {
 	kind access.Kind
 	id   string
 }
 
-// New makes a limiter.
+// New returns a Limiter.
 func New(rates Rates, now func() time.Time) *Limiter {
 	l := &Limiter{now: now}
 	l.Set(rates)
 	return l
 }
 
-// Set changes the rates. Where they are others than before, everybody begins anew.
+// Set changes the rates. If they differ from the present rates, all counts begin
+// again.
 func (l *Limiter) Set(rates Rates) {
 	if was := l.state.Load(); was == nil || was.rates != rates {
 		l.state.Store(&state{rates, newTable[who](Callers), newTable[netip.Addr](Callers)})
 	}
 }
 
-// Allow counts a request of a principal, or of an address where the principal has shown
-// nothing. It returns nil if the request is within the rate, else why it is not.
+// Allow counts a request of a principal, or of an address if the principal has shown
+// no credential. It returns nil if the request is within the rate, or else a
+// Refusal.
 func (l *Limiter) Allow(class Class, p *access.Principal, client netip.Addr) *Refusal {
 	s := l.state.Load()
 	r := s.rates[class]
@@ -107,7 +109,7 @@ func (l *Limiter) Allow(class Class, p *access.Principal, client netip.Addr) *Re
 	return &Refusal{Class: class.String(), Rate: r, After: wait(b, now, r)}
 }
 
-// wait is how long it takes until a request would be allowed.
+// wait returns how long it takes until a request would be allowed.
 func wait(b *rate.Limiter, now time.Time, r Rate) time.Duration {
 	missing := 1 - b.TokensAt(now)
 	return time.Duration(max(0, missing) / float64(r.limit()) * float64(time.Second))
@@ -116,11 +118,11 @@ func wait(b *rate.Limiter, now time.Time, r Rate) time.Duration {
 // Counts reports whether requests of a class are counted.
 func (l *Limiter) Counts(class Class) bool { return l.state.Load().rates[class].Count > 0 }
 
-// Refusal says why a request is not answered. It is an error of access.ErrLimited.
+// Refusal means that a request exceeded a rate. It wraps access.ErrLimited.
 type Refusal struct {
 	Class string
 	Rate  Rate
-	After time.Duration // until one would be
+	After time.Duration // until a request would be allowed
 }
 
 // Error implements error.
@@ -131,20 +133,21 @@ func (r *Refusal) Error() string {
 // Unwrap makes errors.Is find access.ErrLimited.
 func (r *Refusal) Unwrap() error { return access.ErrLimited }
 
-// RetryAfter is the value of the field Retry-After: whole seconds, at least 1.
+// RetryAfter returns the value of the header Retry-After: whole seconds, at least 1.
 func (r *Refusal) RetryAfter() int {
 	return max(1, int((r.After+time.Second-1)/time.Second))
 }
 
-// Field is the value of the field RateLimit of draft-ietf-httpapi-ratelimit-headers.
+// Field returns the value of the header RateLimit of
+// draft-ietf-httpapi-ratelimit-headers.
 func (r *Refusal) Field() string { return fmt.Sprintf("%q;r=0;t=%d", r.Class, r.RetryAfter()) }
 
-// Policy is the value of the field RateLimit-Policy of the same draft.
+// Policy returns the value of the header RateLimit-Policy of the same draft.
 func (r *Refusal) Policy() string {
 	return fmt.Sprintf("%q;q=%d;w=%d", r.Class, r.Rate.Count, int(r.Rate.Per/time.Second))
 }
 
-// table remembers callers, in shards that each have a lock.
+// table remembers callers, in shards with a lock each.
 type table[K comparable] struct {
 	seed   maphash.Seed
 	shards [shardCount]shard[K]
@@ -153,21 +156,21 @@ type table[K comparable] struct {
 type shard[K comparable] struct {
 	mu sync.Mutex
 	of *simplelru.LRU[K, *buckets]
-	_  [48]byte // so that two locks share no cache line
+	_  [48]byte // keeps two locks off one cache line
 }
 
-// buckets are those of one caller; nil: it has not asked for the class yet.
+// buckets has a caller's buckets; nil means that the caller has not used the class.
 type buckets [classes]*rate.Limiter
 
 func newTable[K comparable](callers int) *table[K] {
 	t := &table[K]{seed: maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].of, _ = simplelru.NewLRU[K, *buckets](callers/shardCount, nil) // fails for a size below 1 alone
+		t.shards[i].of, _ = simplelru.NewLRU[K, *buckets](callers/shardCount, nil) // fails only for a size below 1
 	}
 	return t
 }
 
-// bucket returns a caller's bucket of a class, which is full if it is new.
+// bucket returns a caller's bucket of a class. A new bucket is full.
 func (t *table[K]) bucket(k K, class Class, r Rate) *rate.Limiter {
 	s := &t.shards[maphash.Comparable(t.seed, k)%shardCount]
 	s.mu.Lock()
@@ -183,7 +186,7 @@ func (t *table[K]) bucket(k K, class Class, r Rate) *rate.Limiter {
 	return b[class]
 }
 
-// len is how many callers are remembered.
+// len returns how many callers are remembered.
 func (t *table[K]) len() int {
 	n := 0
 	for i := range t.shards {
@@ -194,22 +197,23 @@ func (t *table[K]) len() int {
 	return n
 }
 
-// Logins counts credentials that were wrong, by address. It is asked about wrong ones
-// alone: whoever shows a good one gets in, whatever others at the same address do.
+// Logins counts wrong credentials by address. It does not count correct ones, so a
+// caller with a correct credential is let in whatever others at the same address do.
 type Logins struct {
 	now       func() time.Time
 	rate      Rate
 	addresses *table[netip.Addr]
 }
 
-// NewLogins makes a counter that allows 20 wrong credentials at once and one more every 3 s.
+// NewLogins returns a counter that allows 20 wrong credentials at once and one more
+// every 3 s.
 func NewLogins(now func() time.Time) *Logins {
 	return &Logins{now: now, rate: Rate{20, time.Minute}, addresses: newTable[netip.Addr](Callers)}
 }
 
-// Failed counts a wrong credential. It returns nil while the address has shown few of them;
-// then a refusal, which is answered in place of what is wrong, and need not be written to
-// the audit each time.
+// Failed counts a wrong credential. It returns nil while the address has shown few
+// of them. After that it returns a refusal, which replaces the answer, and which the
+// audit need not record each time.
 func (l *Logins) Failed(client netip.Addr) *Refusal {
 	b := l.addresses.bucket(access.Network(client), 0, l.rate)
 	now := l.now()

@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// clock is a time that a test moves.
+// clock is a clock that a test sets.
 type clock struct{ atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Unix(1_900_000_000, c.Load()) }
@@ -28,7 +28,8 @@ func rates() Rates {
 
 var here = netip.MustParseAddr("192.0.2.1")
 
-// TestAllow: so many at once, then as the time has room, for each caller and class apart.
+// TestAllow checks for each caller and class that the count is allowed at once, and
+// more as time passes.
 func TestAllow(t *testing.T) {
 	var c clock
 	l := New(rates(), c.now)
@@ -56,7 +57,7 @@ func TestAllow(t *testing.T) {
 	allowed(Predict, key("b"), here, 5)
 	allowed(Predict, &access.Principal{Kind: access.Token, ID: "a"}, here, 5)
 	allowed(Predict, &access.Principal{Kind: access.Anonymous}, here, 5)
-	allowed(Predict, nil, here, 0) // who shows nothing is the address
+	allowed(Predict, nil, here, 0) // no credential: counted by the address
 	allowed(Predict, nil, netip.MustParseAddr("192.0.2.2"), 5)
 	allowed(Predict, nil, netip.MustParseAddr("2001:db8::1"), 5)
 	allowed(Predict, nil, netip.MustParseAddr("2001:db8::ffff:1"), 0) // of the same /64
@@ -72,7 +73,7 @@ func TestAllow(t *testing.T) {
 	c.advance(time.Hour)
 	allowed(Predict, key("a"), here, 5)
 	l.Set(rates())
-	allowed(Predict, key("a"), here, 0) // the same rates change nothing
+	allowed(Predict, key("a"), here, 0) // setting the same rates changes nothing
 	l.Set(Rates{Predict: {7, time.Minute}})
 	allowed(Predict, key("a"), here, 7)
 	allowed(BatchPredict, key("a"), here, 100)
@@ -80,7 +81,8 @@ func TestAllow(t *testing.T) {
 	allowed(Predict, key("a"), here, 100)
 }
 
-// TestAtOnce: callers who ask at once are together allowed no more than one by one.
+// TestAtOnce checks that concurrent requests are together allowed no more than
+// sequential ones.
 func TestAtOnce(t *testing.T) {
 	var c clock
 	l := New(Rates{Predict: {1000, time.Hour}}, c.now)
@@ -107,8 +109,8 @@ func address(i int) netip.Addr {
 	return netip.AddrFrom16(a)
 }
 
-// TestManyCallers: a hundred thousand principals and many more addresses take little
-// memory, and addresses make no principal forgotten.
+// TestManyCallers checks that a hundred thousand principals and many more addresses
+// take little memory, and that addresses displace no principal.
 func TestManyCallers(t *testing.T) {
 	var c clock
 	l := New(rates(), c.now)
@@ -150,7 +152,8 @@ func TestManyCallers(t *testing.T) {
 	runtime.KeepAlive(ids)
 }
 
-// TestLogins: an address that shows many wrong credentials is told so, and no other one is.
+// TestLogins checks that an address with many wrong credentials is refused, and no
+// other address.
 func TestLogins(t *testing.T) {
 	var c clock
 	l := NewLogins(c.now)
@@ -169,7 +172,7 @@ func TestLogins(t *testing.T) {
 	if refusal := l.Failed(here); refusal != nil {
 		t.Errorf("later: %v", refusal)
 	}
-	if refusal := l.Failed(netip.Addr{}); refusal != nil { // of a peer without an address
+	if refusal := l.Failed(netip.Addr{}); refusal != nil { // a peer without an address
 		t.Error(refusal)
 	}
 }
@@ -186,7 +189,7 @@ func TestAllowAllocatesNothing(t *testing.T) {
 	}
 }
 
-// BenchmarkAllow shows what counting costs with many callers, and with one.
+// BenchmarkAllow shows the cost of counting with many callers and with one.
 func BenchmarkAllow(b *testing.B) {
 	for _, callers := range []int{1, 50_000} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {

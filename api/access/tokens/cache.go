@@ -16,16 +16,16 @@ const (
 	perShard = 512
 )
 
-// verified is a token that was verified.
+// verified is a verified token.
 type verified struct {
 	principal  *access.Principal
 	until      time.Time
 	source     source
-	generation uint64 // of the source's keys that verified it
+	generation uint64 // of the keys that verified it
 }
 
-// cache remembers tokens that were verified, by their SHA-256. Tokens that were refused
-// take no place in it.
+// cache remembers verified tokens by their SHA-256. Refused tokens take no space in
+// it.
 type cache struct {
 	shards [shards]struct {
 		mu sync.Mutex
@@ -36,12 +36,13 @@ type cache struct {
 func newCache() *cache {
 	c := &cache{}
 	for i := range c.shards {
-		c.shards[i].of, _ = simplelru.NewLRU[[sha256.Size]byte, *verified](perShard, nil) // fails for a size below 1 alone
+		c.shards[i].of, _ = simplelru.NewLRU[[sha256.Size]byte, *verified](perShard, nil) // fails only for a size below 1
 	}
 	return c
 }
 
-// get returns whose token it is; nil: it is not remembered, or not good any more.
+// get returns the principal of a remembered token, or nil if the token is not
+// remembered or no longer valid.
 func (c *cache) get(sum *[sha256.Size]byte, now time.Time) *access.Principal {
 	s := &c.shards[sum[0]%shards]
 	s.mu.Lock()

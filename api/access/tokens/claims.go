@@ -9,11 +9,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// maxSubject is the most bytes of a subject.
+// maxSubject is the largest length of a subject in bytes.
 const maxSubject = 256
 
-// at returns the claim of a path: one whose name is the whole path, or else one that its
-// dots lead to.
+// at returns the claim at a path: the claim that has the whole path as its name, or
+// else the one that the path's parts lead to.
 func at(claims map[string]any, path string) (any, bool) {
 	if v, ok := claims[path]; ok {
 		return v, true
@@ -29,7 +29,7 @@ func at(claims map[string]any, path string) (any, bool) {
 	return at(below, rest)
 }
 
-// texts reads a claim that is a list of texts, or one text with spaces between.
+// texts reads a claim that is a list of texts, or a text with spaces between words.
 func texts(v any) ([]string, bool) {
 	switch v := v.(type) {
 	case string:
@@ -48,7 +48,7 @@ func texts(v any) ([]string, bool) {
 	return nil, false
 }
 
-// principal makes whom verified claims are of.
+// principal returns the principal of verified claims.
 func (i *issuer) principal(claims jwt.MapClaims, roles *access.Roles) (*access.Principal, error) {
 	v, _ := at(claims, i.Claims.Subject)
 	subject, ok := v.(string)
@@ -74,7 +74,8 @@ func (i *issuer) principal(claims jwt.MapClaims, roles *access.Roles) (*access.P
 	if i.Claims.Models == "" {
 		return p, nil
 	}
-	// A token without the claim sees no model: issuers leave empty claims out.
+	// A token without the claim sees no model, because issuers leave out empty
+	// claims.
 	var patterns []string
 	if v, ok := at(claims, i.Claims.Models); ok {
 		if patterns, ok = texts(v); !ok {

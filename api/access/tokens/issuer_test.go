@@ -32,7 +32,7 @@ type provider struct {
 	fetches atomic.Int64
 	mu      sync.Mutex
 	keys    map[string]crypto.Signer
-	answer  http.HandlerFunc // in place of the keys; nil: the keys
+	answer  http.HandlerFunc // answers in place of the keys; nil: the keys
 }
 
 func newProvider(t testing.TB) *provider {
@@ -65,7 +65,7 @@ func (p *provider) serve(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(set)
 }
 
-// set is the JWK Set; the lock is held.
+// set returns the JWK Set. The lock must be held.
 func (p *provider) set() []byte {
 	var out jwkset.JWKSMarshal
 	for kid, key := range p.keys {
@@ -82,14 +82,14 @@ func (p *provider) set() []byte {
 	return text
 }
 
-// publish changes what is served.
+// publish changes the served keys.
 func (p *provider) publish(change func(keys map[string]crypto.Signer)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change(p.keys)
 }
 
-// answers has the server answer otherwise; nil: as usual.
+// answers replaces the server's handler; nil restores it.
 func (p *provider) answers(with http.HandlerFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -123,7 +123,7 @@ func ed(t testing.TB) ed25519.PrivateKey {
 	return key
 }
 
-// issuerOf is how a host is configured for the provider.
+// issuer returns the configuration of a host for the provider.
 func (p *provider) issuer(algorithms ...string) Issuer {
 	return Issuer{
 		Issuer: "https://id.example.com", Audience: "pynomaly", JWKS: p.URL, CA: p.CA, Algorithms: algorithms, Leeway: 30 * time.Second,
@@ -131,7 +131,7 @@ func (p *provider) issuer(algorithms ...string) Issuer {
 	}
 }
 
-// good are claims that are taken.
+// good returns claims that are accepted.
 func good() jwt.MapClaims {
 	return jwt.MapClaims{
 		"iss": "https://id.example.com", "aud": "pynomaly", "sub": "alice", "exp": time.Now().Add(time.Hour).Unix(),
@@ -139,7 +139,7 @@ func good() jwt.MapClaims {
 	}
 }
 
-// with are good claims with one changed; nil takes it away.
+// with returns good claims with one changed, or removed if value is nil.
 func with(name string, value any) jwt.MapClaims {
 	c := good()
 	if c[name] = value; value == nil {
@@ -148,7 +148,7 @@ func with(name string, value any) jwt.MapClaims {
 	return c
 }
 
-// sign makes a token; header overrides what is in its header.
+// sign returns a token. header overrides members of its header.
 func sign(t testing.TB, method jwt.SigningMethod, key any, kid string, claims jwt.Claims, header ...any) string {
 	t.Helper()
 	token := jwt.NewWithClaims(method, claims)
@@ -174,7 +174,7 @@ func builtin(t testing.TB) *access.Roles {
 	return r
 }
 
-// start makes a verifier that runs until the test ends.
+// start returns a Verifier that runs until the test ends.
 func start(t testing.TB, c Config, issuers ...Issuer) *Verifier {
 	t.Helper()
 	if c.Now == nil {

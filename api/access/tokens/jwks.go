@@ -27,15 +27,15 @@ type verifying struct {
 	key        any
 }
 
-// keySet is what verifies the tokens of an issuer. It does not change.
+// keySet is an immutable set of an issuer's keys.
 type keySet struct {
 	keys       []verifying
-	raw        []byte // what it was made of
+	raw        []byte // the document
 	generation uint64
 }
 
-// find returns the keys that an algorithm and a kid name. Where a token names no kid there
-// must be one key alone.
+// find returns the keys that an algorithm and a kid name. For a token without a kid
+// there must be only one key.
 func (s *keySet) find(alg, kid string) []any {
 	var out []any
 	for _, k := range s.keys {
@@ -49,14 +49,14 @@ func (s *keySet) find(alg, kid string) []any {
 	return out
 }
 
-// secretSet is the set of one secret that both know.
+// secretSet returns the set of one shared secret.
 func secretSet(secret []byte, algorithms []string) *keySet {
 	return &keySet{keys: []verifying{{algorithms: algorithms, key: secret}}}
 }
 
-// parseJWKS reads a JWK Set (RFC 7517). Keys that are not for verifying by one of the
-// algorithms are passed over, as the RFC asks for; secrets always are. It fails where no key
-// is left.
+// parseJWKS parses a JWK Set (RFC 7517). It ignores keys that do not verify with one
+// of the algorithms, as the RFC requires, and all secrets. It fails if no key is
+// left.
 func parseJWKS(data []byte, algorithms []string) (*keySet, error) {
 	if len(data) > maxSetBytes {
 		return nil, fmt.Errorf("the key set has more than %d bytes", maxSetBytes)
@@ -65,7 +65,7 @@ func parseJWKS(data []byte, algorithms []string) (*keySet, error) {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(data, &doc); err != nil {
-		return nil, errors.New("it is no JWK Set: it is no JSON object with a list of keys")
+		return nil, errors.New("it is not a JWK Set, a JSON object with a list of keys")
 	}
 	if len(doc.Keys) > maxSetKeys {
 		return nil, fmt.Errorf("the key set has %d keys; at most %d are read", len(doc.Keys), maxSetKeys)
@@ -77,12 +77,12 @@ func parseJWKS(data []byte, algorithms []string) (*keySet, error) {
 		}
 	}
 	if len(set.keys) == 0 {
-		return nil, fmt.Errorf("none of the key set's %d keys verifies by %q", len(doc.Keys), algorithms)
+		return nil, fmt.Errorf("none of the key set's %d keys verifies with %q", len(doc.Keys), algorithms)
 	}
 	return set, nil
 }
 
-// parseJWK reads a public key that verifies by one of the algorithms.
+// parseJWK parses a public key that verifies with one of the algorithms.
 func parseJWK(raw []byte, algorithms []string) (verifying, bool) {
 	var m jwkset.JWKMarshal
 	if err := json.Unmarshal(raw, &m); err != nil || m.KTY == jwkset.KtyOct || m.USE != "" && m.USE != jwkset.UseSig {
@@ -91,7 +91,7 @@ func parseJWK(raw []byte, algorithms []string) (verifying, bool) {
 	if len(m.KEYOPS) > 0 && !slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify) {
 		return verifying{}, false
 	}
-	// Certificates are not looked at, and those that are elsewhere never fetched.
+	// Certificates are not read, and those at an address are never fetched.
 	m.X5C, m.X5T, m.X5TS256, m.X5U = nil, "", "", ""
 	jwk, err := jwkset.NewJWKFromMarshal(m, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{SkipKeyOps: true})
 	if err != nil {
@@ -106,7 +106,7 @@ func parseJWK(raw []byte, algorithms []string) (verifying, bool) {
 	return k, len(k.algorithms) > 0
 }
 
-// fitting are the algorithms that a public key is for.
+// fitting returns the algorithms that a public key is for.
 func fitting(key any) []string {
 	switch k := key.(type) {
 	case *rsa.PublicKey:

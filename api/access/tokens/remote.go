@@ -14,13 +14,13 @@ import (
 	"time"
 )
 
-// times say when the keys of a remote source are asked for.
+// times are the intervals and timeouts of a remote source.
 type times struct {
-	refresh time.Duration // after a fetch that went well
-	retry   time.Duration // after one that did not
-	ask     time.Duration // between two that unknown kids ask for, whoever comes with them
+	refresh time.Duration // after a successful fetch
+	retry   time.Duration // after a failed fetch
+	ask     time.Duration // between two fetches for unknown kids, from any callers
 	fetch   time.Duration // for a whole fetch
-	wait    time.Duration // that a request waits for one
+	wait    time.Duration // how long a request waits for a fetch
 }
 
 func defaultTimes() times {
@@ -32,8 +32,8 @@ const (
 	maxHops    = 3  // redirects
 )
 
-// remote is a source that is asked for by https. What was fetched last stays good while it
-// is down.
+// remote is a source that is fetched over https. The keys of the last fetch stay
+// valid while the source is down.
 type remote struct {
 	held
 	url        string
@@ -45,13 +45,13 @@ type remote struct {
 	wake       chan struct{}
 
 	mu      sync.Mutex
-	asked   time.Time     // when an unknown kid last had keys asked for
-	late    bool          // one will as soon as it may
-	fetched chan struct{} // closed when the fetch that is wanted or runs has ended; nil: none is
+	asked   time.Time     // time of the last fetch for an unknown kid
+	late    bool          // a fetch is due as soon as it is allowed
+	fetched chan struct{} // closed when the wanted or running fetch ends; nil: there is none
 	waiting int
 }
 
-// newRemote makes a source of which nothing is fetched before run.
+// newRemote returns a source. Only run fetches from it.
 func newRemote(url, ca string, algorithms []string, when times, log *slog.Logger, observe func(error)) (*remote, error) {
 	client, err := newClient(ca, when.fetch)
 	if err != nil {
@@ -59,7 +59,7 @@ func newRemote(url, ca string, algorithms []string, when times, log *slog.Logger
 	}
 	return &remote{
 		url: url, algorithms: algorithms, client: client, times: when, log: log, observe: observe,
-		wake: make(chan struct{}, 1), fetched: make(chan struct{}), // which run begins with
+		wake: make(chan struct{}, 1), fetched: make(chan struct{}), // run begins with a fetch
 	}, nil
 }
 
@@ -83,10 +83,10 @@ func newClient(ca string, patience time.Duration) (*http.Client, error) {
 		},
 		CheckRedirect: func(r *http.Request, via []*http.Request) error {
 			if r.URL.Scheme != "https" {
-				return errors.New("it leads away from https")
+				return errors.New("it redirects away from https")
 			}
 			if len(via) >= maxHops {
-				return fmt.Errorf("it leads on more than %d times", maxHops)
+				return fmt.Errorf("it redirects more than %d times", maxHops)
 			}
 			return nil
 		},
@@ -123,7 +123,7 @@ func (r *remote) run(ctx context.Context) {
 	}
 }
 
-// begun notes that a fetch runs, so that requests can wait for it.
+// begun records that a fetch runs, so that requests can wait for it.
 func (r *remote) begun() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -132,7 +132,7 @@ func (r *remote) begun() {
 	}
 }
 
-// ended lets those go on who wait for a fetch.
+// ended wakes the requests that wait for a fetch.
 func (r *remote) ended() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -145,16 +145,16 @@ func (r *remote) ended() {
 func (r *remote) fetch(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
-		return fmt.Errorf("asking for keys: %w", err)
+		return fmt.Errorf("requesting keys: %w", err)
 	}
 	req.Header.Set("Accept", "application/json, application/jwk-set+json")
 	res, err := r.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("asking for keys: %w", err)
+		return fmt.Errorf("requesting keys: %w", err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("asking for keys: the answer is %s", res.Status)
+		return fmt.Errorf("requesting keys: the answer is %s", res.Status)
 	}
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxSetBytes+1))
 	if err != nil {
@@ -168,8 +168,8 @@ func (r *remote) fetch(ctx context.Context) error {
 	return nil
 }
 
-// find implements source. Keys that are known are returned at once, whatever the source
-// does meanwhile; for an unknown kid it waits for a fetch, within bounds.
+// find implements source. It returns known keys at once. For an unknown kid it waits
+// for a fetch, within bounds.
 func (r *remote) find(ctx context.Context, alg, kid string) ([]any, uint64) {
 	if found, generation := r.look(alg, kid); found != nil {
 		return found, generation
@@ -180,8 +180,8 @@ func (r *remote) find(ctx context.Context, alg, kid string) ([]any, uint64) {
 	return r.look(alg, kid)
 }
 
-// wait has keys fetched, or waits for the fetch that is on its way. It reports whether one
-// has ended.
+// wait starts a fetch, or waits for the running one. It reports whether one has
+// ended.
 func (r *remote) wait(ctx context.Context) bool {
 	done := r.join()
 	if done == nil {
@@ -203,8 +203,8 @@ func (r *remote) wait(ctx context.Context) bool {
 	return false
 }
 
-// join returns what is closed when a fetch has ended, and counts who waits for it; nil: none
-// is waited for.
+// join counts a waiting request and returns the channel that is closed when the
+// fetch ends. It returns nil if no more requests may wait.
 func (r *remote) join() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,9 +215,9 @@ func (r *remote) join() <-chan struct{} {
 	return r.fetched
 }
 
-// ask has keys fetched, or later where they were just asked for: else somebody who sends
-// kids of his own at the right time could keep new keys from being seen. It is called with
-// the lock held, and reports whether they are fetched now.
+// ask starts a fetch, or schedules one if the last was too recent: otherwise a
+// caller who sends unknown kids at the right times could keep new keys from being
+// seen. The lock must be held. ask reports whether the fetch starts now.
 func (r *remote) ask() bool {
 	now := time.Now()
 	if since := now.Sub(r.asked); !r.asked.IsZero() && since < r.times.ask {
@@ -237,7 +237,7 @@ func (r *remote) ask() bool {
 	return true
 }
 
-// rouse lets run fetch.
+// rouse wakes run to fetch.
 func (r *remote) rouse() {
 	select {
 	case r.wake <- struct{}{}:

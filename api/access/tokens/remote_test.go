@@ -24,17 +24,17 @@ import (
 
 func jsonInto(data []byte, to any) error { return json.Unmarshal(data, to) }
 
-// quick are times of a test that waits for what they bring about.
+// quick returns short times for tests that wait for their effects.
 func quick() times {
 	return times{refresh: 50 * time.Millisecond, retry: 50 * time.Millisecond, ask: 50 * time.Millisecond, fetch: 10 * time.Second, wait: time.Minute}
 }
 
-// slow are times that a test does not see the end of.
+// slow returns times that do not pass during a test.
 func slow() times {
 	return times{refresh: time.Hour, retry: time.Hour, ask: time.Hour, fetch: time.Hour, wait: time.Minute}
 }
 
-// TestRotation: keys are rotated while requests run, and no good token is refused.
+// TestRotation checks that no good token is refused while keys are rotated.
 func TestRotation(t *testing.T) {
 	p := newProvider(t)
 	old, next := ec(t), ec(t)
@@ -79,8 +79,8 @@ func TestRotation(t *testing.T) {
 	})
 }
 
-// TestFlood: tokens with kids that nobody knows have the keys fetched once, whoever sends
-// them, and as soon as that may be again.
+// TestFlood checks that tokens with unknown kids, from anybody, cause one fetch of
+// the keys, and another one as soon as that is allowed.
 func TestFlood(t *testing.T) {
 	p := newProvider(t)
 	key := ec(t)
@@ -116,8 +116,9 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-// TestSlowSource: a source that does not answer holds nobody up whose key is known, and
-// others no longer than the bound, and no more than so many of them.
+// TestSlowSource checks that a source that does not answer delays no token whose key
+// is known, others no longer than the bound, and no more than a bounded number of
+// them.
 func TestSlowSource(t *testing.T) {
 	p := newProvider(t)
 	key := ec(t)
@@ -148,8 +149,8 @@ func TestSlowSource(t *testing.T) {
 	wg.Wait() // within the bound, although the source still hangs
 }
 
-// TestBadSource: whatever a source answers, the keys that are known stay, nobody else is
-// let in, and the trouble is told.
+// TestBadSource checks that, whatever a source answers, the known keys stay, nobody
+// else is let in, and the error is reported.
 func TestBadSource(t *testing.T) {
 	p := newProvider(t)
 	key, evil := ec(t), ec(t)
@@ -168,14 +169,14 @@ func TestBadSource(t *testing.T) {
 		answer http.HandlerFunc
 	}{
 		{"503", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) }},
-		{"no JWK Set", text("<html>")},
-		{"no JWK Set", text("[]")},
+		{"not a JWK Set", text("<html>")},
+		{"not a JWK Set", text("[]")},
 		{"none of the key set's 0 keys", text("{}")},
 		{"none of the key set's 2 keys", text(`{"keys":[7,{"kty":"EC","crv":"P-256","x":"AA","y":"AA","kid":"a"}]}`)},
 		{"none of the key set's 1 keys", text(`{"keys":[{"kty":"oct","k":"c2VjcmV0","kid":"a","alg":"ES256"}]}`)},
 		{"at most 256", text(`{"keys":[` + strings.Repeat("{},", 300) + `{}]}`)},
 		{"more than 1048576 bytes", text(`{"keys":["` + strings.Repeat("a", 2<<20) + `"]}`)},
-		{"leads away from https", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusFound) }},
+		{"redirects away from https", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, plain.URL, http.StatusFound) }},
 		{"more than 3 times", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusFound) }},
 		{"unexpected EOF", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
@@ -191,13 +192,14 @@ func TestBadSource(t *testing.T) {
 	p.answers(nil)
 	testkit.Eventually(t, "it is well again", func() bool { return last.Load() == "<nil>" })
 	untrusted := p.issuer("ES256")
-	untrusted.CA = "" // the system's CAs, of which p's server has no certificate
+	untrusted.CA = "" // the system's CAs did not sign the certificate of p's server
 	refused(t, start(t, Config{times: quick()}, untrusted), "a source that nobody vouches for", sign(t, jwt.SigningMethodES256, key, "a", good()), "unknown_token_key")
 	none := start(t, Config{times: quick()}, Issuer{Issuer: "i", Audience: "a", JWKS: "https://127.0.0.1:1/keys", Algorithms: []string{"ES256"}})
 	refused(t, none, "a source that was never there", sign(t, jwt.SigningMethodES256, key, "a", jwt.MapClaims{"iss": "i", "aud": "a", "sub": "x", "exp": time.Now().Add(time.Hour).Unix()}), "unknown_token_key")
 }
 
-// TestFiles: a file of keys is followed, and one that cannot be used is said at the start.
+// TestFiles checks that a file of keys is followed, and that an unusable file is
+// reported at the start.
 func TestFiles(t *testing.T) {
 	p := newProvider(t)
 	old, next := ec(t), ec(t)
@@ -228,8 +230,8 @@ func TestFiles(t *testing.T) {
 	refused(t, v, "what was not taken up changes nothing", sign(t, jwt.SigningMethodES256, next, "new", good()), "")
 }
 
-// TestPrepare: another configuration keeps the keys that were fetched, and forgets what was
-// verified by the one before.
+// TestPrepare checks that another configuration keeps fetched keys, and forgets
+// tokens that were verified by the one before.
 func TestPrepare(t *testing.T) {
 	p := newProvider(t)
 	key := ec(t)
@@ -265,7 +267,8 @@ func TestPrepare(t *testing.T) {
 	refused(t, v, "no issuer any more", token, "token_issuer")
 }
 
-// TestWeakKeys: keys that are too weak, too large or for something else verify nothing.
+// TestWeakKeys checks that keys that are too weak, too large or for another use
+// verify nothing.
 func TestWeakKeys(t *testing.T) {
 	p := newProvider(t)
 	p.publish(func(keys map[string]crypto.Signer) {

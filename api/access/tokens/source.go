@@ -13,10 +13,11 @@ import (
 
 // source has the keys of an issuer.
 type source interface {
-	// find returns the keys that an algorithm and a kid name, and the generation that they
-	// are of; none: they are unknown.
+	// find returns the keys that an algorithm and a kid name, and the generation of
+	// those keys. It returns none if they are unknown.
 	find(ctx context.Context, alg, kid string) (keys []any, generation uint64)
-	// generation is that of the keys as they are now. It changes with them.
+	// generation returns the generation of the present keys, which changes with
+	// them.
 	generation() uint64
 	// run keeps the keys up to date until ctx ends.
 	run(ctx context.Context)
@@ -25,7 +26,8 @@ type source interface {
 // held is a set of keys that may be replaced.
 type held struct{ set atomic.Pointer[keySet] }
 
-// replace takes up a set that was made of raw, if it is another one. One goroutine calls it.
+// replace replaces the set with set, which was parsed from raw, if raw differs. Only
+// one goroutine may call it.
 func (h *held) replace(raw []byte, set *keySet) {
 	was := h.set.Load()
 	if was != nil && bytes.Equal(raw, was.raw) {
@@ -54,13 +56,13 @@ func (h *held) look(alg, kid string) ([]any, uint64) {
 // minSecretBytes is the least length of a secret: that of the shortest HMAC.
 const minSecretBytes = 32
 
-// file is a source that is a file, which is followed.
+// file is a source that follows a file.
 type file struct {
 	held
 	follow.File
 }
 
-// newFile reads a file of keys, or one of a secret.
+// newFile reads a file of keys or of a secret.
 func newFile(name string, secret bool, algorithms []string, log *slog.Logger, observe func(error)) (*file, error) {
 	parse := parseJWKS
 	if secret {
@@ -86,7 +88,7 @@ func parseSecret(data []byte, algorithms []string) (*keySet, error) {
 	case len(secret) < minSecretBytes:
 		return nil, fmt.Errorf("the secret has %d bytes; at least %d are needed", len(secret), minSecretBytes)
 	case bytes.Contains(data, []byte("-----BEGIN ")) || bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")):
-		return nil, errors.New("the file holds a key and no secret: a public key is never a secret; use jwks")
+		return nil, errors.New("the file has a key instead of a secret: a public key is never a secret; use jwks")
 	}
 	return secretSet(bytes.Clone(secret), algorithms), nil
 }

@@ -1,8 +1,8 @@
 // Package tokens verifies JSON Web Tokens.
 //
-// The algorithm is the configuration's and never the token's, what verifies a token is of
-// the kind that the algorithm needs, and a source of keys that is down, slow or lies lets
-// nobody in and stops nobody whose key is known.
+// The configuration, never the token, sets the algorithm. A key must be of the kind
+// that the algorithm needs. A source of keys that is down, slow or wrong lets nobody
+// in, and stops nobody whose key is known.
 package tokens
 
 import (
@@ -22,10 +22,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// maxToken is the most bytes of a token; longer ones are not looked at.
+// maxToken is the largest length of a token in bytes. Longer tokens are refused
+// unread.
 const maxToken = 8 << 10
 
-// Issuer says which tokens are taken, and what they allow. Package config has checked it.
+// Issuer says which tokens are accepted and what they allow. Package config has
+// checked it.
 type Issuer struct {
 	Issuer, Audience string
 	JWKS             string // an https URL or a file; empty: SecretFile
@@ -34,34 +36,35 @@ type Issuer struct {
 	Algorithms       []string
 	Leeway           time.Duration
 	Claims           Claims
-	Roles            map[string]string // claim value: role
+	Roles            map[string]string // from a claim's value to a role
 }
 
-// Claims are the paths, by dots, of what a token says. Models may be empty: then a token
-// sees every model.
+// Claims are the names of a token's claims. Dots separate the parts of a path. If
+// Models is empty, every token sees every model.
 type Claims struct{ Subject, Roles, Models string }
 
-// Config is what a Verifier is made of.
+// Config configures a Verifier.
 type Config struct {
 	Now func() time.Time
 	Log *slog.Logger
-	// Observe is told how each fetch of an issuer's keys went; nil: nobody is.
+	// Observe is called with the result of each fetch of an issuer's keys. It may be
+	// nil.
 	Observe func(issuer string, err error)
 
-	times times // zero: the default
+	times times // zero: the defaults
 }
 
-// Verifier verifies tokens. Run must run beside it.
+// Verifier verifies tokens. Run must run in another goroutine.
 type Verifier struct {
 	Config
 	now     atomic.Pointer[table]
 	changed chan struct{}
 }
 
-// table is what a Verifier is configured with. It does not change.
+// table is an immutable configuration of a Verifier.
 type table struct {
 	issuers []*issuer
-	sources map[string]source // by what they are made of
+	sources map[string]source // by what they are made from
 	roles   *access.Roles
 	parser  *jwt.Parser
 	cache   *cache
@@ -73,7 +76,7 @@ type issuer struct {
 	validator *jwt.Validator
 }
 
-// New makes a verifier. Files are read; what is elsewhere is fetched by Run.
+// New returns a Verifier. It reads files, and Run fetches what is remote.
 func New(c Config, issuers []Issuer, roles *access.Roles) (*Verifier, error) {
 	if c.times == (times{}) {
 		c.times = defaultTimes()
@@ -88,8 +91,8 @@ func New(c Config, issuers []Issuer, roles *access.Roles) (*Verifier, error) {
 	return v, nil
 }
 
-// Prepare checks other issuers and roles, and returns what has tokens verified by those.
-// Sources of keys that stay keep their keys.
+// Prepare checks other issuers and roles, and returns a function that makes the
+// Verifier use them. Sources of keys that remain keep their keys.
 func (v *Verifier) Prepare(issuers []Issuer, roles *access.Roles) (use func(), err error) {
 	t := &table{sources: map[string]source{}, roles: roles, cache: newCache()}
 	var algorithms []string
@@ -118,7 +121,7 @@ func (v *Verifier) Prepare(issuers []Issuer, roles *access.Roles) (use func(), e
 	}, nil
 }
 
-// source returns the keys of an issuer: those that there are already, or new ones.
+// source returns the source of an issuer's keys, an existing one if possible.
 func (v *Verifier) source(t *table, i Issuer) (source, error) {
 	key := strings.Join([]string{i.JWKS, i.SecretFile, i.CA, strings.Join(i.Algorithms, " ")}, "\x00")
 	for _, known := range []map[string]source{t.sources, v.now.Load().sources} {
@@ -149,7 +152,7 @@ func (v *Verifier) source(t *table, i Issuer) (source, error) {
 	return s, nil
 }
 
-// Run keeps the keys of the issuers up to date, until ctx ends.
+// Run keeps the keys of the issuers up to date until ctx ends.
 func (v *Verifier) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -178,8 +181,8 @@ func (v *Verifier) Run(ctx context.Context) {
 	}
 }
 
-// What tokens are refused for. What is wrong with a token that nobody is known to have made
-// is not told.
+// The reasons to refuse a token. A token without a valid signature is refused
+// without details.
 var (
 	errLarge     = errToken("large_token")
 	errMalformed = errToken("malformed_token")
@@ -188,19 +191,19 @@ var (
 	errNoKey     = errToken("unknown_token_key")
 	errSignature = errToken("token_signature")
 	errExpired   = &access.Error{Is: access.ErrUnauthenticated, Reason: "expired_token", Public: "the token has expired: get a new one"}
-	errEarly     = &access.Error{Is: access.ErrUnauthenticated, Reason: "early_token", Public: "the token is not good yet: compare the clocks of its issuer and of this host"}
-	errNoExpiry  = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_without_expiry", Public: "the token never expires, and this host takes none of that kind: have its issuer set exp"}
-	errSubject   = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_subject", Public: "the token does not say whose it is"}
-	errClaims    = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_claims", Public: "the token's roles or models are in no form that this host reads"}
+	errEarly     = &access.Error{Is: access.ErrUnauthenticated, Reason: "early_token", Public: "the token is not valid yet: compare the clocks of its issuer and of this host"}
+	errNoExpiry  = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_without_expiry", Public: "the token never expires, and this host accepts only tokens that do: have its issuer set exp"}
+	errSubject   = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_subject", Public: "the token does not name its subject"}
+	errClaims    = &access.Error{Is: access.ErrUnauthenticated, Reason: "token_claims", Public: "the token's roles or models have a form that this host does not read"}
 )
 
 func errToken(reason string) *access.Error {
-	return &access.Error{Is: access.ErrUnauthenticated, Reason: reason, Public: "the token is none that this host takes: its issuer, audience, algorithm and key must be those that the host is configured for"}
+	return &access.Error{Is: access.ErrUnauthenticated, Reason: reason, Public: "this host does not accept the token: its issuer, audience, algorithm and key must be those of the host's configuration"}
 }
 
-// Verify returns whose token it is. The error is an *access.Error. It waits for keys no
-// longer than ctx and 2 s allow, and at most for tokens whose key is unknown. What was
-// verified is remembered until it expires or the issuer's keys change.
+// Verify returns the principal of a token. The error is an *access.Error. Only a
+// token with an unknown key waits for keys, for at most 2 s and until ctx ends. A
+// verified token is remembered until it expires or its issuer's keys change.
 func (v *Verifier) Verify(ctx context.Context, token []byte) (*access.Principal, error) {
 	if len(token) > maxToken {
 		return nil, errLarge
@@ -216,7 +219,7 @@ func (v *Verifier) Verify(ctx context.Context, token []byte) (*access.Principal,
 
 // verify verifies a token that is not remembered.
 func (t *table) verify(ctx context.Context, token string, sum *[sha256.Size]byte) (*access.Principal, error) {
-	if strings.ContainsAny(token, "\r\n") { // which base64 would pass over
+	if strings.ContainsAny(token, "\r\n") { // base64 would ignore them
 		return nil, errMalformed
 	}
 	var by *issuer
@@ -250,7 +253,7 @@ func (t *table) verify(ctx context.Context, token string, sum *[sha256.Size]byte
 	return p, nil
 }
 
-// issuerOf finds the configured issuer that claims, which are not verified yet, name.
+// issuerOf returns the configured issuer that unverified claims name.
 func (t *table) issuerOf(claims jwt.MapClaims) *issuer {
 	iss, _ := claims.GetIssuer()
 	audience, _ := claims.GetAudience()
@@ -262,11 +265,11 @@ func (t *table) issuerOf(claims jwt.MapClaims) *issuer {
 	return nil
 }
 
-// keys are what may verify a token. Of its header nothing counts but the algorithm, which
-// was checked, and kid, which names a key that is there already: no key and no address of a
-// key is taken from a token.
+// keys returns the keys that may verify a token. It reads only the header's
+// algorithm, which was checked, and kid, which names a key of the source. It never
+// uses a key or an address that a token brings.
 func (i *issuer) keys(ctx context.Context, token *jwt.Token) (keys any, generation uint64, err error) {
-	if _, critical := token.Header["crit"]; critical { // of what this host does not understand
+	if _, critical := token.Header["crit"]; critical { // names extensions that this host does not understand
 		return nil, 0, errMalformed
 	}
 	kid := ""

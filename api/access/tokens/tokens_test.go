@@ -23,7 +23,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access"
 )
 
-// refused fails unless a token is refused for the reason, or taken where that is empty.
+// refused fails the test unless a token is refused for the reason, or accepted if
+// reason is empty.
 func refused(t testing.TB, v *Verifier, what, token, reason string) *access.Principal {
 	t.Helper()
 	p, err := v.Verify(t.Context(), []byte(token))
@@ -39,8 +40,8 @@ func refused(t testing.TB, v *Verifier, what, token, reason string) *access.Prin
 
 func b64(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
 
-// TestForgedTokens: whatever is wrong with a token, it is refused, and the reason tells no
-// more than it may.
+// TestForgedTokens checks that every wrong token is refused, and that the reason
+// reveals no more than it may.
 func TestForgedTokens(t *testing.T) {
 	p := newProvider(t)
 	mine, theirs, rs, edKey := ec(t), ec(t), rsaKey(t, 2048), ed(t)
@@ -99,7 +100,7 @@ func TestForgedTokens(t *testing.T) {
 		{"a subject that is no text", sign(t, es, mine, "a", with("sub", 7)), "token_subject"},
 		{"a huge subject", sign(t, es, mine, "a", with("sub", strings.Repeat("a", 300))), "token_subject"},
 		{"roles that are none", sign(t, es, mine, "a", with("realm_access", map[string]any{"roles": []any{"looks", 7}})), "token_claims"},
-		{"expired and another's", sign(t, es, theirs, "a", with("exp", now.Add(-time.Minute).Unix())), "token_signature"}, // no word of the end
+		{"expired and another's", sign(t, es, theirs, "a", with("exp", now.Add(-time.Minute).Unix())), "token_signature"}, // the expiry is not mentioned
 
 		{"huge", sign(t, es, mine, "a", with("more", strings.Repeat("a", maxToken))), "large_token"},
 		{"very huge", strings.Repeat("a.", 8<<20), "large_token"},
@@ -116,7 +117,7 @@ func TestForgedTokens(t *testing.T) {
 	}
 }
 
-// TestClaims: roles and models of a token are what the configuration makes of its claims.
+// TestClaims checks how the configuration maps a token's claims to roles and models.
 func TestClaims(t *testing.T) {
 	p := newProvider(t)
 	key := ec(t)
@@ -162,7 +163,8 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-// TestSecrets: an HMAC's secret is one that both know, and never a key's public half.
+// TestSecrets checks that an HMAC secret is accepted, and that a public key never is
+// one.
 func TestSecrets(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "secret")
@@ -188,8 +190,8 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestRemembered: a token is verified once, and not any more once it expires or its key
-// goes.
+// TestRemembered checks that a token is verified once, and again after it expires or
+// its key changes.
 func TestRemembered(t *testing.T) {
 	p := newProvider(t)
 	key := ec(t)
@@ -237,8 +239,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzClaims: claims that were signed, whatever they hold, make a principal that the
-// configuration allows, or none.
+// FuzzClaims checks that any signed claims give a principal that the configuration
+// allows, or none.
 func FuzzClaims(f *testing.F) {
 	for _, seed := range []string{`{}`, `{"sub":"a","r":["x"]}`, `{"sub":"a","r":"x y","models":["a*"]}`, `{"sub":1e999}`, `{"a":{"b":{"sub":"x"}}}`} {
 		f.Add([]byte(seed))
@@ -257,7 +259,7 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// BenchmarkVerify shows what a token costs that is remembered, and one that is not.
+// BenchmarkVerify shows the cost of a remembered token and of a new one.
 func BenchmarkVerify(b *testing.B) {
 	p := newProvider(b)
 	key := ec(b)

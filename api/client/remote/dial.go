@@ -16,24 +16,25 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/client"
 )
 
-// Host says which host is asked, and as whom.
+// Host says which host to use, and with which key.
 type Host struct {
 	URL     string
-	KeyFile string // holds the key; empty: Key is it
-	Key     string // from the environment: everybody sees a process's arguments
-	CAFile  string // holds certificates, in PEM, of those who vouch for the host; empty: the system's
+	KeyFile string // file of the key; empty: Key
+	Key     string // from the environment, because everybody sees a process's arguments
+	CAFile  string // file of CAs in PEM that verify the host; empty: the system's
 }
 
-// AddFlags adds the flags that say which host it is. None takes the key itself.
+// AddFlags adds the flags of h. No flag takes the key itself.
 func (h *Host) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&h.URL, "host", "", "score through the host at this URL")
-	f.StringVar(&h.KeyFile, "key-file", "", "file that holds the key for --host (default: PYNOMALY_KEY)")
-	f.StringVar(&h.CAFile, "ca-file", "", "certificates of who vouches for --host (default: the system's)")
+	f.StringVar(&h.KeyFile, "key-file", "", "file of the key for --host (default: PYNOMALY_KEY)")
+	f.StringVar(&h.CAFile, "ca-file", "", "file of the CAs that verify --host (default: the system's)")
 }
 
 const fileMost = 1 << 20
 
-// Open finds a model on the host by its name, which is an id or id@version. Close it.
+// Open finds a model on the host by its name, which is id or id@version. The caller
+// must close it.
 func (h Host) Open(ctx context.Context, name string) (*Model, error) {
 	c, err := h.client()
 	if err != nil {
@@ -65,17 +66,17 @@ func (h Host) client() (*client.Client, error) {
 	if h.CAFile != "" {
 		text, err := readSmall(h.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("reading whom to trust: %w", err)
+			return nil, fmt.Errorf("reading the CAs: %w", err)
 		}
 		cfg.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: x509.NewCertPool()}
 		if !cfg.TLS.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("reading whom to trust: %s holds no certificate in PEM", h.CAFile)
+			return nil, fmt.Errorf("reading the CAs: %s has no certificate in PEM", h.CAFile)
 		}
 	}
 	return client.New(cfg) //nolint:wrapcheck // it says what is wrong with the URL or the key
 }
 
-// readSmall reads a file that is no larger than keys and certificates are.
+// readSmall reads a file of at most the size of keys and certificates.
 func readSmall(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

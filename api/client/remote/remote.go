@@ -1,6 +1,6 @@
-// Package remote scores the rows of tables through a running host, as package offline
-// does with a model of its own: rows are read by the same rules, and the answers are the
-// same.
+// Package remote scores the rows of tables through a running host, as package
+// offline does with a model in this process: it reads rows by the same rules, and
+// the answers are the same.
 package remote
 
 import (
@@ -24,35 +24,36 @@ import (
 )
 
 const (
-	maxRows    = 10000           // of a request, whatever the batch
+	maxRows    = 10000           // of a request, for any batch size
 	maxBytes   = 4 << 20         // of a request's rows
-	patience   = 2 * time.Minute // with a host that is busy, in a row
+	patience   = 2 * time.Minute // total wait for a busy host
 	answerMost = 10 * time.Minute
 )
 
-// Model is one version of a model on a host. It implements offline.Scorer, and is for one
-// goroutine.
+// Model is one version of a model on a host. It implements offline.Scorer. Only one
+// goroutine at a time may use it.
 type Model struct {
 	client      *client.Client
 	id, version string
 	schema      *rows.Schema
 	rows        *rows.Decoder
-	sent        []row          // in the next request
-	body        []byte         // of these
-	answers     []table.Answer // to the good rows
+	sent        []row          // rows of the next request
+	body        []byte         // of these rows
+	answers     []table.Answer // to the rows without errors
 	wait        func(context.Context, time.Duration) error
 }
 
 var _ offline.Scorer = (*Model)(nil)
 
-// Open finds a version of a model on a host: an exact one, one that an alias names, or,
-// where it is empty or latest, the newest that answers. All rows go to that version.
+// Open finds a version of a model on a host: an exact version, or one that an alias
+// names. If version is empty or latest, it is the newest that answers. All rows go
+// to that version.
 func Open(ctx context.Context, c *client.Client, id, version string) (*Model, error) {
 	v, err := find(ctx, c, id, version)
 	if err != nil {
 		return nil, err
 	}
-	if len(v.Features) == 0 { // it has never been loaded
+	if len(v.Features) == 0 { // it was never loaded
 		if err := load(ctx, c, id, v.Version); err != nil {
 			return nil, err
 		}
@@ -68,7 +69,7 @@ func Open(ctx context.Context, c *client.Client, id, version string) (*Model, er
 	return m, nil
 }
 
-// find describes the version that answers.
+// find returns the version that answers.
 func find(ctx context.Context, c *client.Client, id, version string) (*api.ModelVersion, error) {
 	m, err := c.Model(ctx, id)
 	if err != nil {
@@ -88,17 +89,17 @@ func find(ctx context.Context, c *client.Client, id, version string) (*api.Model
 	return &v, nil
 }
 
-// load has the host load a version: any request for rows does, one that brings none, too.
+// load makes the host load a version, by a request without rows.
 func load(ctx context.Context, c *client.Client, id, version string) error {
 	_, err := c.PredictBatch(ctx, &api.BatchRequest{ModelID: id, Version: version, Data: []any{}})
 	var p *api.Problem
 	if errors.As(err, &p) && p.ErrorType == api.ValidationError && p.Field == "data" {
-		return nil // it has no rows, says the model
+		return nil // it is loaded: the error is about the missing rows
 	}
 	return err //nolint:wrapcheck // the client says what was asked
 }
 
-// Version is the version that answers.
+// Version returns the version that answers.
 func (m *Model) Version() string { return m.version }
 
 // Schema implements offline.Scorer.
@@ -140,14 +141,14 @@ func (m *Model) Score(ctx context.Context, batch int, each func(i int, a table.A
 	return failed, nil
 }
 
-// row is one that is sent.
+// row is a row to send.
 type row struct {
-	at   int // in the batch of the good rows
+	at   int // index among the rows without errors
 	text json.RawMessage
 }
 
-// encode fills m.sent with rows from a place on, as many as fit into a request, and returns
-// where the next request begins.
+// encode fills m.sent with the rows from index from on that fit into a request, and
+// returns where the next request begins.
 func (m *Model) encode(good *sdk.Batch, from, most int) (next int) {
 	m.sent, m.body = m.sent[:0], m.body[:0]
 	for ; from < good.Rows() && len(m.sent) < most && len(m.body) < maxBytes; from++ {
@@ -163,7 +164,7 @@ func (m *Model) encode(good *sdk.Batch, from, most int) (next int) {
 	return from
 }
 
-// send has rows scored, in halves where they are too many for the host.
+// send has rows scored, and halves the request if it is too large for the host.
 func (m *Model) send(ctx context.Context, sent []row, batch int) error {
 	if len(sent) == 0 {
 		return nil
@@ -189,7 +190,7 @@ func (m *Model) send(ctx context.Context, sent []row, batch int) error {
 	return nil
 }
 
-// ask sends a request, again and again while the host says that it should be sent later.
+// ask sends a request, and repeats it as long as the host asks to send it later.
 func (m *Model) ask(ctx context.Context, r *api.BatchRequest) (*api.BatchResponse, error) {
 	for waited := time.Duration(0); ; {
 		limited, cancel := context.WithTimeout(ctx, answerMost)
@@ -205,7 +206,7 @@ func (m *Model) ask(ctx context.Context, r *api.BatchRequest) (*api.BatchRespons
 	}
 }
 
-// later is when a request that was refused may be sent again; 0: not at all.
+// later returns when a refused request may be sent again; 0 means never.
 func later(err error) time.Duration {
 	var p *api.Problem
 	if !errors.As(err, &p) {
@@ -229,7 +230,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// answer is what is written for the row that was the i-th of a request.
+// answer converts the prediction of a request's i-th row.
 func answer(p *api.Prediction, i int) table.Answer {
 	if p.Error != nil {
 		return table.Answer{Error: printable.Line(strings.TrimPrefix(p.Error.Detail, "row "+strconv.Itoa(i)+": "))}

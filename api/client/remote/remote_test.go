@@ -74,7 +74,7 @@ type nothing struct{ io.Writer }
 
 func (nothing) Close() error { return nil }
 
-// scored is what comes of a table: the output, the counts, and the error.
+// scored returns the output of scoring a table, the counts, and the error.
 func scored(ctx context.Context, s offline.Scorer, format, in string, batch int) string {
 	var out bytes.Buffer
 	total, failed, err := offline.ScoreFile(ctx, s, offline.Files{
@@ -84,8 +84,8 @@ func scored(ctx context.Context, s offline.Scorer, format, in string, batch int)
 	return fmt.Sprintf("%s\n%d rows, %d failed, %v", out.String(), total, failed, err)
 }
 
-// TestCases: every case's rows, and some that cannot be scored, get from a host what they
-// get from the model itself, byte for byte.
+// TestCases checks that every case's rows, and some rows that cannot be scored, get
+// the same answers from a host and from the model itself, byte for byte.
 func TestCases(t *testing.T) {
 	dir := t.TempDir()
 	cases := testkit.Cases(t)
@@ -126,8 +126,8 @@ func TestCases(t *testing.T) {
 	}
 }
 
-// hashing is a detector whose score depends on every bit of a row, and which refuses rows
-// for some characters in their text.
+// hashing is a detector whose score depends on every bit of a row. It refuses rows
+// with certain characters in their text.
 type hashing struct{}
 
 func (hashing) Info() sdk.Info { return sdk.Info{} }
@@ -188,7 +188,7 @@ func hashed(t testing.TB, dir, version, extra string) model.Backends {
 	return model.Backends{manifest.BackendONNX: &modeltest.Fake{Make: func(*manifest.Manifest) sdk.Scorer { return hashing{} }}}
 }
 
-// TestAnyTable: whatever stands in a table, the host's answers are those of the model
+// TestAnyTable checks for any table that the host's answers are those of the model
 // itself.
 func TestAnyTable(t *testing.T) {
 	for name, extra := range map[string]string{"strict": "", "ignoring": "unknown_features: ignore\n"} {
@@ -225,7 +225,7 @@ func TestAnyTable(t *testing.T) {
 	}
 }
 
-// TestTextThatIsNone: a text that JSON cannot carry fails its row alone.
+// TestTextThatIsNone checks that a text that JSON cannot carry fails only its row.
 func TestTextThatIsNone(t *testing.T) {
 	dir := t.TempDir()
 	with := hashed(t, dir, "1.0.0", "")
@@ -240,8 +240,9 @@ func TestTextThatIsNone(t *testing.T) {
 	}
 }
 
-// TestVersions: the version is the newest that answers, an alias's, or the exact one; a
-// model that has not been loaded is, and one that cannot be says why.
+// TestVersions checks that the version is the newest that answers, an alias's, or
+// the exact one. A model that is not loaded gets loaded, and one that cannot be
+// loaded says why.
 func TestVersions(t *testing.T) {
 	dir := t.TempDir()
 	var with model.Backends
@@ -266,8 +267,8 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestBusyHost: a host that has no room is asked again when it says so; another error of
-// it ends the table at its rows.
+// TestBusyHost checks that a busy host is asked again when it says so, and that
+// another error ends the table at its rows.
 func TestBusyHost(t *testing.T) {
 	dir := t.TempDir()
 	with := hashed(t, dir, "1.0.0", "")
@@ -319,8 +320,8 @@ func TestBusyHost(t *testing.T) {
 	}
 }
 
-// TestHost: the key comes from its file, or else as given, and what cannot be used is said
-// without it.
+// TestHost checks that the key comes from its file or else from Key, and that errors
+// do not reveal it.
 func TestHost(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -14,7 +14,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// schemaOf is how rows of a version are read.
+// schemaOf returns the schema for rows of a version.
 func schemaOf(v *api.ModelVersion) (*rows.Schema, error) {
 	if len(v.Features) == 0 {
 		return nil, errors.New("it has no features")
@@ -34,7 +34,7 @@ func schemaOf(v *api.ModelVersion) (*rows.Schema, error) {
 	return rows.NewSchema(&m), nil
 }
 
-// missingOf reads what a missing value becomes.
+// missingOf parses the rule for a missing value.
 func missingOf(text json.RawMessage, dtype sdk.DType) (manifest.Missing, error) {
 	if len(text) == 0 {
 		return manifest.Missing{}, nil
@@ -68,14 +68,15 @@ func decoded[T any](text json.RawMessage) (v T, err error) {
 		return v, fmt.Errorf("%.60q: %w", text, err)
 	}
 	if p == nil {
-		return v, errors.New("null is no value")
+		return v, errors.New("null is not a value")
 	}
 	return *p, nil
 }
 
-// appendRow writes a row as an array in the features' order: the host reads the very
-// values. A number that is none stands for a missing value, as nothing else can be. The
-// field is a feature whose text cannot be written; empty: there is none.
+// appendRow appends a row as an array in the features' order, so that the host reads
+// exactly these values. NaN becomes null, since only a missing value can be NaN
+// here. If a feature's text cannot be written, appendRow returns the feature's name
+// as field.
 func appendRow(b []byte, in *sdk.Batch, row int) (_ []byte, field string) {
 	b = append(b, '[')
 	for j, f := range in.Features() {

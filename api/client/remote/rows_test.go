@@ -8,8 +8,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 )
 
-// FuzzSchema: whatever a host says of its features, rows can be read by it, or it is
-// refused.
+// FuzzSchema checks for any features that a host describes that rows can be read
+// with them, or that they are refused.
 func FuzzSchema(f *testing.F) {
 	for _, seed := range []string{
 		`{"features":[{"name":"f","dtype":"float32","missing":"nan"},{"name":"d","dtype":"float64","missing":0.1}],"unknown_features":"ignore"}`,
