@@ -41,7 +41,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// sign makes a certificate; a nil authority makes one of itself.
+// sign makes a certificate. A nil authority signs its own.
 func (a *authority) sign(t *testing.T, cn string) (*authority, []byte, []byte) {
 	t.Helper()
 	key := newKey(t)
@@ -68,8 +68,8 @@ func (a *authority) sign(t *testing.T, cn string) (*authority, []byte, []byte) {
 	return &authority{c, key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})
 }
 
-// TestAccess starts a host with keys, tokens, client certificates, limits, an audit and an
-// address for operators, and changes all of them while it runs.
+// TestAccess starts a host with keys, tokens, client certificates, limits, an audit
+// and an address for operators, and changes all of them while it runs.
 func TestAccess(t *testing.T) {
 	models, dir := t.TempDir(), t.TempDir()
 	testkit.CopyModel(t, models, "pima-lof", "own", "1.0.0", nil)
@@ -189,7 +189,7 @@ func TestAccess(t *testing.T) {
 	next := newKey(t)
 	write("jwks.json", jwks(t, next, "b"))
 	testkit.Eventually(t, "the issuer's key is another one", func() bool { status, _ := ask("GET", list, "", token(next, "b")); return status == 200 })
-	// A configuration that cannot be taken up changes nothing.
+	// A configuration that cannot be applied changes nothing.
 	write("plugins.yaml", append(configured("1/hour"), "#"...))
 	write("key.pem", []byte("none"))
 	signalTo(t, p, syscall.SIGHUP)

@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/audit"
 )
 
-// TestAuditVerify: the command names the line with one changed byte.
+// TestAuditVerify checks that the command names the line with one changed byte.
 func TestAuditVerify(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "audit.log")
 	l, err := audit.Open(audit.Config{File: name, Rotate: 1000, Now: time.Now, Log: slog.New(slog.DiscardHandler)})

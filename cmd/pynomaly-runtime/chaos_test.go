@@ -23,7 +23,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
 )
 
-// chaosHost is a real host whose process plugins are about to suffer.
+// chaosHost is a real host whose process plugins will fail.
 type chaosHost struct {
 	*hostProcess
 	dir, url string
@@ -60,8 +60,8 @@ func startChaos(t *testing.T) *chaosHost {
 	return h
 }
 
-// processes are the plugins' of the host, the oldest first; with a word in their
-// command line, if there is one.
+// processes returns the host's plugin processes, oldest first. If word is not empty,
+// their command line must contain it.
 func (h *chaosHost) processes(word string) []int {
 	all, _ := filepath.Glob("/proc/[0-9]*/environ")
 	mark := process.HostEnv + "=" + strconv.Itoa(h.cmd.Process.Pid) + "\x00"
@@ -82,13 +82,13 @@ func (h *chaosHost) processes(word string) []int {
 	return out
 }
 
-// victim is a model that must be answered for whatever others do.
+// victim is a model that must answer whatever other models do.
 type victim struct {
 	hosttest.Tally
 	body string
 }
 
-// load asks for an answer again and again, until stop is closed.
+// load sends requests until stop is closed.
 func (v *victim) load(url string, callers int, pace time.Duration, stop chan struct{}, wg *sync.WaitGroup) {
 	for range callers {
 		wg.Go(func() {
@@ -114,9 +114,9 @@ const (
 	victimBody = `{"model_id": "victim", "data": [1, 2]}`
 )
 
-// TestChaosFaults drops one misbehaving plugin after the other into the directory of
-// a real host, and kills and stops the processes of another one in the middle of
-// their batches. Each fault ends with its cause; another model, and the plugin whose
+// TestChaosFaults puts one faulty plugin after the other into the directory of a
+// real host, and kills and stops the processes of another plugin in the middle of
+// batches. Each fault ends with its cause. Another model, and the plugin whose
 // processes die while one stays up, lose no request. With -v it prints the table.
 func TestChaosFaults(t *testing.T) {
 	h := startChaos(t)
@@ -131,7 +131,7 @@ func TestChaosFaults(t *testing.T) {
 	told := func(name string, took time.Duration, said string) {
 		fmt.Fprintf(w, "%s\t%d ms\t%.120s\n", name, took.Milliseconds(), strings.ReplaceAll(said, "\n", "; "))
 	}
-	// Faults of a plugin whose other process goes on.
+	// These are faults of a plugin whose other process continues.
 	both := func() bool { return len(h.processes("victim")) == 2 }
 	for _, f := range []struct {
 		name   string
@@ -184,7 +184,7 @@ func TestChaosFaults(t *testing.T) {
 	}
 }
 
-// fault is one way of the faulty plugin to misbehave.
+// fault is a way in which the faulty plugin misbehaves.
 type fault struct {
 	name, fault string
 	row         string // that brings it about; empty: it comes at the start
@@ -215,8 +215,8 @@ func faults() []fault {
 	return append(all, fault{name: "a fork bomb", row: "[-1004, 0]", want: "two processes ended while they scored this"})
 }
 
-// suffer waits until a model has failed, or has loaded and met the row that it is
-// about.
+// suffer waits until a model has failed to load, or has loaded and received the
+// faulty row.
 func (h *chaosHost) suffer(t *testing.T, id string, f fault) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
@@ -242,8 +242,8 @@ func (h *chaosHost) suffer(t *testing.T, id string, f fault) (time.Duration, str
 	return took, said
 }
 
-// replacedWhileStarting writes other bytes over the binary as soon as the host has
-// read it: what was read is what runs, and the change is taken up, and refused.
+// replacedWhileStarting overwrites the binary as soon as the host has read it. The
+// bytes that were read run, and the change is noticed and refused.
 func (h *chaosHost) replacedWhileStarting(t *testing.T) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
@@ -271,8 +271,8 @@ func (h *chaosHost) replacedWhileStarting(t *testing.T) (time.Duration, string) 
 	return time.Since(start), "the bytes that were read run; the new ones are refused, the old ones go on"
 }
 
-// deleted removes the binary's file while it serves, and kills the process: it is
-// started again from the bytes that were checked.
+// deleted removes the binary's file while it serves, and kills the process, which
+// starts again from the checked bytes.
 func (h *chaosHost) deleted(t *testing.T) (time.Duration, string) {
 	t.Helper()
 	start := time.Now()
@@ -300,8 +300,8 @@ func answered(t *testing.T, url, body string) {
 	}
 }
 
-// TestChaosHostKilled kills the host: its plugins, and what they have started, are
-// gone within two seconds, and no socket is left.
+// TestChaosHostKilled kills the host, and checks that its plugins and their children
+// end within two seconds and that no socket is left.
 func TestChaosHostKilled(t *testing.T) {
 	before := privateDirs(t)
 	h := startChaos(t)
@@ -320,9 +320,9 @@ func TestChaosHostKilled(t *testing.T) {
 	t.Logf("the plugins were gone %d ms after their host", took.Milliseconds())
 }
 
-// TestChaosUpgrade puts another version of a plugin's binary in the place of the one
-// that serves, again and again, under load: no request is lost, and the old processes
-// are gone.
+// TestChaosUpgrade replaces the binary of a serving plugin by another version again
+// and again under load, and checks that no request is lost and that the old
+// processes end.
 func TestChaosUpgrade(t *testing.T) {
 	h := startChaos(t)
 	v := &victim{body: victimBody}
@@ -351,8 +351,8 @@ func privateDirs(t *testing.T) []string {
 	return names
 }
 
-// alive are the processes that are still there, zombies of a host that is gone
-// excepted: those are init's.
+// alive returns the processes that still exist, except zombies of a dead host, which
+// init collects.
 func alive(pids []int) []int {
 	var out []int
 	for _, pid := range pids {

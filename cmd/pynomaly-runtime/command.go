@@ -14,12 +14,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
-// version is set by the linker.
+// The linker sets version.
 var version = "0.1.0-dev"
 
-// streams are where a command reads and writes. Texts go to out and err, which keep
-// what a terminal would obey away from it; raw is for data and for logs, which see to
-// that themselves.
+// streams are a command's input and outputs. out and err remove control characters
+// from texts. raw is for data and for logs, which escape such characters themselves.
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
@@ -32,7 +31,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	s := streams{in, printable.Writer(out), printable.Writer(errs), rawStreams{out, errs}}
 	root := &cobra.Command{
 		Use:           "pynomaly-runtime",
-		Short:         "Serve anomaly detectors: ONNX graphs and WASM plugins behind REST and WebSocket",
+		Short:         "Serve anomaly detectors: ONNX graphs and plugins over REST and WebSocket",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
@@ -43,7 +42,7 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	root.SetOut(s.out)
 	root.SetErr(s.err)
 	below := deployCommands(s)
-	deploy := commands.Group(&cobra.Command{Use: "deploy", Short: "Serve models; roll them out"}, append(below, serveCommand(s))...)
+	deploy := commands.Group(&cobra.Command{Use: "deploy", Short: "Serve models, or roll them out on Kubernetes"}, append(below, serveCommand(s))...)
 	shorten(deploy, below)
 	of := keycommands.Streams{Out: s.out, Err: s.err}
 	root.AddCommand(serveCommand(s), deploy, predictCommand(s), modelCommand(s), pluginCommand(s), keycommands.Key(of, serveConfig), keycommands.Audit(of), versionCommand(s))
@@ -53,9 +52,9 @@ func newCommand(in io.Reader, out, errs io.Writer) *cobra.Command {
 	return root
 }
 
-// shorten lets `deploy <model>` stand for `deploy deploy <model>`. A word near a
-// command's name that is no model in the models directory is a slip, which must not
-// reach the cluster.
+// shorten makes `deploy <model>` mean `deploy deploy <model>`. A word that resembles
+// a command's name and is not a model in the models directory is an error, and never
+// reaches the cluster.
 func shorten(deploy *cobra.Command, below []*cobra.Command) {
 	for _, c := range below {
 		if c.Name() != deploy.Name() {

@@ -20,7 +20,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
-// TestMain lets the tests' binary be the command itself, too.
+// TestMain lets the test binary act as the command.
 func TestMain(m *testing.M) {
 	if os.Getenv("BE_PYNOMALY_RUNTIME") != "" {
 		main()
@@ -46,7 +46,7 @@ func stateDirForTests() string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("pynomaly-runtime-tests-%d", os.Getpid()))
 }
 
-// stateForTests is shared, so that each model is proved once.
+// stateForTests returns a shared directory, so that each model is checked once.
 func stateForTests(t testing.TB) string {
 	t.Helper()
 	dir := stateDirForTests()
@@ -108,7 +108,7 @@ func predicted(t *testing.T, format, file string) []testkit.Answer {
 	return out
 }
 
-// write makes the rows of a case a file of a format.
+// write writes the rows of a case to a file of a format.
 func write(t *testing.T, c *testkit.Case, format, file string) {
 	t.Helper()
 	var b bytes.Buffer
@@ -197,8 +197,8 @@ func TestPredictCases(t *testing.T) {
 	}
 }
 
-// TestPredictPipe: standard input to standard output, bad rows in their place,
-// exit code 2.
+// TestPredictPipe checks standard input and output, the errors of bad rows in their
+// places, and exit code 2.
 func TestPredictPipe(t *testing.T) {
 	in := "f0,f1,f2,f3,f4,f5,f6,f7\n8,155,62,26,495,34,0.543,46\n8,x,62,26,495,34,0.543,46\n"
 	out, errs, err := command(t, strings.NewReader(in), "predict", "pima-lof", "-", "--format", "csv", "--models", testkit.Testdata("models"))
@@ -281,8 +281,8 @@ func TestModelCommands(t *testing.T) {
 	}
 }
 
-// TestModelInit: a graph and its training rows become a model directory that is
-// served as it is.
+// TestModelInit makes a model directory from a graph and training rows, and serves
+// it unchanged.
 func TestModelInit(t *testing.T) {
 	dir := t.TempDir()
 	const name = "pima-lof"
@@ -321,7 +321,7 @@ func TestModelInit(t *testing.T) {
 }
 
 // TestServe runs the real command: it serves, follows its configuration with
-// --reload, and ends in order on SIGTERM with nothing unanswered.
+// --reload, and ends in order on SIGTERM after it has answered all requests.
 func TestServe(t *testing.T) {
 	dir, models := t.TempDir(), t.TempDir()
 	testkit.CopyModel(t, models, "pima-lof", "pima-lof", "1.0.0", nil)

@@ -9,7 +9,7 @@ import (
 )
 
 // completeModels completes a command's first argument with the models of the models
-// directory, and all others with files. A path completes as one.
+// directory or with a path, and all other arguments with files.
 func completeModels(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
@@ -23,8 +23,8 @@ func completeModels(cmd *cobra.Command, args []string, word string) ([]string, c
 	return out, cobra.ShellCompDirectiveDefault
 }
 
-// modelsFor lists the models in a command's models directory, as <id> and as
-// <id>@<version>; none where that cannot be read.
+// modelsFor returns the models in a command's models directory, as <id> and as
+// <id>@<version>. It returns none if the directory cannot be read.
 func modelsFor(cmd *cobra.Command) []string {
 	dir := ""
 	if f := cmd.Flags().Lookup("models"); f != nil {

@@ -14,12 +14,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 )
 
-// controllerCommand runs the controller of rollouts.
+// controllerCommand returns the command that runs the controller of rollouts.
 func controllerCommand(s streams) *cobra.Command {
 	o := controller.Options{Now: time.Now}
 	var level, prometheus string
 	cmd := &cobra.Command{
-		Use: "controller", Short: "Roll models out on Kubernetes: follow ModelDeployments", Args: cobra.NoArgs,
+		Use: "controller", Short: "Roll models out on Kubernetes as ModelDeployments request", Args: cobra.NoArgs,
 		Annotations: map[string]string{stopsInOrder: "yes"},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			_, forget := lifecycle.Survive()
@@ -46,12 +46,12 @@ func controllerCommand(s streams) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.LeaderElection, "leader-elect", true, "let one of several controllers act")
+	f.BoolVar(&o.LeaderElection, "leader-elect", true, "elect a leader, so that only one of several controllers acts")
 	f.StringVar(&o.Namespace, "leader-elect-namespace", "", "namespace of the leader's lease (default: the pod's)")
 	f.StringVar(&o.Metrics, "metrics-bind-address", ":8081", "address of Prometheus metrics; 0: none")
 	f.StringVar(&o.Health, "health-probe-bind-address", ":8082", "address of /healthz and /readyz; 0: none")
-	f.StringVar(&prometheus, "prometheus-url", "", "where requests, errors and latency are asked for (default: the hosts themselves)")
-	f.IntVar(&o.Workers, "workers", 4, "deployments that are worked on at once")
+	f.StringVar(&prometheus, "prometheus-url", "", "Prometheus that counts requests, errors and latency (default: the hosts themselves)")
+	f.IntVar(&o.Workers, "workers", 4, "deployments that are handled at the same time")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }

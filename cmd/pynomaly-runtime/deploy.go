@@ -38,7 +38,7 @@ func deployCommands(s streams) []*cobra.Command {
 	return all
 }
 
-// resolve looks a model up in a directory of models.
+// resolve finds a model in a directory of models.
 func resolve(dir, id, version string) (cli.Model, error) {
 	p, err := modelstore.Store{Dir: dir}.Version(id, version)
 	if err != nil {

@@ -37,7 +37,7 @@ func readDockerfile(t *testing.T) []step {
 	return all
 }
 
-// ignored says whether a build context is without a file.
+// ignored reports whether the build context leaves out a file.
 func ignored(t *testing.T, file string) bool {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(testkit.Root(), ".dockerignore"))
@@ -64,7 +64,8 @@ func ignored(t *testing.T, file string) bool {
 	return false
 }
 
-// TestBuildContext: Docker is sent the sources, and nothing that is built or fetched.
+// TestBuildContext checks that Docker gets the sources, and nothing that is built or
+// fetched.
 func TestBuildContext(t *testing.T) {
 	for _, name := range []string{".git/HEAD", "bin/pynomaly-runtime", "dist/x.tar", "models/m/1.0.0/model.yaml", ".python/x", ".python-plugin/bin/python", "sdk/python/__pycache__/x", "cpu.prof"} {
 		if !ignored(t, name) {
@@ -78,7 +79,7 @@ func TestBuildContext(t *testing.T) {
 	}
 }
 
-// imageBuild is a build stage that is run without Docker.
+// imageBuild is a build stage that runs without Docker.
 type imageBuild struct {
 	t       *testing.T
 	context string
@@ -87,7 +88,7 @@ type imageBuild struct {
 	states  map[string]bool
 }
 
-// at is where a path of the stage lies.
+// at returns where a path of the stage is on this machine.
 func (b *imageBuild) at(name string) string {
 	if strings.HasPrefix(name, "/") {
 		return filepath.Join(b.root, name)
@@ -111,7 +112,7 @@ func (b *imageBuild) mkdir(name string) {
 	}
 }
 
-// build does a step of the stage that builds.
+// build does a step of the building stage.
 func (b *imageBuild) build(s step) {
 	b.t.Helper()
 	switch s.name {
@@ -145,7 +146,7 @@ func (b *imageBuild) build(s step) {
 	}
 }
 
-// take checks a step of a stage that takes what was built.
+// take checks a step of a stage that copies from the building stage.
 func (b *imageBuild) take(s step) {
 	b.t.Helper()
 	switch s.name {
@@ -173,9 +174,9 @@ func (b *imageBuild) take(s step) {
 	}
 }
 
-// TestDockerfile does what the Dockerfile's first stage does, without Docker, and
-// checks what the others take from it. What is built is built with
-// PYNOMALY_TEST_FULL=1 only; else the packages are listed, which takes the same files.
+// TestDockerfile does the work of the Dockerfile's first stage without Docker, and
+// checks what the other stages copy from it. Only with PYNOMALY_TEST_FULL=1 it
+// builds; otherwise it lists the packages, which needs the same files.
 func TestDockerfile(t *testing.T) {
 	root := t.TempDir()
 	b := &imageBuild{t: t, context: checkout(t), root: root, dir: root, states: map[string]bool{}}

@@ -35,7 +35,7 @@ func pages(t *testing.T) map[string]string {
 	return out
 }
 
-// housePages are the pages beside docs.
+// housePages returns the pages outside docs.
 func housePages() []string {
 	names := []string{"README.md", "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "examples/README.md"}
 	for i, name := range names {
@@ -51,8 +51,8 @@ var (
 	mention  = regexp.MustCompile("`(server|models|backends|log)\\.([a-z_.]+)(: [a-z]+)?`")
 )
 
-// TestDocumentation: links lead somewhere, flags and keys exist, and manifests in
-// the pages are manifests.
+// TestDocumentation checks in all pages that links have targets, that flags and keys
+// exist, and that manifests are valid.
 func TestDocumentation(t *testing.T) {
 	sample, err := os.ReadFile(filepath.Join(testkit.Root(), "plugins.yaml"))
 	if err != nil {
@@ -118,7 +118,7 @@ var (
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)[A-Z]\w*)\(`)
 )
 
-// TestDocumentedTestsExist: every test that a page names is there.
+// TestDocumentedTestsExist checks that every test that a page names exists.
 func TestDocumentedTestsExist(t *testing.T) {
 	there := map[string]bool{}
 	if err := filepath.WalkDir(testkit.Root(), func(file string, d fs.DirEntry, err error) error {
@@ -153,8 +153,8 @@ func TestDocumentedTestsExist(t *testing.T) {
 
 var metric = regexp.MustCompile(`\bmodel_[a-z_]+[a-z]`)
 
-// TestDocumentedMetricsExist: every metric that a page or an alert names is one
-// that a host with a model exports.
+// TestDocumentedMetricsExist checks that a host with a model exports every metric
+// that a page or an alert names.
 func TestDocumentedMetricsExist(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(testkit.Root(), "docs", "alerts.yaml"))
 	if err != nil {
@@ -185,8 +185,8 @@ func TestDocumentedMetricsExist(t *testing.T) {
 	}
 }
 
-// exportedMetrics returns the names of the metrics of a real command that serves dir, with
-// models m, module and program, and has answered one request.
+// exportedMetrics returns the names of the metrics of a real host that serves dir,
+// with models m, module and program, after one request.
 func exportedMetrics(t *testing.T, dir string) map[string]bool {
 	t.Helper()
 	config := filepath.Join(t.TempDir(), "plugins.yaml")

@@ -57,7 +57,8 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// TestExamplesFail: where the host refuses a request, the clients fail and say why.
+// TestExamplesFail checks that the clients fail with the reason if the host refuses
+// a request.
 func TestExamplesFail(t *testing.T) {
 	empty, stop := startServe(t, "--models", t.TempDir(), "--port", "0", "--drain", "0s", "--state-dir", stateForTests(t))
 	defer stop()
@@ -73,7 +74,8 @@ func TestExamplesFail(t *testing.T) {
 	}
 }
 
-// checkCurl: the answers are a prediction and a batch whose last row failed.
+// checkCurl checks that the answers are a prediction and a batch whose last row
+// failed.
 func checkCurl(t *testing.T, out string) {
 	t.Helper()
 	answers := json.NewDecoder(strings.NewReader(out))

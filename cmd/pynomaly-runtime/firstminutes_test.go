@@ -20,12 +20,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// full says whether tests do all that users do, instead of taking what is built
-// already: PYNOMALY_TEST_FULL=1.
+// full reports whether tests do everything that users do instead of using existing
+// builds: PYNOMALY_TEST_FULL=1.
 func full() bool { return os.Getenv("PYNOMALY_TEST_FULL") != "" }
 
-// checkout copies the files of this checkout that a clone would have, with what has
-// been changed in them.
+// checkout copies the files of this checkout that a clone has, with uncommitted
+// changes.
 func checkout(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -58,12 +58,12 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
-// statement is a command of a page, and what the page shows as its answer.
+// statement is a command of a page, and the answer that the page shows.
 type statement struct{ text, answer string }
 
 var shellBlock = regexp.MustCompile("(?s)```(sh|console)\n(.*?)```")
 
-// statements are all commands of a page, in order.
+// statements returns all commands of a page, in order.
 func statements(page string) []statement {
 	var all []statement
 	for _, m := range shellBlock.FindAllStringSubmatch(page, -1) {
@@ -87,8 +87,8 @@ func statements(page string) []statement {
 	return all
 }
 
-// reader follows a page in a checkout, as somebody does who has read it: a host runs
-// in the background until the page starts another.
+// reader follows a page in a checkout like a person: a host runs in the background
+// until the page starts another one.
 type reader struct {
 	t       *testing.T
 	dir     string
@@ -127,7 +127,7 @@ func (r *reader) do(s statement) {
 	switch {
 	case bare == "make test": // this is a part of it
 	case bare == "make run" && !full():
-		// The rest of what it does takes minutes.
+		// The rest of the command takes minutes.
 		r.start("bin/pynomaly-runtime serve --config plugins.yaml --models testdata/models")
 	case bare == "make run":
 		r.start(bare)
@@ -179,7 +179,7 @@ func (r *reader) start(text string) {
 	}
 }
 
-// stop ends the host, as Ctrl-C does, and returns what it has printed.
+// stop interrupts the host as Ctrl-C does, and waits for its end.
 func (r *reader) stop() {
 	if r.host == nil {
 		return
@@ -190,8 +190,9 @@ func (r *reader) stop() {
 	r.host = nil
 }
 
-// checkAnswer: an answer is JSON and no problem; where the page shows one, it is of
-// the same form, and its numbers are the same but for those that differ each time.
+// checkAnswer checks that an answer is JSON and not a problem. If the page shows an
+// answer, both must have the same form and the same numbers, except for numbers that
+// differ each time.
 func checkAnswer(t *testing.T, s statement, out []byte) {
 	t.Helper()
 	var got, want map[string]any
@@ -222,7 +223,7 @@ func checkAnswer(t *testing.T, s statement, out []byte) {
 	}
 }
 
-// models lists what the host serves.
+// models returns the models that the host serves.
 func (r *reader) models() api.ModelList {
 	r.t.Helper()
 	var list api.ModelList
@@ -232,7 +233,7 @@ func (r *reader) models() api.ModelList {
 	return list
 }
 
-// own writes the files that pages take for the reader's own.
+// own writes the files that pages call the reader's own.
 func (r *reader) own() {
 	r.t.Helper()
 	at := slices.IndexFunc(testkit.Cases(r.t), func(c *testkit.Case) bool { return c.Name == "pima-lof" })
@@ -265,8 +266,8 @@ func (r *reader) built() {
 }
 
 // TestFirstMinutes runs every command of the README and of the quick start in the
-// files of a fresh clone, as they stand. With PYNOMALY_TEST_FULL=1 it builds them with
-// `make run`, too, and tries the requests that it prints.
+// files of a fresh clone. With PYNOMALY_TEST_FULL=1 it also builds them with `make
+// run`, and tries the requests that it prints.
 func TestFirstMinutes(t *testing.T) {
 	pages := map[string]string{"README.md": "my-detector", filepath.Join("docs", "quick-start.md"): "cardio"}
 	for page, last := range pages {
@@ -313,8 +314,8 @@ func (r *reader) tryPrinted() {
 	r.stopButAsk()
 }
 
-// stopButAsk tries what the host has printed so far: its output may be read when it
-// has ended, and is asked for by the next host of the same models.
+// stopButAsk ends the host, whose output may be read then, and sends the requests that
+// it has printed to another host of the same models.
 func (r *reader) stopButAsk() {
 	r.t.Helper()
 	r.stop()
@@ -335,7 +336,7 @@ func (r *reader) stopButAsk() {
 
 var samplesFitted = regexp.MustCompile(`(?m)^samples:.*\n(?:.*\n)*?\t@for name in ([a-z ]+); do`)
 
-// sampleModels is how many models `make run` serves.
+// sampleModels returns how many models `make run` serves.
 func sampleModels(t *testing.T) int {
 	t.Helper()
 	makefile, err := os.ReadFile(filepath.Join(testkit.Root(), "Makefile"))
@@ -350,7 +351,7 @@ func sampleModels(t *testing.T) int {
 	return len(dirs) + len(strings.Fields(m[1]))
 }
 
-// TestSampleModels: the pages say how many sample models there are.
+// TestSampleModels checks that the pages have the right number of sample models.
 func TestSampleModels(t *testing.T) {
 	words := map[int]string{10: "ten", 11: "eleven", 12: "twelve", 13: "thirteen", 14: "fourteen"}
 	want := words[sampleModels(t)] + " sample models"

@@ -22,9 +22,9 @@ func modelFit(s streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "fit " + strings.Join(names, "|"),
 		Short: "Fit a reference detector to a CSV of training rows",
-		Long: `Writes <models dir>/<id>/<version>: the detector as a WASM module, what it was fitted to,
+		Long: `Writes <models dir>/<id>/<version>: the detector as a WASM module, its fitted parameters,
 and a model.yaml with threshold, calibration, confidence and golden rows. All columns of
-the CSV are features, as float64, but for those that --exclude names.`,
+the CSV are float64 features, except those that --exclude names.`,
 		Example: "  pynomaly-runtime model fit ecod --data train.csv --id pima",
 		Args:    cobra.ExactArgs(1), ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ the CSV are features, as float64, but for those that --exclude names.`,
 	f.StringVar(&o.ID, "id", "", "the model's id (required)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
 	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
-	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are no features, such as a label")
+	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are not features, such as a label")
 	f.StringVar(&o.Detectors, "detectors", "", "folder of the detectors' modules (default: plugins beside the binary)")
 	f.IntVar(&o.Bins, "bins", o.Bins, "hbos: bins of a histogram")
 	f.StringVar(&o.Compat, "compat", "", "hbos: pyod, for PyOD's scores of values on the edges of bins")

@@ -22,11 +22,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// defaultConfig is what serve reads where no file is named, if it is there.
+// defaultConfig is the file that serve reads if none is named and this one exists.
 const defaultConfig = "plugins.yaml"
 
-// serveConfig is readConfig with plugins.yaml of the working directory, if there is
-// one, where --config names no file.
+// serveConfig is readConfig, but without --config it reads plugins.yaml in the
+// working directory if that exists.
 func serveConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 	if file == "" {
 		if _, err := os.Stat(defaultConfig); err == nil {
@@ -36,26 +36,25 @@ func serveConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 	return readConfig(cmd, file)
 }
 
-// readConfig reads the file that --config names, if it does, and lays the environment
-// and the flags over it.
+// readConfig reads the file that --config names, if any, and applies the environment
+// and the flags on top.
 func readConfig(cmd *cobra.Command, file string) (*config.Config, error) {
 	return config.Load(file, cmd.Flags())
 }
 
-// policy is what models are granted.
+// policy returns what the host grants to models.
 func policy(cfg *config.Config) catalog.Policy {
 	return catalog.Policy{Max: cfg.Limits.Max, Trusted: cfg.Backends.ONNX.Trusted}
 }
 
-// store is the models directory.
+// store returns the models directory.
 func store(cfg *config.Config) modelstore.Store {
 	return modelstore.Store{Dir: cfg.Models.Dir, Policy: policy(cfg)}
 }
 
-// openAuthor makes what commands on models need: the models directory of the
-// configuration, and the backends that are switched on. adapt changes the configuration
-// first. The returned function gives back what the backends hold when no model is open any
-// more.
+// openAuthor opens what commands on models need: the models directory of the
+// configuration and the enabled backends. adapt changes the configuration first. The
+// returned function releases the backends; no model may be open then.
 func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*config.Config) error) (authoring.Author, func(), error) {
 	cfg, err := readConfig(cmd, file)
 	if err != nil {
@@ -78,11 +77,11 @@ func openAuthor(cmd *cobra.Command, s streams, file string, adapt ...func(*confi
 	return authoring.Author{Store: store(cfg), With: with}, done, nil
 }
 
-// openBackends makes the backends that are switched on; the returned function gives back
-// what they hold when no model is open any more.
+// openBackends opens the enabled backends. The returned function releases them; no
+// model may be open then.
 func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Backends, func()) {
 	limit, _ := cgroup.Memory("/")
-	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that prove graphs and compile modules
+	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that check graphs and compile modules
 	c := all.Config{Log: log}
 	if b := cfg.Backends.ONNX; b.Enabled {
 		c.ONNX = &onnx.Config{Library: b.Library, Probe: b.Probe, StateDir: state, Limiter: limiter}

@@ -39,8 +39,8 @@ the threshold, the calibration, the confidence, an explanation and golden rows.`
 	hostFlags(cmd, &file)
 	f := cmd.Flags()
 	f.StringVar(&o.ID, "id", "", "the model's id (default: the file's name)")
-	f.StringVar(&o.Version, "version", "", "the model's version (default: as the file's name says, or 1.0.0)")
-	f.StringVar(&o.Output, "output", "", "name of the output that is the score, where the graph has more than one")
+	f.StringVar(&o.Version, "version", "", "the model's version (default: the version in the file's name, or 1.0.0)")
+	f.StringVar(&o.Output, "output", "", "name of the score's output, if the graph has several outputs")
 	f.StringVar(&o.File, "train", "", "CSV of training rows")
 	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
 	return cmd

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestKeys: a key is made, listed, rotated and revoked, in the file that is named or that
-// the configuration names, and only a new key is printed.
+// TestKeys checks that a key is made, listed, rotated and revoked, in the named file
+// or the configuration's, and that only a new key is printed.
 func TestKeys(t *testing.T) {
 	dir := t.TempDir()
 	file, conf := filepath.Join(dir, "keys.yaml"), filepath.Join(dir, "plugins.yaml")
@@ -61,7 +61,7 @@ func TestKeys(t *testing.T) {
 	for line, want := range map[string]string{
 		"create --role viewer --config " + filepath.Join(dir, "none.yaml"):      "none.yaml",
 		"create --role owner --file " + file + " --config " + conf:              "there is no role",
-		"create --role viewer --models , --file " + file:                        "--models names none",
+		"create --role viewer --models , --file " + file:                        "--models is empty",
 		"create --role viewer --models a/b --file " + file:                      "not a pattern of models",
 		"create --role viewer --expires soon --file " + file:                    "--expires",
 		"create --role viewer --expires -1h --file " + file:                     "--expires",

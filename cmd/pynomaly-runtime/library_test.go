@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestLibraryIsPinned: the script takes the library whose sha256 it lists, and nothing
-// else that pip, npm or curl may give it.
+// TestLibraryIsPinned checks that the script accepts only the library whose SHA-256
+// it lists, whatever pip, npm or curl return.
 func TestLibraryIsPinned(t *testing.T) {
 	work := t.TempDir()
 	tools := filepath.Join(work, "tools")

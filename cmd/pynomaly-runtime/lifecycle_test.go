@@ -18,8 +18,8 @@ import (
 
 const pimaBody = `{"model_id": "pima-lof", "data": [8, 155, 62, 26, 495, 34, 0.543, 46]}`
 
-// startHost starts the command as users have it, serving two sample models on a
-// free port, with a temporary directory of its own.
+// startHost starts the command as users have it. It serves two sample models on a
+// free port, with its own temporary directory.
 func startHost(t *testing.T, args ...string) (p *hostProcess, temp string) {
 	t.Helper()
 	dir, temp := t.TempDir(), t.TempDir()
@@ -29,7 +29,7 @@ func startHost(t *testing.T, args ...string) (p *hostProcess, temp string) {
 	return startWith(t, []string{"TMPDIR=" + temp}, realBinary(t), args...), temp
 }
 
-// wait returns how the process has ended, once it has.
+// wait waits for the end of the process, and returns how it ended.
 func (p *hostProcess) wait() error {
 	for p.lines.Scan() {
 		p.seen = append(p.seen, p.lines.Text())
@@ -56,8 +56,8 @@ func isReady(t *testing.T, p *hostProcess) {
 	})
 }
 
-// TestLogIsLost: a host whose log cannot be written any more serves and stops as
-// before.
+// TestLogIsLost checks that a host whose log can no longer be written serves and
+// stops as before.
 func TestLogIsLost(t *testing.T) {
 	for name, lose := range map[string]func(log io.Closer){
 		"its reader goes away": func(log io.Closer) { _ = log.Close() },
@@ -99,7 +99,7 @@ func isEmpty(t *testing.T, dir string) {
 	}
 }
 
-// TestSignalsToStop: each signal stops a host in order.
+// TestSignalsToStop checks that each signal stops a host in order.
 func TestSignalsToStop(t *testing.T) {
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGQUIT} {
 		p, temp := startHost(t)
@@ -112,7 +112,8 @@ func TestSignalsToStop(t *testing.T) {
 	}
 }
 
-// TestSecondSignal: whatever the first one waits for, the second ends the host.
+// TestSecondSignal checks that a second signal ends the host, whatever the first one
+// waits for.
 func TestSecondSignal(t *testing.T) {
 	p, _ := startHost(t, "--drain", "1h")
 	p.next(`"message":"serving"`)
@@ -125,8 +126,8 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
-// TestInterruptedCommand: a command that waits for its input ends when it is told to,
-// and leaves nothing.
+// TestInterruptedCommand checks that a command that waits for input ends on a
+// signal, and leaves nothing behind.
 func TestInterruptedCommand(t *testing.T) {
 	dir := t.TempDir()
 	in, feed, err := os.Pipe()
@@ -155,8 +156,9 @@ func TestInterruptedCommand(t *testing.T) {
 	isEmpty(t, dir)
 }
 
-// TestStopWhileStarting: a signal at once, and after each of the first lines of the
-// log, when models are being proved and loaded, ends the host, and nothing is left.
+// TestStopWhileStarting sends a signal at once, and after each of the first log
+// lines, while models are checked and loaded. The host must end and leave nothing
+// behind.
 func TestStopWhileStarting(t *testing.T) {
 	for n := range 5 {
 		p, temp := startHost(t, "--log-level", "debug", "--state-dir", t.TempDir())
@@ -175,8 +177,8 @@ func TestStopWhileStarting(t *testing.T) {
 	}
 }
 
-// TestSignalsToGoOn: a host survives what else may come, and takes its configuration
-// up after SIGHUP without --reload.
+// TestSignalsToGoOn checks that a host survives other signals, and reads its
+// configuration again after SIGHUP without --reload.
 func TestSignalsToGoOn(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "plugins.yaml")
 	write := func(text string) {
@@ -207,8 +209,8 @@ func TestSignalsToGoOn(t *testing.T) {
 	p.end()
 }
 
-// TestCrashIsKept: what a host says when it crashes is on standard error and in its
-// state directory, and the next one tells of it once.
+// TestCrashIsKept checks that the text of a crash is on standard error and in the
+// state directory, and that the next host reports it once.
 func TestCrashIsKept(t *testing.T) {
 	state := t.TempDir()
 	p, _ := startHost(t, "--state-dir", state)

@@ -49,8 +49,8 @@ func writePair(t *testing.T, certFile, keyFile string, serial int64) {
 	}
 }
 
-// TestCertificateIsReloaded: a new pair is taken up by SIGHUP, and with --reload by
-// itself; one that cannot be read changes nothing.
+// TestCertificateIsReloaded checks that a new pair is used after SIGHUP, and with
+// --reload by itself, and that an unreadable pair changes nothing.
 func TestCertificateIsReloaded(t *testing.T) {
 	dir := t.TempDir()
 	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -93,8 +93,8 @@ func TestCertificateIsReloaded(t *testing.T) {
 	p.end()
 }
 
-// TestReloadIsAllOrNothing: of a configuration with a certificate that cannot be read,
-// nothing is taken up; with one in other files, all is.
+// TestReloadIsAllOrNothing checks that nothing of a configuration with an unreadable
+// certificate is applied, and everything of one with certificates in other files.
 func TestReloadIsAllOrNothing(t *testing.T) {
 	dir := t.TempDir()
 	name := func(file string) string { return filepath.Join(dir, file) }
@@ -147,7 +147,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	p.end()
 }
 
-// writeConfig writes a configuration with a certificate and an alias of pima-lof, where
+// writeConfig writes a configuration with a certificate and an alias of pima-lof, if
 // they are given, and returns its file.
 func writeConfig(t *testing.T, file, cert, key, alias string) string {
 	t.Helper()
@@ -164,7 +164,7 @@ func writeConfig(t *testing.T, file, cert, key, alias string) string {
 	return file
 }
 
-// TestLibraryThatWasNamed: a library that was asked for must be there.
+// TestLibraryThatWasNamed checks that a named library must exist.
 func TestLibraryThatWasNamed(t *testing.T) {
 	_, _, err := command(t, nil, "serve", "--models", t.TempDir(), "--port", "0", "--onnxruntime", "/does/not/exist.so")
 	if err == nil || !strings.Contains(err.Error(), "--onnxruntime") || !strings.Contains(err.Error(), "/does/not/exist.so") {
@@ -172,8 +172,9 @@ func TestLibraryThatWasNamed(t *testing.T) {
 	}
 }
 
-// TestOpenAddress: on an address that others reach, a host that nothing is configured for
-// makes a key, prints it once, and asks for it; with it everything can be done.
+// TestOpenAddress checks a host without configured credentials on an address that
+// other machines reach: it makes a key, prints it once and requires it, and the key
+// allows everything.
 func TestOpenAddress(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "mammography-gmm", "m", "1.0.0", nil)

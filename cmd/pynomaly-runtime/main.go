@@ -1,6 +1,6 @@
 // Command pynomaly-runtime serves anomaly detectors.
 //
-// This package wires the others together and does nothing else.
+// This package only wires the other packages together.
 package main
 
 import (
@@ -28,19 +28,19 @@ func main() {
 	os.Exit(run())
 }
 
-// exitError carries an exit code other than 1; its message has been printed.
+// exitError carries an exit code other than 1. Its message has been printed.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// errorPatience is for printing the last error: standard error may be a pipe that
-// nobody reads.
+// errorPatience bounds the printing of the last error, because standard error may be
+// a pipe that nobody reads.
 const errorPatience = time.Second
 
-// interruptPatience is how long a command may take to end when it is interrupted.
+// interruptPatience is how long an interrupted command may take to end.
 const interruptPatience = 2 * time.Second
 
-// stopsInOrder marks commands that take their time to stop, and bound it themselves.
+// stopsInOrder marks commands that stop in order and bound that time themselves.
 const stopsInOrder = "stops-in-order"
 
 func run() int {
@@ -73,10 +73,10 @@ func printError(err error) {
 		_, err := fmt.Fprintln(printable.Writer(os.Stderr), "Error:", err)
 		printed <- err
 	}()
-	_ = lifecycle.WaitFor(printed, errorPatience) // there is nowhere else to tell
+	_ = lifecycle.WaitFor(printed, errorPatience) // the error cannot be reported elsewhere
 }
 
-// patienceWith says how long the command that the arguments name may take to end.
+// patienceWith returns how long the command in args may take to end.
 func patienceWith(root *cobra.Command, args []string) time.Duration {
 	if c, _, err := root.Find(args); err == nil && c.Annotations[stopsInOrder] != "" {
 		return 0

@@ -87,7 +87,7 @@ func modelList(s streams) *cobra.Command {
 	return cmd
 }
 
-// printModels prints a list as a table, and below it what is missing.
+// printModels prints a list as a table, and what is missing below it.
 func printModels(to io.Writer, list *api.ModelList) error {
 	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "MODEL\tVERSION\tBACKEND\tSTATUS\tALGORITHM")
@@ -97,7 +97,7 @@ func printModels(to io.Writer, list *api.ModelList) error {
 			what = v.Error
 		}
 		if v.Failure == string(registry.FailureSurroundings) {
-			status = "unreadable" // for now: it may be well
+			status = "unreadable" // for now: it may be a valid model
 		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ModelID, printable.Line(v.Version), v.Backend, status, printable.Line(what))
 	}
@@ -113,7 +113,7 @@ func printModels(to io.Writer, list *api.ModelList) error {
 func modelInspect(s streams) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "inspect MODEL", Short: "Print a model's manifest, derived where it has none", Args: cobra.ExactArgs(1), ValidArgsFunction: completeModels,
+		Use: "inspect MODEL", Short: "Print a model's manifest, derived from the artifact if there is none", Args: cobra.ExactArgs(1), ValidArgsFunction: completeModels,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, done, err := openAuthor(cmd, s, file)
 			if err != nil {
@@ -159,9 +159,9 @@ func modelVerify(s streams) *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
 		Use:   "verify PATH...",
-		Short: "Load and probe models as the host would, and say what is wrong",
+		Short: "Load and probe models as the host does, and report what is wrong",
 		Long: `Checks every model that the paths name: a directory of models, a model's directory
-or a bare file. Each is read, checked, loaded and probed, golden rows included.
+or a bare file. It reads, checks, loads and probes each model, including golden rows.
 
 Exit codes: 0 every model can be served, 1 one cannot.`,
 		Args: cobra.MinimumNArgs(1),

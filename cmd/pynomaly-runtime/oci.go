@@ -10,11 +10,11 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/oci"
 )
 
-// registryFlags are those of commands that speak to a registry.
+// registryFlags adds the flags of commands that use a registry.
 func registryFlags(cmd *cobra.Command, o *oci.Options) {
 	o.UserAgent = "pynomaly-runtime/" + version
-	cmd.Flags().BoolVar(&o.PlainHTTP, "plain-http", false, "speak HTTP to the registry, without TLS, credentials included")
-	cmd.Flags().StringSliceVar(&o.AuthHosts, "registry-auth-host", nil, "<host>[:<port>] that the registry's credentials may be sent to for a token, beside its own")
+	cmd.Flags().BoolVar(&o.PlainHTTP, "plain-http", false, "use HTTP without TLS for the registry, even for credentials")
+	cmd.Flags().StringSliceVar(&o.AuthHosts, "registry-auth-host", nil, "<host>[:<port>] that may also receive the registry's credentials in exchange for a token")
 	cmd.Flags().StringVar(&o.Config, "registry-config", "", "file with credentials in the form of docker's config.json (default: docker's own)")
 }
 
@@ -49,7 +49,7 @@ func modelPull(s streams) *cobra.Command {
 	var want modelstore.Expected
 	cmd := &cobra.Command{
 		Use: "pull <registry>/<repository>:<tag>|@<digest>", Short: "Fetch a model from an OCI registry into the models directory", Args: cobra.ExactArgs(1),
-		Long: "Fetch a model from an OCI registry. It appears in the models directory as <id>/<version> at once and whole, or not at all.",
+		Long: "Fetch a model from an OCI registry. It appears in the models directory as <id>/<version> when it is complete, or not at all.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := readConfig(cmd, "")
 			if err != nil {
@@ -65,7 +65,7 @@ func modelPull(s streams) *cobra.Command {
 	}
 	registryFlags(cmd, &o)
 	cmd.Flags().StringVar(&want.Digest, "digest", "", "content digest that the model must have")
-	cmd.Flags().StringVar(&want.Name, "expect", "", "<id>@<version> that it must be")
+	cmd.Flags().StringVar(&want.Name, "expect", "", "<id>@<version> that the model must be")
 	config.AddFlags(cmd.Flags(), "models")
 	return cmd
 }

@@ -21,7 +21,7 @@ import (
 )
 
 func pluginCommand(s streams) *cobra.Command {
-	return commands.Group(&cobra.Command{Use: "plugin", Short: "Write detectors of your own: new, build, test, bench, pack"},
+	return commands.Group(&cobra.Command{Use: "plugin", Short: "Write your own detectors: new, build, test, bench, pack"},
 		pluginNew(s), pluginBuild(s), pluginTest(s), pluginBench(s), pluginPack(s))
 }
 
@@ -29,7 +29,7 @@ func pluginNew(s streams) *cobra.Command {
 	var language, dir string
 	var process bool
 	cmd := &cobra.Command{
-		Use: "new NAME", Short: "Write a project that builds, with a test and a model to try", Args: cobra.ExactArgs(1),
+		Use: "new NAME", Short: "Create a project that builds, with a test and a model", Args: cobra.ExactArgs(1),
 		Example: "  pynomaly-runtime plugin new --lang rust my-detector\n  pynomaly-runtime plugin new --lang python --process my-detector",
 		RunE: func(_ *cobra.Command, args []string) error {
 			to := dir
@@ -44,14 +44,14 @@ func pluginNew(s streams) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&language, "lang", "go", "language: "+strings.Join(plugindev.Names(false), ", ")+"; with --process: "+strings.Join(plugindev.Names(true), ", "))
-	cmd.Flags().BoolVar(&process, "process", false, "a program of its own, for what a sandbox cannot give, in place of a WASM module")
-	cmd.Flags().StringVar(&dir, "dir", "", "folder to make (default: the name)")
+	cmd.Flags().BoolVar(&process, "process", false, "create a program, for what a sandbox cannot do, instead of a WASM module")
+	cmd.Flags().StringVar(&dir, "dir", "", "folder to create (default: the name)")
 	return cmd
 }
 
 func pluginBuild(s streams) *cobra.Command {
 	return &cobra.Command{
-		Use: "build [DIR]", Short: "Build a project's module with its language's own tools", Args: cobra.MaximumNArgs(1),
+		Use: "build [DIR]", Short: "Build a project's module with its language's tools", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			start := time.Now()
 			module, err := plugindev.Build(cmd.Context(), folder(args), s.err)
@@ -60,7 +60,7 @@ func pluginBuild(s streams) *cobra.Command {
 			}
 			info, err := os.Stat(module)
 			if err != nil {
-				return fmt.Errorf("looking at the module: %w", err)
+				return fmt.Errorf("reading the module's size: %w", err)
 			}
 			_, err = fmt.Fprintf(s.out, "built %s: %d bytes in %.1f s\n", module, info.Size(), time.Since(start).Seconds())
 			return err
@@ -82,7 +82,7 @@ func pluginTest(s streams) *cobra.Command {
 		Use:   "test [DIR|FILE]",
 		Short: "Run the conformance kit on a project, a model's directory or a bare module",
 		Long: `Checks what the host relies on: repeated calls, rows alone and in batches, empty and
-large batches, missing values, concurrent calls, opening again, error texts, leaks.
+large batches, missing values, concurrent calls, reopening, error texts, leaks.
 
 Exit codes: 0 every check passed, 1 one did not.`,
 		Args: cobra.MaximumNArgs(1),
@@ -92,7 +92,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 				return err
 			}
 			defer done()
-			// First as the host does: digests, probe, golden rows.
+			// The host's own checks come first: digests, probe, golden rows.
 			if err := verify(cmd.Context(), s, a, at); err != nil {
 				return err
 			}
@@ -104,7 +104,8 @@ Exit codes: 0 every check passed, 1 one did not.`,
 	return cmd
 }
 
-// trustOwn lets a program run that its author asks to be run, by name and in person.
+// trustOwn allows a program to run because its author has named it on the command
+// line.
 func trustOwn(cfg *config.Config, at modelstore.Place) {
 	p := &cfg.Backends.Process
 	if p.Enabled {
@@ -116,8 +117,8 @@ func trustOwn(cfg *config.Config, at modelstore.Place) {
 	}
 }
 
-// openPlugin finds the model of a project, a model's directory or a bare file, and opens
-// the backends for it.
+// openPlugin finds the model of a project, a model's directory or a bare file, and
+// opens the backends for it.
 func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Author, modelstore.Place, func(), error) {
 	var at modelstore.Place
 	path, err := plugindev.ModelPath(path)
@@ -133,7 +134,7 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Aut
 	return a, at, done, err
 }
 
-// verify opens and probes a model once.
+// verify opens and probes a model.
 func verify(ctx context.Context, s streams, a authoring.Author, at modelstore.Place) error {
 	v, err := a.Verify(ctx, at)
 	if err != nil {
@@ -148,9 +149,9 @@ func pluginPack(s streams) *cobra.Command {
 	var file, id, version string
 	cmd := &cobra.Command{
 		Use:   "pack [DIR]",
-		Short: "Make a project's model a directory that a host serves",
+		Short: "Copy a project's model to a directory that a host serves",
 		Long: `Copies the project's model folder to <models dir>/<id>/<version>, with the digests of
-its module and files in model.yaml, once it has loaded and answered its golden rows.`,
+its module and files in model.yaml, after it has loaded and answered its golden rows.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, at, done, err := openPlugin(cmd, s, file, folder(args))
@@ -179,7 +180,7 @@ func pluginBench(s streams) *cobra.Command {
 	var file string
 	var lasting time.Duration
 	cmd := &cobra.Command{
-		Use: "bench [DIR|FILE]", Short: "Time a plugin: rows a second by batch size, loading, memory", Args: cobra.MaximumNArgs(1),
+		Use: "bench [DIR|FILE]", Short: "Time a plugin: rows per second by batch size, loading, memory", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, at, done, err := openPlugin(cmd, s, file, folder(args))
 			if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 )
 
-// TestPluginCommands: from nothing to a model that is served.
+// TestPluginCommands goes from nothing to a served model.
 func TestPluginCommands(t *testing.T) {
 	dir := t.TempDir()
 	project, models := filepath.Join(dir, "mine"), filepath.Join(dir, "models")
@@ -66,8 +66,9 @@ func TestPluginCommands(t *testing.T) {
 	}
 }
 
-// TestProcessPluginCommands: from nothing to served, for a program in Go and one in
-// Python, whose interpreter is made with its requirements.
+// TestProcessPluginCommands goes from nothing to a served model for a program in Go
+// and one in Python, for which it makes an interpreter with the program's
+// requirements.
 func TestProcessPluginCommands(t *testing.T) {
 	for language, want := range map[string]string{"go": "model/detector", "python": "model/detector.py"} {
 		t.Run(language, func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestProcessPluginCommands(t *testing.T) {
 			run("built "+filepath.Join(project, want), "plugin", "build", project)
 			run("the plugin conforms", "plugin", "test", project, "--calls", "200")
 			run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models)
-			// A host runs it when it is allowed to, and not before.
+			// A host runs the program only once it is allowed.
 			out, _, err := installed(t, "model", "verify", models)
 			if err == nil || !strings.Contains(out, "switch it on under backends in plugins.yaml") {
 				t.Errorf("%v: %s", err, out)
@@ -113,8 +114,8 @@ func TestProcessPluginCommands(t *testing.T) {
 	}
 }
 
-// TestFit: each reference detector is fitted to a CSV file and served; ECOD, COPOD
-// and HBOS give PyOD's scores.
+// TestFit fits each reference detector to a CSV file and serves it. ECOD, COPOD and
+// HBOS give PyOD's scores.
 func TestFit(t *testing.T) {
 	dir, modules := t.TempDir(), t.TempDir()
 	for _, r := range plugins.All() {
@@ -161,7 +162,7 @@ func TestFit(t *testing.T) {
 	checkServed(t, dir)
 }
 
-// predictions scores the test rows of pima by the command line.
+// predictions returns the scores of pima's test rows by the command line.
 func predictions(t *testing.T, models, id string) []float64 {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "out.csv")
@@ -195,8 +196,9 @@ func predictions(t *testing.T, models, id string) []float64 {
 	return scores
 }
 
-// checkServed serves fitted models: explanations add up, and a streaming model
-// learns, is asked to learn, and keeps what it has learned over a restart.
+// checkServed serves fitted models. Explanations must add up, and a streaming model
+// must learn from requests and on request, and keep what it has learned over a
+// restart.
 func checkServed(t *testing.T, dir string) {
 	t.Helper()
 	state := t.TempDir()
@@ -242,7 +244,7 @@ func checkServed(t *testing.T, dir string) {
 	}
 }
 
-// TestFitRefusals: what cannot be fitted is named.
+// TestFitRefusals checks that the error names what cannot be fitted.
 func TestFitRefusals(t *testing.T) {
 	dir := t.TempDir()
 	write := func(text string) string {

@@ -61,7 +61,7 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 				o.host.Key = os.Getenv("PYNOMALY_KEY")
 				model, err := o.host.Open(cmd.Context(), args[0])
 				if err != nil {
-					return fmt.Errorf("asking the host for model %s: %w", args[0], err)
+					return fmt.Errorf("finding model %s on the host: %w", args[0], err)
 				}
 				defer model.Close()
 				return score(cmd.Context(), s, model, args[1], o)
@@ -78,9 +78,9 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	f.StringVar(&o.file, "config", "", "configuration file (default: none)")
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
-	f.IntVar(&o.rows, "batch-size", 1000, "rows a call")
+	f.IntVar(&o.rows, "batch-size", 1000, "rows per call")
 	o.host.AddFlags(f)
-	f.BoolVar(&o.extra, "extra", false, "carry columns that are no features through")
+	f.BoolVar(&o.extra, "extra", false, "copy columns that are not features")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
 	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
 	return cmd

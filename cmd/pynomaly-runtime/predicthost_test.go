@@ -11,8 +11,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestPredictThroughHost: the command scores a file through a running host, in every
-// format, and writes what it writes with a model of its own, byte for byte.
+// TestPredictThroughHost checks that the command scores a file through a running
+// host in every format, and writes the same as with a local model, byte for byte.
 func TestPredictThroughHost(t *testing.T) {
 	models, dir := testkit.Testdata("models"), t.TempDir()
 	host := startCommand(t, realBinary(t), "serve", "--host", "127.0.0.1", "--port", "0", "--models", models, "--state-dir", stateForTests(t))

@@ -34,8 +34,8 @@ type hostProcess struct {
 	drained chan struct{}
 }
 
-// realBinary is the command as users have it, without the race detector, with which
-// everything takes several times as long. It is built once.
+// realBinary builds the command once without the race detector, which would make it
+// several times slower.
 func realBinary(t testing.TB) string {
 	t.Helper()
 	if err := builtBinary(); err != nil {
@@ -56,8 +56,8 @@ var builtBinary = sync.OnceValue(func() error {
 	return nil
 })
 
-// installed runs the command as users have it, which is several times as fast as
-// with the race detector. The error is what it says.
+// installed runs the command without the race detector, several times faster than
+// with it. The error is its message.
 func installed(t *testing.T, args ...string) (out, errs string, err error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), realBinary(t), args...)
@@ -80,13 +80,13 @@ func startProcess(t *testing.T, args ...string) *hostProcess {
 	return startWith(t, []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}, exe, args...)
 }
 
-// startCommand starts a binary that is the command, or can be.
+// startCommand starts a binary that is the command or can act as it.
 func startCommand(t *testing.T, exe string, args ...string) *hostProcess {
 	t.Helper()
 	return startWith(t, nil, exe, args...)
 }
 
-// startWith is startCommand with more in the environment.
+// startWith is startCommand with additions to the environment.
 func startWith(t *testing.T, env []string, exe string, args ...string) *hostProcess {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Minute) // only ends what hangs
@@ -122,8 +122,8 @@ func (p *hostProcess) next(text string) {
 	p.t.Fatalf("the log ends without %q:\n%s", text, strings.Join(p.seen, "\n"))
 }
 
-// drain reads the rest of the log: a pipe that nobody reads would hold the process
-// up. It keeps only what tests may want to print.
+// drain reads the rest of the log, because an unread pipe would block the process.
+// It keeps only what tests may print.
 func (p *hostProcess) drain() {
 	defer close(p.drained)
 	for p.lines.Scan() {
@@ -144,7 +144,7 @@ func (p *hostProcess) stop() {
 	}
 }
 
-// end waits for the process, which must have ended in order.
+// end waits for the process, which must end in order.
 func (p *hostProcess) end() {
 	p.t.Helper()
 	for p.lines.Scan() { // a pipe that nobody reads would hold it up
@@ -160,7 +160,7 @@ func startServe(t *testing.T, args ...string) (address string, stop func()) {
 	return untilReady(t, startProcess(t, append([]string{"serve"}, args...)...))
 }
 
-// startReal is startServe for the command as users have it.
+// startReal is startServe for the real binary.
 func startReal(t *testing.T, args ...string) (address string, stop func()) {
 	t.Helper()
 	env := []string{"PYNOMALY_BACKENDS_WASM_CACHE_DIR=" + testkit.WASMCache()}

@@ -14,8 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestRegistry: a model that is pushed to a real registry comes back as it was, whole or
-// not at all, and is what it was expected to be.
+// TestRegistry checks that a model pushed to a real registry comes back unchanged
+// and complete, or not at all, and that it must be the expected model.
 func TestRegistry(t *testing.T) {
 	stored := t.TempDir()
 	address := testkit.Registry(t, stored, "")
@@ -134,8 +134,8 @@ func sameFiles(t *testing.T, want, got string) {
 	}
 }
 
-// TestRegistryLogin: a registry that asks for a password gets that of docker's
-// configuration, and what is there without one is said so.
+// TestRegistryLogin checks that a registry that requires a password gets that of
+// docker's configuration, and that the error says if there is none.
 func TestRegistryLogin(t *testing.T) {
 	dir := t.TempDir()
 	users := filepath.Join(dir, "users")

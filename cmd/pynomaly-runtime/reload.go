@@ -12,7 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// reloaders lists what changes without a restart.
+// reloaders returns the parts that can change without a restart.
 func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance.Entrance, log *slog.Logger) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
@@ -35,7 +35,7 @@ func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registr
 	}
 }
 
-// followed are the files whose contents are taken up beside the configuration's.
+// followed returns the files that are followed besides the configuration.
 func followed(cfg *config.Config) []string {
 	if cfg.Server.TLS.Cert == "" {
 		return nil
@@ -47,7 +47,7 @@ func followed(cfg *config.Config) []string {
 	return files
 }
 
-// aliasesOf are the aliases that a configuration sets.
+// aliasesOf returns the aliases of a configuration.
 func aliasesOf(cfg *config.Config) map[string]registry.Aliases {
 	all := map[string]registry.Aliases{}
 	for id, of := range cfg.Models.Aliases {

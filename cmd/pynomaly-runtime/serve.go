@@ -38,7 +38,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
-// settleTime is how far apart two looks at a model that is being copied are.
+// settleTime is the time between two checks of a model that is being copied.
 const settleTime = 200 * time.Millisecond
 
 func serveCommand(s streams) *cobra.Command {
@@ -71,13 +71,13 @@ func serveCommand(s streams) *cobra.Command {
 	return cmd
 }
 
-// running is a host that serves.
+// running is a running host.
 type running struct {
 	lifecycle.Service
 	cfg    *config.Config
 	out    *logs.Buffered
 	level  slog.LevelVar
-	base   *slog.Logger // of which the parts' loggers are made
+	base   *slog.Logger // logger from which the parts' loggers are made
 	reg    *prometheus.Registry
 	cert   listener.Certificate
 	server *rest.Server
@@ -85,7 +85,8 @@ type running struct {
 	door   *entrance.Entrance
 }
 
-// serve runs the host until ctx ends, and then stops it in order and in time.
+// serve runs the host until ctx ends, and then stops it in order within bounded
+// time.
 func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Config) error {
 	h := &running{cfg: cfg, out: logs.NewBuffered(s.raw.err), reg: prometheus.NewRegistry()}
 	defer h.out.CloseSoon()
@@ -100,7 +101,7 @@ func serve(ctx context.Context, s streams, cfg *config.Config, changes reload.Co
 	return h.Run(ctx)
 }
 
-// drain stops taking requests, and waits while traffic goes elsewhere.
+// drain stops accepting requests, and waits while traffic goes elsewhere.
 func (h *running) drain() {
 	most, whileConnected := h.cfg.Server.DrainTime()
 	h.server.Drain()
@@ -108,7 +109,7 @@ func (h *running) drain() {
 	lifecycle.Drain(h.server, h.Failed, most, whileConnected)
 }
 
-// start makes everything that the host consists of, and begins to serve.
+// start creates all parts of the host, and begins to serve.
 func (h *running) start(ctx context.Context, out io.Writer, changes reload.Config) error {
 	cfg := h.cfg
 	h.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -129,7 +130,7 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 	}
 	forget, err := crash.Catch(state, h.Log)
 	if err != nil {
-		h.Log.Warn("what a crash says is on standard error only", "error", err)
+		h.Log.Warn("the text of a crash goes to standard error only", "error", err)
 	}
 	h.Parts.Add("the file for crashes", forget)
 	registry, err := h.startModels(state)
@@ -206,8 +207,8 @@ func (h *running) startModels(state string) (*registry.Registry, error) {
 	return registry, nil
 }
 
-// libraryAsked fails where ONNX Runtime was named and cannot be loaded. Where it was
-// not named, a host without it is a host without ONNX models.
+// libraryAsked returns an error if ONNX Runtime was named and cannot be loaded. If
+// it was not named, a host without it serves no ONNX models.
 func libraryAsked(cfg *config.Config, with model.Backends) error {
 	b, ok := with[manifest.BackendONNX].(interface{ Err() error })
 	if cfg.Backends.ONNX.Library == "" || !ok {
@@ -230,7 +231,7 @@ func (h *running) follow(ctx context.Context, registry *registry.Registry, chang
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	h.Parts.Add("looking at the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
+	h.Parts.Add("following the models directory and the configuration", func(context.Context) error { cancel(); wg.Wait(); return nil })
 	catalog := &catalog.Catalog{
 		Dir: cfg.Models.Dir, Rescan: cfg.Models.Rescan, Settle: settleTime, Now: time.Now, Log: logs.Named(h.base, "catalog"), Apply: registry.Apply,
 		AllowEmpty: cfg.Models.AllowEmpty, Trouble: registry.Trouble,
@@ -245,14 +246,14 @@ func (h *running) serve(ln net.Listener, tlsConfig *tls.Config) {
 	var wg sync.WaitGroup
 	h.Parts.Add("requests", func(ctx context.Context) error {
 		err := h.server.Shutdown(ctx)
-		_ = ln.Close() // where Shutdown came before Serve
+		_ = ln.Close() // if Shutdown came before Serve
 		wg.Wait()
 		return err
 	})
 	wg.Go(func() { h.Failed <- h.server.Serve(ln, tlsConfig) })
 }
 
-// namedBy is what of the models a configuration names.
+// namedBy returns the models that a configuration names.
 func namedBy(cfg *config.Config) (registry.Named, error) {
 	n := registry.Named{Default: cfg.Models.Default, Preload: cfg.Models.Preload, Pinned: cfg.Models.Pinned, Aliases: aliasesOf(cfg)}
 	for _, name := range cfg.Models.Only {

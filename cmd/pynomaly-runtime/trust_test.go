@@ -12,8 +12,9 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestForeignConfiguration: a plugins.yaml in the working directory is serve's. What
-// other commands load and run does not depend on the directory they are called in.
+// TestForeignConfiguration checks that only serve reads a plugins.yaml in the
+// working directory. What other commands load and run does not depend on that
+// directory.
 func TestForeignConfiguration(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima-lof", "1.0.0", nil)
@@ -55,8 +56,8 @@ func errText(err error) string {
 	return err.Error()
 }
 
-// TestNoEscapes: what a folder, a manifest, a plugin or a registry says reaches the
-// terminal as text, whichever command prints it.
+// TestNoEscapes checks for every command that texts of a folder, a manifest, a
+// plugin or a registry reach the terminal without control characters.
 func TestNoEscapes(t *testing.T) {
 	const escape = "\x1b]0;owned\x07\u009b31m\u202e"
 	dir := t.TempDir()

@@ -16,8 +16,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestModelListUnreadable: `model list` tells a model that is wrong from one that
-// cannot be read. It looks as nobody where the test runs as root.
+// TestModelListUnreadable checks that `model list` tells an invalid model from one
+// that cannot be read. If the test runs as root, the command runs as nobody.
 func TestModelListUnreadable(t *testing.T) {
 	dir, err := os.MkdirTemp("", "pynomaly-test-*")
 	if err != nil {
@@ -79,7 +79,7 @@ func TestModelListUnreadable(t *testing.T) {
 	}
 }
 
-// TestModelListMissing: the list says what the configuration names and is not there.
+// TestModelListMissing checks that the list says which named models are missing.
 func TestModelListMissing(t *testing.T) {
 	dir, models := t.TempDir(), t.TempDir()
 	testkit.CopyModel(t, models, "pima-lof", "pima-lof", "1.0.0", nil)

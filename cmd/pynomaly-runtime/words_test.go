@@ -12,8 +12,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// TestUnknownCommands: a slip is an error that says what is near, and never reaches
-// a cluster.
+// TestUnknownCommands checks that a misspelt command is an error that names a
+// similar one, and never reaches a cluster.
 func TestUnknownCommands(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/does/not/exist")
 	for line, want := range map[string]string{
@@ -47,7 +47,8 @@ func TestUnknownCommands(t *testing.T) {
 	}
 }
 
-// TestCompletion: shells complete the values of flags, and the names of models.
+// TestCompletion checks that shells complete the values of flags and the names of
+// models.
 func TestCompletion(t *testing.T) {
 	models := testkit.Testdata("models")
 	for line, want := range map[string]string{
@@ -86,8 +87,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestHelp: help shows a type and a default for every flag of the configuration, or
-// says what empty means.
+// TestHelp checks that help shows a type and a default for every flag of the
+// configuration, or says what empty means.
 func TestHelp(t *testing.T) {
 	serve, _, err := newCommand(nil, nil, nil).Find([]string{"serve"})
 	if err != nil {
