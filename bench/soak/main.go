@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -103,7 +104,7 @@ func soak(ctx context.Context, o options, w io.Writer) error {
 	fmt.Fprintf(w, "after:  %v\n", after)
 	fmt.Fprintf(w, "%d single rows, %d batches, %d explanations, %d messages, %d bad requests refused, %d connections cut, %d models replaced; %d failures\n",
 		t.single.Load(), t.batches.Load(), t.explained.Load(), t.streamed.Load(), t.refused.Load(), t.cut.Load(), t.replaced.Load(), t.failed)
-	errs := append(t.failures, leaks(w, before, after, samples)...)
+	errs := slices.Concat(t.failures, leaks(w, before, after, samples))
 	errs = append(errs, h.stop())
 	return errors.Join(errs...)
 }
