@@ -199,7 +199,7 @@ func faults() []fault {
 		{name: "a handshake that never comes", fault: "silent", want: "did not start in time", load: "2s"},
 		{name: "garbage on stdout", fault: "garbage", want: "Hello from a library"},
 		{name: "a megabyte without a line's end on stdout", fault: "long", want: "a line without end"},
-		{name: "a socket elsewhere", fault: "elsewhere", want: "no socket in"},
+		{name: "a socket elsewhere", fault: "elsewhere", want: "not a socket in"},
 		{name: "exit at configure", fault: "dies", want: "exit status 7"},
 		{name: "configure never returns", fault: "hangs", want: "was not configured in time", load: "20s"},
 		{name: `{"@level":1} on stderr`, fault: "level", row: "[1, 2]", want: `"score":3`},

@@ -48,7 +48,7 @@ func TestPluginCommands(t *testing.T) {
 		"choose another name":  {"plugin", "new", "--dir", project, "mine"},
 		"not a plugin project": {"plugin", "build", dir},
 		"exists already":       {"plugin", "pack", project, "--models", models},
-		"no valid model id":    {"plugin", "pack", project, "--id", "-", "--models", models},
+		"not a valid model id": {"plugin", "pack", project, "--id", "-", "--models", models},
 		"holds 2 models":       {"plugin", "test", models},
 		"no such file":         {"plugin", "test", filepath.Join(dir, "nothing")},
 		"there is no detecto":  {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
@@ -263,7 +263,7 @@ func TestFitRefusals(t *testing.T) {
 	for want, args := range map[string][]string{
 		"run `make build`":           {"ecod", "--data", write(good), "--id", "x", "--detectors", t.TempDir()},
 		"no such file":               {"ecod", "--data", filepath.Join(dir, "none.csv"), "--id", "x", "--detectors", dir},
-		"no valid model id":          {"ecod", "--data", write(good), "--id", "x y", "--detectors", dir},
+		"not a valid model id":       {"ecod", "--data", write(good), "--id", "x y", "--detectors", dir},
 		"--contamination":            {"ecod", "--data", write(good), "--id", "x", "--contamination", "0.6", "--detectors", dir},
 		"above 0 and at most":        {"ecod", "--data", write(good), "--id", "x", "--contamination", "nan", "--detectors", dir},
 		"the spaces around":          {"ecod", "--data", write("a, b\n" + strings.Repeat("1,2\n", 14)), "--id", "x", "--detectors", dir},

@@ -258,7 +258,7 @@ func TestRefusals(t *testing.T) {
 		"tail call":                {base(0x12, leb(0)), "instruction 0x12 is not known"},
 		"second memory":            {base(0x3f, 1, 0x1a), "more than one memory"},
 		"number of 6 bytes":        {base(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0x00, 0x1a), "longer than 32 bits"},
-		"imported memory":          {with(func(b *asm.Module) { b.Imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "no function"},
+		"imported memory":          {with(func(b *asm.Module) { b.Imports = vec(cat(text("env"), text("memory"), []byte{2, 0, 1})) }), "not a function"},
 		"import from the meter":    {with(func(b *asm.Module) { b.Imports = vec(cat(text(meter.ImportModule), text("x"), []byte{0, 0})) }), "reserved"},
 		"export of the counter":    {with(func(b *asm.Module) { b.Exports = vec(export(meter.CounterExport, 0, 0)) }), "reserved"},
 		"export of the added":      {with(func(b *asm.Module) { b.Exports = vec(export("x", 0, 1)) }), "function 1 does not exist"},
