@@ -199,8 +199,10 @@ func TestFiguresOfAll(t *testing.T) {
 	if s := statsOf(t, h, "?sketch=true"); s.Sketch == nil || !slices.Equal(s.Sketch.Counts, []uint64{8}) || len(s.Sketch.Edges) != 1 || *s.ScoreMin != 2 || *s.ScoreMax != 2 {
 		t.Errorf("%+v", s)
 	}
-	if resp, text := do(t, h, sent{method: "GET", path: "/api/v1/models/m/stats?sketch=1"}); resp.StatusCode != http.StatusBadRequest {
-		t.Errorf("%d: %s", resp.StatusCode, text)
+	for _, value := range []string{"1", "", "True"} {
+		if resp, text := do(t, h, sent{method: "GET", path: "/api/v1/models/m/stats?sketch=" + value}); resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%d: %s", resp.StatusCode, text)
+		}
 	}
 	if s := statsOf(t, h, "?version=1.0.0"); s.Version != "1.0.0" || !slices.Equal(s.Versions, []string{"1.0.0"}) || s.Scored != 3 {
 		t.Errorf("%+v", s)

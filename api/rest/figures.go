@@ -49,10 +49,14 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 
 // queryBool parses true or false in the query. It returns false if name is absent.
 func queryBool(c *fiber.Ctx, name string) (bool, error) {
-	switch text := string(c.Context().QueryArgs().Peek(name)); text {
+	args := c.Context().QueryArgs()
+	if !args.Has(name) {
+		return false, nil
+	}
+	switch string(args.Peek(name)) {
 	case "true":
 		return true, nil
-	case "", "false":
+	case "false":
 		return false, nil
 	}
 	return false, api.NewProblem(api.ValidationError, name, "must be true or false")
