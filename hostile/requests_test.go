@@ -66,7 +66,7 @@ func hostileRequests() []hostileRequest {
 		[2]string{"a page asks for a prediction", with(predict+"Origin: https://evil.example\r\n", hosttest.GoodBody)},
 		[2]string{"a page opens a WebSocket", socket + "Origin: https://evil.example\r\n\r\n"},
 		[2]string{"a page of no origin opens a WebSocket", socket + "Origin: null\r\n\r\n"})
-	add("415: forms can send it", 415, "page's forms",
+	add("415: forms can send it", 415, "HTML forms",
 		[2]string{"a form", aLoad + local + "Content-Type: application/x-www-form-urlencoded\r\n" + empty},
 		[2]string{"a form of text", aLoad + local + "Content-Type: text/plain\r\n" + empty},
 		[2]string{"a form with files", aLoad + local + "Content-Type: Multipart/Form-Data; boundary=x\r\n" + empty})
