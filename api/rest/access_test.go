@@ -2,9 +2,7 @@ package rest_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -15,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fasthttp/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
@@ -164,20 +161,7 @@ func hurrying() func() time.Time {
 // sendAs sends a request to a route as a caller who sees only the model own.
 func sendAs(t *testing.T, h *testkit.Host, r rest.Route, model, role string) (int, api.Problem) {
 	t.Helper()
-	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
-	switch {
-	case r.Body == rest.NoBody:
-		body = ""
-	case r.Model == rest.ModelInPath:
-		body = `{"data":[[8,155,62,26,495,34,0.543,46]]}`
-	case strings.HasSuffix(r.Path, "batch"):
-		body = `{"data":[[8,155,62,26,495,34,0.543,46]],"model_id":"` + model + `"}`
-	}
-	req, err := http.NewRequest(r.Method, h.URL+strings.ReplaceAll(r.Path, "{model_id}", model), strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/json")
+	req := requestTo(t, h, r, model)
 	if role != "" {
 		req.Header.Set("X-API-Key", role+":own")
 	}
@@ -316,88 +300,3 @@ func (l *lines) Write(p []byte) (int, error) {
 func (l *lines) text() string   { l.mu.Lock(); defer l.mu.Unlock(); return l.buf.String() }
 func (l *lines) reset()         { l.mu.Lock(); defer l.mu.Unlock(); l.buf.Reset() }
 func (l *lines) fail(err error) { l.mu.Lock(); defer l.mu.Unlock(); l.err = err }
-
-// TestSocketCredentials checks that a browser may send its token as a subprotocol,
-// and that a connection with a revoked credential answers no further message.
-func TestSocketCredentials(t *testing.T) {
-	var revoked atomic.Bool
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) {
-		c.Gate = gateOf(t, access.Configured, func(c *access.Config) { c.Tokens, c.Keys = tokensOf{spelledOut{t, &revoked}}, nil })
-	}})
-	url := "ws" + strings.TrimPrefix(h.URL, "http") + "/api/v1/predict/stream"
-	for _, bad := range []http.Header{nil, {"Sec-Websocket-Protocol": {"bearer"}}, {"Sec-Websocket-Protocol": {"bearer, nobody"}}, {"Sec-Websocket-Protocol": {"chat"}}} {
-		if _, resp, err := websocket.DefaultDialer.Dial(url, bad); err == nil || resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%v: %v, %v", bad, resp, err)
-		}
-	}
-	c, resp, err := websocket.DefaultDialer.Dial(url, http.Header{"Sec-Websocket-Protocol": {"bearer, viewer:pima"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	_ = resp.Body.Close()
-	if got := c.Subprotocol(); got != "bearer" {
-		t.Errorf("the subprotocol is %q", got)
-	}
-	ask := func() (string, error) {
-		if err := c.WriteMessage(websocket.TextMessage, []byte(`{"model_id":"pima","data":`+goodRow+`}`)); err != nil {
-			return "", err
-		}
-		_, text, err := c.ReadMessage()
-		return string(text), err
-	}
-	if text, err := ask(); err != nil || !strings.Contains(text, `"prediction"`) {
-		t.Errorf("%s, %v", text, err)
-	}
-	revoked.Store(true)
-	if text, err := ask(); err != nil || !strings.Contains(text, "Unauthorized") {
-		t.Errorf("%s, %v", text, err)
-	}
-	if _, _, err := c.ReadMessage(); !websocket.IsCloseError(err, websocket.ClosePolicyViolation) {
-		t.Errorf("the connection goes on: %v", err)
-	}
-}
-
-// TestTwoCredentials checks that a header that is sent twice counts as two
-// credentials.
-func TestTwoCredentials(t *testing.T) {
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
-	for i, c := range []struct {
-		headers string
-		want    int
-	}{
-		{"X-API-Key: viewer:*\r\n", 200}, {"X-API-Key: viewer:*\r\nX-API-Key: viewer:*\r\n", 200}, {"x-api-key: viewer:*\r\nX-API-KEY: admin:*\r\n", 401},
-		{"X-API-Key: viewer:*\r\nAuthorization: Basic eDp5\r\n", 401}, {"X-API-Key: viewer:*\r\nAuthorization:\r\n", 200}, {"X-API-Key:\r\n", 401}, {"", 401},
-		{"X-API-Key: viewer:*\r\nAuthorization: Bearer pyn_viewer\r\n", 401},
-	} {
-		conn := dial(t, h)
-		write(t, conn, "GET /api/v1/models HTTP/1.1\r\nHost: localhost\r\n"+c.headers+"\r\n")
-		if resp, p := answerOn(t, conn); resp.StatusCode != c.want {
-			t.Errorf("%d: %d %+v", i, resp.StatusCode, p)
-		}
-	}
-}
-
-// TestKeysInNoAnswer checks that no answer and no log has a client's credential.
-func TestKeysInNoAnswer(t *testing.T) {
-	out := &lines{}
-	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), Log: out, REST: func(c *rest.Config) { c.Gate = gateOf(t, access.Configured, nil) }})
-	for _, key := range []string{"wrong:secret", "viewer:pima"} {
-		for _, path := range []string{"/api/v1/models", "/metrics", "/api/v1/models/pima/load", "/nothing"} {
-			resp, body := do(t, h, sent{method: "GET", path: path, header: map[string]string{"X-API-Key": key}})
-			if strings.Contains(string(body)+fmt.Sprint(resp.Header), key) {
-				t.Errorf("%s: %s", path, body)
-			}
-		}
-	}
-	if text := out.text(); strings.Contains(text, "wrong:secret") {
-		t.Error(text)
-	}
-}
-
-type tokensOf struct{ keys spelledOut }
-
-// Verify implements access.Tokens.
-func (s tokensOf) Verify(_ context.Context, token []byte) (*access.Principal, error) {
-	return s.keys.Lookup(token, time.Time{})
-}

@@ -20,9 +20,8 @@ const seerHeader = "X-Api-Key"
 
 var requestIDs = regexp.MustCompile(`"request_id":"[^"]*"`)
 
-// answerTo sends a request about a model to a route, for a caller who sees some
-// models.
-func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (int, string) {
+// requestTo makes a request about a model to a route.
+func requestTo(t *testing.T, h *testkit.Host, r rest.Route, model string) *http.Request {
 	t.Helper()
 	body := `{"data":[8,155,62,26,495,34,0.543,46],"model_id":"` + model + `"}`
 	switch {
@@ -38,6 +37,14 @@ func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (
 		t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+// answerTo sends a request about a model to a route, for a caller who sees some
+// models.
+func answerTo(t *testing.T, h *testkit.Host, r rest.Route, model, sees string) (int, string) {
+	t.Helper()
+	req := requestTo(t, h, r, model)
 	req.Header.Set(seerHeader, "admin:"+sees)
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
