@@ -1,4 +1,4 @@
-// Command go scores a batch of rows:
+// Command go scores a batch of rows on a host:
 //
 //	go run ./examples/go [URL of a host]
 package main
@@ -16,7 +16,7 @@ import (
 var rows = []any{
 	[]float64{8, 155, 62, 26, 495, 34, 0.543, 46},
 	[]float64{1, 89, 66, 23, 94, 28.1, 0.167, 21},
-	[]float64{1, 89, 66}, // too short: it gets an error of its own
+	[]float64{1, 89, 66}, // too short: this row fails, the others do not
 }
 
 func main() {
@@ -40,9 +40,9 @@ func run(host string) error {
 	defer c.Close()
 	answer, err := c.PredictBatch(ctx, &api.BatchRequest{ModelID: "pima-lof", Data: rows})
 	if err != nil {
-		return fmt.Errorf("asking the host: %w", err) // errors.As finds an *api.Problem in it
+		return fmt.Errorf("asking the host: %w", err) // errors.As finds the host's *api.Problem
 	}
-	for i, p := range answer.Predictions { // one a row, in order
+	for i, p := range answer.Predictions { // one for each row, in order
 		switch {
 		case p.Error != nil:
 			fmt.Printf("row %d: %s: %s\n", i, p.Error.ErrorType, p.Error.Detail)

@@ -1,14 +1,14 @@
-// Scores a batch of rows. It needs Node.js 18, or a browser, and nothing else.
+// Scores a batch of rows on a host. It needs only Node.js 18 or a browser.
 //
 //   node client.mjs [URL of a host]
 
 const rows = [
   [8, 155, 62, 26, 495, 34, 0.543, 46],
   [1, 89, 66, 23, 94, 28.1, 0.167, 21],
-  [1, 89, 66], // too short: it gets an error of its own
+  [1, 89, 66], // too short: this row fails, the others do not
 ];
 
-// predict returns one prediction a row, in order; a row that failed has only "error".
+// predict returns one prediction for each row, in order. A failed row has only "error".
 export async function predict(host, model, data) {
   const response = await fetch(`${host}/api/v1/predict/batch`, {
     method: "POST",
@@ -18,7 +18,7 @@ export async function predict(host, model, data) {
   });
   const body = await response.json();
   if (!response.ok) {
-    // A problem (RFC 9457).
+    // The body is a problem (RFC 9457).
     throw new Error(`${response.status} ${body.error_type}: ${body.detail}`);
   }
   return body.predictions;

@@ -1,4 +1,4 @@
-"""Scores a batch of rows. It needs Python 3.9 and nothing else.
+"""Scores a batch of rows on a host. It needs only Python 3.9.
 
 python3 client.py [URL of a host]
 """
@@ -11,12 +11,12 @@ import urllib.request
 ROWS = [
     [8, 155, 62, 26, 495, 34, 0.543, 46],
     [1, 89, 66, 23, 94, 28.1, 0.167, 21],
-    [1, 89, 66],  # too short: it gets an error of its own
+    [1, 89, 66],  # too short: this row fails, the others do not
 ]
 
 
 class Problem(Exception):
-    """What the host answers instead of predictions (RFC 9457)."""
+    """The host's problem (RFC 9457) in place of predictions."""
 
     def __init__(self, status, body):
         super().__init__(f"{status} {body.get('error_type')}: {body.get('detail')}")
@@ -24,7 +24,7 @@ class Problem(Exception):
 
 
 def predict(host, model, rows):
-    """Returns one prediction a row, in order; a row that failed has only "error"."""
+    """Returns one prediction for each row, in order. A failed row has only "error"."""
     request = urllib.request.Request(
         f"{host}/api/v1/predict/batch",
         data=json.dumps({"model_id": model, "data": rows}).encode(),

@@ -2,8 +2,8 @@
 
 usage: forest.py TESTDATA_DIR    (needs scikit-learn 1.9.1, onnx 1.23.2, onnxruntime 1.28.0, numpy)
 
-TESTDATA_DIR/bench/models/forest/1.0.0 is a model directory, TESTDATA_DIR/bench/rows.csv holds the
-rows that are sent. The data are scikit-learn's copy of the Breast Cancer Wisconsin (Diagnostic)
+TESTDATA_DIR/bench/models/forest/1.0.0 is a model directory. TESTDATA_DIR/bench/rows.csv holds the
+rows that the benchmark sends. The data are scikit-learn's copy of the Breast Cancer Wisconsin (Diagnostic)
 set, https://doi.org/10.24432/C5DW2B, CC BY 4.0.
 """
 import csv
@@ -23,18 +23,18 @@ EULER = 0.5772156649015329
 
 
 def mean_path(n):
-    """Average depth of an unsuccessful search in a binary search tree of n keys (Liu et al. 2008)."""
+    """Returns the average depth of an unsuccessful search in a binary search tree of n keys (Liu et al. 2008)."""
     return 0.0 if n <= 1 else 1.0 if n == 2 else 2 * (np.log(n - 1) + EULER) - 2 * (n - 1) / n
 
 
 def not_above(value):
-    """The largest float32 that is not above value: comparisons with float32 inputs stay the same."""
+    """Returns the largest float32 that is not above value, so that comparisons with float32 inputs stay the same."""
     single = np.float32(value)
     return float(single if single <= value else np.nextafter(single, np.float32(-np.inf)))
 
 
 def ensemble(forest):
-    """Attributes of one TreeEnsembleRegressor whose sum is the total path length of a row."""
+    """Returns the attributes of one TreeEnsembleRegressor whose output is the total path length of a row."""
     nodes, leaves = [], []
     for number, (fitted, columns) in enumerate(zip(forest.estimators_, forest.estimators_features_)):
         tree = fitted.tree_

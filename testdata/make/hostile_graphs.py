@@ -2,7 +2,7 @@
 
 usage: hostile_graphs.py DIR    (needs onnx 1.23.2, numpy 2.4.6)
 
-DIR/<name>.onnx; backends/onnx/hostile_test.go says what must happen to each.
+Writes DIR/<name>.onnx. backends/onnx/hostile_test.go says what must happen to each.
 """
 import pathlib
 import sys
@@ -36,7 +36,7 @@ LIMIT = const("limit", 1e6)
 
 
 def plus(name):
-    """The score is the rows' sums and one more value."""
+    """Makes a graph whose score is a row's sum plus one more value."""
     return [TOTAL, node("Add", ["sum", name], ["score"])]
 
 
@@ -54,7 +54,7 @@ def local(name, nodes, inputs=(), outputs=("y",), defaults=(), attributes=()):
 LOCAL = [h.make_opsetid("local", 1)]
 
 
-# Files of the host's.
+# These graphs read files of the host.
 
 def reads():
     take = node("Constant", [], ["byte"])
@@ -91,7 +91,7 @@ def reads():
     yield "graphs-external", model([TOTAL, n], [const("b", 0)])
 
 
-# Constants that are computed when the graph is loaded.
+# ONNX Runtime computes these constants when it loads the graph.
 
 def folds():
     def ones(name, shape):
@@ -120,7 +120,7 @@ def folds():
     yield "fold-integers", model([*taken, *plus("m")], [const("size", [900 * MEGA], np.int64), const("zero", 0, np.int64), const("one", 1, np.int64)])
 
 
-# What a proof does not run.
+# A proof, which runs a graph in a child process, does not run these parts.
 
 def branches():
     def nothing(name="none"):
@@ -159,7 +159,7 @@ def branches():
     yield sized("NonZero", "branch-nonzero", ["X"])
     yield sized("Pad", "branch-pad", ["fone", "pads"], before=[node("Concat", ["ns", "ns"], ["pads"], axis=0)])
 
-    # A loop that ends at once in a proof, and keeps a value of every turn.
+    # This loop ends at once in a proof. It keeps a value of every turn.
     turn = h.make_graph([node("Greater", ["max", "limit"], ["on"]), node("Identity", ["sum"], ["kept"])], "body",
                         [h.make_tensor_value_info("i", T.INT64, []), h.make_tensor_value_info("c", T.BOOL, [])],
                         [h.make_tensor_value_info("on", T.BOOL, []), h.make_tensor_value_info("kept", T.FLOAT, None)])
@@ -174,29 +174,29 @@ def branches():
     yield "loop-doubles", model([*LARGE, loop, node("ReduceMax", ["all"], ["b"], keepdims=0), node("Add", ["sum", "b"], ["score"])],
                                 [LIMIT, const("turns", 30, np.int64), const("start", [1.0])])
 
-    # Larger for some number of rows than for one, two and the most.
+    # This value is larger for some number of rows than for one, two and the most.
     shape = [node("Shape", ["X"], ["shape"]), node("Gather", ["shape", "none64"], ["rows"]), node("Sub", ["most", "rows"], ["left"]),
              node("Sub", ["rows", "two"], ["over"]), node("Max", ["over", "none64"], ["above"]), node("Mul", ["left", "above"], ["n"]),
              node("Reshape", ["n", "ones"], ["ns"]), node("ConstantOfShape", ["ns"], ["v"]), node("ReduceSum", ["v"], ["b"], keepdims=0)]
     yield "rows-between", model([*shape, *plus("b")], [const("none64", 0, np.int64), const("most", 10_000, np.int64), const("two", 2, np.int64), const("ones", [1], np.int64)])
 
-    # A slice that is empty for the most rows and has five for six.
+    # This slice is empty for the most rows, and has five values for six rows.
     cut = [node("Slice", ["X", "from", "to"], ["few"]), node("Reshape", ["few", "flat"], ["c"]), node("Tile", ["c", "times"], ["v"]),
            node("ReduceSum", ["v"], ["b"], keepdims=0)]
     yield "slice-between", model([*cut, *plus("b")], [const("from", [-5], np.int64), const("to", [7], np.int64), const("flat", [-1, 1], np.int64),
                                                      const("times", [1, 50 * MEGA], np.int64)])
 
-    # Texts of the model's, which only some rows call forth.
+    # Only some rows produce these texts, which are in the model.
     say = [node("Greater", ["sum", "limit"], ["g"]), node("Cast", ["g"], ["k"], to=T.INT64),
            node("LabelEncoder", ["k"], ["text"], domain="ai.onnx.ml", keys_int64s=[1], values_strings=["x" * 100_000], default_string=""),
            node("LabelEncoder", ["text"], ["b"], domain="ai.onnx.ml", keys_strings=["x"], values_floats=[1.0], default_float=0.0)]
     yield "long-texts", model([TOTAL, *say, node("Add", ["sum", "b"], ["score"])], [LIMIT])
 
 
-# What two readers take for different things.
+# Two readers may understand these graphs differently.
 
 def twice(message, field, value):
-    """Appends a field that is there already, which protobuf merges."""
+    """Appends a field that already exists; protobuf merges the two."""
     tag = field << 3 | 2
     return message.SerializeToString() + bytes([tag]) + varint(len(value)) + value
 
@@ -214,7 +214,7 @@ def nested(number, data):
 
 
 def with_node(m, index, data):
-    """The model with the bytes of a node instead of the node."""
+    """Returns the model with the given bytes in place of a node."""
     del_node = onnx.ModelProto()
     del_node.CopyFrom(m)
     nodes = list(m.graph.node)
@@ -259,8 +259,8 @@ def differ():
     f = local("Again", [node("Again", ["x"], ["y"], domain="local")], inputs=["x"])
     yield "function-recursive", model([node("Again", ["X"], ["s"], domain="local"), *plus("b")], [const("b", 0)], [f], LOCAL)
 
-    # A name that means the outer value when the file is read in order, and the inner
-    # one when the nodes are sorted first.
+    # The name means the outer value if the nodes are read in order, and the inner one if
+    # they are sorted first.
     inner = h.make_graph([node("ConstantOfShape", ["n"], ["v"]), node("Identity", ["large64"], ["n"]), node("ReduceMax", ["v"], ["bm"], keepdims=0)],
                          "then", [], [h.make_tensor_value_info("bm", T.FLOAT, [])])
     other = h.make_graph([node("Identity", ["null"], ["e"])], "else", [], [h.make_tensor_value_info("e", T.FLOAT, [])])

@@ -4,7 +4,7 @@ usage: models.py CASES_DIR TESTDATA_DIR
 
 Writes TESTDATA_DIR/models/<case>/1.0.0, which the README and the tests serve, and
 TESTDATA_DIR/cases/<case> with the rows and expected answers that the tests compare with.
-Needs Python's standard library only.
+The script needs only Python's standard library.
 """
 import csv
 import hashlib

@@ -2,11 +2,11 @@
 
 usage: parquet.py FILE.zip    (needs scripts/requirements-differential.txt)
 
-All matrix/<codec>-v<page version>-<encoding>-<rows>.parquet hold the first rows of the columns in
-values.json; types/<name>.parquet hold one column each, x, of another type. In values.json, columns
-have a value a row, null where there is none: float bits in hex, integers as text. types says of
-types/<name>.parquet what x is as a feature of each dtype: such a list, in which an error is
-{"error": true}, or a text where the file is refused. Numbers are converted here by fractions alone.
+Each matrix/<codec>-v<page version>-<encoding>-<rows>.parquet holds the first rows of the columns in
+values.json. Each types/<name>.parquet holds one column, x, of another type. In values.json, a column
+has a value for each row, or null: float bits in hex, integers as text. For each types/<name>.parquet,
+types says what x is as a feature of each dtype: such a list, in which an error is {"error": true}, or
+a text if the file is refused. The script converts numbers with fractions only.
 """
 import datetime
 import decimal
@@ -39,7 +39,7 @@ CODECS = ["none", "snappy", "gzip", "brotli", "zstd", "lz4"]
 
 
 def columns():
-    """Every third value is one of the type's extremes, the others are random or repeat themselves."""
+    """Returns values of which every third is one of the type's extremes; the others are random or repeat."""
     rng = random.Random(1)
 
     def mixed(extremes, other):
@@ -49,7 +49,7 @@ def columns():
     for bits in (8, 16, 32, 64):
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         out[f"int{bits}"] = pa.array(mixed([low, high, 0, -1, 1], lambda i, low=low, high=high: i % 7 if i % 3 == 1 else rng.randint(low, high)), getattr(pa, f"int{bits}")())
-        high = min(2**bits - 1, 2**63 - 1)  # what no int64 holds is in types
+        high = min(2**bits - 1, 2**63 - 1)  # types has the numbers that no int64 holds
         out[f"uint{bits}"] = pa.array(mixed([0, high, high // 2 + 1, 1], lambda i, high=high: i // 50 if i % 3 == 1 else rng.randint(0, high)), getattr(pa, f"uint{bits}")())
     out["float32"] = pa.array(np.array(mixed(SINGLES, lambda i: i / 4 if i % 3 == 1 else rng.gauss(0, 1)), np.float32), pa.float32(), from_pandas=False)
     out["float64"] = pa.array(mixed(FLOATS, lambda i: 0.1 if i % 3 == 1 else rng.gauss(0, 1)), pa.float64(), from_pandas=False)
@@ -61,7 +61,7 @@ def columns():
 
 def with_nulls(column, at):
     values = column.to_pylist()
-    # Runs of nulls, and single ones; a NaN stays one.
+    # There are runs of nulls, and single ones. A NaN stays a NaN.
     gaps = [i % 11 == at % 11 or 100 <= i < 110 + at for i in range(ROWS)]
     return pa.array([None if gap else v for v, gap in zip(values, gaps)], column.type, from_pandas=False)
 
@@ -80,7 +80,7 @@ def encode(table, options, codec, pages, **more):
     kinds = dict(zip(table.schema.names, table.schema.types))
     settings = {k: v for k, v in options.items() if k in ("use_dictionary", "dictionary_pagesize_limit")}
     per = {}
-    if "runs" not in options:  # as pyarrow would write truth values in pages of version 2
+    if "runs" not in options:  # without this pyarrow writes booleans in runs in pages of version 2
         if settings.get("use_dictionary", True):
             settings["use_dictionary"] = [name for name, kind in kinds.items() if not pa.types.is_boolean(kind)]
         per = {name: "PLAIN" for name, kind in kinds.items() if pa.types.is_boolean(kind)}
@@ -97,7 +97,7 @@ def encode(table, options, codec, pages, **more):
 
 
 def rounded(value, dtype):
-    """value as a feature of dtype: rounded once, from the exact number."""
+    """Returns value as a feature of dtype, rounded once from the exact number."""
     if isinstance(value, bool):
         return value if dtype == "bool" else {"error": True}
     if isinstance(value, bytes):
@@ -108,7 +108,7 @@ def rounded(value, dtype):
     if isinstance(value, str):
         return value if dtype == "string" else {"error": True}
     if math.isnan(value):
-        return None  # is a missing value
+        return None  # a missing value
     if dtype in ("bool", "string") or math.isinf(value):
         return {"error": True}
     exact = fractions.Fraction(value)
@@ -130,7 +130,7 @@ def rounded(value, dtype):
 
 
 def types():
-    """Columns of other types, and of values that some dtypes do not hold."""
+    """Returns columns of other types, and of values that some dtypes cannot hold."""
     when = datetime.datetime(2026, 1, 2, 3, 4, 5)
     read = {
         "int64": pa.array([-(2**63), 2**63 - 1, 2**53 + 1, 2**24 + 1, -(2**24 + 3), 2**60 + 2**36 + 1, 0, None]),
@@ -185,7 +185,7 @@ def main():
         for encoding, options in ENCODINGS.items():
             for pages in (1, 2):
                 for codec in CODECS:
-                    # What a codec does depends on pages, not on how many there are or what is in them.
+                    # A codec works on single pages; their number and contents do not matter.
                     if codec != "none" and encoding in ("fallback", "lengths", "split") or codec == "lz4" and encoding != "plain":
                         continue
                     sizes = ([0, 1, 16, 17, 128, 129, ROWS] if encoding in ("plain", "delta") else [17, ROWS]) if codec == "none" else [100]

@@ -2,8 +2,8 @@
 
 usage: variants.py TESTDATA_DIR    (needs onnx 1.23.2, onnxruntime 1.28.0, numpy)
 
-TESTDATA_DIR/variants/<name>.onnx beside <name>.json, which has eight rows and the raw score of
-each; TESTDATA_DIR/suspicious/<name>.onnx must not be served, or not without saying something.
+Writes TESTDATA_DIR/variants/<name>.onnx, and <name>.json with eight rows and the raw score of
+each. A host must not serve TESTDATA_DIR/suspicious/<name>.onnx, or not without a warning.
 """
 import json
 import pathlib
@@ -76,7 +76,7 @@ def variants():
 
 
 def loop():
-    """Takes as many turns as the first column says: slow for large values, and endless for huge ones."""
+    """Makes a loop with as many turns as the first column says: slow for large values, endless for huge ones."""
     body = h.make_graph([node("Identity", ["go"], ["go_out"]), node("Add", ["acc", "zero"], ["acc_out"])], "body",
                         [info("i", T.INT64, []), info("go", T.BOOL, []), info("acc", T.FLOAT, ["N", 1])],
                         [info("go_out", T.BOOL, []), info("acc_out", T.FLOAT, ["N", 1])], [const("zero", 0)])

@@ -1,9 +1,11 @@
-"""Random models and rows through every door of a built host, against a reference that shares no code with it.
+"""Sends random rows for random models through every door of a built host, and compares the answers with
+a reference that shares no code with the host.
 
 usage: python tools/differential [--seed N] [--time 60s] [--round N] [--table FILE]
 
-Rounds go on until the time is over; one whole round is made whatever it takes. A round depends on the
-seed and its number alone: --round N makes that one again. Exits with 1 where answers differ.
+A door is a way to ask: REST, the WebSocket, or predict with a kind of file. The program runs rounds until
+the time is over, but at least one. A round depends only on the seed and its number, so --round N repeats
+it. The exit code is 1 if answers differ.
 """
 import argparse
 import pathlib
@@ -32,10 +34,10 @@ def main():
     options.add_argument("--time", type=seconds, default=60)
     options.add_argument("--round", type=int)
     options.add_argument("--table", type=pathlib.Path)
-    options.add_argument("--keep", action="store_true", help="leave the models there")
+    options.add_argument("--keep", action="store_true", help="keep the models")
     given = options.parse_args()
     sys.set_int_max_str_digits(0)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the host is ended, too
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # finally blocks run, which end the host
     root = pathlib.Path(__file__).resolve().parent.parent.parent
     work = pathlib.Path(tempfile.mkdtemp(prefix="differential-"))
     work.chmod(0o755)

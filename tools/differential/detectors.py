@@ -1,4 +1,4 @@
-"""The reference detectors of the project, and who else knows their scores: PyOD and numpy."""
+"""The reference detectors of the project, and their scores by PyOD and numpy."""
 import csv
 import io
 import subprocess
@@ -18,7 +18,7 @@ def quietly(call):
 
 
 def of_pyod(name, train):
-    """The score of one row, which PyOD tells with the training rows alone beside it."""
+    """Returns a function that returns PyOD's score of one row beside only the training rows."""
     from pyod.models.copod import COPOD
     from pyod.models.ecod import ECOD
     from pyod.models.hbos import HBOS
@@ -28,7 +28,7 @@ def of_pyod(name, train):
 
 
 def histograms(train):
-    """HBOS by its definition: a value belongs to the bin that numpy.histogram counts it in."""
+    """Returns HBOS's score function by its definition: numpy.histogram's bins decide where a value belongs."""
     columns = [np.histogram(column, bins=10, density=True) for column in train.T]
 
     def raw(row):
@@ -44,7 +44,7 @@ def histograms(train):
 
 
 def fitted(place, name, train):
-    """The files that `model fit` makes of training rows."""
+    """Returns the files that `model fit` makes of training rows."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([f"c{j}" for j in range(train.shape[1])])
@@ -53,7 +53,7 @@ def fitted(place, name, train):
     data.write_text(out.getvalue())
     folder = place.fits / str(len(list(place.fits.iterdir())))
     command = [str(place.binary), "model", "fit", name, "--data", str(data), "--id", "m", "--models", str(folder), "--state-dir", str(place.state), "--config", str(place.config)]
-    for _ in range(3):  # what it writes it tries as well, which may take too long on a slow machine
+    for _ in range(3):  # the command also tries the model, which can time out on a slow machine
         done = subprocess.run(command, capture_output=True, timeout=hosts.HANGS)
         if done.returncode == 0:
             break

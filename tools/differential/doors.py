@@ -1,7 +1,7 @@
-"""The ways that a row goes into a host, and its answer comes out.
+"""The doors: each sends rows to a host and reads the answers.
 
-A door yields (row, got, sent): got is a dictionary of score, prediction, is_anomaly and confidence, or
-of error (RowError, ValidationError, ...), field and text.
+A door yields (row, got, sent). got is a dictionary with score, prediction, is_anomaly and confidence, or
+with error (RowError, ValidationError, ...), field and text.
 """
 import csv
 import io
@@ -57,7 +57,7 @@ def stream(model, rows, rng, host, form):
 
 
 def run(place, model, name, data, *more):
-    """`predict` of a file; its output, or why there is none."""
+    """Runs `predict` on a file. Returns the output and "", or None and the reason."""
     source, target = place.work / f"in.{name}", place.work / f"out.{name}"
     source.write_bytes(data)
     target.unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def from_parquet(model, rows, rng, place):
 
 
 def all_doors(host, place):
-    """Each door by its name."""
+    """Returns the doors by name."""
     return {
         "REST, named": lambda m, rows, rng: single(m, rows, rng, host, "named"),
         "REST, array": lambda m, rows, rng: single(m, rows, rng, host, "array"),

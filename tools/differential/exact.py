@@ -1,4 +1,4 @@
-"""Numbers as exact fractions of integers, and what they are rounded to."""
+"""Numbers as exact fractions of integers, and their rounding."""
 import math
 import struct
 
@@ -8,7 +8,7 @@ DIGITS = {"float32": (24, -149, 128), "float64": (53, -1074, 1024)}
 
 
 def of_text(text):
-    """The number that a JSON text is: its sign, numerator and denominator."""
+    """Returns the sign, numerator and denominator of a JSON number."""
     negative = text.startswith("-")
     mantissa, _, exponent = text.lstrip("-").lower().partition("e")
     whole, _, fraction = mantissa.partition(".")
@@ -20,7 +20,7 @@ def of_text(text):
 
 
 def of_number(value):
-    """The number that an int or a finite float is."""
+    """Returns the sign, numerator and denominator of an int or a finite float."""
     if isinstance(value, int):
         return value < 0, abs(value), 1
     top, bottom = abs(value).as_integer_ratio()
@@ -28,8 +28,8 @@ def of_number(value):
 
 
 def rounded(number, dtype):
-    """The nearest value of dtype, half to even; None where it is too large, or where an int64 is
-    not whole."""
+    """Returns the nearest value of dtype, half to even, or None if the number is too large, or if an
+    int64 would not be whole."""
     negative, top, bottom = number
     if dtype == "int64":
         whole, rest = divmod(top, bottom)
@@ -38,11 +38,11 @@ def rounded(number, dtype):
     digits, least, most = DIGITS[dtype]
     value = 0.0
     if top:
-        # 2^exponent <= top / bottom < 2^(exponent + 2), so that digits + 2 bits are enough for one more.
+        # 2^exponent <= top / bottom < 2^(exponent + 2), so digits + 2 bits leave one to spare.
         exponent = max(top.bit_length() - bottom.bit_length() - 1, least + digits - 2)
         unit = max(exponent - digits, least - 2)
         near, rest = divmod(top << max(-unit, 0), bottom << max(unit, 0))
-        # near has more bits than dtype holds: cut those, minding what is left.
+        # near has more bits than dtype holds: cut the extra ones, and round by them.
         extra = max(near.bit_length() - digits, least - unit, 0)
         low = near & ((1 << extra) - 1)
         near >>= extra
@@ -57,5 +57,5 @@ def rounded(number, dtype):
 
 
 def bits(value):
-    """A float64's bits, in which all NaN are one."""
+    """Returns a float64's bits; all NaNs have the same."""
     return "nan" if math.isnan(value) else struct.pack(">d", value).hex()

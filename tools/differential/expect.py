@@ -1,4 +1,4 @@
-"""What a row is for a model: typed values, or the features that it must be refused for."""
+"""What a model must read from a row: typed values, or the features for which it must refuse the row."""
 import math
 
 import numpy as np
@@ -9,11 +9,11 @@ MISSING = "missing"
 
 
 class Refused(Exception):
-    """A value that its feature does not take."""
+    """Raised for a value that its feature does not accept."""
 
 
 def typed(feature, kind, value):
-    """What a cell of JSON is for a feature; MISSING where the manifest decides."""
+    """Returns the typed value of a JSON cell, or MISSING if the manifest decides."""
     dtype = feature["dtype"]
     if kind in ("null", "absent"):
         return MISSING
@@ -36,7 +36,7 @@ def number(exactly, dtype):
 
 
 def of_table(feature, value):
-    """What a value of a typed table, None where there is none, is for a feature."""
+    """Returns the typed value of a cell in a typed table; None is an absent one."""
     dtype = feature["dtype"]
     if value is None or isinstance(value, float) and math.isnan(value):
         return MISSING
@@ -48,7 +48,7 @@ def of_table(feature, value):
 
 
 def filled(feature):
-    """What a missing value becomes."""
+    """Returns what replaces a missing value."""
     rule, dtype = feature["missing"], feature["dtype"]
     if rule == "error":
         raise Refused
@@ -60,7 +60,7 @@ def filled(feature):
 
 
 def row(features, cells, take=typed):
-    """The typed values of a row and the names of the features that it must be refused for."""
+    """Returns a row's typed values, and the names of the features for which it must be refused."""
     out, bad = [], set()
     for feature, given in zip(features, cells):
         try:

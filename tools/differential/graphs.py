@@ -1,4 +1,4 @@
-"""Random small ONNX graphs whose every row has a score of its own."""
+"""Small random ONNX graphs. The score of a row depends on that row only."""
 import numpy as np
 import onnx
 import onnxruntime
@@ -23,7 +23,7 @@ def matrix(dtype, width):
 
 
 def identity(rng, dtype, _):
-    """The only feature itself: what was read is seen to the bit, an int64 in two halves."""
+    """Returns the only feature, so that tests see each bit that was read; an int64 comes in two halves."""
     if dtype != "int64":
         return build([h.make_node("Identity", ["X"], ["score"])], matrix(dtype, 1), TENSOR[dtype], [])
     high = rng.random() < 0.5
@@ -33,7 +33,7 @@ def identity(rng, dtype, _):
 
 
 def weighted(rng, dtype, width):
-    """A sum of the features with weights, or of their distances from a centre, one after the other."""
+    """Adds, in order, the features with weights, or their distances from a centre."""
     real = "float64" if dtype == "int64" else dtype
     nodes, total = [h.make_node("Cast", ["X"], ["x"], to=TENSOR[real])], None
     initializers = [const("w", [[rng.gauss(0, 1) for _ in range(width)]], ARRAY[real])]
@@ -52,19 +52,19 @@ def weighted(rng, dtype, width):
 
 
 def reduced(rng, dtype, width):
-    """A sum whose order is the kernel's."""
+    """Adds the features in the kernel's order."""
     nodes = [h.make_node("Sub", ["X", "w"], ["d"]), h.make_node("Abs", ["d"], ["t"]), h.make_node("ReduceSum", ["t", "axis"], ["score"], keepdims=1)]
     return build(nodes, matrix(dtype, width), TENSOR[dtype], [const("w", [[rng.gauss(0, 1) for _ in range(width)]], ARRAY[dtype]), const("axis", [1], np.int64)])
 
 
 def curved(rng, dtype, width):
-    """A score that is not finite for some rows, and whose last bits depend on the place in a vector register."""
+    """Returns scores that are not finite for some rows, and whose last bits depend on the place in a vector register."""
     nodes = [h.make_node("Cast", ["X"], ["x"], to=T.DOUBLE), h.make_node("ReduceSum", ["x", "axis"], ["t"], keepdims=1), h.make_node(rng.choice(["Log", "Reciprocal", "Sqrt", "Exp"]), ["t"], ["score"])]
     return build(nodes, matrix(dtype, width), T.DOUBLE, [const("axis", [1], np.int64)])
 
 
 def forest(rng, dtype, width):
-    """Trees of depths up to 4 over float32, summed or averaged."""
+    """Adds or averages trees of depths up to 4 over float32."""
     nodes = {key: [] for key in ("treeids", "nodeids", "featureids", "values", "modes", "truenodeids", "falsenodeids", "missing_value_tracks_true")}
     leaves = {key: [] for key in ("treeids", "nodeids", "ids", "weights")}
 
@@ -91,7 +91,7 @@ def forest(rng, dtype, width):
 
 
 def network(rng, dtype, width):
-    """Two dense layers, the one kind here whose kernels may sum in another order in another company."""
+    """Makes two dense layers, the only kind here whose kernels may add in another order beside other rows."""
     weights = [const("w1", [[rng.gauss(0, 1) for _ in range(5)] for _ in range(width)], np.float32), const("b1", [rng.gauss(0, 1) for _ in range(5)], np.float32),
                const("w2", [[rng.gauss(0, 1)] for _ in range(5)], np.float32)]
     nodes = [h.make_node("Gemm", ["X", "w1", "b1"], ["t"]), h.make_node("Relu", ["t"], ["r"]), h.make_node("MatMul", ["r", "w2"], ["score"])]
@@ -99,7 +99,7 @@ def network(rng, dtype, width):
 
 
 def columns(rng, features):
-    """One input a feature, of mixed types; texts become numbers by a table."""
+    """Has one input for each feature, of mixed types; a table maps texts to numbers."""
     nodes, terms, initializers = [], [], []
     for i, feature in enumerate(features):
         name, dtype = feature["name"], feature["dtype"]
@@ -115,7 +115,7 @@ def columns(rng, features):
 
 
 class Session:
-    """A graph in ONNX Runtime, one row at a time."""
+    """Runs a graph in ONNX Runtime, one row at a time."""
 
     def __init__(self, blob, output=None):
         options = onnxruntime.SessionOptions()

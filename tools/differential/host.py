@@ -1,4 +1,4 @@
-"""The built host: a process of its own, and connections to it."""
+"""The built host as a separate process, and connections to it."""
 import base64
 import http.client
 import json
@@ -9,11 +9,11 @@ import struct
 import subprocess
 import time
 
-HANGS = 900.0  # seconds; ends only what never would
+HANGS = 900.0  # seconds; ends only what would never end
 
 
 class Place:
-    """Where things are."""
+    """The paths of a run."""
 
     def __init__(self, root, work):
         self.root, self.work = pathlib.Path(root), pathlib.Path(work)
@@ -32,7 +32,7 @@ class Place:
 
 class Host:
     def __init__(self, place, models):
-        """A host that has so many models to load."""
+        """Starts a host, and waits until it has loaded the given number of models."""
         self.models = models
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -61,7 +61,7 @@ class Host:
         self.log.close()
 
     def ask(self, method, path, body=None):
-        """The status and the JSON of an answer."""
+        """Sends a request, and returns the status and the JSON of the answer."""
         used = self.connection is not None
         if not used:
             self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGS)
@@ -72,7 +72,7 @@ class Host:
         except (OSError, http.client.HTTPException) as err:
             self.connection.close()
             self.connection = None
-            if used:  # hosts close connections that were idle for long
+            if used:  # hosts close connections that have been idle for long
                 return self.ask(method, path, body)
             raise OSError(f"{path}: {err}") from err
         return answer.status, read_json(data)
@@ -82,7 +82,7 @@ class Host:
 
 
 def read_json(data):
-    """JSON with its numbers as floats, so that -0 stays one; text that is none, as it is."""
+    """Decodes JSON with all numbers as floats, so that -0 stays -0. Returns text that is not JSON as it is."""
     try:
         return json.loads(data, parse_int=float)
     except ValueError:
@@ -90,7 +90,7 @@ def read_json(data):
 
 
 class WebSocket:
-    """As much of RFC 6455 as text messages need."""
+    """The part of RFC 6455 that text messages need."""
 
     def __init__(self, port, path):
         self.socket = socket.create_connection(("127.0.0.1", port), HANGS)

@@ -1,4 +1,4 @@
-"""Random models: a directory that a host serves, and who else knows its scores."""
+"""Random models: a directory that a host serves, and a reference for its scores."""
 import hashlib
 import json
 import math
@@ -20,15 +20,15 @@ GRAPHS = {
     "reduced": (graphs.reduced, ("float32", "float64")), "curved": (graphs.curved, ("float32", "float64")), "forest": (graphs.forest, ("float32",)),
     "network": (graphs.network, ("float32",)),
 }
-# Kinds whose last bits depend on how many rows the library is given with one. The host gives it such
-# numbers that a row has one score, which need not be the one that it has alone.
+# Kinds whose last bits depend on how many rows share a call of the library. The host chooses the
+# numbers of rows so that a row has one score, which may differ from the row's score alone.
 COMPANY = ("reduced", "curved", "network", "sample")
 KINDS = [*GRAPHS, "columns", "sample", "module", "program"]
 
 
 class Model:
-    """features, manifest and judge of a model, and raw, the score of one typed row. exact says that
-    its scores must be the reference's to the bit."""
+    """A model: its features, manifest and judge, and raw, which returns the score of one typed row. If
+    exact is set, its scores must equal the reference's to the bit."""
 
     def __init__(self, kind, name):
         self.kind, self.id, self.name = kind, f"{name}-{kind}", f"{name}-{kind}"
@@ -91,7 +91,7 @@ def onnx_model(model, blob, output):
 
 
 def sample(rng, model, place):
-    """A model that people would bring, under another manifest."""
+    """Takes a sample model, with another manifest."""
     name = rng.choice(SAMPLES)
     model.name = f"{model.id} ({name})"
     case = json.loads((place.testdata / "cases" / name / "facts.json").read_text())
@@ -106,13 +106,13 @@ def sample(rng, model, place):
 
 
 def plugin(rng, model, place):
-    """A reference detector, as a module or as a program."""
+    """Takes a reference detector, as a module or as a program."""
     name = rng.choice(detectors.NAMES)
     model.name = f"{model.id} ({name})"
     name, compat = name.split(",")[0], "compat" in name
     width, rows = rng.randint(2, 5), rng.randint(20, 120)
     model.features = [{"name": n, "dtype": "float64", "missing": "error"} for n in rng.sample(NAMES, width)]
-    whole = rng.random() < 0.5  # such values lie on the edges of bins
+    whole = rng.random() < 0.5  # whole values lie on the edges of bins
     train = np.array([[float(rng.randint(0, 10)) if whole else round(rng.gauss(0, 3), 1) for _ in range(width)] for _ in range(rows)])
     files = detectors.fitted(place, name, train)
     artifact = place.plugins / (name + (".wasm" if model.kind == "module" else ""))
@@ -128,7 +128,7 @@ def plugin(rng, model, place):
 
 
 def judged(rng, model):
-    """Orientation, threshold, calibration and confidence, around scores that the model gives."""
+    """Chooses orientation, threshold, calibration and confidence around scores that the model gives."""
     output = model.manifest.setdefault("output", {"orientation": rng.choice(["higher_is_normal", "higher_is_anomalous"])})
     sign = -1 if output["orientation"] == "higher_is_normal" else 1
     scores = []
@@ -159,7 +159,7 @@ def judged(rng, model):
 
 
 def usual(rng, model, j):
-    """A cell of feature j as the model mostly meets it."""
+    """Returns an ordinary cell of feature j."""
     dtype = model.features[j]["dtype"]
     if hasattr(model, "usual") and rng.random() < 0.9:
         value = rng.choice(model.usual)[j]
@@ -172,7 +172,7 @@ def digest(data):
 
 
 def write(model, folder):
-    """Writes the model below a models directory. JSON is YAML, too."""
+    """Writes the model below a models directory. The manifest is JSON, which is also YAML."""
     at = folder / model.id / "1.0.0"
     at.mkdir(parents=True)
     for name, data in model.files.items():

@@ -1,13 +1,13 @@
-"""From a raw score to an answer, in exact arithmetic as far as it goes."""
+"""Computes the answer from a raw score, in exact arithmetic where it can."""
 import fractions
 import math
 
 
-RELATIVE = 1e-9  # of predictions and confidences, whose formulas are not exact in floats
+RELATIVE = 1e-9  # tolerance for predictions and confidences, whose formulas are not exact in floats
 
 
 class Judge:
-    """What a manifest makes of the scores of a detector."""
+    """Turns a detector's scores into answers by the manifest's rules."""
 
     def __init__(self, manifest, scores):
         self.higher_is_normal = manifest.get("output", {}).get("orientation") == "higher_is_normal"
@@ -20,7 +20,7 @@ class Judge:
             exact = [fractions.Fraction(s) for s in scores]
             self.mean = sum(exact) / len(exact)
             variance = sum((s - self.mean) ** 2 for s in exact) / len(exact)
-            # The root of a fraction, to more digits than a float has.
+            # Compute the root of a fraction to more digits than a float has.
             self.std = fractions.Fraction(math.isqrt(variance.numerator * variance.denominator << 400), variance.denominator << 200)
             self.low, self.high = exact[0], exact[-1]
         if self.calibration:
@@ -48,7 +48,7 @@ class Judge:
         return float(max(min(share, 1), 0))
 
     def apart(self):
-        """How far a prediction may be off: more than usual where floats hardly tell the scores apart."""
+        """Returns how far a prediction may be off: more than usual if floats hardly distinguish the scores."""
         if (self.calibration or {}).get("method") != "unify":
             return RELATIVE
         largest = max(abs(fractions.Fraction(s)) for s in self.scores or [self.calibration["mean"]])
@@ -58,7 +58,7 @@ class Judge:
         return None if self.threshold is None else score > self.threshold
 
     def confident(self, score):
-        """ExCeeD: the exact probability that of n trials at most m - 1 fail, as a sum."""
+        """Returns ExCeeD's confidence: the exact probability that at most m - 1 of n trials fail, as a sum."""
         if not self.confidence:
             return None
         n, count = len(self.scores), self.at_most(score)

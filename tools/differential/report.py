@@ -1,9 +1,9 @@
-"""What was compared, as a table."""
+"""Prints what was compared, as a table."""
 import collections
 
 
 def sums(tally):
-    """A line for each thing that is compared: how often, over how many doors, and how many differed."""
+    """Returns a line for each thing compared: how often, through how many doors, and how many answers differed."""
     compared, differed, doors = collections.Counter(), collections.Counter(), collections.defaultdict(set)
     for (what, door), n in tally.compared.items():
         compared[what] += n

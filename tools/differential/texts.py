@@ -1,4 +1,4 @@
-"""Rows, and how they are written for a door."""
+"""Rows, and their text or file for each door."""
 import csv
 import io
 import json
@@ -10,14 +10,14 @@ import values
 
 
 class Row:
-    """cells in the order of features; more is what the row has beside them: an unknown feature, one
-    given twice, or a text that is no JSON."""
+    """A row: cells in the order of features, and more, which is an unknown feature, a feature given
+    twice, or text that is not JSON."""
 
     def __init__(self, number, cells, unknown=None, twice=None, malformed=None):
         self.number, self.cells, self.unknown, self.twice, self.malformed = number, cells, unknown, twice, malformed
 
     def want(self, model, form):
-        """The typed values, and the features that the row must be refused for."""
+        """Returns the typed values, and the features for which the row must be refused."""
         typed, bad = expect.row(model.features, self.cells)
         if form == "named":
             if self.unknown is not None and not model.ignores:
@@ -28,7 +28,7 @@ class Row:
 
 
 class Seen:
-    """A row as a table has it: columns that it lacks are missing, and texts are read as such."""
+    """A row as a CSV file holds it: cells of absent columns are missing, and every cell is a text."""
 
     def __init__(self, row, order):
         self.number, self.malformed = row.number, None
@@ -49,7 +49,7 @@ class Typed:
 
 
 def random_row(rng, model, number, make):
-    """A row that is mostly good, beside which stands at times what must not be there."""
+    """Returns a row that is mostly valid, and sometimes has something that it must not have."""
     oddness = rng.choice([0, 0, 0.1, 0.3])
     cells = [make(rng, model, j) if rng.random() >= oddness else values.odd(rng, f["dtype"]) for j, f in enumerate(model.features)]
     how = rng.random()
@@ -65,7 +65,7 @@ def random_row(rng, model, number, make):
 
 
 def json_text(rng, text):
-    """A JSON string, with escapes where they need not be."""
+    """Returns a JSON string with needless escapes."""
     if rng.random() < 0.8:
         return json.dumps(text, ensure_ascii=False)
     return json.dumps(text, ensure_ascii=True).replace("/", rng.choice(["/", "\\/"]))
@@ -98,14 +98,14 @@ def json_row(rng, model, row, form):
 
 
 def envelope(rng, members):
-    """The members of a request in any order."""
+    """Writes the members of a request in random order."""
     members = list(members.items())
     rng.shuffle(members)
     return ("{" + ",".join(f'"{key}":{space(rng)}{value}' for key, value in members) + "}").encode()
 
 
 def ndjson_file(rng, model, rows, form, whole=False):
-    """A line a row, or the whole an array: as it is, or under data beside other members; blank lines are no rows."""
+    """Writes one row a line, or all as one array: bare, or under data beside other members. Blank lines are not rows."""
     is_feature = any(f["name"] == "data" for f in model.features)
     lines, sent = [], []
     for row in rows:
@@ -124,7 +124,7 @@ def ndjson_file(rng, model, rows, form, whole=False):
 
 
 def of_csv(feature, cell):
-    """What the text of a cell in CSV is, as a cell of JSON."""
+    """Returns the JSON cell that equals the text of a CSV cell."""
     kind, value = cell
     if kind == "text":
         return ("null", None) if value == "" else cell
@@ -146,12 +146,12 @@ def csv_text(rng, feature, cell):
         return text if rng.random() < 0.9 else f" {text} "
     if kind == "literal":
         return value
-    # JSON of another type is a text here, which is wrong as far as its feature is none.
+    # JSON of another type is a text here, which is wrong unless its feature is a text.
     return value if kind == "text" or feature["dtype"] == "string" else "x" + value
 
 
 def csv_file(rng, model, rows):
-    """The features' columns in any order, some left out or others added."""
+    """Writes the features' columns in random order, with some left out or others added."""
     order = list(range(len(model.features)))
     rng.shuffle(order)
     if rng.random() < 0.1 and len(order) > 1:
@@ -170,7 +170,7 @@ def csv_file(rng, model, rows):
 
 
 def parquet_file(rng, model, rows):
-    """A column a feature, of a type that holds most of its values."""
+    """Writes a column for each feature, of a type that holds most of its values."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -183,7 +183,7 @@ def parquet_file(rng, model, rows):
         types.append(pa.dictionary(pa.int32(), pa.string()) if kind == "dictionary" else getattr(pa, kind)())
     table = pa.table([pa.array(c, t, from_pandas=False) for c, t in zip(columns, types)], names=[f["name"] for f in model.features])
     order = rng.sample(range(len(types)), len(types))
-    # Truth values in pages of version 2 are refused.
+    # Hosts refuse booleans in pages of version 2.
     version = "1.0" if any(f["dtype"] == "bool" for f in model.features) else rng.choice(["1.0", "2.0"])
     out = io.BytesIO()
     pq.write_table(table.select(order), out, compression=rng.choice(["none", "snappy", "gzip", "brotli", "zstd"]), use_dictionary=rng.random() < 0.5,
@@ -192,7 +192,7 @@ def parquet_file(rng, model, rows):
 
 
 def held(kind, cell):
-    """The value of a cell in a column; None where the column does not hold it."""
+    """Returns the value of a cell in a column, or None if the column cannot hold it."""
     what, value = cell
     if kind in ("string", "large_string", "dictionary"):
         return value if what == "text" else None

@@ -1,4 +1,4 @@
-"""One round: some models, a host, rows through every door, and what differs."""
+"""One round: makes models, starts a host, sends rows through every door, and compares the answers."""
 import collections
 import math
 import random
@@ -26,7 +26,7 @@ ROUNDING = "the reference's rounding: Python's own"
 
 
 class Tally:
-    """How much was compared with what, and what differed."""
+    """Counts the comparisons, and keeps the differences."""
 
     def __init__(self):
         self.compared, self.differed = collections.Counter(), collections.Counter()
@@ -59,7 +59,7 @@ class Round:
                 self.one(model, host, ways)
 
     def rounding(self):
-        """Holds the reference's rounding against Python's, which shares no code with it."""
+        """Compares the reference's rounding with Python's, which shares no code with it."""
         for _ in range(200):
             text = values.number(self.rng, "float64")
             got, want = exact.rounded(exact.of_text(text), "float64"), float(text)
@@ -70,12 +70,12 @@ class Round:
         rng = random.Random(self.rng.random())
         _, listed = host.ask("GET", f"/api/v1/models/{model.id}")
         version = listed["versions"][0]
-        # A host may say that the order of sums matters too much for what a graph's numbers hold.
+        # A host may refuse a graph as imprecise if the order of its sums changes scores too much.
         self.tally.check(SERVED, "none", version["status"] == "loaded" or "imprecise" in version.get("error", ""), lambda: f"{self.name} model {model.name}: {version}")
         if version["status"] != "loaded":
             self.tally.refused += 1
             return
-        # And it says so where a row's score depends on others.
+        # It also refuses a graph if a row's score depends on other rows.
         model.steady = not version.get("score_difference")
         self.tally.unsteady += not model.steady
         rows = [texts.random_row(rng, model, i, models.usual) for i in range(ROWS)]
@@ -119,7 +119,7 @@ class Round:
             check(BITS, door, exact.bits(got["score"]) == exact.bits(score), tell(f"score {score}"))
         else:
             check(NEAR, door, close(got["score"], score, model.tolerance or 1e-5), tell(f"score {score}"))
-        # The rest follows from the score that was answered.
+        # The host's score determines the rest of the answer.
         score = got["score"]
         check(FLAG, door, got["is_anomaly"] is judge.anomaly(score), tell(f"is_anomaly {judge.anomaly(score)}"))
         prediction, confidence = judge.prediction(score), judge.confident(score)
@@ -131,7 +131,7 @@ class Round:
 
 
 def named(got, fields):
-    """Whether an error is about one of the fields; tables tell them in their text."""
+    """Reports whether an error is about one of the fields. Errors of tables name the field in the text."""
     if got["field"] is not None:
         return got["field"] in fields
     return any(texts.json.dumps(f, ensure_ascii=False) in got["text"] for f in fields)

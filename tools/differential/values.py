@@ -11,7 +11,7 @@ import struct
 import exact
 
 NUMERIC = ("float32", "float64", "int64")
-# Surrogates, which no UTF-8 has, are not among them; NUL is, and is refused.
+# Surrogates, which UTF-8 cannot have, are left out. NUL is included; hosts refuse it.
 ALPHABET = ["a", "b", "Z", "0", " ", "é", "ß", "東", "京", "🙂", "\u0301", "\u2028", "\ufeff", "\ufffd", '"', "\\", "/", ",", ";", "\t", "\n", "\r", "\r\n", "'", "{", "]", "<", "&"]
 TEXTS = ["a", "b", "c", "null", "nan", "NA", "true", "1", "-0", "1e3", "Ünï", "straße", "STRASSE", "東京", "🙂🙂", " a", "a ", "a,b", 'say "a"', "a\r\nb", "\\u0041", "x" * 300]
 LIMITS = [0, 1, -1, 2**31, -(2**31) - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1, -(2**63), 2**63 - 512, 10**18, 9007199254740993]
@@ -19,7 +19,7 @@ FLOATS = [0.0, -0.0, 0.1, 1 / 3, 1e-7, 1e16, 1e21, 1e22, 1e23, 123456.789, 5e-32
 
 
 def random_float(rng, dtype):
-    """A finite float: mostly such as people measure, sometimes any."""
+    """Returns a finite float: mostly one that people would measure, sometimes any."""
     how = rng.random()
     if how < 0.5:
         value = round(rng.gauss(0, 10), rng.randint(0, 6))
@@ -33,7 +33,7 @@ def random_float(rng, dtype):
 
 
 def spelled(rng, value):
-    """A finite float's shortest text, or another one that is as good."""
+    """Returns a finite float's shortest text, or another text with the same value."""
     how = rng.random()
     if how < 0.6:
         text = repr(value)
@@ -50,7 +50,7 @@ def spelled(rng, value):
 
 
 def moved(rng, text):
-    """The same number with zeros and an exponent that makes up for them."""
+    """Returns the same number with more zeros, and an exponent that makes up for them."""
     mantissa, _, exponent = text.lower().partition("e")
     zeros = rng.choice([1, 5, 30, 700, 801, 5000]) if rng.random() < 0.995 else 300_000
     whole, _, fraction = mantissa.partition(".")
@@ -61,7 +61,7 @@ def moved(rng, text):
 
 
 def middle(rng, dtype):
-    """The decimal right between two neighbours of dtype, or a hair beside it."""
+    """Returns the decimal halfway between two neighbours of dtype, or one very close to it."""
     digits, _, _ = exact.DIGITS[dtype]
     m, e = 2 * rng.getrandbits(digits) + 1, rng.choice([-1075, -300, -150, -60, -30, -5, 0, 60] if dtype == "float64" else [-150, -140, -60, -30, -5, 0, 60])
     text, exponent = (str(m * 5**-e), e) if e < 0 else (str(m * 2**e), 0)
@@ -82,7 +82,7 @@ def number(rng, dtype):
 
 
 def good(rng, dtype):
-    """A cell that a feature of dtype takes, as far as it is not too large."""
+    """Returns a cell that a feature of dtype accepts, unless it is too large."""
     if dtype in NUMERIC:
         return "number", number(rng, dtype)
     if dtype == "bool":
@@ -93,7 +93,7 @@ def good(rng, dtype):
 
 
 def odd(rng, dtype):
-    """A cell that it may not take."""
+    """Returns a cell that a feature of dtype may not accept."""
     how = rng.random()
     if how < 0.3:
         return "null", None

@@ -3,8 +3,8 @@
 //
 //	go run ./testdata/make/pairs -in backends/wasm/meter/testdata/smith.zip -out pairs.zip
 //
-// With -mutants it damages the modules at random instead, and writes those that
-// the meter took.
+// With -mutants it first damages the modules at random, and writes those that the
+// meter accepts.
 package main
 
 import (
@@ -96,7 +96,7 @@ type writer struct {
 	taken, refused int
 }
 
-// pair writes a module and its metered form, if the meter takes it.
+// pair writes a module and its metered form, if the meter accepts the module.
 func (w *writer) pair(name string, module []byte) error {
 	metered, err := meter.Rewrite(module, meter.DefaultLimits())
 	if errors.Is(err, meter.ErrModule) {
@@ -119,7 +119,7 @@ func (w *writer) pair(name string, module []byte) error {
 	return nil
 }
 
-// damaged is a module with one to three bytes changed.
+// damaged returns a module with one to three bytes changed.
 func damaged(random *rand.Rand, module []byte) []byte {
 	const header = 8
 	out := bytes.Clone(module)
@@ -128,7 +128,7 @@ func damaged(random *rand.Rand, module []byte) []byte {
 		switch random.IntN(4) {
 		case 0:
 			out[at] ^= 1 << random.IntN(8)
-		case 1: // one more: indices go out of range that way
+		case 1: // one more, so that indices go out of range
 			out[at]++
 		case 2:
 			out[at]--
@@ -139,7 +139,7 @@ func damaged(random *rand.Rand, module []byte) []byte {
 	return out
 }
 
-// withoutCustom drops custom sections, which the meter drops: engines differ about them.
+// withoutCustom drops custom sections, as the meter does, because engines differ about them.
 func withoutCustom(module []byte) []byte {
 	out := bytes.Clone(module[:8])
 	for rest := module[8:]; len(rest) > 0; {

@@ -1,9 +1,9 @@
-//! Writes random valid modules, all of whose functions end.
+//! Writes random valid modules. All of their functions end.
 //!
 //! usage: smith DIRECTORY COUNT [FIRST]
 //!
-//! Module k is made of the k-th block of a seeded generator, so that the same
-//! program writes the same modules; FIRST, 0 unless given, is the first k tried.
+//! The program makes module k from the k-th block of a seeded generator, so it always
+//! writes the same modules. FIRST is the first k, by default 0.
 use arbitrary::Unstructured;
 use wasm_smith::{Config, Module};
 
@@ -63,7 +63,7 @@ fn main() {
     }
 }
 
-/// random is a block of bytes of splitmix64.
+/// random returns a block of bytes of splitmix64.
 fn random(seed: u64, n: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut out = Vec::with_capacity(n + 8);
