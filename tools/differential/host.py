@@ -32,7 +32,7 @@ class Place:
 
 class Host:
     def __init__(self, place, models):
-        """Starts a host, and waits until it has loaded the given number of models."""
+        """Starts a host with the given number of models. As a context manager it waits until all have loaded or failed."""
         self.models = models
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
