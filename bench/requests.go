@@ -10,7 +10,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
@@ -168,7 +170,7 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 	if err := verify(ctx, o, host, data); err != nil {
 		return err
 	}
-	all := scenarios()
+	all := slices.DeleteFunc(scenarios(), func(s scenario) bool { return !strings.Contains(s.name, o.scenario) })
 	got, limits, err := inTurns(ctx, o, all, contenders, data)
 	if err != nil {
 		return err

@@ -71,6 +71,14 @@ type MemoryUser interface {
 	MemoryBytes() int64
 }
 
+// A Bounded is a Scorer whose calls may end soon whatever the rows are.
+type Bounded interface {
+	// Bounded reports whether every call of a few rows ends within milliseconds.
+	// The host then makes such calls on the goroutine of a request, which cannot
+	// give up waiting at its deadline. The answer does not change after loading.
+	Bounded() bool
+}
+
 // Info describes a detector.
 type Info struct {
 	Name      string

@@ -170,13 +170,13 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, err
 	}
 	bind.OutputRank = found.OutputRank
-	return b.load(ctx, written, bind, a.Manifest, g)
+	return b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
 }
 
 // load makes the session within limits.load_timeout, counted from its turn. The
 // call into the library cannot be cancelled: a session that comes too late is
 // closed.
-func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model) (sdk.Scorer, error) {
+func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, batchTime time.Duration) (sdk.Scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -200,6 +200,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		if err == nil {
 			s.memory = max(2*int64(len(data)), host.ResidentBytes()-before)
 			s.rows, s.each = g.Packet, g.Apart
+			s.bounded = bounded(g, batchTime, m.Limits.MaxBatchRows)
 		}
 		done <- result{s, err}
 	}()
@@ -219,6 +220,23 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		}()
 		return nil, fmt.Errorf("loading the graph: %w", ctx.Err())
 	}
+}
+
+// The calls that a graph must be able to make in a short time to be bounded.
+const (
+	boundedRows = 64
+	boundedTime = 10 * time.Millisecond
+)
+
+// bounded reports whether every call of boundedRows rows ends soon: the graph has no
+// loops, and a call of the given number of rows took time in proportion.
+func bounded(g *graph.Model, took time.Duration, rows int) bool {
+	for _, op := range []string{"Loop", "Scan", "If"} {
+		if g.Operators[op] > 0 {
+			return false
+		}
+	}
+	return took > 0 && float64(took)*min(1, boundedRows/float64(rows)) <= float64(boundedTime)
 }
 
 // inProcess proves a graph without a child process, for hosts that may not

@@ -50,6 +50,7 @@ type scorer struct {
 	memory  int64
 	rows    int // that calls must be a multiple of
 	each    int // how often each row must stand in a call
+	bounded bool
 
 	mu    sync.Mutex
 	lanes []*lane // idle ones
@@ -141,6 +142,9 @@ func (s *scorer) MemoryBytes() int64 { return s.memory }
 
 // Fill implements backends.Filler.
 func (s *scorer) Fill() (rows, each int) { return s.rows, s.each }
+
+// Bounded implements sdk.Bounded.
+func (s *scorer) Bounded() bool { return s.bounded }
 
 // Close implements sdk.Scorer.
 func (s *scorer) Close() error {

@@ -15,6 +15,7 @@ type scorer struct {
 	sdk.Scorer
 	memory     int64
 	rows, each int
+	bounded    bool
 }
 
 var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")

@@ -23,6 +23,7 @@ type Detector struct {
 	Sequential bool // takes one call at a time, in order
 	Coupled    bool // a row's score depends on the other rows of its call
 	Remote     bool // only waits for another process, so its calls need no workers of the host
+	Bounded    bool // calls of merged rows end soon, so they run on the goroutine of a request
 }
 
 // Limits limit the calls of a detector.

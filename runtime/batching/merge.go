@@ -26,91 +26,62 @@ type merger struct {
 	aloneUntil time.Time // set after a merged call that timed out
 }
 
-// ticket is a row that waits for its score.
-type ticket struct {
-	row       *sdk.Batch
-	caller    until.Caller // of its request; nil: unknown
-	since     time.Time    // when it was queued
-	deadline  time.Time    // of its request; zero: none
-	alone     bool         // must not share a call
-	abandoned bool         // its caller no longer waits; guarded by merger.mu
-	done      chan outcome
-	timer     *time.Timer
-}
-
-type outcome struct {
-	score  float64
-	failed *sdk.RowError
-	err    error
-}
-
 func newMerger(s *Slots) *merger { return &merger{slots: s} }
 
-// score returns the raw score of a row, by the deadline of ctx. It does not use the
-// row after it returns.
-func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowError, error) {
-	t, _ := g.tickets.Get().(*ticket)
-	if t == nil {
-		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
-	}
-	t.row, t.alone = row, false
-	t.caller, t.since = until.CallerOf(ctx), time.Now()
-	t.deadline, _ = ctx.Deadline()
-	if err := g.submit(t); err != nil {
-		return 0, nil, err
-	}
-	var o outcome
-	if t.deadline.IsZero() {
-		o = <-t.done
-	} else {
-		t.timer.Reset(t.deadline.Sub(t.since) + terminateGrace)
-		select {
-		case o = <-t.done:
-			t.timer.Stop()
-		case <-t.timer.C:
-			if g.abandon(t) {
-				return 0, nil, fmt.Errorf("waiting for the detector: %w", context.DeadlineExceeded)
-			}
-			o = <-t.done
-		}
-	}
-	t.row, t.caller = nil, nil
-	g.tickets.Put(t)
-	return o.score, o.failed, o.err
-}
-
-// abandon gives up a ticket unless its outcome is decided.
-func (g *merger) abandon(t *ticket) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(t.done) > 0 {
-		return false
-	}
-	t.abandoned = true
-	return true
-}
-
-// submit queues a ticket and makes sure that a runner works on the queue.
-func (g *merger) submit(t *ticket) error {
+// submit queues a ticket and makes sure that the queue is worked on. If the caller
+// must do that, with a slot and a worker that submit has taken, submit returns a run
+// for lead.
+func (g *merger) submit(t *ticket) (lead *run, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.slots.allStuck() {
-		return g.slots.unavailable()
+		return nil, g.slots.unavailable()
 	}
 	if most := g.slots.d.Queue; len(g.queue) >= most {
-		return fmt.Errorf("%w: %d rows are waiting for this model already (batching.max_queue)", ErrOverloaded, most)
+		return nil, fmt.Errorf("%w: %d rows are waiting for this model already (batching.max_queue)", ErrOverloaded, most)
 	}
 	g.queue = append(g.queue, t)
-	g.ensureRunner()
-	return nil
+	if g.runners >= cap(g.slots.free) {
+		return nil, nil
+	}
+	g.runners++
+	if g.slots.d.Bounded && g.slots.tryEnter() {
+		return g.takeRun(), nil
+	}
+	g.startRunner()
+	return nil, nil
+}
+
+// lead makes the next call on the goroutine of a request, which saves two switches
+// between goroutines. It leaves rows that arrive meanwhile to a runner.
+func (g *merger) lead(r *run) {
+	runtime.Gosched() // requests that can run now join the call
+	r, more := g.next(r)
+	<-g.slots.workers
+	<-g.slots.free
+	if !more {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.spare = append(g.spare, r)
+	if len(g.queue) > 0 {
+		g.startRunner()
+	} else {
+		g.runners--
+	}
 }
 
 // ensureRunner starts a runner if another one is allowed. The merger is locked.
 func (g *merger) ensureRunner() {
-	if g.runners >= cap(g.slots.free) {
-		return
+	if g.runners < cap(g.slots.free) {
+		g.runners++
+		g.startRunner()
 	}
-	g.runners++
+}
+
+// startRunner starts a runner, which has been counted. The merger is locked.
+func (g *merger) startRunner() {
 	release := g.slots.retain()
 	g.slots.calls.wg.Add(1)
 	g.slots.running.Add(1)
@@ -124,34 +95,42 @@ func (g *merger) ensureRunner() {
 
 // work makes calls until the queue is empty.
 func (g *merger) work() {
+	g.mu.Lock()
 	r := g.takeRun()
-	for {
+	g.mu.Unlock()
+	for more := true; more; {
 		runtime.Gosched() // requests that can run now join the next call
 		g.slots.free <- struct{}{}
 		g.slots.workers <- struct{}{}
-		g.mu.Lock()
-		now := time.Now()
-		r.take(now)
-		if len(r.tickets) == 0 {
-			g.runners--
-			g.spare = append(g.spare, r)
-			g.mu.Unlock()
-			<-g.slots.workers
-			<-g.slots.free
-			return
-		}
-		g.mu.Unlock()
-		if r.call(now) {
-			<-g.slots.workers
-			if r.spent {
-				r = newRun(g)
-			}
-		} else { // it was late: its tickets are handled elsewhere
-			g.slots.stuck.Add(-1)
-			r = newRun(g)
-		}
+		r, more = g.next(r)
+		<-g.slots.workers
 		<-g.slots.free
 	}
+}
+
+// next makes a call for the rows that wait, with a slot and a worker that the caller
+// holds. It returns the run for the following call. If no row waits, it ends the
+// runner instead and returns false.
+func (g *merger) next(r *run) (*run, bool) {
+	g.mu.Lock()
+	now := time.Now()
+	r.take(now)
+	if len(r.tickets) == 0 {
+		g.runners--
+		g.spare = append(g.spare, r)
+		g.mu.Unlock()
+		return nil, false
+	}
+	g.mu.Unlock()
+	switch onTime := r.call(now); {
+	case !onTime: // the watch has handled the tickets and given up the worker
+		g.slots.stuck.Add(-1)
+		g.slots.workers <- struct{}{}
+		return newRun(g), true
+	case r.spent:
+		return newRun(g), true
+	}
+	return r, true
 }
 
 // run is one runner's scratch state. It must not be reused after a late call.
@@ -166,10 +145,8 @@ type run struct {
 	spent   bool        // the watch has just fired and must not affect another call
 }
 
-// takeRun returns a run for a new runner.
+// takeRun returns a run for a new runner. The merger is locked.
 func (g *merger) takeRun() *run {
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	n := len(g.spare) - 1
 	if n < 0 {
 		return newRun(g)
@@ -184,22 +161,6 @@ func newRun(g *merger) *run {
 	r.watch = time.AfterFunc(time.Hour, r.late)
 	r.watch.Stop()
 	return r
-}
-
-// patience is how long a row may wait before the merger checks whether its caller
-// has left.
-const patience = 20 * time.Millisecond
-
-// left reports whether the caller of a ticket has left, and if so ends the ticket.
-func (t *ticket) left(now time.Time) bool {
-	if t.abandoned {
-		return true
-	}
-	if t.caller == nil || now.Sub(t.since) < patience || !t.caller.Gone() {
-		return false
-	}
-	t.done <- outcome{err: ErrCallerGone}
-	return true
 }
 
 // take fills the run with waiting tickets. The merger is locked.

@@ -3,6 +3,8 @@ package batching_test
 import (
 	"context"
 	"errors"
+	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,10 +18,24 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
+// open opens a model with a gated detector.
+type open func(t *testing.T, extra string, workers int) (*model.Model, *modeltest.Gated, *batching.Calls)
+
+// merging returns the two ways in which rows of requests are merged into calls.
+func merging() map[string]open {
+	return map[string]open{"by runners": modeltest.OpenGated, "by requests": modeltest.OpenBounded}
+}
+
 // TestRowsOfRequestsShareCalls checks that rows that arrive during the only call
 // share the next one, and that every request gets its own result.
 func TestRowsOfRequestsShareCalls(t *testing.T) {
-	m, g, _ := modeltest.OpenGated(t, "", 1)
+	for name, open := range merging() {
+		t.Run(name, func(t *testing.T) { rowsOfRequestsShareCalls(t, open) })
+	}
+}
+
+func rowsOfRequestsShareCalls(t *testing.T, openModel open) {
+	m, g, _ := openModel(t, "", 1)
 	open := g.Shut()
 	first := modeltest.Submit(t, m, 100)
 	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
@@ -49,9 +65,15 @@ func TestRowsOfRequestsShareCalls(t *testing.T) {
 // TestSlowRowCostsOthersNothing checks that a merged call that times out is repeated
 // row by row.
 func TestSlowRowCostsOthersNothing(t *testing.T) {
+	for name, open := range merging() {
+		t.Run(name, func(t *testing.T) { slowRowCostsOthersNothing(t, open) })
+	}
+}
+
+func slowRowCostsOthersNothing(t *testing.T, openModel open) {
 	for name, slow := range map[string]float64{"notices its deadline": modeltest.TakesLong, "ignores its deadline": modeltest.Hangs} {
 		synctest.Test(t, func(t *testing.T) {
-			m, g, calls := modeltest.OpenGated(t, "limits: {timeout: 1s}\n", 2)
+			m, g, calls := openModel(t, "limits: {timeout: 1s}\n", 2)
 			open := g.Shut()
 			first := modeltest.Submit(t, m, 100)
 			synctest.Wait()
@@ -84,7 +106,13 @@ func TestSlowRowCostsOthersNothing(t *testing.T) {
 // TestDeadlyRowCostsOthersNothing checks that a merged call that ended the
 // detector's processes is repeated row by row.
 func TestDeadlyRowCostsOthersNothing(t *testing.T) {
-	m, g, _ := modeltest.OpenGated(t, "", 1)
+	for name, open := range merging() {
+		t.Run(name, func(t *testing.T) { deadlyRowCostsOthersNothing(t, open) })
+	}
+}
+
+func deadlyRowCostsOthersNothing(t *testing.T, openModel open) {
+	m, g, _ := openModel(t, "", 1)
 	open := g.Shut()
 	first := modeltest.Submit(t, m, 100)
 	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
@@ -106,7 +134,13 @@ func TestDeadlyRowCostsOthersNothing(t *testing.T) {
 }
 
 func TestFullQueue(t *testing.T) {
-	m, g, _ := modeltest.OpenGated(t, "batching: {max_queue: 3}\n", 1)
+	for name, open := range merging() {
+		t.Run(name, func(t *testing.T) { fullQueue(t, open) })
+	}
+}
+
+func fullQueue(t *testing.T, openModel open) {
+	m, g, _ := openModel(t, "batching: {max_queue: 3}\n", 1)
 	open := g.Shut()
 	first := modeltest.Submit(t, m, 1)
 	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
@@ -126,7 +160,13 @@ func TestFullQueue(t *testing.T) {
 // TestAbandonedRow checks that a request whose time ends while it waits is answered
 // then, and that its row is not scored later.
 func TestAbandonedRow(t *testing.T) {
-	m, g, _ := modeltest.OpenGated(t, "", 1)
+	for name, open := range merging() {
+		t.Run(name, func(t *testing.T) { abandonedRow(t, open) })
+	}
+}
+
+func abandonedRow(t *testing.T, openModel open) {
+	m, g, _ := openModel(t, "", 1)
 	open := g.Shut()
 	first := modeltest.Submit(t, m, 1)
 	testkit.Eventually(t, "the first call", func() bool { return len(g.Calls()) == 1 })
@@ -163,4 +203,36 @@ func (c counting) Score(ctx context.Context, in *sdk.Batch, out []float64) error
 		c.most.Store(n)
 	}
 	return c.Sums.Score(ctx, in, out)
+}
+
+// TestBoundedCallsRunOnTheRequest checks that a bounded detector is called on the
+// goroutine of the request, and that a panic there ends that call alone.
+func TestBoundedCallsRunOnTheRequest(t *testing.T) {
+	var stack atomic.Value
+	m := modeltest.OpenFake(t, modeltest.Simple("m", "1.0.0"), nil, func(*manifest.Manifest) sdk.Scorer { return tracing{stack: &stack} })
+	if r := modeltest.Submit(t, m, 3)()[0]; r.Err != nil || r.Score != 3 {
+		t.Errorf("got %+v", r)
+	}
+	if s, _ := stack.Load().(string); !strings.Contains(s, "modeltest.Submit") {
+		t.Errorf("the call ran elsewhere:\n%s", s)
+	}
+	if r := modeltest.Submit(t, m, -101)()[0]; !errors.Is(r.Err, batching.ErrScoring) {
+		t.Errorf("a panic ended with %v", r.Err)
+	}
+	if r := modeltest.Submit(t, m, 4)()[0]; r.Err != nil || r.Score != 4 {
+		t.Errorf("after a panic: %+v", r)
+	}
+}
+
+// tracing is a bounded detector that records the stack of its last call.
+type tracing struct {
+	panicking
+	stack *atomic.Value
+}
+
+func (tracing) Bounded() bool { return true }
+
+func (c tracing) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	c.stack.Store(string(debug.Stack()))
+	return c.panicking.Score(ctx, in, out)
 }

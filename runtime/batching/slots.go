@@ -188,6 +188,22 @@ func (s *Slots) enter(ctx context.Context) error {
 	return nil
 }
 
+// tryEnter takes a slot and a worker if both are free.
+func (s *Slots) tryEnter() bool {
+	select {
+	case s.free <- struct{}{}:
+	default:
+		return false
+	}
+	select {
+	case s.workers <- struct{}{}:
+		return true
+	default:
+		<-s.free
+		return false
+	}
+}
+
 // allStuck reports whether all slots are taken by calls past their deadline.
 func (s *Slots) allStuck() bool { return s.stuck.Load() >= int64(cap(s.free)) }
 

@@ -20,6 +20,7 @@ type abilities struct {
 	memory    sdk.MemoryUser
 	usage     backends.UsageReporter
 	remote    bool          // only waits for another process
+	bounded   bool          // calls of a few rows end soon
 	fill      batching.Fill // the fill that the detector knows it needs
 }
 
@@ -34,6 +35,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	a.usage, _ = s.(backends.UsageReporter)
 	if r, ok := s.(backends.Remote); ok {
 		a.remote = r.Remote()
+	}
+	if b, ok := s.(sdk.Bounded); ok {
+		a.bounded = b.Bounded()
 	}
 	if f, ok := s.(backends.Filler); ok {
 		a.fill.Rows, a.fill.Each = f.Fill()

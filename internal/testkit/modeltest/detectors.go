@@ -122,6 +122,19 @@ func OpenGated(t *testing.T, extra string, workers int) (*model.Model, *Gated, *
 	return m, g, calls
 }
 
+// OpenBounded is OpenGated with a detector that claims to be an sdk.Bounded.
+func OpenBounded(t *testing.T, extra string, workers int) (*model.Model, *Gated, *batching.Calls) {
+	t.Helper()
+	g := &Gated{}
+	calls := batching.NewCalls(workers)
+	m := OpenFake(t, Simple("gated", "1.0.0")+extra, calls, func(*manifest.Manifest) sdk.Scorer { return bounded{g} })
+	return m, g, calls
+}
+
+type bounded struct{ *Gated }
+
+func (bounded) Bounded() bool { return true }
+
 // Result is the outcome of a request.
 type Result struct {
 	Score  float64
