@@ -96,6 +96,7 @@ type Missing struct {
 type Output struct {
 	Name           string
 	HigherIsNormal bool
+	Directed       bool // in a manifest that was made for a bare file: the orientation is known
 }
 
 // Sign returns the factor that orients a raw score, so that larger means more

@@ -19,7 +19,13 @@ const (
 	MaxFiles        = 1000
 )
 
-var orientations = []string{"higher_is_anomalous", "higher_is_normal"}
+// The values of output.orientation.
+const (
+	HigherIsAnomalous = "higher_is_anomalous"
+	HigherIsNormal    = "higher_is_normal"
+)
+
+var orientations = []string{HigherIsAnomalous, HigherIsNormal}
 
 // ValidVersion reports whether s is a semantic version without build metadata and
 // without a leading v.

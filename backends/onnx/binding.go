@@ -162,6 +162,11 @@ func derive(m *manifest.Manifest, g *graph.Model) (d manifest.Derived, err error
 		}
 	}
 	if m.Output.Name != "" {
+		if m.Derived && !m.Output.Directed {
+			out := m.Output
+			out.HigherIsNormal, out.Directed = direction(out.Name)
+			d.Output = &out
+		}
 		return d, nil
 	}
 	out := m.Output
@@ -169,7 +174,9 @@ func derive(m *manifest.Manifest, g *graph.Model) (d manifest.Derived, err error
 		// skl2onnx gives outlier detectors this output: decision_function.
 		out.Name = scores.Name
 		if m.Derived {
-			out.HigherIsNormal = true
+			if !out.Directed {
+				out.HigherIsNormal, out.Directed = true, true
+			}
 			d.Threshold = new(float64)
 		}
 		d.Output = &out
@@ -180,9 +187,26 @@ func derive(m *manifest.Manifest, g *graph.Model) (d manifest.Derived, err error
 	}
 	d.Output = &out
 	if m.Derived {
-		d.Warnings = []string{"there is no threshold, so no row is an anomaly, and higher scores are assumed to be more anomalous: write a manifest with `pynomaly-runtime model init`"}
+		known := out.Directed
+		if !known {
+			out.HigherIsNormal, known = direction(out.Name)
+			out.Directed = known
+		}
+		d.Warnings = []string{warning(out)}
 	}
 	return d, nil
+}
+
+// warning says what is not known of a bare file with the given output.
+func warning(out manifest.Output) string {
+	assumed := fmt.Sprintf("the output's name, %q, does not say which scores are anomalous, so higher ones are assumed to be", out.Name)
+	switch {
+	case out.HigherIsNormal:
+		assumed = fmt.Sprintf("lower scores are more anomalous, as the output's name, %q, says", out.Name)
+	case out.Directed:
+		assumed = fmt.Sprintf("higher scores are more anomalous, as the output's name, %q, says", out.Name)
+	}
+	return "there is no threshold, so no row is an anomaly, and " + assumed + ": write a manifest with `pynomaly-runtime model init`"
 }
 
 // scoreOutput returns the name of the only output that can be the score.

@@ -28,3 +28,22 @@ func TestBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestDirection(t *testing.T) {
+	for name, want := range map[string]string{
+		"score_samples": "normal", "decision_function": "normal", "log_likelihood": "normal", "Score_Samples_1": "normal",
+		"reconstruction_error": "anomalous", "anomaly_score": "anomalous", "outlier_scores": "anomalous", "MSE": "anomalous", "decision_scores_": "anomalous",
+		"score": "unknown", "scores": "unknown", "variable": "unknown", "output": "unknown", "": "unknown",
+	} {
+		normal, known := onnx.Direction(name)
+		got := "unknown"
+		if known && normal {
+			got = "normal"
+		} else if known {
+			got = "anomalous"
+		}
+		if got != want {
+			t.Errorf("%q: higher values are %s, want %s", name, got, want)
+		}
+	}
+}

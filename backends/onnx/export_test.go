@@ -8,6 +8,9 @@ import (
 // Bounded reports whether calls of few rows of a graph end soon.
 var Bounded = bounded
 
+// Direction returns what the name of an output says of its values.
+var Direction = direction
+
 // Session opens data, neither checked nor proved, for the model of a.
 func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) {
 	if _, _, err := b.find(); err != nil {

@@ -24,7 +24,7 @@ func modelFit(s streams) *cobra.Command {
 		Short: "Fit a reference detector to a CSV of training rows",
 		Long: `Writes <models dir>/<id>/<version>: the detector as a WASM module, its fitted parameters,
 and a model.yaml with threshold, calibration, confidence and golden rows. All columns of
-the CSV are float64 features, except those that --exclude names.`,
+the file are float64 features, except those that --exclude names.`,
 		Example: "  pynomaly-runtime model fit ecod --data train.csv --id pima",
 		Args:    cobra.ExactArgs(1), ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -42,13 +42,13 @@ the CSV are float64 features, except those that --exclude names.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.out, "wrote %s: %s, fitted to %d rows of %d features\n", made.Dir, r.Algorithm, made.Rows, made.Features)
+			_, err = fmt.Fprintf(s.out, "wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\n", made.Dir, r.Algorithm, made.Rows, made.Features, made.Found, o.Contamination)
 			return err
 		},
 	}
 	hostFlags(cmd, &file)
 	f := cmd.Flags()
-	f.StringVar(&o.File, "data", "", "CSV of training rows (required)")
+	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
 	f.StringVar(&o.ID, "id", "", "the model's id (required)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
 	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")

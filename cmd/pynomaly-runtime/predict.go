@@ -25,7 +25,9 @@ const rowsFailed = 2
 type predictOptions struct {
 	file, output, format string
 	rows                 int
-	extra, quiet         bool
+	quiet                bool
+	delimiter            string
+	table                table.Options
 	host                 remote.Host
 }
 
@@ -36,11 +38,13 @@ func predictCommand(s streams) *cobra.Command {
 		Short: "Score a file: CSV, NDJSON or Parquet in, the same with predictions out",
 		Long: `Scores every row of a file, a few at a time, in constant memory.
 
-NDJSON may also be one JSON array of rows; it is then written as one.
+CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows; it
+is then written as one.
 
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
 directory. INPUT is a file, or - for standard input. The output has the input's
-columns and prediction, score, is_anomaly, confidence and error. With --host a running
+columns and prediction, score, is_anomaly, confidence and error; a name that the input
+has already gets a number. With --host a running
 host scores the rows: MODEL is an id or id@version there, the key in --key-file or PYNOMALY_KEY.
 
 Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 anything else.`,
@@ -51,6 +55,9 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if o.rows < 1 {
 				return errors.New("--batch-size must be at least 1")
+			}
+			if o.table.Delimiter, err = table.ParseDelimiter(o.delimiter); err != nil {
+				return fmt.Errorf("--delimiter: %w", err)
 			}
 			if o.format == "" {
 				if o.format, err = table.FormatOf(args[1]); err != nil {
@@ -80,7 +87,10 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
 	f.IntVar(&o.rows, "batch-size", 1000, "rows per call")
 	o.host.AddFlags(f)
-	f.BoolVar(&o.extra, "extra", false, "copy columns that are not features")
+	f.BoolVar(&o.table.Extra, "extra", false, "copy columns that are not features")
+	f.StringVar(&o.delimiter, "delimiter", "", "of CSV: a character, or tab (default: as the header shows)")
+	f.StringVar(&o.table.Prefix, "prefix", "", "of the names of the added columns")
+	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
 	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
 	return cmd
@@ -107,7 +117,7 @@ func score(ctx context.Context, s streams, by offline.Scorer, input string, o pr
 		in = lifecycle.Input(ctx, f)
 	}
 	total, failed, err := offline.ScoreFile(ctx, by, offline.Files{
-		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Extra: o.extra,
+		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Table: o.table,
 		Progress: func(size int64) io.WriteCloser { return progress.Bar(s.raw.err, o.quiet, size) },
 	})
 	if err != nil {

@@ -6,18 +6,21 @@
 package atomicfile
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // File is a file that is being written. Call either Commit or Discard.
 type File struct {
 	*os.File
 	name string
-	mode fs.FileMode
+	mode fs.FileMode // 0: as it was created
 }
 
 // Create begins a file with the given name and mode.
@@ -27,6 +30,31 @@ func Create(name string, mode fs.FileMode) (*File, error) {
 		return nil, fmt.Errorf("creating a file beside %s: %w", name, err)
 	}
 	return &File{f, name, mode}, nil
+}
+
+// CreateDefault begins a file with the given name. Its mode is that of the file that it
+// replaces, or else the one that the process gives new files.
+func CreateDefault(name string) (*File, error) {
+	mode := fs.FileMode(0)
+	if info, err := os.Stat(name); err == nil {
+		mode = info.Mode().Perm()
+	}
+	for range 100 {
+		var random [8]byte
+		if _, err := rand.Read(random[:]); err != nil {
+			return nil, fmt.Errorf("creating a file beside %s: %w", name, err)
+		}
+		at := filepath.Join(filepath.Dir(name), strings.TrimSuffix(unfinished(name), "*")+hex.EncodeToString(random[:]))
+		f, err := os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) // the process's umask applies
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("creating a file beside %s: %w", name, err)
+		}
+		return &File{f, name, mode}, nil
+	}
+	return nil, fmt.Errorf("creating a file beside %s: %w", name, fs.ErrExist)
 }
 
 // unfinished returns a pattern for temporary names. They are not longer than file
@@ -41,8 +69,11 @@ func unfinished(name string) string {
 // contents are on disk before the file has the name. After an error no temporary
 // file is left.
 func (f *File) Commit() error {
-	err := errors.Join(f.Chmod(f.mode), f.Sync())
-	if err = errors.Join(err, f.Close()); err == nil {
+	var err error
+	if f.mode != 0 {
+		err = f.Chmod(f.mode)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = os.Rename(f.Name(), f.name)
 	}
 	if err != nil {

@@ -23,7 +23,7 @@ type Author struct {
 
 // Training names the rows that a model is fitted or calibrated to.
 type Training struct {
-	File          string  // CSV
+	File          string  // CSV, NDJSON, a JSON array or Parquet, as its name says
 	Contamination float64 // share of anomalies in the rows
 }
 

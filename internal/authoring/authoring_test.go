@@ -51,13 +51,13 @@ func TestReference(t *testing.T) {
 
 func TestCSVHeader(t *testing.T) {
 	for text, want := range map[string]string{
-		"a,b\n1,2\n": "", "\ufeffa,b\n": "", "a, b\n": "remove the spaces", ",a\n": "pandas", "a,\xff\n": "UTF-8", "": "reading the header",
+		"a,b\n1,2\n": "", "\ufeffa,b\n": "", "a, b\n": "remove the spaces", ",a\n": "pandas", "a,\xff\n": "UTF-8", "": "the first line must name the columns",
 	} {
 		file := filepath.Join(t.TempDir(), "rows.csv")
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		header, err := csvHeader(file)
+		header, err := columnNames(file)
 		if want == "" && (err != nil || !reflect.DeepEqual(header, []string{"a", "b"})) {
 			t.Errorf("%q: %q, %v", text, header, err)
 		}

@@ -35,6 +35,7 @@ type FitOptions struct {
 type Fitted struct {
 	Dir            string
 	Rows, Features int
+	Found          Calibrated
 }
 
 // Fit fits a reference detector to training rows and writes it as a version: its module,
@@ -74,22 +75,23 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 		return nil, err
 	}
 	defer done()
+	scores := result.Scores
 	if r.Stateful {
-		err = fitStateful(ctx, model, m, train, result.Scores, o, files)
+		err = fitStateful(ctx, model, m, train, scores, o, files)
 	} else {
 		m = model.Manifest.Clone()
-		err = fitManifest(ctx, model, m, o.Training, files)
+		scores, err = fitManifest(ctx, model, m, o.Training, files)
 	}
 	if err != nil {
 		return nil, err
 	}
 	dir, err := a.putVerified(ctx, m, files)
-	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features)}, err
+	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features), Found: calibrated(scores, *m.Threshold)}, err
 }
 
 // beginManifest makes the manifest as far as the header of the training rows says it.
 func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error) {
-	header, err := csvHeader(o.File)
+	header, err := columnNames(o.File)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 type InitOptions struct {
 	ID, Version string // empty: as the file's name says; version 1.0.0 where it says none
 	Output      string // of the graph, that is the score; empty: the only one
+	Orientation string // manifest.HigherIsAnomalous or HigherIsNormal; empty: as the graph says
 	Training           // no File: nothing is calibrated
 }
 
@@ -24,6 +25,20 @@ type InitOptions struct {
 type Initialised struct {
 	Dir       string
 	Threshold bool // the manifest has one
+	Found     Calibrated
+	Warnings  []string
+}
+
+// Calibrated says what training rows have yielded.
+type Calibrated struct {
+	Rows      int // 0: there were none
+	Threshold float64
+	Flagged   int // rows that score above it
+}
+
+// String says it in a sentence.
+func (c Calibrated) String() string {
+	return fmt.Sprintf("threshold %g: %d of %d training rows (%.3g %%) are anomalies", c.Threshold, c.Flagged, c.Rows, 100*float64(c.Flagged)/float64(c.Rows))
 }
 
 // Init writes a version with a copy of a bare model file, and the manifest that follows
@@ -47,19 +62,35 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Orientation != "" && o.Orientation != manifest.HigherIsAnomalous && o.Orientation != manifest.HigherIsNormal {
+		return nil, fmt.Errorf("--orientation is %q: it must be %s or %s", o.Orientation, manifest.HigherIsAnomalous, manifest.HigherIsNormal)
+	}
 	model, err := found[0].OpenWith(ctx, a.With, batching.NewCalls(1), func(m *manifest.Manifest) {
 		m.Output.Name = o.Output
+		if o.Orientation != "" {
+			m.Output.HigherIsNormal, m.Output.Directed = o.Orientation == manifest.HigherIsNormal, true
+		}
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer model.Close()
 	m := model.Manifest.Clone()
+	if !m.Output.Directed {
+		return nil, fmt.Errorf("the name of the output %q does not say whether higher scores are anomalous or normal: state --orientation %s or %s", m.Output.Name, manifest.HigherIsAnomalous, manifest.HigherIsNormal)
+	}
 	m.ID, m.Version, m.Digest, m.Input = id, version, model.Digest, ""
 	files := map[string][]byte{}
+	made := &Initialised{}
 	if o.File != "" {
-		if err := fitManifest(ctx, model, m, o.Training, files); err != nil {
+		own := m.Threshold
+		var scores []float64
+		if scores, err = fitManifest(ctx, model, m, o.Training, files); err != nil {
 			return nil, err
+		}
+		made.Found = calibrated(scores, *m.Threshold)
+		if own != nil {
+			made.Warnings = differs(made.Found, calibrated(scores, *own))
 		}
 	}
 	artifact, err := os.ReadFile(file)
@@ -68,28 +99,48 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	}
 	m.Artifact = "model" + filepath.Ext(file)
 	files[m.Artifact] = artifact
-	dir, err := a.putVerified(ctx, m, files)
-	return &Initialised{Dir: dir, Threshold: m.Threshold != nil}, err
+	made.Threshold = m.Threshold != nil
+	made.Dir, err = a.putVerified(ctx, m, files)
+	return made, err
+}
+
+// calibrated counts the rows that score above a threshold.
+func calibrated(scores []float64, threshold float64) Calibrated {
+	c := Calibrated{Rows: len(scores), Threshold: threshold}
+	for _, v := range scores {
+		if v > threshold {
+			c.Flagged++
+		}
+	}
+	return c
+}
+
+// differs warns of a threshold of the graph's own that flags other rows.
+func differs(made, own Calibrated) []string {
+	if made.Flagged == own.Flagged {
+		return nil
+	}
+	return []string{fmt.Sprintf("the graph has a threshold of its own, which differs: by it %d of the %d rows are anomalies. model.yaml has the one that follows from --contamination", own.Flagged, own.Rows)}
 }
 
 // fitManifest scores the training rows and fills in what follows from them, in a manifest
-// that is the model's so far.
-func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, files map[string][]byte) error {
+// that is the model's so far. It returns the scores.
+func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, files map[string][]byte) ([]float64, error) {
 	rows, err := readTraining(t.File, model.Schema())
 	if err != nil {
-		return err
+		return nil, err
 	}
 	// What the host finds out with the golden rows must hold for the scores that it gets here.
 	if err := model.Try(ctx, spread(rows)); err != nil {
-		return fmt.Errorf("%s: %w", t.File, err)
+		return nil, fmt.Errorf("%s: %w", t.File, err)
 	}
 	scores := make([]float64, rows.Rows())
 	bad, err := model.Predict(ctx, rows, 256, scores)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(bad) > 0 {
-		return fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, offline.Reason(bad[0]))
+		return nil, fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, offline.Reason(bad[0]))
 	}
 	if m.Explanation == nil {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainPermutation, Permutations: 5, Seed: 1, Reference: reference(rows)}
@@ -98,8 +149,8 @@ func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 		}
 	}
 	if err := addGolden(m, rows, scores, files); err != nil {
-		return err
+		return nil, err
 	}
 	calibrate(m, scores, t.Contamination, files)
-	return nil
+	return scores, nil
 }

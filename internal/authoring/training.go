@@ -1,7 +1,6 @@
 package authoring
 
 import (
-	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
@@ -15,19 +14,32 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// csvHeader returns the column names of a CSV file. Each must be a valid feature
-// name.
-func csvHeader(file string) ([]string, error) {
+// open opens the training rows and returns their format.
+func openTraining(file string) (*os.File, string, error) {
+	format, err := table.FormatOf(file)
+	if err != nil {
+		return nil, "", fmt.Errorf("%s: the name of training rows must end in .csv, .ndjson, .json or .parquet", file)
+	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, fmt.Errorf("opening the training rows: %w", err)
+		return nil, "", fmt.Errorf("opening the training rows: %w", err)
+	}
+	return f, format, nil
+}
+
+// columnNames returns the column names of a file of training rows. Each must be a valid
+// feature name.
+func columnNames(file string) ([]string, error) {
+	f, format, err := openTraining(file)
+	if err != nil {
+		return nil, err
 	}
 	defer f.Close()
-	header, err := csv.NewReader(table.WithoutBOM(f)).Read()
+	names, err := table.Names(format, f)
 	if err != nil {
-		return nil, fmt.Errorf("reading the header of %s: %w", file, err)
+		return nil, fmt.Errorf("reading the columns of %s: %w", file, err)
 	}
-	for j, name := range header {
+	for j, name := range names {
 		if strings.TrimSpace(name) != name {
 			return nil, fmt.Errorf("%s: the name of column %d is %q: remove the spaces around it", file, j+1, name)
 		}
@@ -35,18 +47,17 @@ func csvHeader(file string) ([]string, error) {
 			return nil, fmt.Errorf("%s: the name of column %d is %q: name it, in UTF-8 (pandas writes its index as a column without a name; index=False leaves it out)", file, j+1, name)
 		}
 	}
-	return header, nil
+	return names, nil
 }
 
-// readTraining reads rows from a CSV file, and ignores columns that are not
-// features.
+// readTraining reads training rows, and ignores columns that are not features.
 func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
-	f, err := os.Open(file)
+	f, format, err := openTraining(file)
 	if err != nil {
-		return nil, fmt.Errorf("opening the training rows: %w", err)
+		return nil, err
 	}
 	defer f.Close()
-	t, err := table.Open(table.CSV, f, io.Discard, schema, table.Options{Extra: true})
+	t, err := table.Open(format, f, io.Discard, schema, table.Options{Extra: true})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}

@@ -70,7 +70,7 @@ func initBare(t *testing.T, of func(x float64, rows, opened int) float64, values
 	}
 	models := filepath.Join(dir, "deep", "models")
 	a := Author{Store: modelstore.Store{Dir: models}, With: model.Backends{manifest.BackendONNX: &written{of: of}}}
-	made, err := a.Init(t.Context(), file, InitOptions{Training: Training{File: train, Contamination: 0.1}})
+	made, err := a.Init(t.Context(), file, InitOptions{Orientation: manifest.HigherIsAnomalous, Training: Training{File: train, Contamination: 0.1}})
 	var left []string
 	_ = filepath.WalkDir(filepath.Join(dir, "deep"), func(path string, _ fs.DirEntry, err error) error {
 		if err == nil {
@@ -131,7 +131,7 @@ func TestTrainingScoresAreAnswers(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "svm.onnx")
 	testkit.CopyFile(t, testkit.Testdata("models", "thyroid-ocsvm", "1.0.0", "model.onnx"), file)
 	train := testkit.Testdata("cases", "thyroid-ocsvm", "input.csv")
-	made, err := a.Init(t.Context(), file, InitOptions{Training: Training{File: train, Contamination: 0.1}})
+	made, err := a.Init(t.Context(), file, InitOptions{Orientation: manifest.HigherIsAnomalous, Training: Training{File: train, Contamination: 0.1}})
 	if err != nil {
 		t.Fatal(err)
 	}

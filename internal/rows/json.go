@@ -111,7 +111,7 @@ func (d *Decoder) key(s *jsonscan.Scanner, k int) (int, error) {
 	}
 	j, ok := d.schema.index[string(name)]
 	if !ok {
-		if !d.schema.ignoreUnknown {
+		if !d.schema.ignoreUnknown && !d.ignore {
 			d.fail(clip(name), "%s", d.schema.unknown(string(name)))
 		}
 		return -1, nil
@@ -165,6 +165,12 @@ func (d *Decoder) value(s *jsonscan.Scanner, j int) error {
 		return s.Literal("true")
 	case dtype == sdk.Bool && c == 'f':
 		d.batch.Column(j).Bools[d.batch.Rows()-1] = false
+		return s.Literal("false")
+	case dtype <= sdk.Int64 && c == 't':
+		d.truth(j, true)
+		return s.Literal("true")
+	case dtype <= sdk.Int64 && c == 'f':
+		d.truth(j, false)
 		return s.Literal("false")
 	case dtype <= sdk.Int64 && (c == '-' || c-'0' <= 9):
 		start := s.Pos

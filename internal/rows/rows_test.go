@@ -54,7 +54,9 @@ func TestValues(t *testing.T) {
 		{"float32", "3.5e38", nil, "too large for float32"},                 //
 		{"float32", "1e999", nil, "too large"},                              //
 		{"float32", `"1"`, nil, "is a string; the feature is float32"},      //
-		{"float32", "true", nil, "is a boolean"},                            //
+		{"float32", "true", float32(1), ""},                                 //
+		{"int64", "false", int64(0), ""},                                    //
+		{"string", "true", nil, "is a boolean"},                             //
 		{"float32", "[1]", nil, "is an array"},                              //
 		{"float32", "{}", nil, "is an object"},                              //
 		{"float32", "NaN", nil, "send null"},
@@ -167,7 +169,21 @@ func TestText(t *testing.T) {
 		{" +1.5 ", "2.0", "1", " x ", "1.5 2 true  x "},
 		{"", "-3", "False", "", "NaN -3 false none"},
 		{"NaN", "1e2", "0", "null", "NaN 100 false null"},
-		{"1,5", "2", "true", "x", `f: is "1,5"`},
+		{".5", "007", "TRUE", "N/A", "0.5 7 true N/A"},
+		{"-.5e1", "+1", "0", "x", "-5 1 false x"},
+		{"1.", "00", "1", "x", "1 0 true x"},
+		{"True", "false", "1", "x", "1 0 true x"},
+		{"n/a", "1", "1", "x", "NaN 1 true x"},
+		{"None", "1", "1", "x", "NaN 1 true x"},
+		{"<NA>", "1", "1", "x", "NaN 1 true x"},
+		{`\N`, "1", "1", "x", "NaN 1 true x"},
+		{"1,5", "2", "true", "x", `f: is "1,5"; the feature is float32: write the decimal sign as a point`},
+		{"1,500", "2", "true", "x", `f: is "1,500"; the feature is float32: write it without separators of thousands`},
+		{"1 500.5", "2", "true", "x", `f: is "1 500.5"; the feature is float32: write it without separators of thousands`},
+		{".", "2", "true", "x", `f: is "."; the feature is float32: give a number`},
+		{"-", "2", "true", "x", `f: is "-"; the feature is float32: give a number`},
+		{"1e", "2", "true", "x", `f: is "1e"`},
+		{"t", "2", "true", "x", `f: is "t"`},
 		{"1", "2.5", "true", "x", "i: is 2.5"},
 		{"1", "", "true", "x", "i: is missing"},
 		{"1", "2", "maybe", "x", `b: is "maybe"`},
@@ -190,6 +206,51 @@ func TestText(t *testing.T) {
 			t.Errorf("%v: %s", c, got)
 		}
 	}
+}
+
+// TestMissingWords checks that own words for missing values replace the usual ones, in
+// columns of every type.
+func TestMissingWords(t *testing.T) {
+	s := schema(t, "{name: f, dtype: float32, missing: nan}, {name: s, dtype: string, missing: none}")
+	d := s.NewDecoder()
+	d.Missing([]string{"-999", "unknown"})
+	for _, row := range [][2]string{{"-999", "Unknown"}, {"-998", ""}, {"NA", "x"}} {
+		d.Begin()
+		d.Text(0, row[0])
+		d.Text(1, row[1])
+		d.End()
+	}
+	var got []any
+	for i := range d.Batch().Rows() {
+		got = append(got, d.Batch().Value(i, 0), d.Batch().Value(i, 1))
+	}
+	if text := fmt.Sprint(got, len(d.Failed())); text != "[NaN none -998 none] 1" {
+		t.Errorf("got %s", text)
+	}
+}
+
+// FuzzText checks that a text is a number only where package strconv reads the same one.
+func FuzzText(f *testing.F) {
+	for _, seed := range []string{"1.5", ".5", "1.", "007", "+1", "-.1e2", "1,5", "1,000", "1e", "0x10", "1_0", "Inf", "true", "\u00a01", "9007199254740993"} {
+		f.Add(seed)
+	}
+	s := schema(f, "{name: a, dtype: float64}")
+	f.Fuzz(func(t *testing.T, text string) {
+		d := s.NewDecoder()
+		d.Begin()
+		d.Text(0, text)
+		d.End()
+		if d.Batch().Rows() == 0 {
+			return
+		}
+		text = strings.TrimSpace(text)
+		got := d.Batch().Float64s()[0]
+		if want, err := strconv.ParseFloat(text, 64); err == nil && want != got && !(want == 0 && got == 0) {
+			t.Errorf("%q is %v; strconv reads %v", text, got, want)
+		} else if b, notTruth := strconv.ParseBool(strings.ToLower(text)); err != nil && (notTruth != nil || (got == 1) != b) {
+			t.Errorf("%q is %v; strconv reads no number", text, got)
+		}
+	})
 }
 
 // FuzzJSONRows checks that every row of any text is either kept or failed, and that

@@ -59,6 +59,9 @@ func (s *Schema) Index(name string) (int, bool) {
 	return j, ok
 }
 
+// Required reports whether every row must give feature j.
+func (s *Schema) Required(j int) bool { return s.missing[j].Policy == manifest.MissingIsError }
+
 // unknown returns the reason for refusing a key.
 func (s *Schema) unknown(key string) string {
 	return "is no feature of this model" + nearest.Hint(key, s.names)
@@ -75,6 +78,8 @@ type Decoder struct {
 	turn    uint32
 	order   []int // the k-th feature of the last row
 	scratch []byte
+	ignore  bool         // unknown features are ignored
+	missing []string     // texts that mean missing; nil: MissingWords
 	bad     sdk.RowError // first problem of the row
 	isBad   bool
 }

@@ -1,7 +1,10 @@
 package rows
 
 import (
+	"cmp"
 	"math"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -19,8 +22,36 @@ func (d *Decoder) End() { d.end(0) }
 // Reject fails the row as a whole.
 func (d *Decoder) Reject(reason string) { d.fail("", "%s", reason) }
 
-// Text sets feature j to a text from a table of texts. An empty text, nan and null
-// mean missing. Truth values may be 0 and 1.
+// IgnoreUnknown makes the decoder ignore unknown features of JSON, whatever the manifest
+// says. It lasts for the decoder's life, so it is for decoders with one owner.
+func (d *Decoder) IgnoreUnknown() { d.ignore = true }
+
+// Missing sets the texts that Text takes for missing, in whatever case, in columns of
+// every type. It lasts for the decoder's life, so it is for decoders with one owner.
+func (d *Decoder) Missing(words []string) { d.missing = words }
+
+// missingWords are the texts that mean missing in columns of numbers and truth values. A
+// text in a column of texts may be a category of that name.
+var missingWords = []string{"nan", "null", "na", "n/a", "none", "<na>", `\n`, "#n/a", "-nan"}
+
+// isMissing reports whether a text means that the value is missing.
+func (d *Decoder) isMissing(s string, dtype sdk.DType) bool {
+	switch {
+	case s == "":
+		return true
+	case d.missing != nil:
+		return contains(d.missing, s)
+	}
+	return dtype != sdk.String && contains(missingWords, s)
+}
+
+func contains(words []string, s string) bool {
+	return slices.ContainsFunc(words, func(w string) bool { return strings.EqualFold(w, s) })
+}
+
+// Text sets feature j to a text from a table of texts. Numbers may be written as people
+// do, such as ".5", "1." and "007". Truth values may be 0 and 1, and numbers true and
+// false.
 func (d *Decoder) Text(j int, s string) {
 	f := d.schema.features[j]
 	if d.isBad {
@@ -28,7 +59,7 @@ func (d *Decoder) Text(j int, s string) {
 	}
 	d.stamp[j] = d.turn
 	if f.DType == sdk.String {
-		if s == "" {
+		if d.isMissing(s, f.DType) {
 			d.fillMissing(j)
 			return
 		}
@@ -36,31 +67,72 @@ func (d *Decoder) Text(j int, s string) {
 		return
 	}
 	s = strings.TrimSpace(s)
-	switch strings.ToLower(s) {
-	case "", "nan", "null", "na":
+	if d.missing == nil && f.DType != sdk.Bool { // most values are numbers
+		if n, ok := parse(s); ok {
+			d.number(&n, j)
+			return
+		}
+	}
+	if d.isMissing(s, f.DType) {
 		d.fillMissing(j)
 		return
 	}
-	if f.DType == sdk.Bool {
-		v, err := strconv.ParseBool(strings.ToLower(s))
-		if err != nil {
-			d.fail(f.Name, "is %q; the feature is bool: give true or false", clip(s))
+	v, err := strconv.ParseBool(strings.ToLower(s))
+	switch {
+	case f.DType == sdk.Bool && err != nil:
+		d.fail(f.Name, "is %q; the feature is bool: give true or false", clip(s))
+	case f.DType == sdk.Bool:
+		d.batch.Column(j).Bools[d.batch.Rows()-1] = v
+	case len(s) >= len("true") && err == nil:
+		d.truth(j, v)
+	default:
+		d.writtenNumber(j, s)
+	}
+}
+
+// truth sets a number to 1 or 0.
+func (d *Decoder) truth(j int, v bool) {
+	if v {
+		d.integer(j, 1)
+	} else {
+		d.integer(j, 0)
+	}
+}
+
+// parse reads a number of JSON.
+func parse(s string) (jsonscan.Number, bool) {
+	sc := jsonscan.Scanner{Data: []byte(s)}
+	n, err := sc.Number()
+	return n, err == nil && sc.End() == nil
+}
+
+// written matches numbers as people write them.
+var written = regexp.MustCompile(`^([+-]?)0*([0-9]*)\.?([0-9]*)((?:[eE][+-]?[0-9]+)?)$`)
+
+// thousands matches numbers with separators of thousands.
+var thousands = regexp.MustCompile(`^[+-]?[0-9]{1,3}([, '  ][0-9]{3})+(\.[0-9]+)?$`)
+
+// writtenNumber sets feature j to a number that is not written as in JSON.
+func (d *Decoder) writtenNumber(j int, s string) {
+	f := d.schema.features[j]
+	if m := written.FindStringSubmatch(s); m != nil && strings.ContainsAny(s[:len(s)-len(m[4])], "0123456789") {
+		text := strings.TrimPrefix(m[1], "+") + cmp.Or(m[2], "0")
+		if m[3] != "" {
+			text += "." + m[3]
+		}
+		if n, ok := parse(text + m[4]); ok {
+			d.number(&n, j)
 			return
 		}
-		d.batch.Column(j).Bools[d.batch.Rows()-1] = v
-		return
 	}
-	digits := strings.TrimPrefix(s, "+")
-	if digits != s && strings.HasPrefix(digits, "-") {
-		digits = s // not a number
+	hint := "give a number"
+	switch {
+	case thousands.MatchString(s):
+		hint = "write it without separators of thousands"
+	case strings.Count(s, ",") == 1 && !strings.Contains(s, "."):
+		hint = "write the decimal sign as a point"
 	}
-	sc := &jsonscan.Scanner{Data: []byte(digits)}
-	n, err := sc.Number()
-	if err != nil || sc.End() != nil {
-		d.fail(f.Name, "is %q; the feature is %s: give a number", clip(s), f.DType)
-		return
-	}
-	d.number(&n, j)
+	d.fail(f.Name, "is %q; the feature is %s: %s", clip(s), f.DType, hint)
 }
 
 // text sets feature j to a text that has not been checked yet.
@@ -95,7 +167,11 @@ func (d *Decoder) Value(j int, v any) {
 			d.batch.Column(j).Bools[row] = x
 			return
 		}
-		d.fail(f.Name, "is a boolean; the feature is %s", f.DType)
+		if f.DType == sdk.String {
+			d.fail(f.Name, "is a boolean; the feature is %s", f.DType)
+			return
+		}
+		d.truth(j, x)
 	case int64:
 		d.integer(j, x)
 	case uint64:

@@ -6,41 +6,33 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
 
 type csvTable struct {
-	in   *csv.Reader
-	out  *csv.Writer
-	to   []int
-	rows [][]string
+	missing []string
+	in      *records
+	out     *csv.Writer
+	to      []int
+	rows    [][]string
 }
 
 func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
-	t := &csvTable{in: csv.NewReader(newLines(WithoutBOM(in))), out: csv.NewWriter(out)}
-	t.in.FieldsPerRecord = -1
-	header, err := t.in.Read()
-	for err == nil && isBlank(header) {
-		header, err = t.in.Read()
-	}
+	t := &csvTable{missing: o.Missing, in: newRecords(WithoutBOM(in), 0), out: csv.NewWriter(out)}
+	names, err := header(t.in, o.Delimiter, func(name string) bool { _, ok := feature(name, s); return ok })
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("the file is empty: the first line must name the columns")
+		return nil, errEmpty
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the header: %w", err)
 	}
-	if t.to, err = columns(header, s, o); err != nil {
+	if t.to, err = columns(names, s, o); err != nil {
 		return nil, err
 	}
-	for _, name := range header {
-		if slices.Contains(added, name) {
-			return nil, fmt.Errorf("the file has a column %q already: rename it", name)
-		}
-	}
-	if err := t.out.Write(append(header[:len(header):len(header)], added...)); err != nil {
+	t.out.Comma = rune(t.in.comma)
+	if err := t.out.Write(append(names, answerNames(o.Prefix, names)...)); err != nil {
 		return nil, fmt.Errorf("writing the header: %w", err)
 	}
 	return t, nil
@@ -58,25 +50,31 @@ func WithoutBOM(in io.Reader) *bufio.Reader {
 // Read implements Table.
 func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 	t.rows = t.rows[:0]
+	if t.missing != nil {
+		d.Missing(t.missing)
+	}
 	for len(t.rows) < most {
-		record, err := t.in.Read()
+		record, err := t.in.next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errUnclosed) {
 			return 0, fmt.Errorf("reading the file: %w", err)
 		}
-		if isBlank(record) {
+		if err == nil && len(record) == 0 {
 			if len(t.to) > 1 {
 				continue
 			}
-			record[0] = "" // the only column's value is missing
+			record = append(record, "") // the only column's value is missing
 		}
-		t.rows = append(t.rows, record)
+		t.rows = append(t.rows, append([]string(nil), record...))
 		d.Begin()
-		if len(record) != len(t.to) {
+		switch {
+		case err != nil:
+			d.Reject(err.Error())
+		case len(record) != len(t.to):
 			d.Reject(fmt.Sprintf("the line has %d fields; the header has %d", len(record), len(t.to)))
-		} else {
+		default:
 			for i, j := range t.to {
 				if j >= 0 {
 					d.Text(j, record[i])
@@ -90,8 +88,6 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 	}
 	return len(t.rows), nil
 }
-
-func isBlank(record []string) bool { return len(record) == 1 && record[0] == blank }
 
 // Write implements Table.
 func (t *csvTable) Write(i int, a Answer) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
@@ -21,39 +22,59 @@ type ndjsonTable struct {
 	wrapped bool // a line may be {"data": row}
 	array   bool // rows are the elements of an array, in and out
 	written bool // a row was
-	rows    [][]byte
+	extra   bool // unknown features are ignored
+	prefix  string
+	names   []string // of the answers of rows without other members, as quotedNames returns them
+	rows    []line
 }
 
-func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema) Table {
+// line is what is kept of a row.
+type line struct {
+	row    []byte   // nil: no JSON
+	names  []string // of the members beside "data"
+	others []byte   // those members, each after a comma
+}
+
+func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
+	t := newJSON(in, bufio.NewWriter(out), o)
+	_, isFeature := s.Index("data")
+	t.wrapped = !isFeature
+	return t
+}
+
+func newJSON(in io.Reader, out *bufio.Writer, o Options) *ndjsonTable {
 	text := WithoutBOM(in)
-	t := &ndjsonTable{in: bufio.NewScanner(text), out: bufio.NewWriter(out), array: isArray(text)}
+	t := &ndjsonTable{in: bufio.NewScanner(text), out: out, array: isArray(text), extra: o.Extra, prefix: o.Prefix, names: quotedNames(o.Prefix, nil)}
 	t.in.Buffer(make([]byte, 0, 64<<10), maxLine)
 	if t.array {
 		t.in.Split((&elements{}).split)
 	}
-	_, isFeature := s.Index("data")
-	t.wrapped = !isFeature
 	return t
 }
 
 // Read implements Table. A line that is no JSON fails alone.
 func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
 	t.rows = t.rows[:0]
+	if t.extra {
+		d.IgnoreUnknown()
+	}
 	for len(t.rows) < most && t.in.Scan() {
-		line := bytes.TrimSpace(t.in.Bytes())
-		if len(line) == 0 && !t.array {
+		text := bytes.TrimSpace(t.in.Bytes())
+		if len(text) == 0 && !t.array {
 			continue
 		}
-		row, err := t.unwrap(bytes.Clone(line))
-		kept := row
+		l, err := t.unwrap(bytes.Clone(text))
+		row := l.row
 		if err == nil {
 			if err = check(row, false); err != nil { // NaN and Infinity fail their row in the decoder's words
-				kept, err = nil, check(row, true)
+				l.row, err = nil, check(row, true)
 			}
 		}
-		t.rows = append(t.rows, kept)
 		if err != nil {
-			t.rows[len(t.rows)-1] = nil
+			l.row = nil
+		}
+		t.rows = append(t.rows, l)
+		if err != nil {
 			d.Begin()
 			d.Reject(err.Error())
 			d.End()
@@ -84,64 +105,57 @@ func check(line []byte, lenient bool) error {
 	return s.End() //nolint:wrapcheck // it becomes the row's
 }
 
-// unwrap takes the row out of {"data": row}, wherever that member stands: others, such as
-// an id or a golden score, are passed over. A line without one is the row.
-func (t *ndjsonTable) unwrap(line []byte) ([]byte, error) {
-	s := &jsonscan.Scanner{Data: line, Lenient: true}
+// unwrap takes the row out of {"data": row}, wherever that member stands, and keeps the
+// other members, such as an id or a golden score. A line without "data" is the row.
+func (t *ndjsonTable) unwrap(text []byte) (line, error) {
+	s := &jsonscan.Scanner{Data: text, Lenient: true}
+	whole := line{row: text}
 	if !t.wrapped || !s.Take('{') {
-		return line, nil
+		return whole, nil
 	}
-	var row []byte
+	var l line
 	for first := true; ; first = false {
 		more, err := s.More('}', first)
 		if err != nil {
-			return line, err
+			return whole, err
 		}
 		if !more {
 			break
 		}
-		key, err := s.String(nil)
-		if err != nil {
-			return line, err
-		}
-		isRow := string(key) == "data"
-		if err := s.Colon(); err != nil {
-			return line, err
-		}
 		s.Peek()
 		start := s.Pos
+		key, err := s.String(nil)
+		if err != nil {
+			return whole, err
+		}
+		name := string(key)
+		if err := s.Colon(); err != nil {
+			return whole, err
+		}
+		s.Peek()
+		value := s.Pos
 		if err := s.Skip(); err != nil {
-			return line, err
+			return whole, err
 		}
-		if isRow && row != nil {
-			return line, errors.New(`has "data" twice`)
-		}
-		if isRow {
-			row = line[start:s.Pos]
+		switch {
+		case name == "data" && l.row != nil:
+			return whole, errors.New(`has "data" twice`)
+		case name == "data":
+			l.row = text[value:s.Pos]
+		case check(text[value:s.Pos], false) == nil: // NaN cannot be written again
+			l.names = append(l.names, name)
+			l.others = append(append(l.others, ','), text[start:s.Pos]...)
 		}
 	}
-	if row == nil {
-		return line, nil
+	if l.row == nil {
+		return whole, nil
 	}
-	return row, s.End()
+	return l, s.End()
 }
 
 // Write implements Table.
 func (t *ndjsonTable) Write(i int, a Answer) error {
-	line := struct {
-		Data       json.RawMessage `json:"data"`
-		Prediction *float64        `json:"prediction,omitempty"`
-		Score      *float64        `json:"score,omitempty"`
-		Anomaly    *bool           `json:"is_anomaly,omitempty"`
-		Confidence *float64        `json:"confidence,omitempty"`
-		Error      string          `json:"error,omitempty"`
-	}{Data: t.rows[i], Error: a.Error}
-	if a.Error == "" {
-		line.Prediction, line.Score, line.Anomaly, line.Confidence = &a.Prediction, &a.Score, a.Anomaly, a.Confidence
-	}
-	if line.Data == nil {
-		line.Data = json.RawMessage("null")
-	}
+	l := t.rows[i]
 	if t.array {
 		separator := byte(',')
 		if !t.written {
@@ -150,12 +164,63 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 		_ = t.out.WriteByte(separator) // an error stays for what is written next
 		t.written = true
 	}
-	enc := json.NewEncoder(t.out)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(line); err != nil {
+	_, _ = t.out.WriteString(`{"data":`)
+	if l.row == nil {
+		l.row = []byte("null")
+	}
+	_, _ = t.out.Write(l.row)
+	_, _ = t.out.Write(l.others)
+	names := t.names
+	if len(l.names) > 0 {
+		names = quotedNames(t.prefix, l.names)
+	}
+	member := func(i int, text string) {
+		_, _ = t.out.WriteString(names[i])
+		_, _ = t.out.WriteString(text)
+	}
+	if a.Error != "" {
+		member(4, quote(a.Error))
+	} else {
+		member(0, jsonNumber(a.Prediction))
+		member(1, jsonNumber(a.Score))
+		if a.Anomaly != nil {
+			member(2, truth(a.Anomaly))
+		}
+		if a.Confidence != nil {
+			member(3, jsonNumber(*a.Confidence))
+		}
+	}
+	if _, err := t.out.WriteString("}\n"); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
+}
+
+// quotedNames returns what stands before the values of an answer.
+func quotedNames(prefix string, taken []string) []string {
+	names := answerNames(prefix, taken)
+	for i, name := range names {
+		names[i] = "," + quote(name) + ":"
+	}
+	return names
+}
+
+// quote returns a text as JSON has it.
+func quote(text string) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(text) // a text cannot fail
+	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// jsonNumber returns a finite number as package encoding/json writes it.
+func jsonNumber(v float64) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return "null"
+	}
+	return string(text)
 }
 
 // Close implements Table.

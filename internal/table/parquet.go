@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
@@ -18,17 +19,15 @@ const rowGroup = 50000
 type parquetTable struct {
 	in       *parquet.GenericReader[any] // nil: there are no rows
 	out      *parquet.GenericWriter[any]
-	names    []string       // of the input's columns
-	unsigned []bool         // columns of unsigned numbers
-	to       []int          // from input column to feature; -1: copied
-	outAt    map[string]int // output columns by name
-	outOpt   []bool         // output columns that may be null
+	unsigned []bool // leaves of unsigned numbers
+	to       []int  // from the leaves of the input to features; -1: copied
 	buffer   []parquet.Row
 	answers  [1]parquet.Row
 }
 
-// newParquet reads flat files: columns of truth values, numbers and texts, which may
-// be null.
+// newParquet reads files whose features are columns of truth values, numbers and
+// texts, which may be null. It copies other columns, whatever their type, in their
+// order, with the metadata of the file.
 func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Options) (_ Table, err error) {
 	defer rescue(&err)
 	if err := checkFooter(f, size); err != nil {
@@ -41,47 +40,85 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	if err := readable(file, f, size); err != nil {
 		return nil, err
 	}
-	t := &parquetTable{outAt: map[string]int{}}
-	group := parquet.Group{}
+	t := &parquetTable{}
+	var names []string
 	for _, field := range file.Schema().Fields() {
-		if !field.Leaf() || field.Repeated() {
-			return nil, fmt.Errorf("column %q is nested: only flat files are read", field.Name())
-		}
-		if _, isFeature := s.Index(field.Name()); isFeature {
+		names = append(names, field.Name())
+	}
+	to, err := columns(names, s, o)
+	if err != nil {
+		return nil, err
+	}
+	group := ordered{Group: parquet.Group{}}
+	for i, field := range file.Schema().Fields() {
+		if to[i] >= 0 {
+			if !field.Leaf() || field.Repeated() {
+				return nil, fmt.Errorf("column %q is nested, which no feature can be", field.Name())
+			}
 			if err := usable(file, field.Name()); err != nil {
 				return nil, err
 			}
 		}
-		t.unsigned = append(t.unsigned, isUnsigned(field.Type()))
-		t.names = append(t.names, field.Name())
-		group[field.Name()] = leaf(field)
+		t.leaves(field, to[i])
+		group.add(field.Name(), field)
 	}
-	if t.to, err = columns(t.names, s, o); err != nil {
-		return nil, err
-	}
-	for _, name := range added {
-		if _, taken := group[name]; taken {
-			return nil, fmt.Errorf("the file has a column %q already: rename it", name)
+	added := answerNames(o.Prefix, names)
+	for i, name := range added {
+		node := parquet.Leaf(parquet.DoubleType)
+		switch i {
+		case 2:
+			node = parquet.Leaf(parquet.BooleanType)
+		case 4:
+			node = parquet.String()
 		}
-		switch name {
-		case colAnomaly:
-			group[name] = parquet.Optional(parquet.Leaf(parquet.BooleanType))
-		case colError:
-			group[name] = parquet.Optional(parquet.String())
-		default:
-			group[name] = parquet.Optional(parquet.Leaf(parquet.DoubleType))
-		}
-	}
-	schema := parquet.NewSchema("predictions", group)
-	for i, field := range schema.Fields() {
-		t.outAt[field.Name()] = i
-		t.outOpt = append(t.outOpt, field.Optional())
+		group.add(name, parquet.Optional(node))
 	}
 	if file.NumRows() > 0 { // the library cannot read from a file without row groups
 		t.in = parquet.NewGenericReader[any](file)
 	}
-	t.out = parquet.NewGenericWriter[any](out, schema, parquet.MaxRowsPerRowGroup(rowGroup))
+	options := []parquet.WriterOption{parquet.NewSchema("predictions", group), parquet.MaxRowsPerRowGroup(rowGroup), parquet.Compression(&parquet.Zstd)}
+	for _, kv := range file.Metadata().KeyValueMetadata {
+		if kv.Key != "ARROW:schema" { // it describes the columns of the input alone
+			options = append(options, parquet.KeyValueMetadata(kv.Key, kv.Value))
+		}
+	}
+	t.out = parquet.NewGenericWriter[any](out, options...)
 	return t, nil
+}
+
+// leaves notes the leaves of a column and the feature that they are.
+func (t *parquetTable) leaves(n parquet.Node, to int) {
+	if n.Leaf() {
+		t.to = append(t.to, to)
+		t.unsigned = append(t.unsigned, isUnsigned(n.Type()))
+		return
+	}
+	for _, field := range n.Fields() {
+		t.leaves(field, to)
+	}
+}
+
+// ordered is a group that keeps the order of its columns.
+type ordered struct {
+	parquet.Group
+	names []string
+}
+
+func (o *ordered) add(name string, n parquet.Node) {
+	if n.Leaf() { // the leaves of others have the writer's compression
+		n = parquet.Compressed(n, &parquet.Zstd)
+	}
+	o.Group[name] = n
+	o.names = append(o.names, name)
+}
+
+// Fields implements parquet.Node.
+func (o ordered) Fields() []parquet.Field {
+	fields := make([]parquet.Field, len(o.names))
+	for _, f := range o.Group.Fields() {
+		fields[slices.Index(o.names, f.Name())] = f
+	}
+	return fields
 }
 
 // checkFooter checks the length of the footer, because the library would allocate
@@ -108,15 +145,6 @@ func isUnsigned(t parquet.Type) bool {
 	}
 	n, ok := logical.Value.(*format.IntType)
 	return ok && !n.IsSigned
-}
-
-// leaf returns a node with the column's type that may be null if the column may be.
-func leaf(f parquet.Field) parquet.Node {
-	n := parquet.Leaf(f.Type())
-	if f.Optional() {
-		return parquet.Optional(n)
-	}
-	return n
 }
 
 // rescue turns a panic of the library on a damaged file into an error.
@@ -183,33 +211,24 @@ func plain(v parquet.Value, unsigned bool) any {
 // Write implements Table.
 func (t *parquetTable) Write(i int, a Answer) (err error) {
 	defer rescue(&err)
-	row := make(parquet.Row, len(t.outAt))
-	put := func(name string, v parquet.Value) {
-		at := t.outAt[name]
-		level := 0
-		if t.outOpt[at] && !v.IsNull() {
-			level = 1
-		}
-		row[at] = v.Level(0, level, at)
-	}
-	for _, v := range t.buffer[i] {
-		put(t.names[v.Column()], v)
-	}
-	for _, name := range added {
-		put(name, parquet.NullValue())
-	}
-	if a.Error != "" {
-		put(colError, parquet.ByteArrayValue([]byte(a.Error)))
-	} else {
-		put(colPrediction, parquet.DoubleValue(a.Prediction))
-		put(colScore, parquet.DoubleValue(a.Score))
-		if a.Anomaly != nil {
-			put(colAnomaly, parquet.BooleanValue(*a.Anomaly))
-		}
-		if a.Confidence != nil {
-			put(colConfidence, parquet.DoubleValue(*a.Confidence))
+	row := append(make(parquet.Row, 0, len(t.buffer[i])+5), t.buffer[i]...)
+	add := func(v parquet.Value, given bool) {
+		if given {
+			row = append(row, v.Level(0, 1, len(t.to)+len(row)-len(t.buffer[i])))
+		} else {
+			row = append(row, parquet.NullValue().Level(0, 0, len(t.to)+len(row)-len(t.buffer[i])))
 		}
 	}
+	scored := a.Error == ""
+	add(parquet.DoubleValue(a.Prediction), scored)
+	add(parquet.DoubleValue(a.Score), scored)
+	add(parquet.BooleanValue(a.Anomaly != nil && *a.Anomaly), scored && a.Anomaly != nil)
+	confidence := 0.0
+	if a.Confidence != nil {
+		confidence = *a.Confidence
+	}
+	add(parquet.DoubleValue(confidence), scored && a.Confidence != nil)
+	add(parquet.ByteArrayValue([]byte(a.Error)), !scored)
 	t.answers[0] = row
 	if _, err := t.out.WriteRows(t.answers[:]); err != nil {
 		return fmt.Errorf("writing a row: %w", err)

@@ -10,7 +10,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
@@ -45,7 +48,24 @@ const (
 	colError      = "error"
 )
 
-var added = []string{colPrediction, colScore, colAnomaly, colConfidence, colError}
+// answerNames returns the names of the added columns, in order. A name that the table
+// has already gets a number.
+func answerNames(prefix string, taken []string) []string {
+	names := []string{colPrediction, colScore, colAnomaly, colConfidence, colError}
+	for i, name := range names {
+		names[i] = free(prefix+name, taken)
+	}
+	return names
+}
+
+// free returns name, or name with the first number from 2 on that makes it free.
+func free(name string, taken []string) string {
+	got := name
+	for n := 2; slices.Contains(taken, got); n++ {
+		got = name + "_" + strconv.Itoa(n)
+	}
+	return got
+}
 
 // The formats.
 const (
@@ -70,9 +90,26 @@ func FormatOf(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w (--format)", name, ErrFormat)
 }
 
-// Options say how to treat columns.
+// Options say how to treat columns and values.
 type Options struct {
-	Extra bool // copy columns that are not features instead of refusing them
+	Extra     bool     // copy columns that are not features instead of refusing them
+	Delimiter byte     // of CSV; 0: the one by which the header names most features
+	Prefix    string   // of the names of the added columns
+	Missing   []string // texts in tables of texts that mean that a value is missing; nil: those that package rows knows
+}
+
+// ParseDelimiter returns the delimiter of CSV that a text names: a character of ASCII,
+// tab, \t, or nothing, which means that it is looked for.
+func ParseDelimiter(text string) (byte, error) {
+	switch {
+	case text == "":
+		return 0, nil
+	case text == "tab" || text == `\t`:
+		return '\t', nil
+	case len(text) == 1 && text[0] < utf8.RuneSelf && text[0] != '"' && text[0] != '\n' && text[0] != '\r' && text[0] != 0:
+		return text[0], nil
+	}
+	return 0, fmt.Errorf("%q is no delimiter: give one character, such as ; or tab", text)
 }
 
 // Open starts a table. For Parquet, in must be a file.
@@ -81,7 +118,7 @@ func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options)
 	case CSV:
 		return newCSV(in, out, s, o)
 	case NDJSON:
-		return newNDJSON(in, out, s), nil
+		return newNDJSON(in, out, s, o), nil
 	case Parquet:
 		f, ok := in.(*os.File)
 		if !ok {
@@ -100,20 +137,45 @@ func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options)
 // copied.
 func columns(names []string, s *rows.Schema, o Options) ([]int, error) {
 	to := make([]int, len(names))
-	seen := map[string]bool{}
+	has := make([]bool, len(s.Features()))
 	for i, name := range names {
-		if seen[name] {
+		j, ok := feature(name, s)
+		switch {
+		case !ok && !o.Extra && !s.IgnoresUnknown():
+			return nil, fmt.Errorf("column %q %s; pass --extra to copy such columns", name, s.Unknown(name))
+		case !ok:
+			to[i] = -1
+			continue
+		case has[j]:
 			return nil, fmt.Errorf("column %q appears twice in the header", name)
 		}
-		seen[name] = true
-		j, ok := s.Index(name)
-		if !ok {
-			if !o.Extra && !s.IgnoresUnknown() {
-				return nil, fmt.Errorf("column %q %s; pass --extra to copy such columns", name, s.Unknown(name))
-			}
-			j = -1
+		to[i], has[j] = j, true
+	}
+	var without []string
+	for j, name := range s.Names() {
+		if !has[j] && s.Required(j) {
+			without = append(without, strconv.Quote(name))
 		}
-		to[i] = j
+	}
+	if len(without) > 0 {
+		return nil, fmt.Errorf("the file has no column for %s, which the model needs: the columns are %s", some(without), some(names))
 	}
 	return to, nil
+}
+
+// feature returns the feature of a column. Spaces around the name do not matter.
+func feature(name string, s *rows.Schema) (int, bool) {
+	if j, ok := s.Index(name); ok {
+		return j, true
+	}
+	return s.Index(strings.TrimSpace(name))
+}
+
+// some joins the first texts of a list.
+func some(list []string) string {
+	const most = 10
+	if len(list) > most {
+		return strings.Join(list[:most], ", ") + fmt.Sprintf(" and %d more", len(list)-most)
+	}
+	return strings.Join(list, ", ")
 }

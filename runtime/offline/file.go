@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/atomicfile"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 )
 
@@ -18,15 +17,17 @@ type Files struct {
 	Stdout        io.Writer
 	Format        string // a format of package table
 	Batch         int    // rows per call
-	Extra         bool   // copy columns that are not features
+	Table         table.Options
 	// Progress is called with the input's size in bytes, or -1 if unknown. What is
 	// read is written to its result, except for Parquet, and the result is closed at
 	// the end.
 	Progress func(size int64) io.WriteCloser
 }
 
-// ScoreFile scores the rows of the input like Score. The output file has its name
-// only when it is complete.
+// ScoreFile scores the rows of the input like Score. An output file has its name only
+// when it is complete, with the mode of the file that it replaces, or the one that the
+// process gives new files. Links are followed. An output that is no regular file, such
+// as a pipe, is written straight.
 func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
 	in, size := f.Stdin, int64(-1)
 	if f.Input != "-" {
@@ -43,7 +44,7 @@ func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err e
 	if f.Output == "-" {
 		return f.score(ctx, s, in, size, f.Stdout)
 	}
-	out, err := atomicfile.Create(f.Output, 0o644) // a result, not a secret
+	out, err := create(f.Output)
 	if err != nil {
 		return 0, 0, fmt.Errorf("creating the output: %w", err)
 	}
@@ -59,7 +60,7 @@ func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, ou
 	if f.Format != table.Parquet { // Parquet is not read from beginning to end
 		in = io.TeeReader(in, progress)
 	}
-	t, err := table.Open(f.Format, in, out, s.Schema(), table.Options{Extra: f.Extra})
+	t, err := table.Open(f.Format, in, out, s.Schema(), f.Table)
 	if err != nil {
 		return 0, 0, err
 	}

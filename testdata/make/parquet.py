@@ -99,7 +99,9 @@ def encode(table, options, codec, pages, **more):
 def rounded(value, dtype):
     """Returns value as a feature of dtype, rounded once from the exact number."""
     if isinstance(value, bool):
-        return value if dtype == "bool" else {"error": True}
+        if dtype in ("bool", "string"):
+            return value if dtype == "bool" else {"error": True}
+        value = int(value)
     if isinstance(value, bytes):
         try:
             value = value.decode()

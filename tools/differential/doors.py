@@ -77,11 +77,11 @@ def optional(text):
 
 def from_csv(model, rows, rng, place):
     rows = [r for r in rows if not r.malformed]
-    data, sent, order = texts.csv_file(rng, model, rows)
+    data, sent, order, comma = texts.csv_file(rng, model, rows)
     out, why = run(place, model, "csv", data, *(["--extra"] if not model.ignores else []), "--batch-size", str(rng.choice([1, 5, 1000])))
     if out is None:
         return lost(rows, why, sent)
-    found = list(csv.reader(io.StringIO(out.decode(), newline="")))[1:]
+    found = list(csv.reader(io.StringIO(out.decode(), newline=""), delimiter=comma))[1:]
     if len(found) != len(rows):
         return lost(rows, f"{len(found)} rows for {len(rows)}", sent)
     answers = []

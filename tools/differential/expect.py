@@ -25,6 +25,8 @@ def typed(feature, kind, value):
         return value
     if kind == "truth" and dtype == "bool":
         return value
+    if kind == "truth" and dtype != "string":
+        return number(exact.of_text("1" if value else "0"), dtype)
     raise Refused
 
 

@@ -138,11 +138,14 @@ def of_csv(feature, cell):
 def csv_text(rng, feature, cell):
     kind, value = cell
     if kind in ("null", "absent"):
-        return rng.choice(["", "nan", "NULL", "NA", "NaN", " "]) if feature["dtype"] != "string" else ""
+        return rng.choice(["", "nan", "NULL", "NA", "NaN", " ", "N/A", "none", "<NA>", "\\N"]) if feature["dtype"] != "string" else ""
+    if kind == "truth" and feature["dtype"] == "string":
+        return json.dumps(value)
     if kind == "truth":
         return rng.choice(["true", "True", "TRUE", "1"] if value else ["false", "False", "0"])
     if kind == "number":
-        text = value if value.startswith("-") or rng.random() < 0.9 else "+" + value
+        text = by_hand(rng, value) if rng.random() < 0.2 else value
+        text = text if text.startswith("-") or rng.random() < 0.9 else "+" + text
         return text if rng.random() < 0.9 else f" {text} "
     if kind == "literal":
         return value
@@ -150,15 +153,26 @@ def csv_text(rng, feature, cell):
     return value if kind == "text" or feature["dtype"] == "string" else "x" + value
 
 
+def by_hand(rng, number):
+    """Writes a number as people do."""
+    sign, digits = ("-", number[1:]) if number.startswith("-") else ("", number)
+    if digits.startswith("0.") and rng.random() < 0.5:
+        return sign + digits[1:]
+    if digits.isdigit() and rng.random() < 0.5:
+        return sign + digits + "."
+    return sign + "00" + digits
+
+
 def csv_file(rng, model, rows):
-    """Writes the features' columns in random order, with some left out or others added."""
+    """Writes the features' columns in random order, with one that may be missing left out or others added."""
     order = list(range(len(model.features)))
     rng.shuffle(order)
-    if rng.random() < 0.1 and len(order) > 1:
+    if rng.random() < 0.1 and len(order) > 1 and model.features[order[-1]]["missing"] != "error":
         order.pop()
     extra = rng.random() < 0.3
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator=rng.choice(["\n", "\r\n"]), quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
+    comma = rng.choice([",", ",", ";", "\t", "|"])
+    writer = csv.writer(out, delimiter=comma, lineterminator=rng.choice(["\n", "\r\n"]), quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     writer.writerow([model.features[j]["name"] for j in order] + ["extra column"] * extra)
     sent = []
     for row in rows:
@@ -166,7 +180,7 @@ def csv_file(rng, model, rows):
         writer.writerow(line)
         sent.append(repr(line))
     mark = "\ufeff" if rng.random() < 0.2 else ""
-    return (mark + out.getvalue()).encode(), sent, set(order)
+    return (mark + out.getvalue()).encode(), sent, set(order), comma
 
 
 def parquet_file(rng, model, rows):

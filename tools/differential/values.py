@@ -103,9 +103,11 @@ def odd(rng, dtype):
         return "literal", rng.choice(["NaN", "Infinity", "-Infinity"])
     if dtype in NUMERIC and how < 0.8:
         return "number", rng.choice(["1e400", "-1e309", "3.5e38", "9223372036854775808", "-9223372036854775809", "1.5", "1e-400", "1e99999"])
+    if dtype in NUMERIC and how < 0.85:
+        return "truth", rng.random() < 0.5
     if dtype == "string" and how < 0.6:
         return "text", "a\0b"
-    return "wrong", rng.choice({"string": ["1", "true", "[]", "{}"], "bool": ["1", "0", '"true"', "[true]"]}.get(dtype, ['"1"', '""', "true", "[1]", '{"a": 1}']))
+    return "wrong", rng.choice({"string": ["1", "true", "[]", "{}"], "bool": ["1", "0", '"true"', "[true]"]}.get(dtype, ['"1"', '""', "[1]", '{"a": 1}']))
 
 
 def cell(rng, dtype, oddness):
