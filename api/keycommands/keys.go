@@ -96,7 +96,7 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 		},
 	}
 	f.flags(cmd)
-	cmd.Flags().StringVar(&w.Role, "role", "", "viewer, operator, admin or a role of auth.roles")
+	cmd.Flags().StringVar(&w.Role, "role", "", "viewer, operator, admin, controller or a role of auth.roles")
 	cmd.Flags().StringVar(&w.Name, "name", "", "description of the key for people")
 	cmd.Flags().StringVar(&models, "models", "", "ids of the models that the key may use, with * and ?, separated by commas (default: all)")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key is valid, such as 12h or 90d (default: until it is revoked)")
