@@ -67,9 +67,9 @@ type JWT struct {
 	// +kubebuilder:validation:MaxItems=13
 	// +kubebuilder:validation:items:Enum=HS256;HS384;HS512;RS256;RS384;RS512;PS256;PS384;PS512;ES256;ES384;ES512;EdDSA
 	Algorithms []string `json:"algorithms"`
-	// Leeway for differences between clocks; default 30 s.
+	// Leeway for differences between clocks; 5 minutes at most; default 30 s.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,2}(\.[0-9]{1,9})?(ms|s)){1,2}|[0-5]m)$`
+	// +kubebuilder:validation:Pattern=`^(0s?|[0-9]{1,3}ms|[0-9]{1,2}(\.[0-9]{1,9})?s|[0-4]m([0-5]?[0-9](\.[0-9]{1,9})?s)?|5m(0s)?)$`
 	// +optional
 	Leeway *metav1.Duration `json:"leeway,omitempty"`
 	// Claims are the names of claims; dots separate the parts of a path.
