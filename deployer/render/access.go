@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -82,7 +81,7 @@ func issuers(all []v1alpha1.JWT) string {
 		set(one, "ca", item(j.CA))
 		set(one, "secret_file", item(j.SecretFile))
 		if j.Leeway != nil {
-			one["leeway"] = shortly(j.Leeway.Duration)
+			one["leeway"] = j.Leeway.Duration.String()
 		}
 		claims := map[string]any{}
 		set(claims, "subject", j.Claims.Subject)
@@ -112,13 +111,4 @@ func item(name string) string {
 		return name
 	}
 	return accessDir + "/" + name
-}
-
-// shortly writes a duration without parts that are 0.
-func shortly(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	return text
 }

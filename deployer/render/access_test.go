@@ -21,7 +21,7 @@ func issuers() []v1alpha1.JWT {
 		{Issuer: "https://id.example.com", Audience: "pynomaly", JWKS: "https://id.example.com/keys?a=1&b=2", CA: "id.crt", Algorithms: []string{"ES256", "RS256"}, Leeway: &metav1.Duration{Duration: time.Minute},
 			Claims: v1alpha1.Claims{Subject: "email", Roles: "realm_access.roles", Models: "models"}, Roles: map[string]v1alpha1.RoleName{"b": "operator", "a": "viewer"}},
 		{Issuer: "cluster", Audience: "pynomaly", JWKS: "cluster.json", Algorithms: []string{"RS256"}, Claims: v1alpha1.Claims{Roles: "sub"}, Roles: map[string]v1alpha1.RoleName{"system:serviceaccount:apps:scorer": "viewer"}},
-		{Issuer: "own", Audience: "pynomaly", SecretFile: "secret", Algorithms: []string{"HS256"}, Roles: map[string]v1alpha1.RoleName{"x": "admin"}},
+		{Issuer: "own", Audience: "pynomaly", SecretFile: "secret", Algorithms: []string{"HS256"}, Claims: v1alpha1.Claims{Roles: "groups"}, Roles: map[string]v1alpha1.RoleName{"x": "admin"}},
 	}
 }
 
@@ -48,7 +48,7 @@ func TestIssuers(t *testing.T) {
 		{Issuer: "cluster", Audience: "pynomaly", JWKS: dir + "cluster.json", Algorithms: []string{"RS256"}, Leeway: 30 * time.Second,
 			Claims: config.Claims{Subject: "sub", Roles: "sub"}, Roles: map[string]string{"system:serviceaccount:apps:scorer": "viewer"}},
 		{Issuer: "own", Audience: "pynomaly", SecretFile: dir + "secret", Algorithms: []string{"HS256"}, Leeway: 30 * time.Second,
-			Claims: config.Claims{Subject: "sub", Roles: "roles"}, Roles: map[string]string{"x": "admin"}},
+			Claims: config.Claims{Subject: "sub", Roles: "groups"}, Roles: map[string]string{"x": "admin"}},
 	}
 	got, _ := json.MarshalIndent(c.Auth.JWT, "", " ")
 	wanted, _ := json.MarshalIndent(want, "", " ")

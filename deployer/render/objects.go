@@ -115,18 +115,7 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, access v1alp
 		SecurityContext: locked(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}, mount},
 	}
-	for _, name := range sortedKeys(t.Config) {
-		if DecidesAccess(name) { // the Environment says it
-			continue
-		}
-		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
-	}
-	if len(access.JWT) > 0 {
-		c.Env = append(c.Env, corev1.EnvVar{Name: jwtEnv, Value: issuers(access.JWT)})
-	}
-	if t.Samples > 0 {
-		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)})
-	}
+	c.Env = variables(t, access)
 	spec := corev1.PodSpec{
 		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
 		SecurityContext: &corev1.PodSecurityContext{
@@ -153,6 +142,24 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, access v1alp
 	}
 	spec.Containers = []corev1.Container{c}
 	return spec
+}
+
+// variables returns the environment variables of a host. Those of the deployment that
+// are about access are left out, because the Environment decides that.
+func variables(t v1alpha1.RevisionTemplate, access v1alpha1.Access) []corev1.EnvVar {
+	var all []corev1.EnvVar
+	for _, name := range sortedKeys(t.Config) {
+		if !DecidesAccess(name) {
+			all = append(all, corev1.EnvVar{Name: name, Value: t.Config[name]})
+		}
+	}
+	if len(access.JWT) > 0 {
+		all = append(all, corev1.EnvVar{Name: jwtEnv, Value: issuers(access.JWT)})
+	}
+	if t.Samples > 0 {
+		all = append(all, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)})
+	}
+	return all
 }
 
 // puller fetches the model from a registry before the host starts. It uses the
