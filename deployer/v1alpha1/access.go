@@ -5,7 +5,7 @@ import (
 )
 
 // DefaultKeysSecret is the Secret of API keys if the Environment names none.
-const DefaultKeysSecret = "pynomaly-keys"
+const DefaultKeysSecret = "pynomaly-keys" //nolint:gosec // the name of a Secret is not secret
 
 // openEnvironment is the environment whose hosts answer everybody unless it says
 // otherwise.
