@@ -297,7 +297,7 @@ clean: ## removes what was built and fetched
 # and E2E_GATEWAY must be the address of its Gateway.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
 # The scenarios that every change must pass. e2e-full runs the others, too.
-E2E_RUN   ?= TestRollouts|TestAdmission|TestVerbs|TestRestoreKilled
+E2E_RUN   ?= TestRollouts|TestAccess|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build ## rolls out versions on a real Kubernetes node (needs root)

@@ -60,7 +60,13 @@ func TestAdmission(t *testing.T) {
 		"an id that is a flag":    {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.ID = "-a" }, "template.model.id"},
 		"a digest and more":       {func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Model.Digest = "sha256:x" }, "template.model.digest"},
 		"the cluster's namespace": {func(md *v1alpha1.ModelDeployment) { md.Namespace = "kube-system" }, "namespace of the system"},
-		"the controller's":        {func(md *v1alpha1.ModelDeployment) { md.Namespace = "pynomaly-system" }, "namespace of the system"},
+		"a host that is open": {func(md *v1alpha1.ModelDeployment) {
+			md.Spec.Template.Config = map[string]string{"PYNOMALY_SERVER_INSECURE": "true"}
+		}, "cannot say who may use the host"},
+		"a role without a key": {func(md *v1alpha1.ModelDeployment) {
+			md.Spec.Template.Config = map[string]string{"PYNOMALY_AUTH_ANONYMOUS": "admin"}
+		}, "cannot say who may use the host"},
+		"the controller's": {func(md *v1alpha1.ModelDeployment) { md.Namespace = "pynomaly-system" }, "namespace of the system"},
 	} {
 		refused(what, w.Create(ctx, wanted("refused", c.change)), c.says)
 	}
@@ -109,13 +115,43 @@ func TestAdmission(t *testing.T) {
 		"an image without a tag":  {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"registry.example.com:5000/host"} }, "images"},
 		"half a digest":           {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"host@sha256:12"} }, "images"},
 		"any image":               {func(e *v1alpha1.EnvironmentSpec) { e.Images = []string{"*"} }, "images"},
+		"a Secret by a path":      {access(func(a *v1alpha1.Access) { a.KeysSecret = "../x" }), "keysSecret must be the name of a Secret"},
+		"an issuer twice":         {access(func(a *v1alpha1.Access) { a.JWT = append(a.JWT, a.JWT[0]) }), "jwt names an issuer and audience twice"},
+		"no audience":             {access(func(a *v1alpha1.Access) { a.JWT[0].Audience = "" }), "audience"},
+		"no algorithm":            {access(func(a *v1alpha1.Access) { a.JWT[0].Algorithms = nil }), "algorithms"},
+		"the algorithm none":      {access(func(a *v1alpha1.Access) { a.JWT[0].Algorithms = []string{"none"} }), "algorithms"},
+		"a secret for a key":      {access(func(a *v1alpha1.Access) { a.JWT[0].Algorithms = []string{"HS256"} }), "HS512 go with secretFile"},
+		"keys in clear":           {access(func(a *v1alpha1.Access) { a.JWT[0].JWKS = "http://id.example.com/keys" }), "jwks must be an https URL, or the name of an item"},
+		"keys by a path":          {access(func(a *v1alpha1.Access) { a.JWT[0].JWKS = "../keys" }), "jwks must be an https URL, or the name of an item"},
+		"keys and a secret":       {access(func(a *v1alpha1.Access) { a.JWT[0].SecretFile = "x" }), "a jwt takes either jwks or secretFile"},
+		"a CA without a server":   {access(func(a *v1alpha1.Access) { a.JWT[0].JWKS, a.JWT[0].CA = "keys.json", "ca.crt" }), "ca goes with a jwks that is an https URL"},
+		"a role of nobody":        {access(func(a *v1alpha1.Access) { a.JWT[0].Roles["x"] = "boss" }), "roles must map to viewer"},
+		"no roles":                {access(func(a *v1alpha1.Access) { a.JWT[0].Roles = map[string]v1alpha1.RoleName{} }), "roles"},
+		"an hour of leeway":       {access(func(a *v1alpha1.Access) { a.JWT[0].Leeway = span(time.Hour) }), "leeway"},
 	} {
 		env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "refused"}, Spec: v1alpha1.EnvironmentSpec{Namespace: "refused"}}
 		c.change(&env.Spec)
 		refused(what, w.Create(ctx, env), c.says)
 	}
+	good := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "accepted"}, Spec: v1alpha1.EnvironmentSpec{Namespace: "accepted"}}
+	access(func(a *v1alpha1.Access) {
+		a.KeysSecret, a.JWT[0].CA, a.JWT[0].Leeway = "team.keys", "ca.crt", span(time.Minute+30*time.Second)
+	})(&good.Spec)
+	if err := w.Create(ctx, good, client.DryRunAll); err != nil {
+		t.Error(err)
+	}
 	w.names(t, refused)
 	w.records(t, refused)
+}
+
+// access returns a change of an Environment that accepts tokens of an issuer.
+func access(change func(*v1alpha1.Access)) func(*v1alpha1.EnvironmentSpec) {
+	return func(e *v1alpha1.EnvironmentSpec) {
+		e.Access = &v1alpha1.Access{JWT: []v1alpha1.JWT{{
+			Issuer: "https://id.example.com", Audience: "pynomaly", JWKS: "https://id.example.com/keys", Algorithms: []string{"ES256"}, Roles: map[string]v1alpha1.RoleName{"x": "viewer"},
+		}}}
+		change(e.Access)
+	}
 }
 
 // readable checks that the API server accepts a value and that the controller can

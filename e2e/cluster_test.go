@@ -34,6 +34,7 @@ const model = "ecod-c"
 type world struct {
 	client.WithWatch
 	binary, models, image, pull string
+	key                         string // of a viewer in development
 	rate                        int
 	rows                        []row
 	notes                       []string // printed below the table
@@ -95,13 +96,15 @@ func open(t *testing.T) *world {
 		e.Spec.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}}
-		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40} // the load is light
+		e.Spec.Access = &v1alpha1.Access{AnonymousPredict: new(bool)} // nobody predicts without a key
+		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40}       // the load is light
 		e.Spec.Strategy.Drain = span(5 * time.Second)
 		e.Spec.Traffic = v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "web", Namespace: "gateway"}, Hostnames: []string{name + ".test"}}
 		if err := w.Update(t.Context(), &e); err != nil {
 			t.Fatal(err)
 		}
 	}
+	w.key = strings.TrimSpace(w.run(t, 0, "key", "create", "--env", "development", "--role", "viewer", "--name", "load"))
 	if err := w.DeleteAllOf(context.Background(), &v1alpha1.ModelDeployment{}, client.InNamespace(namespace)); err != nil {
 		t.Fatal(err) // one of an earlier run has other settings
 	}
@@ -268,7 +271,7 @@ func (w *world) scenario(t *testing.T, name string, pods int, run func(t *testin
 			return len(all.Items) == pods
 		})
 		w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-		l := startLoad(t, "development.test", w.rate, "2.0.0")
+		l := startLoad(t, w.key, "development.test", w.rate, "2.0.0")
 		line := row{scenario: name, verdict: "failed"}
 		defer func() {
 			l.end()

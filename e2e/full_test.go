@@ -147,7 +147,7 @@ func (w *world) first(t *testing.T) {
 	})
 	w.follow(t, w.deploy(t, "1.0.0", "--strategy", "canary", "--steps", "10:1h"), v1alpha1.Deployed, long)
 	w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-	l := startLoad(t, "development.test", w.rate)
+	l := startLoad(t, w.key, "development.test", w.rate)
 	w.eventually(t, time.Minute, "1.0.0 answers", func() bool { return !l.last("1.0.0").IsZero() })
 	l.end()
 	if line.sent, line.lost = l.sent, l.failed; line.lost == 0 && !t.Failed() {
@@ -235,7 +235,7 @@ func TestLoad(t *testing.T) {
 	defer w.table(t)
 	w.follow(t, w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "2"), v1alpha1.Deployed, long)
 	w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-	can := capacity(t)
+	can := w.capacity(t)
 	w.rate = min(500, can/3)
 	t.Logf("the cluster answers %d requests/s; the load is %d/s", can, w.rate)
 	w.notes = append(w.notes, fmt.Sprintf("The cluster answers %d requests/s of 32 callers through the gateway; the load of the scenarios \"50,000 requests\" is %d/s.", can, w.rate))
@@ -264,9 +264,9 @@ func TestLoad(t *testing.T) {
 }
 
 // capacity returns how many requests per second 32 concurrent callers get answered.
-func capacity(t *testing.T) int {
+func (w *world) capacity(t *testing.T) int {
 	t.Helper()
-	l := startLoad(t, "development.test", 1)
+	l := startLoad(t, w.key, "development.test", 1)
 	defer l.end()
 	const callers, span = 32, 5 * time.Second
 	var answered atomic.Int64

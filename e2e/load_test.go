@@ -25,6 +25,7 @@ import (
 // status, the model, and that a row always has the same score.
 type load struct {
 	t      *testing.T
+	key    string
 	host   string
 	url    string
 	client *http.Client
@@ -60,12 +61,12 @@ func gateway() string {
 	return "http://127.0.0.1:8000"
 }
 
-// startLoad starts to send requests to a host name of the gateway. Versions in
-// strange have other scores.
-func startLoad(t *testing.T, host string, rate int, strange ...string) *load {
+// startLoad starts to send requests with an API key to a host name of the gateway.
+// Versions in strange have other scores.
+func startLoad(t *testing.T, key, host string, rate int, strange ...string) *load {
 	t.Helper()
 	l := &load{
-		t: t, host: host, url: gateway() + "/api/v1/predict", versions: map[string]int{}, strange: map[string]bool{},
+		t: t, key: key, host: host, url: gateway() + "/api/v1/predict", versions: map[string]int{}, strange: map[string]bool{},
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: maxPending}},
 	}
 	for _, v := range strange {
@@ -144,6 +145,7 @@ func (l *load) predict(row int) (string, float64, error) {
 	}
 	req.Host = l.host
 	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-API-Key", l.key)
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return "", 0, err

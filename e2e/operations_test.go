@@ -127,7 +127,7 @@ func TestOperations(t *testing.T) {
 	defer w.told(t, "TestOperations")
 	w.follow(t, w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "1"), v1alpha1.Deployed, long)
 	w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-	l := startLoad(t, "development.test", 20)
+	l := startLoad(t, w.key, "development.test", 20)
 	defer l.end()
 	stuck := func(what string, says string, want []string, version string, args ...string) {
 		t.Run(what, func(t *testing.T) {

@@ -195,7 +195,7 @@ func (w *world) changed(t *testing.T, first, digest, seen string) {
 	says(variable, " of "+first+"; the request is now")
 	says(variable, "+ template.config.LOG_LEVEL: debug")
 	wants := w.approves(t, variable, "+ template.config.LOG_LEVEL: debug")
-	if _, errs, code := w.try(t, "approve", variable, "--digest", seen, "--as", "bob"); code != 4 || !strings.Contains(errs, "is no longer") {
+	if _, errs, code := w.try(t, "approve", variable, "--digest", seen, "--as", "bob"); code != 4 || !strings.Contains(errs, "no longer has the digest") {
 		t.Errorf("%d: %s", code, errs)
 	}
 	var md v1alpha1.ModelDeployment
@@ -213,7 +213,7 @@ func (w *world) changed(t *testing.T, first, digest, seen string) {
 		md.Spec.Strategy.Gates = &v1alpha1.Gates{Disabled: true}
 		return w.as(t, "alice").Update(ctx, &md) == nil
 	})
-	if _, errs, code := w.try(t, "approve", variable, "--digest", wants, "--as", "bob"); code != 4 || !strings.Contains(errs, "is no longer") {
+	if _, errs, code := w.try(t, "approve", variable, "--digest", wants, "--as", "bob"); code != 4 || !strings.Contains(errs, "no longer has the digest") {
 		t.Errorf("%d: %s", code, errs)
 	}
 	w.run(t, 0, "approve", variable, "--digest", w.approves(t, variable, "+ rollout.gates.disabled: true"), "--as", "bob")

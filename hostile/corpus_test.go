@@ -85,7 +85,7 @@ func newSite(t *testing.T) *site {
 // start starts a host at the site.
 func (s *site) start(t *testing.T, args ...string) {
 	t.Helper()
-	config := fmt.Sprintf("server: {samples: {size: 8, models: [sampling], token: sesame}, limits: {inflight_bytes: %d}}\nlimits: {max: {bytes: 128MiB, memory: 256MiB}}\n"+
+	config := fmt.Sprintf("server: {samples: {size: 8, models: [sampling]}, limits: {inflight_bytes: %d}}\nlimits: {max: {bytes: 128MiB, memory: 256MiB}}\n"+
 		"backends: {process: {enabled: true, user: %q, allow: [{path: %s}]}}\n", inflight, testkit.PluginUser(), filepath.Join(s.Models, "plugin"))
 	s.Host = hosttest.Start(t, s.Place, hosttest.Options{Config: config, Args: append(args, "--request-timeout", "10m"), Env: []string{fmt.Sprintf("GOMEMLIMIT=%d", goMemory)}})
 	s.Ready()

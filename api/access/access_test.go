@@ -35,7 +35,9 @@ func allowed() map[string]string {
 		"operator": "predict read metrics learn load_model aliases jobs",
 		"admin":    "predict read metrics learn load_model aliases jobs samples admin",
 		"sampler":  "read samples",
-		"nothing":  "",
+
+		"controller": "read metrics samples",
+		"nothing":    "",
 	}
 }
 
@@ -102,7 +104,7 @@ func TestRoles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := roles.Actions("viewer", "owner"); err == nil || !strings.Contains(err.Error(), "admin, operator, viewer") {
+	if _, err := roles.Actions("viewer", "owner"); err == nil || !strings.Contains(err.Error(), "admin, controller, operator, viewer") {
 		t.Error(err)
 	}
 	if got, err := roles.Actions(); got != 0 || err != nil {

@@ -12,6 +12,9 @@ const (
 	RoleViewer   = "viewer"
 	RoleOperator = "operator"
 	RoleAdmin    = "admin"
+	// RoleController is the role of the deployer's controller: to read what hosts
+	// count, and the rows that they keep, and to have those scored again.
+	RoleController = "controller"
 )
 
 // maxName is the largest length of a role's name in bytes.
@@ -20,7 +23,7 @@ const maxName = 64
 // Roles maps roles to the actions that they allow.
 type Roles struct{ of map[string]Actions }
 
-// NewRoles returns viewer, operator and admin and the roles in own, whose values are
+// NewRoles returns viewer, operator, admin and controller and the roles in own, whose values are
 // lists of actions. A role in own cannot have the name of a built-in role.
 func NewRoles(own map[string][]string) (*Roles, error) {
 	view := Set(Predict, Read, Metrics)
@@ -28,10 +31,12 @@ func NewRoles(own map[string][]string) (*Roles, error) {
 		RoleViewer:   view,
 		RoleOperator: view | Set(LoadModel, Learn, Aliases, Jobs),
 		RoleAdmin:    Set(AllActions()...),
+
+		RoleController: Set(Read, Metrics, Samples),
 	}}
 	for _, name := range slices.Sorted(maps.Keys(own)) {
 		if _, taken := r.of[name]; taken {
-			return nil, fmt.Errorf("role %q exists already: viewer, operator and admin cannot be changed; choose another name", name)
+			return nil, fmt.Errorf("role %q exists already: viewer, operator, admin and controller cannot be changed; choose another name", name)
 		}
 		if !validName(name) {
 			return nil, fmt.Errorf("role %.80q: its name must be 1 to %d lower-case letters, digits, - and _", name, maxName)

@@ -234,11 +234,12 @@ func TestAnswersOfOthers(t *testing.T) {
 // TestKeys checks that the key is sent as a bearer token only to the host, and is in
 // no error.
 func TestKeys(t *testing.T) {
-	_, c := serve(t, func(cfg *rest.Config) { cfg.Samples, cfg.SamplesToken = 10, "secret" })
+	gate, made := testkit.Gate(t, "admin")
+	_, c := serve(t, func(cfg *rest.Config) { cfg.Samples, cfg.Gate = 10, gate })
 	if _, err := c.Samples(t.Context(), "m", client.SamplesQuery{}); err == nil {
 		t.Error("samples without a key")
 	}
-	for key, want := range map[string]bool{"secret": true, "wrong-key": false} {
+	for key, want := range map[string]bool{made[0]: true, "wrong-key": false} {
 		keyed, err := c.WithKey(key)
 		if err != nil {
 			t.Fatal(err)

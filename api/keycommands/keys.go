@@ -28,10 +28,31 @@ type Streams struct{ Out, Err io.Writer }
 // ReadConfig reads a configuration file, or the default one if file is empty.
 type ReadConfig func(cmd *cobra.Command, file string) (*config.Config, error)
 
-// Key returns the command key.
+// Place is where a command finds the keys.
+type Place interface {
+	// Flags adds the flags that name the place.
+	Flags(cmd *cobra.Command)
+	// Store returns the keys there.
+	Store(cmd *cobra.Command) (*keys.Store, error)
+	// Changed is called after a change. It returns when hosts take it up, such as
+	// "within 2 s".
+	Changed(cmd *cobra.Command) string
+	// Replace replaces a key whose user is not a person, and reports whether id is
+	// such a key.
+	Replace(cmd *cobra.Command, store *keys.Store, id string, overlap time.Duration) (made keys.Entry, ok bool, err error)
+	// Examples returns examples of the command create.
+	Examples() string
+}
+
+// Key returns the command key for keys in files.
 func Key(s Streams, read ReadConfig) *cobra.Command {
-	return commands.Group(&cobra.Command{Use: "key", Short: "Make, list, revoke and rotate API keys"},
-		keyCreate(s, read), keyList(s, read), keyRevoke(s, read), keyRotate(s, read))
+	return In(s, "Make, list, revoke and rotate API keys", func() Place { return &keyFiles{read: read} })
+}
+
+// In returns the command key for keys in another place. Each subcommand gets a place of
+// its own.
+func In(s Streams, short string, place func() Place) *cobra.Command {
+	return commands.Group(&cobra.Command{Use: "key", Short: short}, keyCreate(s, place()), keyList(s, place()), keyRevoke(s, place()), keyRotate(s, place()))
 }
 
 // keyFiles are the flags that name a file of keys.
@@ -40,13 +61,28 @@ type keyFiles struct {
 	read         ReadConfig
 }
 
-func (f *keyFiles) flags(cmd *cobra.Command) {
+// Flags implements Place.
+func (f *keyFiles) Flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.file, "file", "", "file of keys (default: the one of auth.keys)")
 	cmd.Flags().StringVar(&f.config, "config", "", "configuration file (default plugins.yaml, if there is one)")
 }
 
-// store returns the file of keys.
-func (f *keyFiles) store(cmd *cobra.Command) (*keys.Store, error) {
+// Changed implements Place.
+func (f *keyFiles) Changed(*cobra.Command) string { return "within 2 s" }
+
+// Replace implements Place.
+func (f *keyFiles) Replace(*cobra.Command, *keys.Store, string, time.Duration) (made keys.Entry, ok bool, err error) {
+	return made, false, nil
+}
+
+// Examples implements Place.
+func (f *keyFiles) Examples() string {
+	return "  pynomaly-runtime key create --role viewer --file keys.yaml\n" +
+		"  pynomaly-runtime key create --role operator --file keys.yaml --name ci --models 'fraud*,cardio' --expires 90d"
+}
+
+// Store implements Place.
+func (f *keyFiles) Store(cmd *cobra.Command) (*keys.Store, error) {
 	cfg, err := f.read(cmd, f.config)
 	if err != nil {
 		return nil, err
@@ -65,17 +101,15 @@ func (f *keyFiles) store(cmd *cobra.Command) (*keys.Store, error) {
 	return &keys.Store{File: file, Roles: roles, Now: time.Now, Random: rand.Reader}, nil
 }
 
-func keyCreate(s Streams, read ReadConfig) *cobra.Command {
-	f := keyFiles{read: read}
+func keyCreate(s Streams, f Place) *cobra.Command {
 	var w keys.Wanted
 	var models, expires string
 	cmd := &cobra.Command{
 		Use: "create --role <role>", Short: "Make an API key and print it, once", Args: cobra.NoArgs,
-		Long: "Make an API key and print it. The file of keys, which is made if it does not exist, has only the key's SHA-256: the key itself is shown only this once. A host that follows the file accepts the key within 2 s.",
-		Example: "  pynomaly-runtime key create --role viewer --file keys.yaml\n" +
-			"  pynomaly-runtime key create --role operator --file keys.yaml --name ci --models 'fraud*,cardio' --expires 90d",
+		Long:    "Make an API key and print it. The file of keys, which is made if it does not exist, has only the key's SHA-256: the key itself is shown only this once.",
+		Example: f.Examples(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := f.store(cmd)
+			store, err := f.Store(cmd)
 			if err != nil {
 				return err
 			}
@@ -92,11 +126,11 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printKey(s, store.File, key, made)
+			return printKey(s, store.File, key, made, f.Changed(cmd))
 		},
 	}
-	f.flags(cmd)
-	cmd.Flags().StringVar(&w.Role, "role", "", "viewer, operator, admin or a role of auth.roles")
+	f.Flags(cmd)
+	cmd.Flags().StringVar(&w.Role, "role", "", "viewer, operator, admin, controller or a role of auth.roles")
 	cmd.Flags().StringVar(&w.Name, "name", "", "description of the key for people")
 	cmd.Flags().StringVar(&models, "models", "", "ids of the models that the key may use, with * and ?, separated by commas (default: all)")
 	cmd.Flags().StringVar(&expires, "expires", "", "how long the key is valid, such as 12h or 90d (default: until it is revoked)")
@@ -106,26 +140,25 @@ func keyCreate(s Streams, read ReadConfig) *cobra.Command {
 
 // printKey prints a new key on standard output, and its description on standard
 // error.
-func printKey(s Streams, file, key string, made keys.Entry) error {
+func printKey(s Streams, file, key string, made keys.Entry, soon string) error {
 	until := "until it is revoked"
 	if !made.Expires.IsZero() {
 		until = "until " + made.Expires.Format(time.RFC3339)
 	}
-	fmt.Fprintf(s.Err, "key %s, role %s, valid %s, in %s; it is shown only this once:\n", made.ID, made.Role, until, file)
+	fmt.Fprintf(s.Err, "key %s, role %s, valid %s, in %s; hosts that follow it accept the key %s; it is shown only this once:\n", made.ID, made.Role, until, file, soon)
 	_, err := fmt.Fprintln(s.Out, key)
 	return err
 }
 
-func keyList(s Streams, read ReadConfig) *cobra.Command {
-	f := keyFiles{read: read}
+func keyList(s Streams, f Place) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Short: "List the API keys, without their secrets", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			store, err := f.store(cmd)
+			store, err := f.Store(cmd)
 			if err != nil {
 				return err
 			}
-			all, err := store.List()
+			all, err := store.List(cmd.Context())
 			if err != nil {
 				return err
 			}
@@ -141,7 +174,7 @@ func keyList(s Streams, read ReadConfig) *cobra.Command {
 			return w.Flush()
 		},
 	}
-	f.flags(cmd)
+	f.Flags(cmd)
 	return cmd
 }
 
@@ -152,12 +185,11 @@ func timeOrDash(t time.Time) string {
 	return t.Format(time.RFC3339)
 }
 
-func keyRevoke(s Streams, read ReadConfig) *cobra.Command {
-	f := keyFiles{read: read}
+func keyRevoke(s Streams, f Place) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "revoke <id>", Short: "Make an API key invalid", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := f.store(cmd)
+			store, err := f.Store(cmd)
 			if err != nil {
 				return err
 			}
@@ -165,22 +197,21 @@ func keyRevoke(s Streams, read ReadConfig) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.Out, "key %s was revoked at %s: hosts that follow %s refuse it within 2 s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File)
+			_, err = fmt.Fprintf(s.Out, "key %s was revoked at %s: hosts that follow %s refuse it %s\n", revoked.ID, revoked.Revoked.Format(time.RFC3339), store.File, f.Changed(cmd))
 			return err
 		},
 	}
-	f.flags(cmd)
+	f.Flags(cmd)
 	return cmd
 }
 
-func keyRotate(s Streams, read ReadConfig) *cobra.Command {
-	f := keyFiles{read: read}
+func keyRotate(s Streams, f Place) *cobra.Command {
 	var overlap string
 	cmd := &cobra.Command{
 		Use: "rotate <id>", Short: "Replace an API key by a new one, and print it, once", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		Long: "Make an API key with the rights of another one, and print it. The other key expires after --overlap: by then its users must have the new key.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			store, err := f.store(cmd)
+			store, err := f.Store(cmd)
 			if err != nil {
 				return err
 			}
@@ -188,14 +219,20 @@ func keyRotate(s Streams, read ReadConfig) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("--overlap: %w", err)
 			}
+			if made, ok, err := f.Replace(cmd, store, args[0], lasts); ok || err != nil {
+				if err == nil {
+					_, err = fmt.Fprintf(s.Out, "key %s, role %s, takes the place of %s: hosts that follow %s accept it %s\n", made.ID, made.Role, args[0], store.File, f.Changed(cmd))
+				}
+				return err
+			}
 			key, made, err := store.Rotate(cmd.Context(), args[0], lasts)
 			if err != nil {
 				return err
 			}
-			return printKey(s, store.File, key, made)
+			return printKey(s, store.File, key, made, f.Changed(cmd))
 		},
 	}
-	f.flags(cmd)
+	f.Flags(cmd)
 	cmd.Flags().StringVar(&overlap, "overlap", "24h", "how long the other key stays valid, such as 0, 12h or 7d")
 	return cmd
 }

@@ -50,7 +50,7 @@ type spelledOut struct {
 func (s spelledOut) Lookup(key []byte, _ time.Time) (*access.Principal, error) {
 	role, models, _ := strings.Cut(string(key), ":")
 	seen, err := access.ParseModels(strings.Split(models, ","))
-	if err != nil || !slices.Contains([]string{"viewer", "operator", "admin"}, role) || s.revoked.Load() {
+	if err != nil || !slices.Contains([]string{"viewer", "operator", "admin", "controller"}, role) || s.revoked.Load() {
 		return nil, &access.Error{Is: access.ErrUnauthenticated, Reason: "unknown_key", Public: "this host does not know the API key"}
 	}
 	return person(s.t, role, seen), nil
@@ -88,6 +88,8 @@ func mayDo(role string, action rest.Action) bool {
 	switch role {
 	case "viewer":
 		return slices.Contains(view, action)
+	case "controller":
+		return slices.Contains([]rest.Action{rest.ActionPublic, rest.ActionRead, rest.ActionMetrics, rest.ActionSamples}, action)
 	case "operator":
 		return slices.Contains(append(view, rest.ActionLearn, rest.ActionLoadModel, rest.ActionAliases, rest.ActionJobs), action)
 	}
@@ -111,7 +113,7 @@ func TestEveryRouteByEveryRole(t *testing.T) {
 	tried := 0
 	for _, r := range h.Server.Routes() {
 		public := slices.Contains([]string{"/health", "/ready", "/metrics"}, r.Path)
-		for _, role := range []string{"viewer", "operator", "admin", "", "wrong"} {
+		for _, role := range []string{"viewer", "operator", "admin", "controller", "", "wrong"} {
 			for _, model := range []string{"own", "secret"} {
 				status, problem := sendAs(t, h, r, model, role)
 				var want []int

@@ -49,11 +49,6 @@ func (s *Server) admit(c *fiber.Ctx, r *route) error {
 	if r.changes() && isForm(c.Request().Header.ContentType()) {
 		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is a content type of HTML forms: send application/json, or no body")
 	}
-	if r.action == access.Samples {
-		if known, err := s.sampling(c); known || err != nil {
-			return err
-		}
-	}
 	g := s.cfg.Gate
 	var shown access.Credentials
 	s.credentials(c, &shown)

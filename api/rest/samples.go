@@ -2,42 +2,27 @@ package rest
 
 import (
 	"context"
-	"crypto/subtle"
 	"strconv"
-	"strings"
 
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
-	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
-// sampling reports whether a request for samples shows the configured token. The
-// error says why nobody gets any samples.
-func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
+// sampling returns an error if the host keeps no samples.
+func (s *Server) sampling() error {
 	if s.cfg.Samples == 0 {
-		return false, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
+		return api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
 	}
-	want := s.cfg.SamplesTokenSHA256
-	if s.cfg.SamplesToken != "" {
-		want = digest.Hex([]byte(s.cfg.SamplesToken))
-	}
-	if want == "" {
-		return false, nil
-	}
-	given, ok := strings.CutPrefix(c.Get(fiber.HeaderAuthorization), "Bearer ")
-	if ok && subtle.ConstantTimeCompare([]byte(want), []byte(digest.Hex([]byte(given)))) == 1 {
-		return true, nil
-	}
-	if s.cfg.Gate.Asks() {
-		return false, nil
-	}
-	return false, api.NewProblem(api.Unauthorized, "Authorization", "samples require the bearer token set in server.samples.token")
+	return nil
 }
 
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
+	if err := s.sampling(); err != nil {
+		return s.fail(c, nil, err)
+	}
 	return s.onModel(c, func(id, version string) (any, error) {
 		m, err := s.models(c).Peek(id, version)
 		if err != nil {
@@ -84,6 +69,9 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 // replay answers POST /api/v1/models/{id}/samples: it scores rows without counting
 // them.
 func (s *Server) replay(c *fiber.Ctx) error {
+	if err := s.sampling(); err != nil {
+		return s.fail(c, nil, err)
+	}
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		if why := predict.NotKept(m.Manifest); why != "" {

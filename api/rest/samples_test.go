@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	gates "github.com/pynomaly/pynomaly-runtime/api/access/gate"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
@@ -48,6 +50,14 @@ func asked(t *testing.T, method, url, token string, body any, want int, into any
 	}
 }
 
+// gateForSamples lets everybody do what a viewer may, and accepts keys as bearers.
+func gateForSamples(t *testing.T) *gates.Gate {
+	return gateOf(t, access.Configured, func(c *access.Config) {
+		c.Anonymous = person(t, "viewer", access.AllModels())
+		c.Tokens = tokensOf{spelledOut{t, new(atomic.Bool)}}
+	})
+}
+
 // TestSamples checks that the newest scored rows are kept with their scores, and
 // that replaying them gives the same scores and counts nowhere.
 func TestSamples(t *testing.T) {
@@ -55,13 +65,14 @@ func TestSamples(t *testing.T) {
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
 	var now clock
 	now.Store(time.Now().UnixNano())
-	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Samples, c.SamplesToken, c.Now = 4, "secret", now.now }})
+	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Gate, c.Samples, c.Now = gateForSamples(t), 4, now.now }})
 	samples, predict := h.URL+"/api/v1/models/pima/samples", h.URL+"/api/v1/predict"
-	asked(t, http.MethodGet, samples, "", nil, 401, nil)
+	asked(t, http.MethodGet, samples, "", nil, 403, nil)
 	asked(t, http.MethodGet, samples, "another", nil, 401, nil)
-	asked(t, http.MethodPost, samples, "", map[string]any{"data": []any{}}, 401, nil)
+	asked(t, http.MethodGet, samples, "viewer:*", nil, 403, nil)
+	asked(t, http.MethodPost, samples, "", map[string]any{"data": []any{}}, 403, nil)
 	var got api.Samples
-	asked(t, http.MethodGet, samples, "secret", nil, 200, &got)
+	asked(t, http.MethodGet, samples, "admin:*", nil, 200, &got)
 	if got.Total != 0 || len(got.Rows) != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -78,20 +89,20 @@ func TestSamples(t *testing.T) {
 	var b api.BatchResponse
 	post(t, predict+"/batch", []byte(`{"model_id":"pima","data":[ [1,1,1,1,1,1,1,1] , [2,2,2,2,2,2,2,2]]}`), 200, &b)
 	scores["[1,1,1,1,1,1,1,1]"], scores["[2,2,2,2,2,2,2,2]"] = b.Predictions[0].Score, b.Predictions[1].Score
-	asked(t, http.MethodGet, samples+"?version=1.0.0", "secret", nil, 200, &got)
+	asked(t, http.MethodGet, samples+"?version=1.0.0", "admin:*", nil, 200, &got)
 	if got.Total != 7 || len(got.Rows) != 4 || got.Version != "1.0.0" || got.Threshold == nil {
 		t.Fatalf("%+v", got)
 	}
 	var page api.Samples
-	asked(t, http.MethodGet, samples+"?after=4&limit=2", "secret", nil, 200, &page)
+	asked(t, http.MethodGet, samples+"?after=4&limit=2", "admin:*", nil, 200, &page)
 	if len(page.Rows) != 2 || page.Next != 6 || string(page.Rows[0].Data) != string(got.Rows[1].Data) || got.Next != 7 {
 		t.Errorf("after the fourth: %+v", page)
 	}
-	asked(t, http.MethodGet, samples+"?after=7", "secret", nil, 200, &page)
+	asked(t, http.MethodGet, samples+"?after=7", "admin:*", nil, 200, &page)
 	if len(page.Rows) != 0 || page.Next != 7 {
 		t.Errorf("after the last: %+v", page)
 	}
-	asked(t, http.MethodGet, samples+"?after=-1", "secret", nil, 400, nil)
+	asked(t, http.MethodGet, samples+"?after=-1", "admin:*", nil, 400, nil)
 	var rows []json.RawMessage
 	for i, r := range got.Rows {
 		if s, ok := scores[string(r.Data)]; !ok || s != r.Score {
@@ -106,7 +117,7 @@ func TestSamples(t *testing.T) {
 	asked(t, http.MethodGet, h.URL+"/api/v1/models/pima/stats", "", nil, 200, &before)
 	rows = append(rows, json.RawMessage(`["x"]`))
 	var replayed api.Replayed
-	asked(t, http.MethodPost, samples, "secret", map[string]any{"version": "1.0.0", "data": rows}, 200, &replayed)
+	asked(t, http.MethodPost, samples, "admin:*", map[string]any{"version": "1.0.0", "data": rows}, 200, &replayed)
 	if len(replayed.Scores) != 5 || replayed.Scores[4] != nil {
 		t.Fatalf("%+v", replayed)
 	}

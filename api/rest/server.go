@@ -50,10 +50,6 @@ type Config struct {
 	DefaultModel string
 	Samples      int      // rows kept of each version to compare others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
-	SamplesToken string   // token that shows them to callers whose role does not
-	// SamplesTokenSHA256 is the token's SHA-256 in hex, for a host that must not
-	// know the token.
-	SamplesTokenSHA256 string
 	// Gate decides who may send which request. Answers do not mention models that
 	// the principal may not see. Nil lets everybody do everything.
 	Gate             *gate.Gate

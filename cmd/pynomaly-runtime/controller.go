@@ -36,7 +36,6 @@ func controllerCommand(s streams) *cobra.Command {
 			o.Config.UserAgent = "pynomaly-controller/" + version
 			o.Library = base
 			o.Log, o.Audit = logs.Named(base, "controller"), logs.Audit(base)
-			o.Figures = controller.Hosts{Client: controller.HostClient()}
 			if prometheus != "" {
 				if o.Prometheus, err = controller.NewPrometheus(prometheus); err != nil {
 					return err

@@ -11,7 +11,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
-	"strings"
 	"sync"
 	"time"
 
@@ -174,7 +173,7 @@ func (h *running) restConfig(loopback bool) rest.Config {
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
-		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models, SamplesToken: cfg.Server.Samples.Token, SamplesTokenSHA256: strings.ToLower(cfg.Server.Samples.TokenSHA256),
+		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models,
 		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
 	}
 }

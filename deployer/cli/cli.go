@@ -73,14 +73,27 @@ func Commands(o Options) []*cobra.Command {
 	a := &app{Options: o}
 	all := []*cobra.Command{
 		a.deploy(), a.list(), a.status(), a.rollback(), a.promote(), a.approve(), a.environments(),
-		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.show(), a.diff(), a.install(), a.render(), a.backup(), a.restore(),
+		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.show(), a.diff(), a.install(), a.render(), a.key(), a.backup(), a.restore(),
 	}
-	for _, c := range all {
+	for _, c := range withSubcommands(all) {
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
 		c.Flags().StringVar(&a.as, "as", "", "user to impersonate")
 		c.Flags().StringVar(&a.context, "context", "", "context of the kubeconfig")
 	}
 	return all
+}
+
+// withSubcommands replaces groups of commands by the commands below them.
+func withSubcommands(all []*cobra.Command) []*cobra.Command {
+	var out []*cobra.Command
+	for _, c := range all {
+		if below := c.Commands(); len(below) > 0 {
+			out = append(out, below...)
+			continue
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 func (a *app) outputs(c *cobra.Command) {

@@ -2,7 +2,9 @@ package cli
 
 import (
 	"bytes"
+	"io"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -30,6 +32,59 @@ func TestDocumentedSpec(t *testing.T) {
 	}
 	if g := md.Spec.Strategy.Gates; g == nil || *g.RankPercent != 80 || len(md.Spec.Strategy.Steps) != 2 || md.Spec.Autoscaling == nil {
 		t.Errorf("%+v", md.Spec)
+	}
+}
+
+// TestDocumentedAccess checks that the access in the guide is that of an Environment, and
+// that a host would start with it.
+func TestDocumentedAccess(t *testing.T) {
+	text, err := os.ReadFile("../../docs/deployer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile("(?s)```yaml\n(spec:\n  access:\n.*?)```").FindSubmatch(text)
+	if m == nil {
+		t.Fatal("the guide shows no access")
+	}
+	var env v1alpha1.Environment
+	if err := yaml.UnmarshalStrict(m[1], &env); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "access.yaml")
+	text, err = yaml.Marshal(env.Spec.Access)
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for args, want := range map[string]string{
+		"--access " + file: "PYNOMALY_AUTH_JWT: '[{",
+		"--access " + file + " --anonymous-predict=true --keys-secret other": "PYNOMALY_AUTH_ANONYMOUS: viewer",
+		"--keys-secret other":         "secretName: other",
+		"--keys-secret Other":         "the Secret of keys",
+		"--anonymous-predict=perhaps": "must be true or false",
+		"--access " + file + "x":      "no such file",
+		"--env development":           "PYNOMALY_AUTH_ANONYMOUS: viewer",
+	} {
+		var out bytes.Buffer
+		c := (&app{Options: Options{Out: &out, Image: "x:1"}}).render()
+		c.SetArgs(strings.Fields(args))
+		c.SetOut(io.Discard)
+		c.SetErr(io.Discard)
+		text := ""
+		if err := c.Execute(); err != nil {
+			text = err.Error()
+		}
+		if text += out.String(); !strings.Contains(text, want) {
+			t.Errorf("%s: there is no %q in\n%s", args, want, text)
+		}
+	}
+	if err := os.WriteFile(file, []byte("anonymous: true"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&accessFlags{file: file}).read(); err == nil || !strings.Contains(err.Error(), "anonymous") {
+		t.Error(err)
 	}
 }
 

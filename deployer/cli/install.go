@@ -3,7 +3,6 @@ package cli
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"fmt"
 	"io/fs"
 	"time"
@@ -11,13 +10,12 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -124,24 +122,22 @@ func (a *app) runInstall(ctx context.Context, s render.System, crds []*unstructu
 	return a.surround(ctx, c, s)
 }
 
-// surround gives the controller its role in the namespace of every environment. If
-// missing, it creates the Secret from which the tokens for samples are derived.
+// surround gives the controller its role in the namespace of every environment, and a
+// key for the hosts there. It makes the Secret of keys that hosts mount if there is none.
 func (a *app) surround(ctx context.Context, c client.Client, s render.System) error {
 	var all v1alpha1.EnvironmentList
 	if err := c.List(ctx, &all); err != nil {
 		return fmt.Errorf("listing environments: %w", err)
 	}
+	keys := hostkeys.Controller{Client: c, Namespace: s.Namespace, Now: a.Now}
 	for i := range all.Items {
-		if err := a.apply(ctx, c, s.Binding(all.Items[i].Spec.Namespace)); err != nil {
+		env := &all.Items[i]
+		if err := a.apply(ctx, c, s.Binding(env.Spec.Namespace)); err != nil {
 			return err
 		}
-	}
-	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: render.SamplesSecret, Namespace: s.Namespace, Labels: map[string]string{render.ManagedBy: render.Manager}},
-		StringData: map[string]string{render.SamplesKey: rand.Text()},
-	}
-	if err := c.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("making the Secret %s of namespace %s: %w", secret.Name, secret.Namespace, err)
+		if err := keys.Ensure(ctx, env.Spec.Namespace, env.AccessOf().KeysSecret); err != nil {
+			return fmt.Errorf("making the controller's key for %s: %w", env.Name, err)
+		}
 	}
 	return nil
 }

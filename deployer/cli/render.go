@@ -8,12 +8,17 @@ import (
 
 func (a *app) render() *cobra.Command {
 	p := render.GuidePlain("")
+	var access accessFlags
 	c := &cobra.Command{
 		Use: "render", Short: "Print plain manifests of a model server, for GitOps without the controller", Args: cobra.NoArgs,
 		Example: "  pynomaly-runtime deploy render --name pynomaly-model-server --host-name models.example.com > model-server.yaml",
 		RunE: func(*cobra.Command, []string) error {
 			if p.Image == "" {
 				p.Image = a.Image
+			}
+			var err error
+			if p.Access, err = access.read(); err != nil {
+				return err
 			}
 			if err := p.Valid(); err != nil {
 				return err
@@ -45,6 +50,7 @@ func (a *app) render() *cobra.Command {
 	f.StringToStringVar(&p.Annotations, "ingress-annotation", nil, "annotations of the Ingress")
 	f.StringVar(&p.Gateway, "gateway", "", "[<namespace>/]<name> of a Gateway: an HTTPRoute instead of an Ingress")
 	f.StringSliceVar(&p.Admit, "admit", p.Admit, "namespaces whose pods may connect; none: no pod may")
+	access.flags(f)
 	f.BoolVar(&p.Monitor, "service-monitor", p.Monitor, "a ServiceMonitor for the Prometheus operator")
 	return c
 }

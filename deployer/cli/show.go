@@ -310,15 +310,15 @@ func (a *app) environments() *cobra.Command {
 			}
 			return a.print(shown, func(out fmtWriter) error {
 				w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-				fmt.Fprintln(w, "ENVIRONMENT\tNAMESPACE\tREPLICAS\tCPU\tMEMORY\tPROMOTES FROM\tAPPROVAL\tIMAGES\tCLAIMS")
+				fmt.Fprintln(w, "ENVIRONMENT\tNAMESPACE\tREPLICAS\tCPU\tMEMORY\tPROMOTES FROM\tAPPROVAL\tWITHOUT KEY\tIMAGES\tCLAIMS")
 				for _, e := range shown {
 					r := e.Spec.Resources
 					images := cmp.Or(strings.Join(append([]string{e.Spec.Image}, e.Spec.Images...), ", "), "none")
 					if len(e.Spec.Images) == 0 && !e.Spec.ApprovalRequired {
 						images = "any"
 					}
-					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%t\t%s\t%s\n", e.Name, e.Spec.Namespace, e.Spec.Replicas, between(r.Requests.Cpu().String(), r.Limits.Cpu().String()),
-						between(r.Requests.Memory().String(), r.Limits.Memory().String()), cmp.Or(e.Spec.PromotesFrom, "-"), e.Spec.ApprovalRequired, images, cmp.Or(strings.Join(e.Spec.Claims, ", "), "none"))
+					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%t\t%s\t%s\t%s\n", e.Name, e.Spec.Namespace, e.Spec.Replicas, between(r.Requests.Cpu().String(), r.Limits.Cpu().String()),
+						between(r.Requests.Memory().String(), r.Limits.Memory().String()), cmp.Or(e.Spec.PromotesFrom, "-"), e.Spec.ApprovalRequired, e.withoutKey(), images, cmp.Or(strings.Join(e.Spec.Claims, ", "), "none"))
 				}
 				return w.Flush()
 			})
@@ -332,6 +332,14 @@ func (a *app) environments() *cobra.Command {
 type shownEnvironment struct {
 	Name string                   `json:"name"`
 	Spec v1alpha1.EnvironmentSpec `json:"spec"`
+}
+
+// withoutKey says what callers without credentials may do.
+func (e *shownEnvironment) withoutKey() string {
+	if *e.Spec.Access.WithDefaults(e.Name).AnonymousPredict {
+		return "predict"
+	}
+	return "nothing"
 }
 
 func between(request, limit string) string {

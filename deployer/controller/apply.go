@@ -82,17 +82,12 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		if !ok {
 			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
 		}
-		token := ""
-		if t.Samples > 0 {
-			var err error
-			if token, err = r.samplesToken(ctx, md); err != nil {
-				return err
-			}
-		}
-		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, token)); err != nil {
+		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, seen.access)); err != nil {
 			return err
 		}
-	} else if !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {
+	} else if err := r.guard(ctx, md, seen, hash, templates); err != nil {
+		return err
+	} else if d = seen.deployments[hash]; !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {
 		changed := d.DeepCopy()
 		changed.Spec.Replicas = &replicas
 		if err := r.Update(ctx, changed); err != nil {
@@ -197,9 +192,9 @@ func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, 
 // admit bounds the pods' network. One policy covers all revisions that have pods or
 // will have them.
 func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, templates map[string]v1alpha1.RevisionTemplate, plan *strategy.Plan) error {
-	var env v1alpha1.Environment
-	if err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("reading the Environment: %w", err)
+	var env v1alpha1.EnvironmentSpec
+	if seen.env != nil {
+		env = seen.env.Spec
 	}
 	var sources []v1alpha1.Source
 	for _, hash := range slices.Sorted(maps.Keys(templates)) {
@@ -207,7 +202,7 @@ func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, se
 			sources = append(sources, templates[hash].Source)
 		}
 	}
-	want := render.NetworkPolicy(md, r.Namespace, &env.Spec, sources)
+	want := render.NetworkPolicy(md, r.Namespace, &env, sources)
 	if seen.network == nil {
 		return r.create(ctx, md, seen, want)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net"
 	"slices"
 	"strconv"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
-	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -32,7 +30,7 @@ func (r *Reconciler) digest(ctx context.Context, rev *v1alpha1.ModelRevision, po
 		}
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		m := rev.Spec.Template.Model
-		d, err := r.Figures.Digest(ctx, net.JoinHostPort(pods[i].Status.PodIP, strconv.Itoa(render.Port)), m.ID, m.Version)
+		d, err := r.Figures.Digest(ctx, hostOf(&pods[i]), m.ID, m.Version)
 		cancel()
 		if err == nil {
 			return d
@@ -242,7 +240,7 @@ func (r *Reconciler) ask(ctx context.Context, model, version string, pods []core
 			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, askTimeout)
 			defer cancel()
-			s, err := r.Figures.Stats(ctx, net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port)), model, version)
+			s, err := r.Figures.Stats(ctx, hostOf(p), model, version)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

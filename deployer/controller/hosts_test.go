@@ -9,10 +9,23 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/access"
+	"github.com/pynomaly/pynomaly-runtime/api/client"
 	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
+
+// fixed are keys by namespace.
+type fixed map[string][]string
+
+func (f fixed) Keys(_ context.Context, namespace string) ([]string, error) {
+	if all := f[namespace]; len(all) > 0 {
+		return all, nil
+	}
+	return nil, hostkeys.ErrNoKey
+}
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
@@ -20,16 +33,18 @@ func TestMain(m *testing.M) { testkit.Main(m) }
 func TestHosts(t *testing.T) {
 	dir := t.TempDir()
 	testkit.CopyModel(t, dir, "pima-lof", "pima", "1.0.0", nil)
-	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Samples, c.SamplesToken = 10, "secret" }})
-	address := strings.TrimPrefix(h.URL, "http://")
+	gate, keys := testkit.Gate(t, access.RoleController, access.RoleViewer)
+	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Samples, c.Gate = 10, gate }})
+	address := controller.Host{Address: strings.TrimPrefix(h.URL, "http://"), Namespace: ns}
 	ctx := context.Background()
-	hosts := controller.Hosts{Client: controller.HostClient()}
-	body := `{"model_id":"pima","data":[8,155,62,26,495,34,0.543,46]}`
-	resp, err := http.Post(h.URL+"/api/v1/predict", "application/json", strings.NewReader(body))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%v, %v", resp, err)
+	hosts := &controller.Hosts{Client: controller.HostClient(), Keys: fixed{ns: keys[:1], "other": keys[1:]}}
+	c, err := client.New(client.Config{URL: h.URL, Key: keys[1]})
+	if err != nil {
+		t.Fatal(err)
 	}
-	_ = resp.Body.Close()
+	if _, err := c.Predict(ctx, &api.PredictRequest{ModelID: "pima", Data: []float64{8, 155, 62, 26, 495, 34, 0.543, 46}}); err != nil {
+		t.Fatal(err)
+	}
 	stats, err := hosts.Stats(ctx, address, "pima", "1.0.0")
 	if err != nil || stats.Requests != 1 || stats.Rows != 1 {
 		t.Errorf("%+v, %v", stats, err)
@@ -40,24 +55,34 @@ func TestHosts(t *testing.T) {
 	if why, err := hosts.Waits(ctx, address); err != nil || why != "" {
 		t.Errorf("%q, %v", why, err)
 	}
-	samples, err := hosts.Samples(ctx, address, "pima", "1.0.0", "secret", 0, 10)
+	samples, err := hosts.Samples(ctx, address, "pima", "1.0.0", 0, 10)
 	if err != nil || len(samples.Rows) != 1 {
 		t.Fatalf("%+v, %v", samples, err)
 	}
-	replayed, err := hosts.Replay(ctx, address, "pima", "1.0.0", "secret", samples.Rows)
+	replayed, err := hosts.Replay(ctx, address, "pima", "1.0.0", samples.Rows)
 	if err != nil || len(replayed.Scores) != 1 || *replayed.Scores[0] != samples.Rows[0].Score {
 		t.Errorf("%+v, %v", replayed, err)
 	}
 	for name, ask := range map[string]func() error{
 		"no such model":   func() error { _, err := hosts.Stats(ctx, address, "none", "1.0.0"); return err },
 		"no such version": func() error { _, err := hosts.Digest(ctx, address, "pima", "2.0.0"); return err },
-		"the wrong token": func() error { _, err := hosts.Samples(ctx, address, "pima", "1.0.0", "other", 0, 10); return err },
-		"no rows": func() error {
-			_, err := hosts.Replay(ctx, address, "pima", "1.0.0", "secret", []api.Sample{})
+		"a viewer": func() error {
+			_, err := hosts.Samples(ctx, controller.Host{Address: address.Address, Namespace: "other"}, "pima", "1.0.0", 0, 10)
 			return err
 		},
-		"nobody answers": func() error { _, err := hosts.Stats(ctx, "127.0.0.1:1", "pima", "1.0.0"); return err },
-		"nobody waits":   func() error { _, err := hosts.Waits(ctx, "127.0.0.1:1"); return err },
+		"no key": func() error {
+			_, err := hosts.Stats(ctx, controller.Host{Address: address.Address, Namespace: "third"}, "pima", "1.0.0")
+			return err
+		},
+		"no rows": func() error {
+			_, err := hosts.Replay(ctx, address, "pima", "1.0.0", []api.Sample{})
+			return err
+		},
+		"nobody answers": func() error {
+			_, err := hosts.Stats(ctx, controller.Host{Address: "127.0.0.1:1", Namespace: ns}, "pima", "1.0.0")
+			return err
+		},
+		"nobody waits": func() error { _, err := hosts.Waits(ctx, controller.Host{Address: "127.0.0.1:1"}); return err },
 	} {
 		if ask() == nil {
 			t.Errorf("%s: no error", name)
@@ -75,11 +100,59 @@ func TestOtherConflicts(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(api.NewProblem(kind, "", "because"))
 			}
 		}))
-		hosts := controller.Hosts{Client: controller.HostClient()}
-		_, err := hosts.Replay(t.Context(), strings.TrimPrefix(s.URL, "http://"), "pima", "1.0.0", "secret", []api.Sample{{}})
+		hosts := &controller.Hosts{Client: controller.HostClient(), Keys: fixed{"": {ownKey}}}
+		_, err := hosts.Replay(t.Context(), controller.Host{Address: strings.TrimPrefix(s.URL, "http://")}, "pima", "1.0.0", []api.Sample{{}})
 		if err == nil || strings.Contains(err.Error(), "it does not accept replayed rows") != want {
 			t.Errorf("%q: %v", kind, err)
 		}
 		s.Close()
 	}
+}
+
+// TestKeysBeingReplaced checks that hosts are asked with whichever key they know, that a
+// host is not asked again with one that it refuses, and that an answer other than 401
+// ends the search.
+func TestKeysBeingReplaced(t *testing.T) {
+	known := map[string]bool{"old": true}
+	var shown []string
+	var status int
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		key := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		shown = append(shown, key)
+		kind := api.Unauthorized
+		if status != 0 {
+			kind = api.Overloaded
+		} else if known[key] {
+			_ = json.NewEncoder(w).Encode(api.Stats{ModelID: "m", Version: "1.0.0"})
+			return
+		}
+		p := api.NewProblem(kind, "", "no")
+		w.Header().Set("Content-Type", api.ProblemContentType)
+		w.WriteHeader(p.Status)
+		_ = json.NewEncoder(w).Encode(p)
+	}))
+	defer s.Close()
+	keys := fixed{ns: {"old"}}
+	hosts := &controller.Hosts{Client: controller.HostClient(), Keys: keys}
+	at := controller.Host{Address: strings.TrimPrefix(s.URL, "http://"), Namespace: ns}
+	ask := func(want string, ok bool) {
+		t.Helper()
+		shown = nil
+		_, err := hosts.Stats(t.Context(), at, "m", "1.0.0")
+		if got := strings.Join(shown, " "); got != want || (err == nil) != ok {
+			t.Errorf("it was shown %q, want %q: %v", got, want, err)
+		}
+	}
+	ask("old", true)
+	keys[ns] = []string{"new", "old"}
+	ask("old", true) // which it has accepted before
+	known["new"], known["old"] = true, false
+	ask("old new", true)
+	ask("new", true)
+	keys[ns] = []string{"newer", "new", "old"}
+	ask("new", true)
+	known["new"] = false
+	ask("new newer old", false)
+	status = 1
+	ask("new", false)
 }

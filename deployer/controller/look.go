@@ -36,9 +36,12 @@ type sight struct {
 	others      map[string]string       // why objects that have md's label or name, but another owner, are in the way
 	needs       []string                // names of the objects that md must have
 	verdicts    []v1alpha1.Verdict
-	told        []v1alpha1.Verdict // verdicts that have changed
-	digest      string             // of everything that is requested
-	approval    *approval          // nil: none is required
+	told        []v1alpha1.Verdict    // verdicts that have changed
+	digest      string                // of everything that is requested
+	approval    *approval             // nil: none is required
+	env         *v1alpha1.Environment // nil: there is none
+	access      v1alpha1.Access       // of its hosts
+	noKey       string                // why the controller has no key for the namespace's hosts; empty: it has one
 }
 
 // look gathers the observations that strategy needs.
@@ -46,6 +49,9 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	s := &sight{
 		deployments: map[string]*appsv1.Deployment{}, services: map[string]*corev1.Service{}, pods: map[string][]corev1.Pod{}, others: map[string]string{},
 		world: strategy.World{Now: r.Now(), Spec: md.Spec, Status: md.Status, Update: revision.Spec.Hash, Revisions: map[string]strategy.Revision{}},
+	}
+	if err := r.lookAtAccess(ctx, md, s); err != nil {
+		return nil, err
 	}
 	of, err := r.lookAtObjects(ctx, md, s)
 	if err != nil {
@@ -64,10 +70,8 @@ func (r *Reconciler) look(ctx context.Context, md *v1alpha1.ModelDeployment, rev
 	if err := r.letIn(ctx, md, revision, s); err != nil {
 		return nil, err
 	}
-	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil && revision.Spec.Template.Samples > 0 {
-		if _, err := r.samplesToken(ctx, md); err != nil {
-			s.world.Blocked = fmt.Sprintf("hosts cannot keep samples: %v: `deploy install` makes the Secret", err)
-		}
+	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
+		s.world.Blocked = s.noKey
 	}
 	if s.world.Blocked == "" && s.deployments[revision.Spec.Hash] == nil {
 		s.world.Blocked = s.taken()

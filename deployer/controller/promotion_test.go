@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
@@ -22,7 +23,7 @@ type telling struct {
 	failed map[string]uint64    // rows of batches that fail at each look, by version
 }
 
-func (h *telling) Stats(_ context.Context, _, _, version string) (*api.Stats, error) {
+func (h *telling) Stats(_ context.Context, _ controller.Host, _, version string) (*api.Stats, error) {
 	n := h.rows.Add(1000)
 	low, high := 0.5, 1.5
 	return &api.Stats{

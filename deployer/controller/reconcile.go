@@ -34,6 +34,7 @@ type Reconciler struct {
 	Events      record.EventRecorder
 	Figures     Figures
 	Comparisons *Comparisons
+	Keys        Keys          // of the controller
 	Live        client.Reader // not cached
 	Prometheus  Requests      // nil: hosts are asked
 	Namespace   string        // the controller's

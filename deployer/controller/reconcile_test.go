@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -33,15 +35,17 @@ type silent struct{ waits string }
 
 var errSilent = errors.New("silent")
 
-func (silent) Stats(context.Context, string, string, string) (*api.Stats, error) {
+func (silent) Stats(context.Context, controller.Host, string, string) (*api.Stats, error) {
 	return nil, errSilent
 }
-func (silent) Digest(context.Context, string, string, string) (string, error) { return "", errSilent }
-func (s silent) Waits(context.Context, string) (string, error)                { return s.waits, nil }
-func (silent) Samples(context.Context, string, string, string, string, uint64, int) (*api.Samples, error) {
+func (silent) Digest(context.Context, controller.Host, string, string) (string, error) {
+	return "", errSilent
+}
+func (s silent) Waits(context.Context, controller.Host) (string, error) { return s.waits, nil }
+func (silent) Samples(context.Context, controller.Host, string, string, uint64, int) (*api.Samples, error) {
 	return nil, errSilent
 }
-func (silent) Replay(context.Context, string, string, string, string, []api.Sample) (*api.Replayed, error) {
+func (silent) Replay(context.Context, controller.Host, string, string, []api.Sample) (*api.Replayed, error) {
 	return nil, errSilent
 }
 
@@ -72,6 +76,9 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		}
 		return do()
 	}
+	if !slices.ContainsFunc(objects, func(o client.Object) bool { return o.GetName() == render.ControllerKeys }) {
+		objects = append(objects, keysSecret())
+	}
 	objects = append(objects, &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "development"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Replicas: 2}})
 	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
 		WithStatusSubresource(&v1alpha1.ModelDeployment{}, &v1alpha1.ModelRevision{}, &gatewayv1.HTTPRoute{}, &appsv1.Deployment{}).
@@ -85,9 +92,10 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		}).Build()
 	log := slog.New(slog.DiscardHandler)
 	b.Reconciler = &controller.Reconciler{
-		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system", Namespaces: []string{ns},
-		Now: func() time.Time { return b.now }, Log: log, Audit: log,
+		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system",
+		Namespaces: []string{ns}, Now: func() time.Time { return b.now }, Log: log, Audit: log,
 	}
+	b.Keys = &hostkeys.Own{Reader: c, Namespace: b.Namespace, Now: b.Now}
 	return b
 }
 

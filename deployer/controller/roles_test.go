@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -53,6 +54,7 @@ func (u uncached) Get(ctx context.Context, key client.ObjectKey, o client.Object
 func (a wants) record(b *bench) {
 	inner := b.Client.(client.WithWatch)
 	b.Live = uncached{a, inner}
+	b.Keys = &hostkeys.Own{Reader: b.Live, Namespace: b.Namespace, Now: b.Now}
 	b.Client = interceptor.NewClient(inner, interceptor.Funcs{
 		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
 			a.note(c, o, "", "list", "watch")
@@ -102,9 +104,12 @@ func granted(rules []rbacv1.PolicyRule) []string {
 	return out
 }
 
-func samplesSecret() *corev1.Secret {
-	s := &corev1.Secret{Data: map[string][]byte{render.SamplesKey: []byte("a secret of some length")}}
-	s.Name, s.Namespace = render.SamplesSecret, "pynomaly-system"
+// ownKey is the controller's key in a bench.
+const ownKey = "pyn_aaaaaaaa_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+
+func keysSecret() *corev1.Secret {
+	s := &corev1.Secret{Data: map[string][]byte{ns: []byte(ownKey + "\n")}}
+	s.Name, s.Namespace = render.ControllerKeys, "pynomaly-system"
 	return s
 }
 
@@ -112,8 +117,7 @@ func samplesSecret() *corev1.Secret {
 // for. ../../e2e does the same on a real API server with the installed role.
 func TestRoles(t *testing.T) {
 	a := wants{t, map[string]bool{}}
-	secret := samplesSecret()
-	b := newBench(t, secret, deployment(func(md *v1alpha1.ModelDeployment) {
+	b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: 5}
 		md.Spec.Template.Samples, md.Spec.HistoryLimit = 10, 1
 	}))

@@ -40,6 +40,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -48,17 +49,22 @@ import (
 type Options struct {
 	Config         *rest.Config
 	LeaderElection bool
-	Namespace      string // of the leader's lease
-	Metrics        string // address; "0": none
-	Health         string // address; "0": none
-	Workers        int    // ModelDeployments at the same time
-	Figures        Figures
+	Namespace      string   // of the leader's lease
+	Metrics        string   // address; "0": none
+	Health         string   // address; "0": none
+	Workers        int      // ModelDeployments at the same time
 	Prometheus     Requests // nil: hosts are asked
 	Now            func() time.Time
 	Log            *slog.Logger
 	Library        *slog.Logger // of controller-runtime and client-go
 	Audit          *slog.Logger
+
+	keys    Keys
+	figures Figures
 }
+
+// defaultNamespace is the controller's namespace if the options do not say.
+const defaultNamespace = "pynomaly-system"
 
 // Scheme returns a scheme with all types that the deployer reads and writes.
 func Scheme() (*runtime.Scheme, error) {
@@ -86,6 +92,8 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return fmt.Errorf("connecting to the cluster: %w", err)
 	}
+	o.keys = &hostkeys.Own{Reader: c, Namespace: cmp.Or(o.Namespace, defaultNamespace), Now: o.Now}
+	o.figures = &Hosts{Client: HostClient(), Keys: o.keys}
 	comparisons := NewComparisons()
 	for ctx.Err() == nil {
 		namespaces, err := reachable(ctx, c)
@@ -132,8 +140,8 @@ func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string
 		}
 	}
 	r := &Reconciler{
-		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.Figures, Comparisons: comparisons, Live: mgr.GetAPIReader(), Prometheus: o.Prometheus,
-		Namespace: cmp.Or(o.Namespace, "pynomaly-system"), Namespaces: namespaces, Now: o.Now, Log: o.Log, Audit: o.Audit,
+		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.figures, Keys: o.keys, Comparisons: comparisons, Live: mgr.GetAPIReader(), Prometheus: o.Prometheus,
+		Namespace: cmp.Or(o.Namespace, defaultNamespace), Namespaces: namespaces, Now: o.Now, Log: o.Log, Audit: o.Audit,
 	}
 	if err := mgr.Add(follower{reader: c, namespaces: namespaces, end: end, log: o.Log}); err != nil {
 		return fmt.Errorf("following environments: %w", err)

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
@@ -86,18 +85,14 @@ func revisionWith(all []v1alpha1.ModelRevision, hash string) (*v1alpha1.ModelRev
 // replay reads new rows and has them scored. Rows that were scored before an error
 // count.
 func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison, old *v1alpha1.ModelRevision) error {
-	token, err := r.samplesToken(ctx, md)
-	if err != nil {
-		return err
-	}
-	target := ""
+	target := Host{}
 	for i := range seen.pods[k.update] {
 		if p := &seen.pods[k.update][i]; isReady(p) {
 			target = hostOf(p)
 			break
 		}
 	}
-	if target == "" {
+	if target.Address == "" {
 		return nil
 	}
 	if k.shadow.seen == nil {
@@ -112,7 +107,7 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 		if !isReady(p) || ctx.Err() != nil || len(k.shadow.pairs) >= replayMost {
 			continue
 		}
-		errs = errors.Join(errs, r.replayFrom(ctx, p, target, token, md.Spec.Template.Model, old.Spec.Template.Model.Version, &k.shadow))
+		errs = errors.Join(errs, r.replayFrom(ctx, p, target, md.Spec.Template.Model, old.Spec.Template.Model.Version, &k.shadow))
 	}
 	if ctx.Err() != nil && len(k.shadow.pairs) > before { // the time is over, but some rows were scored
 		return nil
@@ -120,37 +115,20 @@ func (r *Reconciler) replay(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	return errs
 }
 
-// samplesToken returns the token for which the deployment's hosts show their
-// samples.
-func (r *Reconciler) samplesToken(ctx context.Context, md *v1alpha1.ModelDeployment) (string, error) {
-	var secret corev1.Secret
-	if err := r.Live.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: render.SamplesSecret}, &secret); err != nil {
-		return "", fmt.Errorf("reading the Secret for samples: %w", err)
-	}
-	key := secret.Data[render.SamplesKey]
-	if len(key) < minSecret {
-		return "", fmt.Errorf("the Secret %s of namespace %s has no %s of %d bytes or more", render.SamplesSecret, r.Namespace, render.SamplesKey, minSecret)
-	}
-	return render.SamplesToken(key, md.Namespace, md.Name), nil
-}
-
-// minSecret is the least length in bytes of the secret that tokens are made from.
-const minSecret = 16
-
-func hostOf(p *corev1.Pod) string {
-	return net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port))
+func hostOf(p *corev1.Pod) Host {
+	return Host{Address: net.JoinHostPort(p.Status.PodIP, strconv.Itoa(render.Port)), Namespace: p.Namespace}
 }
 
 // replayFrom replays the rows that one pod has now, a page at a time, until the
 // context ends.
-func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, token string, m v1alpha1.ModelReference, version string, s *shadow) error {
+func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target Host, m v1alpha1.ModelReference, version string, s *shadow) error {
 	if s.page == 0 {
 		s.page = replayPage
 	}
 	end := uint64(math.MaxUint64)
 	for ctx.Err() == nil && len(s.pairs) < replayMost && s.seen[string(from.UID)].after < end {
 		at := s.seen[string(from.UID)]
-		samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, token, at.after, s.page)
+		samples, err := r.Figures.Samples(ctx, hostOf(from), m.ID, version, at.after, s.page)
 		switch {
 		case err != nil:
 			return err
@@ -166,7 +144,7 @@ func (r *Reconciler) replayFrom(ctx context.Context, from *corev1.Pod, target, t
 		if end == math.MaxUint64 {
 			end = samples.Total // rows keep arriving
 		}
-		answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, token, samples.Rows)
+		answer, err := r.Figures.Replay(ctx, target, m.ID, m.Version, samples.Rows)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) {
 				s.page = max(1, s.page/2)

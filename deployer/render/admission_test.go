@@ -149,15 +149,16 @@ func patterns(t *testing.T, field string) map[string]*regexp.Regexp {
 // object that cannot be decoded would keep the controller from reading all objects
 // of its kind.
 func FuzzTimes(f *testing.F) {
-	for _, text := range []string{"0", "1h0m0s", "99999.999999999h99999h99999h99999h", "1.5ms", "1h1h1h1h", "soon", "100000h", "1d"} {
+	for _, text := range []string{"0", "1h0m0s", "99999.999999999h99999h99999h99999h", "1.5ms", "1h1h1h1h", "soon", "100000h", "1d", "4m59.5s", "5m0s", "99s"} {
 		f.Add(text)
 	}
 	spec := func(kind string) apiextensionsv1.JSONSchemaProps { return specOf(f, kind) }
 	strategy := spec("modeldeployments").Properties["strategy"].Properties
 	step := strategy["steps"].Items.Schema.Properties
+	access := spec("environments").Properties["access"].Properties["jwt"].Items.Schema.Properties
 	var all []*regexp.Regexp
 	for _, field := range []apiextensionsv1.JSONSchemaProps{
-		strategy["deadline"], strategy["window"], strategy["drain"], step["hold"], spec("environments").Properties["soak"], spec("environments").Properties["approvalLifetime"],
+		strategy["deadline"], strategy["window"], strategy["drain"], step["hold"], spec("environments").Properties["soak"], spec("environments").Properties["approvalLifetime"], access["leeway"],
 	} {
 		if field.Pattern == "" {
 			f.Fatal("a time without a pattern")

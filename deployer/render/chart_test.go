@@ -5,6 +5,7 @@ package render_test
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
 const chart = "../../charts/pynomaly-runtime"
@@ -171,12 +174,29 @@ func TestChart(t *testing.T) {
 	p.Gateway, p.TLSSecret, p.Class, p.Annotations = "", "", "", map[string]string{"a.example.com/b": "c"}
 	other = append(other, "--set", "server.gateway.name=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
+	p.Environment = "production"
+	access := func(a v1alpha1.Access, values string) {
+		t.Helper()
+		p.Access = a
+		same(t, render1("models", append(slices.Clone(other), "--set", "server.environment="+p.Environment, "--set-json", "server.access="+values)...), manifests(t, p.Objects()))
+	}
+	yes, no := true, false
+	access(v1alpha1.Access{AnonymousPredict: &yes, KeysSecret: "team.keys"}, `{"anonymousPredict": true, "keysSecret": "team.keys"}`)
+	tokens, err := json.Marshal(issuers())
+	if err != nil {
+		t.Fatal(err)
+	}
+	access(v1alpha1.Access{JWT: issuers()}, `{"jwt": `+string(tokens)+`}`)
+	p.Environment = "development"
+	access(v1alpha1.Access{}, "{}")
+	access(v1alpha1.Access{AnonymousPredict: &no}, `{"anonymousPredict": false}`)
 	s := render.System{Namespace: "ops", Image: "r.example.com/x:2", ImagePullPolicy: corev1.PullAlways, Replicas: 3}
 	only := []string{"--set", "server.enabled=false,controller.enabled=true,controller.replicas=3,image=r.example.com/x:2,imagePullPolicy=Always"}
 	same(t, render1("ops", only...), manifests(t, s.Objects()[1:]))
 	s.Prometheus = "http://prometheus.monitoring:9090"
 	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090")...), manifests(t, s.Objects()[1:]))
-	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.egress[0].ports=x", "server.storage=big"} {
+	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.egress[0].ports=x", "server.storage=big",
+		"server.access.keysSecret=Keys", "server.access.anonymousPredict=perhaps", "server.access.jwt[0].issuer=x"} {
 		if _, err := helm(t, "template", "x", chart, "--set", bad); err == nil {
 			t.Errorf("%s was accepted", bad)
 		}

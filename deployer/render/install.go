@@ -120,6 +120,9 @@ func (s System) policies() []client.Object {
 			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf") + ")",
 			"spec.requestedBy must be the user who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf"},
 		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models cannot be deployed in a namespace of the system"},
+		rule{"object.spec.template.?config.orValue({}).all(k, !(k.startsWith('" + authPrefix + "') || k == '" + insecureEnv + "'))" +
+			" || (oldObject != null && " + unchanged("template.?config") + ")",
+			"spec.template.config cannot say who may use the host: spec.access of the Environment does"},
 		// The definitions cannot validate quantities. One that the controller cannot
 		// decode would keep it from reading all ModelDeployments.
 		rule{quantities("requests") + " && " + quantities("limits"), "spec.template.resources must be quantities such as 500m or 1Gi"})...)

@@ -17,8 +17,15 @@ import (
 const (
 	LabelDeployment   = v1alpha1.Group + "/deployment" // names the ModelDeployment
 	LabelRevision     = v1alpha1.Group + "/revision"   // the revision's hash
+	LabelHost         = "app.kubernetes.io/name"
+	HostName          = "pynomaly-model-server" // the value of LabelHost of all hosts
 	AnnotationModel   = v1alpha1.Group + "/model-id"
 	AnnotationWeights = v1alpha1.Group + "/weights" // of a Service: the planned weights
+	// AnnotationAccess of a Deployment changes with who may use its hosts.
+	AnnotationAccess = v1alpha1.Group + "/access"
+	// AnnotationKeysChanged of a pod is when keys of its host were changed. Writing it
+	// makes the kubelet look at the pod, and so at the Secret of keys, at once.
+	AnnotationKeysChanged = v1alpha1.Group + "/keys-changed"
 	// AnnotationRestored names the user who restored an object from a backup.
 	AnnotationRestored = v1alpha1.Group + "/restored-by"
 	ManagedBy          = "app.kubernetes.io/managed-by"

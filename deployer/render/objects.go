@@ -2,9 +2,6 @@ package render
 
 import (
 	"cmp"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 
@@ -17,7 +14,6 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
-	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 )
 
 // Constants of pods.
@@ -33,16 +29,18 @@ const (
 	preStopSeconds = 5
 	graceSeconds   = 60
 
-	// SamplesSecret is a Secret in the controller's namespace. From its key
-	// SamplesKey the tokens are derived for which hosts return samples.
-	SamplesSecret = "pynomaly-samples"
-	SamplesKey    = "token"
+	// KeysItem is the item of an Environment's Secret of keys that has the file of API
+	// keys.
+	KeysItem = "keys.yaml"
+	// ControllerKeys is a Secret in the controller's namespace with the keys by which
+	// the controller asks hosts, by their namespaces.
+	ControllerKeys = "pynomaly-controller-keys"
 )
 
 // Labels returns the labels of a model's objects or, if hash is not empty, of one
 // revision.
 func Labels(md *v1alpha1.ModelDeployment, hash string) map[string]string {
-	l := map[string]string{"app.kubernetes.io/name": "pynomaly-model-server", ManagedBy: Manager, LabelDeployment: md.Name}
+	l := map[string]string{LabelHost: HostName, ManagedBy: Manager, LabelDeployment: md.Name}
 	if hash != "" {
 		l[LabelRevision] = hash
 	}
@@ -67,17 +65,9 @@ func meta(md *v1alpha1.ModelDeployment, name, hash string) metav1.ObjectMeta {
 // RevisionName returns the name of a revision's Deployment and Service.
 func RevisionName(md *v1alpha1.ModelDeployment, hash string) string { return md.Name + "-" + hash }
 
-// SamplesToken returns the token for the samples of one deployment's hosts. It
-// reveals neither the secret nor the token of another deployment.
-func SamplesToken(secret []byte, namespace, name string) string {
-	h := hmac.New(sha256.New, secret)
-	fmt.Fprintf(h, "samples %s/%s", namespace, name)
-	return hex.EncodeToString(h.Sum(nil))
-}
-
-// Deployment returns the Deployment of a revision's pods. They receive only the
-// SHA-256 of the token for samples, which grants nothing.
-func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32, token string) *appsv1.Deployment {
+// Deployment returns the Deployment of a revision's pods, whose hosts may be used as
+// access says. Pods receive only the SHA-256 of each API key, which grants nothing.
+func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTemplate, replicas int32, access v1alpha1.Access) *appsv1.Deployment {
 	one, zero := intstr.FromInt32(1), intstr.FromInt32(0)
 	d := &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
@@ -89,18 +79,15 @@ func Deployment(md *v1alpha1.ModelDeployment, hash string, t v1alpha1.RevisionTe
 			RevisionHistoryLimit: ptr(int32(1)),
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: Labels(md, hash), Annotations: map[string]string{AnnotationModel: t.Model.ID}},
-				Spec:       pod(md, t, token),
+				Spec:       pod(md, t, access),
 			},
 		},
 	}
+	d.Annotations[AnnotationAccess] = AccessDigest(access)
 	return d
 }
 
-// anonymousEnv is the role of those who show a host no credential. They may predict and
-// read; what changes the host, and the samples, they may not.
-const anonymousEnv = "PYNOMALY_AUTH_ANONYMOUS"
-
-func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string) corev1.PodSpec {
+func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, access v1alpha1.Access) corev1.PodSpec {
 	only := t.Model.ID + "@" + t.Model.Version
 	if t.Model.Digest != "" {
 		only += "=" + t.Model.Digest
@@ -108,11 +95,14 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 	probe := func(path string) corev1.ProbeHandler {
 		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http")}}
 	}
+	volume, mount := secured(access)
 	c := corev1.Container{
 		Name: ContainerName, Image: t.Image, ImagePullPolicy: t.ImagePullPolicy,
 		Args: []string{
 			"serve", "--host", "0.0.0.0", "--port", fmt.Sprint(Port), "--models", modelsDir, "--only", only,
 			"--env", md.Spec.Environment, "--state-dir", stateDir,
+			// Flags outrank environment variables and the image's configuration.
+			"--auth", "on", "--auth-keys", keysFile, "--auth-anonymous", anonymous(access), "--insecure=false",
 		},
 		Ports:     []corev1.ContainerPort{{Name: "http", ContainerPort: Port, Protocol: corev1.ProtocolTCP}},
 		Resources: t.Resources,
@@ -123,23 +113,16 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 		LivenessProbe:   &corev1.Probe{ProbeHandler: probe("/health"), PeriodSeconds: 10, FailureThreshold: 6, TimeoutSeconds: 5},
 		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
 		SecurityContext: locked(),
-		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}},
-		Env:             []corev1.EnvVar{{Name: anonymousEnv, Value: "viewer"}}, // which the configuration may change: a later one counts
+		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}, mount},
 	}
-	for _, name := range sortedKeys(t.Config) {
-		c.Env = append(c.Env, corev1.EnvVar{Name: name, Value: t.Config[name]})
-	}
-	if t.Samples > 0 {
-		c.Env = append(c.Env, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)},
-			corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256", Value: digest.Hex([]byte(token))})
-	}
+	c.Env = variables(t, access)
 	spec := corev1.PodSpec{
 		AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
 		SecurityContext: &corev1.PodSecurityContext{
 			RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), RunAsGroup: ptr(int64(userID)), FSGroup: ptr(int64(userID)),
 			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 		},
-		Volumes: []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}},
+		Volumes: []corev1.Volume{{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}, volume},
 	}
 	if t.Source.Type == "oci" {
 		spec.InitContainers = []corev1.Container{puller(t)}
@@ -159,6 +142,24 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, token string
 	}
 	spec.Containers = []corev1.Container{c}
 	return spec
+}
+
+// variables returns the environment variables of a host. Those of the deployment that
+// are about access are left out, because the Environment decides that.
+func variables(t v1alpha1.RevisionTemplate, access v1alpha1.Access) []corev1.EnvVar {
+	var all []corev1.EnvVar
+	for _, name := range sortedKeys(t.Config) {
+		if !DecidesAccess(name) {
+			all = append(all, corev1.EnvVar{Name: name, Value: t.Config[name]})
+		}
+	}
+	if len(access.JWT) > 0 {
+		all = append(all, corev1.EnvVar{Name: jwtEnv, Value: issuers(access.JWT)})
+	}
+	if t.Samples > 0 {
+		all = append(all, corev1.EnvVar{Name: "PYNOMALY_SERVER_SAMPLES_SIZE", Value: fmt.Sprint(t.Samples)})
+	}
+	return all
 }
 
 // puller fetches the model from a registry before the host starts. It uses the

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
@@ -45,7 +46,8 @@ type Plain struct {
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
 	Admit       []string          // namespaces whose pods may connect; none: no pod may
 	Egress      []networkingv1.NetworkPolicyEgressRule
-	Monitor     bool // add a ServiceMonitor for the Prometheus operator
+	Monitor     bool            // add a ServiceMonitor for the Prometheus operator
+	Access      v1alpha1.Access // who may use the host; defaults are those of Environment
 }
 
 // GuidePlain returns the settings of the guide's manifests.
@@ -65,10 +67,7 @@ func GuidePlain(image string) Plain {
 // Objects returns the manifests in the order of applying them.
 func (p Plain) Objects() []runtime.Object {
 	out := []runtime.Object{
-		&corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: p.meta("-config"), Data: map[string]string{
-			"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
-			"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize), anonymousEnv: "viewer",
-		}},
+		&corev1.ConfigMap{TypeMeta: typed("ConfigMap", "v1"), ObjectMeta: p.meta("-config"), Data: p.settings()},
 		&corev1.ServiceAccount{TypeMeta: typed("ServiceAccount", "v1"), ObjectMeta: p.meta(""), AutomountServiceAccountToken: ptr(false)},
 		&rbacv1.Role{TypeMeta: typed("Role", rbacv1.SchemeGroupVersion.String()), ObjectMeta: p.meta(""), Rules: []rbacv1.PolicyRule{}}, // a host does not use the API server
 		&rbacv1.RoleBinding{
@@ -112,6 +111,24 @@ func (p Plain) Objects() []runtime.Object {
 	return out
 }
 
+// settings returns the environment variables of the host.
+func (p Plain) settings() map[string]string {
+	all := map[string]string{
+		"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
+		"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize), keysEnv: keysFile,
+	}
+	access := p.access()
+	if role := anonymous(access); role != "" {
+		all[anonymousEnv] = role
+	}
+	if len(access.JWT) > 0 {
+		all[jwtEnv] = issuers(access.JWT)
+	}
+	return all
+}
+
+func (p Plain) access() v1alpha1.Access { return p.Access.WithDefaults(p.Environment) }
+
 // YAML returns the manifests as one file.
 func (p Plain) YAML() ([]byte, error) {
 	var b bytes.Buffer
@@ -124,7 +141,7 @@ func (p Plain) YAML() ([]byte, error) {
 }
 
 func (p Plain) selector() map[string]string {
-	return map[string]string{"app.kubernetes.io/name": "pynomaly-model-server", "app.kubernetes.io/instance": p.Name}
+	return map[string]string{LabelHost: HostName, "app.kubernetes.io/instance": p.Name}
 }
 
 func (p Plain) meta(suffix string) metav1.ObjectMeta {
@@ -138,6 +155,7 @@ func (p Plain) deployment() *appsv1.Deployment {
 	probe := func(path string) corev1.ProbeHandler {
 		return corev1.ProbeHandler{HTTPGet: &corev1.HTTPGetAction{Path: path, Port: intstr.FromString("http")}}
 	}
+	volume, mount := secured(p.access())
 	args := []string{"serve", "--host", "0.0.0.0", "--models", "/models", "--state-dir", stateDir}
 	if p.Only != "" {
 		args = append(args, "--only", p.Only)
@@ -150,6 +168,7 @@ func (p Plain) deployment() *appsv1.Deployment {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: p.selector(), Annotations: map[string]string{
 					"prometheus.io/scrape": "true", "prometheus.io/port": strconv.Itoa(Port), "prometheus.io/path": "/metrics",
+					AnnotationAccess: AccessDigest(p.access()),
 				}},
 				Spec: corev1.PodSpec{
 					ServiceAccountName: p.Name, AutomountServiceAccountToken: ptr(false), EnableServiceLinks: ptr(false), TerminationGracePeriodSeconds: ptr(int64(graceSeconds)),
@@ -170,11 +189,12 @@ func (p Plain) deployment() *appsv1.Deployment {
 						SecurityContext: &corev1.SecurityContext{
 							AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 						},
-						VolumeMounts: []corev1.VolumeMount{{Name: "models", MountPath: "/models", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}},
+						VolumeMounts: []corev1.VolumeMount{{Name: "models", MountPath: "/models", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}, mount},
 					}},
 					Volumes: []corev1.Volume{
 						{Name: "models", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: p.Name + "-models", ReadOnly: true}}},
 						{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+						volume,
 					},
 				},
 			},
@@ -260,6 +280,9 @@ func (p Plain) Valid() error {
 		if _, _, _, err := manifest.ParsePinned(p.Only); err != nil {
 			return fmt.Errorf("the only model to serve, %q, %w", p.Only, err)
 		}
+	}
+	if err := validAccess(p.access()); err != nil {
+		return err
 	}
 	if p.MaxReplicas > 0 && p.MaxReplicas < p.Replicas {
 		return fmt.Errorf("max replicas %d are fewer than replicas %d", p.MaxReplicas, p.Replicas)

@@ -17,7 +17,7 @@ func TestPodsAreRestricted(t *testing.T) {
 	md.Name, md.Namespace = "cardio", "models"
 	of := func(source v1alpha1.Source) corev1.PodSpec {
 		revision := v1alpha1.RevisionTemplate{Model: v1alpha1.ModelReference{ID: "cardio", Version: "1.0.0"}, Image: "x:1", Source: source}
-		return render.Deployment(md, "0123abcd", revision, 1, "").Spec.Template.Spec
+		return render.Deployment(md, "0123abcd", revision, 1, v1alpha1.Access{KeysSecret: "keys"}).Spec.Template.Spec
 	}
 	pods := map[string]corev1.PodSpec{
 		"a revision from its image":  of(v1alpha1.Source{Type: "image"}),

@@ -55,13 +55,13 @@ func whereModelsRun() []rbacv1.PolicyRule {
 }
 
 // inItsOwn returns its permissions in its own namespace: to lead, and to read the
-// secret from which the tokens for samples are derived.
+// keys by which it asks hosts.
 func inItsOwn() []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{
 		rule("coordination.k8s.io", []string{"create"}, "leases"),
 		named(LeaseName, "coordination.k8s.io", []string{"get", "update"}, "leases"),
 		rule("", []string{"create"}, "events"),
-		named(SamplesSecret, "", []string{"get"}, "secrets"),
+		named(ControllerKeys, "", []string{"get"}, "secrets"),
 	}
 }
 

@@ -69,6 +69,9 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^[0-9a-fA-F:.]+/[0-9]{1,3}$`
 	// +optional
 	RegistryAddresses []string `json:"registryAddresses,omitempty"`
+	// Access says who may use the hosts.
+	// +optional
+	Access *Access `json:"access,omitempty"`
 	// PromotesFrom is the environment in which a model must have run before.
 	// +optional
 	PromotesFrom string `json:"promotesFrom,omitempty"`

@@ -121,8 +121,7 @@ type RevisionTemplate struct {
 	// +optional
 	Resources corev1.ResourceRequirements `json:"resources,omitempty"`
 	// Samples is how many of the rows that they score hosts keep. The controller
-	// replays them to the next revision before it has traffic. 0: none. Hosts return
-	// them only for a token of this deployment.
+	// replays them to the next revision before it has traffic. 0: none.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
 	// +optional
@@ -132,7 +131,8 @@ type RevisionTemplate struct {
 	// +kubebuilder:validation:Maximum=1000000000
 	// +optional
 	Attempt int32 `json:"attempt,omitempty"`
-	// Config holds environment variables of the host, such as WORKERS.
+	// Config holds environment variables of the host, such as WORKERS. Who may use the
+	// host is not among them: the Environment says it.
 	// +kubebuilder:validation:MaxProperties=50
 	// +optional
 	Config map[string]string `json:"config,omitempty"`

@@ -229,7 +229,7 @@ func (c *Config) checkAdminAndAudit(problem problems) {
 
 // checkRole reports a role that is neither built in nor in auth.roles.
 func (a *Auth) checkRole(problem problems, path, role string) {
-	all := append([]string{"viewer", "operator", "admin"}, slices.Sorted(maps.Keys(a.Roles))...)
+	all := append([]string{"viewer", "operator", "admin", "controller"}, slices.Sorted(maps.Keys(a.Roles))...)
 	if !slices.Contains(all, role) {
 		problem(path, "is %q; must be one of %s", role, strings.Join(all, ", "))
 	}

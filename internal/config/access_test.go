@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
@@ -56,11 +58,13 @@ func TestAccessProblems(t *testing.T) {
 		return "auth: {jwt: [{issuer: i, audience: a, roles: {x: viewer}, " + more + "}]}"
 	}
 	for _, c := range []struct{ text, want string }{
+		{"server: {samples: {size: 1, token: x}}", "server.samples: has no token any more: samples are shown to keys of a role"},
+		{"server: {samples: {token_sha256: x, token: \"\"}}", "server.samples: has no token any more"},
 		{"auth: {mode: never}", "auth.mode: is \"never\"; must be one of auto, on, off"},
 		{"auth: {mode: on}", "set auth.keys"},
 		{"auth: {public: [health]}", "a path such as /health"},
 		{"auth: {certificates: [{match: CN=a, role: viewer}]}", "needs server.tls.client_ca"},
-		{"auth: {certificates: [{role: boss}]}", "auth.certificates[0].role: is \"boss\"; must be one of viewer, operator, admin"},
+		{"auth: {certificates: [{role: boss}]}", "auth.certificates[0].role: is \"boss\"; must be one of viewer, operator, admin, controller"},
 		{"server: {tls: {client_ca: a}}", "needs server.tls.cert"},
 		{"server: {trusted_proxies: [everybody]}", "a network such as"},
 		{"auth: {jwt: [{}]}", "needs an issuer and an audience"},
@@ -89,6 +93,23 @@ func TestAccessProblems(t *testing.T) {
 	}
 }
 
+// TestIssuersOfTheEnvironment checks that the environment replaces the file's issuers
+// with what Show or JSON write of them.
+func TestIssuersOfTheEnvironment(t *testing.T) {
+	t.Setenv("PYNOMALY_AUTH_JWT", `[{"issuer": "i", "audience": "a", "jwks": "https://id.example.com/keys", "algorithms": ["RS256"], "claims": {"roles": "sub"}, "roles": {"system:serviceaccount:a:b": "viewer"}}]`)
+	c, err := config.Decode([]byte("auth: {jwt: [{issuer: x, audience: y, secret_file: z, algorithms: [HS256], roles: {x: viewer}}]}"))
+	if err == nil {
+		err = c.Overlay(pflag.NewFlagSet("", pflag.ContinueOnError))
+	}
+	want := []config.JWT{{
+		Issuer: "i", Audience: "a", JWKS: "https://id.example.com/keys", Algorithms: []string{"RS256"}, Leeway: 30 * time.Second,
+		Claims: config.Claims{Subject: "sub", Roles: "sub"}, Roles: map[string]string{"system:serviceaccount:a:b": "viewer"},
+	}}
+	if err != nil || !reflect.DeepEqual(c.Auth.JWT, want) {
+		t.Errorf("%+v, %v", c.Auth.JWT, err)
+	}
+}
+
 func TestPrefixesAndRates(t *testing.T) {
 	for text, want := range map[string]string{"10.1.2.3/8": "10.0.0.0/8", "10.1.2.3": "10.1.2.3/32", "::1": "::1/128", "::ffff:10.0.0.1": "10.0.0.1/32", "fe80::1%eth0": "", "10.0.0.0/33": "", "": ""} {
 		p, err := config.ParsePrefix(text)
@@ -105,7 +126,7 @@ func TestPrefixesAndRates(t *testing.T) {
 
 // TestShow checks that Show reveals no secret.
 func TestShow(t *testing.T) {
-	c, err := config.Decode([]byte("server: {samples: {token: s3cret}}\nbackends: {process: {enabled: true, allow: [{path: x}], env: {PASSWORD: s3cret}}}\nlog: {level: warn}"))
+	c, err := config.Decode([]byte("backends: {process: {enabled: true, allow: [{path: x}], env: {PASSWORD: s3cret}}}\nlog: {level: warn}"))
 	if err != nil {
 		t.Fatal(err)
 	}

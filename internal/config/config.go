@@ -6,13 +6,14 @@
 package config
 
 import (
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -83,10 +84,21 @@ func parseDrain(v string) (time.Duration, error) {
 type Samples struct {
 	Size   int      // rows per version; 0: none
 	Models []string // whose rows are kept; empty: all models
-	Token  string
-	// TokenSHA256 is the token's SHA-256 in hex, for a host that must not know the
-	// token.
-	TokenSHA256 string
+	// token is a key of earlier versions. Only an empty value is accepted, because a
+	// host that ignored it would show samples to more callers.
+	token string
+}
+
+// noToken says what to use instead of the token of samples.
+const noToken = "has no token any more: samples are shown to keys of a role that has the action samples, such as admin, or {sampler: [read, samples]} in auth.roles"
+
+// tokenOf reads a token without replacing one that was read before.
+func tokenOf(s *Server) y.Field {
+	return func(d *y.Decoder, n *yaml.Node, path *y.Path) {
+		var v string
+		y.String(&v)(d, n, path)
+		s.Samples.token += v
+	}
 }
 
 // TLS names the files of a certificate and its key, both or none, and of the CAs
@@ -222,7 +234,7 @@ func Decode(data []byte) (*Config, error) {
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
 				"waiting_rows": y.Int(&s.Limits.Waiting), "connections": y.Int(&s.Limits.Connections),
 			}),
-			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": y.String(&s.Samples.Token), "token_sha256": y.String(&s.Samples.TokenSHA256)}),
+			"samples":  y.Object(y.Fields{"size": y.Int(&s.Samples.Size), "models": y.Strings(&s.Samples.Models), "token": tokenOf(s), "token_sha256": tokenOf(s)}),
 			"timeouts": y.Object(y.Fields{"request": y.Duration(&s.Timeouts.Request), "shutdown": y.Duration(&s.Timeouts.Shutdown)}),
 		}),
 		"models": y.Object(y.Fields{
@@ -313,13 +325,8 @@ func (s *Server) check(problem func(path, format string, args ...any), oneOf fun
 	within("server.port", int64(s.Port), 0, 65535)
 	within("server.workers", int64(s.Workers), 0, 1024)
 	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
-	if sum := s.Samples.TokenSHA256; sum != "" {
-		if raw, err := hex.DecodeString(sum); err != nil || len(raw) != 32 {
-			problem("server.samples.token_sha256", "is not a SHA-256 in hex")
-		}
-		if s.Samples.Token != "" {
-			problem("server.samples", "takes token or token_sha256, not both")
-		}
+	if s.Samples.token != "" {
+		problem("server.samples", "%s", noToken)
 	}
 	within("server.limits.body", s.Limits.Body, 1<<10, 1<<30)
 	within("server.limits.rows", int64(s.Limits.Rows), 1, 1000000)

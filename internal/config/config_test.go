@@ -135,6 +135,10 @@ func TestBadOverlay(t *testing.T) {
 		{"PYNOMALY_SERVER_PORT", "99999", "", "server.port"},
 		{"", "", "--model-cache-size=many", "--model-cache-size"},
 		{"", "", "--env=prod", "server.environment"},
+		{"PYNOMALY_SERVER_SAMPLES_TOKEN", "x", "", "PYNOMALY_SERVER_SAMPLES_TOKEN: server.samples has no token any more"},
+		{"PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256", "x", "", "PYNOMALY_SERVER_SAMPLES_TOKEN_SHA256: server.samples has no token any more"},
+		{"PYNOMALY_AUTH_JWT", "[{isuer: x}]", "", `PYNOMALY_AUTH_JWT: line 1: jwt[0].isuer: unknown key; did you mean "issuer"?`},
+		{"PYNOMALY_AUTH_JWT", "[{issuer: x}]", "", "auth.jwt[0]: needs an issuer and an audience"},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			var args []string

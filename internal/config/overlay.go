@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,8 +67,6 @@ func serverSettings() []setting {
 		{key: "server.limits.connections", flag: "connections", help: "connections open at the same time; 0: as descriptors allow", value: number(func(c *Config) *int { return &c.Server.Limits.Connections })},
 		{key: "server.samples.size", flag: "samples", help: "rows to keep of each version, to compare other versions with it; 0: none", value: number(func(c *Config) *int { return &c.Server.Samples.Size })},
 		{key: "server.samples.models", flag: "sample-models", help: "models whose rows are kept, separated by commas; empty: all", value: scalar("strings", func(c *Config) *[]string { return &c.Server.Samples.Models }, splitList, joinList)},
-		{key: "server.samples.token", value: text(func(c *Config) *string { return &c.Server.Samples.Token })}, // no flag: everybody sees a process's arguments
-		{key: "server.samples.token_sha256", value: text(func(c *Config) *string { return &c.Server.Samples.TokenSHA256 })},
 		{key: "server.timeouts.request", flag: "request-timeout", help: "longest time for one request", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Request })},
 		{key: "server.timeouts.shutdown", flag: "shutdown-timeout", help: "longest wait for running requests when stopping", value: duration(func(c *Config) *time.Duration { return &c.Server.Timeouts.Shutdown })},
 	}
@@ -221,6 +220,11 @@ func (f *flagValue) Type() string { return f.kind }
 // Overlay applies environment variables and then flags on top of the file's values,
 // and validates the result.
 func (c *Config) Overlay(flags *pflag.FlagSet) error {
+	for _, name := range []string{Prefix + "SERVER_SAMPLES_TOKEN", Prefix + "SERVER_SAMPLES_TOKEN_SHA256"} {
+		if os.Getenv(name) != "" {
+			return fmt.Errorf("%s: server.samples %s", name, noToken)
+		}
+	}
 	v := viper.NewWithOptions(viper.KeyDelimiter(delimiter))
 	for _, s := range settings() {
 		key := strings.ReplaceAll(s.key, ".", delimiter)
@@ -238,7 +242,11 @@ func (c *Config) Overlay(flags *pflag.FlagSet) error {
 			continue
 		}
 		if err := s.set(c, v.GetString(key)); err != nil {
-			return fmt.Errorf("--%s or %s: %w", s.flag, s.env(), err)
+			name := s.env()
+			if s.flag != "" {
+				name = "--" + s.flag + " or " + name
+			}
+			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
 	return c.Validate()

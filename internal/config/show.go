@@ -3,15 +3,12 @@ package config
 // hidden replaces secret values.
 const hidden = "***"
 
-// Show returns the configuration by its keys, without secrets: it hides tokens and
+// Show returns the configuration by its keys, without secrets: it hides
 // the values of programs' environment variables.
 func (c *Config) Show() map[string]any {
 	out := map[string]any{}
 	for _, s := range settings() {
 		out[s.key] = s.get(c)
-	}
-	if c.Server.Samples.Token != "" {
-		out["server.samples.token"] = hidden
 	}
 	env := map[string]string{}
 	for name := range c.Backends.Process.Env {

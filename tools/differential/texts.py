@@ -171,7 +171,7 @@ def csv_file(rng, model, rows):
         order.pop()
     extra = rng.random() < 0.3
     out = io.StringIO(newline="")
-    comma = rng.choice([",", ",", ";", "\t", "|"])
+    comma = rng.choice([",", ",", ";", "\t", "|"]) if len(order) + extra > 1 else ","
     writer = csv.writer(out, delimiter=comma, lineterminator=rng.choice(["\n", "\r\n"]), quoting=rng.choice([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     writer.writerow([model.features[j]["name"] for j in order] + ["extra column"] * extra)
     sent = []

@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 )
@@ -46,6 +47,16 @@ func plain[T []byte | string](text T) bool {
 		}
 	}
 	return true
+}
+
+// EntryOf returns the entry of a key that exists, without a name and a role.
+func EntryOf(key string) (Entry, error) {
+	id, secret, ok := Parse([]byte(key))
+	if !ok {
+		return Entry{}, errors.New("it does not have the form pyn_<id>_<secret>")
+	}
+	sum := sha256.Sum256(secret)
+	return Entry{ID: string(id), SHA256: hex.EncodeToString(sum[:])}, nil
 }
 
 // generate returns a new key, its id, and the SHA-256 of its secret in hex.

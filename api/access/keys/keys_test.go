@@ -61,7 +61,7 @@ func create(t testing.TB, s *keys.Store, w keys.Wanted) (string, keys.Entry) {
 // set returns what a host reads from the store's file.
 func set(t testing.TB, s *keys.Store) *keys.Set {
 	t.Helper()
-	all, err := s.List()
+	all, err := s.List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestStoreRefuses(t *testing.T) {
 			t.Errorf("%+v was made", w)
 		}
 	}
-	if _, err := s.List(); !errors.Is(err, os.ErrNotExist) {
+	if _, err := s.List(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a file was written: %v", err)
 	}
 	if _, err := s.Revoke(t.Context(), "zzzzzzzz"); !errors.Is(err, os.ErrNotExist) {

@@ -20,9 +20,19 @@ import (
 // ErrNoKey means that a file has no key with an id.
 var ErrNoKey = errors.New("no such key")
 
+// Holder holds the text of a file of keys.
+type Holder interface {
+	// Read returns the text. The error wraps fs.ErrNotExist if there is none.
+	Read(ctx context.Context) ([]byte, error)
+	// Update replaces the text with what change returns. It passes nil if there is
+	// none. If the text changes meanwhile, Update may call change again.
+	Update(ctx context.Context, change func(was []byte) ([]byte, error)) error
+}
+
 // Store changes a file of keys. Several processes may change it at the same time.
 type Store struct {
-	File   string
+	File   string // where the keys are, for people; without In, the path of the file
+	In     Holder // nil: the file
 	Roles  *access.Roles
 	Now    func() time.Time
 	Random io.Reader // cryptographically secure
@@ -42,7 +52,7 @@ func (s *Store) Create(ctx context.Context, w Wanted) (key string, made Entry, e
 		made.Expires = s.now().Add(w.Lifetime)
 	}
 	err = s.change(ctx, true, func(all []Entry) (_ []Entry, err error) {
-		key, err = s.make(&made, all)
+		key, err = s.Make(&made, all)
 		return append(all, made), err
 	})
 	if err != nil {
@@ -51,8 +61,8 @@ func (s *Store) Create(ctx context.Context, w Wanted) (key string, made Entry, e
 	return key, made, nil
 }
 
-// make gives an entry a key that differs from all others.
-func (s *Store) make(e *Entry, others []Entry) (key string, err error) {
+// Make gives an entry a key that differs from all others, and returns the key.
+func (s *Store) Make(e *Entry, others []Entry) (key string, err error) {
 	for {
 		if key, e.ID, e.SHA256, err = generate(s.Random); err != nil {
 			return "", err
@@ -67,16 +77,33 @@ func (s *Store) make(e *Entry, others []Entry) (key string, err error) {
 func (s *Store) now() time.Time { return s.Now().UTC().Truncate(time.Second) }
 
 // List returns the keys in the file's order.
-func (s *Store) List() ([]Entry, error) {
-	data, err := os.ReadFile(s.File)
+func (s *Store) List(ctx context.Context) ([]Entry, error) {
+	data, err := s.holder().Read(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the keys: %w", err)
 	}
+	return s.decode(data)
+}
+
+func (s *Store) decode(data []byte) ([]Entry, error) {
 	all, err := Decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.File, err)
 	}
 	return all, nil
+}
+
+func (s *Store) holder() Holder {
+	if s.In != nil {
+		return s.In
+	}
+	return inFile(s.File)
+}
+
+// Change replaces the keys with those that f returns, which may be called several
+// times. It makes the file if there is none.
+func (s *Store) Change(ctx context.Context, f func([]Entry) ([]Entry, error)) error {
+	return s.change(ctx, true, f)
 }
 
 // Revoke makes a key invalid. Revoking it again changes nothing.
@@ -110,7 +137,7 @@ func (s *Store) Rotate(ctx context.Context, id string, overlap time.Duration) (k
 		if !made.Expires.IsZero() && !made.Created.IsZero() { // it has the lifetime of the old key
 			made.Expires = s.now().Add(made.Expires.Sub(made.Created))
 		}
-		if key, err = s.make(&made, all); err != nil {
+		if key, err = s.Make(&made, all); err != nil {
 			return nil, err
 		}
 		if end := s.now().Add(overlap); all[i].Expires.IsZero() || end.Before(all[i].Expires) {
@@ -131,10 +158,48 @@ func find(all []Entry, id string) (int, error) {
 	return 0, fmt.Errorf("%w: %.80q; key list shows the keys", ErrNoKey, id)
 }
 
-// change replaces the file's keys with those that f returns. No other process
-// changes the file meanwhile. change writes only what a host can read.
+// change is Change, which makes no file unless create is set. It writes only what a
+// host can read.
 func (s *Store) change(ctx context.Context, create bool, f func([]Entry) ([]Entry, error)) error {
-	file := s.File
+	return s.holder().Update(ctx, func(was []byte) ([]byte, error) {
+		var all []Entry
+		var err error
+		switch {
+		case was != nil:
+			all, err = s.decode(was)
+		case !create:
+			err = fmt.Errorf("reading the keys: %s: %w", s.File, fs.ErrNotExist)
+		}
+		if err == nil {
+			all, err = f(all)
+		}
+		if err != nil {
+			return nil, err
+		}
+		data, err := Encode(all)
+		if err != nil {
+			return nil, err
+		}
+		if read, err := Decode(data); err != nil {
+			return nil, fmt.Errorf("the key cannot be kept: %w", err)
+		} else if _, err := NewSet(read, s.Roles); err != nil {
+			return nil, err
+		}
+		return data, nil
+	})
+}
+
+// inFile is the holder of a file of this machine.
+type inFile string
+
+// Read implements Holder.
+func (f inFile) Read(context.Context) ([]byte, error) {
+	return os.ReadFile(string(f)) //nolint:wrapcheck // it names the file
+}
+
+// Update implements Holder. No other process changes the file meanwhile.
+func (f inFile) Update(ctx context.Context, change func(was []byte) ([]byte, error)) error {
+	file := string(f)
 	if resolved, err := filepath.EvalSymlinks(file); err == nil {
 		file = resolved // keeps a link
 	}
@@ -143,20 +208,12 @@ func (s *Store) change(ctx context.Context, create bool, f func([]Entry) ([]Entr
 		return err
 	}
 	defer unlock()
-	all, err := (&Store{File: file}).List()
-	if err != nil && (!create || !errors.Is(err, fs.ErrNotExist)) {
-		return err
+	was, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the keys: %w", err)
 	}
-	if all, err = f(all); err != nil {
-		return err
-	}
-	data, err := Encode(all)
+	data, err := change(was)
 	if err != nil {
-		return err
-	}
-	if read, err := Decode(data); err != nil {
-		return fmt.Errorf("the key cannot be kept: %w", err)
-	} else if _, err := NewSet(read, s.Roles); err != nil {
 		return err
 	}
 	return write(file, data)
