@@ -46,7 +46,8 @@ type Config struct {
 	Full         func() error  // why no batch is accepted now, such as Calls.Full; nil: all are accepted
 	Loopback     bool          // only this machine reaches the listener
 	Hosts        []string      // names of this host, in lower case, besides addresses and localhost
-	Origins      []string      // origins of other sites whose pages may use this host, such as https://example.com
+	Origins      []string      // origins of other sites whose pages may use this host, such as https://example.com; see SetOrigins
+	HSTS         time.Duration // how long browsers must use TLS only; 0: not said. Set it only for a server with TLS.
 	DefaultModel string
 	Samples      int      // rows kept of each version to compare others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
@@ -92,6 +93,7 @@ type Server struct {
 	buffers  buffers
 	metrics  *metrics
 	mu       sync.Mutex
+	origins  atomic.Pointer[[]string]
 	failures map[api.ErrorType]uint64 // of requests that named no existing model
 }
 
@@ -106,6 +108,7 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
+	s.SetOrigins(cfg.Origins)
 	var err error
 	if s.cfg.Gate == nil {
 		if s.cfg.Gate, err = gate.Open(cfg.Now, cfg.Log); err != nil {
@@ -222,9 +225,12 @@ func (s *Server) around(c *fiber.Ctx) error {
 	if c.Context().RequestBodyStream() == nil {
 		received(c.Context().Conn())
 	}
+	s.protect(c)
 	err := s.fromPage(c)
 	if err != nil {
 		err = s.fail(c, nil, err)
+	} else if answered, failed := s.share(c); answered {
+		err = failed
 	} else {
 		err = c.Next()
 	}
@@ -302,6 +308,7 @@ func (s *Server) count(m *model.Model, t api.ErrorType) {
 
 // handleError answers requests that fiber refuses before a handler runs, and panics.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
+	s.protect(c) // what the parser refuses reaches no middleware
 	var problem *api.Problem
 	var status *fiber.Error
 	switch {
