@@ -23,8 +23,14 @@ import (
 // browser's rules, and requests that change something or open a WebSocket.
 func (s *Server) fromPage(c *fiber.Ctx) error {
 	h := &c.Request().Header
-	if s.cfg.Loopback && !s.isOwn(h.Host()) {
-		return s.misdirected(h.Host())
+	if s.cfg.Loopback {
+		if !s.isOwn(h.Host()) {
+			return s.misdirected(h.Host())
+		}
+		// A target with a host (GET http://name/path) has precedence over Host.
+		if target := h.RequestURI(); len(target) > 0 && target[0] != '/' && !s.isOwn(c.Context().URI().Host()) {
+			return s.misdirected(c.Context().URI().Host())
+		}
 	}
 	if (c.Context().IsGet() || c.Context().IsHead()) && len(h.Peek(fiber.HeaderUpgrade)) == 0 {
 		return nil

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 )
@@ -22,14 +23,14 @@ const (
 
 // protect sets the headers by which browsers and caches treat an answer as data of
 // one caller. Every answer has them, refusals of the HTTP parser as well.
-func (s *Server) protect(c *fiber.Ctx) {
-	h := &c.Response().Header
+func (s *Server) protect(c *fasthttp.RequestCtx) {
+	h := &c.Response.Header
 	h.Set(fiber.HeaderXContentTypeOptions, "nosniff")
 	h.Set(fiber.HeaderCacheControl, "no-store")
 	h.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
 	// For localhost, a browser would refuse plain HTTP of every other server on this
 	// machine. It ignores the header for addresses.
-	if s.cfg.HSTS > 0 && !isLocalhost(hostName(c.Request().Header.Host())) {
+	if s.cfg.HSTS > 0 && !isLocalhost(hostName(c.Request.Header.Host())) {
 		h.Set(fiber.HeaderStrictTransportSecurity, "max-age="+strconv.Itoa(int(s.cfg.HSTS.Seconds())))
 	}
 }

@@ -49,6 +49,23 @@ func TestProtectingHeaders(t *testing.T) {
 	}
 }
 
+// TestMalformedRequestsAreNotQuoted checks that what the HTTP parser refuses is not sent
+// back, since it may be a credential.
+func TestMalformedRequestsAreNotQuoted(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
+	for _, text := range []string{
+		"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key: secret\x00\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key : secret\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nsecret\r\n\r\n",
+		"secret\r\n\r\n", "GET / secret\r\nHost: localhost\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nContent-Length: secret\r\n\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: secret\r\n\r\n",
+	} {
+		conn := dial(t, h)
+		write(t, conn, text)
+		resp, p := answerOn(t, conn)
+		if resp.StatusCode != http.StatusBadRequest || strings.Contains(p.Detail, "secret") || !strings.HasPrefix(p.Detail, "malformed HTTP request: ") {
+			t.Errorf("%q: %d %s", text, resp.StatusCode, p.Detail)
+		}
+	}
+}
+
 // TestCORS checks which pages a browser lets read answers, and that a preflight needs
 // no credentials and gives none.
 func TestCORS(t *testing.T) {

@@ -13,11 +13,19 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 )
 
+// keeping returns an error if the host keeps no samples.
+func (s *Server) keeping() error {
+	if s.cfg.Samples == 0 {
+		return api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
+	}
+	return nil
+}
+
 // sampling reports whether a request for samples shows the configured token. The
 // error says why nobody gets any samples.
 func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
-	if s.cfg.Samples == 0 {
-		return false, api.NewProblem(api.NotFound, "", "this host keeps no samples: set server.samples.size")
+	if s.cfg.Samples == 0 { // which only those are told who would get them
+		return false, nil
 	}
 	want := s.cfg.SamplesTokenSHA256
 	if s.cfg.SamplesToken != "" {
@@ -38,6 +46,9 @@ func (s *Server) sampling(c *fiber.Ctx) (known bool, err error) {
 
 // getSamples answers GET /api/v1/models/{id}/samples.
 func (s *Server) getSamples(c *fiber.Ctx) error {
+	if err := s.keeping(); err != nil {
+		return s.fail(c, nil, err)
+	}
 	return s.onModel(c, func(id, version string) (any, error) {
 		m, err := s.models(c).Peek(id, version)
 		if err != nil {
@@ -84,6 +95,9 @@ func queryNumber(c *fiber.Ctx, name string, other uint64) (uint64, error) {
 // replay answers POST /api/v1/models/{id}/samples: it scores rows without counting
 // them.
 func (s *Server) replay(c *fiber.Ctx) error {
+	if err := s.keeping(); err != nil {
+		return s.fail(c, nil, err)
+	}
 	return s.onRows(c, false, func(ctx context.Context, r *request) (any, error) {
 		m := r.Model()
 		if why := predict.NotKept(m.Manifest); why != "" {

@@ -17,6 +17,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -225,7 +226,7 @@ func (s *Server) around(c *fiber.Ctx) error {
 	if c.Context().RequestBodyStream() == nil {
 		received(c.Context().Conn())
 	}
-	s.protect(c)
+	s.protect(c.Context())
 	err := s.fromPage(c)
 	if err != nil {
 		err = s.fail(c, nil, err)
@@ -306,9 +307,17 @@ func (s *Server) count(m *model.Model, t api.ErrorType) {
 	s.mu.Unlock()
 }
 
+// unquoted returns what the HTTP parser says without what it quotes of the request,
+// since that may be a credential.
+func unquoted(message string) string {
+	message, _, _ = strings.Cut(message, "\"")
+	message, _, _ = strings.Cut(message, ": buffer size")
+	return clip(strings.TrimRight(message, ": "))
+}
+
 // handleError answers requests that fiber refuses before a handler runs, and panics.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
-	s.protect(c) // what the parser refuses reaches no middleware
+	s.protect(c.Context()) // what the parser refuses reaches no middleware
 	var problem *api.Problem
 	var status *fiber.Error
 	switch {
@@ -328,7 +337,7 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 		case fiber.StatusInternalServerError:
 			problem = api.NewProblem(api.InternalError, "", "%s", status.Message)
 		default:
-			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", clip(status.Message))
+			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", unquoted(status.Message))
 		}
 	default:
 		s.cfg.Log.Error("request failed", "path", c.Path(), "error", err)
