@@ -21,13 +21,24 @@ const (
 	corsRead = "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
 )
 
+// headerField is a header of every answer, as the server sends it.
+type headerField struct{ name, value []byte }
+
+// protection returns the headers that protect sets whatever was asked.
+func protection() []headerField {
+	return []headerField{
+		{[]byte(fiber.HeaderXContentTypeOptions), []byte("nosniff")}, {[]byte(fiber.HeaderCacheControl), []byte("no-store")},
+		{[]byte(fiber.HeaderContentSecurityPolicy), []byte("default-src 'none'; frame-ancestors 'none'")},
+	}
+}
+
 // protect sets the headers by which browsers and caches treat an answer as data of
 // one caller. Every answer has them, refusals of the HTTP parser as well.
 func (s *Server) protect(c *fasthttp.RequestCtx) {
 	h := &c.Response.Header
-	h.Set(fiber.HeaderXContentTypeOptions, "nosniff")
-	h.Set(fiber.HeaderCacheControl, "no-store")
-	h.Set(fiber.HeaderContentSecurityPolicy, "default-src 'none'; frame-ancestors 'none'")
+	for i := range s.protection {
+		h.SetCanonical(s.protection[i].name, s.protection[i].value)
+	}
 	// For localhost, a browser would refuse plain HTTP of every other server on this
 	// machine. It ignores the header for addresses.
 	if s.cfg.HSTS > 0 && !isLocalhost(hostName(c.Request.Header.Host())) {

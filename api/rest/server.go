@@ -76,26 +76,27 @@ const (
 
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
-	cfg      Config
-	registry *registry.Registry
-	app      *fiber.App
-	listed   []route         // all routes
-	base     context.Context // ends when running requests must end
-	stop     context.CancelFunc
-	started  time.Time
-	draining atomic.Bool
-	pipeline *predict.Pipeline
-	requests sync.Pool // of *request
-	idPrefix string
-	idCount  atomic.Uint64
-	sockets  sockets
-	conns    atomic.Pointer[connections]
-	budget   budget
-	buffers  buffers
-	metrics  *metrics
-	mu       sync.Mutex
-	origins  atomic.Pointer[[]string]
-	failures map[api.ErrorType]uint64 // of requests that named no existing model
+	cfg        Config
+	registry   *registry.Registry
+	app        *fiber.App
+	listed     []route         // all routes
+	base       context.Context // ends when running requests must end
+	stop       context.CancelFunc
+	started    time.Time
+	draining   atomic.Bool
+	pipeline   *predict.Pipeline
+	requests   sync.Pool // of *request
+	idPrefix   string
+	idCount    atomic.Uint64
+	sockets    sockets
+	conns      atomic.Pointer[connections]
+	budget     budget
+	buffers    buffers
+	metrics    *metrics
+	mu         sync.Mutex
+	origins    atomic.Pointer[[]string]
+	protection []headerField
+	failures   map[api.ErrorType]uint64 // of requests that named no existing model
 }
 
 // New returns a server, and registers its metrics with reg.
@@ -106,7 +107,7 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	}
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
-		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
+		idPrefix: hex.EncodeToString(prefix[:]) + "-", protection: protection(), failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
 	s.SetOrigins(cfg.Origins)
