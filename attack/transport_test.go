@@ -63,8 +63,7 @@ func (a *authority) files(t *testing.T, dir, name string) (cert, key string) {
 // secure is a host with TLS that takes client certificates.
 type secure struct {
 	*hosttest.Host
-	ca   *authority
-	keys string
+	ca *authority
 }
 
 func startSecure(t *testing.T, s *site) *secure {

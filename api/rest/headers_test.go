@@ -121,7 +121,7 @@ func TestCORS(t *testing.T) {
 		}
 	}
 	h.Server.SetOrigins(nil) // a reload
-	if resp := ask("OPTIONS", "/api/v1/predict", "Origin", friend, method, "POST"); resp.StatusCode != 403 || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+	if resp := ask("OPTIONS", "/api/v1/predict", "Origin", friend, method, "POST"); resp.StatusCode != http.StatusForbidden || resp.Header.Get("Access-Control-Allow-Origin") != "" {
 		t.Errorf("without origins: %d %v", resp.StatusCode, resp.Header)
 	}
 }
