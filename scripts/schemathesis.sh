@@ -27,7 +27,7 @@ start() {
 
 # run ARGUMENTS... runs schemathesis, and checks that the host is well afterwards.
 run() {
-  PYTHONPATH=.python "${PYTHON:-python3}" -m schemathesis.cli --config-file scripts/schemathesis.toml run "$work/openapi.json" --url "http://$address" --seed 1 --no-color "$@" | tee "$work/output"
+  PYTHONPATH=.python "${PYTHON:-python3}" -m schemathesis.cli --config-file scripts/schemathesis.toml run "$work/openapi.json" --url "http://$address" --seed 1 --no-color --request-timeout 120 "$@" | tee "$work/output"
   kill -0 "$host" || { echo 'the host died:'; tail "$work"/*.log; exit 1; }
   curl --silent --fail --show-error "http://$address/health"
   echo

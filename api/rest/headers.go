@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofiber/fiber/v2"
 	"github.com/valyala/fasthttp"
@@ -32,6 +33,11 @@ func protection() []headerField {
 	}
 }
 
+// hsts returns the header that makes browsers use TLS only.
+func hsts(age time.Duration) headerField {
+	return headerField{[]byte(fiber.HeaderStrictTransportSecurity), []byte("max-age=" + strconv.Itoa(int(age.Seconds())))}
+}
+
 // protect sets the headers by which browsers and caches treat an answer as data of
 // one caller. Every answer has them, refusals of the HTTP parser as well.
 func (s *Server) protect(c *fasthttp.RequestCtx) {
@@ -42,7 +48,7 @@ func (s *Server) protect(c *fasthttp.RequestCtx) {
 	// For localhost, a browser would refuse plain HTTP of every other server on this
 	// machine. It ignores the header for addresses.
 	if s.cfg.HSTS > 0 && !isLocalhost(hostName(c.Request.Header.Host())) {
-		h.Set(fiber.HeaderStrictTransportSecurity, "max-age="+strconv.Itoa(int(s.cfg.HSTS.Seconds())))
+		h.SetCanonical(s.hsts.name, s.hsts.value)
 	}
 }
 

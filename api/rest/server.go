@@ -96,6 +96,7 @@ type Server struct {
 	mu         sync.Mutex
 	origins    atomic.Pointer[[]string]
 	protection []headerField
+	hsts       headerField
 	failures   map[api.ErrorType]uint64 // of requests that named no existing model
 }
 
@@ -107,7 +108,7 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	}
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
-		idPrefix: hex.EncodeToString(prefix[:]) + "-", protection: protection(), failures: map[api.ErrorType]uint64{},
+		idPrefix: hex.EncodeToString(prefix[:]) + "-", protection: protection(), hsts: hsts(cfg.HSTS), failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
 	s.SetOrigins(cfg.Origins)
