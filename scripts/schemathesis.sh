@@ -15,7 +15,7 @@ trap 'stop; rm -rf "$work"' EXIT
 start() {
   local name=$1
   shift
-  "$binary" serve --models testdata/models --port 0 --state-dir "$work/state" --drain 0s "$@" 2>"$work/$name.log" &
+  "$binary" serve --models testdata/models --port 0 --state-dir "$work/state" --drain 0s --request-timeout 5m "$@" 2>"$work/$name.log" &
   host=$!
   for _ in $(seq 300); do
     address=$(sed -n 's/.*"message":"serving".*"address":"\([^"]*\)".*/\1/p' "$work/$name.log" | head -n 1)
@@ -27,7 +27,7 @@ start() {
 
 # run ARGUMENTS... runs schemathesis, and checks that the host is well afterwards.
 run() {
-  PYTHONPATH=.python "${PYTHON:-python3}" -m schemathesis.cli --config-file scripts/schemathesis.toml run "$work/openapi.json" --url "http://$address" --seed 1 --no-color --request-timeout 120 "$@" | tee "$work/output"
+  PYTHONPATH=.python "${PYTHON:-python3}" -m schemathesis.cli --config-file scripts/schemathesis.toml run "$work/openapi.json" --url "http://$address" --seed 1 --no-color --request-timeout 330 "$@" | tee "$work/output"
   kill -0 "$host" || { echo 'the host died:'; tail "$work"/*.log; exit 1; }
   curl --silent --fail --show-error "http://$address/health"
   echo
