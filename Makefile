@@ -21,13 +21,13 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
 
 # Packages that only make test tests: their tests start processes or take long.
-SLOW := /cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/onnx$$|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/deployer/controller$$|/internal/(child|testkit|plugindev|conformance)|/testdata
+SLOW := /attack$$|/cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/onnx$$|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/deployer/controller$$|/internal/(child|testkit|plugindev|conformance)|/testdata
 
 check: ## runs the checks before a commit; needs no root, and no network once modules are fetched
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
@@ -75,7 +75,7 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile ## runs every test
+test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile test-attack ## runs every test
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
 # clone, the whole faults and hostile suites, an hour of differential trials, the power of
@@ -99,7 +99,7 @@ test-go: onnxruntime python ## runs the tests in Go
 	cd sdk && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd sdk/process && $(GO) test -race -timeout $(TIMEOUT) ./...
 	cd tools/registry && $(GO) build -o /dev/null github.com/distribution/distribution/v3/cmd/registry # minutes, which are no test's
-	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v -e /faults$$ -e /hostile$$)
+	$(GO) test -race -timeout $(TIMEOUT) $$($(GO) list ./... | grep -v -e /faults$$ -e /hostile$$ -e /attack$$)
 	cd bench && $(GO) test -timeout $(TIMEOUT) ./...
 	cd tools && $(GO) test -timeout $(TIMEOUT) ./pin
 
@@ -217,6 +217,24 @@ hostile-table:
 	$(MAKE) hostile HOSTILE_TABLE=$(BIN)/hostile.md
 	scripts/table.sh hostile $(BIN)/hostile.md docs/hostile.md
 
+# Attacks over the network on the built host, with its access control on, and a real OpenID
+# provider. It runs alone because it measures.
+test-attack: onnxruntime build $(BIN)/issuer
+	$(GO) test ./attack -count 1 -timeout $(TIMEOUT)
+
+$(BIN)/issuer: tools/issuer/go.mod tools/issuer/main.go
+	cd tools/issuer && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ .
+
+# ATTACK_RUN is a regular expression that selects cases, ATTACK_TABLE names a file for
+# Markdown.
+attack: onnxruntime build $(BIN)/issuer ## attacks a built host over the network, and prints a table
+	ATTACK_RUN='$(ATTACK_RUN)' ATTACK_TABLE=$(if $(ATTACK_TABLE),$(abspath $(ATTACK_TABLE))) $(GO) test ./attack -count 1 -timeout $(TIMEOUT) -v -run 'TestAttacks$$|TestProvider'
+
+# The table in docs/security.md.
+attack-table:
+	$(MAKE) attack ATTACK_TABLE=$(BIN)/attack.md
+	scripts/table.sh attack $(BIN)/attack.md docs/security.md
+
 # How often gates reject good versions and detect bad ones. `make test` runs a short form.
 # GATES_TABLE names a file for Markdown.
 gates: ## simulates the power and the false alarms of the deployer's gates, and prints a table
@@ -227,7 +245,8 @@ gates-table:
 	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
 	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
 
-# The API against its description.
+# The API against its description: without credentials on a host that asks for none, and on
+# one that asks for a key with the key, and without.
 test-api: onnxruntime build .python/.complete
 	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
 

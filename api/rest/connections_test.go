@@ -103,6 +103,21 @@ func TestConnectionsAreBounded(t *testing.T) {
 	}
 }
 
+// TestUsedConnectionsAreKept checks that many new connections do not end one that is
+// used, although it is idle between its requests.
+func TestUsedConnectionsAreKept(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir(), REST: func(c *rest.Config) { c.Connections = 8 }})
+	used := dial(t, h)
+	for range 50 {
+		others := dial(t, h)
+		write(t, others, "GET /health HTTP/1.1\r\n") // and no more
+		write(t, used, "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if resp, _ := answerOn(t, used); resp.StatusCode != http.StatusOK {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+	}
+}
+
 // TestLoadsAreAnswered checks that the connection of a long load does not count as
 // idle, whatever body the request had.
 func TestLoadsAreAnswered(t *testing.T) {

@@ -114,13 +114,14 @@ func (l *connections) waitForRoom() {
 	}
 }
 
-// slowAfter is how long a client may take to send a request while others wait for a
-// connection.
+// slowAfter is how long a client may take to send a request, or to begin another one,
+// while others wait for a connection.
 const slowAfter = time.Second
 
 // evict closes a connection that waits for a request: first one that has never sent
-// anything, then one that has, then the one whose request has been arriving longest,
-// for more than slowAfter. It reports whether it closed one.
+// anything, then the one whose last request is oldest, then the one whose request has
+// been arriving longest, each for more than slowAfter. So many new connections do not
+// end those of clients who use theirs. It reports whether it closed one.
 func (l *connections) evict() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -128,21 +129,19 @@ func (l *connections) evict() bool {
 	var out *conn
 	worst := int64(math.MaxInt64)
 	for c := range l.open {
-		rank := int64(math.MaxInt64)
-		switch c.state.Load() {
-		case connFresh:
-			rank = 0
-		case connIdle:
-			rank = 1
-		case connReceiving:
-			if since := c.since.Load(); since < slow {
-				rank = since
-			}
+		rank, since := int64(math.MaxInt64), c.since.Load()
+		switch state := c.state.Load(); {
+		case state == connFresh:
+			rank = math.MinInt64
+		case state == connIdle && since < slow:
+			rank = since + math.MinInt64/2
+		case state == connReceiving && since < slow:
+			rank = since
 		}
 		if rank < worst {
 			out, worst = c, rank
 		}
-		if worst == 0 {
+		if worst == math.MinInt64 {
 			break
 		}
 	}

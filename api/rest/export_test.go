@@ -86,3 +86,9 @@ func (s *Server) Smuggle(method, path string) {
 
 // Check returns what is wrong with an entry of the table.
 func (s *Server) Check(r Route) error { return s.check(&route{Route: r}) }
+
+// IsOwn reports whether a Host header names a host that has further names.
+func IsOwn(host string, names ...string) bool {
+	s := Server{cfg: Config{Hosts: names}}
+	return s.isOwn([]byte(host))
+}

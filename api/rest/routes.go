@@ -2,7 +2,6 @@ package rest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -174,15 +173,8 @@ func (s *Server) Routes() []Route {
 
 // noRoute answers paths and methods without a route.
 func (s *Server) noRoute(c *fiber.Ctx) error {
-	path, as := c.Path(), s.app.Config()
-	var allowed []string
-	for _, routes := range s.app.Stack() {
-		for _, r := range routes {
-			if r.Method != c.Method() && r.Path != "/" && fiber.RoutePatternMatch(path, r.Path, as) && !slices.Contains(allowed, r.Method) {
-				allowed = append(allowed, r.Method)
-			}
-		}
-	}
+	path := c.Path()
+	allowed := s.methodsOf(path)
 	if len(allowed) == 0 {
 		return s.fail(c, nil, api.NewProblem(api.NotFound, "", "there is nothing at %s: /openapi.json lists the routes", clip(path)))
 	}

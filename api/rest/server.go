@@ -17,6 +17,7 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,8 @@ type Config struct {
 	Full         func() error  // why no batch is accepted now, such as Calls.Full; nil: all are accepted
 	Loopback     bool          // only this machine reaches the listener
 	Hosts        []string      // names of this host, in lower case, besides addresses and localhost
-	Origins      []string      // origins of other sites whose pages may use this host, such as https://example.com
+	Origins      []string      // origins of other sites whose pages may use this host, such as https://example.com; see SetOrigins
+	HSTS         time.Duration // how long browsers must use TLS only; 0: not said. Set it only for a server with TLS.
 	DefaultModel string
 	Samples      int      // rows kept of each version to compare others with it; 0: none
 	SampleModels []string // models whose rows are kept; empty: all
@@ -70,25 +72,28 @@ const (
 
 // Server answers requests. It is safe for concurrent use.
 type Server struct {
-	cfg      Config
-	registry *registry.Registry
-	app      *fiber.App
-	listed   []route         // all routes
-	base     context.Context // ends when running requests must end
-	stop     context.CancelFunc
-	started  time.Time
-	draining atomic.Bool
-	pipeline *predict.Pipeline
-	requests sync.Pool // of *request
-	idPrefix string
-	idCount  atomic.Uint64
-	sockets  sockets
-	conns    atomic.Pointer[connections]
-	budget   budget
-	buffers  buffers
-	metrics  *metrics
-	mu       sync.Mutex
-	failures map[api.ErrorType]uint64 // of requests that named no existing model
+	cfg        Config
+	registry   *registry.Registry
+	app        *fiber.App
+	listed     []route         // all routes
+	base       context.Context // ends when running requests must end
+	stop       context.CancelFunc
+	started    time.Time
+	draining   atomic.Bool
+	pipeline   *predict.Pipeline
+	requests   sync.Pool // of *request
+	idPrefix   string
+	idCount    atomic.Uint64
+	sockets    sockets
+	conns      atomic.Pointer[connections]
+	budget     budget
+	buffers    buffers
+	metrics    *metrics
+	mu         sync.Mutex
+	origins    atomic.Pointer[[]string]
+	protection []headerField
+	hsts       headerField
+	failures   map[api.ErrorType]uint64 // of requests that named no existing model
 }
 
 // New returns a server, and registers its metrics with reg.
@@ -99,9 +104,10 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	}
 	s := &Server{
 		cfg: cfg, registry: registry, started: cfg.Now(),
-		idPrefix: hex.EncodeToString(prefix[:]) + "-", failures: map[api.ErrorType]uint64{},
+		idPrefix: hex.EncodeToString(prefix[:]) + "-", protection: protection(), hsts: hsts(cfg.HSTS), failures: map[api.ErrorType]uint64{},
 		pipeline: predict.New(predict.Config{Now: cfg.Now, Log: cfg.Predictions, Samples: cfg.Samples, SampleModels: cfg.SampleModels}, registry),
 	}
+	s.SetOrigins(cfg.Origins)
 	var err error
 	if s.cfg.Gate == nil {
 		if s.cfg.Gate, err = gate.Open(cfg.Now, cfg.Log); err != nil {
@@ -218,9 +224,12 @@ func (s *Server) around(c *fiber.Ctx) error {
 	if c.Context().RequestBodyStream() == nil {
 		received(c.Context().Conn())
 	}
+	s.protect(c.Context())
 	err := s.fromPage(c)
 	if err != nil {
 		err = s.fail(c, nil, err)
+	} else if answered, failed := s.share(c); answered {
+		err = failed
 	} else {
 		err = c.Next()
 	}
@@ -296,8 +305,17 @@ func (s *Server) count(m *model.Model, t api.ErrorType) {
 	s.mu.Unlock()
 }
 
+// unquoted returns what the HTTP parser says without what it quotes of the request,
+// since that may be a credential.
+func unquoted(message string) string {
+	message, _, _ = strings.Cut(message, "\"")
+	message, _, _ = strings.Cut(message, ": buffer size")
+	return clip(strings.TrimRight(message, ": "))
+}
+
 // handleError answers requests that fiber refuses before a handler runs, and panics.
 func (s *Server) handleError(c *fiber.Ctx, err error) error {
+	s.protect(c.Context()) // what the parser refuses reaches no middleware
 	var problem *api.Problem
 	var status *fiber.Error
 	switch {
@@ -317,7 +335,7 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 		case fiber.StatusInternalServerError:
 			problem = api.NewProblem(api.InternalError, "", "%s", status.Message)
 		default:
-			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", clip(status.Message))
+			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", unquoted(status.Message))
 		}
 	default:
 		s.cfg.Log.Error("request failed", "path", c.Path(), "error", err)

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/pynomaly/pynomaly-runtime/api/entrance"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
 	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
@@ -13,7 +14,7 @@ import (
 )
 
 // reloaders returns the parts that can change without a restart.
-func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance.Entrance, log *slog.Logger) []reload.Reloader {
+func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance.Entrance, server *rest.Server, log *slog.Logger) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			l, err := logs.ParseLevel(cfg.Log.Level)
@@ -24,6 +25,9 @@ func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registr
 			return func(context.Context) { use() }, err
 		}},
 		{Name: "access", Prepare: door.Reload}, // keys, tokens, roles, certificates' roles, limits
+		{Name: "cors", Prepare: func(cfg *config.Config) (func(context.Context), error) {
+			return func(context.Context) { server.SetOrigins(cfg.Server.Origins) }, nil
+		}},
 		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			all := aliasesOf(cfg)
 			return func(ctx context.Context) {

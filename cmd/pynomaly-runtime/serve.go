@@ -168,11 +168,15 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 
 func (h *running) restConfig(loopback bool) rest.Config {
 	cfg := h.cfg
+	hsts := cfg.Server.TLS.HSTS
+	if cfg.Server.TLS.Cert == "" {
+		hsts = 0
+	}
 	return rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
-		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, DefaultModel: cfg.Models.Default, Now: time.Now,
+		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, HSTS: hsts, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models,
 		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
 	}
@@ -223,7 +227,7 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
 	changes.Done = h.door.Reloaded
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.Log)
+	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.server, h.Log)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err

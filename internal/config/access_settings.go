@@ -2,6 +2,7 @@ package config
 
 import (
 	"encoding/json"
+	"time"
 
 	y "github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 )
@@ -10,6 +11,7 @@ import (
 func accessSettings() []setting {
 	return []setting{
 		{key: "server.tls.client_ca", flag: "tls-client-ca", help: "file of the CAs that verify client certificates", value: text(func(c *Config) *string { return &c.Server.TLS.ClientCA })},
+		{key: "server.tls.hsts", flag: "hsts", help: "how long browsers must use TLS only, after an answer over TLS (Strict-Transport-Security); 0s: they are not told", value: duration(func(c *Config) *time.Duration { return &c.Server.TLS.HSTS })},
 		{key: "server.trusted_proxies", flag: "trusted-proxies", help: "addresses and networks whose X-Forwarded-For is trusted, separated by commas", value: scalar("strings", func(c *Config) *[]string { return &c.Server.TrustedProxies }, splitList, joinList)},
 		{key: "auth.mode", flag: "auth", help: "whether callers need credentials: auto, on or off", value: text(func(c *Config) *string { return &c.Auth.Mode })},
 		{key: "auth.keys", flag: "auth-keys", help: "file of API keys, which key create makes", value: text(func(c *Config) *string { return &c.Auth.Keys })},

@@ -102,8 +102,12 @@ func tokenOf(s *Server) y.Field {
 }
 
 // TLS names the files of a certificate and its key, both or none, and of the CAs
-// that verify client certificates.
-type TLS struct{ Cert, Key, ClientCA string }
+// that verify client certificates. HSTS is how long browsers must use TLS only; 0:
+// they are not told.
+type TLS struct {
+	Cert, Key, ClientCA string
+	HSTS                time.Duration
+}
 
 // Limits bound a request and all requests together. Fit chooses Inflight, Waiting
 // and Connections if they are 0.
@@ -183,11 +187,14 @@ type Log struct{ Level, Format string }
 // trusted.
 const Production = "production"
 
+const year = 365 * 24 * time.Hour
+
 // Default returns the configuration of an empty file.
 func Default() *Config {
 	c := &Config{
 		Server: Server{
 			Host: "127.0.0.1", Port: 8080, Environment: "development", Drain: DrainAuto,
+			TLS:      TLS{HSTS: year},
 			Limits:   Limits{Body: 32 << 20, Rows: 10000},
 			Timeouts: Timeouts{Request: 30 * time.Second, Shutdown: 30 * time.Second},
 		},
@@ -228,7 +235,7 @@ func Decode(data []byte) (*Config, error) {
 			"host": y.String(&s.Host), "port": y.Int(&s.Port), "workers": y.Int(&s.Workers), "environment": y.String(&s.Environment),
 			"drain": y.Parsed(&s.Drain, parseDrain, "auto or a duration such as 500ms or 10s"), "insecure": y.Bool(&s.Insecure),
 			"hosts": y.Strings(&s.Hosts), "origins": y.Strings(&s.Origins),
-			"tls":             y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key), "client_ca": y.String(&s.TLS.ClientCA)}),
+			"tls":             y.Object(y.Fields{"cert": y.String(&s.TLS.Cert), "key": y.String(&s.TLS.Key), "client_ca": y.String(&s.TLS.ClientCA), "hsts": y.Duration(&s.TLS.HSTS)}),
 			"trusted_proxies": y.Strings(&s.TrustedProxies),
 			"limits": y.Object(y.Fields{
 				"body": y.Bytes(&s.Limits.Body), "rows": y.Int(&s.Limits.Rows), "inflight_bytes": y.Bytes(&s.Limits.Inflight),
@@ -338,13 +345,18 @@ func (s *Server) check(problem func(path, format string, args ...any), oneOf fun
 	if (s.TLS.Cert == "") != (s.TLS.Key == "") {
 		problem("server.tls", "needs both cert and key")
 	}
+	if s.TLS.HSTS < 0 || s.TLS.HSTS > 10*year || s.TLS.HSTS%time.Second != 0 {
+		problem("server.tls.hsts", "is %v; must be whole seconds, 0s to 87600h", s.TLS.HSTS)
+	}
 	for _, name := range s.Hosts {
 		if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, ":/ ") {
 			problem("server.hosts", "has %q; must be a name in lower case, without scheme or port", name)
 		}
 	}
 	for _, origin := range s.Origins {
-		if scheme, rest, ok := strings.Cut(origin, "://"); !ok || scheme == "" || rest == "" || strings.ContainsAny(rest, "/* ") {
+		if origin == "*" {
+			problem("server.origins", "has *, which would let every page that a user looks at use the host: list the origins")
+		} else if scheme, rest, ok := strings.Cut(origin, "://"); !ok || scheme == "" || rest == "" || strings.ContainsAny(rest, "/* ") {
 			problem("server.origins", "has %q; must be a scheme and a host, such as https://example.com", origin)
 		}
 	}

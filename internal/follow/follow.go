@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -141,7 +142,7 @@ func (f *File) recovered(changed bool) {
 
 // read reads the whole file and returns its state.
 func (f *File) read() (look, []byte, error) {
-	file, err := os.Open(f.Name)
+	file, err := os.OpenFile(f.Name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // opening a pipe would wait for its other end
 	if err != nil {
 		return look{}, nil, err //nolint:wrapcheck // it names the file
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -124,5 +125,28 @@ func TestLinks(t *testing.T) {
 		if f.check(); taken != to {
 			t.Errorf("%q is in use, want %q", taken, to)
 		}
+	}
+}
+
+// TestPipe checks that a pipe in the place of a file ends nothing: it is refused, and
+// the next regular file is taken up.
+func TestPipe(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	if err := syscall.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken := ""
+	f := File{Name: name, Log: slog.New(slog.DiscardHandler), Take: func(data []byte) error { taken = string(data); return nil }}
+	f.check()
+	f.check()
+	if f.trouble == "" {
+		t.Error("a pipe is no trouble")
+	}
+	if err := errors.Join(os.Remove(name), os.WriteFile(name, []byte("a"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	f.check()
+	if f.check(); taken != "a" {
+		t.Errorf("%q is in use", taken)
 	}
 }

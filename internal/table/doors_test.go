@@ -128,7 +128,7 @@ func TestParquetKeepsColumns(t *testing.T) {
 		}
 		for _, g := range file.Metadata().RowGroups {
 			for _, c := range g.Columns {
-				if len(c.MetaData.PathInSchema) == 1 && c.MetaData.Codec.String() != "ZSTD" {
+				if c.MetaData.Codec.String() != "ZSTD" {
 					t.Errorf("column %v is compressed with %v", c.MetaData.PathInSchema, c.MetaData.Codec)
 				}
 			}

@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
@@ -60,7 +62,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 			}
 		}
 		t.leaves(field, to[i])
-		group.add(field.Name(), field)
+		group.add(field.Name(), fresh{field})
 	}
 	added := answerNames(o.Prefix, names)
 	for i, name := range added {
@@ -98,6 +100,25 @@ func (t *parquetTable) leaves(n parquet.Node, to int) {
 	}
 }
 
+// fresh is a column of the input that is written in the writer's own encoding and
+// compression: the library does not write all that it reads.
+type fresh struct{ parquet.Field }
+
+// Encoding implements parquet.Node.
+func (fresh) Encoding() encoding.Encoding { return nil }
+
+// Compression implements parquet.Node.
+func (fresh) Compression() compress.Codec { return nil }
+
+// Fields implements parquet.Node.
+func (f fresh) Fields() []parquet.Field {
+	fields := slices.Clone(f.Field.Fields())
+	for i := range fields {
+		fields[i] = fresh{fields[i]}
+	}
+	return fields
+}
+
 // ordered is a group that keeps the order of its columns.
 type ordered struct {
 	parquet.Group
@@ -105,9 +126,6 @@ type ordered struct {
 }
 
 func (o *ordered) add(name string, n parquet.Node) {
-	if n.Leaf() { // the leaves of others have the writer's compression
-		n = parquet.Compressed(n, &parquet.Zstd)
-	}
 	o.Group[name] = n
 	o.names = append(o.names, name)
 }

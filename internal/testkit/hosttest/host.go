@@ -37,6 +37,7 @@ type Options struct {
 	Config  string   // contents of plugins.yaml; empty: the default
 	Cold    bool     // start without compiled code of earlier hosts
 	Drain   string   // empty: 1s
+	Key     string   // API key or token of the test's own requests; empty: none
 }
 
 // UsualDrain as Options.Drain starts the host without a setting for its drain.
@@ -50,6 +51,7 @@ type Host struct {
 	URL     string
 	Address string
 	logFile string
+	key     string
 	ended   chan struct{} // closed when the process has ended
 	Err     error         // how the process ended; valid once ended is closed
 }
@@ -60,7 +62,7 @@ func Start(t *testing.T, p Place, o Options) *Host {
 	if os.Getenv(launchEnv) != "" { // this process was to become a host
 		t.Fatal("the package must call Main from its TestMain")
 	}
-	h := &Host{Place: p, T: t, Address: testkit.FreeAddress(t), ended: make(chan struct{})}
+	h := &Host{Place: p, T: t, Address: testkit.FreeAddress(t), key: o.Key, ended: make(chan struct{})}
 	h.URL = "http://" + h.Address
 	_, port, _ := net.SplitHostPort(h.Address)
 	args := []string{
@@ -234,6 +236,9 @@ func (h *Host) Send(method, path, body string) (status int, text string) {
 		h.T.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if h.key != "" {
+		req.Header.Set("X-API-Key", h.key)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return 0, err.Error()
@@ -249,7 +254,7 @@ func (h *Host) Send(method, path, body string) (status int, text string) {
 // Client returns a client of the host that keeps no connection.
 func (h *Host) Client() *client.Client {
 	h.T.Helper()
-	c, err := client.New(client.Config{URL: h.URL, HTTP: &http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}})
+	c, err := client.New(client.Config{URL: h.URL, Key: h.key, HTTP: &http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}})
 	if err != nil {
 		h.T.Fatal(err)
 	}

@@ -80,6 +80,19 @@ func Ask(client *http.Client, url, body string) (failure string) {
 	return ""
 }
 
+// keyed sends requests with an API key.
+type keyed struct {
+	http.Transport
+	key string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (k *keyed) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("X-API-Key", k.key)
+	return k.Transport.RoundTrip(r) //nolint:wrapcheck // it is a transport
+}
+
 // KeepAlive returns a client that keeps its connection open.
 func KeepAlive() *http.Client {
 	return &http.Client{Timeout: Patience, Transport: &http.Transport{}}
@@ -104,6 +117,9 @@ func (h *Host) Traffic(bodies ...string) *Traffic {
 	for _, body := range bodies {
 		tr.wg.Go(func() {
 			client := KeepAlive()
+			if h.key != "" {
+				client.Transport = &keyed{key: h.key}
+			}
 			defer client.CloseIdleConnections()
 			pace := time.NewTicker(5 * time.Millisecond)
 			defer pace.Stop()
