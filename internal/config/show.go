@@ -3,8 +3,8 @@ package config
 // hidden replaces secret values.
 const hidden = "***"
 
-// Show returns the configuration by its keys, without secrets: it hides tokens and
-// the values of programs' environment variables.
+// Show returns the configuration by its keys, without secrets: it hides tokens,
+// the headers of traces and the values of programs' environment variables.
 func (c *Config) Show() map[string]any {
 	out := map[string]any{}
 	for _, s := range settings() {
@@ -12,6 +12,9 @@ func (c *Config) Show() map[string]any {
 	}
 	if c.Server.Samples.Token != "" {
 		out["server.samples.token"] = hidden
+	}
+	if c.Traces.Headers != "" {
+		out["traces.headers"] = hidden
 	}
 	env := map[string]string{}
 	for name := range c.Backends.Process.Env {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -36,6 +37,8 @@ type ticket struct {
 	abandoned bool         // its caller no longer waits; guarded by merger.mu
 	done      chan outcome
 	timer     *time.Timer
+	span      *trace.Span // of its request; nil: none
+	scoring   *trace.Span // of its call
 }
 
 type outcome struct {
@@ -54,7 +57,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
 	}
 	t.row, t.alone = row, false
-	t.caller, t.since = until.CallerOf(ctx), time.Now()
+	t.caller, t.span, t.since = until.CallerOf(ctx), until.SpanOf(ctx), time.Now()
 	t.deadline, _ = ctx.Deadline()
 	if err := g.submit(t); err != nil {
 		return 0, nil, err
@@ -74,7 +77,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 			o = <-t.done
 		}
 	}
-	t.row, t.caller = nil, nil
+	t.row, t.caller, t.span = nil, nil, nil
 	g.tickets.Put(t)
 	return o.score, o.failed, o.err
 }
@@ -247,6 +250,7 @@ func (r *run) call(now time.Time) bool {
 	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
 	r.ctx = r.ctx.Renewed(now.Add(timeout))
+	r.ctx.Trace(r.begin())
 	if n := r.batch.Rows(); cap(r.out) < n {
 		r.out = make([]float64, n, 2*n)
 	}
@@ -277,6 +281,7 @@ func (r *run) call(now time.Time) bool {
 			o.failed = &sdk.RowError{Field: failed[0].Field, Reason: failed[0].Reason}
 			failed = failed[1:]
 		}
+		t.ended(err)
 		t.done <- o
 	}
 	return true
@@ -295,6 +300,7 @@ func (r *run) late() {
 	if len(r.tickets) > 1 {
 		r.separate(aloneTimeouts * g.slots.d.Timeout)
 	} else {
+		r.tickets[0].ended(context.DeadlineExceeded)
 		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
 	}
 	if !g.slots.allStuck() {
@@ -320,6 +326,7 @@ func (r *run) separate(pause time.Duration) {
 		g.aloneUntil = until
 	}
 	for i, t := range r.tickets {
+		t.ended(errShared)
 		if t.abandoned {
 			continue
 		}
