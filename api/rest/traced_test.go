@@ -56,7 +56,7 @@ func (b *safeBuffer) String() string {
 func serveTraced(t testing.TB, share float64) *tracedHost {
 	t.Helper()
 	h := &tracedHost{spans: tracetest.NewSpanRecorder(), log: &safeBuffer{}}
-	source := trace.NewSource(func() uint64 { return 1 << 62 })
+	source := trace.NewSource(func() uint64 { return 1 << 63 })
 	if share >= 0 {
 		p := sdktrace.NewTracerProvider(sdktrace.WithSampler(sdktrace.AlwaysSample()), sdktrace.WithSpanProcessor(h.spans))
 		source.Record(p.Tracer("test"), share)
