@@ -121,7 +121,9 @@ func TestReload(t *testing.T) {
 	if records() {
 		t.Error("it records without an endpoint")
 	}
-	if _, err := reload(tr, func(c *config.Traces) { c.Endpoint, c.CA = "https://127.0.0.1:1", filepath.Join(t.TempDir(), "none.pem") }); err == nil || !strings.Contains(err.Error(), "traces.ca") {
+	if _, err := reload(tr, func(c *config.Traces) {
+		c.Endpoint, c.CA = "https://127.0.0.1:1", filepath.Join(t.TempDir(), "none.pem")
+	}); err == nil || !strings.Contains(err.Error(), "traces.ca") {
 		t.Errorf("a missing file of CAs: %v", err)
 	}
 	for _, step := range []struct {
@@ -150,4 +152,3 @@ func TestReload(t *testing.T) {
 		t.Error(err)
 	}
 }
-
