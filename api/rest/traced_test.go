@@ -104,8 +104,10 @@ func TestSpans(t *testing.T) {
 	h := serveTraced(t, 0)
 	row := `{"model_id":"pima","data":` + goodRow + `}`
 	for name, send := range map[string]func(){
-		"POST /api/v1/predict":       func() { h.post(t, "/api/v1/predict", row, "00-"+callersTrace+"-"+callersSpan+"-01") },
-		"POST /api/v1/predict/batch": func() { h.post(t, "/api/v1/predict/batch", `{"model_id":"pima","data":[`+goodRow+`,`+goodRow+`]}`, "00-"+callersTrace+"-"+callersSpan+"-01") },
+		"POST /api/v1/predict": func() { h.post(t, "/api/v1/predict", row, "00-"+callersTrace+"-"+callersSpan+"-01") },
+		"POST /api/v1/predict/batch": func() {
+			h.post(t, "/api/v1/predict/batch", `{"model_id":"pima","data":[`+goodRow+`,`+goodRow+`]}`, "00-"+callersTrace+"-"+callersSpan+"-01")
+		},
 		"WS /api/v1/predict/stream": func() {
 			c, _, err := websocket.DefaultDialer.Dial("ws"+h.URL[4:]+"/api/v1/predict/stream", http.Header{"Traceparent": {"00-" + callersTrace + "-" + callersSpan + "-01"}})
 			if err != nil {
