@@ -144,14 +144,17 @@ $(BIN)/helm: tools/helm/go.mod
 	cd tools/helm && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
 
 # Alerting rules, dashboards and metrics by Prometheus's own tools, and by a Prometheus that
-# reads a host.
-test-monitoring: onnxruntime build $(BIN)/promtool $(BIN)/prometheus
+# reads a host; traces by OpenTelemetry's collector.
+test-monitoring: onnxruntime build $(BIN)/promtool $(BIN)/prometheus $(BIN)/collector
 	$(BIN)/promtool check rules --lint all --lint-fatal docs/alerts.yaml
 	$(BIN)/promtool test rules docs/alerts_test.yaml
 	$(GO) test -tags monitoring ./monitoring -count 1 -timeout $(TIMEOUT)
 
 $(BIN)/promtool $(BIN)/prometheus: tools/prometheus/go.mod
 	cd tools/prometheus && CGO_ENABLED=0 $(GO) build -tags remove_all_sd -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/prometheus/prometheus/cmd/$(notdir $@)
+
+$(BIN)/collector: tools/collector/go.mod tools/collector/main.go
+	cd tools/collector && CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ .
 
 # The protocol of process plugins: linted, and its code generated.
 proto: ## generates the code of the protocol of process plugins

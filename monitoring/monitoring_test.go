@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hosttest"
@@ -110,6 +111,37 @@ func TestMonitoring(t *testing.T) {
 	}
 }
 
+// TestNativeHistograms: a Prometheus that takes native histograms gets those of durations,
+// and the traces of requests as their exemplars.
+func TestNativeHistograms(t *testing.T) {
+	host := served(t, "--trace-endpoint", "http://127.0.0.1:1", "--trace-ratio", "1")
+	p := startPrometheus(t, host.Address)
+	for _, expr := range []string{
+		`histogram_quantile(0.5, rate(model_prediction_duration_seconds{model_id="module"}[1m]))`,
+		`histogram_count(model_prediction_duration_seconds{model_id="module"}) > 0`,
+		`histogram_count(model_load_duration_seconds{model_id="module"}) > 0`,
+		`model_prediction_duration_seconds_bucket{model_id="module",le="+Inf"} > 0`,
+	} {
+		testkit.Eventually(t, expr+" has data", func() bool {
+			traffic(host)
+			return len(p.query(t, expr)) > 0
+		})
+	}
+	testkit.Eventually(t, "there are exemplars", func() bool {
+		traffic(host)
+		var answer struct {
+			Data []struct {
+				Exemplars []struct{ Labels map[string]string }
+			}
+		}
+		now := time.Now()
+		p.get(t, "/api/v1/query_exemplars", url.Values{
+			"query": {`model_prediction_duration_seconds_bucket`}, "start": {now.Add(-time.Hour).Format(time.RFC3339)}, "end": {now.Add(time.Minute).Format(time.RFC3339)},
+		}, &answer)
+		return len(answer.Data) > 0 && len(answer.Data[0].Exemplars) > 0 && len(answer.Data[0].Exemplars[0].Labels["trace_id"]) == 32
+	})
+}
+
 // TestNames: the names of all metrics, and their help, are as Prometheus wants them.
 func TestNames(t *testing.T) {
 	host := served(t)
@@ -123,7 +155,7 @@ func TestNames(t *testing.T) {
 }
 
 // served is a host with models of each backend, and one that is broken.
-func served(t *testing.T) *hosttest.Host {
+func served(t *testing.T, args ...string) *hosttest.Host {
 	t.Helper()
 	p := hosttest.NewPlace(t)
 	testkit.CopyModel(t, p.Models, "ecod-rust", "module", "1.0.0", nil)
@@ -135,7 +167,7 @@ func served(t *testing.T) *hosttest.Host {
 	if err := os.WriteFile(filepath.Join(broken, "model.yaml"), []byte("id: [\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	h := hosttest.Start(t, p, hosttest.Options{})
+	h := hosttest.Start(t, p, hosttest.Options{Args: args})
 	h.Serves("module")
 	h.Serves("graph")
 	return h
@@ -170,14 +202,14 @@ type prometheus struct{ url string }
 func startPrometheus(t *testing.T, host string) *prometheus {
 	t.Helper()
 	dir, address := t.TempDir(), testkit.FreeAddress(t)
-	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files: [%q]\nscrape_configs:\n  - job_name: host\n    static_configs: [{targets: [%q]}]\n",
+	config := fmt.Sprintf("global: {scrape_interval: 1s, evaluation_interval: 1s, scrape_native_histograms: true, always_scrape_classic_histograms: true}\nrule_files: [%q]\nscrape_configs:\n  - job_name: host\n    static_configs: [{targets: [%q]}]\n",
 		filepath.Join(testkit.Root(), "docs", "alerts.yaml"), host)
 	file := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	cmd := exec.Command(tool(t, "prometheus"), "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address)
+	cmd := exec.Command(tool(t, "prometheus"), "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--enable-feature=exemplar-storage")
 	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -33,15 +33,18 @@ func principalOf(c *fiber.Ctx) *access.Principal {
 // behind returns a handler that admits a request before it calls the route's
 // handler.
 func (s *Server) behind(r *route) fiber.Handler {
-	return func(c *fiber.Ctx) error {
-		if err := s.admit(c, r); err != nil {
-			return s.fail(c, nil, err)
-		}
-		if r.audited() {
-			return s.audited(c, r)
-		}
-		return r.handler(c)
+	return func(c *fiber.Ctx) error { return s.traced(c, r) }
+}
+
+// admitted answers a request if it is let in.
+func (s *Server) admitted(c *fiber.Ctx, r *route) error {
+	if err := s.admit(c, r); err != nil {
+		return s.fail(c, nil, err)
 	}
+	if r.audited() {
+		return s.audited(c, r)
+	}
+	return r.handler(c)
 }
 
 // admit lets a request in, or returns why not.
@@ -145,7 +148,7 @@ func certificate(state *tls.ConnectionState, shown *access.Credentials) {
 
 // caller returns what logs and the audit record of a caller.
 func (s *Server) caller(c *fiber.Ctx) gate.Caller {
-	return gate.Caller{Address: s.address(c), RequestID: s.requestID(c)}
+	return gate.Caller{Address: s.address(c), RequestID: s.requestID(c), TraceID: spanOf(c).TraceID()}
 }
 
 // address returns the address that a request came from.

@@ -21,7 +21,7 @@ func NewLoadMetrics(reg *prometheus.Registry) (*LoadMetrics, error) {
 	m := &LoadMetrics{
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "model_load_duration_seconds", Help: "Time to load a model, including its probe.",
-			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10),
+			Buckets: prometheus.ExponentialBuckets(0.005, 2.5, 10), NativeHistogramBucketFactor: 1.2, NativeHistogramMaxBucketNumber: 100,
 		}, labels),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "model_load_failures_total", Help: "Versions, or changes to versions, that were not loaded.",

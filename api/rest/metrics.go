@@ -105,8 +105,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		for t, n := range s.Failed {
 			counter(m.lost, n, st.ID, st.Version, t)
 		}
-		seconds := inSeconds(s.LatencyEdges)
-		ch <- histogram(m.duration, seconds, s.Latency, s.LatencySum.Seconds(), st)
+		if d, err := newDurations(m.duration, &s, st); err != nil {
+			ch <- prometheus.NewInvalidMetric(m.duration, err)
+		} else {
+			ch <- d
+		}
 		ch <- histogram(m.score, s.Edges, s.Bins, s.Sum, st)
 	}
 	m.server.mu.Lock()
@@ -137,7 +140,8 @@ func histogram(d *prometheus.Desc, edges []float64, bins []uint64, sum float64, 
 
 // metricsHandler answers GET /metrics, without the models that a caller may not see.
 func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
-	all := adaptor.HTTPHandler(promhttp.HandlerFor(reg, promhttp.HandlerOpts{}))
+	exposition := promhttp.HandlerOpts{EnableOpenMetrics: true} // which has exemplars
+	all := adaptor.HTTPHandler(promhttp.HandlerFor(reg, exposition))
 	return func(c *fiber.Ctx) error {
 		sees := viewer(principalOf(c))
 		if sees == nil {
@@ -150,7 +154,7 @@ func (s *Server) metricsHandler(reg *prometheus.Registry) fiber.Handler {
 			}
 			return slices.DeleteFunc(families, func(f *dto.MetricFamily) bool { return len(f.Metric) == 0 }), err
 		})
-		return adaptor.HTTPHandler(promhttp.HandlerFor(seen, promhttp.HandlerOpts{}))(c)
+		return adaptor.HTTPHandler(promhttp.HandlerFor(seen, exposition))(c)
 	}
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"errors"
 	"mime"
 	"strings"
@@ -29,7 +30,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	defer ctx.End()
 	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
 	defer s.end(r)
-	if err := s.read(ctx, r, body.b, single); err != nil {
+	if err := s.decode(ctx, r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
 	}
 	r.RequestID = s.requestID(c)
@@ -40,7 +41,9 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, r.Model(), ofOneRow(err))
 	}
+	encode := spanOf(c).Child("encode")
 	c.Response().SwapBody(appendSingle(c.Response().SwapBody(nil)[:0], r, result))
+	encode.End()
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return nil
 }
@@ -57,7 +60,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	defer ctx.End()
 	r := s.request(ctx, predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
 	defer s.end(r)
-	if err := s.read(ctx, r, body.b, batch); err != nil {
+	if err := s.decode(ctx, r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
@@ -73,11 +76,23 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	if err != nil {
 		return s.fail(c, r.Model(), err)
 	}
+	encode := spanOf(c).Child("encode")
 	account.lent = s.buffers.get(size)
 	account.lent.b = appendBatch(account.lent.b, r, result)
+	encode.End()
 	c.Response().SetBodyRaw(account.lent.b)
 	c.Response().Header.SetContentType(fiber.MIMEApplicationJSON)
 	return nil
+}
+
+// decode is read within the spans of a traced request.
+func (s *Server) decode(ctx context.Context, r *request, body []byte, k kind) error {
+	span := until.SpanOf(ctx)
+	decode := span.Child("decode")
+	err := s.read(ctx, r, body, k)
+	decode.End()
+	describeCall(span, &r.Call)
+	return err
 }
 
 // ofOneRow returns the error of a single row without its number.

@@ -14,7 +14,7 @@ func (s *Server) models(c *fiber.Ctx) registry.View { return s.registry.For(view
 
 // context returns a request's context, which the caller must end with End.
 func (s *Server) context(c *fiber.Ctx, start time.Time) *until.Context {
-	return s.contextOf(until.Request{Caller: callerOf(c), Principal: viewer(principalOf(c))}, start)
+	return s.contextOf(until.Request{Caller: callerOf(c), Principal: viewer(principalOf(c)), Span: spanOf(c)}, start)
 }
 
 func (s *Server) contextOf(r until.Request, start time.Time) *until.Context {

@@ -74,6 +74,7 @@ type route struct {
 	Route
 	handler fiber.Handler
 
+	name    string        // of its spans
 	action  access.Action // 0: anybody may
 	class   limits.Class  // class of its requests for limits
 	limited bool
@@ -124,7 +125,7 @@ func (s *Server) routes(reg *prometheus.Registry) error {
 		return err
 	}
 	s.app.Use(recover.New(recover.Config{EnableStackTrace: true, StackTraceHandler: func(c *fiber.Ctx, e any) {
-		s.cfg.Log.Error("handler panicked", "path", c.Path(), "panic", fmt.Sprint(e))
+		s.cfg.Log.Error("handler panicked", append([]any{"path", c.Path(), "panic", fmt.Sprint(e), "request_id", s.requestID(c)}, spanOf(c).Log()...)...)
 	}}))
 	s.app.Use(s.around)
 	s.listed = s.table(reg, described)
@@ -145,6 +146,7 @@ func (s *Server) check(r *route) error {
 	if r.action, err = r.Action.parse(); err != nil {
 		return fmt.Errorf("%s %s: %w", r.Method, r.Path, err)
 	}
+	r.name = r.Method + " " + r.Path
 	r.class, r.limited = classOf(&r.Route, r.action)
 	for _, m := range r.Messages {
 		if _, err := m.Action.parse(); err != nil {

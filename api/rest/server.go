@@ -29,6 +29,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -56,6 +57,7 @@ type Config struct {
 	// the principal may not see. Nil lets everybody do everything.
 	Gate             *gate.Gate
 	AuditPredictions bool
+	Traces           *trace.Source // starts the spans of requests; nil: none are recorded
 	Now              func() time.Time
 	Log              *slog.Logger      // of the server
 	Predictions      *logs.Predictions // one line per request; nil: none
@@ -272,8 +274,8 @@ func printable(b []byte) bool {
 func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	p := *asProblem(err, s.textFor(c))
 	s.count(m, p.ErrorType)
-	s.logFailure(c.Path(), &p, err)
 	p.RequestID = s.requestID(c)
+	s.logFailure(c.Path(), &p, err, spanOf(c))
 	c.Locals(errorTypeLocal, string(p.ErrorType))
 	refusalHeaders(c, &p, err)
 	if p.RetryAfter > 0 {
@@ -285,11 +287,19 @@ func (s *Server) fail(c *fiber.Ctx, m *model.Model, err error) error {
 	return nil
 }
 
-// logFailure logs the full text of a failure on this side.
-func (s *Server) logFailure(path string, p *api.Problem, err error) {
+// logFailure logs the full text of a failure on this side, and at level debug what
+// clients did wrong.
+func (s *Server) logFailure(path string, p *api.Problem, err error, span *trace.Span) {
+	level := slog.LevelDebug
 	if p.ErrorType != api.ClientGone && p.Status >= fiber.StatusInternalServerError {
-		s.cfg.Log.Warn("request failed", "path", path, "error_type", string(p.ErrorType), "detail", asProblem(err, whole).Detail)
+		level = slog.LevelWarn
 	}
+	if !s.cfg.Log.Enabled(context.Background(), level) {
+		return
+	}
+	s.cfg.Log.Log(context.Background(), level, "request failed", append([]any{
+		"path", path, "error_type", string(p.ErrorType), "detail", asProblem(err, whole).Detail, "request_id", p.RequestID,
+	}, span.Log()...)...)
 }
 
 func (s *Server) count(m *model.Model, t api.ErrorType) {
@@ -338,7 +348,7 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 			problem = api.NewProblem(api.ValidationError, "", "malformed HTTP request: %s", unquoted(status.Message))
 		}
 	default:
-		s.cfg.Log.Error("request failed", "path", c.Path(), "error", err)
+		s.cfg.Log.Error("request failed", append([]any{"path", c.Path(), "error", err, "request_id", s.requestID(c)}, spanOf(c).Log()...)...)
 		problem = api.NewProblem(api.InternalError, "", "the host failed; its log says more")
 	}
 	return s.fail(c, nil, problem)

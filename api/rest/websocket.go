@@ -15,6 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/api/access/gate"
 	"github.com/pynomaly/pynomaly-runtime/api/access/limits"
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/predict"
@@ -109,6 +110,7 @@ type socketCaller struct {
 	connected until.Caller
 	gate      gate.Caller
 	principal *access.Principal
+	span      *trace.Span // of the handshake's sender; nil: none
 }
 
 // admitMessage lets a message in, or returns why not. over means that the connection
@@ -139,7 +141,8 @@ func (s *Server) stream(of socketMessage) fiber.Handler {
 		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
 		var shown access.Credentials
 		s.credentials(c, &shown)
-		from := &socketCaller{shown: shown.Clone(), connected: callerOf(c), gate: gate.Caller{Address: s.address(c)}}
+		span := callerSpan(c)
+		from := &socketCaller{shown: shown.Clone(), connected: callerOf(c), span: span, gate: gate.Caller{Address: s.address(c), TraceID: span.TraceID()}}
 		c.Locals(requestLocal, from)
 		return upgrade(c)
 	}
@@ -222,10 +225,10 @@ func (s *Server) notReceived(c *websocket.Conn, err error, receiving bool) {
 // connection ends.
 func (s *Server) answerMessage(from *socketCaller, of *socketMessage, kind int, body []byte, key string, refused *api.Problem) (answer []byte, over bool) {
 	if refused != nil {
-		return s.socketProblem(nil, &request{}, s.nextID(), refused), false
+		return s.socketProblem(nil, &request{}, s.nextID(), from.span, refused), false
 	}
 	if over, err := s.admitMessage(from, &of.Message); err != nil {
-		return s.socketProblem(nil, &request{}, s.nextID(), err), over
+		return s.socketProblem(nil, &request{}, s.nextID(), from.span, err), over
 	}
 	return of.answer(from, kind, body, key), false
 }
@@ -277,35 +280,43 @@ func (s *Server) goodbye(c *websocket.Conn, code int, text string) {
 	_ = c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, text), time.Now().Add(writeTimeout))
 }
 
-// message answers WS /api/v1/predict/stream: each text message is a predict request.
+// message answers WS /api/v1/predict/stream: each text message is a predict request,
+// and has its own span below that of the handshake's sender.
 func (s *Server) message(from *socketCaller, kind int, body []byte, key string) []byte {
 	start := s.cfg.Now()
 	requestID := s.nextID()
+	span := s.cfg.Traces.Begin(from.span, "WS "+streamPath)
 	if kind != websocket.TextMessage {
-		return s.socketProblem(nil, &request{}, requestID, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
+		return s.socketProblem(nil, &request{}, requestID, span, api.NewProblem(api.ValidationError, "", "send text messages: a JSON object each"))
 	}
-	ctx := s.contextOf(until.Request{Caller: from.connected, Principal: viewer(from.principal)}, start)
+	ctx := s.contextOf(until.Request{Caller: from.connected, Principal: viewer(from.principal), Span: span}, start)
 	defer ctx.End()
 	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
 	defer s.end(r)
-	if err := s.read(ctx, r, body, streaming); err != nil {
-		return s.socketProblem(nil, r, requestID, err)
+	if err := s.decode(ctx, r, body, streaming); err != nil {
+		return s.socketProblem(nil, r, requestID, span, err)
 	}
 	result, err := s.pipeline.Do(ctx, &r.Call)
 	if s.cfg.AuditPredictions {
-		s.predicted(from.principal, gate.Caller{Address: from.gate.Address, RequestID: requestID}, r, err)
+		s.predicted(from.principal, gate.Caller{Address: from.gate.Address, RequestID: requestID, TraceID: span.TraceID()}, r, err)
 	}
 	if err != nil {
-		return s.socketProblem(r.Model(), r, requestID, ofOneRow(err))
+		return s.socketProblem(r.Model(), r, requestID, span, ofOneRow(err))
 	}
-	return appendSingle(nil, r, result)
+	encode := span.Child("encode")
+	answer := appendSingle(nil, r, result)
+	encode.End()
+	answered(span, requestID, nil)
+	return answer
 }
 
-func (s *Server) socketProblem(m *model.Model, r *request, requestID string, err error) []byte {
+// socketProblem returns the answer to a message that failed, and ends its span.
+func (s *Server) socketProblem(m *model.Model, r *request, requestID string, span *trace.Span, err error) []byte {
 	p := *asProblem(err, backends.PublicText)
 	s.count(m, p.ErrorType)
-	s.logFailure(streamPath, &p, err)
 	p.RequestID = requestID
+	s.logFailure(streamPath, &p, err, span)
 	p.ID = r.id
+	answered(span, requestID, &p)
 	return appendProblem(nil, &p)
 }

@@ -85,7 +85,7 @@ func (s *scorer) doubt(i *instance, err error) {
 	}
 	s.aside(i, s.patience(), func(ctx context.Context) {
 		var rows *sdk.RowErrors
-		if err := s.scores(ctx, i.api.Score, good, make([]float64, 1)); err != nil && !errors.As(err, &rows) && !errors.Is(ctx.Err(), context.Canceled) {
+		if err := s.scores(ctx, i, "Score", i.api.Score, good, make([]float64, 1)); err != nil && !errors.As(err, &rows) && !errors.Is(ctx.Err(), context.Canceled) {
 			s.pool.lose(i, cause)
 		}
 	})
@@ -98,7 +98,7 @@ func (s *scorer) wait(i *instance) {
 	s.aside(i, patience, func(ctx context.Context) {
 		// Any other result shows that a slot is free. The plugin may notice the
 		// deadline before this side does.
-		err := s.scores(ctx, i.api.Score, sdk.NewBatch(s.info.Features), nil)
+		err := s.scores(ctx, i, "Score", i.api.Score, sdk.NewBatch(s.info.Features), nil)
 		if status.Code(err) == codes.DeadlineExceeded || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			s.pool.lose(i, fmt.Errorf("it was ended: a call had not returned %v after its deadline", patience))
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 	"github.com/pynomaly/pynomaly-runtime/sdk/process/pluginv1"
@@ -163,7 +164,7 @@ func (s *scorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error 
 	ctx, cancel := standard(ctx)
 	defer cancel()
 	return s.again(ctx, func(i *instance) error {
-		err := s.scores(ctx, i.api.Score, in, out)
+		err := s.scores(ctx, i, "Score", i.api.Score, in, out)
 		s.count(i, in, err)
 		return err
 	})
@@ -177,15 +178,15 @@ func (e explainer) Explain(ctx context.Context, in *sdk.Batch, out []float64) er
 	if in.Rows() == 0 {
 		return nil
 	}
-	return e.again(ctx, func(i *instance) error { return e.scores(ctx, i.api.Explain, in, out) })
+	return e.again(ctx, func(i *instance) error { return e.scores(ctx, i, "Explain", i.api.Explain, in, out) })
 }
 
-// standard returns a standard context with ctx's deadline, if ctx only has a
+// standard returns a standard context with ctx's deadline and span, if ctx only has a
 // deadline. gRPC starts a goroutine per call for other implementations of
 // context.Context.
 func standard(ctx context.Context) (context.Context, context.CancelFunc) {
 	if deadline, ok := until.Only(ctx); ok {
-		return context.WithDeadline(context.Background(), deadline)
+		return context.WithDeadline(trace.With(context.Background(), until.SpanOf(ctx)), deadline)
 	}
 	return ctx, func() {}
 }
@@ -285,8 +286,13 @@ func message(err error) string {
 	return pluginlog.Text([]byte(status.Convert(err).Message()))
 }
 
+// opener opens a call of the protocol that returns numbers.
+type opener func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error)
+
 // scores makes one call that returns numbers.
-func (s *scorer) scores(ctx context.Context, open func(context.Context, ...grpc.CallOption) (grpc.ClientStreamingClient[pluginv1.ScoreChunk, pluginv1.ScoreResult], error), in *sdk.Batch, out []float64) error {
+func (s *scorer) scores(ctx context.Context, i *instance, method string, open opener, in *sdk.Batch, out []float64) (err error) {
+	ctx, end := traced(ctx, i, method)
+	defer func() { end(err) }()
 	in, failed := s.convert(in)
 	stream, err := open(ctx, grpc.MaxCallRecvMsgSize(answerSize(in.Rows(), len(out))))
 	if err != nil {

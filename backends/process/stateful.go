@@ -84,7 +84,9 @@ func (s *stateful) Learn(ctx context.Context, in *sdk.Batch) error {
 	if failed != nil {
 		return &sdk.RowErrors{Rows: failed}
 	}
-	return s.again(ctx, func(i *instance) error {
+	return s.again(ctx, func(i *instance) (err error) {
+		ctx, end := traced(ctx, i, "Learn")
+		defer func() { end(err) }()
 		stream, err := i.api.Learn(ctx, grpc.MaxCallRecvMsgSize(answerSize(in.Rows(), 0)))
 		if err != nil {
 			return err

@@ -2,37 +2,34 @@ package main
 
 import (
 	"context"
-	"log/slog"
 
-	"github.com/pynomaly/pynomaly-runtime/api/entrance"
-	"github.com/pynomaly/pynomaly-runtime/api/rest"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/listener"
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // reloaders returns the parts that can change without a restart.
-func reloaders(level *slog.LevelVar, cert *listener.Certificate, models *registry.Registry, door *entrance.Entrance, server *rest.Server, log *slog.Logger) []reload.Reloader {
+func (h *running) reloaders(models *registry.Registry) []reload.Reloader {
 	return []reload.Reloader{
 		{Name: "log", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			l, err := logs.ParseLevel(cfg.Log.Level)
-			return func(context.Context) { level.Set(l) }, err
+			return func(context.Context) { h.level.Set(l); h.lines.Sample(cfg.Log.Sample) }, err
 		}},
 		{Name: "certificates", Prepare: func(cfg *config.Config) (func(context.Context), error) {
-			use, err := cert.Prepare(cfg.Server.TLS)
+			use, err := h.cert.Prepare(cfg.Server.TLS)
 			return func(context.Context) { use() }, err
 		}},
-		{Name: "access", Prepare: door.Reload}, // keys, tokens, roles, certificates' roles, limits
+		{Name: "access", Prepare: h.door.Reload}, // keys, tokens, roles, certificates' roles, limits
+		{Name: "traces", Prepare: h.traces.Reload},
 		{Name: "cors", Prepare: func(cfg *config.Config) (func(context.Context), error) {
-			return func(context.Context) { server.SetOrigins(cfg.Server.Origins) }, nil
+			return func(context.Context) { h.server.SetOrigins(cfg.Server.Origins) }, nil
 		}},
 		{Name: "aliases", Prepare: func(cfg *config.Config) (func(context.Context), error) {
 			all := aliasesOf(cfg)
 			return func(ctx context.Context) {
 				for _, err := range models.SetAliases(ctx, all) {
-					log.Error("alias not set", "error", err)
+					h.Log.Error("alias not set", "error", err)
 				}
 			}, models.CheckAliases(all)
 		}},

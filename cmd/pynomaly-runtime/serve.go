@@ -10,7 +10,9 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
+	"strconv"
 	"sync"
 	"time"
 
@@ -30,6 +32,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/platform"
 	"github.com/pynomaly/pynomaly-runtime/internal/reload"
+	"github.com/pynomaly/pynomaly-runtime/internal/tracing"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
@@ -82,6 +85,8 @@ type running struct {
 	server *rest.Server
 	calls  *batching.Calls
 	door   *entrance.Entrance
+	traces *tracing.Tracing
+	lines  *logs.Predictions
 }
 
 // serve runs the host until ctx ends, and then stops it in order within bounded
@@ -132,6 +137,9 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 		h.Log.Warn("the text of a crash goes to standard error only", "error", err)
 	}
 	h.Parts.Add("the file for crashes", forget)
+	if err := h.trace(ctx); err != nil {
+		return err
+	}
 	registry, err := h.startModels(state)
 	if err != nil {
 		return err
@@ -166,19 +174,44 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 	return nil
 }
 
+// trace begins to record requests, if the configuration names a collector. It ends
+// after the last request.
+func (h *running) trace(ctx context.Context) error {
+	instance, err := os.Hostname()
+	if err != nil {
+		h.Log.Warn("the host's name is unknown", "error", err)
+	}
+	h.traces, err = tracing.New(tracing.Config{
+		Version: version, Environment: h.cfg.Server.Environment, Instance: instance + ":" + strconv.Itoa(os.Getpid()),
+		Random: rand.Uint64, Now: time.Now, Log: logs.Named(h.base, "traces"), Reg: h.reg,
+	})
+	if err != nil {
+		return err
+	}
+	use, err := h.traces.Reload(h.cfg)
+	if err != nil {
+		return err
+	}
+	use(ctx)
+	h.Parts.Add("traces", h.traces.Close)
+	return nil
+}
+
 func (h *running) restConfig(loopback bool) rest.Config {
 	cfg := h.cfg
 	hsts := cfg.Server.TLS.HSTS
 	if cfg.Server.TLS.Cert == "" {
 		hsts = 0
 	}
+	h.lines = logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base)
+	h.lines.Sample(cfg.Log.Sample)
 	return rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
 		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, HSTS: hsts, DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models,
-		Log: logs.Named(h.base, "rest"), Predictions: logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base),
+		Log: logs.Named(h.base, "rest"), Predictions: h.lines, Traces: h.traces.Source(),
 	}
 }
 
@@ -227,7 +260,7 @@ func libraryAsked(cfg *config.Config, with model.Backends) error {
 func (h *running) follow(ctx context.Context, registry *registry.Registry, changes reload.Config) error {
 	cfg := h.cfg
 	changes.Done = h.door.Reloaded
-	changes.Log, changes.Reloaders = h.Log, reloaders(&h.level, &h.cert, registry, h.door, h.server, h.Log)
+	changes.Log, changes.Reloaders = h.Log, h.reloaders(registry)
 	list, err := reload.New(changes, cfg, h.reg)
 	if err != nil {
 		return err

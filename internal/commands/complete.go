@@ -14,6 +14,7 @@ func choices() map[string][]string {
 		"log-level":         {"debug", "info", "warn", "error"},
 		"log-format":        {"json", "text"},
 		"onnx-probe":        {"child", "in_process"},
+		"trace-protocol":    {"grpc", "http/protobuf"},
 		"format":            {table.CSV, table.NDJSON, table.Parquet},
 		"lang":              append(plugindev.Names(false), "python"),
 		"strategy":          {"rolling", "blue_green", "canary", "direct"},

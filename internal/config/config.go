@@ -31,6 +31,7 @@ type Config struct {
 	Backends Backends
 	StateDir string
 	Log      Log
+	Traces   Traces
 }
 
 // Server configures how requests are received.
@@ -180,8 +181,12 @@ type Allowed struct {
 	Digests []string
 }
 
-// Log configures the log's level and format.
-type Log struct{ Level, Format string }
+// Log configures the log's level and format, and of how many predictions one is
+// logged.
+type Log struct {
+	Level, Format string
+	Sample        int
+}
 
 // Production is the environment in which calls from the same machine are not
 // trusted.
@@ -203,7 +208,8 @@ func Default() *Config {
 		Backends: Backends{
 			ONNX: ONNX{Enabled: true, Probe: "child"}, WASM: WASM{Enabled: true, MaxMemory: 256 << 20},
 		},
-		Log: Log{Level: "info", Format: "json"},
+		Log:    Log{Level: "info", Format: "json", Sample: 1},
+		Traces: Traces{Protocol: TracesGRPC, Ratio: 0.01},
 	}
 	c.accessDefaults()
 	return c
@@ -266,7 +272,8 @@ func Decode(data []byte) (*Config, error) {
 			})}),
 		}),
 		"state_dir": y.String(&c.StateDir),
-		"log":       y.Object(y.Fields{"level": y.String(&c.Log.Level), "format": y.String(&c.Log.Format)}),
+		"log":       y.Object(y.Fields{"level": y.String(&c.Log.Level), "format": y.String(&c.Log.Format), "sample": y.Int(&c.Log.Sample)}),
+		"traces":    y.Object(c.Traces.fields()),
 	})
 	c.check(d.Problemf)
 	if err := d.Err(); err != nil {
@@ -324,6 +331,8 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	c.checkAccess(problem)
 	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	oneOf("log.format", c.Log.Format, "json", "text")
+	within("log.sample", int64(c.Log.Sample), 1, 1000000)
+	c.Traces.check(problem)
 }
 
 // check reports problems in the server's settings.

@@ -45,7 +45,7 @@ func (s setting) env() string {
 
 // settings returns every scalar of the file.
 func settings() []setting {
-	return slices.Concat(accessSettings(), serverSettings(), otherSettings())
+	return slices.Concat(accessSettings(), serverSettings(), otherSettings(), traceSettings())
 }
 
 func serverSettings() []setting {
@@ -100,6 +100,7 @@ func otherSettings() []setting {
 		{key: "state_dir", flag: "state-dir", help: "directory for what the host remembers; empty: the user's state directory", value: text(func(c *Config) *string { return &c.StateDir })},
 		{key: "log.level", flag: "log-level", older: "LOG_LEVEL", help: "debug, info, warn or error", value: scalar("string", func(c *Config) *string { return &c.Log.Level }, lower, show)},
 		{key: "log.format", flag: "log-format", help: "json or text", value: text(func(c *Config) *string { return &c.Log.Format })},
+		{key: "log.sample", flag: "log-sample", help: "log one of this many predictions; 1: all. Failures are always logged", value: number(func(c *Config) *int { return &c.Log.Sample })},
 	}
 }
 

@@ -3,12 +3,15 @@ package config
 // hidden replaces secret values.
 const hidden = "***"
 
-// Show returns the configuration by its keys, without secrets: it hides
-// the values of programs' environment variables.
+// Show returns the configuration by its keys, without secrets: it hides the headers
+// of traces and the values of programs' environment variables.
 func (c *Config) Show() map[string]any {
 	out := map[string]any{}
 	for _, s := range settings() {
 		out[s.key] = s.get(c)
+	}
+	if c.Traces.Headers != "" {
+		out["traces.headers"] = hidden
 	}
 	env := map[string]string{}
 	for name := range c.Backends.Process.Env {

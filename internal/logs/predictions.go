@@ -6,9 +6,11 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/stamp"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 )
 
 // Prediction is one answered request.
@@ -22,6 +24,7 @@ type Prediction struct {
 	Rows      int     // 0: a single row
 	Anomalies int
 	Failed    int
+	Span      *trace.Span // nil: the request belongs to no trace
 }
 
 // Predictions writes a line per request, at level info, in the format of this
@@ -31,6 +34,8 @@ type Predictions struct {
 	level slog.Leveler
 	text  *slog.Logger // used if the format is not JSON
 	pool  sync.Pool
+	every atomic.Int64  // one of this many predictions is logged; 0: all
+	count atomic.Uint64 // predictions that may be left out
 }
 
 // NewPredictions returns a Predictions that writes to w like a logger of New.
@@ -42,9 +47,22 @@ func NewPredictions(w io.Writer, level slog.Leveler, format string, base *slog.L
 	return p
 }
 
-// Log writes a line if the level allows it.
+// Sample makes Log write one line for n predictions. It still writes those of batches
+// with failed rows and of recorded traces, which somebody will look for.
+func (p *Predictions) Sample(n int) { p.every.Store(int64(n)) }
+
+// omitted reports whether a prediction is one of those that are not logged.
+func (p *Predictions) omitted(e *Prediction) bool {
+	n := p.every.Load()
+	if n <= 1 || e.Failed > 0 || e.Span.Recorded() {
+		return false
+	}
+	return p.count.Add(1)%uint64(n) != 1
+}
+
+// Log writes a line if the level allows it, and unless Sample leaves it out.
 func (p *Predictions) Log(e *Prediction) {
-	if p == nil || p.level.Level() > slog.LevelInfo {
+	if p == nil || p.level.Level() > slog.LevelInfo || p.omitted(e) {
 		return
 	}
 	if p.text != nil {
@@ -81,6 +99,7 @@ func (p *Predictions) Log(e *Prediction) {
 	}
 	b = append(b, `,"request_id":`...)
 	b = strconv.AppendQuote(b, e.RequestID) // printable ASCII: Go quotes it as JSON does
+	b = e.Span.AppendIDs(b)
 	b = append(b, '}', '\n')
 	_, _ = p.w.Write(b) // a log that cannot be written must not fail a request
 	*buf = b
@@ -91,6 +110,9 @@ func (p *Predictions) slog(e *Prediction) {
 	common := []slog.Attr{
 		slog.String("model_id", e.ModelID), slog.String("version", e.Version),
 		slog.Float64("latency_ms", millis(e.Latency)), slog.String("request_id", e.RequestID),
+	}
+	if e.Span != nil {
+		common = append(common, slog.String("trace_id", e.Span.TraceID()), slog.String("span_id", e.Span.SpanID()))
 	}
 	if e.Rows == 0 {
 		p.text.LogAttrs(context.Background(), slog.LevelInfo, "prediction", append(common, slog.Float64("prediction_score", e.Score))...)

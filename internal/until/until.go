@@ -3,14 +3,16 @@
 // answered in microseconds never needs.
 //
 // The context carries its request, so that code that works for the request can ask
-// who sent it and whether the caller still waits. Its parent holds all other values,
-// such as the span of a trace.
+// who sent it, whether the caller still waits, and to which trace it belongs. Its
+// parent holds all other values.
 package until
 
 import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 )
 
 // Context ends at its deadline, with its parent, or when End is called. It keeps the
@@ -59,6 +61,10 @@ func (c *Context) Renewed(deadline time.Time) *Context {
 	c.deadline, c.err = earlier(c.parent, deadline), nil
 	return c
 }
+
+// Trace sets the span that the context's work belongs to. Call it before anybody else
+// uses the context.
+func (c *Context) Trace(span *trace.Span) { c.request.Span = span }
 
 // End ends the context and releases what Done needed.
 func (c *Context) End() {
@@ -121,6 +127,9 @@ func (c *Context) Value(key any) any {
 	if key == (requestKey{}) {
 		return &c.request
 	}
+	if trace.IsKey(key) && c.request.Span != nil {
+		return c.request.Span
+	}
 	c.mu.Lock()
 	waited := c.waited
 	c.mu.Unlock()
@@ -142,8 +151,9 @@ func Only(ctx context.Context) (time.Time, bool) {
 
 // Request describes a request that is being answered.
 type Request struct {
-	Caller    Caller    // nil: unknown
-	Principal Principal // nil: no authentication
+	Caller    Caller      // nil: unknown
+	Principal Principal   // nil: no authentication
+	Span      *trace.Span // nil: it belongs to no trace
 }
 
 // Caller is a client that waits for a response.
@@ -177,3 +187,11 @@ func RequestOf(ctx context.Context) Request {
 
 // CallerOf returns the caller of a context or of one of its parents, or nil.
 func CallerOf(ctx context.Context) Caller { return RequestOf(ctx).Caller }
+
+// SpanOf returns the span for which something is done, or nil.
+func SpanOf(ctx context.Context) *trace.Span {
+	if c, ok := ctx.(*Context); ok {
+		return c.request.Span
+	}
+	return trace.Of(ctx)
+}

@@ -208,6 +208,7 @@ func (r *run) call(now time.Time) bool {
 	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
 	r.ctx = r.ctx.Renewed(now.Add(timeout))
+	r.ctx.Trace(r.begin())
 	if n := r.batch.Rows(); cap(r.out) < n {
 		r.out = make([]float64, n, 2*n)
 	}
@@ -238,6 +239,7 @@ func (r *run) call(now time.Time) bool {
 			o.failed = &sdk.RowError{Field: failed[0].Field, Reason: failed[0].Reason}
 			failed = failed[1:]
 		}
+		t.ended(err)
 		t.done <- o
 	}
 	return true
@@ -256,6 +258,7 @@ func (r *run) late() {
 	if len(r.tickets) > 1 {
 		r.separate(aloneTimeouts * g.slots.d.Timeout)
 	} else {
+		r.tickets[0].ended(context.DeadlineExceeded)
 		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
 	}
 	if !g.slots.allStuck() {
@@ -281,6 +284,7 @@ func (r *run) separate(pause time.Duration) {
 		g.aloneUntil = until
 	}
 	for i, t := range r.tickets {
+		t.ended(errShared)
 		if t.abandoned {
 			continue
 		}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 )
 
 // Slots are the calls that one detector may have at once. They are safe for
@@ -96,9 +98,21 @@ const terminateGrace = 30 * time.Millisecond
 // Run makes one call of the detector, and returns by the deadline of ctx. If it
 // returns ErrLate, the call still runs and uses the batch and the scores.
 func (s *Slots) Run(ctx context.Context, call func(context.Context) error) error {
-	if err := s.enter(ctx); err != nil {
+	span := until.SpanOf(ctx)
+	wait := span.Child("wait")
+	err := s.enter(ctx)
+	wait.End()
+	if err != nil {
 		return err
 	}
+	score := span.Child("score")
+	err = s.call(trace.With(ctx, score), call)
+	endSpan(score, err)
+	return err
+}
+
+// call makes a call in a slot that it has, and gives the slot back.
+func (s *Slots) call(ctx context.Context, call func(context.Context) error) error {
 	j, _ := s.jobs.Get().(*job)
 	if j == nil {
 		j = &job{done: make(chan error, 1)}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -19,6 +20,8 @@ type ticket struct {
 	abandoned bool         // its caller no longer waits; guarded by merger.mu
 	done      chan outcome
 	timer     *time.Timer
+	span      *trace.Span // of its request; nil: none
+	scoring   *trace.Span // of its call
 }
 
 type outcome struct {
@@ -35,7 +38,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}
 	}
 	t.row, t.alone = row, false
-	t.caller, t.since = until.CallerOf(ctx), time.Now()
+	t.caller, t.span, t.since = until.CallerOf(ctx), until.SpanOf(ctx), time.Now()
 	t.deadline, _ = ctx.Deadline()
 	lead, err := g.submit(t)
 	if err != nil {
@@ -48,7 +51,7 @@ func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowEr
 	if !ok {
 		return 0, nil, fmt.Errorf("waiting for the detector: %w", context.DeadlineExceeded)
 	}
-	t.row, t.caller = nil, nil
+	t.row, t.caller, t.span = nil, nil, nil
 	g.tickets.Put(t)
 	return o.score, o.failed, o.err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/internal/logs"
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/explain"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -157,7 +158,7 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	r.Time = p.now()
 	r.Latency = r.Time.Sub(c.Start)
 	if !c.Replay {
-		p.account(c, r)
+		p.account(ctx, c, r)
 	}
 	return r, nil
 }
@@ -173,9 +174,13 @@ func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, 
 }
 
 // account records an answer: it keeps a row now and then, and logs it.
-func (p *Pipeline) account(c *Call, r *Result) {
+func (p *Pipeline) account(ctx context.Context, c *Call, r *Result) {
+	span := until.SpanOf(ctx)
 	r.Model.Stats.Answered(r.Latency)
-	line := logs.Prediction{Time: r.Time, ModelID: r.Model.ID(), Version: r.Model.Version(), RequestID: c.RequestID, Latency: r.Latency}
+	if span.Recorded() {
+		r.Model.Stats.Example(r.Latency, r.Time, span.TraceID())
+	}
+	line := logs.Prediction{Time: r.Time, ModelID: r.Model.ID(), Version: r.Model.Version(), RequestID: c.RequestID, Latency: r.Latency, Span: span}
 	if c.Single {
 		line.Score = r.scores[0]
 		p.Samples.keepRow(c, r)

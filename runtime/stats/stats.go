@@ -28,29 +28,11 @@ type Counters struct {
 	failed    [kinds]atomic.Uint64
 
 	requests atomic.Uint64
-	latency  [len(latencyEdges) + 1]atomic.Uint64
 	nanos    atomic.Uint64 // sum of the durations of requests
+	latency  latency
 
 	mu     sync.Mutex
 	errors map[string]uint64 // failed requests, by type
-}
-
-// latencyEdges are the upper edges of the bins of request durations.
-var latencyEdges = [...]time.Duration{
-	100 * time.Microsecond, 250 * time.Microsecond, 500 * time.Microsecond, time.Millisecond, 2500 * time.Microsecond,
-	5 * time.Millisecond, 10 * time.Millisecond, 25 * time.Millisecond, 50 * time.Millisecond, 100 * time.Millisecond,
-	250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2500 * time.Millisecond, 5 * time.Second, 10 * time.Second,
-}
-
-// Answered counts an answered request and its duration.
-func (s *Counters) Answered(took time.Duration) {
-	s.requests.Add(1)
-	s.nanos.Add(uint64(max(took, 0)))
-	bin := 0
-	for bin < len(latencyEdges) && took > latencyEdges[bin] {
-		bin++
-	}
-	s.latency[bin].Add(1)
 }
 
 // Panicked counts a panic of the detector.
@@ -90,7 +72,9 @@ type Snapshot struct {
 	Low, High                  float64           // the least and the greatest score; infinite if there are none
 	Requests                   uint64
 	LatencyEdges               []time.Duration
-	Latency                    []uint64 // not cumulative, like Bins
+	Latency                    []uint64       // not cumulative, like Bins
+	LatencyFine                map[int]uint64 // by the index of a native bucket, see LatencySchema
+	LatencyExamples            []Example
 	LatencySum                 time.Duration
 	Errors                     map[string]uint64
 }
@@ -122,9 +106,7 @@ func (s *Counters) Snapshot() Snapshot {
 	}
 	out.Requests, out.LatencyEdges = s.requests.Load(), latencyEdges[:]
 	out.LatencySum = time.Duration(s.nanos.Load())
-	for i := range s.latency {
-		out.Latency = append(out.Latency, s.latency[i].Load())
-	}
+	s.latency.snapshot(&out)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out.Errors = maps.Clone(s.errors)

@@ -6,7 +6,7 @@ import (
 )
 
 // Plus returns the sum of two snapshots. If their bins differ, the sum has neither
-// bins nor edges.
+// bins nor edges. It has no fine bins and no examples of durations.
 func (s Snapshot) Plus(o *Snapshot) Snapshot {
 	scored := s.Scored + o.Scored
 	if scored > 0 { // compute shares first, because sums may overflow
@@ -22,6 +22,7 @@ func (s Snapshot) Plus(o *Snapshot) Snapshot {
 	s.Panics += o.Panics
 	s.Requests += o.Requests
 	s.LatencySum += o.LatencySum
+	s.LatencyFine, s.LatencyExamples = nil, nil
 	s.Latency = plus(s.Latency, o.Latency)
 	s.Failed, s.Errors = plusMaps(s.Failed, o.Failed), plusMaps(s.Errors, o.Errors)
 	if slices.Equal(s.Edges, o.Edges) && len(s.Bins) == len(o.Bins) {

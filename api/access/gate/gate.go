@@ -132,7 +132,11 @@ func (g *Gate) Refuse(err error, shown bool, action access.Action, from Caller) 
 		g.limited.WithLabelValues(limited.Class).Inc()
 		return limited
 	}
-	g.log.Warn("credentials refused", "reason", refusal.Reason, "address", from.Address.String(), "request_id", from.RequestID)
+	line := []any{"reason", refusal.Reason, "address", from.Address.String(), "request_id", from.RequestID}
+	if from.TraceID != "" {
+		line = append(line, "trace_id", from.TraceID)
+	}
+	g.log.Warn("credentials refused", line...)
 	_ = g.audit.Write(audit.Entry{Address: from.Address.String(), Action: action.String(), Outcome: "refused: " + refusal.Reason, RequestID: from.RequestID, TraceID: from.TraceID})
 	return err
 }
