@@ -146,9 +146,11 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	t.Attempt = 0
 	if exists && equality.Semantic.DeepEqual(withoutAttempt(*before), *t) {
-		// The same request again. If it failed, make another attempt.
+		// The same request again. If it was given up, make another attempt.
 		t.Attempt = before.Attempt
-		if p := md.Status.Phase; p == v1alpha1.Failed || p == v1alpha1.RolledBack {
+		if given, err := givenUp(md, *before); err != nil {
+			return nil, false, err
+		} else if given {
 			t.Attempt++
 		}
 	} else if exists {
@@ -159,6 +161,18 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
 	md.Spec.Reason = w.reason
 	return md, exists, nil
+}
+
+// givenUp reports whether the rollout of a template was given up, or is to be. It
+// needs another attempt, because it stays given up.
+func givenUp(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) (bool, error) {
+	hash, err := render.Hash(t)
+	if err != nil {
+		return false, fmt.Errorf("looking for an earlier attempt: %w", err)
+	}
+	s := &md.Status
+	failed := s.Update == hash && s.Stable != hash && (s.Phase == v1alpha1.Failed || s.Phase == v1alpha1.RolledBack)
+	return failed || s.Rollout.Aborted == hash || (md.Spec.Abort == hash && s.Stable != hash), nil
 }
 
 func withoutAttempt(t v1alpha1.RevisionTemplate) v1alpha1.RevisionTemplate {
@@ -342,10 +356,14 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 	}
 	if !wait {
 		s := summary(rev, md)
-		return a.print(s, func(out fmtWriter) error {
+		err := a.print(s, func(out fmtWriter) error {
 			_, err := fmt.Fprintf(out, "%s: %s\n", s.ID, s.Status)
 			return err
 		})
+		if _, over := ended(id, md, rev); over != nil { // it has failed already, or somebody else was faster
+			return errors.Join(err, over)
+		}
+		return err
 	}
 	return a.watch(ctx, c, md, rev, id)
 }

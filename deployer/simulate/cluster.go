@@ -25,6 +25,7 @@ type Cluster struct {
 	Blocked   string
 	Admission *v1alpha1.Admission
 	Start     time.Duration   // from a pod's creation until it is ready
+	Serial    bool            // one pod after the other starts, as where nodes must be made
 	Stop      time.Duration   // from a pod's deletion until it is gone
 	Ack       time.Duration   // from a change of weights until the gateway has accepted it
 	Broken    map[string]bool // revisions whose pods never get ready
@@ -144,9 +145,12 @@ func (c *Cluster) scale(name string, n int32) {
 			alive++
 		}
 	}
-	for ; alive < n; alive++ {
+	for at := c.Now.Add(c.Start); alive < n; alive++ {
 		c.named++
-		c.pods[name] = append(c.pods[name], pod{name: strconv.Itoa(c.named), readyAt: c.Now.Add(c.Start)})
+		c.pods[name] = append(c.pods[name], pod{name: strconv.Itoa(c.named), readyAt: at})
+		if c.Serial {
+			at = at.Add(c.Start)
+		}
 	}
 	for i := len(c.pods[name]) - 1; i >= 0 && alive > n; i-- {
 		if p := &c.pods[name][i]; p.endsAt.IsZero() {

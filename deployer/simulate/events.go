@@ -37,7 +37,7 @@ func (w *Walk) weather() {
 	}
 	switch w.random.IntN(14) {
 	case 0, 1:
-		if name := pick(w, w.Update, w.Status.Stable); w.outage(1) || !w.mild {
+		if name := pick(w, w.Update, w.Status.Stable); !w.mild || (!w.Serial && w.outage(1)) {
 			w.Lose(name, 1+int32(w.random.IntN(9)))
 		}
 	case 2:
@@ -72,12 +72,15 @@ func (w *Walk) weather() {
 		if w.mild && !w.all[w.Update].good { // whoever looks at it does not
 			return
 		}
-		w.Spec.Resume = &v1alpha1.StepOf{Revision: w.Update, Step: w.Status.Rollout.Step}
+		w.Spec.Resume = &v1alpha1.StepOf{Revision: pick(w, w.Update, w.Update, w.Status.Stable), Step: w.Status.Rollout.Step}
 	}
 }
 
 // hands change what the controller has set.
 func (w *Walk) hands() {
+	if w.mild && w.Serial {
+		return // the pods come back one by one, and that may take longer than the deadline
+	}
 	switch w.random.IntN(4) {
 	case 0:
 		if s := w.Status.Stable; s != "" && w.Update != s {

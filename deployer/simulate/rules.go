@@ -27,11 +27,14 @@ type rules struct {
 	update              string
 	world               strategy.World
 	plan                strategy.Plan
-	known               bool // world and plan are those of the evaluation before
+	inForce             map[string]int32 // the weights that the gateway last accepted
+	known               bool             // world and plan are those of the evaluation before
 	begun               bool
 	changed             bool // the strategy was changed during the rollout
 	step                int32
 	held, missing, gone time.Duration
+	stuck               time.Duration // without any progress
+	best                int32
 	served              time.Duration
 	slack, lost         time.Duration    // in the step, and in the rollout
 	crashed             map[string]int32 // by pod, once exposed
@@ -43,12 +46,13 @@ type rules struct {
 // check returns which rule a plan breaks.
 func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written bool) error {
 	r.follow(world, plan)
+	r.inForce = w.InForce
 	for _, rule := range []struct {
 		name  string
 		holds func(strategy.World, strategy.Plan) error
 	}{
 		{"shares", r.shares}, {"step", r.bounded}, {"load", r.load}, {"stable pods", r.stable}, {"end", r.end}, {"final", r.final},
-		{"begin", r.begin}, {"gates", r.gates}, {"hold", r.hold}, {"pause", r.paused}, {"drain", r.drain}, {"crashes", r.loop},
+		{"begin", r.begin}, {"deadline", r.overdue}, {"gates", r.gates}, {"hold", r.hold}, {"pause", r.paused}, {"drain", r.drain}, {"crashes", r.loop},
 	} {
 		if err := rule.holds(world, plan); err != nil {
 			return fmt.Errorf("%s: %w", rule.name, err)
@@ -92,10 +96,17 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		} else {
 			r.gone = 0
 		}
+	case lacking(r.world, r.plan) && r.world.Spec.Paused:
+		r.stuck = 0
 	case lacking(r.world, r.plan):
 		r.missing += d
+		r.stuck += d
 	default:
 		r.held += d
+		r.stuck = 0
+	}
+	if n := world.Revisions[u].Endpoints; n > r.best {
+		r.best, r.stuck = n, 0
 	}
 	r.changed = r.changed || !reflect.DeepEqual(r.world.Spec.Strategy, world.Spec.Strategy) || r.world.Stable != world.Stable || r.world.Spec.Promote != world.Spec.Promote || r.world.Spec.RollbackOf != world.Spec.RollbackOf
 	if r.crashed == nil {
@@ -126,7 +137,7 @@ func lacking(world strategy.World, plan strategy.Plan) bool {
 func (r *rules) remember(world strategy.World, plan strategy.Plan) {
 	ro := &plan.Status.Rollout
 	if r.step != ro.Step {
-		r.held, r.slack, r.changed = 0, 0, false
+		r.held, r.slack, r.stuck, r.best, r.changed = 0, 0, 0, 0, false
 	}
 	if ro.Crashes != nil && r.crashed == nil {
 		r.crashed = map[string]int32{}
@@ -265,7 +276,11 @@ func (r *rules) relieved(world strategy.World, plan strategy.Plan, total int32) 
 	s := &plan.Status
 	may := min(share(world, s.Rollout.Step), 100*world.Revisions[s.Update].Endpoints/total)
 	if s.Rollout.State == strategy.StateScaling || world.Spec.Paused {
-		may = min(may, world.Status.Rollout.Weight)
+		before := world.Status.Rollout.Weight
+		if world.Status.Update != s.Update { // it serves as the former one
+			before = world.Weights[s.Update]
+		}
+		may = min(may, before)
 	}
 	return plan.Weights[s.Update] >= may
 }
@@ -283,9 +298,12 @@ func (r *rules) stable(world strategy.World, plan strategy.Plan) error {
 	if plan.Status.Rollout.Aborted != "" && n < world.Stable {
 		return fmt.Errorf("%d of %d stable pods are planned while an aborted revision goes", n, world.Stable)
 	}
+	if u := plan.Status.Update; rolling(plan) && pods(world, established(plan)...) == 0 && world.Revisions[s].Ready == 0 && plan.Replicas[u] < world.Stable {
+		return fmt.Errorf("nobody else serves, and %s is given %d of %d pods", u, plan.Replicas[u], world.Stable)
+	}
 	served := plan.Weights[s]
-	if world.Status.Stable == s && world.Status.Update == plan.Status.Update && !world.Acked {
-		served = max(served, min(100, world.Revisions[s].Desired*100/max(1, world.Stable))) // the gateway may not have taken the weights yet
+	if world.Status.Stable == s && world.Status.Update == plan.Status.Update {
+		served = max(served, min(r.inForce[s], 100*world.Revisions[s].Desired/max(1, world.Stable)))
 	}
 	if need := world.Stable * served / 100; n < need {
 		return fmt.Errorf("the stable revision has %d %% and is given %d of %d pods", served, n, world.Stable)
@@ -312,7 +330,7 @@ func (r *rules) end(world strategy.World, plan strategy.Plan) error {
 	case strings.HasPrefix(why, "aborted:") && world.Spec.Abort == u:
 	case strings.HasPrefix(why, "a gate failed") && world.Gate == strategy.Fail && world.GateStep == ro.Step && !skipped(world, plan):
 	case strings.Contains(why, "started again") && r.crashes > 1 && !skipped(world, plan):
-	case strings.HasPrefix(why, "deadline") && r.missing+r.slack > limit && !world.Spec.Paused && lacking(world, r.plan):
+	case strings.HasPrefix(why, "deadline") && r.missing+r.slack > limit && !world.Spec.Paused && (lacking(world, r.plan) || world.Gate == strategy.Broken) && (plan.Status.Stable != "" || pods(world, u) == 0):
 	default:
 		return fmt.Errorf("%s was given up after it missed something for %s: %s", u, r.missing, why)
 	}

@@ -28,6 +28,18 @@ func (r *rules) begin(world strategy.World, plan strategy.Plan) error {
 	return nil
 }
 
+// overdue: a rollout that gets no further ends.
+func (r *rules) overdue(world strategy.World, plan strategy.Plan) error {
+	limit := world.Spec.Strategy.Deadline.Duration
+	if !rolling(plan) || world.Spec.Paused || r.changed || !lacking(world, plan) {
+		return nil
+	}
+	if r.stuck > limit+mostCounted+r.slack {
+		return fmt.Errorf("%s has missed something for %s and goes on", plan.Status.Update, r.stuck)
+	}
+	return nil
+}
+
 // stepOf returns how the strategy describes a step of the new revision.
 func stepOf(world strategy.World, i int32) (gated, optional, pause bool, hold time.Duration) {
 	s := world.Spec.Strategy
@@ -75,9 +87,17 @@ func (r *rules) left(world strategy.World, plan strategy.Plan) (int32, bool) {
 
 // gates: no step is left before its gates have passed.
 func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
+	if gated, _, _, _ := stepOf(world, 0); gated && world.Status.Update != plan.Status.Update && rolling(plan) && plan.Status.Rollout.Step > 0 && !skipped(world, plan) {
+		return fmt.Errorf("step 0 is left at once")
+	}
 	step, ok := r.left(world, plan)
 	if !ok {
 		return nil
+	}
+	for i := step + 1; i < plan.Status.Rollout.Step; i++ {
+		if gated, _, _, hold := stepOf(world, i); gated || hold > 0 {
+			return fmt.Errorf("step %d is left at once", i)
+		}
 	}
 	gated, optional, pause, _ := stepOf(world, step)
 	at := world.Spec.Resume

@@ -62,10 +62,12 @@ func duration(d time.Duration) *metav1.Duration { return &metav1.Duration{Durati
 // which rule was broken.
 func (w *Walk) Episode() error {
 	w.begin()
-	if err := w.settle(200); err != nil {
-		return fmt.Errorf("the first deployment: %w", err)
+	if w.mild || w.chance(80) {
+		if err := w.settle(400); err != nil {
+			return fmt.Errorf("the first deployment: %w", err)
+		}
+		w.ask(w.fresh())
 	}
-	w.ask(w.fresh())
 	for range 40 + w.random.IntN(160) {
 		if w.mild && w.over() {
 			break
@@ -91,7 +93,10 @@ func (w *Walk) begin() {
 	w.calmAt = w.Now
 	w.rules = rules{}
 	w.Start, w.Stop, w.Ack = time.Second+w.seconds(8), w.seconds(5), w.seconds(4)
-	w.Ratio = w.chance(15)
+	w.Ratio, w.Serial = w.chance(15), w.chance(20)
+	if w.Serial { // a deadline is longer than a pod takes, and shorter than all of them
+		w.Start = min(w.Start, 6*time.Second)
+	}
 	w.Spec = v1alpha1.ModelDeploymentSpec{Replicas: int32(1 + w.random.IntN(9)), Strategy: w.strategy()}
 	w.Spec.Template.Samples = int32(w.random.IntN(2))
 	w.Update = w.fresh()
@@ -239,10 +244,11 @@ func (w *Walk) settle(most int) error {
 		if strings.Contains(w.Status.Message, "waits for `deploy resume`") {
 			w.Spec.Resume = &v1alpha1.StepOf{Revision: w.Update, Step: w.Status.Rollout.Step}
 		}
-		if w.over() && len(w.World().Revisions) == 1 && w.World().Acked && maps.Equal(w.Weights, map[string]int32{w.Status.Stable: 100}) {
-			return nil
+		if !w.over() {
+			continue
 		}
-		if w.over() && w.Status.Stable == "" {
+		now := w.World()
+		if w.Status.Stable == "" || (len(now.Revisions) == 1 && now.Acked && maps.Equal(w.Weights, map[string]int32{w.Status.Stable: 100}) && now.Revisions[w.Status.Stable].Endpoints == w.Spec.Replicas) {
 			return nil
 		}
 	}
@@ -253,11 +259,6 @@ func (w *Walk) settle(most int) error {
 func (w *Walk) judge() error {
 	q, s := w.all[w.Update], &w.Status
 	promoted := s.Stable == w.Update
-	switch {
-	case s.Stable == "":
-	case w.World().Revisions[s.Stable].Desired != w.Spec.Replicas:
-		return fmt.Errorf("the stable revision has %d of %d pods at the end: %+v", w.World().Revisions[s.Stable].Desired, w.Spec.Replicas, *s)
-	}
 	if !w.mild {
 		return nil
 	}

@@ -92,7 +92,7 @@ func (m *machine) begin() {
 	m.st.Update = m.Update
 	m.st.Verdicts = nil
 	m.GateStep = -1 // the gates judged another revision
-	*m.ro = v1alpha1.Rollout{Old: old, KeepUntil: keep, Attempt: m.Spec.Attempt}
+	*m.ro = v1alpha1.Rollout{Old: old, KeepUntil: keep, Attempt: m.Spec.Attempt, Weight: m.Weights[m.Update]}
 	m.times = times{}
 	m.restart()
 }
@@ -138,6 +138,7 @@ func (m *machine) first() {
 		m.plan.Weights = map[string]int32{m.Update: 100}
 	}
 	m.serves = u.Endpoints > 0
+	m.progress(u.Endpoints)
 	switch {
 	case u.Endpoints < m.Stable:
 		m.waiting(StateScaling, fmt.Sprintf("%d of %d pods are ready%s", u.Endpoints, m.Stable, because(u.Problem)))

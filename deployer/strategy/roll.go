@@ -32,10 +32,10 @@ func (m *machine) roll() {
 		m.fail(fmt.Sprintf("%s: hosts ended with an error and were started again, %d times in all%s", m.where(all), m.ro.Crashes.Total, because(u.Problem)))
 		return
 	}
+	m.progress(u.Endpoints)
 	if u.Endpoints < need {
 		m.route(m.forward(min(before, at.weight)))
 		m.shrink()
-		m.progress(u.Endpoints)
 		m.waiting(StateScaling, fmt.Sprintf("%s: %d of %d pods are ready%s", m.where(all), u.Endpoints, need, because(u.Problem)))
 		return
 	}

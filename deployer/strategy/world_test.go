@@ -30,7 +30,7 @@ func TestWorld(t *testing.T) {
 			ends[end] += n
 		}
 		if err != nil {
-			t.Fatalf("walk %d, step %d: %v", seed, w.Steps, err)
+			t.Fatalf("walk %d, after %d steps: %v", seed, steps, err)
 		}
 	}
 	t.Logf("%d steps of %d walks from seed %d; rollouts ended: %v", steps, walks, *walkSeed, ends)
