@@ -332,7 +332,13 @@ func parseSteps(text string) ([]v1alpha1.Step, error) {
 			}
 			s.Hold = &metav1.Duration{Duration: d}
 		}
+		if n := len(out); n > 0 && out[n-1].Weight > s.Weight {
+			return nil, fmt.Errorf("step %d gives the new revision %d %%, and step %d gives it %d %%: weights must not fall, put them in order", n, out[n-1].Weight, n+1, s.Weight)
+		}
 		out = append(out, s)
+	}
+	if out[len(out)-1].Weight == 0 {
+		return nil, fmt.Errorf("steps %q give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more", text)
 	}
 	return out, nil
 }

@@ -190,6 +190,7 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	if len(seen.verdicts) > 0 {
 		s.Verdicts = seen.verdicts
 	}
+	used(s)
 	if s.Stable != before.Stable {
 		s.Promotion = promotion(md, before, s.Verdicts)
 	}

@@ -65,7 +65,7 @@ func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written
 		r.remember(world, plan)
 	}
 	if w.chance(10) {
-		return r.repeated(world, plan)
+		return r.repeated(w, world, plan)
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func (r *rules) loop(world strategy.World, plan strategy.Plan) error {
 }
 
 // repeated: a plan for its own status at the same time is the same plan.
-func (r *rules) repeated(world strategy.World, plan strategy.Plan) error {
+func (r *rules) repeated(w *Walk, world strategy.World, plan strategy.Plan) error {
 	if !maps.Equal(world.Weights, plan.Weights) || world.Spec.Attempt != plan.Status.Rollout.Attempt {
 		return nil // the next plan is another one
 	}
@@ -190,7 +190,7 @@ func (r *rules) repeated(world strategy.World, plan strategy.Plan) error {
 	if world.Status.Update != plan.Status.Update {
 		again.GateStep = -1
 	}
-	second := strategy.Next(again)
+	second := w.Next(again)
 	if !reflect.DeepEqual(second.Status, plan.Status) || !maps.Equal(second.Weights, plan.Weights) {
 		return fmt.Errorf("planning twice: %+v, then %+v", plan.Status, second.Status)
 	}

@@ -39,13 +39,15 @@ type Walk struct {
 	blind   bool      // a gate cannot tell
 	Steps   int       // evaluations so far
 	Ends    map[string]int
+	// Next makes the plans.
+	Next func(strategy.World) strategy.Plan
 	// Trace, if set, is told of each plan.
 	Trace func(format string, args ...any)
 }
 
 // NewWalk returns a walk that depends on seed alone.
 func NewWalk(seed uint64) *Walk {
-	return &Walk{random: rand.New(rand.NewPCG(seed, 0)), Ends: map[string]int{}}
+	return &Walk{random: rand.New(rand.NewPCG(seed, 0)), Ends: map[string]int{}, Next: strategy.Next}
 }
 
 func (w *Walk) chance(percent int) bool { return w.random.IntN(100) < percent }
@@ -164,7 +166,7 @@ func (w *Walk) evaluate() error {
 	if w.chance(3) { // a plan without figures, as the first of two
 		world.Gate = strategy.NotRun
 	}
-	plan := strategy.Next(world)
+	plan := w.Next(world)
 	lines := Lines
 	if w.chance(4) {
 		lines = w.random.IntN(Lines)

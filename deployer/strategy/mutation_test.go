@@ -4,84 +4,31 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/simulate"
+	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
 )
 
-// mutation replaces one guard of Next.
-type mutation struct{ file, guard, old, mutant string }
-
-// mutations are the guards without which Next would be wrong.
-func mutations() []mutation {
-	return []mutation{
-		{"next.go", "a rollout that has begun is not stopped by what must happen before", "case m.ro.Begun == nil:", `case m.Blocked != "":`},
-		{"next.go", "what must happen before keeps a rollout from beginning", "if m.Blocked != \"\" {\n\t\treturn\n\t}", ""},
-		{"next.go", "another attempt waits for the end of the last one", "if m.ro.State != StateIdle { // first", "if false { // first"},
-		{"next.go", "a superseded revision keeps what it serves", "m.Revisions[before].Desired > 0 && had {", "had && false {"},
-		{"next.go", "a revision that serves already keeps its share", "Attempt: m.Spec.Attempt, Weight: m.Weights[m.Update]}", "Attempt: m.Spec.Attempt}"},
-		{"next.go", "gates of another revision do not count", "m.GateStep = -1", "_ = -1"},
-		{"next.go", "a first revision that serves is not given up", "m.serves = u.Endpoints > 0", "m.serves = false"},
-		{"next.go", "a revision that was given up stays so", "if m.ro.Aborted == m.Update {\n\t\treturn true", "if false {\n\t\treturn true"},
-		{"next.go", "an abort is obeyed", "if m.Spec.Abort == m.Update {\n\t\tm.giveUp", "if false {\n\t\tm.giveUp"},
-		{"next.go", "an end is final", "over := m.Status.Rollout.State == StateIdle && m.Status.Rollout.Aborted == m.Update", "over := false"},
-		{"next.go", "the end of a rollout is decided once", `if m.ro.End == "" {`, "if true {"},
-		{"next.go", "an aborted revision serves what others cannot", "if over || u.Desired == 0 {", "if true {"},
-		{"next.go", "pods stay until the gateway has taken their traffic away", "case m.Weights[m.Update] != 0 || (u.Desired > 0 && !m.Acked):", "case false:"},
-		{"next.go", "pods stay until their last requests have ended", "case u.Desired > 0 && m.times.held < drain(m.Spec.Strategy):", "case false:"},
-		{"next.go", "a rollout has ended once its pods are gone", "case u.Desired > 0 || u.Pods > 0:", "case false:"},
-		{"share.go", "no traffic goes to a new revision without pods", "case u == 0:\n\t\treturn 0", "case false:"},
-		{"share.go", "the new revision serves if nobody else does", "case rest == 0:\n\t\treturn 100", "case false:"},
-		{"share.go", "a new revision short of pods has less", "if want == 0 || u >= need {", "if true {"},
-		{"share.go", "too few pods are loaded equally", "max(want*u/need, 100*u/(u+rest))", "want*u/need"},
-		{"share.go", "the canary has no more than its step", "return min(want, max(", "return min(100, max("},
-		{"share.go", "the former revision serves what the stable one cannot", "old != \"\" && old != m.Update", "false && old != m.Update"},
-		{"share.go", "each revision has what its pods can take", "part := min(left, able(n, m.Stable))", "part := left"},
-		{"share.go", "too few pods share what there is", "if able(pods, m.Stable) < share {", "if false {"},
-		{"roll.go", "a strategy may lose steps", "if m.ro.Step > last ||", "if false ||"},
-		{"roll.go", "hosts that end again and again end the rollout", "m.crashed() {", "m.crashed() && false {"},
-		{"clock.go", "a crash begins the hold anew", "m.times.held = 0\n\t\tm.fresh = true\n\t}\n\treturn c.Total", "m.fresh = true\n\t}\n\treturn c.Total"},
-		{"clock.go", "after a crash a hold sees the next one", "return max(at.hold, 2*c.Served.Duration)", "return at.hold"},
-		{"roll.go", "a step waits for its pods", "if u.Endpoints < need {\n\t\tm.route", "if false {\n\t\tm.route"},
-		{"roll.go", "all pods are planned if nobody else serves", "s.Endpoints == 0 && s.Ready == 0 {", "false {"},
-		{"roll.go", "a paused rollout gets no more traffic", "want = min(want, max(before, m.forward(0)))", "_ = before"},
-		{"roll.go", "a pause below the step's weight is no hold", "if m.Spec.Paused && want < m.forward(at.weight) {", "if false {"},
-		{"roll.go", "a gate that fails ends the rollout", "case gated && m.Gate == Fail:", "case false:"},
-		{"roll.go", "a pause holds the rollout", "case m.Spec.Paused:\n\t\tm.say(StatePaused", "case false:\n\t\tm.say(StatePaused"},
-		{"roll.go", "a gate without figures does not pass", "case gated && m.Gate == Broken:", "case false:"},
-		{"roll.go", "a gate that was not asked does not pass", "case gated && m.Gate == NotRun:", "case false:"},
-		{"roll.go", "a step is held for its time", "case left > 0 && !skip:", "case false:"},
-		{"roll.go", "requests must follow the weight", "case gated && m.Observed == Differs && !m.resumed():", "case false:"},
-		{"roll.go", "requests that do not follow the weight end nothing", "m.say(StateVerifying, v1alpha1.Paused,", "m.fail(\"\")\n\t\tm.say(StateVerifying, v1alpha1.Paused,"},
-		{"roll.go", "a gate that cannot tell does not pass", "case gated && m.Gate == CannotTell && !m.resumed():", "case false:"},
-		{"roll.go", "too few samples do not pass", "case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():", "case false:"},
-		{"roll.go", "a step waits for a user", "case at.pause && !skip && !m.resumed():", "case false:"},
-		{"roll.go", "a step's gates are its own", "if m.GateStep != m.ro.Step {", "if false {"},
-		{"roll.go", "a resume is of one step", "r.Step >= m.ro.Step", "r.Step >= 0"},
-		{"roll.go", "a resume is of one revision", "r.Revision == m.Update &&", ""},
-		{"roll.go", "a pause has no deadline", "func (m *machine) waiting(state, message string) {\n\tif m.Spec.Paused {", "func (m *machine) waiting(state, message string) {\n\tif false {"},
-		{"roll.go", "a wait has a deadline", "if m.times.waited > deadline(m.Spec.Strategy) &&", "if false &&"},
-		{"roll.go", "the route must have the weights", "case !maps.Equal(m.Weights, m.plan.Weights):", "case false:"},
-		{"roll.go", "the gateway must have accepted the weights", "case !m.Acked:", "case false:"},
-		{"roll.go", "stable pods stay until the gateway has accepted", "if !m.Acked {\n\t\tn = max(", "if false {\n\t\tn = max("},
-		{"roll.go", "stable pods stay until the route has the weights", "gone := min(m.plan.Weights[m.Update], m.Weights[m.Update])", "gone := m.plan.Weights[m.Update]"},
-		{"roll.go", "a former revision with traffic stays", "if m.plan.Weights[old] > 0 || m.Weights[old] > 0 {", "if false {"},
-		{"roll.go", "a former revision is removed", "if m.ro.KeepUntil == nil || !m.Now.Before(m.ro.KeepUntil.Time) {", "if false {"},
-		{"clock.go", "time in which nobody looked does not count", "min(m.passed, longestGap)", "m.passed"},
-		{"clock.go", "a clock that goes back takes nothing away", "d := max(0, min(", "d := max(-1<<62, min("},
-		{"clock.go", "a hold is not a wait", "m.times.waited = max(0, m.times.waited-d)", "m.times.waited += d"},
-		{"clock.go", "time that is held makes up for waits", "m.times.waited = max(0, m.times.waited-d)", "_ = d"},
-		{"clock.go", "a pause is not a wait", "if m.Status.Phase != v1alpha1.Paused {", "if true {"},
-		{"roll.go", "progress begins a wait anew", "m.ro.Best = ready\n\t\tm.times.waited = 0", "m.ro.Best = ready"},
-		{"roll.go", "pods that come back are no progress", "if ready > m.ro.Best {", "if ready > 0 {"},
-	}
-}
+const (
+	module   = "github.com/pynomaly/pynomaly-runtime/deployer/strategy"
+	mostTold = 500_000 // steps, in which a walk must notice that a guard is missing
+)
 
 // TestMutations removes each guard of Next in turn. A walk must notice. It runs with
 // WALKS=full, and WALKS_TABLE names a file for its table.
+//
+// One test binary holds a package for each guard: a copy of the strategy without it,
+// which takes its exported types from the strategy itself.
 func TestMutations(t *testing.T) {
 	all := mutations()
 	for i := range all {
@@ -92,22 +39,99 @@ func TestMutations(t *testing.T) {
 	if os.Getenv("WALKS") != "full" {
 		t.Skip("WALKS=full removes the guards")
 	}
+	dir := t.TempDir()
+	files := map[string]string{}
+	add := func(path, content string) {
+		name := filepath.Join(dir, fmt.Sprintf("%d.go", len(files)))
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[abs] = name
+	}
+	imports, calls := "", ""
+	for i := range all {
+		for _, name := range []string{"strategy.go", "next.go", "roll.go", "share.go", "clock.go"} {
+			text := source(t, name)
+			if name == all[i].file {
+				text = strings.Replace(text, all[i].old, all[i].mutant, 1)
+			}
+			text = strings.Replace(text, "func Next(", "func Mutant(", 1)
+			add(filepath.Join("mutants", fmt.Sprintf("m%d", i), name), mutant(t, text))
+		}
+		imports += fmt.Sprintf("\tm%d %q\n", i, fmt.Sprintf("%s/mutants/m%d", module, i))
+		calls += fmt.Sprintf("\tnotice(%q, m%d.Mutant)\n", all[i].guard, i)
+	}
+	add("mutants_test.go", "package strategy_test\n\nimport (\n\t\"testing\"\n\n"+imports+")\n\nfunc TestMutants(t *testing.T) {\n"+calls+"}\n")
+	overlay := filepath.Join(dir, "overlay.json")
+	text, err := json.Marshal(map[string]any{"Replace": files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(overlay, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-count=1", "-timeout=0", "-overlay", overlay, "-run", "TestMutants$", "-v", ".").CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	tell(t, out, len(all))
+}
+
+// tell prints and writes the table.
+func tell(t *testing.T, out []byte, want int) {
+	t.Helper()
 	var table bytes.Buffer
 	table.WriteString("| without this guard | a walk ends with | after steps |\n|---|---|---|\n")
-	for i := range all {
-		rule, steps, err := all[i].run(t)
-		if err != nil {
-			t.Errorf("%s: %v", all[i].guard, err)
-			continue
+	rows := regexp.MustCompile(`(?m)^\| .*\|$`).FindAll(out, -1)
+	for _, row := range rows {
+		t.Logf("%s", row)
+		table.Write(append(row, '\n'))
+		if bytes.Contains(row, []byte(unnoticed)) {
+			t.Errorf("%s", row)
 		}
-		t.Logf("%s: %s after %s steps", all[i].guard, rule, steps)
-		fmt.Fprintf(&table, "| %s | %s | %s |\n", all[i].guard, rule, steps)
+	}
+	if len(rows) != want {
+		t.Errorf("%d of %d guards were removed:\n%s", len(rows), want, out)
 	}
 	if name := os.Getenv("WALKS_TABLE"); name != "" {
 		if err := os.WriteFile(name, table.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+const unnoticed = "nothing"
+
+// notice walks with the plans of next until a rule is broken, and prints a row.
+func notice(guard string, next func(strategy.World) strategy.Plan) {
+	steps, rule := 0, unnoticed
+	for seed := uint64(1); steps < mostTold && rule == unnoticed; seed++ {
+		w := simulate.NewWalk(seed)
+		w.Next = next
+		if err := episode(w); err != nil {
+			rule, _, _ = strings.Cut(err.Error(), "\n")
+			if at := regexp.MustCompile(`^([a-z ]+): (.*)`).FindStringSubmatch(rule); at != nil {
+				rule = fmt.Sprintf("**%s**: %s", at[1], at[2])
+			}
+			rule = regexp.MustCompile(`: \{.*`).ReplaceAllString(rule, "")
+		}
+		steps += w.Steps
+	}
+	fmt.Printf("| %s | %.140s | %d |\n", guard, strings.ReplaceAll(rule, "|", "/"), steps)
+}
+
+// episode runs one walk. A panic is an error.
+func episode(w *simulate.Walk) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return w.Episode()
 }
 
 func source(t *testing.T, name string) string {
@@ -119,41 +143,46 @@ func source(t *testing.T, name string) string {
 	return string(text)
 }
 
-// run walks without the guard. It returns the rule that was broken, and the number of
-// steps until then.
-func (m *mutation) run(t *testing.T) (rule, steps string, err error) {
-	dir := t.TempDir()
-	path, err := filepath.Abs(m.file)
+// mutant returns a source file without its exported types and constants, which it
+// takes from the strategy.
+func mutant(t *testing.T, text string) string {
+	t.Helper()
+	files := token.NewFileSet()
+	f, err := parser.ParseFile(files, "", text, 0)
 	if err != nil {
-		return "", "", fmt.Errorf("finding the source: %w", err)
+		t.Fatal(err)
 	}
-	mutant, overlay, binary := filepath.Join(dir, "mutant.go"), filepath.Join(dir, "overlay.json"), filepath.Join(dir, "walks.test")
-	text := strings.Replace(source(t, m.file), m.old, m.mutant, 1)
-	replace, err := json.Marshal(map[string]any{"Replace": map[string]string{path: mutant}})
-	if err != nil {
-		return "", "", fmt.Errorf("writing the overlay: %w", err)
+	kept := f.Decls[:0]
+	for _, d := range f.Decls {
+		if g, ok := d.(*ast.GenDecl); ok && exported(g) {
+			continue
+		}
+		kept = append(kept, d)
 	}
-	for name, content := range map[string][]byte{mutant: []byte(text), overlay: replace} {
-		if err := os.WriteFile(name, content, 0o600); err != nil {
-			return "", "", fmt.Errorf("writing the mutant: %w", err)
+	f.Decls = kept
+	var out bytes.Buffer
+	if err := format.Node(&out, files, f); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(out.String(), "package strategy\n", "package strategy\n\nimport . \""+module+"\"\n", 1) + "\nvar _ World\n"
+}
+
+// exported reports whether a declaration is of exported types or constants.
+func exported(g *ast.GenDecl) bool {
+	if g.Tok != token.TYPE && g.Tok != token.CONST {
+		return false
+	}
+	for _, s := range g.Specs {
+		switch s := s.(type) {
+		case *ast.TypeSpec:
+			if !s.Name.IsExported() {
+				return false
+			}
+		case *ast.ValueSpec:
+			if !s.Names[0].IsExported() {
+				return false
+			}
 		}
 	}
-	ctx := t.Context()
-	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-overlay", overlay, "-o", binary, ".").CombinedOutput(); err != nil {
-		return "", "", fmt.Errorf("building: %w\n%s", err, out)
-	}
-	out, err := exec.CommandContext(ctx, binary, "-test.run", "TestWorld$", "-walk.steps", "1000000").CombinedOutput()
-	if err == nil {
-		return "", "", fmt.Errorf("no walk notices")
-	}
-	if at := regexp.MustCompile(`after (\d+) steps: ([a-z ]+):`).FindSubmatch(out); at != nil {
-		return "rule: " + string(at[2]), string(at[1]), nil
-	}
-	if at := regexp.MustCompile(`after (\d+) steps: (.{10,60})`).FindSubmatch(out); at != nil {
-		return string(at[2]), string(at[1]), nil
-	}
-	if at := regexp.MustCompile(`panic: (.{5,60})`).FindSubmatch(out); at != nil {
-		return "panic: " + string(at[1]), "–", nil
-	}
-	return "", "", fmt.Errorf("%.500s", out)
+	return true
 }

@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	walkSteps = flag.Int("walk.steps", 200_000, "evaluations of walks through the world")
+	walkSteps = flag.Int("walk.steps", 60_000, "evaluations of walks through the world")
 	walkTrace = flag.Bool("walk.trace", false, "prints every plan")
 	walkSeed  = flag.Uint64("walk.seed", 1, "of the first walk")
 )

@@ -56,6 +56,11 @@ type ModelDeploymentStatus struct {
 	Serving *PodCount `json:"serving,omitempty"`
 	// +optional
 	Arriving *PodCount `json:"arriving,omitempty"`
+	// UsedApprovals are the UIDs of the ModelApprovals that have let rollouts begin, the
+	// newest last. Each lets one begin.
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	UsedApprovals []string `json:"usedApprovals,omitempty"`
 	// Verdicts of the gates, the newest of each.
 	// +listType=map
 	// +listMapKey=gate
@@ -141,6 +146,9 @@ type Admission struct {
 	// ApprovedBy is empty if the environment requires no approval.
 	// +optional
 	ApprovedBy string `json:"approvedBy,omitempty"`
+	// Approval is the UID of the ModelApproval that let the rollout begin.
+	// +optional
+	Approval string `json:"approval,omitempty"`
 	// Strategy is the approved strategy. A changed one applies once it is approved.
 	// +optional
 	Strategy *Strategy `json:"strategy,omitempty"`

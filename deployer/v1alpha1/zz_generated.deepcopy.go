@@ -459,6 +459,11 @@ func (in *ModelDeploymentStatus) DeepCopyInto(out *ModelDeploymentStatus) {
 		*out = new(PodCount)
 		**out = **in
 	}
+	if in.UsedApprovals != nil {
+		in, out := &in.UsedApprovals, &out.UsedApprovals
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.Verdicts != nil {
 		in, out := &in.Verdicts, &out.Verdicts
 		*out = make([]Verdict, len(*in))
