@@ -38,7 +38,7 @@ type wish struct {
 
 func (w *wish) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&w.environment, "env", "development", "environment: development, staging or production")
+	f.StringVar(&w.environment, "env", "development", "name of the environment, such as staging")
 	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: unchanged, or the environment's)")
 	f.Int32Var(&w.replicas, "replicas", -1, "number of pods; the minimum, with an autoscaler (default: unchanged, or the environment's)")
 	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {

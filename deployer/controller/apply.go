@@ -89,7 +89,11 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 				return err
 			}
 		}
-		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, token)); err != nil {
+		made := render.Deployment(md, hash, t, replicas, token)
+		if err := r.ofKind(ctx, md, made); err != nil {
+			return err
+		}
+		if err := r.create(ctx, md, seen, made); err != nil {
 			return err
 		}
 	} else if !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {

@@ -7,6 +7,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -60,6 +61,26 @@ func TestApprovalOnce(t *testing.T) {
 	approveNow(again)
 	if md := b.settle(); md.Status.Phase != v1alpha1.Deployed || md.Status.Stable != md.Status.Update {
 		t.Errorf("%+v", md.Status)
+	}
+}
+
+// TestKind checks that an environment of any name tells its hosts its kind, and that
+// one without a kind is not deployed to.
+func TestKind(t *testing.T) {
+	for kind, want := range map[string]string{"staging": "--env staging", "": ""} {
+		env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "t1"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Kind: kind}}
+		b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) { md.Spec.Environment = "t1" }), env)
+		md := b.rounds(5)
+		var ds appsv1.DeploymentList
+		if err := b.List(t.Context(), &ds); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case want == "" && (len(ds.Items) > 0 || !strings.Contains(md.Status.Message, "set spec.kind of the Environment")):
+			t.Errorf("%d Deployments, %q", len(ds.Items), md.Status.Message)
+		case want != "" && (len(ds.Items) != 1 || !strings.Contains(strings.Join(ds.Items[0].Spec.Template.Spec.Containers[0].Args, " "), want)):
+			t.Errorf("%+v, %q", ds.Items, md.Status.Message)
+		}
 	}
 }
 

@@ -125,7 +125,9 @@ func (w *Walk) people() {
 		if old := w.Status.Rollout.Old; old != "" && w.Status.Stable != "" {
 			from := w.Status.Stable
 			w.ask(old)
-			w.Spec.RollbackOf = from
+			if w.chance(50) {
+				w.Spec.RollbackOf = from
+			}
 		}
 	case 8:
 		w.Spec.Strategy = w.strategy()

@@ -90,6 +90,7 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		r.served += d
 	}
 	switch {
+	case r.plan.Status.Rollout.Begun == nil:
 	case r.plan.Status.Rollout.Aborted != "":
 		if r.world.Weights[u] == 0 && r.world.Acked {
 			r.gone += d
@@ -191,6 +192,9 @@ func (r *rules) shares(world strategy.World, plan strategy.Plan) error {
 			_, planned := plan.Replicas[other]
 			return planned && other != "" && world.Revisions[other].Endpoints > 0 && (other != plan.Status.Update || plan.Status.Rollout.Begun != nil)
 		})
+		if world.Revisions[name].Endpoints == 0 && name == plan.Status.Update && rolling(plan) {
+			return fmt.Errorf("%s is new and has %d %% without a pod", name, share)
+		}
 		if world.Revisions[name].Endpoints == 0 && serving {
 			return fmt.Errorf("%s has %d %% and no pod to answer, while others could", name, share)
 		}
@@ -251,6 +255,9 @@ func (r *rules) load(world strategy.World, plan strategy.Plan) error {
 	_, kept := plan.Replicas[s.Update]
 	if s.Update != s.Stable && kept {
 		among = append(among, s.Update)
+	}
+	if before := world.Status.Update; before != s.Update && !slices.Contains(among, before) && world.Weights[before] > 0 && world.Revisions[before].Desired > 0 {
+		among = append(among, before) // it is superseded now
 	}
 	total := pods(world, among...)
 	if total == 0 || world.Stable == 0 || s.Stable == "" || world.Ratio { // numbers of pods split by themselves

@@ -18,6 +18,10 @@ func (r *rules) begin(world strategy.World, plan strategy.Plan) error {
 	if s.Update == s.Stable {
 		return nil
 	}
+	before := &world.Status
+	if before.Update == s.Update && before.Rollout.Aborted == s.Update && before.Rollout.Attempt != s.Rollout.Attempt && before.Rollout.State != strategy.StateIdle {
+		return fmt.Errorf("another attempt at %s begins before the end of the last one", s.Update)
+	}
 	_, planned := plan.Replicas[s.Update]
 	switch {
 	case world.Blocked != "" && !r.begun && (planned || plan.Weights[s.Update] > 0):

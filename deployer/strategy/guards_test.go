@@ -1,10 +1,18 @@
 package strategy_test
 
 // mutation replaces one guard of Next.
-type mutation struct{ file, guard, old, mutant string }
+type mutation struct {
+	file   string
+	guard  string // what it keeps
+	old    string // the guard in the file
+	mutant string // what stands there without it
+}
 
 // mutations are the guards without which Next would be wrong.
-func mutations() []mutation {
+func mutations() []mutation { return append(ends(), steps()...) }
+
+// ends are the guards of beginnings, ends and shares.
+func ends() []mutation {
 	return []mutation{
 		{"next.go", "a rollout that has begun is not stopped by what must happen before", "case m.ro.Begun == nil:", `case m.Blocked != "":`},
 		{"next.go", "what must happen before keeps a rollout from beginning", "if m.Blocked != \"\" {\n\t\treturn\n\t}", ""},
@@ -29,6 +37,12 @@ func mutations() []mutation {
 		{"share.go", "the former revision serves what the stable one cannot", "old != \"\" && old != m.Update", "false && old != m.Update"},
 		{"share.go", "each revision has what its pods can take", "part := min(left, able(n, m.Stable))", "part := left"},
 		{"share.go", "too few pods share what there is", "if able(pods, m.Stable) < share {", "if false {"},
+	}
+}
+
+// steps are the guards of steps and times.
+func steps() []mutation {
+	return []mutation{
 		{"roll.go", "a strategy may lose steps", "if m.ro.Step > last ||", "if false ||"},
 		{"roll.go", "hosts that end again and again end the rollout", "m.crashed() {", "m.crashed() && false {"},
 		{"clock.go", "a crash begins the hold anew", "m.times.held = 0\n\t\tm.fresh = true\n\t}\n\treturn c.Total", "m.fresh = true\n\t}\n\treturn c.Total"},

@@ -156,10 +156,11 @@ func (m *machine) idle() {
 	m.ro.Aborted, m.ro.AbortReason, m.ro.End, m.ro.Step, m.ro.Crashes = "", "", "", 0, nil
 	m.times = times{}
 	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
-	m.say(StateIdle, v1alpha1.Deployed, "%s%s", message, because(s.Problem))
 	if s.Endpoints < m.Stable {
+		message += because(s.Problem)
 		m.after(5 * time.Second)
 	}
+	m.say(StateIdle, v1alpha1.Deployed, "%s", message)
 }
 
 // block waits for what must happen before the rollout.

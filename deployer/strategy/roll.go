@@ -161,6 +161,9 @@ func (m *machine) where(all []step) string {
 		n := m.need(at)
 		text += fmt.Sprintf(" (%d of %d pods: no Gateway splits the traffic)", n, n+m.Stable)
 	}
+	if m.others() == 0 && m.endpoints(m.Update) > 0 && int(m.ro.Step) < len(all)-1 {
+		text += " (no other revision can answer: `deploy resume --full` skips the steps)"
+	}
 	return text
 }
 
