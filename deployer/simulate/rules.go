@@ -86,7 +86,7 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		r.lost += heartbeat
 	}
 	d = max(0, min(d, mostCounted))
-	if r.begun {
+	if r.begun && r.plan.Status.Phase != v1alpha1.Paused {
 		r.served += d
 	}
 	switch {
@@ -97,7 +97,7 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		} else {
 			r.gone = 0
 		}
-	case lacking(r.world, r.plan) && r.world.Spec.Paused:
+	case r.plan.Status.Phase == v1alpha1.Paused:
 		r.stuck = 0
 	case lacking(r.world, r.plan):
 		r.missing += d
@@ -131,7 +131,7 @@ func lacking(world strategy.World, plan strategy.Plan) bool {
 	if most := share(world, plan.Status.Rollout.Step); rolling(plan) && plan.Weights[u] < most {
 		return true
 	}
-	return world.Revisions[u].Endpoints < plan.Replicas[u] || !maps.Equal(world.Weights, plan.Weights) || !world.Acked || (plan.Gates && world.Gate == strategy.Broken)
+	return world.Revisions[u].Endpoints < plan.Replicas[u] || !maps.Equal(world.Weights, plan.Weights) || !world.Acked || (plan.Gates && world.Gate == strategy.Broken && world.GateStep == plan.Status.Rollout.Step)
 }
 
 // remember keeps what the next plan is compared with.

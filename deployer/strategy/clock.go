@@ -38,7 +38,8 @@ type times struct {
 }
 
 // count adds the time since the last evaluation to what the rollout was doing then.
-// A clock that jumps neither ends a hold nor exceeds a deadline.
+// A clock that jumps neither ends a hold nor exceeds a deadline. Pauses count for
+// nothing.
 func (m *machine) count() {
 	ro := &m.Status.Rollout
 	m.times = times{ro.Held.Duration, ro.Served.Duration, ro.Waited.Duration}
@@ -47,23 +48,22 @@ func (m *machine) count() {
 		return
 	}
 	m.passed = m.Now.Sub(ro.Seen.Time)
+	if m.Status.Phase == v1alpha1.Paused {
+		return
+	}
 	d := max(0, min(m.passed, longestGap))
 	switch ro.State {
 	case StateIdle, StateBlocked:
-	default:
-		m.times.served += d
-	}
-	switch ro.State {
-	case StateGating, StatePaused, StateVerifying:
+		return
+	case StateGating:
 		m.times.held += d
 		m.times.waited = max(0, m.times.waited-d)
 	case StateDraining:
 		m.times.held += d
 	case StateScaling, StateShifting, StateMeasuring:
-		if m.Status.Phase != v1alpha1.Paused {
-			m.times.waited += d
-		}
+		m.times.waited += d
 	}
+	m.times.served += d
 }
 
 // restart begins the times of a step.
@@ -84,7 +84,7 @@ func (m *machine) write() {
 	if !changed && m.passed >= 0 && m.passed < beat {
 		return
 	}
-	if !changed && (m.ro.State == StateIdle || m.ro.State == StateBlocked) {
+	if !changed && (m.ro.State == StateIdle || m.ro.State == StateBlocked || m.st.Phase == v1alpha1.Paused) {
 		return // nothing counts
 	}
 	now := metav1.NewMicroTime(m.Now)

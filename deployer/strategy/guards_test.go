@@ -50,7 +50,6 @@ func steps() []mutation {
 		{"roll.go", "a step waits for its pods", "if u.Endpoints < need {\n\t\tm.route", "if false {\n\t\tm.route"},
 		{"roll.go", "all pods are planned if nobody else serves", "s.Endpoints == 0 && s.Ready == 0 {", "s.Endpoints < 0 {"},
 		{"roll.go", "a paused rollout gets no more traffic", "want = min(want, max(before, m.forward(0)))", "_ = before"},
-		{"roll.go", "a pause below the step's weight is no hold", "if m.Spec.Paused && want < m.forward(at.weight) {", "if false {"},
 		{"roll.go", "a gate that fails ends the rollout", "case gated && m.Gate == Fail:", "case false:"},
 		{"roll.go", "a pause holds the rollout", "case m.Spec.Paused:\n\t\tm.say(StatePaused", "case false:\n\t\tm.say(StatePaused"},
 		{"roll.go", "a gate without figures does not pass", "case gated && m.Gate == Broken:", "case false:"},
@@ -76,7 +75,7 @@ func steps() []mutation {
 		{"clock.go", "a clock that goes back takes nothing away", "d := max(0, min(", "d := max(-1<<62, min("},
 		{"clock.go", "a hold is not a wait", "m.times.waited = max(0, m.times.waited-d)", "m.times.waited += d"},
 		{"clock.go", "time that is held makes up for waits", "m.times.waited = max(0, m.times.waited-d)", "_ = d"},
-		{"clock.go", "a pause is not a wait", "if m.Status.Phase != v1alpha1.Paused {", "if true {"},
+		{"clock.go", "a pause counts for nothing", "if m.Status.Phase == v1alpha1.Paused {\n\t\treturn\n\t}\n\td :=", "d :="},
 		{"roll.go", "progress begins a wait anew", "m.ro.Best = ready\n\t\tm.times.waited = 0", "m.ro.Best = ready"},
 		{"roll.go", "pods that come back are no progress", "if ready > m.ro.Best {", "if ready > 0 {"},
 	}

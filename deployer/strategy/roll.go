@@ -49,11 +49,6 @@ func (m *machine) roll() {
 		return
 	}
 	m.expose()
-	if m.Spec.Paused && want < m.forward(at.weight) { // the step's weight is not yet in force
-		m.say(StateShifting, v1alpha1.Paused, "%s: paused at %d %%%s", m.where(all), want, because(m.Spec.Reason))
-		m.after(longestTick)
-		return
-	}
 	m.judge(all, at, skip)
 }
 
