@@ -45,6 +45,8 @@ type rules struct {
 
 // check returns which rule a plan breaks.
 func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written bool) error {
+	before := *r
+	before.crashed = maps.Clone(r.crashed)
 	r.follow(world, plan)
 	r.inForce = w.InForce
 	for _, rule := range []struct {
@@ -58,11 +60,12 @@ func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written
 			return fmt.Errorf("%s: %w", rule.name, err)
 		}
 	}
-	if !written {
+	if written {
+		r.remember(world, plan)
+	} else { // nobody remembers what this plan has seen
+		*r = before
 		r.slack += unwritten
 		r.lost += unwritten
-	} else {
-		r.remember(world, plan)
 	}
 	if w.chance(10) {
 		return r.repeated(w, world, plan)
