@@ -230,6 +230,9 @@ func (w *Walk) pass(d time.Duration) {
 // calm ends everything that disturbs.
 func (w *Walk) calm() {
 	clear(w.Broken)
+	if w.Status.Stable == "" { // a first revision that crashes and serves goes on for ever
+		w.all[w.Update].crashes = 0
+	}
 	w.figures, w.few, w.blind, w.Blocked, w.Observed = true, false, false, "", strategy.Matches
 	w.Spec.Paused, w.Spec.Replicas, w.Ack = false, max(1, w.Spec.Replicas), min(w.Ack, 4*time.Second)
 }
