@@ -41,6 +41,9 @@ func (w *Walk) weather() {
 			w.Lose(name, 1+int32(w.random.IntN(9)))
 		}
 	case 2:
+		if w.mild && !w.outage(1) {
+			return
+		}
 		w.Spec.Replicas = int32(1 + w.random.IntN(9)) // an autoscaler, or an operator
 	case 3:
 		if w.outage(long) {
@@ -78,8 +81,8 @@ func (w *Walk) weather() {
 
 // hands change what the controller has set.
 func (w *Walk) hands() {
-	if w.mild && w.Serial {
-		return // the pods come back one by one, and that may take longer than the deadline
+	if w.mild && (w.Serial || !w.outage(1)) {
+		return // pods come back one by one, or again and again, which may take longer than the deadline
 	}
 	switch w.random.IntN(4) {
 	case 0:
