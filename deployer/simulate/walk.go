@@ -114,7 +114,7 @@ func (w *Walk) strategy() v1alpha1.Strategy {
 		weight := int32(0)
 		for range 1 + w.random.IntN(3) {
 			weight = min(100, weight+5+int32(w.random.IntN(40)))
-			s.Steps = append(s.Steps, v1alpha1.Step{Weight: weight, Hold: duration(pick(w, 0, w.seconds(20), 30*time.Second+w.seconds(200))), Pause: w.chance(10)})
+			s.Steps = append(s.Steps, v1alpha1.Step{Weight: weight, Hold: duration(pick(w, 0, w.seconds(20), 30*time.Second+w.seconds(400))), Pause: w.chance(10)})
 		}
 	}
 	if w.chance(20) {

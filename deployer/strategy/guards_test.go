@@ -74,7 +74,6 @@ func steps() []mutation {
 		{"clock.go", "time in which nobody looked does not count", "min(m.passed, longestGap)", "m.passed"},
 		{"clock.go", "a clock that goes back takes nothing away", "d := max(0, min(", "d := max(-1<<62, min("},
 		{"clock.go", "a hold is not a wait", "m.times.waited = max(0, m.times.waited-d)", "m.times.waited += d"},
-		{"clock.go", "time that is held makes up for waits", "m.times.waited = max(0, m.times.waited-d)", "_ = d"},
 		{"clock.go", "a pause counts for nothing", "if m.Status.Phase == v1alpha1.Paused {\n\t\treturn\n\t}\n\td :=", "d :="},
 		{"roll.go", "progress begins a wait anew", "m.ro.Best = ready\n\t\tm.times.waited = 0", "m.ro.Best = ready"},
 		{"roll.go", "pods that come back are no progress", "if ready > m.ro.Best {", "if ready > 0 {"},

@@ -66,6 +66,29 @@ func TestMissingFigures(t *testing.T) {
 	until(t, c, "b is promoted", func() bool { return c.Status.Stable == "b" })
 }
 
+// TestWaitsApart checks that a wait which has ended leaves time for another one, even
+// if only a pause lies between them.
+func TestWaitsApart(t *testing.T) {
+	c := canaryOf(t, 20, time.Second)
+	c.Gate = strategy.CannotTell
+	until(t, c, "it waits for a user", func() bool { return c.Status.Phase == v1alpha1.Paused })
+	for _, away := range []time.Duration{55 * time.Second, 20 * time.Second} {
+		c.Gate = strategy.Broken
+		for range away / time.Second {
+			c.Step()
+			c.Advance(time.Second)
+		}
+		c.Gate = strategy.CannotTell
+		for range 20 {
+			c.Step()
+			c.Advance(5 * time.Second)
+		}
+	}
+	if c.Status.Rollout.Aborted != "" || c.Status.Phase != v1alpha1.Paused {
+		t.Errorf("%+v", c.Status)
+	}
+}
+
 // TestCrashLoop checks that hosts which end again and again end the rollout, whether
 // they do so within a step or later, and that one crash only begins the hold anew.
 func TestCrashLoop(t *testing.T) {

@@ -72,6 +72,9 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	m.plan.Gates = gated
 	where := m.where(all)
 	left := m.hold(at) - m.times.held
+	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
+		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
+	}
 	switch {
 	case gated && m.Gate == Fail:
 		m.fail("a gate failed at " + where + ": " + m.GateSays)

@@ -62,7 +62,7 @@ func (m *machine) spread(share int32, among []string) {
 	for _, name := range among {
 		pods += m.endpoints(name)
 	}
-	if pods == 0 {
+	if pods == 0 || m.Stable == 0 { // nobody can serve, or nobody should
 		m.add(among[0], share)
 		return
 	}
