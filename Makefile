@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table walks walks-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -79,10 +79,10 @@ test: test-build test-go test-meter test-python test-api test-chart test-monitor
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
 # clone, the whole faults and hostile suites, an hour of differential trials, the power of
-# the gates, and some seconds of each fuzz target.
+# the gates, 10 million steps of rollouts, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
 test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
-test-full: test faults hostile gates ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
+test-full: test faults hostile gates walks ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # All tests on a busy machine: ten other processes keep it occupied.
@@ -247,6 +247,20 @@ gates: ## simulates the power and the false alarms of the deployer's gates, and 
 gates-table:
 	$(MAKE) gates GATES_TABLE=$(BIN)/gates.md
 	scripts/table.sh gates $(BIN)/gates.md docs/deployer.md
+
+# Rollouts in a world where everything happens, by WALK_STEPS plans from the seed SEED on. Then
+# each guard of the strategy is removed in turn, and a walk must notice. `make test` walks for
+# 60,000 steps. WALKS_TABLE names a file for Markdown.
+WALK_STEPS ?= 10000000
+
+walks: ## walks rollouts at random for 10 million steps, and removes each guard in turn
+	$(GO) test ./deployer/strategy -count 1 -timeout 60m -v -run 'TestWorld$$' -walk.steps $(WALK_STEPS) -walk.seed $(SEED)
+	WALKS=full WALKS_TABLE=$(if $(WALKS_TABLE),$(abspath $(WALKS_TABLE))) $(GO) test ./deployer/strategy -count 1 -timeout 60m -v -run 'TestMutations$$'
+
+# The table in docs/rationale.md.
+walks-table:
+	$(MAKE) walks WALKS_TABLE=$(BIN)/walks.md
+	scripts/table.sh walks $(BIN)/walks.md docs/rationale.md
 
 # The API against its description: without credentials on a host that asks for none, and on
 # one that asks for a key with the key, and without.

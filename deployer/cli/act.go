@@ -71,6 +71,13 @@ func (a *app) runRollback(ctx context.Context, c client.WithWatch, t *target, re
 	if err != nil {
 		return explain(err)
 	}
+	given, err := givenUp(md, before.Spec.Template)
+	if err != nil {
+		return err
+	}
+	if given { // the same revision again
+		md.Spec.Attempt++
+	}
 	md.Spec.Template = *before.Spec.Template.DeepCopy()
 	md.Spec.RollbackOf, md.Spec.Abort, md.Spec.Promote, md.Spec.Resume, md.Spec.Paused = rev.Spec.Hash, "", "", nil, false
 	md.Spec.Reason, md.Spec.RequestedBy = reason, by

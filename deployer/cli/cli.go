@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,9 @@ const (
 	ExitConflict   = 4 // somebody else changed the deployment
 	ExitTimeout    = 5 // --timeout is over; the rollout continues
 	ExitSuperseded = 6 // another rollout replaced it
+	// ExitInterrupted means that a signal ended a command that waited; the rollout
+	// continues.
+	ExitInterrupted = 130
 )
 
 // ExitError is an error with an exit code.
@@ -114,6 +118,9 @@ func (a *app) connect() (client.WithWatch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding a cluster: %w (give --kubeconfig, or set KUBECONFIG)", err)
 	}
+	if err := expired(cfg, a.Now()); err != nil {
+		return nil, err
+	}
 	cfg.QPS, cfg.Burst = 50, 100
 	cfg.Impersonate.UserName = a.as
 	scheme, err := controller.Scheme()
@@ -132,6 +139,10 @@ func explain(err error) error {
 	switch {
 	case err == nil, errors.As(err, new(*ExitError)):
 		return err
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("the cluster does not accept your credentials, which may have expired: renew the token or certificate of the kubeconfig: %w", err)
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return fmt.Errorf("the API server's certificate is not accepted: %w", err)
 	case apierrors.IsConflict(err):
 		return &ExitError{ExitConflict, fmt.Errorf("somebody else has just changed it: check `deploy status`, then repeat the command: %w", err)}
 	case strings.Contains(err.Error(), "no matches for kind") && strings.Contains(err.Error(), v1alpha1.Group):
@@ -253,10 +264,10 @@ func change(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) 
 var errNoController = errors.New("the controller has not processed it yet: is it running? (`deploy install`, or `pynomaly-runtime controller`)")
 
 // taken waits until the controller has processed a change.
-func (a *app) taken(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
+func (a *app) taken(outer context.Context, c client.Client, md *v1alpha1.ModelDeployment) error {
 	const patience = 15 * time.Second
 	generation := md.Generation
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(outer, patience)
 	defer cancel()
 	for {
 		if err := c.Get(ctx, client.ObjectKeyFromObject(md), md); err != nil && ctx.Err() == nil {
@@ -267,6 +278,9 @@ func (a *app) taken(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 		}
 		select {
 		case <-ctx.Done():
+			if outer.Err() != nil {
+				return interrupted(md.Name)
+			}
 			return errNoController
 		case <-time.After(100 * time.Millisecond):
 		}

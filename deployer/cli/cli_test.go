@@ -96,7 +96,7 @@ func TestParseSteps(t *testing.T) {
 	if got[0].Weight != 10 || got[0].Hold.Duration != 30*time.Second || got[0].Pause || got[1].Weight != 25 || !got[1].Pause || got[2].Hold != nil {
 		t.Errorf("%+v", got)
 	}
-	for _, bad := range []string{"", "x", "-1", "101", "10:soon", "10:-5s", "10,,20", "10:5"} {
+	for _, bad := range []string{"", "x", "-1", "101", "10:soon", "10:-5s", "10,,20", "10:5", "10,50,25", "0", "0:1m,0"} {
 		if got, err := parseSteps(bad); err == nil {
 			t.Errorf("%q: %+v", bad, got)
 		}

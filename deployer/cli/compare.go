@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -10,6 +11,9 @@ import (
 	"strconv"
 
 	"github.com/spf13/cobra"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
 // shownDiff holds the differences of two values, one line per part.
@@ -111,19 +115,13 @@ func (d shownDiff) write(out fmtWriter) error {
 
 func (a *app) diff() *cobra.Command {
 	c := &cobra.Command{
-		Use: "diff <deployment-id> <deployment-id>", Short: "Show the differences between two deployments", Args: cobra.ExactArgs(2),
+		Use: "diff <deployment-id> [<deployment-id>]", Short: "Show the differences between two deployments, or to what runs", Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.connect()
 			if err != nil {
 				return err
 			}
-			var of [2]*target
-			for i, id := range args {
-				if of[i], err = find(cmd.Context(), c, id); err != nil {
-					return err
-				}
-			}
-			d, err := compare(of[0].revision.Spec.Template, of[1].revision.Spec.Template)
+			d, err := differences(cmd.Context(), c, args)
 			if err != nil {
 				return err
 			}
@@ -132,4 +130,29 @@ func (a *app) diff() *cobra.Command {
 	}
 	a.outputs(c)
 	return c
+}
+
+// differences compares the first deployment with the second, or what runs with the
+// only one.
+func differences(ctx context.Context, c client.Client, ids []string) (shownDiff, error) {
+	var of []v1alpha1.RevisionTemplate
+	for _, id := range ids {
+		t, err := find(ctx, c, id)
+		if err != nil {
+			return shownDiff{}, err
+		}
+		if len(ids) == 1 {
+			stable := t.deployment.Status.Stable
+			if stable == "" {
+				return shownDiff{}, fmt.Errorf("nothing runs that %s could be compared with", t.id)
+			}
+			runs, err := recordOf(ctx, c, &t.deployment, stable)
+			if err != nil {
+				return shownDiff{}, err
+			}
+			of = append(of, runs.Spec.Template)
+		}
+		of = append(of, t.revision.Spec.Template)
+	}
+	return compare(of[0], of[1])
 }

@@ -38,7 +38,7 @@ type wish struct {
 
 func (w *wish) flags(c *cobra.Command) {
 	f := c.Flags()
-	f.StringVar(&w.environment, "env", "development", "environment: development, staging or production")
+	f.StringVar(&w.environment, "env", "development", "name of the environment, such as staging")
 	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: unchanged, or the environment's)")
 	f.Int32Var(&w.replicas, "replicas", -1, "number of pods; the minimum, with an autoscaler (default: unchanged, or the environment's)")
 	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {
@@ -146,9 +146,11 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	t.Attempt = 0
 	if exists && equality.Semantic.DeepEqual(withoutAttempt(*before), *t) {
-		// The same request again. If it failed, make another attempt.
+		// The same request again. If it was given up, make another attempt.
 		t.Attempt = before.Attempt
-		if p := md.Status.Phase; p == v1alpha1.Failed || p == v1alpha1.RolledBack {
+		if given, err := givenUp(md, *before); err != nil {
+			return nil, false, err
+		} else if given {
 			t.Attempt++
 		}
 	} else if exists {
@@ -159,6 +161,18 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
 	md.Spec.Reason = w.reason
 	return md, exists, nil
+}
+
+// givenUp reports whether the rollout of a template was given up, or is to be. It
+// needs another attempt, because it stays given up.
+func givenUp(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate) (bool, error) {
+	hash, err := render.Hash(t)
+	if err != nil {
+		return false, fmt.Errorf("looking for an earlier attempt: %w", err)
+	}
+	s := &md.Status
+	failed := s.Update == hash && s.Stable != hash && (s.Phase == v1alpha1.Failed || s.Phase == v1alpha1.RolledBack)
+	return failed || s.Rollout.Aborted == hash || (md.Spec.Abort == hash && s.Stable != hash), nil
 }
 
 func withoutAttempt(t v1alpha1.RevisionTemplate) v1alpha1.RevisionTemplate {
@@ -318,7 +332,13 @@ func parseSteps(text string) ([]v1alpha1.Step, error) {
 			}
 			s.Hold = &metav1.Duration{Duration: d}
 		}
+		if n := len(out); n > 0 && out[n-1].Weight > s.Weight {
+			return nil, fmt.Errorf("step %d gives the new revision %d %%, and step %d gives it %d %%: weights must not fall, put them in order", n, out[n-1].Weight, n+1, s.Weight)
+		}
 		out = append(out, s)
+	}
+	if out[len(out)-1].Weight == 0 {
+		return nil, fmt.Errorf("steps %q give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more", text)
 	}
 	return out, nil
 }
@@ -342,10 +362,14 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 	}
 	if !wait {
 		s := summary(rev, md)
-		return a.print(s, func(out fmtWriter) error {
+		err := a.print(s, func(out fmtWriter) error {
 			_, err := fmt.Fprintf(out, "%s: %s\n", s.ID, s.Status)
 			return err
 		})
+		if _, over := ended(id, md, rev); over != nil { // it has failed already, or somebody else was faster
+			return errors.Join(err, over)
+		}
+		return err
 	}
 	return a.watch(ctx, c, md, rev, id)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
@@ -31,6 +32,7 @@ type Deployment struct {
 	Strategy    string             `json:"strategy,omitempty"`
 	Replicas    *int32             `json:"replicas,omitempty"`
 	Serving     bool               `json:"serving"`
+	Pods        *v1alpha1.PodCount `json:"pods,omitempty"`
 	Weight      *int32             `json:"weight,omitempty"`
 	Step        *int32             `json:"step,omitempty"`
 	State       string             `json:"state,omitempty"`
@@ -41,6 +43,8 @@ type Deployment struct {
 	Deployed    *time.Time         `json:"deployed_at,omitempty"`
 	Finished    *time.Time         `json:"finished_at,omitempty"`
 	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
+	// Stalled says why the controller cannot go on, if the message does not.
+	Stalled string `json:"stalled,omitempty"`
 	// Promotion says which gates decided that it serves, and on how many samples.
 	Promotion string `json:"promotion,omitempty"`
 	// Approval is the state of the approval, if the environment requires one.
@@ -65,9 +69,15 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 	}
 	s := &md.Status
 	if d.Serving = s.Stable == rev.Spec.Hash; d.Serving {
-		d.Promotion = s.Promotion
+		d.Promotion, d.Pods = s.Promotion, s.Serving
 	}
 	if s.Update == rev.Spec.Hash {
+		if !d.Serving {
+			d.Pods = s.Arriving
+		}
+		if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionStalled); c != nil && c.Status == metav1.ConditionTrue && c.Message != d.Message {
+			d.Stalled = c.Message
+		}
 		d.Strategy, d.Replicas = md.Spec.Strategy.Type, &md.Spec.Replicas
 		d.Weight, d.State, d.Verdicts = &s.Rollout.Weight, s.Rollout.State, s.Verdicts
 		if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionApproved); c != nil {
@@ -113,16 +123,24 @@ func everything(ctx context.Context, c client.Client, environment string) ([]Dep
 	return out, nil
 }
 
+// ready says how many of its pods are ready.
+func (d *Deployment) ready() string {
+	if d.Pods == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%d/%d", d.Pods.Ready, d.Pods.Wanted)
+}
+
 func table(all []Deployment) func(fmtWriter) error {
 	return func(out fmtWriter) error {
 		w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-		fmt.Fprintln(w, "DEPLOYMENT\tVERSION\tENVIRONMENT\tSTATUS\tWEIGHT\tSERVING\tREQUESTED BY\tCREATED")
+		fmt.Fprintln(w, "DEPLOYMENT\tVERSION\tENVIRONMENT\tSTATUS\tREADY\tWEIGHT\tSERVING\tREQUESTED BY\tCREATED")
 		for _, d := range all {
 			weight := "-"
 			if d.Weight != nil {
 				weight = fmt.Sprint(*d.Weight)
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%t\t%s\t%s\n", d.ID, d.Version, d.Environment, d.Status, weight, d.Serving, d.RequestedBy, d.Created.Format(time.RFC3339))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%t\t%s\t%s\n", d.ID, d.Version, d.Environment, d.Status, d.ready(), weight, d.Serving, d.RequestedBy, d.Created.Format(time.RFC3339))
 		}
 		return w.Flush()
 	}
@@ -188,6 +206,8 @@ func describe(out fmtWriter, d Deployment) error {
 	row("deployment", d.ID)
 	row("status", d.Status)
 	row("message", d.Message)
+	row("stalled", d.Stalled)
+	row("ready", d.ready())
 	row("model", d.Model+"@"+d.Version)
 	row("digest", d.Digest)
 	row("environment", d.Environment)

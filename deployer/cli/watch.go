@@ -17,9 +17,9 @@ type fmtWriter = io.Writer
 
 // watch prints a revision's progress until its rollout has ended. It polls every
 // half second, so that a lost connection loses nothing.
-func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision, id string) error {
+func (a *app) watch(outer context.Context, c client.Client, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision, id string) error {
 	const every = 500 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	ctx, cancel := context.WithTimeout(outer, a.timeout)
 	defer cancel()
 	last := ""
 	verdicts := map[string]string{}
@@ -30,6 +30,8 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 			err = c.Get(ctx, client.ObjectKeyFromObject(rev), rev)
 		}
 		switch {
+		case outer.Err() != nil:
+			return interrupted(id)
 		case ctx.Err() != nil:
 			return &ExitError{ExitTimeout, fmt.Errorf("%s: followed for %s; the rollout continues: see `deploy status %s`", id, a.timeout, id)}
 		case client.IgnoreNotFound(err) == nil && err != nil:
@@ -64,6 +66,11 @@ func (a *app) watch(ctx context.Context, c client.Client, md *v1alpha1.ModelDepl
 	}
 }
 
+// interrupted is the error of a command that a signal ended while it waited.
+func interrupted(id string) error {
+	return &ExitError{ExitInterrupted, fmt.Errorf("%s: interrupted; the rollout continues: see `deploy status`", id)}
+}
+
 // machine reports whether a program reads standard output. Progress then goes to
 // standard error.
 func (a *app) machine() bool { return a.asJSON || (a.output != "" && a.output != "table") }
@@ -87,7 +94,7 @@ func ended(id string, md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision)
 	case v1alpha1.Deployed:
 		return s.Stable == s.Update, nil
 	case v1alpha1.Failed, v1alpha1.RolledBack:
-		return true, &ExitError{ExitFailed, fmt.Errorf("%s: %s: %s", id, s.Phase, s.Message)}
+		return true, &ExitError{ExitFailed, fmt.Errorf("%s is %s: %s", id, s.Phase, s.Message)}
 	}
 	return false, nil
 }

@@ -105,7 +105,7 @@ func (r *Reconciler) letIn(ctx context.Context, md *v1alpha1.ModelDeployment, re
 	s.approval = &a
 	switch {
 	case a.reason == reasonApproved:
-		fresh.ApprovedBy, fresh.Strategy = a.by, md.Spec.Strategy.DeepCopy()
+		fresh.ApprovedBy, fresh.Approval, fresh.Strategy = a.by, a.uid, md.Spec.Strategy.DeepCopy()
 		s.world.Admission = fresh
 	case in == nil:
 		s.world.Blocked = a.message
@@ -146,18 +146,19 @@ const (
 	reasonApproved  = "Approved"
 	reasonRequester = "ByRequester"
 	reasonExpired   = "Expired"
+	reasonUsed      = "Used"
 	reasonChanged   = "ChangedAfterApproval"
 	reasonUnbound   = "NotOfARevision"
 	reasonWaiting   = "Waiting"
 )
 
 // approval is the result of a search for an approval.
-type approval struct{ by, reason, message string }
+type approval struct{ by, reason, message, uid string }
 
 // nearer orders reasons by how close an approval with them is to admitting the
 // revision. The closest one is reported.
 func nearer(reason, other string) bool {
-	order := []string{reasonWaiting, reasonUnbound, reasonChanged, reasonExpired, reasonRequester, reasonApproved}
+	order := []string{reasonWaiting, reasonUnbound, reasonChanged, reasonExpired, reasonUsed, reasonRequester, reasonApproved}
 	return slices.Index(order, reason) > slices.Index(order, other)
 }
 
@@ -198,17 +199,19 @@ func (r *Reconciler) judge(a *v1alpha1.ModelApproval, md *v1alpha1.ModelDeployme
 	same := s.Model == revision.Spec.Template.Model
 	switch {
 	case s.Digest == "" && same:
-		return approval{s.ApprovedBy, reasonUnbound, fmt.Sprintf("%s approved the model but not the whole deployment: `deploy approve %s`", s.ApprovedBy, id)}
+		return approval{by: s.ApprovedBy, reason: reasonUnbound, message: fmt.Sprintf("%s approved the model but not the whole deployment: `deploy approve %s`", s.ApprovedBy, id)}
 	case s.Digest == "", s.Digest != digest && s.Model.Version != revision.Spec.Template.Model.Version && s.Revision != id:
 		return approval{reason: reasonWaiting} // an approval of another version
 	case s.Digest != digest || !same:
-		return approval{s.ApprovedBy, reasonChanged, fmt.Sprintf("%s approved %s of %s; the request is now %s: `deploy approve %s` shows it", s.ApprovedBy, s.Digest, cmp.Or(s.Revision, id), digest, id)}
+		return approval{by: s.ApprovedBy, reason: reasonChanged, message: fmt.Sprintf("%s approved %s of %s; the request is now %s: `deploy approve %s` shows it", s.ApprovedBy, s.Digest, cmp.Or(s.Revision, id), digest, id)}
 	case !r.Now().Before(ends):
-		return approval{s.ApprovedBy, reasonExpired, fmt.Sprintf("the approval by %s expired at %s: `deploy approve %s`", s.ApprovedBy, ends.UTC().Format("2006-01-02 15:04:05Z"), id)}
+		return approval{by: s.ApprovedBy, reason: reasonExpired, message: fmt.Sprintf("the approval by %s expired at %s: `deploy approve %s`", s.ApprovedBy, ends.UTC().Format("2006-01-02 15:04:05Z"), id)}
+	case slices.Contains(md.Status.UsedApprovals, string(a.UID)):
+		return approval{by: s.ApprovedBy, reason: reasonUsed, message: fmt.Sprintf("the approval by %s has let a rollout begin, and lets no other: `deploy approve %s`", s.ApprovedBy, id)}
 	case revision.Spec.RequestedBy == "" || md.Spec.RequestedBy == "" || s.ApprovedBy == revision.Spec.RequestedBy || s.ApprovedBy == md.Spec.RequestedBy:
-		return approval{s.ApprovedBy, reasonRequester, fmt.Sprintf("%s requested it and cannot approve it; somebody else must", nobody(s.ApprovedBy))}
+		return approval{by: s.ApprovedBy, reason: reasonRequester, message: fmt.Sprintf("%s requested it and cannot approve it; somebody else must", nobody(s.ApprovedBy))}
 	}
-	return approval{s.ApprovedBy, reasonApproved, approvedText(s.ApprovedBy, digest)}
+	return approval{s.ApprovedBy, reasonApproved, approvedText(s.ApprovedBy, digest), string(a.UID)}
 }
 
 func nobody(name string) string {
@@ -222,7 +225,7 @@ func nobody(name string) string {
 // of it.
 func (r *Reconciler) approvedNow(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, a *approval, status *v1alpha1.ModelDeploymentStatus) {
 	if in := status.Rollout.Admitted; a == nil && in != nil && in.ApprovedBy != "" {
-		a = &approval{in.ApprovedBy, reasonApproved, approvedText(in.ApprovedBy, in.Digest)}
+		a = &approval{by: in.ApprovedBy, reason: reasonApproved, message: approvedText(in.ApprovedBy, in.Digest)}
 	}
 	if a == nil {
 		meta.RemoveStatusCondition(&status.Conditions, v1alpha1.ConditionApproved)
@@ -242,3 +245,16 @@ func (r *Reconciler) approvedNow(md *v1alpha1.ModelDeployment, revision *v1alpha
 }
 
 func approvedText(by, digest string) string { return fmt.Sprintf("%s approved %s", by, digest) }
+
+// used records the approval that has let the rollout begin.
+func used(s *v1alpha1.ModelDeploymentStatus) {
+	const most = 100
+	in := s.Rollout.Admitted
+	if in == nil || in.Approval == "" || slices.Contains(s.UsedApprovals, in.Approval) {
+		return
+	}
+	s.UsedApprovals = append(s.UsedApprovals, in.Approval)
+	if n := len(s.UsedApprovals); n > most {
+		s.UsedApprovals = s.UsedApprovals[n-most:]
+	}
+}

@@ -20,7 +20,7 @@ func sha(c string) string { return "sha256:" + strings.Repeat(c, 64) }
 
 // guarded returns an environment that requires an approval.
 func guarded(change func(*v1alpha1.EnvironmentSpec)) *v1alpha1.Environment {
-	env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "guarded"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, ApprovalRequired: true, Image: "x:1"}}
+	env := &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "guarded"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Kind: "production", ApprovalRequired: true, Image: "x:1"}}
 	if change != nil {
 		change(&env.Spec)
 	}
@@ -153,6 +153,7 @@ func TestApprovalCovers(t *testing.T) {
 			md.Spec.Template.Source = v1alpha1.Source{Type: "oci", Reference: "r/x:1", PullSecret: "pull"}
 		},
 		"attempt":  func(md *v1alpha1.ModelDeployment) { md.Spec.Template.Attempt = 1 },
+		"again":    func(md *v1alpha1.ModelDeployment) { md.Spec.Attempt = 1 },
 		"gates":    func(md *v1alpha1.ModelDeployment) { md.Spec.Strategy.Gates = &v1alpha1.Gates{Disabled: true} },
 		"a limit":  func(md *v1alpha1.ModelDeployment) { md.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 1} },
 		"strategy": func(md *v1alpha1.ModelDeployment) { md.Spec.Strategy.Type = v1alpha1.Rolling },
@@ -308,7 +309,7 @@ func TestLists(t *testing.T) {
 		}, "may not use the PersistentVolumeClaim models"},
 	} {
 		t.Run(what, func(t *testing.T) {
-			c.env.Namespace = ns
+			c.env.Namespace, c.env.Kind = ns, "staging"
 			b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) {
 				md.Spec.Environment = "listed"
 				if c.change != nil {

@@ -82,7 +82,11 @@ func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		if !ok {
 			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
 		}
-		if err := r.create(ctx, md, seen, render.Deployment(md, hash, t, replicas, seen.access)); err != nil {
+		made := render.Deployment(md, hash, t, replicas, seen.access)
+		if err := r.ofKind(ctx, md, made); err != nil {
+			return err
+		}
+		if err := r.create(ctx, md, seen, made); err != nil {
 			return err
 		}
 	} else if err := r.guard(ctx, md, seen, hash, templates); err != nil {

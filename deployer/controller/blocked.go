@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -18,6 +19,9 @@ import (
 // pods in an environment. It returns "" if nothing must.
 func (r *Reconciler) blocked(ctx context.Context, env *v1alpha1.Environment, revision *v1alpha1.ModelRevision) (string, error) {
 	t := &revision.Spec.Template
+	if env.KindOf() == "" {
+		return fmt.Sprintf("hosts do not know an environment %q: set spec.kind of the Environment to development, staging or production", env.Name), nil
+	}
 	if !render.ImageAllowed(&env.Spec, t.Image) {
 		return fmt.Sprintf("deployments to %s may not run the image %s: its Environment does not list it in images", env.Name, t.Image), nil
 	}
@@ -73,4 +77,23 @@ func (r *Reconciler) soaked(ctx context.Context, env *v1alpha1.Environment, m v1
 		return "", nil
 	}
 	return fmt.Sprintf("%s@%s with digest %s does not run in %s", m.ID, m.Version, m.Digest, from.Name), nil
+}
+
+// ofKind sets what a new Deployment's hosts take their environment for.
+func (r *Reconciler) ofKind(ctx context.Context, md *v1alpha1.ModelDeployment, d *appsv1.Deployment) error {
+	var env v1alpha1.Environment
+	if err := r.Get(ctx, client.ObjectKey{Name: md.Spec.Environment}, &env); err != nil {
+		if apierrors.IsNotFound(err) { // it is as it was
+			return nil
+		}
+		return fmt.Errorf("reading the Environment: %w", err)
+	}
+	kind := env.KindOf()
+	for i := range d.Spec.Template.Spec.Containers {
+		c := &d.Spec.Template.Spec.Containers[i]
+		if at := slices.Index(c.Args, "--env"); kind != "" && c.Name == render.ContainerName && at >= 0 && at+1 < len(c.Args) {
+			c.Args[at+1] = kind
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -57,8 +58,8 @@ type comparison struct {
 	requests       map[string]gate.Sample // from Prometheus
 	verdicts       []gate.Verdict
 	step           int32
-	held           time.Time // when the weight began for which split counts
-	split          map[string]*gate.Tracker
+	weights        map[string]int32         // those for which split counts
+	split          map[string]*gate.Tracker // since the gateway accepted them
 }
 
 // NewComparisons returns an empty Comparisons.
@@ -137,7 +138,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		// The hosts' counters are judged in any case.
 		replayed = append(replayed, r.observed(ctx, md, k)...)
 	}
-	split := r.ratio(md, seen, k)
+	split := r.ratio(seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
 	n := update.Size()
 	limits := limitsOf(md.Spec.Strategy.Gates)
@@ -163,17 +164,17 @@ func gateOf(result gate.Result, says string) (strategy.Gate, string) {
 	}[result], says
 }
 
-// ratio compares how requests were split since the present weight was set. Its
-// verdict informs people: if the split is off, the rollout waits until its deadline.
-func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *comparison) []gate.Verdict {
+// ratio compares how requests were split since the gateway accepted the present
+// weights. If the split is off, the rollout waits, because nobody knows how many
+// requests a further step would move.
+func (r *Reconciler) ratio(seen *sight, k *comparison) []gate.Verdict {
 	w := &seen.world
-	held := md.Status.Rollout.HeldSince
-	if held == nil || w.Ratio {
+	if w.Ratio || !w.Acked {
 		k.split = nil
 		return nil
 	}
-	if k.split == nil || !k.held.Equal(held.Time) {
-		k.held = held.Time
+	if k.split == nil || !maps.Equal(k.weights, w.Weights) {
+		k.weights = maps.Clone(w.Weights)
 		k.split = map[string]*gate.Tracker{k.update: gate.NewTracker(r.Now()), k.stable: gate.NewTracker(r.Now())}
 		return nil
 	}
@@ -192,6 +193,7 @@ func (r *Reconciler) ratio(md *v1alpha1.ModelDeployment, seen *sight, k *compari
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
+		w.SplitSays = fmt.Sprintf("%.1f %% of %d, where %d %% are planned; clients that keep their connections or name a version stay where they are", share, got+other, w.Weights[k.update])
 	}
 	return []gate.Verdict{v}
 }

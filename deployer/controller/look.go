@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -112,6 +113,7 @@ func (r *Reconciler) lookAtObjects(ctx context.Context, md *v1alpha1.ModelDeploy
 		if d.Spec.Replicas != nil {
 			of(hash).Desired = *d.Spec.Replicas
 		}
+		of(hash).Problem = withoutPods(d)
 	}
 	for i := range services.Items {
 		if s.owned(md, &services.Items[i]) {
@@ -139,6 +141,13 @@ func (r *Reconciler) countPods(s *sight, pods []corev1.Pod, of func(string) *str
 			continue
 		}
 		s.pods[hash] = append(s.pods[hash], *p)
+		if n := crashesOf(p); n > 0 {
+			if rev.Crashes == nil {
+				rev.Crashes = map[string]int32{}
+			}
+			rev.Crashes[string(p.UID)] = n
+			rev.Problem = cmp.Or(rev.Problem, problemOf(p)) // it says why, even if the pod is ready again
+		}
 		if isReady(p) {
 			rev.Ready++
 			ready[p.Name] = r.Now().Sub(readySince(p)) >= settle

@@ -62,8 +62,33 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.Log.Warn("an object that is to be made exists", "deployment", req.String(), "error", err)
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	}
+	if err != nil && ctx.Err() == nil {
+		r.stuck(ctx, req.NamespacedName, err)
+	}
 	return ctrl.Result{RequeueAfter: after}, err
 }
+
+// stuck records why the controller cannot go on. It tries again all the same.
+func (r *Reconciler) stuck(ctx context.Context, key client.ObjectKey, why error) {
+	md := &v1alpha1.ModelDeployment{}
+	if err := r.Get(ctx, key, md); err != nil {
+		return // the API server does not answer, and the next attempt says so
+	}
+	status := md.Status.DeepCopy()
+	message := fmt.Sprintf("the controller tries again: %.500s", why.Error())
+	const telling = 100 // errors that begin the same are the same, or each attempt would cause the next one
+	if c := meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled); c != nil && c.Reason == ReasonError && c.ObservedGeneration == md.Generation && fmt.Sprintf("%.*s", telling, c.Message) == fmt.Sprintf("%.*s", telling, message) {
+		return
+	}
+	status.ObservedGeneration, status.Message = md.Generation, message
+	setCondition(status, md.Generation, v1alpha1.ConditionStalled, metav1.ConditionTrue, ReasonError, message)
+	if err := r.writeStatus(ctx, md, status); err != nil {
+		r.Log.Debug("the status does not say why the controller is stuck", "deployment", key.String(), "error", err)
+	}
+}
+
+// ReasonError is the reason in the condition Stalled if the controller gets an error.
+const ReasonError = "ControllerError"
 
 func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment) (time.Duration, error) {
 	no := (*refusal)(nil)
@@ -90,7 +115,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	if plan.Status.Update == plan.Status.Stable {
 		r.Comparisons.forget(md.UID)
 	}
-	if plan.Gates || plan.Status.Rollout.State == strategy.StateVerifying {
+	if plan.Gates {
 		// The counters are fetched only if the plan needs them. Then the plan is
 		// made again with them.
 		asked := md.DeepCopy()
@@ -166,6 +191,7 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	if len(seen.verdicts) > 0 {
 		s.Verdicts = seen.verdicts
 	}
+	used(s)
 	if s.Stable != before.Stable {
 		s.Promotion = promotion(md, before, s.Verdicts)
 	}

@@ -290,7 +290,7 @@ func TestRefused(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			b := newBench(t, deployment(c.change),
 				&v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "elsewhere"}, Spec: v1alpha1.EnvironmentSpec{Namespace: "other"}},
-				&v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "strict"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, PromotesFrom: "development"}})
+				&v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "strict"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Kind: "production", PromotesFrom: "development"}})
 			md := b.settle()
 			var ds appsv1.DeploymentList
 			if err := b.List(t.Context(), &ds); err != nil || len(ds.Items) != 0 || !strings.Contains(md.Status.Message, c.says) {

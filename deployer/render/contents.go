@@ -20,6 +20,8 @@ type Contents struct {
 	Name        string                    `json:"name"`
 	Template    v1alpha1.RevisionTemplate `json:"template"`
 	Rollout     Checks                    `json:"rollout"`
+	// Attempt is spec.attempt: what was given up is approved anew.
+	Attempt int32 `json:"attempt,omitempty"`
 }
 
 // Checks are what a rollout must pass.
@@ -46,7 +48,7 @@ func ContentsOf(md *v1alpha1.ModelDeployment) (Contents, error) {
 	if err != nil {
 		return Contents{}, err
 	}
-	c := Contents{Environment: md.Spec.Environment, Namespace: md.Namespace, Name: md.Name, Template: md.Spec.Template, Rollout: ChecksOf(md.Spec.Strategy)}
+	c := Contents{Environment: md.Spec.Environment, Namespace: md.Namespace, Name: md.Name, Template: md.Spec.Template, Rollout: ChecksOf(md.Spec.Strategy), Attempt: md.Spec.Attempt}
 	c.Rollout.Skipped, c.Rollout.RollbackOf = md.Spec.Promote == hash, md.Spec.RollbackOf
 	c.Rollout.Unserved = md.Spec.Replicas == 0 && md.Spec.Autoscaling == nil
 	return c, nil

@@ -7,6 +7,7 @@ package simulate
 
 import (
 	"maps"
+	"strconv"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
@@ -16,6 +17,7 @@ import (
 // Cluster is the state that a controller would see and change.
 type Cluster struct {
 	Now       time.Time
+	Skew      time.Duration // of the controller's clock
 	Spec      v1alpha1.ModelDeploymentSpec
 	Status    v1alpha1.ModelDeploymentStatus
 	Update    string
@@ -23,6 +25,7 @@ type Cluster struct {
 	Blocked   string
 	Admission *v1alpha1.Admission
 	Start     time.Duration   // from a pod's creation until it is ready
+	Serial    bool            // one pod after the other starts, as where nodes must be made
 	Stop      time.Duration   // from a pod's deletion until it is gone
 	Ack       time.Duration   // from a change of weights until the gateway has accepted it
 	Broken    map[string]bool // revisions whose pods never get ready
@@ -32,14 +35,18 @@ type Cluster struct {
 
 	Outcomes map[string]string
 	Weights  map[string]int32
+	InForce  map[string]int32 // the weights that the gateway last accepted
 	ackAt    time.Time
 	pods     map[string][]pod
 	desired  map[string]int32
+	named    int
 }
 
 type pod struct {
+	name    string
 	readyAt time.Time
 	endsAt  time.Time // zero: it is not deleted
+	crashes int32
 }
 
 // NewCluster returns an empty cluster.
@@ -53,16 +60,26 @@ func NewCluster(now time.Time) *Cluster {
 // World returns the present observations.
 func (c *Cluster) World() strategy.World {
 	w := strategy.World{
-		Now: c.Now, Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
+		Now: c.Now.Add(c.Skew), Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
 		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
+	}
+	if w.Acked {
+		c.InForce = w.Weights
 	}
 	for name, pods := range c.pods {
 		r := strategy.Revision{Desired: c.desired[name]}
-		for _, p := range pods {
+		for i := range pods {
+			p := &pods[i]
 			r.Pods++
 			if p.endsAt.IsZero() && !c.Broken[name] && !c.Now.Before(p.readyAt) {
 				r.Ready++
 				r.Endpoints++
+			}
+			if p.crashes > 0 && p.endsAt.IsZero() {
+				if r.Crashes == nil {
+					r.Crashes = map[string]int32{}
+				}
+				r.Crashes[p.name] = p.crashes
 			}
 		}
 		if len(pods) > 0 || r.Desired > 0 {
@@ -75,34 +92,65 @@ func (c *Cluster) World() strategy.World {
 // Step makes a plan and applies it.
 func (c *Cluster) Step() strategy.Plan {
 	plan := strategy.Next(c.World())
-	c.Status = plan.Status
-	maps.Copy(c.Outcomes, plan.Outcomes)
-	if !maps.Equal(c.Weights, plan.Weights) {
-		c.Weights, c.ackAt = maps.Clone(plan.Weights), c.Now.Add(c.Ack)
+	c.Apply(plan, Lines)
+	return plan
+}
+
+// Lines is the number of a controller's writes for one plan.
+const Lines = 4
+
+// Apply carries out the first writes of a plan. A controller that dies has made only
+// some.
+func (c *Cluster) Apply(plan strategy.Plan, lines int) {
+	if lines > 0 {
+		c.Status = plan.Status
+		maps.Copy(c.Outcomes, plan.Outcomes)
 	}
-	for name := range c.desired {
-		if _, ok := plan.Replicas[name]; !ok {
-			c.scale(name, 0)
-			delete(c.desired, name)
+	if lines > 1 {
+		for name, n := range plan.Replicas {
+			if have, ok := c.desired[name]; !ok || have < n {
+				c.scale(name, n)
+			}
 		}
 	}
-	for name, n := range plan.Replicas {
-		c.scale(name, n)
+	if lines > 2 {
+		c.SetWeights(plan.Weights)
 	}
-	return plan
+	if lines > 3 {
+		for name, n := range plan.Replicas {
+			c.scale(name, n)
+		}
+		for name := range c.desired {
+			if _, ok := plan.Replicas[name]; !ok {
+				c.scale(name, 0)
+				delete(c.desired, name)
+			}
+		}
+	}
+}
+
+// SetWeights changes the route.
+func (c *Cluster) SetWeights(weights map[string]int32) {
+	if !maps.Equal(c.Weights, weights) {
+		c.Weights, c.ackAt = maps.Clone(weights), c.Now.Add(c.Ack)
+	}
 }
 
 // scale starts pods or deletes some, those that are not ready first.
 func (c *Cluster) scale(name string, n int32) {
 	c.desired[name] = n
 	alive := int32(0)
-	for _, p := range c.pods[name] {
-		if p.endsAt.IsZero() {
+	for i := range c.pods[name] {
+		if c.pods[name][i].endsAt.IsZero() {
 			alive++
 		}
 	}
-	for ; alive < n; alive++ {
-		c.pods[name] = append(c.pods[name], pod{readyAt: c.Now.Add(c.Start)})
+	for at := c.Now.Add(c.Start); alive < n; alive++ {
+		c.named++
+		c.pods[name] = append(c.pods[name], pod{name: strconv.Itoa(c.named), readyAt: at})
+		if c.Serial {
+			at = at.Add(c.Start)
+		}
 	}
 	for i := len(c.pods[name]) - 1; i >= 0 && alive > n; i-- {
 		if p := &c.pods[name][i]; p.endsAt.IsZero() {
@@ -113,10 +161,24 @@ func (c *Cluster) scale(name string, n int32) {
 }
 
 // Kill deletes all pods of a revision. Its Deployment starts others.
-func (c *Cluster) Kill(name string) {
+func (c *Cluster) Kill(name string) { c.Lose(name, c.desired[name]) }
+
+// Lose deletes some pods of a revision. Its Deployment starts others.
+func (c *Cluster) Lose(name string, some int32) {
 	n := c.desired[name]
-	c.scale(name, 0)
+	if _, ok := c.desired[name]; !ok {
+		return
+	}
+	c.scale(name, max(0, n-some))
 	c.scale(name, n)
+}
+
+// Crash ends the host of one pod with an error. Its kubelet starts it again.
+func (c *Cluster) Crash(name string, i int) {
+	if pods := c.pods[name]; i < len(pods) && pods[i].endsAt.IsZero() {
+		pods[i].crashes++
+		pods[i].readyAt = c.Now.Add(c.Start)
+	}
 }
 
 // Advance lets time pass.

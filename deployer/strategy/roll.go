@@ -3,25 +3,12 @@ package strategy
 import (
 	"fmt"
 	"maps"
-	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
-
-// tickEvery is the interval at which a state that waits for the cluster is checked
-// again, in case a notification is missed.
-const tickEvery = time.Second
-
-func (m *machine) tick() { m.after(tickEvery) }
-
-func (m *machine) after(d time.Duration) {
-	if d = max(d, 50*time.Millisecond); m.plan.After == 0 || d < m.plan.After {
-		m.plan.After = d
-	}
-}
 
 // roll continues the rollout from its present step.
 func (m *machine) roll() {
@@ -31,67 +18,86 @@ func (m *machine) roll() {
 		all = []step{{weight: 100, full: true}}
 	}
 	skip := back || m.Spec.Promote == m.Update
-	if skip {
-		m.ro.Step = int32(len(all) - 1)
+	last := int32(len(all) - 1)
+	if m.ro.Step > last || (skip && m.ro.Step < last) {
+		m.ro.Step = last
+		m.restart()
 	}
-	if m.ro.Step >= int32(len(all)) {
-		m.ro.Step = int32(len(all) - 1)
-	}
-	m.pausing()
 	at := all[m.ro.Step]
 	u := m.Revisions[m.Update]
 	need := m.need(at)
 	m.plan.Replicas[m.Update], m.plan.Replicas[m.st.Stable] = need, m.Stable
 	before := m.ro.Weight
+	if !skip && watchesRestarts(m.Spec.Strategy) && m.crashed() {
+		m.fail(fmt.Sprintf("%s: hosts ended with an error and were started again, %d times in all%s", m.where(all), m.ro.Crashes.Total, because(u.Problem)))
+		return
+	}
+	m.progress(u.Endpoints)
 	if u.Endpoints < need {
-		m.route(m.bounded(min(before, at.weight)))
+		m.route(m.forward(min(before, at.weight)))
 		m.shrink()
 		m.waiting(StateScaling, fmt.Sprintf("%s: %d of %d pods are ready%s", m.where(all), u.Endpoints, need, because(u.Problem)))
 		return
 	}
-	want := m.bounded(at.weight)
+	want := m.forward(at.weight)
 	if m.Spec.Paused {
-		want = min(want, max(before, m.bounded(0)))
+		want = min(want, max(before, m.forward(0)))
 	}
 	m.route(want)
 	m.shrink()
 	if !m.settled() {
 		return
 	}
+	m.expose()
 	m.judge(all, at, skip)
+}
+
+// progress records how many pods are ready. More than ever before begin the wait
+// anew.
+func (m *machine) progress(ready int32) {
+	if ready > m.ro.Best {
+		m.ro.Best = ready
+		m.times.waited = 0
+		m.fresh = true
+	}
 }
 
 // judge decides what follows a step whose pods are ready and whose weight is routed:
 // its gates, its hold, its pause, or the next step.
 func (m *machine) judge(all []step, at step, skip bool) {
-	held := m.sinceHeld()
 	gated := at.gates && !skip
 	if m.GateStep != m.ro.Step {
 		m.Gate, m.GateSays = NotRun, ""
 	}
 	m.plan.Gates = gated
 	where := m.where(all)
+	left := m.hold(at) - m.times.held
+	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
+		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
+	}
 	switch {
 	case gated && m.Gate == Fail:
 		m.fail("a gate failed at " + where + ": " + m.GateSays)
+	case gated && m.Gate == Broken:
+		m.waiting(StateMeasuring, where+": no figures for the gates"+because(m.GateSays))
 	case m.Spec.Paused:
 		m.say(StatePaused, v1alpha1.Paused, "%s: paused%s", where, because(m.Spec.Reason))
-		m.after(5 * time.Second)
-	case gated && (m.Gate == Broken || m.Gate == NotRun):
-		text := where + ": no figures for the gates" + because(m.GateSays)
-		if m.Gate == NotRun && strings.HasPrefix(m.Status.Message, text) {
-			text = m.Status.Message // it says why there were none the last time
-		}
-		m.waiting(StateGating, text)
-	case held < at.hold && !skip:
-		m.say(StateGating, m.phase(), "%s: holding for %s more", where, (at.hold - held).Round(time.Second))
-		m.after(min(at.hold-held, 5*time.Second))
+		m.after(longestTick)
+	case gated && m.Gate == NotRun:
+		m.say(StateGating, m.phase(), "%s: asking the hosts for figures", where)
+		m.tick()
+	case left > 0 && !skip:
+		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
+		m.after(min(left, longestTick))
+	case gated && m.Observed == Differs && !m.resumed():
+		m.say(StateVerifying, v1alpha1.Paused, "%s: requests do not follow the weight%s; `deploy resume` goes past it", where, because(m.SplitSays))
+		m.after(longestTick)
 	case gated && m.Gate == CannotTell && !m.resumed():
 		m.say(StatePaused, v1alpha1.Paused, "%s: a gate cannot tell: %s; `deploy resume` goes past it", where, m.GateSays)
-		m.after(5 * time.Second)
+		m.after(longestTick)
 	case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():
 		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %s", where, m.GateSays)
-		m.after(5 * time.Second)
+		m.after(longestTick)
 	case at.pause && !skip && !m.resumed():
 		m.say(StatePaused, v1alpha1.Paused, "%s: waits for `deploy resume`", where)
 		m.after(30 * time.Second)
@@ -99,10 +105,18 @@ func (m *machine) judge(all []step, at step, skip bool) {
 		m.promote()
 	default:
 		m.ro.Step++
-		m.ro.HeldSince = nil
-		m.since()
+		m.plan.Gates = false
+		m.restart()
 		m.roll()
 	}
+}
+
+// sinceCrash says why a step is held longer than its strategy says.
+func (m *machine) sinceCrash(at step) string {
+	if m.hold(at) == at.hold {
+		return ""
+	}
+	return fmt.Sprintf(", because hosts crashed after %s", m.ro.Crashes.Served.Round(time.Second))
 }
 
 // need returns how many pods of the new revision a step needs.
@@ -145,6 +159,9 @@ func (m *machine) where(all []step) string {
 		n := m.need(at)
 		text += fmt.Sprintf(" (%d of %d pods: no Gateway splits the traffic)", n, n+m.Stable)
 	}
+	if m.others() == 0 && m.endpoints(m.Update) > 0 && int(m.ro.Step) < len(all)-1 {
+		text += " (no other revision can answer: `deploy resume --full` skips the steps)"
+	}
 	return text
 }
 
@@ -159,10 +176,10 @@ func (m *machine) phase() string {
 func (m *machine) waiting(state, message string) {
 	if m.Spec.Paused {
 		m.say(state, v1alpha1.Paused, "%s; paused", message)
-		m.after(5 * time.Second)
+		m.after(longestTick)
 		return
 	}
-	if m.overdue(state) {
+	if m.times.waited > deadline(m.Spec.Strategy) && !m.serves {
 		m.fail(fmt.Sprintf("deadline of %s exceeded in state %s: %s", deadline(m.Spec.Strategy), state, message))
 		return
 	}
@@ -170,30 +187,8 @@ func (m *machine) waiting(state, message string) {
 	m.tick()
 }
 
-// overdue reports whether a state has exceeded its deadline. Time in which the
-// rollout was paused does not count.
-func (m *machine) overdue(state string) bool {
-	if m.ro.Since == nil || m.Spec.Paused || m.ro.State != state {
-		return false
-	}
-	took := m.Now.Sub(m.ro.Since.Time) - m.ro.PausedFor.Duration
-	return took > deadline(m.Spec.Strategy)
-}
-
-// pausing adds up the time for which a state was paused.
-func (m *machine) pausing() {
-	switch {
-	case m.Spec.Paused && m.ro.PausedSince == nil:
-		now := metav1.NewTime(m.Now)
-		m.ro.PausedSince = &now
-	case !m.Spec.Paused && m.ro.PausedSince != nil:
-		m.ro.PausedFor.Duration += m.Now.Sub(m.ro.PausedSince.Time)
-		m.ro.PausedSince = nil
-	}
-}
-
-// settled reports whether the route has the planned weights, the gateway has
-// accepted them, and requests follow them.
+// settled reports whether the route has the planned weights and the gateway has
+// accepted them.
 func (m *machine) settled() bool {
 	want := m.plan.Weights[m.Update]
 	switch {
@@ -203,8 +198,6 @@ func (m *machine) settled() bool {
 		m.waiting(StateShifting, fmt.Sprintf("setting the weight to %d %%", want))
 	case !m.Acked:
 		m.waiting(StateShifting, fmt.Sprintf("the gateway has not taken the weight of %d %% yet", want))
-	case m.Observed == Differs:
-		m.waiting(StateVerifying, fmt.Sprintf("requests do not follow the weight of %d %%", want))
 	default:
 		return true
 	}
@@ -213,8 +206,9 @@ func (m *machine) settled() bool {
 
 // fail aborts the rollout because of an error.
 func (m *machine) fail(reason string) {
-	m.giveUp(reason)
-	m.plan.Gates = false
+	m.giveUp(v1alpha1.Failed, reason)
+	m.plan.Gates, m.plan.After, m.plan.Weights = false, 0, nil
+	clear(m.plan.Replicas)
 	m.recover()
 }
 
@@ -257,7 +251,7 @@ func (m *machine) old() {
 		return
 	}
 	if m.plan.Weights[old] > 0 || m.Weights[old] > 0 { // it may be needed for longer
-		until := metav1.NewTime(m.Now.Add(drain(m.Spec.Strategy)))
+		until := metav1.NewTime(m.Now.Add(max(tickEvery, drain(m.Spec.Strategy))))
 		if m.ro.KeepUntil == nil || m.ro.KeepUntil.Before(&until) {
 			m.ro.KeepUntil = &until
 		}

@@ -7,6 +7,7 @@
 package strategy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
@@ -18,8 +19,9 @@ const (
 	StateBlocked    = "Blocked"    // waits for an approval or another condition
 	StateScaling    = "Scaling"    // waits for pods of the new revision
 	StateShifting   = "Shifting"   // waits for the route to take the weight
-	StateVerifying  = "Verifying"  // waits for requests to follow the weight
 	StateGating     = "Gating"     // holds the weight and watches the gates
+	StateMeasuring  = "Measuring"  // waits for the figures of the gates
+	StateVerifying  = "Verifying"  // holds the weight because requests do not follow it
 	StatePaused     = "Paused"     // waits for a user
 	StateRecovering = "Recovering" // moves traffic away from an aborted revision
 	StateDraining   = "Draining"   // waits for requests of pods that will be removed
@@ -32,16 +34,20 @@ type Revision struct {
 	Endpoints int32  // ready pods that its EndpointSlices list as serving
 	Pods      int32  // all pods, terminating ones included
 	Problem   string // why its pods are not ready, such as ImagePullBackOff
+	// Crashes counts by the UID of each present pod how often its host has ended with
+	// an error and was started again. Pods without a crash are left out.
+	Crashes map[string]int32
 }
 
-// Observed says whether the hosts' counters agree with the weights.
+// Observed says whether requests follow the weights.
 type Observed int
 
 // The values of Observed.
 const (
 	Unknown Observed = iota // too few requests
 	Matches
-	Differs
+	Sticky  // they do not, because of clients that no weight moves
+	Differs // they do not, for an unknown reason
 )
 
 // Gate is the combined result of the gates at the present step.
@@ -49,7 +55,7 @@ type Gate int
 
 // The values of Gate.
 const (
-	NotRun Gate = iota
+	NotRun Gate = iota // nobody has asked at this step
 	Pass
 	Fail
 	Inconclusive // too few samples
@@ -68,11 +74,14 @@ type World struct {
 	Weights   map[string]int32    // present shares of traffic in the route, in percent; nil: there is no route
 	Acked     bool                // the gateway has accepted the present route
 	Ratio     bool                // the numbers of replicas split the traffic, because there is no Gateway
-	Observed  Observed
+	Observed  Observed            // since the gateway accepted the present weights
+	SplitSays string              // how requests are split
 	Gate      Gate
-	GateStep  int32               // the step for which the gates were evaluated
-	GateSays  string              // why the gates did not pass
-	Blocked   string              // what must happen before the rollout may begin
+	GateStep  int32  // the step for which the gates were evaluated
+	GateSays  string // why the gates did not pass
+	// Blocked is what must happen before a rollout may begin, such as an approval or a
+	// time in staging. It does not concern a rollout that has begun.
+	Blocked   string
 	Admission *v1alpha1.Admission // what the rollout is admitted with, if Blocked is empty
 }
 
@@ -105,6 +114,7 @@ const (
 	DefaultDrain    = 10 * time.Second
 	DefaultHold     = time.Minute
 	DefaultPost     = 30 * time.Second // of a blue_green rollout, after the switch
+	DefaultRestarts = 1
 )
 
 // steps returns the shares through which a strategy goes. The last one is all
@@ -175,6 +185,19 @@ func replicasFor(weight, all int32, ratio bool) int32 {
 		return max(1, min(all, (all*weight+(100-weight)/2)/(100-weight)))
 	}
 	return max(1, (all*weight+99)/100)
+}
+
+// watchesRestarts reports whether crashes of hosts end a rollout.
+func watchesRestarts(s v1alpha1.Strategy) bool {
+	return s.Gates == nil || (!s.Gates.Disabled && !slices.Contains(s.Gates.Skip, "restarts"))
+}
+
+// restarts returns how many crashes of hosts a rollout survives.
+func restarts(s v1alpha1.Strategy) int32 {
+	if s.Gates != nil && s.Gates.Restarts != nil {
+		return *s.Gates.Restarts
+	}
+	return DefaultRestarts
 }
 
 func deadline(s v1alpha1.Strategy) time.Duration {

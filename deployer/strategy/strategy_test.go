@@ -148,9 +148,8 @@ func TestFailures(t *testing.T) {
 	}{
 		"pods never get ready":  {func(c *simulate.Cluster) { c.Broken["b"] = true }, "deadline of 1m0s exceeded in state Scaling"},
 		"the gateway is silent": {func(c *simulate.Cluster) { c.Ack = 70 * time.Second }, "deadline of 1m0s exceeded in state Shifting"},
-		"requests go elsewhere": {func(c *simulate.Cluster) { c.Observed = strategy.Differs }, "deadline of 1m0s exceeded in state Verifying"},
 		"a gate fails":          {func(c *simulate.Cluster) { c.Gate, c.GateSays = strategy.Fail, "nonfinite scores" }, "a gate failed at step 1 of 3, 10 %: nonfinite scores"},
-		"there are no figures":  {func(c *simulate.Cluster) { c.Gate = strategy.Broken }, "deadline of 1m0s exceeded in state Gating"},
+		"there are no figures":  {func(c *simulate.Cluster) { c.Gate = strategy.Broken }, "deadline of 1m0s exceeded in state Measuring"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := cluster(t, v1alpha1.Canary, 4)

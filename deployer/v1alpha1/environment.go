@@ -20,6 +20,11 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace"`
+	// Kind says what hosts take the environment for, whatever its name. It may be left
+	// out if it is the name.
+	// +kubebuilder:validation:Enum=development;staging;production
+	// +optional
+	Kind string `json:"kind,omitempty"`
 	// Replicas if a deployment does not say.
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=1000
@@ -97,6 +102,17 @@ func (e *EnvironmentSpec) Lifetime() time.Duration {
 		return e.ApprovalLifetime.Duration
 	}
 	return DefaultApprovalLifetime
+}
+
+// KindOf returns what hosts take the environment for, or "" if it does not say.
+func (e *Environment) KindOf() string {
+	switch {
+	case e.Spec.Kind != "":
+		return e.Spec.Kind
+	case e.Name == "development" || e.Name == "staging" || e.Name == "production":
+		return e.Name
+	}
+	return ""
 }
 
 // Egress is a set of addresses or pods that pods may connect to.

@@ -51,6 +51,16 @@ type ModelDeploymentStatus struct {
 	// Rollout is the state of the rollout from Stable to Update.
 	// +optional
 	Rollout Rollout `json:"rollout,omitempty"`
+	// Serving counts the pods of Stable, and Arriving those of Update during a rollout.
+	// +optional
+	Serving *PodCount `json:"serving,omitempty"`
+	// +optional
+	Arriving *PodCount `json:"arriving,omitempty"`
+	// UsedApprovals are the UIDs of the ModelApprovals that have let rollouts begin, the
+	// newest last. Each lets one begin.
+	// +kubebuilder:validation:MaxItems=100
+	// +optional
+	UsedApprovals []string `json:"usedApprovals,omitempty"`
 	// Verdicts of the gates, the newest of each.
 	// +listType=map
 	// +listMapKey=gate
@@ -77,9 +87,34 @@ type Rollout struct {
 	// Step is the index of the step. After the last step it is the number of steps.
 	// +optional
 	Step int32 `json:"step,omitempty"`
-	// HeldSince is when the step's weight was first observed.
+	// Begun is when the rollout was admitted. What must happen before a rollout no
+	// longer stops it.
 	// +optional
-	HeldSince *metav1.MicroTime `json:"heldSince,omitempty"`
+	Begun *metav1.Time `json:"begun,omitempty"`
+	// Attempt is the spec.attempt that the rollout follows.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+	// Seen is the time up to which Held, Served and Waited are counted. They count only
+	// time in which the controller looked at the cluster.
+	// +optional
+	Seen *metav1.MicroTime `json:"seen,omitempty"`
+	// Held is how long the step's weight has been in force with all of its pods ready.
+	// While pods drain, it is for how long.
+	// +optional
+	Held metav1.Duration `json:"held,omitempty"`
+	// Served is how long the rollout has taken, while somebody looked.
+	// +optional
+	Served metav1.Duration `json:"served,omitempty"`
+	// Waited is how long the step has waited for pods, the gateway or figures without
+	// progress. Time that is held makes up for it.
+	// +optional
+	Waited metav1.Duration `json:"waited,omitempty"`
+	// Best is the largest number of ready pods since the step began to wait for them.
+	// +optional
+	Best int32 `json:"best,omitempty"`
+	// Crashes are counted once the revision has had all pods of a step.
+	// +optional
+	Crashes *Crashes `json:"crashes,omitempty"`
 	// Weight is the last share of traffic that was set for Update, in percent.
 	// +optional
 	Weight int32 `json:"weight"`
@@ -88,12 +123,9 @@ type Rollout struct {
 	Aborted string `json:"aborted,omitempty"`
 	// +optional
 	AbortReason string `json:"abortReason,omitempty"`
-	// PausedFor is how long the present state was paused. Its deadline does not
-	// count this time.
+	// End is the phase in which the aborted rollout ends.
 	// +optional
-	PausedFor metav1.Duration `json:"pausedFor,omitempty"`
-	// +optional
-	PausedSince *metav1.Time `json:"pausedSince,omitempty"`
+	End string `json:"end,omitempty"`
 	// Old is the former stable revision, which is kept until KeepUntil.
 	// +optional
 	Old string `json:"old,omitempty"`
@@ -114,6 +146,9 @@ type Admission struct {
 	// ApprovedBy is empty if the environment requires no approval.
 	// +optional
 	ApprovedBy string `json:"approvedBy,omitempty"`
+	// Approval is the UID of the ModelApproval that let the rollout begin.
+	// +optional
+	Approval string `json:"approval,omitempty"`
 	// Strategy is the approved strategy. A changed one applies once it is approved.
 	// +optional
 	Strategy *Strategy `json:"strategy,omitempty"`

@@ -74,6 +74,11 @@ type ModelDeploymentSpec struct {
 	// +kubebuilder:validation:MaxLength=80
 	// +optional
 	Promote string `json:"promote,omitempty"`
+	// Attempt makes a revision that was given up be rolled out again.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
 	// RollbackOf names the revision that is rolled back by Template.
 	// +kubebuilder:validation:MaxLength=80
 	// +optional
@@ -215,7 +220,9 @@ const (
 // Strategy says how traffic moves to a new revision.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary"
-// +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall: put them in order"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.exists(s, s.weight > 0)",message="strategy.steps give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more, or leave the steps out"
+// +kubebuilder:validation:XValidation:rule="!has(self.deadline) || duration(self.deadline) >= duration('1s')",message="strategy.deadline must be 1s or more",messageExpression="'strategy.deadline is '+self.deadline+', in which no pod gets ready: 1s is the least, and 10m the default'"
 type Strategy struct {
 	// +kubebuilder:validation:Enum=rolling;blue_green;canary;direct
 	Type string `json:"type"`
@@ -236,9 +243,11 @@ type Strategy struct {
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Window *metav1.Duration `json:"window,omitempty"`
-	// Deadline is the longest time that one state of a rollout may take; default 10
-	// minutes.
+	// Deadline is the longest time that a step may wait for pods, for the gateway or for
+	// the figures of its gates without progress; default 10 minutes. A hold or a pause
+	// may take longer.
 	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=80
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Deadline *metav1.Duration `json:"deadline,omitempty"`
@@ -317,10 +326,16 @@ type Gates struct {
 	RankPercent *int32 `json:"rankPercent,omitempty"`
 	// Skip names gates that are not asked for, such as score-distribution of a model whose
 	// scores no bins tell apart.
-	// +kubebuilder:validation:MaxItems=7
-	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement;restarts
 	// +optional
 	Skip []string `json:"skip,omitempty"`
+	// Restarts is how many times in a rollout hosts of the new revision may end with an
+	// error and be started again; default 1. Each time the hold begins anew.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	Restarts *int32 `json:"restarts,omitempty"`
 	// Inconclusive says what happens if a step's time ends with too few samples:
 	// pause (default) or proceed.
 	// +kubebuilder:validation:Enum=pause;proceed

@@ -1,0 +1,36 @@
+package controller
+
+import (
+	"slices"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+)
+
+// crashesOf returns how often the host of a pod has ended with an error and was
+// started again. A host that ended with its node, or without an error, has not
+// crashed.
+func crashesOf(p *corev1.Pod) int32 {
+	i := slices.IndexFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == render.ContainerName })
+	if i < 0 {
+		return 0
+	}
+	c := &p.Status.ContainerStatuses[i]
+	last := c.LastTerminationState.Terminated
+	if last == nil || last.ExitCode == 0 || last.Reason == "ContainerStatusUnknown" || last.Reason == "Unknown" {
+		return 0
+	}
+	return c.RestartCount
+}
+
+// withoutPods returns why a Deployment cannot make its pods, such as a quota, or "".
+func withoutPods(d *appsv1.Deployment) string {
+	for _, c := range d.Status.Conditions {
+		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	return ""
+}

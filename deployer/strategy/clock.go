@@ -1,0 +1,143 @@
+package strategy
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+const (
+	// tickEvery is the interval at which a state that waits for the cluster is checked
+	// again, in case a notification is missed.
+	tickEvery = time.Second
+	// longestTick is the longest interval between evaluations while time counts.
+	longestTick = 5 * time.Second
+	// longestGap is how much of the time between two evaluations counts. More means
+	// that the controller, the API server or the clock stood still: nobody knows what
+	// happened meanwhile.
+	longestGap = 15 * time.Second
+	// beat is how often times are written to the status.
+	beat = 5 * time.Second
+)
+
+func (m *machine) tick() { m.after(tickEvery) }
+
+func (m *machine) after(d time.Duration) {
+	if d = max(d, 50*time.Millisecond); m.plan.After == 0 || d < m.plan.After {
+		m.plan.After = d
+	}
+}
+
+// times are durations of the present step, and of the rollout.
+type times struct {
+	held   time.Duration // the weight has been in force, or pods have drained
+	served time.Duration // since the rollout began
+	waited time.Duration // without progress
+}
+
+// count adds the time since the last evaluation to what the rollout was doing then.
+// A clock that jumps neither ends a hold nor exceeds a deadline. Pauses count for
+// nothing.
+func (m *machine) count() {
+	ro := &m.Status.Rollout
+	m.times = times{ro.Held.Duration, ro.Served.Duration, ro.Waited.Duration}
+	if ro.Seen == nil {
+		m.fresh = true
+		return
+	}
+	m.passed = m.Now.Sub(ro.Seen.Time)
+	if m.Status.Phase == v1alpha1.Paused {
+		return
+	}
+	d := max(0, min(m.passed, longestGap))
+	switch ro.State {
+	case StateIdle, StateBlocked:
+		return
+	case StateGating:
+		m.times.held += d
+		m.times.waited = max(0, m.times.waited-d)
+	case StateDraining:
+		m.times.held += d
+	case StateScaling, StateShifting, StateMeasuring:
+		m.times.waited += d
+	}
+	m.times.served += d
+}
+
+// restart begins the times of a step.
+func (m *machine) restart() {
+	m.times.held, m.times.waited, m.ro.Best = 0, 0, 0
+	m.fresh = true
+}
+
+// write puts the times into the status: when the state has changed, and now and then.
+// Otherwise the status stays as it was, because a write causes another evaluation.
+func (m *machine) write() {
+	before := &m.Status.Rollout
+	changed := m.fresh || m.ro.State != before.State || m.st.Phase != m.Status.Phase
+	if m.ro.State != before.State || m.ro.Since == nil {
+		now := metav1.NewTime(m.Now)
+		m.ro.Since = &now
+	}
+	if !changed && m.passed >= 0 && m.passed < beat {
+		return
+	}
+	if !changed && (m.ro.State == StateIdle || m.ro.State == StateBlocked || m.st.Phase == v1alpha1.Paused) {
+		return // nothing counts
+	}
+	now := metav1.NewMicroTime(m.Now)
+	m.ro.Seen = &now
+	m.ro.Held, m.ro.Served, m.ro.Waited = metav1.Duration{Duration: m.times.held}, metav1.Duration{Duration: m.times.served}, metav1.Duration{Duration: m.times.waited}
+}
+
+// crashed counts crashes of the new revision's hosts since the revision first had all
+// pods of a step, and reports whether there are too many. Each one begins the hold
+// anew.
+func (m *machine) crashed() bool {
+	c, now := m.ro.Crashes, m.Revisions[m.Update].Crashes
+	if c == nil {
+		return false
+	}
+	added := int32(0)
+	for pod, n := range now {
+		if before := c.Pods[pod]; n > before {
+			added += n - before
+			if c.Pods == nil {
+				c.Pods = map[string]int32{}
+			}
+			c.Pods[pod] = n
+		}
+	}
+	if added > 0 {
+		c.Total += added
+		c.Served = metav1.Duration{Duration: m.times.served}
+		m.times.held = 0
+		m.fresh = true
+	}
+	return c.Total > restarts(m.Spec.Strategy)
+}
+
+// expose begins to count crashes.
+func (m *machine) expose() {
+	if m.ro.Crashes != nil {
+		return
+	}
+	m.ro.Crashes = &v1alpha1.Crashes{}
+	for pod, n := range m.Revisions[m.Update].Crashes {
+		if m.ro.Crashes.Pods == nil {
+			m.ro.Crashes.Pods = map[string]int32{}
+		}
+		m.ro.Crashes.Pods[pod] = n
+	}
+}
+
+// hold returns how long a step is held. After a crash that is long enough to see the
+// next one, if hosts crash again and again.
+func (m *machine) hold(at step) time.Duration {
+	if c := m.ro.Crashes; c != nil && c.Total > 0 && watchesRestarts(m.Spec.Strategy) {
+		return max(at.hold, 2*c.Served.Duration)
+	}
+	return at.hold
+}
