@@ -12,7 +12,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
-	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
@@ -49,37 +48,20 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			all, err := store(cfg).Find(cfg.Models.Dir)
-			if err != nil {
-				return err
-			}
-			out := api.ModelList{Total: len(all)}
-			for _, p := range all {
-				v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(registry.StateAvailable)}
-				m, digest, err := p.Inspect(cmd.Context(), nil)
-				if err != nil {
-					v.Status, v.Error, v.Failure = string(registry.StateFailed), err.Error(), string(registry.KindOf(err))
-				} else {
-					if v.Content, err = p.ContentDigest(); err != nil {
-						v.Warnings = append(v.Warnings, err.Error())
-					}
-					v.Digest, v.Backend, v.Algorithm, v.Description = digest, m.Backend, m.Algorithm, m.Description
-				}
-				out.Models = append(out.Models, v)
-			}
 			named, err := namedBy(cfg)
 			if err != nil {
 				return err
 			}
-			for _, p := range named.Missing(modelstore.Versions(all)) {
-				out.Problems = append(out.Problems, p.Why)
+			out, err := store(cfg).List(cmd.Context(), named)
+			if err != nil {
+				return err
 			}
 			if asJSON {
 				enc := json.NewEncoder(s.out)
 				enc.SetIndent("", "  ")
 				return enc.Encode(out)
 			}
-			return printModels(s.out, &out)
+			return printModels(s.out, out)
 		},
 	}
 	hostFlags(cmd, &file)
@@ -172,26 +154,18 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 			}
 			defer done()
 			good, total := 0, 0
-			for _, path := range args {
-				all, err := a.Store.Find(path)
+			err = a.VerifyAll(cmd.Context(), args, func(name string, v *authoring.Verdict, err error) {
+				total++
 				if err != nil {
-					return err
+					fmt.Fprintf(s.out, "FAIL  %s: %s\n", printable.Line(name), printable.Line(err.Error()))
+					return
 				}
-				for _, p := range all {
-					name := p.Path()
-					if len(all) == 1 {
-						name = path
-					}
-					total++
-					v, err := a.Verify(cmd.Context(), p)
-					if err != nil {
-						fmt.Fprintf(s.out, "FAIL  %s: %s\n", printable.Line(name), printable.Line(err.Error()))
-						continue
-					}
-					good++
-					fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), v.ID, v.Version, v.Features, v.Rows, v.Took.Milliseconds())
-					printWarnings(s, v)
-				}
+				good++
+				fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), v.ID, v.Version, v.Features, v.Rows, v.Took.Milliseconds())
+				printWarnings(s, v)
+			})
+			if err != nil {
+				return err
 			}
 			fmt.Fprintf(s.out, "%d of %d models can be served\n", good, total)
 			if good < total {

@@ -10,9 +10,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 
@@ -176,40 +174,24 @@ func (h *running) start(ctx context.Context, out io.Writer, changes reload.Confi
 
 // trace begins to record requests, if the configuration names a collector. It ends
 // after the last request.
-func (h *running) trace(ctx context.Context) error {
-	instance, err := os.Hostname()
-	if err != nil {
-		h.Log.Warn("the host's name is unknown", "error", err)
-	}
-	h.traces, err = tracing.New(tracing.Config{
-		Version: version, Environment: h.cfg.Server.Environment, Instance: instance + ":" + strconv.Itoa(os.Getpid()),
-		Random: rand.Uint64, Now: time.Now, Log: logs.Named(h.base, "traces"), Reg: h.reg,
-	})
+func (h *running) trace(ctx context.Context) (err error) {
+	h.traces, err = tracing.Start(ctx, tracing.Config{Version: version, Random: rand.Uint64, Now: time.Now, Log: logs.Named(h.base, "traces"), Reg: h.reg}, h.cfg)
 	if err != nil {
 		return err
 	}
-	use, err := h.traces.Reload(h.cfg)
-	if err != nil {
-		return err
-	}
-	use(ctx)
 	h.Parts.Add("traces", h.traces.Close)
 	return nil
 }
 
 func (h *running) restConfig(loopback bool) rest.Config {
 	cfg := h.cfg
-	hsts := cfg.Server.TLS.HSTS
-	if cfg.Server.TLS.Cert == "" {
-		hsts = 0
-	}
 	h.lines = logs.NewPredictions(h.out, &h.level, cfg.Log.Format, h.base)
 	h.lines.Sample(cfg.Log.Sample)
 	return rest.Config{
 		Version: version, Timeout: cfg.Server.Timeouts.Request, BodyLimit: int(cfg.Server.Limits.Body), MaxRows: cfg.Server.Limits.Rows,
 		Inflight: cfg.Server.Limits.Inflight, Connections: cfg.Server.Limits.Connections, Full: h.calls.Full,
 		Loopback: loopback, Gate: h.door.Gate, AuditPredictions: cfg.Audit.Predictions,
-		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, HSTS: hsts, DefaultModel: cfg.Models.Default, Now: time.Now,
+		Hosts: cfg.Server.Hosts, Origins: cfg.Server.Origins, HSTS: cfg.Server.TLS.StrictTransport(), DefaultModel: cfg.Models.Default, Now: time.Now,
 		Samples: cfg.Server.Samples.Size, SampleModels: cfg.Server.Samples.Models,
 		Log: logs.Named(h.base, "rest"), Predictions: h.lines, Traces: h.traces.Source(),
 	}

@@ -105,3 +105,23 @@ func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, erro
 	}
 	return v, m.Close()
 }
+
+// VerifyAll verifies every version that the paths name, and calls each with its name
+// and its verdict or error.
+func (a Author) VerifyAll(ctx context.Context, paths []string, each func(name string, v *Verdict, err error)) error {
+	for _, path := range paths {
+		all, err := a.Store.Find(path)
+		if err != nil {
+			return err //nolint:wrapcheck // it names the path
+		}
+		for _, p := range all {
+			name := p.Path()
+			if len(all) == 1 {
+				name = path
+			}
+			v, err := a.Verify(ctx, p)
+			each(name, v, err)
+		}
+	}
+	return nil
+}

@@ -188,6 +188,14 @@ type Log struct {
 	Sample        int
 }
 
+// StrictTransport returns for how long browsers must use TLS only; 0 without TLS.
+func (t *TLS) StrictTransport() time.Duration {
+	if t.Cert == "" {
+		return 0
+	}
+	return t.HSTS
+}
+
 // Production is the environment in which calls from the same machine are not
 // trusted.
 const Production = "production"

@@ -10,6 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,6 +82,26 @@ func New(c Config) (*Tracing, error) {
 
 // Source returns what starts the spans of requests.
 func (t *Tracing) Source() *trace.Source { return t.source }
+
+// Start is New with what a configuration says. Spans of this process name the machine and
+// the process.
+func Start(ctx context.Context, c Config, cfg *config.Config) (*Tracing, error) {
+	machine, err := os.Hostname()
+	if err != nil {
+		c.Log.Warn("the host's name is unknown", "error", err)
+	}
+	c.Environment, c.Instance = cfg.Server.Environment, machine+":"+strconv.Itoa(os.Getpid())
+	t, err := New(c)
+	if err != nil {
+		return nil, err
+	}
+	use, err := t.Reload(cfg)
+	if err != nil {
+		return nil, err
+	}
+	use(ctx)
+	return t, nil
+}
 
 // Reload checks a configuration, and returns a function that applies it. It does not
 // connect to the collector, which may be down.
