@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/pynomaly/pynomaly-runtime/api/client/remote"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
@@ -81,7 +82,11 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 			return predict(cmd.Context(), s, a, args[0], args[1], o)
 		},
 	}
-	f := cmd.Flags()
+	o.addFlags(cmd.Flags())
+	return cmd
+}
+
+func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.file, "config", "", "configuration file (default: none)")
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
 	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
@@ -93,7 +98,6 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
 	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
-	return cmd
 }
 
 func predict(ctx context.Context, s streams, a authoring.Author, name, input string, o predictOptions) (err error) {

@@ -45,7 +45,7 @@ func CreateDefault(name string) (*File, error) {
 			return nil, fmt.Errorf("creating a file beside %s: %w", name, err)
 		}
 		at := filepath.Join(filepath.Dir(name), strings.TrimSuffix(unfinished(name), "*")+hex.EncodeToString(random[:]))
-		f, err := os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) // the process's umask applies
+		f, err := os.OpenFile(at, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666) //nolint:gosec // the process's umask says who may read it
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
