@@ -84,6 +84,7 @@ func TestAdmission(t *testing.T) {
 		{strategy("deadline", "99999999999h"), nil, "strategy.deadline"},
 		{strategy("deadline", "-1s"), nil, "strategy.deadline"},
 		{strategy("deadline", ""), nil, "strategy.deadline"},
+		{strategy("deadline", "0"), nil, "strategy.deadline"},
 		{strategy("steps", []any{map[string]any{"weight": int64(10), "hold": "1d"}}), nil, "hold"},
 		{strategy("maxSurge", int64(99999999999)), nil, "strategy.maxSurge"},
 		{strategy("gates", map[string]any{"latencyPercent": int64(99999999999)}), nil, "latencyPercent"},
@@ -106,7 +107,7 @@ func TestAdmission(t *testing.T) {
 	}
 	// All of these can be decoded.
 	w.readable(t, strategy("deadline", "1h0m0.5s"), memory("limits", "1e3"))
-	w.readable(t, strategy("deadline", "0"), memory("requests", int64(5)))
+	w.readable(t, strategy("drain", "0"), memory("requests", int64(5)))
 	for what, c := range map[string]struct {
 		change func(*v1alpha1.EnvironmentSpec)
 		says   string
