@@ -221,7 +221,7 @@ func (w *world) another(t *testing.T) {
 	var e v1alpha1.Environment
 	w.get(t, client.ObjectKey{Name: "development"}, &e)
 	e.ObjectMeta = metav1.ObjectMeta{Name: name}
-	e.Spec.Namespace = there
+	e.Spec.Namespace, e.Spec.Kind = there, "development" // the name does not say it
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: there}}
 	t.Cleanup(func() {
 		_ = w.Delete(ctx, &e)
