@@ -42,7 +42,7 @@ func allocations(ctx context.Context, o options, w io.Writer) error {
 		if s.conns == 32 || (s.rows == 1 && s.conns != 1) {
 			continue
 		}
-		request := message(host.addr, s.host, data.body(s.rows, s.named))
+		request := message(host.addr, s.host, "", data.body(s.rows, s.named))
 		a, err := allocated(host, c, request)
 		if err != nil {
 			return err
@@ -151,7 +151,7 @@ func firstAnswer(ctx context.Context, o options, models, state string, data *dat
 	p := &process{cmd: cmd, addr: addr}
 	body := data.body(1, true)
 	body = append([]byte(`{"model_id":"forest-9"`), body[len(`{"model_id":"forest"`):]...)
-	request := message(addr, "/api/v1/predict", body)
+	request := message(addr, "/api/v1/predict", "", body)
 	begin := time.Now()
 	if err := cmd.Start(); err != nil {
 		return 0, nil, fmt.Errorf("starting the host: %w", err)

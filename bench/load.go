@@ -40,8 +40,11 @@ func dial(ctx context.Context, addr string) (*connection, error) {
 }
 
 // message returns a complete POST request.
-func message(addr, path string, body []byte) []byte {
-	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", path, addr, contentTypeOwn, len(body))
+func message(addr, path, key string, body []byte) []byte {
+	if key != "" {
+		key = "X-API-Key: " + key + "\r\n"
+	}
+	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\n%sContent-Type: %s\r\nContent-Length: %d\r\n\r\n", path, addr, key, contentTypeOwn, len(body))
 	return append([]byte(head), body...)
 }
 
@@ -63,7 +66,7 @@ func (c *connection) send(request []byte) ([]byte, error) {
 // measure sends the same request in a closed loop over several connections. After a
 // warm-up it reads the clocks while all connections are busy.
 func measure(ctx context.Context, p *process, path string, body []byte, conns int, warm, duration time.Duration) (sample, error) {
-	request := message(p.addr, path, body)
+	request := message(p.addr, path, p.key, body)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var took []time.Duration

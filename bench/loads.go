@@ -172,7 +172,7 @@ func (b *build) loadOnce(ctx context.Context, name string, row json.RawMessage) 
 	if err != nil {
 		return
 	}
-	request := message(b.addr, "/api/v1/predict", fmt.Appendf(nil, `{"model_id":%q,"data":%s}`, name, row))
+	request := message(b.addr, "/api/v1/predict", "", fmt.Appendf(nil, `{"model_id":%q,"data":%s}`, name, row))
 	asked := time.Now()
 	if _, err = c.send(request); err != nil {
 		return

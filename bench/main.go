@@ -32,6 +32,7 @@ type options struct {
 	other                     string // another host, measured in the same turns; empty: none
 	only                      string
 	scenario                  string // part of the names of the scenarios of requests to measure; empty: all
+	with                      string // hosts to add to requests: key, traces
 	runs                      int
 	warm, duration            time.Duration
 }
@@ -50,6 +51,7 @@ func main() {
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
 	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes; default all")
 	flag.StringVar(&o.scenario, "scenario", "", "part of the names of the scenarios of requests to run; default all")
+	flag.StringVar(&o.with, "with", "", "hosts to measure as well in requests, separated by commas: key (callers show an API key), traces (1 % of the requests are recorded and sent)")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
 	flag.DurationVar(&o.warm, "warm", 200*time.Millisecond, "warm-up before each measurement")
 	flag.DurationVar(&o.duration, "duration", time.Second, "length of each measurement")

@@ -23,6 +23,7 @@ import (
 type process struct {
 	cmd  *exec.Cmd
 	addr string
+	key  string // shown by callers; empty: none
 }
 
 func freeAddress() (string, error) {
@@ -73,12 +74,12 @@ func start(ctx context.Context, addr, ready, name string, args ...string) (*proc
 }
 
 // startHost starts the host with a models directory.
-func startHost(ctx context.Context, o options, models, state string) (*process, error) {
+func startHost(ctx context.Context, o options, models, state string, more ...string) (*process, error) {
 	addr, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	return start(ctx, addr, "/ready", o.binary, hostArgs(addr, models, state)...)
+	return start(ctx, addr, "/ready", o.binary, append(hostArgs(addr, models, state), more...)...)
 }
 
 func hostArgs(addr, models, state string) []string {

@@ -72,6 +72,15 @@ func report(w io.Writer, o options, all []scenario, contenders []contender, got 
 			r := spreadOf(ratios(each(got[s.name+"host"], micros), each(got[s.name+floor], micros)))
 			fmt.Fprintf(t, "%s\tCPU, host / %s\t%v\t%s\n", s.name, floor, r, target(s, floor, r))
 		}
+		for _, c := range contenders {
+			if c.name != hostKey && c.name != hostTraces {
+				continue
+			}
+			r := spreadOf(ratios(each(got[s.name+c.name], micros), each(got[s.name+"host"], micros)))
+			fmt.Fprintf(t, "%s\tCPU, %s / host\t%v\t\n", s.name, c.name, r)
+			r = spreadOf(ratios(each(got[s.name+c.name], micros), each(got[s.name+roleFloorSonic], micros)))
+			fmt.Fprintf(t, "%s\tCPU, %s / %s\t%v\t%s\n", s.name, c.name, roleFloorSonic, r, target(s, roleFloorSonic, r))
+		}
 		if o.other != "" {
 			r := spreadOf(ratios(each(got[s.name+"host"], micros), each(got[s.name+hostOther], micros)))
 			fmt.Fprintf(t, "%s\tCPU, host / %s\t%v\t\n", s.name, hostOther, r)

@@ -159,6 +159,12 @@ func requests(ctx context.Context, o options, w io.Writer) error {
 		defer func() { _ = p.stop() }()
 		contenders = append(contenders, contender{hostOther, p, true})
 	}
+	variants, end, err := startVariants(ctx, o, state)
+	if err != nil {
+		return err
+	}
+	defer end()
+	contenders = append(contenders, variants...)
 	for _, role := range []string{roleFloorSonic, roleFloorOwn} {
 		p, err := self(ctx, role, pathReady, modelDir(o))
 		if err != nil {
@@ -221,7 +227,7 @@ func verify(ctx context.Context, o options, host *process, data *dataset) error 
 	}
 	defer c.Close()
 	for _, named := range []bool{true, false} {
-		answer, err := c.send(message(host.addr, "/api/v1/predict/batch", data.body(1000, named)))
+		answer, err := c.send(message(host.addr, "/api/v1/predict/batch", "", data.body(1000, named)))
 		if err != nil {
 			return err
 		}
