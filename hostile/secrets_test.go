@@ -78,7 +78,7 @@ func TestSecrets(t *testing.T) {
 	}
 	cert, key := ownCertificate(t)
 	h := &secretHost{said: map[string]string{}, secrets: map[string]string{
-		"samples token": "tok-" + rand.Text(), "header of traces": "hdr-" + rand.Text(), "variable of programs": "env-" + rand.Text(), "secret of tokens": "hmac-" + rand.Text() + rand.Text(),
+		"header of traces": "hdr-" + rand.Text(), "variable of programs": "env-" + rand.Text(), "secret of tokens": "hmac-" + rand.Text() + rand.Text(),
 		"TLS key": strings.Split(key, "\n")[1], "header that is none": "odd-" + rand.Text(),
 	}}
 	keys := filepath.Join(dir, "keys.yaml")
@@ -92,10 +92,10 @@ func TestSecrets(t *testing.T) {
 	h.secrets["key that is unknown"] = "pyn_abcdefgh_" + strings.Repeat("Zz9", 15)
 	audit, operators := filepath.Join(dir, "audit.log"), testkit.FreeAddress(t)
 	config := func(headers string) string {
-		return fmt.Sprintf("server: {tls: {cert: %s, key: %s}, samples: {size: 10, token: %s}}\nauth:\n  keys: %s\n  jwt: [{issuer: i, audience: a, secret_file: %s, algorithms: [HS256], roles: {looks: viewer}, claims: {roles: roles}}]\n"+
+		return fmt.Sprintf("server: {tls: {cert: %s, key: %s}, samples: {size: 10}}\nauth:\n  keys: %s\n  jwt: [{issuer: i, audience: a, secret_file: %s, algorithms: [HS256], roles: {looks: viewer}, claims: {roles: roles}}]\n"+
 			"backends: {process: {enabled: true, user: %q, allow: [{path: %s}], env: {TOKEN: %s}}}\naudit: {file: %s, predictions: true}\nadmin: {listen: %q}\nlog: {level: debug}\n"+
 			"traces: {endpoint: \"http://127.0.0.1:1\", ratio: 1, headers: %q}\n",
-			write("cert.pem", cert), write("key.pem", key), h.secrets["samples token"], keys, write("hmac", h.secrets["secret of tokens"]),
+			write("cert.pem", cert), write("key.pem", key), keys, write("hmac", h.secrets["secret of tokens"]),
 			testkit.PluginUser(), p.Models, h.secrets["variable of programs"], audit, operators, headers)
 	}
 	h.Host = hosttest.Start(t, p, hosttest.Options{Config: config("authorization=" + h.secrets["header of traces"]), Args: []string{"--config", filepath.Join(p.Root, "plugins.yaml")}})
