@@ -128,8 +128,8 @@ func TestAttacks(t *testing.T) {
 	tr := s.Traffic()
 	tr.More(100)
 	hosttest.ForgetPeak(t, s.Cmd.Process.Pid)
-	table := &table{}
-	t.Cleanup(func() { table.print(t) })
+	table := &hosttest.Table{Columns: []string{"attack", "what must happen", "what happened"}}
+	t.Cleanup(func() { table.Print(t, "ATTACK_TABLE") })
 	only := regexp.MustCompile(os.Getenv("ATTACK_RUN"))
 	for _, g := range groups() {
 		t.Run(name(g.name), func(t *testing.T) {
@@ -137,14 +137,14 @@ func TestAttacks(t *testing.T) {
 				if !only.MatchString(g.name + "/" + a.name) {
 					continue
 				}
-				t.Run(name(a.name), func(t *testing.T) { table.row(t, g.name+": "+a.name, a.must, s.meet(t, &a)) })
+				t.Run(name(a.name), func(t *testing.T) { table.Row(t, g.name+": "+a.name, a.must, hosttest.Brief(s.meet(t, &a))) })
 				s.MustLive()
 			}
 		})
 	}
 	tr.End()
 	tr.None(t)
-	table.notes = append(table.notes, "of the good requests beside all that none was lost")
+	table.Notes = append(table.Notes, "of the good requests beside all that none was lost")
 	if peak := hosttest.Peak(t, s.Cmd.Process.Pid); peak > mostMemory {
 		t.Errorf("the host used %s of memory", hosttest.MB(peak))
 	}
@@ -158,7 +158,7 @@ func TestAttacks(t *testing.T) {
 			}
 		}
 	}
-	table.notes = append(table.notes, "nothing that the host has written (log, audit, state) holds a key, a secret or a token")
+	table.Notes = append(table.Notes, "nothing that the host has written (log, audit, state) holds a key, a secret or a token")
 }
 
 // meet lets the host meet one attack, and returns what happened.

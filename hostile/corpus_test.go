@@ -114,7 +114,7 @@ func TestCorpus(t *testing.T) {
 	opened := watchOpenings(t)
 	tr := s.Traffic(hosttest.GoodBody, hosttest.GraphBody, pluginBody, samplingBody)
 	tr.More(100)
-	table := &table{pid: s.Cmd.Process.Pid}
+	table := newTable(s.Cmd.Process.Pid)
 	t.Cleanup(func() { table.print(t) })
 	only := regexp.MustCompile(os.Getenv("HOSTILE_RUN"))
 	for _, g := range groups() {
@@ -128,13 +128,13 @@ func TestCorpus(t *testing.T) {
 	t.Run("requests", func(t *testing.T) { s.requests(t, table, only) })
 	tr.End()
 	tr.None(t)
-	table.notes = append(table.notes, fmt.Sprintf("good requests beside all that: %v", &tr.Tally))
+	table.Notes = append(table.Notes, fmt.Sprintf("good requests beside all that: %v", &tr.Tally))
 	if where := secrets.touched(t); len(where) > 0 {
 		t.Errorf("files that nobody may open were: %v", where)
 	}
 	if opened != nil {
 		others, all := opened.others(s.needed()), opened.count(t)
-		table.notes = append(table.notes, fmt.Sprintf("%d files were opened by the host and its children, %d of them neither of a model nor needed", all, len(others)))
+		table.Notes = append(table.Notes, fmt.Sprintf("%d files were opened by the host and its children, %d of them neither of a model nor needed", all, len(others)))
 		if len(others) > 0 || all == 0 {
 			t.Errorf("the host or its children opened %q", others)
 		}

@@ -33,6 +33,8 @@ func TestDirection(t *testing.T) {
 	for name, want := range map[string]string{
 		"score_samples": "normal", "decision_function": "normal", "log_likelihood": "normal", "Score_Samples_1": "normal",
 		"reconstruction_error": "anomalous", "anomaly_score": "anomalous", "outlier_scores": "anomalous", "MSE": "anomalous", "decision_scores_": "anomalous",
+		"abnormality": "anomalous", "anomaly_likelihood": "anomalous", "normality_score": "normal", "log_prob": "normal", "reconstruction_loss": "anomalous",
+		"neg_log_likelihood": "unknown", "nll": "unknown", "negative_outlier_factor": "unknown", "negative_mse": "unknown",
 		"score": "unknown", "scores": "unknown", "variable": "unknown", "output": "unknown", "": "unknown",
 	} {
 		normal, known := onnx.Direction(name)

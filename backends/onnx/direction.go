@@ -1,22 +1,29 @@
 package onnx
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // direction returns whether higher values of an output are normal, as its name says, and
-// false if its name says nothing. The first names are those of scikit-learn's methods,
-// whose values are lower the more abnormal a row is, and of likelihoods. The others are
-// those of PyOD and of what reconstruction and classification yield.
+// false if its name says nothing. Names of anomalies go first, because "abnormality" has
+// "normality" in it. Then come scikit-learn's methods, whose values are lower the more
+// abnormal a row is, and likelihoods; then what reconstructions yield. A name that
+// negates something is not understood.
 func direction(output string) (higherIsNormal, known bool) {
-	name := strings.ToLower(strings.Trim(output, "_0123456789"))
-	for _, part := range []string{"score_samples", "decision_function", "log_likelihood", "loglikelihood", "likelihood", "log_prob", "logprob", "normality"} {
-		if strings.Contains(name, part) {
-			return true, true
-		}
+	name := strings.ToLower(output)
+	has := func(parts ...string) bool {
+		return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(name, part) })
 	}
-	for _, part := range []string{"anomaly", "outlier", "fraud", "error", "loss", "mse", "mae", "distance", "novelty", "abnormality", "decision_scores"} {
-		if strings.Contains(name, part) {
-			return false, true
-		}
+	switch {
+	case has("neg", "nll", "invers", "minus"):
+		return false, false
+	case has("anomaly", "anomalous", "outlier", "fraud", "novelty", "abnormal", "decision_scores"):
+		return false, true
+	case has("score_samples", "decision_function", "likelihood", "log_prob", "logprob", "normality"):
+		return true, true
+	case has("error", "loss", "mse", "mae", "distance"):
+		return false, true
 	}
 	return false, false
 }

@@ -66,7 +66,7 @@ func (w *Walk) weather() {
 	case 9:
 		w.Blocked = pick(w, "", "staging is not healthy", "waits for an approval")
 	case 10:
-		w.Observed = strategy.Observed(w.random.IntN(4))
+		w.Observed = strategy.Observed(w.random.IntN(3))
 	case 11:
 		w.few = !w.few
 	case 12:

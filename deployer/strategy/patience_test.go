@@ -138,7 +138,7 @@ func TestStagingLater(t *testing.T) {
 }
 
 // TestSplit checks that requests which do not follow the weight hold a rollout and
-// never end it, and that those of clients which no weight moves do not even hold it.
+// never end it, and that it goes on once they follow, or when it is resumed.
 func TestSplit(t *testing.T) {
 	c := canaryOf(t, 20, time.Second)
 	c.Observed = strategy.Differs
@@ -150,7 +150,7 @@ func TestSplit(t *testing.T) {
 	if c.Status.Phase != v1alpha1.Paused || c.Weights["b"] != 20 || !strings.Contains(c.Status.Message, "requests do not follow the weight") {
 		t.Fatalf("%+v", c.Status)
 	}
-	c.Observed = strategy.Sticky
+	c.Observed = strategy.Matches
 	until(t, c, "b is promoted", func() bool { return c.Status.Stable == "b" })
 	c.Update, c.Observed = "c", strategy.Differs
 	until(t, c, "it waits", func() bool { return c.Status.Rollout.State == strategy.StateVerifying })

@@ -46,8 +46,7 @@ type Observed int
 const (
 	Unknown Observed = iota // too few requests
 	Matches
-	Sticky  // they do not, because of clients that no weight moves
-	Differs // they do not, for an unknown reason
+	Differs // they do not
 )
 
 // Gate is the combined result of the gates at the present step.

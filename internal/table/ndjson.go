@@ -179,15 +179,15 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 		_, _ = t.out.WriteString(text)
 	}
 	if a.Error != "" {
-		member(4, quote(a.Error))
+		member(colError, quote(a.Error))
 	} else {
-		member(0, jsonNumber(a.Prediction))
-		member(1, jsonNumber(a.Score))
+		member(colPrediction, jsonNumber(a.Prediction))
+		member(colScore, jsonNumber(a.Score))
 		if a.Anomaly != nil {
-			member(2, truth(a.Anomaly))
+			member(colAnomaly, truth(a.Anomaly))
 		}
 		if a.Confidence != nil {
-			member(3, jsonNumber(*a.Confidence))
+			member(colConfidence, jsonNumber(*a.Confidence))
 		}
 	}
 	if _, err := t.out.WriteString("}\n"); err != nil {

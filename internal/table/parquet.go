@@ -68,9 +68,9 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	for i, name := range added {
 		node := parquet.Leaf(parquet.DoubleType)
 		switch i {
-		case 2:
+		case colAnomaly:
 			node = parquet.Leaf(parquet.BooleanType)
-		case 4:
+		case colError:
 			node = parquet.String()
 		}
 		group.add(name, parquet.Optional(node))
@@ -229,7 +229,7 @@ func plain(v parquet.Value, unsigned bool) any {
 // Write implements Table.
 func (t *parquetTable) Write(i int, a Answer) (err error) {
 	defer rescue(&err)
-	row := append(make(parquet.Row, 0, len(t.buffer[i])+5), t.buffer[i]...)
+	row := append(make(parquet.Row, 0, len(t.buffer[i])+colError+1), t.buffer[i]...)
 	add := func(v parquet.Value, given bool) {
 		if given {
 			row = append(row, v.Level(0, 1, len(t.to)+len(row)-len(t.buffer[i])))

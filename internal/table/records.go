@@ -15,8 +15,8 @@ const maxRecord = 16 << 20
 // maxQuoted is how much text of several lines is read in search of a closing quote.
 const maxQuoted = 1 << 20
 
-// errUnclosed means that a record's quote is not closed.
-var errUnclosed = errors.New(`a quoted field begins in this line and does not end: write a quote inside of a field twice`)
+// errUnclosed means that a quote is not closed, or not so that the record fits the header.
+var errUnclosed = errors.New(`a quoted field begins in this line and does not end where the header's number of fields is complete: write a quote inside of a field twice`)
 
 // records reads CSV by RFC 4180, with any delimiter, and forgives what programs and
 // people write otherwise: quotes inside of a field that has none around it, and lines

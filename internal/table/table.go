@@ -39,19 +39,19 @@ type Table interface {
 	Close() error
 }
 
-// The names of the added columns.
+// The added columns, in order.
 const (
-	colPrediction = "prediction"
-	colScore      = "score"
-	colAnomaly    = "is_anomaly"
-	colConfidence = "confidence"
-	colError      = "error"
+	colPrediction = iota
+	colScore
+	colAnomaly
+	colConfidence
+	colError
 )
 
 // answerNames returns the names of the added columns, in order. A name that the table
 // has already gets a number.
 func answerNames(prefix string, taken []string) []string {
-	names := []string{colPrediction, colScore, colAnomaly, colConfidence, colError}
+	names := []string{colPrediction: "prediction", colScore: "score", colAnomaly: "is_anomaly", colConfidence: "confidence", colError: "error"}
 	for i, name := range names {
 		names[i] = free(prefix+name, taken)
 	}

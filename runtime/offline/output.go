@@ -32,7 +32,7 @@ func create(name string) (output, error) {
 
 // ownDescriptor reports whether a file is an open file of a process, such as /dev/fd/1.
 func ownDescriptor(name string) bool {
-	return strings.HasPrefix(name, "/dev/") || strings.HasPrefix(name, "/proc/")
+	return strings.HasPrefix(name, "/dev/fd/") || strings.HasPrefix(name, "/proc/") || name == "/dev/stdout" || name == "/dev/stderr"
 }
 
 // followed returns the file that a link points to, which need not exist. It does not
