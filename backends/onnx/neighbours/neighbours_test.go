@@ -1,0 +1,315 @@
+package neighbours_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sort"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/neighbours"
+)
+
+// slow finds neighbours in float64, by sorting.
+func slow(p neighbours.Params, q []float32) (dist []float64, row []int) {
+	n := len(p.Train) / p.Features
+	all := make([]float64, n)
+	for i := range n {
+		all[i] = distance(p, q, p.Train[i*p.Features:(i+1)*p.Features])
+		row = append(row, i)
+	}
+	sort.SliceStable(row, func(a, b int) bool { return all[row[a]] < all[row[b]] })
+	row = row[:p.K]
+	for _, r := range row {
+		dist = append(dist, all[r])
+	}
+	return dist, row
+}
+
+func distance(p neighbours.Params, a, b []float32) float64 {
+	var sum, aa, bb float64
+	for j := range a {
+		x, y := float64(a[j]), float64(b[j])
+		switch p.Metric {
+		case neighbours.Euclidean:
+			sum += (x - y) * (x - y)
+		case neighbours.Manhattan:
+			sum += math.Abs(x - y)
+		case neighbours.Minkowski:
+			sum += math.Pow(math.Abs(x-y), p.P)
+		case neighbours.Cosine:
+			sum, aa, bb = sum+x*y, aa+x*x, bb+y*y
+		}
+	}
+	switch p.Metric {
+	case neighbours.Euclidean:
+		return math.Sqrt(sum)
+	case neighbours.Minkowski:
+		return math.Pow(sum, 1/p.P)
+	case neighbours.Cosine:
+		return 1 - sum/math.Sqrt(aa*bb)
+	default:
+		return sum
+	}
+}
+
+func normal(r *rand.Rand, n int, moved float64) []float32 {
+	v := make([]float32, n)
+	for i := range v {
+		v[i] = float32(r.NormFloat64() + moved)
+	}
+	return v
+}
+
+var metrics = []neighbours.Params{
+	{Metric: neighbours.Euclidean}, {Metric: neighbours.Manhattan}, {Metric: neighbours.Minkowski, P: 3}, {Metric: neighbours.Cosine},
+}
+
+func TestNearest(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, shape := range []struct{ n, d, k int }{{1, 1, 1}, {31, 3, 5}, {32, 4, 32}, {33, 1, 2}, {500, 20, 20}, {1000, 7, 1}, {700, 300, 9}} {
+		for _, p := range metrics {
+			t.Run(fmt.Sprintf("%v_%dx%d_%d", p.Metric, shape.n, shape.d, shape.k), func(t *testing.T) {
+				p.Features, p.K, p.Train = shape.d, shape.k, normal(r, shape.n*shape.d, 0)
+				x, err := neighbours.New(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				queries := normal(r, 16*shape.d, 0)
+				s := x.Scratch()
+				x.Nearest(queries, s)
+				for i := range 16 {
+					dist, _ := s.Of(i)
+					want, _ := slow(p, queries[i*shape.d:(i+1)*shape.d])
+					for k := range want {
+						if math.Abs(float64(dist[k])-want[k]) > 2e-6*(1+want[k])*math.Sqrt(float64(shape.d)) {
+							t.Fatalf("row %d, neighbour %d: %v; want %v", i, k, dist[k], want[k])
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestTies has rows of small integers, whose distances are exact and often equal.
+func TestTies(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	for _, p := range metrics[:2] {
+		p.Features, p.K, p.Train = 3, 25, make([]float32, 3*400)
+		for i := range p.Train {
+			p.Train[i] = float32(r.IntN(5))
+		}
+		x, err := neighbours.New(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := x.Scratch()
+		for range 50 {
+			q := []float32{float32(r.IntN(5)), float32(r.IntN(5)), float32(r.IntN(5))}
+			x.Nearest(q, s)
+			_, got := s.Of(0)
+			_, want := slow(p, q)
+			for k := range want {
+				if int(got[k]) != want[k] {
+					t.Fatalf("%v of %v: rows %v; want %v", p.Metric, q, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestAssemblyIsPlain(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, p := range metrics[:2] {
+		for _, moved := range []float64{0, 100, 1e30} {
+			p.Features, p.K, p.Train = 20, 20, normal(r, 20*501, moved)
+			x, err := neighbours.New(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			queries := append(normal(r, 20*14, moved), make([]float32, 40)...)
+			for j := range 20 { // squares beyond the range of float32
+				queries[20*14+j] = math.MaxFloat32
+			}
+			a, b := x.Scratch(), x.Scratch()
+			x.Nearest(queries, a)
+			neighbours.Plain(x).Nearest(queries, b)
+			for i := range 16 {
+				d1, r1 := a.Of(i)
+				d2, r2 := b.Of(i)
+				if fmt.Sprint(d1, r1) != fmt.Sprint(d2, r2) || len(d1) != 20 {
+					t.Errorf("%v, moved by %v, row %d:\nassembly %v %v\nplain    %v %v", p.Metric, moved, i, d1, r1, d2, r2)
+				}
+			}
+		}
+	}
+}
+
+func TestCompanyChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(7, 8))
+	train := normal(r, 6*300, 0)
+	s := lof(t, train, 6, 10)
+	rows := normal(r, 6*100, 0)
+	rows[6*50] = float32(math.NaN())
+	rows[6*51] = float32(math.Inf(1))
+	all := make([]float32, 100)
+	if err := s.Score(context.Background(), rows, all); err != nil {
+		t.Fatal(err)
+	}
+	for i := range all {
+		one := make([]float32, 1)
+		if err := s.Score(context.Background(), rows[6*i:6*i+6], one); err != nil {
+			t.Fatal(err)
+		}
+		if math.Float32bits(one[0]) != math.Float32bits(all[i]) || math.IsNaN(float64(one[0])) != (i == 50 || i == 51) {
+			t.Errorf("row %d: %v alone, %v among others", i, one[0], all[i])
+		}
+	}
+}
+
+// lof computes scikit-learn's LocalOutlierFactor of the training rows.
+func lof(t testing.TB, train []float32, d, k int) *neighbours.Scorer {
+	t.Helper()
+	n := len(train) / d
+	x, err := neighbours.New(neighbours.Params{Train: train, Features: d, K: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := neighbours.LOF{KDist: make([]float32, n), LRD: make([]float32, n), Epsilon: 1e-10}
+	p := neighbours.Params{Train: train, Features: d, K: k + 1}
+	var dist [][]float64
+	var row [][]int
+	for i := range n {
+		a, b := slow(p, train[i*d:(i+1)*d])
+		dist, row = append(dist, a[1:]), append(row, b[1:])
+		l.KDist[i] = float32(a[k])
+	}
+	for i := range n {
+		var sum float64
+		for j, o := range row[i] {
+			sum += max(dist[i][j], float64(l.KDist[o]))
+		}
+		l.LRD[i] = float32(1 / (sum/float64(k) + 1e-10))
+	}
+	s, err := neighbours.NewLOF(x, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestReductions(t *testing.T) {
+	t.Parallel()
+	x, err := neighbours.New(neighbours.Params{Train: []float32{0, 1, 3, 7, 20}, Features: 1, K: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r, want := range map[neighbours.Reduction]float32{neighbours.Farthest: 7, neighbours.Mean: 11.0 / 4, neighbours.Median: 2} {
+		s, err := neighbours.NewDistance(x, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := make([]float32, 1)
+		if err := s.Score(context.Background(), []float32{0}, out); err != nil || out[0] != want {
+			t.Errorf("reduction %d: %v, %v; want %v", r, out[0], err, want)
+		}
+	}
+}
+
+func TestCancelled(t *testing.T) {
+	t.Parallel()
+	s := lof(t, normal(rand.New(rand.NewPCG(9, 9)), 3*50, 0), 3, 5)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := s.Score(ctx, make([]float32, 300), make([]float32, 100)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	for want, p := range map[string]neighbours.Params{
+		"0 features; 1 to 65536 are supported":                             {Train: []float32{1}, K: 1},
+		"3 numbers are no rows of 2 features":                              {Train: []float32{1, 2, 3}, Features: 2, K: 1},
+		"3 neighbours of 2 training rows; 1 to 4096 are supported":         {Train: []float32{1, 2}, Features: 1, K: 3},
+		"training row 1 has no euclidean distances":                        {Train: []float32{1, float32(math.NaN())}, Features: 1, K: 1},
+		"training row 0 has no cosine distances":                           {Train: []float32{0, 1}, Features: 1, K: 1, Metric: neighbours.Cosine},
+		"minkowski distances of order 0.5; orders from 1 on are supported": {Train: []float32{1}, Features: 1, K: 1, Metric: neighbours.Minkowski, P: .5},
+		"unknown metric 9": {Train: []float32{1}, Features: 1, K: 1, Metric: 9},
+	} {
+		if _, err := neighbours.New(p); err == nil || err.Error() != want {
+			t.Errorf("got %v; want %s", err, want)
+		}
+	}
+}
+
+func FuzzNearest(f *testing.F) {
+	f.Add(uint64(1), 10, 3, 2, 1)
+	f.Fuzz(func(t *testing.T, seed uint64, n, d, k, scale int) {
+		n, d = 1+n&127, 1+d&15
+		k = 1 + (k&0xffff)%n
+		r := rand.New(rand.NewPCG(seed, 1))
+		p := neighbours.Params{Features: d, K: k, Train: make([]float32, n*d)}
+		for i := range p.Train {
+			p.Train[i] = float32(r.IntN(1 + scale&7))
+		}
+		x, err := neighbours.New(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := make([]float32, d)
+		for i := range q {
+			q[i] = float32(r.IntN(1 + scale&7))
+		}
+		s := x.Scratch()
+		x.Nearest(q, s)
+		_, got := s.Of(0)
+		_, want := slow(p, q)
+		for i := range want {
+			if int(got[i]) != want[i] {
+				t.Fatalf("rows %v; want %v", got, want)
+			}
+		}
+	})
+}
+
+func BenchmarkLOF(b *testing.B) {
+	r := rand.New(rand.NewPCG(1, 1))
+	x, err := neighbours.New(neighbours.Params{Train: normal(r, 5000*20, 0), Features: 20, K: 20})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ones := make([]float32, 5000)
+	for i := range ones {
+		ones[i] = 1
+	}
+	for name, x := range map[string]*neighbours.Index{"chosen": x, "plain": neighbours.Plain(x)} {
+		s, err := neighbours.NewLOF(x, neighbours.LOF{KDist: ones, LRD: ones, Epsilon: 1e-10})
+		if err != nil {
+			b.Fatal(err)
+		}
+		queries := normal(r, 1000*20, 0)
+		for _, n := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				out := make([]float32, n)
+				i := 0
+				for b.Loop() {
+					if err := s.Score(b.Context(), queries[i*20:][:n*20], out); err != nil {
+						b.Fatal(err)
+					}
+					if n == 1 {
+						i = (i + 1) % 1000
+					}
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/row")
+			})
+		}
+	}
+}

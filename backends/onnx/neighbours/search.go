@@ -1,0 +1,144 @@
+package neighbours
+
+import (
+	"math"
+	"sort"
+)
+
+// tile is how many rows are compared with the same chunk of training rows.
+const tile = 16
+
+// Scratch is the memory of one call. Its size does not depend on the number of
+// rows of the call or of the training.
+type Scratch struct {
+	squares []float32 // of one row and one chunk, before root
+	least   []float32 // of each block
+	found   [tile]nearest
+}
+
+// Scratch returns memory for calls that do not run at the same time.
+func (x *Index) Scratch() *Scratch {
+	s := &Scratch{squares: make([]float32, x.chunk*lanes), least: make([]float32, x.chunk)}
+	for i := range s.found {
+		s.found[i] = nearest{dist: make([]float32, 0, x.k), row: make([]int32, 0, x.k)}
+	}
+	return s
+}
+
+// nearest holds the nearest training rows found so far, nearest first. Of equal
+// distances the lower row comes first, as in ONNX's TopK.
+type nearest struct {
+	dist   []float32
+	row    []int32
+	square float32 // no square of a nearer row exceeds it; +Inf until there are k
+	odd    bool    // the row has no distances
+}
+
+// Nearest finds the neighbours of rows, which holds at most 16 rows of the
+// index's features. The results are valid until the next call with s: for row i,
+// s.Of(i).
+func (x *Index) Nearest(rows []float32, s *Scratch) {
+	n := len(rows) / x.d
+	for i := range n {
+		f := &s.found[i]
+		f.dist, f.row, f.square = f.dist[:0], f.row[:0], float32(math.Inf(1))
+		f.odd = !x.measurable(rows[i*x.d : (i+1)*x.d])
+	}
+	for from := 0; from < x.blocks(); from += x.chunk {
+		count := min(x.chunk, x.blocks()-from)
+		for i := range n {
+			row := rows[i*x.d : (i+1)*x.d]
+			if s.found[i].odd {
+				continue
+			}
+			x.compare(s.squares, s.least, row, from, count)
+			x.pick(&s.found[i], s, from, count)
+		}
+	}
+}
+
+// Of returns the distances of row i to its nearest training rows and their
+// numbers, nearest first. Both are empty if the row has no distances: it is not
+// finite, or without length for Cosine.
+func (s *Scratch) Of(i int) (distances []float32, rows []int32) {
+	return s.found[i].dist, s.found[i].row
+}
+
+// pick takes the near rows of a chunk.
+func (x *Index) pick(f *nearest, s *Scratch, from, count int) {
+	for b := range count {
+		if len(f.dist) == x.k && s.least[b] >= f.square {
+			continue
+		}
+		first := (from + b) * lanes
+		rows := min(lanes, x.n-first)
+		for i, square := range s.squares[b*lanes:][:rows] {
+			if square < f.square || len(f.dist) < x.k {
+				x.take(f, square, int32(first+i))
+			}
+		}
+	}
+}
+
+// take keeps a row if it is among the k nearest.
+func (x *Index) take(f *nearest, square float32, row int32) {
+	// Distances are compared and not squares: two squares may have one root.
+	d := x.root(square)
+	k := len(f.dist)
+	if k == x.k {
+		if !(d < f.dist[k-1]) {
+			return
+		}
+		k--
+	}
+	at := sort.Search(k, func(i int) bool { return f.dist[i] > d })
+	f.dist, f.row = f.dist[:k+1], f.row[:k+1]
+	copy(f.dist[at+1:], f.dist[at:])
+	copy(f.row[at+1:], f.row[at:])
+	f.dist[at], f.row[at] = d, row
+	if len(f.dist) == x.k {
+		f.square = x.bound(f.dist[x.k-1])
+	}
+}
+
+// root turns what compare computes into a distance.
+func (x *Index) root(square float32) float32 {
+	switch x.metric {
+	case Euclidean:
+		return float32(math.Sqrt(float64(square)))
+	case Minkowski:
+		return float32(math.Pow(float64(square), 1/x.p))
+	default:
+		return square
+	}
+}
+
+// bound returns a number that no square of a nearer row exceeds.
+func (x *Index) bound(dist float32) float32 {
+	if math.IsInf(float64(dist), 1) {
+		return dist
+	}
+	const above = 1 + 1e-5 // more than the roundings of root
+	switch x.metric {
+	case Euclidean:
+		return float32(float64(dist) * float64(dist) * above)
+	case Minkowski:
+		return float32(math.Pow(float64(dist), x.p) * above)
+	default:
+		return dist
+	}
+}
+
+// measurable reports whether a row has distances: it is finite, and has a length
+// if the metric divides by it.
+func (x *Index) measurable(row []float32) bool {
+	for _, v := range row {
+		if v-v != 0 {
+			return false
+		}
+	}
+	return x.metric != Cosine || divides(norm(row))
+}
+
+// divides reports whether a length is neither 0 nor infinite.
+func divides(length float32) bool { return length > 0 && length-length == 0 }
