@@ -1,0 +1,206 @@
+package detectors
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/neighbours"
+)
+
+const keepsRows = "every training row, in float32"
+
+// epsilon keeps densities finite among equal rows, as in scikit-learn.
+const epsilon = 1e-10
+
+// LOF fits a local outlier factor for new rows, with scikit-learn's definition and
+// Euclidean distances. Inliers score about 1.
+func LOF(r Rows, o Options) (*Fitted, error) {
+	r, scale, err := prepare(r, o)
+	if err != nil {
+		return nil, err
+	}
+	const usual = 20
+	k, err := neighboursOf(r, o, usual)
+	if err != nil {
+		return nil, err
+	}
+	others, err := among(r, k)
+	if err != nil {
+		return nil, err
+	}
+	n := r.Len()
+	kdist, lrd := make([]float32, n), make([]float32, n)
+	for i := range n {
+		kdist[i] = others[i].dist[k-1]
+	}
+	for i, o := range others {
+		var reach float64
+		for a, d := range o.dist {
+			reach += float64(max(d, kdist[o.row[a]]))
+		}
+		lrd[i] = float32(1 / (reach/float64(k) + epsilon))
+	}
+	f := &Fitted{Keeps: keepsRows, Scores: make([]float64, n)}
+	for i, o := range others {
+		for _, row := range o.row {
+			f.Scores[i] += float64(lrd[row])
+		}
+		f.Scores[i] /= float64(k) * float64(lrd[i])
+	}
+	b, rows := begin("local_outlier_factor", r.Features, scale)
+	distances(b, rows, r, k)
+	b.Floats("kdist", kdist, int64(n))
+	b.Floats("lrd", lrd, int64(n))
+	b.Floats("epsilon", []float32{epsilon}, 1)
+	b.Floats("one", []float32{1}, 1)
+	b.Node("Gather", []string{"kdist", "nearest"}, []string{"kdist_of"})
+	b.Node("Gather", []string{"lrd", "nearest"}, []string{"lrd_of"})
+	b.Node("Max", []string{"distances", "kdist_of"}, []string{"reach"})
+	b.Node("ReduceMean", []string{"reach"}, []string{"reach_mean"}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Node("Add", []string{"reach_mean", "epsilon"}, []string{"reach_positive"})
+	b.Node("Div", []string{"one", "reach_positive"}, []string{"own_lrd"})
+	b.Node("Div", []string{"lrd_of", "own_lrd"}, []string{"ratios"})
+	b.Node("ReduceMean", []string{"ratios"}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Output(Output, graph.Float, -1, 1)
+	f.Graph = b.Bytes()
+	return f, nil
+}
+
+// KNN fits distances to the nearest training rows, with PyOD's definitions: a row's
+// score is its distance to the k-th, or the mean or median of all k.
+func KNN(r Rows, o Options) (*Fitted, error) {
+	if o.Distance != DistanceLargest && o.Distance != DistanceMean && o.Distance != DistanceMedian {
+		return nil, fmt.Errorf("--distance is %q: it must be %s, %s or %s", o.Distance, DistanceLargest, DistanceMean, DistanceMedian)
+	}
+	r, scale, err := prepare(r, o)
+	if err != nil {
+		return nil, err
+	}
+	const usual = 5
+	k, err := neighboursOf(r, o, usual)
+	if err != nil {
+		return nil, err
+	}
+	others, err := among(r, k)
+	if err != nil {
+		return nil, err
+	}
+	f := &Fitted{Keeps: keepsRows, Scores: make([]float64, r.Len())}
+	for i, x := range others {
+		f.Scores[i] = reduced(x.dist, o.Distance)
+	}
+	b, rows := begin("knn", r.Features, scale)
+	distances(b, rows, r, k)
+	reduce(b, o.Distance, k)
+	b.Output(Output, graph.Float, -1, 1)
+	f.Graph = b.Bytes()
+	return f, nil
+}
+
+// reduced computes what reduce writes.
+func reduced(dist []float32, how string) float64 {
+	k := len(dist)
+	switch how {
+	case DistanceMean:
+		var sum float64
+		for _, d := range dist {
+			sum += float64(d)
+		}
+		return sum / float64(k)
+	case DistanceMedian:
+		return (float64(dist[(k-1)/2]) + float64(dist[k/2])) / 2
+	default:
+		return float64(dist[k-1])
+	}
+}
+
+// reduce adds the nodes that make one score of the distances.
+func reduce(b *graph.Builder, how string, k int) {
+	at := func(name string, i int, to string) {
+		b.Ints(name, []int64{int64(i)}, 1)
+		b.Node("Gather", []string{"distances", name}, []string{to}, graph.Attribute{Name: "axis", Value: int64(1)})
+	}
+	switch how {
+	case DistanceMean:
+		b.Node("ReduceMean", []string{"distances"}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	case DistanceMedian:
+		at("lower", (k-1)/2, "lower_distance")
+		at("upper", k/2, "upper_distance")
+		b.Floats("half", []float32{0.5}, 1)
+		b.Node("Add", []string{"lower_distance", "upper_distance"}, []string{"twice"})
+		b.Node("Mul", []string{"twice", "half"}, []string{Output})
+	default:
+		at("last", k-1, Output)
+	}
+}
+
+func axis(i int64) graph.Attribute { return graph.Attribute{Name: "axes", Value: []int64{i}} }
+
+// distances adds the nodes that compute the distances of rows to their k nearest
+// training rows, and the numbers of these: "distances" and "nearest" [N, k], nearest
+// first. A scan takes one training row after another, as skl2onnx's graphs do: other
+// forms take memory for all differences, or lose small distances.
+func distances(b *graph.Builder, rows string, r Rows, k int) {
+	body := graph.NewBuilder("squares")
+	body.Input("rows", graph.Float, -1, int64(r.Features))
+	body.Input("training_row", graph.Float, int64(r.Features))
+	body.Node("Identity", []string{"rows"}, []string{"rows_again"})
+	body.Node("Sub", []string{"rows", "training_row"}, []string{"differences"})
+	body.Node("ReduceSumSquare", []string{"differences"}, []string{"squares_of_row"}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(0)})
+	body.Output("rows_again", graph.Float, -1, int64(r.Features))
+	body.Output("squares_of_row", graph.Float, -1)
+	b.Floats("training_rows", r.Values, int64(r.Len()), int64(r.Features))
+	b.Ints("k", []int64{int64(k)}, 1)
+	b.Node("Scan", []string{rows, "training_rows"}, []string{"unchanged", "squares_by_training_row"},
+		graph.Attribute{Name: "body", Value: body}, graph.Attribute{Name: "num_scan_inputs", Value: int64(1)})
+	b.Node("Transpose", []string{"squares_by_training_row"}, []string{"squares"}, graph.Attribute{Name: "perm", Value: []int64{1, 0}})
+	b.Node("Sqrt", []string{"squares"}, []string{"all_distances"})
+	b.Node("TopK", []string{"all_distances", "k"}, []string{"distances", "nearest"},
+		graph.Attribute{Name: "axis", Value: int64(1)}, graph.Attribute{Name: "largest", Value: int64(0)}, graph.Attribute{Name: "sorted", Value: int64(1)})
+}
+
+func neighboursOf(r Rows, o Options, usual int) (int, error) {
+	k := o.Neighbours
+	if k == 0 {
+		k = usual
+	}
+	if k < 1 || k > neighbours.MaxNeighbours-1 {
+		return 0, fmt.Errorf("--neighbors is %d: it must be between 1 and %d", k, neighbours.MaxNeighbours-1)
+	}
+	return min(k, r.Len()-1), nil
+}
+
+// found holds the neighbours of a training row among the others, nearest first.
+type found struct {
+	dist []float32
+	row  []int32
+}
+
+// among finds the k nearest other rows of each training row.
+func among(r Rows, k int) ([]found, error) {
+	x, err := neighbours.New(neighbours.Params{Train: r.Values, Features: r.Features, K: k + 1})
+	if err != nil {
+		return nil, fmt.Errorf("comparing the training rows: %w", err)
+	}
+	out := make([]found, r.Len())
+	s := x.Scratch()
+	for i := range out {
+		x.Nearest(r.Row(i), s)
+		dist, row := s.Of(0)
+		self := k // of k+1 equal rows any one may go
+		for a := range row {
+			if int(row[a]) == i {
+				self = a
+				break
+			}
+		}
+		f := found{make([]float32, 0, k), make([]int32, 0, k)}
+		f.dist, f.row = append(append(f.dist, dist[:self]...), dist[self+1:]...), append(append(f.row, row[:self]...), row[self+1:]...)
+		if d := f.dist[k-1]; math.IsInf(float64(d), 1) {
+			return nil, fmt.Errorf("row %d is too far from the others for float32: scale the features (--scale)", i+1)
+		}
+		out[i] = f
+	}
+	return out, nil
+}
