@@ -46,7 +46,7 @@ func tolerance(m *manifest.Manifest) float64 {
 // calibrate fills in the manifest's fields that follow from the scores of the
 // training rows.
 func calibrate(m *manifest.Manifest, scores []float64, contamination float64, files map[string][]byte) {
-	slices.Sort(scores)
+	scores = slices.Sorted(slices.Values(scores))
 	threshold := percentile(scores, 1-contamination)
 	m.Threshold = &threshold
 	files[trainScores] = encodeScores(scores)

@@ -22,31 +22,16 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// FitOptions say what Fit fits, and what it writes.
-type FitOptions struct {
-	ID, Version string
-	Training
-	Exclude   []string // columns that are no features
-	Detectors string   // folder of the detectors' modules; empty: plugins beside the binary
-	fit.Options
-}
-
 // Fitted is what Fit has written.
 type Fitted struct {
 	Dir            string
 	Rows, Features int
+	Keeps          string // what it keeps of the training rows
 	Found          Calibrated
 }
 
-// Fit fits a reference detector to training rows and writes it as a version: its module,
-// what it was fitted to, and the manifest.
-func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fitted, error) {
-	if err := checkName(o.ID, o.Version); err != nil {
-		return nil, err
-	}
-	if err := o.check(); err != nil {
-		return nil, err
-	}
+// fitReference fits a reference detector: its module, and what it was fitted to.
+func (a Author) fitReference(ctx context.Context, r plugins.Reference, o FitOptions) (*fitted, error) {
 	module, err := detectorModule(o.Detectors, r.Name)
 	if err != nil {
 		return nil, err
@@ -59,7 +44,7 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if err != nil {
 		return nil, err
 	}
-	result, err := r.Fit(fit.Data{Rows: train.Rows(), Cols: len(m.Features), Values: train.Float64s()}, o.Options)
+	result, err := r.Fit(fit.Data{Rows: train.Rows(), Cols: len(m.Features), Values: train.Float64s()}, o.reference())
 	if err != nil {
 		return nil, fmt.Errorf("fitting %s to %s: %w", r.Algorithm, o.File, err)
 	}
@@ -74,7 +59,6 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if err != nil {
 		return nil, err
 	}
-	defer done()
 	scores := result.Scores
 	if r.Stateful {
 		err = fitStateful(ctx, model, m, train, scores, o, files)
@@ -83,23 +67,38 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 		scores, err = fitManifest(ctx, model, m, o.Training, files)
 	}
 	if err != nil {
+		done()
 		return nil, err
 	}
-	dir, err := a.putVerified(ctx, m, files)
-	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features), Found: calibrated(scores, *m.Threshold)}, err
+	return &fitted{manifest: m, files: files, rows: train.Rows(), scores: scores, keeps: r.Keeps, model: model, done: done}, nil
 }
 
 // beginManifest makes the manifest as far as the header of the training rows says it.
 func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error) {
-	header, err := columnNames(o.File)
+	names, err := featureNames(o)
 	if err != nil {
 		return nil, err
+	}
+	if len(o.Categorical) > 0 || o.Missing != MissingError || o.Graph.Scale {
+		return nil, fmt.Errorf("%s takes numbers as they are: --categorical, --missing and --scale are for %s", r.Name, graphNames())
 	}
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Algorithm, m.Backend = o.ID, o.Version, r.Algorithm, manifest.BackendWASM
 	m.Artifact, m.Files, m.Stateful, m.LearnOnline = r.Name+".wasm", map[string]string{}, r.Stateful, r.Stateful
 	if r.Explains {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainNative}
+	}
+	for _, name := range names {
+		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
+	}
+	return m, nil
+}
+
+// featureNames returns the columns of the training rows that are features.
+func featureNames(o FitOptions) (names []string, err error) {
+	header, err := columnNames(o.File)
+	if err != nil {
+		return nil, err
 	}
 	for _, name := range o.Exclude {
 		if !slices.Contains(header, name) {
@@ -108,13 +107,13 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	}
 	for _, name := range header {
 		if !slices.Contains(o.Exclude, name) {
-			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
+			names = append(names, name)
 		}
 	}
-	if len(m.Features) == 0 {
+	if len(names) == 0 {
 		return nil, fmt.Errorf("%s has no column that is a feature", o.File)
 	}
-	return m, nil
+	return names, nil
 }
 
 // detectorModule reads a detector's module from a folder, or from where builds put

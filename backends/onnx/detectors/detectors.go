@@ -16,6 +16,16 @@ import (
 type Rows struct {
 	Features int
 	Values   []float32
+	// Columns are set if some columns are categories: each column is an input of the
+	// graph, and has one feature or one per category. nil: the graph takes the
+	// features as one matrix.
+	Columns []Column
+}
+
+// Column is a column of people's tables.
+type Column struct {
+	Name       string
+	Categories []string // in the order of their features; nil: a number
 }
 
 // Len returns the number of rows.
@@ -56,7 +66,7 @@ const (
 	DistanceMedian  = "median"
 )
 
-// Input and Output name the graph's only input and output.
+// Input names the graph's input if there are no Columns, and Output its only output.
 const (
 	Input  = "features"
 	Output = "anomaly_score"
@@ -64,7 +74,9 @@ const (
 
 // Fitted is a detector's graph.
 type Fitted struct {
-	Graph []byte // input Input [N, features] of float, output Output [N, 1] of float: higher is more anomalous
+	// Graph takes Input [N, features] of float, or for each column [N, 1] of float or
+	// string. It gives Output [N, 1] of float: higher is more anomalous.
+	Graph []byte
 	// Scores are the scores of the training rows among the others, where the graph
 	// would find each row to be its own neighbour; nil: the graph's scores hold.
 	Scores []float64

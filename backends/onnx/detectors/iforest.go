@@ -130,8 +130,8 @@ func (f *forest) split(samples []int, depth int) (feature int, threshold float32
 }
 
 func (f *forest) graph(scale *scaler, trees int, path float64) []byte {
-	b, rows := begin("isolation_forest", f.rows.Features, scale)
-	b.NodeML("TreeEnsembleRegressor", []string{rows}, []string{"depths"},
+	b, rows := begin("isolation_forest", f.rows, scale)
+	b.NodeML("TreeEnsembleRegressor", []string{rows}, []string{own("depths")},
 		graph.Attribute{Name: "n_targets", Value: int64(1)},
 		graph.Attribute{Name: "nodes_treeids", Value: f.trees},
 		graph.Attribute{Name: "nodes_nodeids", Value: f.nodes},
@@ -145,10 +145,10 @@ func (f *forest) graph(scale *scaler, trees int, path float64) []byte {
 		graph.Attribute{Name: "target_ids", Value: make([]int64, len(f.weights))},
 		graph.Attribute{Name: "target_weights", Value: f.weights},
 	)
-	b.Floats("scale", []float32{float32(-float64(trees) * path)}, 1)
-	b.Floats("two", []float32{2}, 1)
-	b.Node("Div", []string{"depths", "scale"}, []string{"exponent"})
-	b.Node("Pow", []string{"two", "exponent"}, []string{Output})
+	b.Floats(own("scale"), []float32{float32(-float64(trees) * path)}, 1)
+	b.Floats(own("two"), []float32{2}, 1)
+	b.Node("Div", []string{own("depths"), own("scale")}, []string{own("exponent")})
+	b.Node("Pow", []string{own("two"), own("exponent")}, []string{Output})
 	b.Output(Output, graph.Float, -1, 1)
 	return b.Bytes()
 }

@@ -48,20 +48,20 @@ func LOF(r Rows, o Options) (*Fitted, error) {
 		}
 		f.Scores[i] /= float64(k) * float64(lrd[i])
 	}
-	b, rows := begin("local_outlier_factor", r.Features, scale)
+	b, rows := begin("local_outlier_factor", r, scale)
 	distances(b, rows, r, k)
-	b.Floats("kdist", kdist, int64(n))
-	b.Floats("lrd", lrd, int64(n))
-	b.Floats("epsilon", []float32{epsilon}, 1)
-	b.Floats("one", []float32{1}, 1)
-	b.Node("Gather", []string{"kdist", "nearest"}, []string{"kdist_of"})
-	b.Node("Gather", []string{"lrd", "nearest"}, []string{"lrd_of"})
-	b.Node("Max", []string{"distances", "kdist_of"}, []string{"reach"})
-	b.Node("ReduceMean", []string{"reach"}, []string{"reach_mean"}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
-	b.Node("Add", []string{"reach_mean", "epsilon"}, []string{"reach_positive"})
-	b.Node("Div", []string{"one", "reach_positive"}, []string{"own_lrd"})
-	b.Node("Div", []string{"lrd_of", "own_lrd"}, []string{"ratios"})
-	b.Node("ReduceMean", []string{"ratios"}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Floats(own("kdist"), kdist, int64(n))
+	b.Floats(own("lrd"), lrd, int64(n))
+	b.Floats(own("epsilon"), []float32{epsilon}, 1)
+	b.Floats(own("one"), []float32{1}, 1)
+	b.Node("Gather", []string{own("kdist"), own("nearest")}, []string{own("kdist_of")})
+	b.Node("Gather", []string{own("lrd"), own("nearest")}, []string{own("lrd_of")})
+	b.Node("Max", []string{own("distances"), own("kdist_of")}, []string{own("reach")})
+	b.Node("ReduceMean", []string{own("reach")}, []string{own("reach_mean")}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Node("Add", []string{own("reach_mean"), own("epsilon")}, []string{own("reach_positive")})
+	b.Node("Div", []string{own("one"), own("reach_positive")}, []string{own("own_lrd")})
+	b.Node("Div", []string{own("lrd_of"), own("own_lrd")}, []string{own("ratios")})
+	b.Node("ReduceMean", []string{own("ratios")}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
 	b.Output(Output, graph.Float, -1, 1)
 	f.Graph = b.Bytes()
 	return f, nil
@@ -90,7 +90,7 @@ func KNN(r Rows, o Options) (*Fitted, error) {
 	for i, x := range others {
 		f.Scores[i] = reduced(x.dist, o.Distance)
 	}
-	b, rows := begin("knn", r.Features, scale)
+	b, rows := begin("knn", r, scale)
 	distances(b, rows, r, k)
 	reduce(b, o.Distance, k)
 	b.Output(Output, graph.Float, -1, 1)
@@ -119,19 +119,19 @@ func reduced(dist []float32, how string) float64 {
 func reduce(b *graph.Builder, how string, k int) {
 	at := func(name string, i int, to string) {
 		b.Ints(name, []int64{int64(i)}, 1)
-		b.Node("Gather", []string{"distances", name}, []string{to}, graph.Attribute{Name: "axis", Value: int64(1)})
+		b.Node("Gather", []string{own("distances"), name}, []string{to}, graph.Attribute{Name: "axis", Value: int64(1)})
 	}
 	switch how {
 	case DistanceMean:
-		b.Node("ReduceMean", []string{"distances"}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+		b.Node("ReduceMean", []string{own("distances")}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
 	case DistanceMedian:
-		at("lower", (k-1)/2, "lower_distance")
-		at("upper", k/2, "upper_distance")
-		b.Floats("half", []float32{0.5}, 1)
-		b.Node("Add", []string{"lower_distance", "upper_distance"}, []string{"twice"})
-		b.Node("Mul", []string{"twice", "half"}, []string{Output})
+		at(own("lower"), (k-1)/2, own("lower_distance"))
+		at(own("upper"), k/2, own("upper_distance"))
+		b.Floats(own("half"), []float32{0.5}, 1)
+		b.Node("Add", []string{own("lower_distance"), own("upper_distance")}, []string{own("twice")})
+		b.Node("Mul", []string{own("twice"), own("half")}, []string{Output})
 	default:
-		at("last", k-1, Output)
+		at(own("last"), k-1, Output)
 	}
 }
 
@@ -150,13 +150,13 @@ func distances(b *graph.Builder, rows string, r Rows, k int) {
 	body.Node("ReduceSumSquare", []string{"differences"}, []string{"squares_of_row"}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(0)})
 	body.Output("rows_again", graph.Float, -1, int64(r.Features))
 	body.Output("squares_of_row", graph.Float, -1)
-	b.Floats("training_rows", r.Values, int64(r.Len()), int64(r.Features))
-	b.Ints("k", []int64{int64(k)}, 1)
-	b.Node("Scan", []string{rows, "training_rows"}, []string{"unchanged", "squares_by_training_row"},
+	b.Floats(own("training_rows"), r.Values, int64(r.Len()), int64(r.Features))
+	b.Ints(own("k"), []int64{int64(k)}, 1)
+	b.Node("Scan", []string{rows, own("training_rows")}, []string{own("unchanged"), own("squares_by_training_row")},
 		graph.Attribute{Name: "body", Value: body}, graph.Attribute{Name: "num_scan_inputs", Value: int64(1)})
-	b.Node("Transpose", []string{"squares_by_training_row"}, []string{"squares"}, graph.Attribute{Name: "perm", Value: []int64{1, 0}})
-	b.Node("Sqrt", []string{"squares"}, []string{"all_distances"})
-	b.Node("TopK", []string{"all_distances", "k"}, []string{"distances", "nearest"},
+	b.Node("Transpose", []string{own("squares_by_training_row")}, []string{own("squares")}, graph.Attribute{Name: "perm", Value: []int64{1, 0}})
+	b.Node("Sqrt", []string{own("squares")}, []string{own("all_distances")})
+	b.Node("TopK", []string{own("all_distances"), own("k")}, []string{own("distances"), own("nearest")},
 		graph.Attribute{Name: "axis", Value: int64(1)}, graph.Attribute{Name: "largest", Value: int64(0)}, graph.Attribute{Name: "sorted", Value: int64(1)})
 }
 

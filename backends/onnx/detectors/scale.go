@@ -1,19 +1,18 @@
 package detectors
 
-import (
-	"math"
-
-	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
-)
+import "math"
 
 // scaler standardises features as scikit-learn's StandardScaler does: constant ones
-// are only moved.
+// are only moved. Those of categories stay as they are.
 type scaler struct{ offset, factor []float32 }
 
 func newScaler(r Rows) *scaler {
 	s := &scaler{make([]float32, r.Features), make([]float32, r.Features)}
 	n := float64(r.Len())
-	for j := range r.Features {
+	for j, number := range r.numbers() {
+		if s.factor[j] = 1; !number {
+			continue
+		}
 		var mean, squares float64
 		for i := range r.Len() {
 			mean += float64(r.Row(i)[j])
@@ -23,7 +22,7 @@ func newScaler(r Rows) *scaler {
 			d := float64(r.Row(i)[j]) - mean
 			squares += d * d
 		}
-		s.offset[j], s.factor[j] = float32(mean), 1
+		s.offset[j] = float32(mean)
 		// Deviations that roundings explain are none.
 		if deviation := math.Sqrt(squares / n); deviation > 1e-7*math.Abs(mean) {
 			s.factor[j] = float32(1 / deviation)
@@ -34,23 +33,12 @@ func newScaler(r Rows) *scaler {
 
 // apply returns scaled rows, computed as ONNX's Scaler does.
 func (s *scaler) apply(r Rows) Rows {
-	out := Rows{Features: r.Features, Values: make([]float32, len(r.Values))}
+	out := Rows{Features: r.Features, Values: make([]float32, len(r.Values)), Columns: r.Columns}
 	for i, v := range r.Values {
 		j := i % r.Features
 		out.Values[i] = float32(v-s.offset[j]) * s.factor[j]
 	}
 	return out
-}
-
-// begin begins a graph and returns the name of the rows that the detector sees.
-func begin(name string, features int, s *scaler) (b *graph.Builder, rows string) {
-	b = graph.NewBuilder(name)
-	b.Input(Input, graph.Float, -1, int64(features))
-	if s == nil {
-		return b, Input
-	}
-	b.NodeML("Scaler", []string{Input}, []string{"scaled"}, graph.Attribute{Name: "offset", Value: s.offset}, graph.Attribute{Name: "scale", Value: s.factor})
-	return b, "scaled"
 }
 
 // prepare checks training rows and scales them if asked to.

@@ -1,0 +1,53 @@
+package authoring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/pflag"
+)
+
+// Flags adds the flags of Fit and Compare.
+func (o *FitOptions) Flags(f *pflag.FlagSet) {
+	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
+	f.StringVar(&o.ID, "id", "", "the model's id (required without --compare)")
+	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
+	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
+	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are not features, such as a label")
+	f.StringSliceVar(&o.Categorical, "categorical", nil, graphNames()+": columns of texts; each text becomes a feature")
+	f.StringVar(&o.Missing, "missing", o.Missing, graphNames()+": what replaces missing values: error, mean, median or a number")
+	f.BoolVar(&o.Graph.Scale, "scale", false, graphNames()+": standardise the features")
+	f.IntVar(&o.Graph.Neighbours, "neighbors", 0, "knn, lof: number of neighbours (default 5 for knn, 20 for lof)")
+	f.StringVar(&o.Graph.Distance, "distance", o.Graph.Distance, "knn: largest, mean or median distance")
+	f.IntVar(&o.Trees, "trees", 0, "hstrees, iforest: number of trees (default 25 for hstrees, 100 for iforest)")
+	f.IntVar(&o.Graph.Samples, "samples", o.Graph.Samples, "iforest: training rows of a tree, at most")
+	f.Uint64Var(&o.Seed, "seed", o.Seed, "hstrees, iforest: seed of the trees")
+	f.StringVar(&o.Detectors, "detectors", "", "folder of the reference detectors' modules (default: plugins beside the binary)")
+	f.IntVar(&o.Reference.Bins, "bins", o.Reference.Bins, "hbos: bins of a histogram")
+	f.StringVar(&o.Reference.Compat, "compat", "", "hbos: pyod, for PyOD's scores of values on the edges of bins")
+	f.IntVar(&o.Reference.Height, "height", o.Reference.Height, "hstrees: height of a tree")
+	f.IntVar(&o.Reference.Window, "window", o.Reference.Window, "hstrees: rows of a window")
+}
+
+// FitNamed fits the one detector that is named, and says what it wrote.
+func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o FitOptions) error {
+	if len(names) != 1 {
+		return fmt.Errorf("%d detectors are named: name one, or ask for --compare", len(names))
+	}
+	d, err := FindDetector(names[0])
+	if err != nil {
+		return err
+	}
+	if o.ID == "" {
+		return errors.New("--id is missing: name the model")
+	}
+	made, err := a.Fit(ctx, d, o)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\nthe model's files hold %s\n",
+		made.Dir, d.Algorithm, made.Rows, made.Features, made.Found, o.Contamination, made.Keeps)
+	return err
+}
