@@ -54,7 +54,7 @@ func (b *builder) tree(nodes []Node) error {
 		return err
 	}
 	refs, depths := make([]int32, len(nodes)), make([]int32, len(nodes))
-	for _, i := range slices.Backward(order) {
+	for _, i := range order {
 		n := &nodes[i]
 		if err := b.check(n); err != nil {
 			return unfit("node %d: %w", i, err)
@@ -77,8 +77,8 @@ func (b *builder) tree(nodes []Node) error {
 	return nil
 }
 
-// walkOrder returns the nodes below the root, parents first. It refuses what is
-// no tree.
+// walkOrder returns the nodes below the root, children first. Nodes may share
+// children, as exporters write categories, but must not be below themselves.
 func walkOrder(nodes []Node) ([]int, error) {
 	if len(nodes) == 0 {
 		return nil, unfit("it has no node")
@@ -86,23 +86,30 @@ func walkOrder(nodes []Node) ([]int, error) {
 	if len(nodes) > MaxNodes {
 		return nil, unfit("there are more than %d nodes", MaxNodes)
 	}
-	seen := make([]bool, len(nodes))
-	order := make([]int, 1, len(nodes))
-	seen[0] = true
-	for at := 0; at < len(order); at++ {
-		n := &nodes[order[at]]
-		if n.Mode == Leaf {
+	const open, done = 1, 2
+	state := make([]uint8, len(nodes))
+	order := make([]int, 0, len(nodes))
+	stack := []int{0}
+	for len(stack) > 0 {
+		at := stack[len(stack)-1]
+		n := &nodes[at]
+		if n.Mode == Leaf || state[at] != 0 {
+			if stack = stack[:len(stack)-1]; state[at] != done {
+				state[at] = done
+				order = append(order, at)
+			}
 			continue
 		}
+		state[at] = open
 		for _, child := range [2]int{n.True, n.False} {
-			if child < 0 || child >= len(nodes) {
-				return nil, unfit("node %d has child %d of %d nodes", order[at], child, len(nodes))
+			switch {
+			case child < 0 || child >= len(nodes):
+				return nil, unfit("node %d has child %d of %d nodes", at, child, len(nodes))
+			case state[child] == open:
+				return nil, unfit("node %d is below itself", child)
+			case state[child] == 0:
+				stack = append(stack, child)
 			}
-			if seen[child] {
-				return nil, unfit("node %d is reached twice", child)
-			}
-			seen[child] = true
-			order = append(order, child)
 		}
 	}
 	return order, nil

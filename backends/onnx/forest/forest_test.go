@@ -104,13 +104,19 @@ func (s *source) tree(columns, depth int, lean bool) []forest.Node {
 		for range s.random.IntN(6) {
 			n.Members = append(n.Members, s.number())
 		}
-		if lean {
+		switch {
+		case lean:
 			nodes = append(nodes, forest.Node{Mode: forest.Leaf, Value: s.number()})
-			n.True = len(nodes) - 1
-		} else {
+			n.True, n.False = len(nodes)-1, grow(level+1)
+		case s.random.IntN(6) == 0: // both ways lead to one child
 			n.True = grow(level + 1)
+			n.False = n.True
+		default:
+			n.True, n.False = grow(level+1), grow(level+1)
 		}
-		n.False = grow(level + 1)
+		if level > 0 && len(nodes) > at+2 && s.random.IntN(4) == 0 { // an inner node is shared
+			n.False = at + 1
+		}
 		nodes[at] = n
 		return at
 	}
@@ -236,7 +242,7 @@ func TestUnfit(t *testing.T) {
 		"no node":                {},
 		"a cycle":                {split(1, 2), split(0, 2), leaf},
 		"itself":                 {split(0, 1), leaf},
-		"a shared child":         {split(1, 1), leaf},
+		"a long cycle":           {split(1, 4), split(4, 2), split(4, 3), split(1, 4), leaf},
 		"a child below":          {split(-1, 1), leaf},
 		"a child beyond":         {split(1, 2), leaf},
 		"a feature beyond":       with(func(n *forest.Node) { n.Feature = 3 }),
