@@ -2,6 +2,8 @@ package onnx
 
 import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/plan"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -30,4 +32,13 @@ func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) 
 	}
 	s.bind.OutputRank, err = s.outputRank(a.ProbeRows)
 	return s, err
+}
+
+// Recognise returns the plan of a.
+func Recognise(a backends.Artifact, g *graph.Model) (*plan.Plan, *plan.Trial, error) {
+	bind, err := bindGraph(a.Manifest, g)
+	if err != nil {
+		return nil, nil, err
+	}
+	return plan.Recognise(g, plan.Inputs{Features: bind.Features, Names: bind.Inputs, PerFeature: bind.PerFeature, Rank: bind.Rank}, bind.Output)
 }

@@ -1,0 +1,147 @@
+// Package plan turns graphs that are tree ensembles, with arithmetic before and
+// behind them, into lists of steps that run in Go.
+//
+// Recognise follows a graph from the score back to its inputs. It knows a few
+// operators that treat each row alone. What a graph computes of the number of a
+// tree's leaf alone becomes a value of the leaf. That makes one forest of the
+// hundreds of operators that skl2onnx writes for an IsolationForest.
+//
+// A graph with anything else is not recognised; ONNX Runtime serves it.
+package plan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/forest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// Version changes with the results of plans, so that older proofs do not count.
+const Version = "1"
+
+// ErrUnknown is wrapped by errors that say why a graph is not recognised.
+var ErrUnknown = errors.New("the graph is not recognised as a forest")
+
+func unknown(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
+}
+
+// Inputs says which inputs of a graph hold which features.
+type Inputs struct {
+	Features   []sdk.Feature
+	Names      []string // one for all features, or one per feature
+	PerFeature bool
+	Rank       int // of an input of one feature: 1 or 2
+}
+
+// Plan computes the score of each row. It does not change and is safe for
+// concurrent use.
+type Plan struct {
+	features  []sdk.Feature
+	steps     []step
+	constants map[int]float64 // registers that never change
+	registers int
+	forests   []*wood
+	result    int // the register of the score
+	states    sync.Pool
+}
+
+// wood is a forest with the registers of its columns.
+type wood struct {
+	forest  *forest.Forest
+	columns []int
+	direct  bool // the columns are the features of a matrix of float32, in order
+}
+
+// state is what one call needs.
+type state struct {
+	lanes  [][]float64 // by register, one value per row of a block
+	blocks []*forest.Block
+}
+
+// lanes is the number of rows that a step computes at once.
+const lanes = forest.BlockRows
+
+func (p *Plan) state() *state {
+	if s, ok := p.states.Get().(*state); ok {
+		return s
+	}
+	s := &state{lanes: make([][]float64, p.registers)}
+	all := make([]float64, p.registers*lanes)
+	for i := range s.lanes {
+		s.lanes[i] = all[i*lanes : (i+1)*lanes]
+	}
+	for register, v := range p.constants {
+		for i := range lanes {
+			s.lanes[register][i] = v
+		}
+	}
+	for _, w := range p.forests {
+		s.blocks = append(s.blocks, w.forest.NewBlock())
+	}
+	return s
+}
+
+// Trees returns the number of trees.
+func (p *Plan) Trees() int {
+	n := 0
+	for _, w := range p.forests {
+		n += w.forest.Trees()
+	}
+	return n
+}
+
+// Steps returns the number of steps beside the forests.
+func (p *Plan) Steps() int { return len(p.steps) - len(p.forests) }
+
+// MemoryBytes estimates the memory that the plan holds.
+func (p *Plan) MemoryBytes() int64 {
+	n := int64(p.registers) * lanes * 8
+	for _, w := range p.forests {
+		n += w.forest.MemoryBytes() + int64(len(w.columns))*lanes*8
+	}
+	return n
+}
+
+// Score sets out to the score of each row. It ends early if ctx ends.
+func (p *Plan) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	s := p.state()
+	defer p.states.Put(s)
+	const look = 64 // blocks
+	for from, n := 0, 0; from < in.Rows(); from, n = from+lanes, n+1 {
+		if n%look == look-1 && ctx.Err() != nil {
+			return fmt.Errorf("scoring %d rows: %w", in.Rows(), ctx.Err())
+		}
+		to := min(from+lanes, in.Rows())
+		p.run(s, in, from, to)
+		copy(out[from:to], s.lanes[p.result])
+	}
+	return nil
+}
+
+// run computes a block of rows.
+func (p *Plan) run(s *state, in *sdk.Batch, from, to int) {
+	n := to - from
+	for i := range p.steps {
+		switch st := &p.steps[i]; st.op {
+		case opLoad:
+			st.load(s.lanes[st.to][:n], in, from)
+		case opWood:
+			w, b := p.forests[st.at], s.blocks[st.at]
+			if w.direct {
+				d := len(p.features)
+				b.SetRows(in.Float32s()[from*d:to*d], d, n)
+			} else {
+				for column, register := range w.columns {
+					b.SetColumn(column, s.lanes[register][:n])
+				}
+			}
+			w.forest.Run(b, s.lanes[st.to][:n])
+		default:
+			st.compute(s.lanes, n)
+		}
+	}
+}
