@@ -1,67 +1,114 @@
 #include "textflag.h"
 
-// One step of 32 rows: Y4 holds the row's feature in all lanes, DX points at the
-// training rows' feature, Y0 to Y3 are the sums.
+// R9 points at the row's feature, DX at that feature of 8 training rows. A step adds
+// the square of the differences to acc.
+#define SQUARE(at, of, tmp, acc) \
+	VBROADCASTSS at(R9), tmp; \
+	VSUBPS of(DX), tmp, tmp; \
+	VMULPS tmp, tmp, tmp; \
+	VADDPS tmp, acc, acc
 
-// LEAST writes Y0 to Y3 and their least number. No sum is NaN: rows and
-// training rows are finite.
-#define LEAST \
+// ABSOLUTE is SQUARE for absolute differences; Y15 holds all bits but the sign.
+#define ABSOLUTE(at, of, tmp, acc) \
+	VBROADCASTSS at(R9), tmp; \
+	VSUBPS of(DX), tmp, tmp; \
+	VANDPS Y15, tmp, tmp; \
+	VADDPS tmp, acc, acc
+
+#define ARGUMENTS \
+	MOVQ to+0(FP), DI; \
+	MOVQ near+8(FP), R11; \
+	MOVQ row+16(FP), SI; \
+	MOVQ train+24(FP), DX; \
+	MOVQ d+32(FP), CX; \
+	MOVQ n+40(FP), R8; \
+	VBROADCASTSS limit+48(FP), Y14
+
+#define ZERO \
+	VXORPS Y0, Y0, Y0; \
+	VXORPS Y1, Y1, Y1; \
+	VXORPS Y2, Y2, Y2; \
+	VXORPS Y3, Y3, Y3; \
+	VXORPS Y4, Y4, Y4; \
+	VXORPS Y5, Y5, Y5; \
+	VXORPS Y6, Y6, Y6; \
+	VXORPS Y7, Y7, Y7; \
+	MOVQ SI, R9; \
+	MOVQ CX, R10
+
+// JOIN adds the second four sums to the first four.
+#define JOIN \
+	VADDPS Y4, Y0, Y0; \
+	VADDPS Y5, Y1, Y1; \
+	VADDPS Y6, Y2, Y2; \
+	VADDPS Y7, Y3, Y3
+
+// FOLD makes one sum of four.
+#define FOLD \
+	VADDPS Y2, Y0, Y0; \
+	VADDPS Y3, Y1, Y1; \
+	VADDPS Y1, Y0, Y0
+
+// STORE writes the sums, and which are below the limit.
+#define STORE \
 	VMOVUPS Y0, (DI); \
-	VMOVUPS Y1, 32(DI); \
-	VMOVUPS Y2, 64(DI); \
-	VMOVUPS Y3, 96(DI); \
-	VMINPS Y1, Y0, Y5; \
-	VMINPS Y3, Y2, Y6; \
-	VMINPS Y6, Y5, Y5; \
-	VEXTRACTF128 $1, Y5, X6; \
-	VMINPS X6, X5, X5; \
-	VPERMILPS $0x4E, X5, X6; \
-	VMINPS X6, X5, X5; \
-	VPERMILPS $0xB1, X5, X6; \
-	VMINPS X6, X5, X5; \
-	VMOVSS X5, (R11)
+	VCMPPS $1, Y14, Y0, Y1; \
+	VMOVMSKPS Y1, AX; \
+	MOVB AX, (R11); \
+	ADDQ $32, DI; \
+	INCQ R11
 
-// func euclideanBlocks(squares, least, row, train *float32, d, n int)
-TEXT ·euclideanBlocks(SB), NOSPLIT, $0-48
-	MOVQ squares+0(FP), DI
-	MOVQ least+8(FP), R11
-	MOVQ row+16(FP), SI
-	MOVQ train+24(FP), DX
-	MOVQ d+32(FP), CX
-	MOVQ n+40(FP), R8
+// func euclideanBlocks(to *float32, near *uint8, row, train *float32, d, n int, limit float32)
+TEXT ·euclideanBlocks(SB), NOSPLIT, $0-52
+	ARGUMENTS
 
 block:
 	TESTQ R8, R8
 	JZ    done
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ  SI, R9
-	MOVQ  CX, R10
+	ZERO
 
-feature:
-	VBROADCASTSS (R9), Y4
-	VSUBPS (DX), Y4, Y5
-	VSUBPS 32(DX), Y4, Y6
-	VSUBPS 64(DX), Y4, Y7
-	VSUBPS 96(DX), Y4, Y8
-	VMULPS Y5, Y5, Y5
-	VMULPS Y6, Y6, Y6
-	VMULPS Y7, Y7, Y7
-	VMULPS Y8, Y8, Y8
-	VADDPS Y5, Y0, Y0
-	VADDPS Y6, Y1, Y1
-	VADDPS Y7, Y2, Y2
-	VADDPS Y8, Y3, Y3
-	ADDQ $4, R9
+eight:
+	CMPQ R10, $8
+	JLT  joined
+	SQUARE(0, 0, Y8, Y0)
+	SQUARE(4, 32, Y9, Y1)
+	SQUARE(8, 64, Y10, Y2)
+	SQUARE(12, 96, Y11, Y3)
+	SQUARE(16, 128, Y8, Y4)
+	SQUARE(20, 160, Y9, Y5)
+	SQUARE(24, 192, Y10, Y6)
+	SQUARE(28, 224, Y11, Y7)
+	ADDQ $32, R9
+	ADDQ $256, DX
+	SUBQ $8, R10
+	JMP  eight
+
+joined:
+	JOIN
+	CMPQ R10, $4
+	JLT  folded
+	SQUARE(0, 0, Y8, Y0)
+	SQUARE(4, 32, Y9, Y1)
+	SQUARE(8, 64, Y10, Y2)
+	SQUARE(12, 96, Y11, Y3)
+	ADDQ $16, R9
 	ADDQ $128, DX
-	DECQ R10
-	JNZ  feature
+	SUBQ $4, R10
 
-	LEAST
-	ADDQ $128, DI
-	ADDQ $4, R11
+folded:
+	FOLD
+
+rest:
+	TESTQ R10, R10
+	JZ    store
+	SQUARE(0, 0, Y8, Y0)
+	ADDQ $4, R9
+	ADDQ $32, DX
+	DECQ R10
+	JMP  rest
+
+store:
+	STORE
 	DECQ R8
 	JMP  block
 
@@ -69,49 +116,59 @@ done:
 	VZEROUPPER
 	RET
 
-// func manhattanBlocks(squares, least, row, train *float32, d, n int)
-TEXT ·manhattanBlocks(SB), NOSPLIT, $0-48
-	MOVQ squares+0(FP), DI
-	MOVQ least+8(FP), R11
-	MOVQ row+16(FP), SI
-	MOVQ train+24(FP), DX
-	MOVQ d+32(FP), CX
-	MOVQ n+40(FP), R8
-	VPCMPEQD Y9, Y9, Y9
-	VPSRLD $1, Y9, Y9 // all bits but the sign
+// func manhattanBlocks(to *float32, near *uint8, row, train *float32, d, n int, limit float32)
+TEXT ·manhattanBlocks(SB), NOSPLIT, $0-52
+	ARGUMENTS
+	VPCMPEQD Y15, Y15, Y15
+	VPSRLD $1, Y15, Y15
 
 block:
 	TESTQ R8, R8
 	JZ    done
-	VXORPS Y0, Y0, Y0
-	VXORPS Y1, Y1, Y1
-	VXORPS Y2, Y2, Y2
-	VXORPS Y3, Y3, Y3
-	MOVQ  SI, R9
-	MOVQ  CX, R10
+	ZERO
 
-feature:
-	VBROADCASTSS (R9), Y4
-	VSUBPS (DX), Y4, Y5
-	VSUBPS 32(DX), Y4, Y6
-	VSUBPS 64(DX), Y4, Y7
-	VSUBPS 96(DX), Y4, Y8
-	VANDPS Y9, Y5, Y5
-	VANDPS Y9, Y6, Y6
-	VANDPS Y9, Y7, Y7
-	VANDPS Y9, Y8, Y8
-	VADDPS Y5, Y0, Y0
-	VADDPS Y6, Y1, Y1
-	VADDPS Y7, Y2, Y2
-	VADDPS Y8, Y3, Y3
-	ADDQ $4, R9
+eight:
+	CMPQ R10, $8
+	JLT  joined
+	ABSOLUTE(0, 0, Y8, Y0)
+	ABSOLUTE(4, 32, Y9, Y1)
+	ABSOLUTE(8, 64, Y10, Y2)
+	ABSOLUTE(12, 96, Y11, Y3)
+	ABSOLUTE(16, 128, Y8, Y4)
+	ABSOLUTE(20, 160, Y9, Y5)
+	ABSOLUTE(24, 192, Y10, Y6)
+	ABSOLUTE(28, 224, Y11, Y7)
+	ADDQ $32, R9
+	ADDQ $256, DX
+	SUBQ $8, R10
+	JMP  eight
+
+joined:
+	JOIN
+	CMPQ R10, $4
+	JLT  folded
+	ABSOLUTE(0, 0, Y8, Y0)
+	ABSOLUTE(4, 32, Y9, Y1)
+	ABSOLUTE(8, 64, Y10, Y2)
+	ABSOLUTE(12, 96, Y11, Y3)
+	ADDQ $16, R9
 	ADDQ $128, DX
-	DECQ R10
-	JNZ  feature
+	SUBQ $4, R10
 
-	LEAST
-	ADDQ $128, DI
-	ADDQ $4, R11
+folded:
+	FOLD
+
+rest:
+	TESTQ R10, R10
+	JZ    store
+	ABSOLUTE(0, 0, Y8, Y0)
+	ADDQ $4, R9
+	ADDQ $32, DX
+	DECQ R10
+	JMP  rest
+
+store:
+	STORE
 	DECQ R8
 	JMP  block
 

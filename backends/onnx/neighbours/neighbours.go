@@ -1,5 +1,5 @@
-// Package neighbours scores rows by their nearest training rows: the local
-// outlier factor, and distances to the k nearest rows.
+// Package neighbours finds the training rows that are nearest to rows, for local
+// outlier factors and distances to the k nearest rows.
 //
 // Distances are computed directly, feature by feature. The form |x|² + |y|² − 2xy
 // is faster for matrices but loses the small distances of data far from the
@@ -58,7 +58,7 @@ type Index struct {
 }
 
 // lanes is how many training rows a block has.
-const lanes = 32
+const lanes = 8
 
 // chunkBytes is the size of the training rows that stay in the fastest cache.
 const chunkBytes = 24 << 10

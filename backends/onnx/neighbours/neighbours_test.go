@@ -1,8 +1,6 @@
 package neighbours_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -154,82 +152,22 @@ func TestAssemblyIsPlain(t *testing.T) {
 func TestCompanyChangesNothing(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(7, 8))
-	train := normal(r, 6*300, 0)
-	s := lof(t, train, 6, 10)
-	rows := normal(r, 6*100, 0)
-	rows[6*50] = float32(math.NaN())
-	rows[6*51] = float32(math.Inf(1))
-	all := make([]float32, 100)
-	if err := s.Score(context.Background(), rows, all); err != nil {
-		t.Fatal(err)
-	}
-	for i := range all {
-		one := make([]float32, 1)
-		if err := s.Score(context.Background(), rows[6*i:6*i+6], one); err != nil {
-			t.Fatal(err)
-		}
-		if math.Float32bits(one[0]) != math.Float32bits(all[i]) || math.IsNaN(float64(one[0])) != (i == 50 || i == 51) {
-			t.Errorf("row %d: %v alone, %v among others", i, one[0], all[i])
-		}
-	}
-}
-
-// lof computes scikit-learn's LocalOutlierFactor of the training rows.
-func lof(t testing.TB, train []float32, d, k int) *neighbours.Scorer {
-	t.Helper()
-	n := len(train) / d
-	x, err := neighbours.New(neighbours.Params{Train: train, Features: d, K: k})
+	x, err := neighbours.New(neighbours.Params{Train: normal(r, 6*300, 0), Features: 6, K: 10})
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := neighbours.LOF{KDist: make([]float32, n), LRD: make([]float32, n), Epsilon: 1e-10}
-	p := neighbours.Params{Train: train, Features: d, K: k + 1}
-	var dist [][]float64
-	var row [][]int
-	for i := range n {
-		a, b := slow(p, train[i*d:(i+1)*d])
-		dist, row = append(dist, a[1:]), append(row, b[1:])
-		l.KDist[i] = float32(a[k])
-	}
-	for i := range n {
-		var sum float64
-		for j, o := range row[i] {
-			sum += max(dist[i][j], float64(l.KDist[o]))
+	rows := normal(r, 6*16, 0)
+	rows[6*5] = float32(math.NaN())
+	rows[6*6] = float32(math.Inf(1))
+	all, one := x.Scratch(), x.Scratch()
+	x.Nearest(rows, all)
+	for i := range 16 {
+		x.Nearest(rows[6*i:6*i+6], one)
+		d1, r1 := all.Of(i)
+		d2, r2 := one.Of(0)
+		if fmt.Sprint(d1, r1) != fmt.Sprint(d2, r2) || (len(d1) == 0) != (i == 5 || i == 6) {
+			t.Errorf("row %d: %v %v among others, %v %v alone", i, d1, r1, d2, r2)
 		}
-		l.LRD[i] = float32(1 / (sum/float64(k) + 1e-10))
-	}
-	s, err := neighbours.NewLOF(x, l)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
-
-func TestReductions(t *testing.T) {
-	t.Parallel()
-	x, err := neighbours.New(neighbours.Params{Train: []float32{0, 1, 3, 7, 20}, Features: 1, K: 4})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for r, want := range map[neighbours.Reduction]float32{neighbours.Farthest: 7, neighbours.Mean: 11.0 / 4, neighbours.Median: 2} {
-		s, err := neighbours.NewDistance(x, r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := make([]float32, 1)
-		if err := s.Score(context.Background(), []float32{0}, out); err != nil || out[0] != want {
-			t.Errorf("reduction %d: %v, %v; want %v", r, out[0], err, want)
-		}
-	}
-}
-
-func TestCancelled(t *testing.T) {
-	t.Parallel()
-	s := lof(t, normal(rand.New(rand.NewPCG(9, 9)), 3*50, 0), 3, 5)
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := s.Score(ctx, make([]float32, 300), make([]float32, 100)); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -280,36 +218,33 @@ func FuzzNearest(f *testing.F) {
 	})
 }
 
-func BenchmarkLOF(b *testing.B) {
+func BenchmarkNearest(b *testing.B) {
 	r := rand.New(rand.NewPCG(1, 1))
 	x, err := neighbours.New(neighbours.Params{Train: normal(r, 5000*20, 0), Features: 20, K: 20})
 	if err != nil {
 		b.Fatal(err)
 	}
-	ones := make([]float32, 5000)
-	for i := range ones {
-		ones[i] = 1
-	}
 	for name, x := range map[string]*neighbours.Index{"chosen": x, "plain": neighbours.Plain(x)} {
-		s, err := neighbours.NewLOF(x, neighbours.LOF{KDist: ones, LRD: ones, Epsilon: 1e-10})
-		if err != nil {
-			b.Fatal(err)
-		}
-		queries := normal(r, 1000*20, 0)
-		for _, n := range []int{1, 1000} {
+		for _, n := range []int{1, 16} {
 			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
-				out := make([]float32, n)
-				i := 0
+				queries := normal(r, n*20, 0)
+				s := x.Scratch()
 				for b.Loop() {
-					if err := s.Score(b.Context(), queries[i*20:][:n*20], out); err != nil {
-						b.Fatal(err)
-					}
-					if n == 1 {
-						i = (i + 1) % 1000
-					}
+					x.Nearest(queries, s)
 				}
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*n), "ns/row")
 			})
 		}
 	}
+}
+
+func ExampleIndex_Nearest() {
+	x, err := neighbours.New(neighbours.Params{Train: []float32{0, 1, 5, 7}, Features: 1, K: 2})
+	if err != nil {
+		panic(err)
+	}
+	s := x.Scratch()
+	x.Nearest([]float32{0.25}, s)
+	fmt.Println(s.Of(0))
+	// Output: [0.25 0.75] [0 1]
 }

@@ -1,24 +1,26 @@
 package neighbours
 
 import (
+	"encoding/binary"
 	"math"
+	"math/bits"
 	"sort"
 )
 
-// tile is how many rows are compared with the same chunk of training rows.
-const tile = 16
+// Tile is how many rows are compared with the same chunk of training rows.
+const Tile = 16
 
 // Scratch is the memory of one call. Its size does not depend on the number of
 // rows of the call or of the training.
 type Scratch struct {
 	squares []float32 // of one row and one chunk, before root
-	least   []float32 // of each block
-	found   [tile]nearest
+	near    []uint8   // which rows of a block may be among the nearest
+	found   [Tile]nearest
 }
 
 // Scratch returns memory for calls that do not run at the same time.
 func (x *Index) Scratch() *Scratch {
-	s := &Scratch{squares: make([]float32, x.chunk*lanes), least: make([]float32, x.chunk)}
+	s := &Scratch{squares: make([]float32, x.chunk*lanes), near: make([]uint8, x.chunk)}
 	for i := range s.found {
 		s.found[i] = nearest{dist: make([]float32, 0, x.k), row: make([]int32, 0, x.k)}
 	}
@@ -34,7 +36,7 @@ type nearest struct {
 	odd    bool    // the row has no distances
 }
 
-// Nearest finds the neighbours of rows, which holds at most 16 rows of the
+// Nearest finds the neighbours of rows, which holds at most Tile rows of the
 // index's features. The results are valid until the next call with s: for row i,
 // s.Of(i).
 func (x *Index) Nearest(rows []float32, s *Scratch) {
@@ -51,7 +53,7 @@ func (x *Index) Nearest(rows []float32, s *Scratch) {
 			if s.found[i].odd {
 				continue
 			}
-			x.compare(s.squares, s.least, row, from, count)
+			x.compare(s, row, from, count, s.found[i].square)
 			x.pick(&s.found[i], s, from, count)
 		}
 	}
@@ -66,14 +68,22 @@ func (s *Scratch) Of(i int) (distances []float32, rows []int32) {
 
 // pick takes the near rows of a chunk.
 func (x *Index) pick(f *nearest, s *Scratch, from, count int) {
-	for b := range count {
-		if len(f.dist) == x.k && s.least[b] >= f.square {
+	b := 0
+	for ; b < count && len(f.dist) < x.k; b++ {
+		first := (from + b) * lanes
+		for i := range min(lanes, x.n-first) {
+			x.take(f, s.squares[b*lanes+i], int32(first+i))
+		}
+	}
+	for ; b < count; b++ {
+		if b+8 <= count && binary.LittleEndian.Uint64(s.near[b:]) == 0 {
+			b += 7
 			continue
 		}
 		first := (from + b) * lanes
-		rows := min(lanes, x.n-first)
-		for i, square := range s.squares[b*lanes:][:rows] {
-			if square < f.square || len(f.dist) < x.k {
+		for near := s.near[b]; near != 0; near &= near - 1 {
+			i := bits.TrailingZeros8(near)
+			if square := s.squares[b*lanes+i]; square < f.square && first+i < x.n {
 				x.take(f, square, int32(first+i))
 			}
 		}
