@@ -34,6 +34,9 @@ type Artifact struct {
 	Outside []string
 	// ProbeRows are rows that the model should be able to score.
 	ProbeRows *sdk.Batch
+	// Original asks for the artifact itself: no engine of this host may take its
+	// place.
+	Original bool
 	// Memo carries findings of Inspect to Open of the same artifact; nil
 	// carries nothing.
 	Memo *Memo

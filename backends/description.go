@@ -150,3 +150,14 @@ type UsageReporter interface {
 type Filler interface {
 	Fill() (rows, each int)
 }
+
+// Engine is what computes the scores of a detector, where a backend has a choice.
+type Engine struct {
+	Name   string // "onnxruntime", or "forest": steps of this host
+	Detail string // for people: why this one, and how it was proved
+}
+
+// EngineReporter is implemented by a Scorer of a backend that has a choice.
+type EngineReporter interface {
+	Engine() Engine
+}

@@ -36,6 +36,7 @@ const (
 // Config says how to open graphs.
 type Config struct {
 	Library  string         // file of the library; empty: use Locate
+	Forests  string         // ForestsAuto, which is the default, ForestsOff or ForestsOnly
 	Probe    string         // ProbeChild or ProbeInProcess
 	StateDir string         // keeps which graphs were proved; empty: forget them at exit
 	Limiter  *child.Limiter // bounds the processes that prove graphs; nil: no bound
@@ -139,19 +140,31 @@ func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Deri
 	return d, nil
 }
 
-// Open checks, proves and loads a graph.
+// Open checks a graph, and returns a scorer that runs it: a plan of ours if the
+// graph is recognised as a forest, else ONNX Runtime, which proves it first.
 func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
-	library, version, err := b.find()
-	if err != nil {
-		return nil, err
+	library, version, missing := b.find()
+	if missing != nil && (b.cfg.Forests == ForestsOff || a.Original) {
+		return nil, missing
 	}
 	g, err := check(a)
 	if err != nil {
-		return nil, err
+		return nil, orMissing(missing, err)
 	}
 	bind, err := bindGraph(a.Manifest, g)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+		return nil, orMissing(missing, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err}))
+	}
+	grown, why := b.recognise(a, g, bind)
+	switch {
+	case missing != nil && grown == nil:
+		return nil, fmt.Errorf("%w; without it only forests are served: %w", missing, why)
+	case b.cfg.Forests == ForestsOnly && grown == nil:
+		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
+	case missing != nil:
+		return grown.unproved("there is no ONNX Runtime to compare it with"), nil
+	case b.cfg.Forests == ForestsOnly:
+		return grown.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
 	}
 	// From here on the original bytes are not used: the proof and the session
 	// read what was checked.
@@ -169,14 +182,34 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
+	if grown != nil && found.Forest == grown.proof {
+		return grown.proved(found.Compared), nil
+	}
 	bind.OutputRank = found.OutputRank
-	return b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
+	s, err := b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
+	if err != nil {
+		return nil, err
+	}
+	if grown == nil {
+		s.engine = backends.Engine{Name: engineRuntime, Detail: why.Error()}
+		return s, nil
+	}
+	return b.compete(ctx, a, s, grown, job, version, found)
+}
+
+// orMissing returns why there is no library, if there is none: an error of a graph
+// is no verdict then, since nothing could have served it.
+func orMissing(missing, err error) error {
+	if missing != nil {
+		return missing
+	}
+	return err
 }
 
 // load makes the session within limits.load_timeout, counted from its turn. The
 // call into the library cannot be cancelled: a session that comes too late is
 // closed.
-func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, batchTime time.Duration) (sdk.Scorer, error) {
+func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, batchTime time.Duration) (*scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -288,4 +321,6 @@ type finding struct {
 	OutputRank int
 	LoadTime   time.Duration
 	BatchTime  time.Duration // of one call of MaxRows rows
+	Forest     string        `json:",omitempty"` // the forest that was compared with the graph and is equal
+	Compared   string        `json:",omitempty"` // how that went, for people
 }

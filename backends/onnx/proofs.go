@@ -201,6 +201,16 @@ func (p *proofs) write(name string, f finding) error {
 	return nil
 }
 
+// add adds to the finding of a graph that was proved.
+func (p *proofs) add(job probeJob, version string, f finding) error {
+	name, err := p.name(job, version)
+	if err != nil {
+		return fmt.Errorf("naming the proof: %w", err)
+	}
+	p.remember(name, f)
+	return nil
+}
+
 // prove returns the finding of a graph. It runs the probe's process unless the
 // graph was proved before.
 func (p *proofs) prove(ctx context.Context, job probeJob, version string) (finding, error) {

@@ -13,6 +13,7 @@ import (
 
 	ort "github.com/yalue/onnxruntime_go"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/until"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -51,6 +52,7 @@ type scorer struct {
 	rows    int // that calls must be a multiple of
 	each    int // how often each row must stand in a call
 	bounded bool
+	engine  backends.Engine
 
 	mu    sync.Mutex
 	lanes []*lane // idle ones
@@ -145,6 +147,9 @@ func (s *scorer) Fill() (rows, each int) { return s.rows, s.each }
 
 // Bounded implements sdk.Bounded.
 func (s *scorer) Bounded() bool { return s.bounded }
+
+// Engine implements backends.EngineReporter.
+func (s *scorer) Engine() backends.Engine { return s.engine }
 
 // Close implements sdk.Scorer.
 func (s *scorer) Close() error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -16,6 +17,7 @@ type scorer struct {
 	memory     int64
 	rows, each int
 	bounded    bool
+	engine     backends.Engine
 }
 
 var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")

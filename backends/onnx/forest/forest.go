@@ -86,6 +86,7 @@ type Forest struct {
 	columns   int
 	low       bool // the rows of a block hold a second copy of their columns
 	trees     int
+	reach     int
 	aggregate Aggregate
 	base      float64
 
@@ -113,6 +114,9 @@ func Compile(e Ensemble) (*Forest, error) {
 		}
 	}
 	f := &Forest{columns: e.Columns, low: b.low, trees: len(e.Trees), aggregate: e.Aggregate, base: e.Base}
+	for _, t := range b.trees {
+		f.reach += t.depth
+	}
 	switch {
 	case e.Double:
 		f.doubles = link[int64, float64](b)
@@ -129,6 +133,9 @@ func (f *Forest) Columns() int { return f.columns }
 
 // Trees returns the number of trees.
 func (f *Forest) Trees() int { return f.trees }
+
+// Reach returns how many nodes a row passes at most.
+func (f *Forest) Reach() int { return f.reach }
 
 // Double reports whether values are float64; otherwise they are float32.
 func (f *Forest) Double() bool { return f.doubles != nil }

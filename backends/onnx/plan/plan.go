@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/forest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -92,6 +93,16 @@ func (p *Plan) Trees() int {
 		n += w.forest.Trees()
 	}
 	return n
+}
+
+// Cost estimates from above how long a call of some rows takes.
+func (p *Plan) Cost(rows int) time.Duration {
+	const perStep, perNode = 100 * time.Nanosecond, 20 * time.Nanosecond
+	row := time.Duration(len(p.steps)) * perStep
+	for _, w := range p.forests {
+		row += time.Duration(w.forest.Reach()) * perNode
+	}
+	return time.Duration(rows) * row
 }
 
 // Steps returns the number of steps beside the forests.

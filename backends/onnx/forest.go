@@ -1,0 +1,249 @@
+package onnx
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+
+	"github.com/pynomaly/pynomaly-runtime/backends"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/plan"
+	"github.com/pynomaly/pynomaly-runtime/internal/guard"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// What is done with graphs that are forests.
+const (
+	ForestsAuto = "auto" // served in Go, once they are proved equal to the graph
+	ForestsOff  = "off"  // served by ONNX Runtime, as all graphs
+	ForestsOnly = "only" // served in Go, and nothing else is served
+)
+
+// The names of engines.
+const (
+	engineForest  = "forest"
+	engineRuntime = "onnxruntime"
+)
+
+// grown is a graph that was recognised as a forest.
+type grown struct {
+	plan  *plan.Plan
+	trial *plan.Trial
+	proof string // names what a comparison with the graph depends on
+	info  sdk.Info
+}
+
+// recognise returns the forest of a graph, or why it has none.
+func (b *Backend) recognise(a backends.Artifact, g *graph.Model, bind *binding) (*grown, error) {
+	m := a.Manifest
+	switch {
+	case b.cfg.Forests == ForestsOff:
+		return nil, errors.New("backends.onnx.forests is off")
+	case a.Original:
+		return nil, errors.New("the forest that the graph is recognised as did not pass the probe of the model")
+	case m.Stateful || m.BatchDependent:
+		return nil, errors.New("the manifest says that rows influence each other")
+	case bind.Fixed > 0:
+		return nil, errors.New("the graph takes a fixed number of rows")
+	}
+	f := &grown{proof: comparison(m), info: sdk.Info{Name: m.ID, Version: m.Version, Algorithm: m.Algorithm, Features: bind.Features}}
+	err := guard.Call(func() (err error) {
+		in := plan.Inputs{Features: bind.Features, Names: bind.Inputs, PerFeature: bind.PerFeature, Rank: bind.Rank}
+		f.plan, f.trial, err = plan.Recognise(g, in, bind.Output)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// comparison names what a comparison depends on besides the graph.
+func comparison(m *manifest.Manifest) string {
+	h := sha256.New()
+	threshold := math.NaN()
+	if m.Threshold != nil {
+		threshold = *m.Threshold
+	}
+	fmt.Fprintln(h, plan.Version, m.GoldenTolerance(), threshold, m.Output.HigherIsNormal, mayMiss(m))
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// mayMiss tells for each feature whether NaN may come.
+func mayMiss(m *manifest.Manifest) []bool {
+	out := make([]bool, len(m.Features))
+	for j, f := range m.Features {
+		out[j] = f.Missing.Policy == manifest.MissingIsNaN
+	}
+	return out
+}
+
+func (f *grown) scorer(how string) *forestScorer {
+	return &forestScorer{plan: f.plan, info: f.info, engine: backends.Engine{
+		Name: engineForest, Detail: fmt.Sprintf("%d trees, evaluated by this host: %s", f.plan.Trees(), how),
+	}}
+}
+
+func (f *grown) unproved(why string) *forestScorer { return f.scorer("unproved: " + why) }
+
+func (f *grown) proved(how string) *forestScorer { return f.scorer("proved: " + how) }
+
+// compete compares a forest with the session of its graph, and returns the one that serves.
+// It closes the other.
+func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f *grown, job probeJob, version string, found finding) (sdk.Scorer, error) {
+	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
+	defer cancel()
+	var how string
+	err := guard.Call(func() (err error) {
+		how, err = f.compare(ctx, a, s, found)
+		return err
+	})
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errors.Join(fmt.Errorf("comparing the forest with its graph: %w", ctx.Err()), s.Close())
+	case err != nil:
+		s.engine = backends.Engine{Name: engineRuntime, Detail: "the graph is recognised as a forest, which is not served: " + err.Error()}
+		b.cfg.Log.Warn("a forest differs from its graph, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", err)
+		return s, nil
+	}
+	if b.cfg.Probe != ProbeInProcess {
+		found.Forest, found.Compared = f.proof, how
+		if err := b.proofs.add(job, version, found); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	if err := s.Close(); err != nil {
+		b.cfg.Log.Error("closing the session of a forest", "error", err)
+	}
+	return f.proved(how), nil
+}
+
+// The rows of a comparison.
+const (
+	comparedRows = 1024
+	comparedOnes = 16 // that are scored alone, too
+	comparedCall = 256
+)
+
+// closeEnough is how far scores may differ, in parts of the largest one.
+const closeEnough = 1e-6
+
+// compare scores rows with the forest and with the graph: those of the probe,
+// rows at the thresholds of the trees and beside them, and drawn ones. The error
+// says how they differ.
+func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, found finding) (string, error) {
+	m := a.Manifest
+	n := comparedRows
+	if per := found.BatchTime.Seconds() / float64(max(m.Limits.MaxBatchRows, 1)); per > 0 {
+		n = int(min(float64(n), max(64, 0.2/per))) // about 0.2 s of a slow graph
+	}
+	rows := f.rows(a, n)
+	want, got := make([]float64, n), make([]float64, n)
+	call := max(1, min(comparedCall, m.Limits.MaxBatchRows))
+	for from := 0; from < n; from += call {
+		to := min(from+call, n)
+		if err := s.Score(ctx, rows.Slice(from, to), want[from:to]); err != nil {
+			return "", fmt.Errorf("scoring rows with ONNX Runtime: %w", err)
+		}
+	}
+	if err := f.plan.Score(ctx, rows, got); err != nil {
+		return "", err
+	}
+	worst, err := differ(m, want, got)
+	if err != nil {
+		return "", err
+	}
+	var one, other [1]float64
+	for i := range min(comparedOnes, n) {
+		row := rows.Slice(i*n/comparedOnes, i*n/comparedOnes+1)
+		if err := errors.Join(s.Score(ctx, row, one[:]), f.plan.Score(ctx, row, other[:])); err != nil {
+			return "", fmt.Errorf("scoring a row alone: %w", err)
+		}
+		if !sameScore(other[0], got[i*n/comparedOnes], 0) {
+			return "", fmt.Errorf("a row alone scores %v, and %v among others", other[0], got[i*n/comparedOnes])
+		}
+		if _, err := differ(m, append(one[:1:1], want...), append(other[:1:1], got...)); err != nil {
+			return "", fmt.Errorf("a row alone: %w", err)
+		}
+	}
+	if worst == 0 {
+		return fmt.Sprintf("%d rows score the same as in ONNX Runtime, bit for bit", n), nil
+	}
+	return fmt.Sprintf("%d rows score as in ONNX Runtime, within %.2g", n, worst), nil
+}
+
+// rows returns the rows of a comparison.
+func (f *grown) rows(a backends.Artifact, n int) *sdk.Batch {
+	base := a.ProbeRows
+	random := rand.New(rand.NewPCG(1, 2)) // the comparison of a graph is always the same
+	rows := f.trial.Rows(f.plan, base, n, mayMiss(a.Manifest), random)
+	for i := range min(base.Rows(), n/2) {
+		rows.CopyRow(i, base, i)
+	}
+	return rows
+}
+
+// differ returns the largest difference of scores, or an error if it is too large or a
+// row's flag differs.
+func differ(m *manifest.Manifest, want, got []float64) (worst float64, err error) {
+	scale := 0.0
+	for _, v := range want {
+		if a := math.Abs(v); a > scale && !math.IsInf(a, 0) {
+			scale = a
+		}
+	}
+	tolerance := min(closeEnough, m.GoldenTolerance())
+	for i, w := range want {
+		if !sameScore(w, got[i], tolerance*scale) {
+			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v in the forest", w, got[i])
+		}
+		if m.Threshold != nil && (m.Output.Sign()*w > *m.Threshold) != (m.Output.Sign()*got[i] > *m.Threshold) {
+			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v in the forest, and the threshold is between them", w, got[i])
+		}
+		if d := math.Abs(w - got[i]); d > worst {
+			worst = d
+		}
+	}
+	return worst, nil
+}
+
+// sameScore reports whether scores are equal, or both NaN, or finite and no further apart
+// than allowed.
+func sameScore(a, b, allowed float64) bool {
+	return a == b || (math.IsNaN(a) && math.IsNaN(b)) || (!math.IsInf(a, 0) && math.Abs(a-b) <= allowed)
+}
+
+// forestScorer runs a plan.
+type forestScorer struct {
+	plan   *plan.Plan
+	info   sdk.Info
+	engine backends.Engine
+}
+
+// Info implements sdk.Scorer.
+func (s *forestScorer) Info() sdk.Info { return s.info }
+
+// Score implements sdk.Scorer.
+func (s *forestScorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+	return s.plan.Score(ctx, in, out) //nolint:wrapcheck // it says what was being done
+}
+
+// Close implements sdk.Scorer.
+func (s *forestScorer) Close() error { return nil }
+
+// MemoryBytes implements sdk.MemoryUser; it is an estimate.
+func (s *forestScorer) MemoryBytes() int64 { return s.plan.MemoryBytes() }
+
+// Fill implements backends.Filler: each row is computed alone.
+func (s *forestScorer) Fill() (rows, each int) { return 1, 1 }
+
+// Bounded implements sdk.Bounded.
+func (s *forestScorer) Bounded() bool { return s.plan.Cost(boundedRows) <= boundedTime }
+
+// Engine implements backends.EngineReporter.
+func (s *forestScorer) Engine() backends.Engine { return s.engine }
