@@ -1,20 +1,7 @@
 #include "textflag.h"
 
-// R9 points at the row's feature, DX at that feature of 8 training rows. A step adds
-// the square of the differences to acc.
-#define SQUARE(at, of, tmp, acc) \
-	VBROADCASTSS at(R9), tmp; \
-	VSUBPS of(DX), tmp, tmp; \
-	VMULPS tmp, tmp, tmp; \
-	VADDPS tmp, acc, acc
-
-// ABSOLUTE is SQUARE for absolute differences; Y15 holds all bits but the sign.
-#define ABSOLUTE(at, of, tmp, acc) \
-	VBROADCASTSS at(R9), tmp; \
-	VSUBPS of(DX), tmp, tmp; \
-	VANDPS Y15, tmp, tmp; \
-	VADDPS tmp, acc, acc
-
+// SI points at the row, DX at a block of 32 training rows: for each feature, the 32
+// values of it. CX is the number of features, R8 that of the blocks.
 #define ARGUMENTS \
 	MOVQ to+0(FP), DI; \
 	MOVQ near+8(FP), R11; \
@@ -24,91 +11,58 @@
 	MOVQ n+40(FP), R8; \
 	VBROADCASTSS limit+48(FP), Y14
 
-#define ZERO \
-	VXORPS Y0, Y0, Y0; \
-	VXORPS Y1, Y1, Y1; \
-	VXORPS Y2, Y2, Y2; \
-	VXORPS Y3, Y3, Y3; \
-	VXORPS Y4, Y4, Y4; \
-	VXORPS Y5, Y5, Y5; \
-	VXORPS Y6, Y6, Y6; \
-	VXORPS Y7, Y7, Y7; \
-	MOVQ SI, R9; \
-	MOVQ CX, R10
+// BELOW shifts into BX which of 8 sums are below the limit.
+#define BELOW(sums) \
+	VCMPPS $1, Y14, sums, Y13; \
+	VMOVMSKPS Y13, AX; \
+	SHLL $8, BX; \
+	ORL AX, BX
 
-// JOIN adds the second four sums to the first four.
-#define JOIN \
-	VADDPS Y4, Y0, Y0; \
-	VADDPS Y5, Y1, Y1; \
-	VADDPS Y6, Y2, Y2; \
-	VADDPS Y7, Y3, Y3
-
-// FOLD makes one sum of four.
-#define FOLD \
-	VADDPS Y2, Y0, Y0; \
-	VADDPS Y3, Y1, Y1; \
-	VADDPS Y1, Y0, Y0
-
-// STORE writes the sums, and which are below the limit.
-#define STORE \
-	VMOVUPS Y0, (DI); \
-	VCMPPS $1, Y14, Y0, Y1; \
-	VMOVMSKPS Y1, AX; \
-	MOVB AX, (R11); \
-	ADDQ $32, DI; \
-	INCQ R11
-
-// func euclideanBlocks(to *float32, near *uint8, row, train *float32, d, n int, limit float32)
+// func euclideanBlocks(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
 TEXT ·euclideanBlocks(SB), NOSPLIT, $0-52
 	ARGUMENTS
 
 block:
 	TESTQ R8, R8
 	JZ    done
-	ZERO
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	MOVQ  SI, R9
+	MOVQ  CX, R10
 
-eight:
-	CMPQ R10, $8
-	JLT  joined
-	SQUARE(0, 0, Y8, Y0)
-	SQUARE(4, 32, Y9, Y1)
-	SQUARE(8, 64, Y10, Y2)
-	SQUARE(12, 96, Y11, Y3)
-	SQUARE(16, 128, Y8, Y4)
-	SQUARE(20, 160, Y9, Y5)
-	SQUARE(24, 192, Y10, Y6)
-	SQUARE(28, 224, Y11, Y7)
-	ADDQ $32, R9
-	ADDQ $256, DX
-	SUBQ $8, R10
-	JMP  eight
-
-joined:
-	JOIN
-	CMPQ R10, $4
-	JLT  folded
-	SQUARE(0, 0, Y8, Y0)
-	SQUARE(4, 32, Y9, Y1)
-	SQUARE(8, 64, Y10, Y2)
-	SQUARE(12, 96, Y11, Y3)
-	ADDQ $16, R9
-	ADDQ $128, DX
-	SUBQ $4, R10
-
-folded:
-	FOLD
-
-rest:
-	TESTQ R10, R10
-	JZ    store
-	SQUARE(0, 0, Y8, Y0)
+feature:
+	VBROADCASTSS (R9), Y4
+	VSUBPS (DX), Y4, Y5
+	VSUBPS 32(DX), Y4, Y6
+	VSUBPS 64(DX), Y4, Y7
+	VSUBPS 96(DX), Y4, Y8
+	VMULPS Y5, Y5, Y5
+	VMULPS Y6, Y6, Y6
+	VMULPS Y7, Y7, Y7
+	VMULPS Y8, Y8, Y8
+	VADDPS Y5, Y0, Y0
+	VADDPS Y6, Y1, Y1
+	VADDPS Y7, Y2, Y2
+	VADDPS Y8, Y3, Y3
 	ADDQ $4, R9
-	ADDQ $32, DX
+	ADDQ $128, DX
 	DECQ R10
-	JMP  rest
+	JNZ  feature
 
-store:
-	STORE
+	VMOVUPS Y0, (DI)
+	VMOVUPS Y1, 32(DI)
+	VMOVUPS Y2, 64(DI)
+	VMOVUPS Y3, 96(DI)
+	XORL BX, BX
+	BELOW(Y3)
+	BELOW(Y2)
+	BELOW(Y1)
+	BELOW(Y0)
+	MOVL BX, (R11)
+	ADDQ $128, DI
+	ADDQ $4, R11
 	DECQ R8
 	JMP  block
 
@@ -116,7 +70,15 @@ done:
 	VZEROUPPER
 	RET
 
-// func manhattanBlocks(to *float32, near *uint8, row, train *float32, d, n int, limit float32)
+// ABSOLUTE adds the absolute differences of a feature of 8 training rows to acc; Y15
+// holds all bits but the sign.
+#define ABSOLUTE(at, of, tmp, acc) \
+	VBROADCASTSS at(R9), tmp; \
+	VSUBPS of(R12), tmp, tmp; \
+	VANDPS Y15, tmp, tmp; \
+	VADDPS tmp, acc, acc
+
+// func manhattanBlocks(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
 TEXT ·manhattanBlocks(SB), NOSPLIT, $0-52
 	ARGUMENTS
 	VPCMPEQD Y15, Y15, Y15
@@ -125,50 +87,82 @@ TEXT ·manhattanBlocks(SB), NOSPLIT, $0-52
 block:
 	TESTQ R8, R8
 	JZ    done
-	ZERO
+	MOVQ $3, R13 // the last 8 rows of the block come first
+
+part:
+	MOVQ R13, R12
+	SHLQ $5, R12
+	ADDQ DX, R12
+	MOVQ SI, R9
+	MOVQ CX, R10
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
 
 eight:
 	CMPQ R10, $8
 	JLT  joined
 	ABSOLUTE(0, 0, Y8, Y0)
-	ABSOLUTE(4, 32, Y9, Y1)
-	ABSOLUTE(8, 64, Y10, Y2)
-	ABSOLUTE(12, 96, Y11, Y3)
-	ABSOLUTE(16, 128, Y8, Y4)
-	ABSOLUTE(20, 160, Y9, Y5)
-	ABSOLUTE(24, 192, Y10, Y6)
-	ABSOLUTE(28, 224, Y11, Y7)
+	ABSOLUTE(4, 128, Y9, Y1)
+	ABSOLUTE(8, 256, Y10, Y2)
+	ABSOLUTE(12, 384, Y11, Y3)
+	ABSOLUTE(16, 512, Y8, Y4)
+	ABSOLUTE(20, 640, Y9, Y5)
+	ABSOLUTE(24, 768, Y10, Y6)
+	ABSOLUTE(28, 896, Y11, Y7)
 	ADDQ $32, R9
-	ADDQ $256, DX
+	ADDQ $1024, R12
 	SUBQ $8, R10
 	JMP  eight
 
 joined:
-	JOIN
+	VADDPS Y4, Y0, Y0
+	VADDPS Y5, Y1, Y1
+	VADDPS Y6, Y2, Y2
+	VADDPS Y7, Y3, Y3
 	CMPQ R10, $4
 	JLT  folded
 	ABSOLUTE(0, 0, Y8, Y0)
-	ABSOLUTE(4, 32, Y9, Y1)
-	ABSOLUTE(8, 64, Y10, Y2)
-	ABSOLUTE(12, 96, Y11, Y3)
+	ABSOLUTE(4, 128, Y9, Y1)
+	ABSOLUTE(8, 256, Y10, Y2)
+	ABSOLUTE(12, 384, Y11, Y3)
 	ADDQ $16, R9
-	ADDQ $128, DX
+	ADDQ $512, R12
 	SUBQ $4, R10
 
 folded:
-	FOLD
+	VADDPS Y2, Y0, Y0
+	VADDPS Y3, Y1, Y1
+	VADDPS Y1, Y0, Y0
 
 rest:
 	TESTQ R10, R10
 	JZ    store
 	ABSOLUTE(0, 0, Y8, Y0)
 	ADDQ $4, R9
-	ADDQ $32, DX
+	ADDQ $128, R12
 	DECQ R10
 	JMP  rest
 
 store:
-	STORE
+	MOVQ R13, R12
+	SHLQ $5, R12
+	VMOVUPS Y0, (DI)(R12*1)
+	BELOW(Y0)
+	DECQ R13
+	JGE  part
+
+	MOVL BX, (R11)
+	MOVQ CX, R12
+	SHLQ $7, R12
+	ADDQ R12, DX
+	ADDQ $128, DI
+	ADDQ $4, R11
 	DECQ R8
 	JMP  block
 

@@ -4,6 +4,10 @@ import "math"
 
 // compare writes what root takes of a row's distances to the training rows of count
 // blocks, and for each block a bit per training row that is below limit.
+//
+// Numbers are added in the order of ONNX Runtime, and products are rounded on their own.
+// So distances have the same bits on every processor, and where a graph finds two
+// training rows equally near, so does the index.
 func (x *Index) compare(s *Scratch, row []float32, from, count int, limit float32) {
 	train := x.train[from*lanes*x.d : (from+count)*lanes*x.d]
 	switch {
@@ -13,10 +17,10 @@ func (x *Index) compare(s *Scratch, row []float32, from, count int, limit float3
 		manhattanBlocks(&s.squares[0], &s.near[0], &row[0], &train[0], x.d, count, limit)
 	default:
 		for b := range count {
+			to := (*[lanes]float32)(s.squares[b*lanes:])
+			x.plainBlock(to, row, train[b*lanes*x.d:(b+1)*lanes*x.d], (from+b)*lanes)
 			s.near[b] = 0
-			for i := range lanes {
-				v := x.plainSquare(row, train[b*lanes*x.d+i:], (from+b)*lanes+i)
-				s.squares[b*lanes+i] = v
+			for i, v := range to {
 				if v < limit {
 					s.near[b] |= 1 << i
 				}
@@ -25,20 +29,46 @@ func (x *Index) compare(s *Scratch, row []float32, from, count int, limit float3
 	}
 }
 
-// plainSquare is compare for one training row without assembly. train begins at the
-// row's first feature; the others follow at distances of lanes.
-//
-// Sums are added in the order of ONNX Runtime on processors with vectors of four
-// float32 (Eigen's redux): eight sums, joined to four, folded to one, and then the
-// features that are left. Products are rounded on their own. So a distance has the
-// same bits everywhere, and equal distances of a graph are equal here.
-func (x *Index) plainSquare(row, train []float32, at int) float32 {
+// plainBlock is compare for one block without assembly. The block's first row is
+// training row first.
+func (x *Index) plainBlock(to *[lanes]float32, row, train []float32, first int) {
 	switch x.metric {
 	case Euclidean:
-		return euclidean(row, train)
+		for i := 0; i < lanes; i += 4 {
+			euclidean4((*[4]float32)(to[i:]), row, train[i:])
+		}
 	case Cosine:
-		return 1 - dot(row, train)/float32(norm(row)*x.norms[at])
+		own := norm(row)
+		for i := range to {
+			to[i] = 1 - dot(row, train[i:])/float32(own*x.norms[first+i])
+		}
+	default:
+		for i := range to {
+			to[i] = x.sum(row, train[i:])
+		}
 	}
+}
+
+// euclidean4 adds the squares of four training rows, feature after feature.
+func euclidean4(to *[4]float32, row, train []float32) {
+	var a, b, c, d float32
+	for _, v := range row {
+		t := (*[4]float32)(train)
+		e, f, g, h := v-t[0], v-t[1], v-t[2], v-t[3]
+		a += float32(e * e)
+		b += float32(f * f)
+		c += float32(g * g)
+		d += float32(h * h)
+		train = train[min(lanes, len(train)):]
+	}
+	to[0], to[1], to[2], to[3] = a, b, c, d
+}
+
+// sum adds what the differences to a training row give, as Eigen's redux does with
+// vectors of four: eight sums, joined to four, folded to one, and then the features that
+// are left. train begins at the row's first feature; the others follow at distances of
+// lanes.
+func (x *Index) sum(row, train []float32) float32 {
 	var sum [8]float32
 	j := 0
 	for ; j+8 <= len(row); j += 8 {
@@ -69,37 +99,6 @@ func (x *Index) part(difference float32) float32 {
 	}
 	return float32(v)
 }
-
-func euclidean(row, train []float32) float32 {
-	var a, b, c, d, e, f, g, h float32
-	for ; len(row) >= 8; row, train = row[8:], train[min(8*lanes, len(train)):] {
-		q, t := (*[8]float32)(row), (*[7*lanes + 1]float32)(train)
-		a += square(q[0] - t[0])
-		b += square(q[1] - t[lanes])
-		c += square(q[2] - t[2*lanes])
-		d += square(q[3] - t[3*lanes])
-		e += square(q[4] - t[4*lanes])
-		f += square(q[5] - t[5*lanes])
-		g += square(q[6] - t[6*lanes])
-		h += square(q[7] - t[7*lanes])
-	}
-	a, b, c, d = a+e, b+f, c+g, d+h
-	if len(row) >= 4 {
-		q, t := (*[4]float32)(row), (*[3*lanes + 1]float32)(train)
-		a += square(q[0] - t[0])
-		b += square(q[1] - t[lanes])
-		c += square(q[2] - t[2*lanes])
-		d += square(q[3] - t[3*lanes])
-		row, train = row[4:], train[min(4*lanes, len(train)):]
-	}
-	total := (a + c) + (b + d)
-	for j, v := range row {
-		total += square(v - train[j*lanes])
-	}
-	return total
-}
-
-func square(v float32) float32 { return float32(v * v) }
 
 func dot(row, train []float32) float32 {
 	var sum float32

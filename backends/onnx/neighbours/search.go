@@ -1,7 +1,6 @@
 package neighbours
 
 import (
-	"encoding/binary"
 	"math"
 	"math/bits"
 	"sort"
@@ -14,13 +13,13 @@ const Tile = 16
 // rows of the call or of the training.
 type Scratch struct {
 	squares []float32 // of one row and one chunk, before root
-	near    []uint8   // which rows of a block may be among the nearest
+	near    []uint32  // which rows of a block may be among the nearest
 	found   [Tile]nearest
 }
 
 // Scratch returns memory for calls that do not run at the same time.
 func (x *Index) Scratch() *Scratch {
-	s := &Scratch{squares: make([]float32, x.chunk*lanes), near: make([]uint8, x.chunk)}
+	s := &Scratch{squares: make([]float32, x.chunk*lanes), near: make([]uint32, x.chunk)}
 	for i := range s.found {
 		s.found[i] = nearest{dist: make([]float32, 0, x.k), row: make([]int32, 0, x.k)}
 	}
@@ -76,19 +75,18 @@ func (x *Index) pick(f *nearest, s *Scratch, from, count int) {
 		}
 	}
 	for ; b < count; b++ {
-		if b+8 <= count && binary.LittleEndian.Uint64(s.near[b:]) == 0 {
-			b += 7
-			continue
-		}
 		first := (from + b) * lanes
 		for near := s.near[b]; near != 0; near &= near - 1 {
-			i := bits.TrailingZeros8(near)
+			i := bits.TrailingZeros32(near)
 			if square := s.squares[b*lanes+i]; square < f.square && first+i < x.n {
 				x.take(f, square, int32(first+i))
 			}
 		}
 	}
 }
+
+// few is up to how many kept rows moving one at a time is faster.
+const few = 64
 
 // take keeps a row if it is among the k nearest.
 func (x *Index) take(f *nearest, square float32, row int32) {
@@ -101,10 +99,17 @@ func (x *Index) take(f *nearest, square float32, row int32) {
 		}
 		k--
 	}
-	at := sort.Search(k, func(i int) bool { return f.dist[i] > d })
 	f.dist, f.row = f.dist[:k+1], f.row[:k+1]
-	copy(f.dist[at+1:], f.dist[at:])
-	copy(f.row[at+1:], f.row[at:])
+	at := k
+	if k > few {
+		at = sort.Search(k, func(i int) bool { return f.dist[i] > d })
+		copy(f.dist[at+1:], f.dist[at:])
+		copy(f.row[at+1:], f.row[at:])
+	} else {
+		for ; at > 0 && f.dist[at-1] > d; at-- {
+			f.dist[at], f.row[at] = f.dist[at-1], f.row[at-1]
+		}
+	}
 	f.dist[at], f.row[at] = d, row
 	if len(f.dist) == x.k {
 		f.square = x.bound(f.dist[x.k-1])

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 )
@@ -206,21 +207,73 @@ func reduce(o op) handler {
 			return nil, unknown("it reduces axes %v", axes)
 		}
 		v := in[0]
-		out := &value{elem: v.elem, rows: true, rank: 2, cells: v.cells[:1:1]}
+		out := &value{elem: v.elem, rows: true, rank: 2}
 		if s.Int("keepdims", 1) == 0 {
 			out.rank = 1
 		}
-		var err error
-		for _, c := range v.cells[1:] {
-			var next cell
-			if next, err = r.apply(o, v.elem, []cell{out.cells[0], c}); err != nil {
-				return nil, err
-			}
-			out.cells = []cell{next}
+		joined, err := r.join(o, v.elem, v.cells)
+		if err != nil {
+			return nil, err
 		}
+		out.cells = []cell{joined}
 		if s.Operator() == "ReduceMean" {
 			return one(r.each(opDiv, v.elem, out, &value{elem: v.elem, cells: []cell{{num: float64(len(v.cells))}}}))
 		}
 		return []*value{out}, nil
 	}
+}
+
+// join folds cells in the order of ONNX Runtime (Eigen's redux), which computes with
+// vectors of 16 bytes: as many sums as two vectors have numbers, which become one.
+func (r *recogniser) join(o op, elem graph.ElemType, cells []cell) (cell, error) {
+	wide := 4
+	if elem == graph.Double {
+		wide = 2
+	}
+	var err error
+	fold := func(a, b cell) cell {
+		if err == nil {
+			a, err = r.apply(o, elem, []cell{a, b})
+		}
+		return a
+	}
+	vectors := len(cells) / wide
+	if vectors == 0 {
+		return r.chain(o, elem, cells[0], cells[1:])
+	}
+	sums := slices.Clone(cells[:wide*min(vectors, 2)])
+	for at := 2 * wide; at+2*wide <= vectors*wide; at += 2 * wide {
+		for k := range sums {
+			sums[k] = fold(sums[k], cells[at+k])
+		}
+	}
+	if vectors > 1 {
+		for k := range wide {
+			sums[k] = fold(sums[k], sums[wide+k])
+		}
+		if vectors%2 == 1 {
+			for k := range wide {
+				sums[k] = fold(sums[k], cells[(vectors-1)*wide+k])
+			}
+		}
+	}
+	total := fold(sums[0], sums[1])
+	if wide == 4 {
+		total = fold(fold(sums[0], sums[2]), fold(sums[1], sums[3]))
+	}
+	if err != nil {
+		return cell{}, err
+	}
+	return r.chain(o, elem, total, cells[vectors*wide:])
+}
+
+// chain folds cells one after another.
+func (r *recogniser) chain(o op, elem graph.ElemType, first cell, rest []cell) (cell, error) {
+	var err error
+	for _, c := range rest {
+		if first, err = r.apply(o, elem, []cell{first, c}); err != nil {
+			return cell{}, err
+		}
+	}
+	return first, nil
 }

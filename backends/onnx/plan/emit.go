@@ -20,6 +20,8 @@ type recogniser struct {
 	numbers   map[uint64]int // registers of constants, by their bits
 	registers int
 	forests   []*wood
+	searches  []*search
+	tables    [][]float64
 	trial     *Trial
 }
 

@@ -46,6 +46,8 @@ type Plan struct {
 	constants map[int]float64 // registers that never change
 	registers int
 	forests   []*wood
+	searches  []*search
+	tables    [][]float64
 	result    int // the register of the score
 	states    sync.Pool
 }
@@ -61,6 +63,7 @@ type wood struct {
 type state struct {
 	lanes  [][]float64 // by register, one value per row of a block
 	blocks []*forest.Block
+	looks  []looking
 }
 
 // lanes is the number of rows that a step computes at once.
@@ -83,6 +86,9 @@ func (p *Plan) state() *state {
 	for _, w := range p.forests {
 		s.blocks = append(s.blocks, w.forest.NewBlock())
 	}
+	for _, f := range p.searches {
+		s.looks = append(s.looks, f.looking())
+	}
 	return s
 }
 
@@ -102,17 +108,35 @@ func (p *Plan) Cost(rows int) time.Duration {
 	for _, w := range p.forests {
 		row += time.Duration(w.forest.Reach()) * perNode
 	}
+	for _, f := range p.searches {
+		row += f.index.Cost()
+	}
 	return time.Duration(rows) * row
 }
 
-// Steps returns the number of steps beside the forests.
-func (p *Plan) Steps() int { return len(p.steps) - len(p.forests) }
+// Steps returns the number of steps beside forests and searches.
+func (p *Plan) Steps() int { return len(p.steps) - len(p.forests) - len(p.searches) }
+
+// Neighbours returns how many training rows are compared with each row, and how many
+// of them are looked for; 0: none.
+func (p *Plan) Neighbours() (training, nearest int) {
+	for _, f := range p.searches {
+		training, nearest = training+f.index.Rows(), max(nearest, f.index.K())
+	}
+	return training, nearest
+}
 
 // MemoryBytes estimates the memory that the plan holds.
 func (p *Plan) MemoryBytes() int64 {
 	n := int64(p.registers) * lanes * 8
 	for _, w := range p.forests {
 		n += w.forest.MemoryBytes() + int64(len(w.columns))*lanes*8
+	}
+	for _, f := range p.searches {
+		n += f.index.Bytes()
+	}
+	for _, t := range p.tables {
+		n += 8 * int64(len(t))
 	}
 	return n
 }
@@ -121,7 +145,8 @@ func (p *Plan) MemoryBytes() int64 {
 func (p *Plan) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	s := p.state()
 	defer p.states.Put(s)
-	const look = 64 // blocks
+	const often = 10 * time.Millisecond
+	look := int(min(max(1, often/max(1, p.Cost(lanes))), 64)) // blocks
 	for from, n := 0, 0; from < in.Rows(); from, n = from+lanes, n+1 {
 		if n%look == look-1 && ctx.Err() != nil {
 			return fmt.Errorf("scoring %d rows: %w", in.Rows(), ctx.Err())
@@ -151,6 +176,13 @@ func (p *Plan) run(s *state, in *sdk.Batch, from, to int) {
 				}
 			}
 			w.forest.Run(b, s.lanes[st.to][:n])
+		case opNearest:
+			p.searches[st.at].run(s.looks[st.at], s.lanes, in, from, to)
+		case opLookUp:
+			table, to := p.tables[st.at], s.lanes[st.to]
+			for i, row := range s.lanes[st.a][:n] {
+				to[i] = table[int(row)]
+			}
 		default:
 			st.compute(s.lanes, n)
 		}

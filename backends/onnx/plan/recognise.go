@@ -113,7 +113,7 @@ func (r *recogniser) value(name string, constants map[string]graph.Constant) (*v
 // finish returns the plan of a value, without the steps that it does not need.
 func (r *recogniser) finish(output string) (*Plan, error) {
 	v := r.values[output]
-	if v == nil || !v.rows || v.rank > 2 || len(v.cells) != 1 || !isFloat(v.elem) {
+	if v == nil || !v.rows || v.scan != nil || v.rank > 2 || len(v.cells) != 1 || !isFloat(v.elem) {
 		return nil, unknown("output %.80q is not one number per row", output)
 	}
 	result, err := r.register(v.cells[0])
@@ -137,6 +137,10 @@ func (r *recogniser) finish(output string) (*Plan, error) {
 			p.forests = append(p.forests, moved(r.forests[s.at], at))
 			s.at = len(p.forests) - 1
 		}
+		if s.op == opNearest {
+			p.searches = append(p.searches, r.searches[s.at].move(at))
+			s.at = len(p.searches) - 1
+		}
 		p.steps = append(p.steps, s)
 	}
 	for bits, old := range r.numbers {
@@ -144,8 +148,9 @@ func (r *recogniser) finish(output string) (*Plan, error) {
 			p.constants[at[old]] = number(bits)
 		}
 	}
-	if p.result = at[result]; len(p.forests) == 0 {
-		return nil, unknown("there is no tree")
+	p.tables = r.tables
+	if p.result = at[result]; len(p.forests) == 0 && len(p.searches) == 0 {
+		return nil, unknown("there is no tree, and no search for neighbours")
 	}
 	r.trial.move(live, at)
 	return p, nil
@@ -166,6 +171,8 @@ func (r *recogniser) live(result int) []bool {
 	for i := len(r.steps) - 1; i >= 0; i-- {
 		s := &r.steps[i]
 		switch n := s.op.operands(); {
+		case s.op == opNearest:
+			r.searches[s.at].keep(live)
 		case !live[s.to]:
 		case s.op == opWood:
 			for _, column := range r.forests[s.at].columns {
@@ -184,6 +191,11 @@ func (r *recogniser) live(result int) []bool {
 type handler func(r *recogniser, s graph.Step, in []*value) ([]*value, error)
 
 func (r *recogniser) step(s graph.Step, in []*value) ([]*value, error) {
+	for _, v := range in {
+		if v != nil && v.scan != nil {
+			return r.scanned(s, in)
+		}
+	}
 	h := handlers[s.Operator()]
 	if h == nil {
 		return nil, unknown("it is not one of the known operators")
@@ -202,4 +214,5 @@ var handlers = map[string]handler{
 	"Squeeze": squeeze, "Unsqueeze": unsqueeze, "ReduceSum": reduce(opAdd), "ReduceMean": reduce(opAdd), "ReduceMax": reduce(opMax), "ReduceMin": reduce(opMin),
 	"ml.Scaler": scaler, "ml.Imputer": imputer, "ml.Normalizer": normalizer, "ml.LabelEncoder": labelEncoder, "ml.OneHotEncoder": oneHot,
 	"ml.TreeEnsembleRegressor": regressor, "ml.TreeEnsembleClassifier": classifier, "ml.TreeEnsemble": ensemble,
+	"Scan": scanRows,
 }

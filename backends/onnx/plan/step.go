@@ -12,6 +12,8 @@ type op uint8
 const (
 	opLoad op = iota // a feature; of a text, whether it is the step's
 	opWood           // a forest
+	opNearest        // the nearest training rows
+	opLookUp         // a number of a table, by its place
 	opAdd
 	opSub
 	opMul
@@ -55,7 +57,7 @@ type step struct {
 	single  bool // round to float32
 	to      int
 	a, b, c int    // registers
-	at      int    // the feature, or the forest
+	at      int    // the feature, the forest, the search or the table
 	text    string // of opLoad
 }
 
@@ -152,7 +154,7 @@ func (s *step) compute(r [][]float64, n int) {
 // operands returns how many numbers an operation takes.
 func (o op) operands() int {
 	switch o {
-	case opLoad, opWood:
+	case opLoad, opWood, opNearest:
 		return 0
 	case opAdd, opSub, opMul, opDiv, opPow, opMax, opMin, opAnd, opOr, opEqual, opLess, opGreater, opLessOrEqual, opGreaterOrEqual:
 		return 2

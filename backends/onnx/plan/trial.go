@@ -12,6 +12,7 @@ import (
 // compare with. A plan is proved on such rows.
 type Trial struct {
 	points []point
+	train  []float32 // training rows of the model's features, that rows are compared with
 	seen   int // of which some are kept
 }
 
@@ -96,6 +97,8 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 	for i := 0; i < n; i++ {
 		out.CopyRow(i, base, i%base.Rows())
 		switch {
+		case i%4 < 2 && len(t.train) > 0:
+			t.between(out, i, random)
 		case i%4 == 3:
 			scatter(out, i, random)
 		case len(t.points) > 0:
@@ -120,6 +123,17 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 		}
 	}
 	return out
+}
+
+// between makes a training row, or one that lies on a line between two of them.
+func (t *Trial) between(b *sdk.Batch, row int, random *rand.Rand) {
+	d := len(b.Features())
+	n := len(t.train) / d
+	one, other := t.train[random.IntN(n)*d:], t.train[random.IntN(n)*d:]
+	share := []float64{0, 0.5, random.Float64(), 1.5}[random.IntN(4)]
+	for j := range d {
+		put(b, row, j, float64(one[j])+share*(float64(other[j])-float64(one[j])), 0)
+	}
 }
 
 // stride returns a step that is coprime to n, so that points are taken from all

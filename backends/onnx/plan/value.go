@@ -16,6 +16,7 @@ type value struct {
 	dims  []int64 // of a constant
 	cells []cell
 	texts [][]byte // of a constant of strings
+	scan  *scan    // it is no columns of rows, but numbers for each training row
 }
 
 // kind says what is known of a cell.

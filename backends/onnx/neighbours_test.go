@@ -1,0 +1,129 @@
+package onnx_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/detectors"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// TestNeighboursRecognised compares graphs of skl2onnx, in Go and in ONNX Runtime.
+func TestNeighboursRecognised(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	for _, c := range []struct {
+		name, output string
+		worst        float64
+	}{
+		{"lof", "scores", 0}, {"lof-manhattan", "scores", 0}, {"lof-minkowski", "scores", 1e-6}, {"lof-scaled", "scores", 0}, {"pima-lof", "scores", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join("testdata", "neighbours", c.name+".onnx")
+			if c.name == "pima-lof" {
+				file = testkit.Testdata("models", c.name, "1.0.0", "model.onnx")
+			}
+			compareNeighbours(t, b, file, c.output, c.worst)
+		})
+	}
+}
+
+// TestFittedRecognised does so with the graphs that this host fits.
+func TestFittedRecognised(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	r := rand.New(rand.NewPCG(5, 5))
+	for _, features := range []int{1, 6, 30} {
+		rows := detectors.Rows{Features: features, Values: make([]float32, 400*features)}
+		for i := range rows.Values {
+			rows.Values[i] = float32(r.IntN(9)) // with ties
+		}
+		for _, d := range detectors.All() {
+			for _, how := range []string{detectors.DistanceLargest, detectors.DistanceMean, detectors.DistanceMedian} {
+				o := detectors.Defaults()
+				o.Distance, o.Scale = how, how == detectors.DistanceMedian
+				f, err := d.Fit(rows, o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				file := filepath.Join(t.TempDir(), "model.onnx")
+				if err := os.WriteFile(file, f.Graph, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				worst := 0.0
+				if d.Name == "iforest" {
+					worst = 1e-6
+				}
+				t.Run(fmt.Sprintf("%s_%s_%d", d.Name, how, features), func(t *testing.T) {
+					compareNeighbours(t, b, file, detectors.Output, worst)
+				})
+			}
+		}
+	}
+}
+
+// compareNeighbours scores rows near training rows, and drawn ones.
+func compareNeighbours(t *testing.T, b *onnx.Backend, file, output string, allowed float64) {
+	t.Helper()
+	a, err := artifact(t, b, file, func(m *manifest.Manifest) { m.Output.Name = output })
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := graph.Check(a.Bytes, graph.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, trial, err := onnx.Recognise(a, g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.Session(a.Bytes, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const n = 2000
+	base := sdk.NewBatch(a.Manifest.SDKFeatures())
+	base.Resize(50)
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range base.Float32s() {
+		base.Float32s()[i] = float32(r.NormFloat64())
+	}
+	rows := trial.Rows(p, base, n, make([]bool, len(base.Features())), r)
+	want, got := make([]float64, n), make([]float64, n)
+	// Hosts put each row where ONNX Runtime adds its columns in one order.
+	apart := sdk.NewBatch(rows.Features())
+	apart.Resize(n * g.Apart)
+	for i := range n * g.Apart {
+		apart.CopyRow(i, rows, i/g.Apart)
+	}
+	all := make([]float64, n*g.Apart)
+	if err := s.Score(t.Context(), apart, all); err != nil {
+		t.Fatal(err)
+	}
+	for i := range want {
+		want[i] = all[i*g.Apart]
+	}
+	if err := p.Score(t.Context(), rows, got); err != nil {
+		t.Fatal(err)
+	}
+	equal, worst := 0, 0.0
+	for i := range want {
+		if want[i] == got[i] {
+			equal++
+		}
+		if d := abs(want[i] - got[i]); d > worst*max(1, abs(want[i])) {
+			worst = d / max(1, abs(want[i]))
+		}
+	}
+	if worst > allowed {
+		t.Errorf("%d of %d scores have the same bits; the largest difference is %.2g", equal, n, worst)
+	}
+}
+
+func abs(v float64) float64 { return max(v, -v) }
