@@ -133,11 +133,7 @@ func (n *Number) Float64() (float64, bool) {
 // false if the number overflows.
 func (n *Number) Float32() (float32, bool) {
 	if d, ok := n.exact(); ok {
-		// Rounding twice differs from rounding once only if the first result lies
-		// midway between two float32 values, or outside their normal range.
-		const half = 1 << 28
-		f := float32(d)
-		if math.Float64bits(d)&(1<<29-1) != half && (d == 0 || (math.Abs(d) > 0x1p-125 && math.Abs(d) < 0x1p127)) {
+		if f, ok := Single(d); ok {
 			return f, true
 		}
 	}

@@ -59,7 +59,11 @@ func (d *Decoder) JSONRow(s *jsonscan.Scanner) error {
 }
 
 func (d *Decoder) object(s *jsonscan.Scanner) (given int, err error) {
-	for k := 0; ; k++ {
+	given, closed := d.members(s)
+	if closed {
+		return given, nil
+	}
+	for k := given; ; k++ {
 		more, err := s.More('}', k == 0)
 		if err != nil {
 			return given, err
@@ -124,7 +128,7 @@ func (d *Decoder) key(s *jsonscan.Scanner, k int) (int, error) {
 
 func (d *Decoder) array(s *jsonscan.Scanner) (int, error) {
 	n := len(d.schema.features)
-	for k := 0; ; k++ {
+	for k := d.elements(s); ; k++ {
 		more, err := s.More(']', k == 0)
 		if err != nil {
 			return k, err

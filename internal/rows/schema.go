@@ -9,6 +9,7 @@ package rows
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/nearest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -25,6 +26,7 @@ type Schema struct {
 	ignoreUnknown bool
 	index         map[string]int
 	quoted        [][]byte // the key in JSON; nil if it needs escapes
+	members       [][]byte // quoted, with a colon
 	names         []string
 }
 
@@ -35,7 +37,11 @@ func NewSchema(m *manifest.Manifest) *Schema {
 		s.missing = append(s.missing, f.Missing)
 		s.names = append(s.names, f.Name)
 		s.index[f.Name] = j
-		s.quoted = append(s.quoted, quote(f.Name))
+		q := quote(f.Name)
+		s.quoted, s.members = append(s.quoted, q), append(s.members, nil)
+		if q != nil {
+			s.members[j] = append(slices.Clip(q), ':')
+		}
 	}
 	return s
 }

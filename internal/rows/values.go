@@ -66,6 +66,9 @@ func (d *Decoder) Text(j int, s string) {
 		d.text(s, j)
 		return
 	}
+	if d.missing == nil && d.plainText(j, s) {
+		return
+	}
 	s = strings.TrimSpace(s)
 	if d.missing == nil && f.DType != sdk.Bool { // most values are numbers
 		if n, ok := parse(s); ok {
