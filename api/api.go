@@ -130,6 +130,7 @@ type ModelVersion struct {
 	Backend     string     `json:"backend,omitempty"`
 	Digest      string     `json:"digest,omitempty"`         // of the artifact
 	Content     string     `json:"content_digest,omitempty"` // of manifest, artifact and files
+	Engine      *Engine    `json:"engine,omitempty"`         // of a loaded version of backend onnx
 	Features    []Feature  `json:"features,omitempty"`
 	Unknown     string     `json:"unknown_features,omitempty"` // ignore: unknown features are ignored
 	Threshold   *float64   `json:"threshold,omitempty"`
@@ -144,6 +145,12 @@ type ModelVersion struct {
 	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
 	Metadata        map[string]any `json:"metadata,omitempty"`
 	Changed         time.Time      `json:"changed"` // when the status changed
+}
+
+// Engine is what computes the scores of a version.
+type Engine struct {
+	Name   string `json:"name"`   // onnxruntime, or forest: the host itself
+	Detail string `json:"detail"` // why, and how it was proved
 }
 
 // ModelList lists every version of every model.

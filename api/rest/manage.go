@@ -81,6 +81,9 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Facts.Difference
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Facts.Bytes
+		if e := st.Facts.Engine; e.Name != "" {
+			v.Engine = &api.Engine{Name: e.Name, Detail: e.Detail}
+		}
 	}
 	if m.Calibration != nil {
 		v.Calibration = m.Calibration.Method

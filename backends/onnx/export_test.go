@@ -20,3 +20,6 @@ func Recognise(a backends.Artifact, g *graph.Model) (*plan.Plan, *plan.Trial, er
 	}
 	return plan.Recognise(g, plan.Inputs{Features: bind.Features, Names: bind.Inputs, PerFeature: bind.PerFeature, Rank: bind.Rank}, bind.Output)
 }
+
+// Differ compares scores as a comparison of a forest with its graph does.
+var Differ = differ

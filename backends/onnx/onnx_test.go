@@ -23,6 +23,8 @@ import (
 
 func TestMain(m *testing.M) { testkit.Main(m) }
 
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
 // artifact completes a manifest for a graph and invents a probe row.
 func artifact(t *testing.T, b *onnx.Backend, file string, change func(*manifest.Manifest)) (backends.Artifact, error) {
 	t.Helper()

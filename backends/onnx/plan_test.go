@@ -1,90 +1,287 @@
 package onnx_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
-	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/plan"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-func TestScratch(t *testing.T) {
+// forests returns the files of graphs that are recognised.
+func forests(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/forests/*.onnx")
+	if err != nil || len(files) < 30 {
+		t.Fatal(len(files), err)
+	}
+	for _, name := range []string{"cardio-iforest", "cardio-iforest-fused", "breast-cancer-mixed"} {
+		files = append(files, testkit.Testdata("models", name, "1.0.0", "model.onnx"))
+	}
+	return append(files, testkit.Testdata("bench", "models", "forest", "1.0.0", "model.onnx"))
+}
+
+// artifactOf is artifact for graphs whose score has to be named.
+func artifactOf(t *testing.T, b *onnx.Backend, file string) backends.Artifact {
+	t.Helper()
+	var err error
+	for _, output := range []string{"", "scores", "score_samples"} {
+		var a backends.Artifact
+		if a, err = artifact(t, b, file, func(m *manifest.Manifest) {
+			if output != "" {
+				m.Output.Name = output
+			}
+		}); err == nil {
+			return a
+		}
+	}
+	t.Fatalf("%s: %v", file, err)
+	return backends.Artifact{}
+}
+
+// trialOf returns rows at the thresholds of a plan, and drawn ones; NaN is among them.
+func trialOf(t testing.TB, p *plan.Plan, trial *plan.Trial, features []sdk.Feature, rows int, seed uint64) *sdk.Batch {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 2))
+	base := sdk.NewBatch(features)
+	base.Resize(64)
+	if err := invent(base, random); err != nil {
+		t.Fatal(err)
+	}
+	missing := make([]bool, len(features))
+	for j := range missing {
+		missing[j] = true
+	}
+	return trial.Rows(p, base, rows, missing, random)
+}
+
+// TestForestsScoreLikeTheirGraphs compares plans with ONNX Runtime: graphs of the usual
+// exporters, and all modes, aggregates and post transforms.
+func TestForestsScoreLikeTheirGraphs(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
-	for _, file := range os.Args[len(os.Args)-1:] {
-		_ = file
+	const rows = 2000
+	for _, file := range forests(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".onnx"), func(t *testing.T) {
+			a := artifactOf(t, b, file)
+			g, err := graph.Check(a.Bytes, graph.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, trial, err := onnx.Recognise(a, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := b.Session(a.Bytes, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			in := trialOf(t, p, trial, a.Manifest.SDKFeatures(), rows, 1)
+			want, got := make([]float64, rows), make([]float64, rows)
+			if err := errors.Join(s.Score(t.Context(), in, want), p.Score(t.Context(), in, got)); err != nil {
+				t.Fatal(err)
+			}
+			scale, bits, distinct := 0.0, 0, map[float64]bool{}
+			for _, v := range want {
+				scale, distinct[v] = max(scale, math.Abs(v)), true
+			}
+			if len(distinct) < 5 {
+				t.Errorf("only %d scores differ: the rows show nothing", len(distinct))
+			}
+			for i := range want {
+				same := got[i] == want[i] || (math.IsNaN(got[i]) && math.IsNaN(want[i]))
+				if !same && !(math.Abs(got[i]-want[i]) <= 1e-6*scale) {
+					t.Fatalf("row %d scores %v in ONNX Runtime, %v in the plan", i, want[i], got[i])
+				}
+				if same {
+					bits++
+				}
+				one := make([]float64, 1)
+				if err := p.Score(t.Context(), in.Slice(i, i+1), one); err != nil || math.Float64bits(one[0]) != math.Float64bits(got[i]) {
+					t.Fatalf("row %d alone scores %v, among others %v: %v", i, one[0], got[i], err)
+				}
+			}
+			t.Logf("%d trees, %d steps: %d of %d scores are the same to the bit", p.Trees(), p.Steps(), bits, rows)
+		})
 	}
-	files, _ := os.ReadDir("/tmp/scratch-forest")
-	var all []string
-	for _, f := range files {
-		if len(f.Name()) > 5 && f.Name()[len(f.Name())-5:] == ".onnx" {
-			all = append(all, "/tmp/scratch-forest/"+f.Name())
-		}
-	}
-	for _, m := range []string{"cardio-iforest", "cardio-iforest-fused", "breast-cancer-mixed"} {
-		all = append(all, testkit.Testdata("models", m, "1.0.0", "model.onnx"))
-	}
-	all = append(all, testkit.Testdata("bench", "models", "forest", "1.0.0", "model.onnx"), "/work/shared/cases/iforest.onnx", "/work/shared/cases/binary-classifier/lgbm_clf.onnx")
-	for _, file := range all {
-		a, err := artifact(t, b, file, nil)
-		if err != nil {
-			a, err = artifact(t, b, file, func(m *manifest.Manifest) { m.Output.Name = "scores" })
-		}
-		if err != nil {
-			t.Logf("%s: %v", file, err)
-			continue
-		}
+}
+
+// TestOtherGraphsAreNotRecognised checks that graphs that are no forests are left alone,
+// with the reason.
+func TestOtherGraphsAreNotRecognised(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	for file, want := range map[string]string{
+		testkit.Testdata("models", "mammography-gmm", "1.0.0", "model.onnx"):     "not one of the known operators",
+		testkit.Testdata("models", "pima-lof", "1.0.0", "model.onnx"):            "not one of the known operators",
+		testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx"): "not one of the known operators",
+		testkit.Testdata("models", "thyroid-ocsvm", "1.0.0", "model.onnx"):       "not one of the known operators",
+		testkit.Testdata("variants", "plain-sum.onnx"):                           "there is no tree",
+	} {
+		a := artifactOf(t, b, file)
 		g, err := graph.Check(a.Bytes, graph.Limits{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, trial, err := onnx.Recognise(a, g)
-		if err != nil {
-			t.Logf("%s: %v", file, err)
-			continue
+		if _, _, err := onnx.Recognise(a, g); !errors.Is(err, plan.ErrUnknown) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", file, err, want)
 		}
-		s, err := b.Session(a.Bytes, a)
-		if err != nil {
-			t.Logf("%s: %v", file, err)
-			continue
+	}
+}
+
+func engineOf(t *testing.T, s sdk.Scorer) backends.Engine {
+	t.Helper()
+	e, ok := s.(backends.EngineReporter)
+	if !ok {
+		t.Fatalf("%T reports no engine", s)
+	}
+	return e.Engine()
+}
+
+func TestForestsSetting(t *testing.T) {
+	file, other := testkit.Testdata("models", "cardio-iforest-fused", "1.0.0", "model.onnx"), testkit.Testdata("variants", "plain-sum.onnx")
+	open := func(c onnx.Config, file string, change func(*backends.Artifact)) (sdk.Scorer, error) {
+		t.Helper()
+		c.Log = discard()
+		b := onnx.New(c)
+		a := artifactOf(t, b, file)
+		if change != nil {
+			change(&a)
 		}
-		rows := sdk.NewBatch(a.Manifest.SDKFeatures())
-		rows.Resize(64)
-		if err := invent(rows, rand.New(rand.NewPCG(1, 2))); err != nil {
+		s, err := b.Open(t.Context(), a)
+		if err == nil {
+			t.Cleanup(func() { _ = s.Close() })
+		}
+		return s, err
+	}
+	none := filepath.Join(t.TempDir(), "none.so")
+	original := func(a *backends.Artifact) { a.Original = true }
+	coupled := func(a *backends.Artifact) { a.Manifest.BatchDependent = true }
+	for name, c := range map[string]struct {
+		config       onnx.Config
+		file         string
+		change       func(*backends.Artifact)
+		engine, want string // want: part of the detail, or of the error
+	}{
+		"auto":                     {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, nil, "forest", "proved"},
+		"another graph":            {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, other, nil, "onnxruntime", "no tree"},
+		"off":                      {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Forests: onnx.ForestsOff}, file, nil, "onnxruntime", "is off"},
+		"only":                     {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Forests: onnx.ForestsOnly}, file, nil, "forest", "unproved"},
+		"only, another graph":      {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Forests: onnx.ForestsOnly}, other, nil, "", "forests is only"},
+		"without the library":      {onnx.Config{Library: none}, file, nil, "forest", "no ONNX Runtime"},
+		"without it, only":         {onnx.Config{Library: none, Forests: onnx.ForestsOnly}, file, nil, "forest", "unproved"},
+		"without it, off":          {onnx.Config{Library: none, Forests: onnx.ForestsOff}, file, nil, "", "cannot be served"},
+		"without it, another":      {onnx.Config{Library: none}, other, nil, "", "only forests are served"},
+		"the graph itself":         {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, original, "onnxruntime", "did not pass the probe"},
+		"without it, itself":       {onnx.Config{Library: none}, file, original, "", "cannot be served"},
+		"rows that influence rows": {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, coupled, "onnxruntime", "influence"},
+		"in this process":          {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeInProcess}, file, nil, "forest", "proved"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := open(c.config, c.file, c.change)
+			if c.engine == "" {
+				if err == nil || !strings.Contains(err.Error(), c.want) {
+					t.Fatalf("error %v, want %q", err, c.want)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if e := engineOf(t, s); e.Name != c.engine || !strings.Contains(e.Detail, c.want) {
+				t.Errorf("engine %+v, want %s with %q", e, c.engine, c.want)
+			}
+			if bounded, ok := s.(sdk.Bounded); !ok || !bounded.Bounded() {
+				t.Error("it is not bounded")
+			}
+		})
+	}
+}
+
+// TestForestsAreRemembered checks that a forest that was proved needs no session at
+// the next start, and that a manifest that asks for more is compared again.
+func TestForestsAreRemembered(t *testing.T) {
+	state := t.TempDir()
+	file := "testdata/forests/iforest.onnx"
+	load := func(tolerance float64) backends.Engine {
+		t.Helper()
+		b := testkit.ONNX(t, state)
+		a := artifactOf(t, b, file)
+		a.Manifest.Golden = &manifest.Golden{Tolerance: tolerance}
+		s, err := b.Open(t.Context(), a)
+		if err != nil {
 			t.Fatal(err)
 		}
-		missing := make([]bool, len(rows.Features()))
-		for i := range missing {
-			missing[i] = true
+		defer s.Close()
+		return engineOf(t, s)
+	}
+	first := load(1e-5)
+	_, text := proof(t, state)
+	if !strings.Contains(text, `"Forest":"`) || first.Name != "forest" {
+		t.Fatalf("proof %s, engine %+v", text, first)
+	}
+	if again := load(1e-5); again != first {
+		t.Errorf("at the next start: %+v, want %+v", again, first)
+	}
+	if _, now := proof(t, state); now != text {
+		t.Error("the proof was written again")
+	}
+	if e := load(0); e.Name == "forest" && !strings.Contains(e.Detail, "bit for bit") {
+		t.Errorf("with a tolerance of 0: %+v", e)
+	}
+}
+
+// TestForestOverridden checks that a forest that differs from its graph does not serve.
+func TestForestOverridden(t *testing.T) {
+	m := manifest.Defaults()
+	threshold := 0.5
+	m.Threshold = &threshold
+	for name, c := range map[string]struct {
+		want, got []float64
+		ok        bool
+	}{
+		"equal":            {[]float64{1, math.NaN(), math.Inf(1)}, []float64{1, math.NaN(), math.Inf(1)}, true},
+		"close":            {[]float64{1, 0.25}, []float64{1 + 5e-7, 0.25}, true},
+		"far":              {[]float64{1, 0.25}, []float64{1 + 5e-6, 0.25}, false},
+		"NaN":              {[]float64{1}, []float64{math.NaN()}, false},
+		"a number for NaN": {[]float64{1, math.NaN()}, []float64{1, 0}, false},
+		"infinite":         {[]float64{1, math.Inf(1)}, []float64{1, math.Inf(-1)}, false},
+		"another flag":     {[]float64{1, 0.5}, []float64{1, math.Nextafter(0.5, 1)}, false},
+	} {
+		if _, err := onnx.Differ(m, c.want, c.got); (err == nil) != c.ok {
+			t.Errorf("%s: %v", name, err)
 		}
-		in := trial.Rows(p, rows, 4000, missing, rand.New(rand.NewPCG(1, 2)))
-		want, got := make([]float64, 4000), make([]float64, 4000)
-		if err := s.Score(t.Context(), in, want); err != nil {
-			t.Logf("%s: %v", file, err)
-			continue
-		}
-		if err := p.Score(t.Context(), in, got); err != nil {
-			t.Fatal(err)
-		}
-		same, worst, scale := 0, 0.0, 0.0
-		for i := range want {
-			if got[i] == want[i] || math.IsNaN(want[i]) && math.IsNaN(got[i]) {
-				same++
-			}
-			d := math.Abs(got[i] - want[i])
-			if d > worst {
-				worst = d
-			}
-			if math.IsNaN(d) != math.IsNaN(want[i]) {
-				t.Logf("NaN %v %v", got[i], want[i])
-			}
-			scale = max(scale, math.Abs(want[i]))
-		}
-		t.Logf("%s: trees %d steps %d: same bits %d of 4000, worst %.3g of %.3g", file, p.Trees(), p.Steps(), same, worst, scale)
-		_ = s.Close()
+	}
+	m.Golden = &manifest.Golden{} // accepts equal scores only
+	if _, err := onnx.Differ(m, []float64{1, 0.25}, []float64{1 + 5e-7, 0.25}); err == nil {
+		t.Error("scores that differ pass a tolerance of 0")
+	}
+}
+
+// TestForestEnds checks that a long call ends with its context.
+func TestForestEnds(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	a := artifactOf(t, b, "testdata/forests/iforest.onnx")
+	s, err := b.Open(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	const rows = 100_000
+	in := sdk.NewBatch(a.Manifest.SDKFeatures())
+	in.Resize(rows)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Score(ctx, in, make([]float64, rows)); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled call: %v", err)
 	}
 }

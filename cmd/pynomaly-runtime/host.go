@@ -84,7 +84,7 @@ func openBackends(cfg *config.Config, state string, log *slog.Logger) (model.Bac
 	limiter := child.NewLimiter(runtime.GOMAXPROCS(0), limit/3) // of the processes that check graphs and compile modules
 	c := all.Config{Log: log}
 	if b := cfg.Backends.ONNX; b.Enabled {
-		c.ONNX = &onnx.Config{Library: b.Library, Probe: b.Probe, StateDir: state, Limiter: limiter}
+		c.ONNX = &onnx.Config{Library: b.Library, Forests: b.Forests, Probe: b.Probe, StateDir: state, Limiter: limiter}
 	}
 	if b := cfg.Backends.WASM; b.Enabled {
 		c.WASM = &wasm.Config{CacheDir: b.CacheDir, MaxMemory: b.MaxMemory, Instances: cfg.Workers(), Limiter: limiter}

@@ -35,7 +35,7 @@ func modelSchema(s streams) *cobra.Command {
 // hostFlags adds the flags that commands on models need.
 func hostFlags(cmd *cobra.Command, file *string) {
 	cmd.Flags().StringVar(file, "config", "", "configuration file (default: none)")
-	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-probe", "onnx-trusted", "wasm-cache-dir", "wasm-max-memory", "state-dir")
+	config.AddFlags(cmd.Flags(), "models", "onnxruntime", "onnx-forests", "onnx-probe", "onnx-trusted", "wasm-cache-dir", "wasm-max-memory", "state-dir")
 }
 
 func modelList(s streams) *cobra.Command {
@@ -124,7 +124,7 @@ func modelInspect(s streams) *cobra.Command {
 				warnings = append(warnings, "hosts refuse it: "+err.Error())
 			} else {
 				warnings = v.Warnings
-				fmt.Fprintf(s.out, "# %s\n", v.Same())
+				fmt.Fprint(s.out, v.About("# "))
 			}
 			for _, w := range warnings {
 				fmt.Fprintf(s.out, "# warning: %s\n", printable.Line(w))

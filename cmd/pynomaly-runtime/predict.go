@@ -97,7 +97,7 @@ func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.table.Prefix, "prefix", "", "of the names of the added columns")
 	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
-	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
+	config.AddFlags(f, "models", "onnxruntime", "onnx-forests", "onnx-probe", "onnx-trusted", "state-dir")
 }
 
 func predict(ctx context.Context, s streams, a authoring.Author, name, input string, o predictOptions) (err error) {

@@ -55,6 +55,7 @@ func TestCompletion(t *testing.T) {
 		"serve --env ":                                    "development staging production",
 		"serve --log-level ":                              "debug info warn error",
 		"serve --log-format ":                             "json text",
+		"serve --onnx-forests ":                           "auto off only",
 		"serve --onnx-probe ":                             "child in_process",
 		"deploy serve --env ":                             "development staging production",
 		"deploy deploy --strategy ":                       "rolling blue_green canary direct",

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -74,6 +76,19 @@ type Verdict struct {
 	Fill        batching.Fill // how calls are filled so that a row's score does not depend on the other rows of its call
 	Difference  float64       // largest difference of a row's scores that remains
 	Alone       bool          // not compared: the manifest says that rows influence each other
+	Engine      backends.Engine
+}
+
+// About returns lines, each after the prefix: what scores rows, if there is a choice, and
+// whether a row's score depends on the other rows of its call.
+func (v *Verdict) About(prefix string) string {
+	switch v.Engine.Name {
+	case "":
+		return prefix + v.Same() + "\n"
+	case "onnxruntime":
+		return prefix + "ONNX Runtime scores rows: " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
+	}
+	return prefix + "a " + v.Engine.Name + " of " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
 }
 
 // Same says whether a row's score depends on the other rows of its call.
@@ -100,6 +115,7 @@ func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, erro
 	}
 	v := &Verdict{ID: m.ID(), Version: m.Version(), Features: len(m.Manifest.Features), Rows: "made-up rows", Warnings: m.Warnings, Took: time.Since(start)}
 	v.Fill, v.Difference, v.Alone = m.Fill(), m.Difference, m.Manifest.Stateful || m.Manifest.BatchDependent
+	v.Engine = m.Engine()
 	if m.Manifest.Golden != nil {
 		v.Rows = "golden rows"
 	}

@@ -13,6 +13,7 @@ func choices() map[string][]string {
 		"env":               {"development", "staging", "production"},
 		"log-level":         {"debug", "info", "warn", "error"},
 		"log-format":        {"json", "text"},
+		"onnx-forests":      {"auto", "off", "only"},
 		"onnx-probe":        {"child", "in_process"},
 		"trace-protocol":    {"grpc", "http/protobuf"},
 		"format":            {table.CSV, table.NDJSON, table.Parquet},

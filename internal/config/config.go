@@ -131,6 +131,7 @@ type Backends struct {
 type ONNX struct {
 	Enabled bool
 	Library string
+	Forests string   // auto, off or only
 	Probe   string   // child or in_process
 	Trusted []string // digests of graphs, and directories
 }
@@ -191,7 +192,7 @@ func Default() *Config {
 		Models: Models{Dir: "models", CacheSize: 16, CacheBytes: 2 << 30, Rescan: 5 * time.Second, Aliases: map[string]Alias{}},
 		Limits: ModelLimits{Max: manifest.DefaultMaxima()},
 		Backends: Backends{
-			ONNX: ONNX{Enabled: true, Probe: "child"}, WASM: WASM{Enabled: true, MaxMemory: 256 << 20},
+			ONNX: ONNX{Enabled: true, Forests: "auto", Probe: "child"}, WASM: WASM{Enabled: true, MaxMemory: 256 << 20},
 		},
 		Log:    Log{Level: "info", Format: "json", Sample: 1},
 		Traces: Traces{Protocol: TracesGRPC, Ratio: 0.01},
@@ -248,7 +249,7 @@ func Decode(data []byte) (*Config, error) {
 			"memory": y.Bytes(&most.Memory), "processes": y.Int(&most.Processes), "bytes": y.Bytes(&most.Bytes),
 		})}),
 		"backends": y.Object(y.Fields{
-			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "probe": y.String(&b.ONNX.Probe), "trusted": y.Strings(&b.ONNX.Trusted)}),
+			"onnx": y.Object(y.Fields{"enabled": y.Bool(&b.ONNX.Enabled), "library": y.String(&b.ONNX.Library), "forests": y.String(&b.ONNX.Forests), "probe": y.String(&b.ONNX.Probe), "trusted": y.Strings(&b.ONNX.Trusted)}),
 			"wasm": y.Object(y.Fields{"enabled": y.Bool(&b.WASM.Enabled), "cache_dir": y.String(&b.WASM.CacheDir), "max_memory": y.Bytes(&b.WASM.MaxMemory)}),
 			"process": y.Object(y.Fields{"enabled": y.Bool(&b.Process.Enabled), "user": y.String(&b.Process.User), "env": y.StringMap(&b.Process.Env), "cgroup": y.String(&b.Process.Cgroup), "allow": y.List(func(int) y.Field {
 				b.Process.Allow = append(b.Process.Allow, Allowed{})
@@ -311,6 +312,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	for id, a := range c.Models.Aliases {
 		a.check("models.aliases."+id, problem)
 	}
+	oneOf("backends.onnx.forests", c.Backends.ONNX.Forests, "auto", "off", "only")
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
 	c.Backends.checkTrust(problem)
 	c.checkAccess(problem)

@@ -19,7 +19,8 @@ type abilities struct {
 	health    sdk.HealthChecker
 	memory    sdk.MemoryUser
 	usage     backends.UsageReporter
-	remote    bool          // only waits for another process
+	remote    bool // only waits for another process
+	engine    backends.Engine
 	bounded   bool          // calls of a few rows end soon
 	fill      batching.Fill // the fill that the detector knows it needs
 }
@@ -39,6 +40,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	if b, ok := s.(sdk.Bounded); ok {
 		a.bounded = b.Bounded()
 	}
+	if e, ok := s.(backends.EngineReporter); ok {
+		a.engine = e.Engine()
+	}
 	if f, ok := s.(backends.Filler); ok {
 		a.fill.Rows, a.fill.Each = f.Fill()
 	}
@@ -52,6 +56,9 @@ func (m *Model) Health(ctx context.Context) error {
 	}
 	return m.slots.Guard(func() error { return m.can.health.Health(ctx) })
 }
+
+// Engine returns what computes the scores, and the zero Engine if there is no choice.
+func (m *Model) Engine() backends.Engine { return m.can.engine }
 
 // Usage returns the resources of the detector, or false if it does not report them.
 func (m *Model) Usage() (backends.Usage, bool) {

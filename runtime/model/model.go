@@ -77,15 +77,8 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 	}
 	artifact := c.ForBackend()
 	artifact.ProbeRows = probe.rows
-	if err := model.start(ctx, backend, artifact, calls); err != nil {
+	if err := model.try(ctx, probe, backend, artifact, calls); err != nil {
 		return nil, err
-	}
-	probing, cancel := context.WithTimeout(ctx, m.Limits.LoadTimeout)
-	err = probe.run(probing, model)
-	cancel()
-	if err != nil {
-		model.Abandon()
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 	}
 	if !model.Manifest.Stateful {
 		return model, nil
@@ -94,6 +87,41 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 	model.Abandon()
 	artifact.Manifest = model.Manifest
 	return model, model.start(ctx, backend, artifact, calls)
+}
+
+// try opens the detector and probes it. If an engine of this host fails the probe, the
+// artifact itself is tried: the engine's last bits may matter to what the manifest
+// expects.
+func (m *Model) try(ctx context.Context, p *probe, backend backends.Backend, a backends.Artifact, calls *batching.Calls) error {
+	if err := m.start(ctx, backend, a, calls); err != nil {
+		return err
+	}
+	err := m.probe(ctx, p)
+	if err == nil {
+		return nil
+	}
+	m.Abandon()
+	if m.can.engine.Name == engineForest && !a.Original && ctx.Err() == nil {
+		a.Original = true
+		if m.start(ctx, backend, a, calls) == nil {
+			if m.probe(ctx, p) == nil {
+				m.can.engine.Detail += ": " + err.Error()
+				return nil
+			}
+			m.Abandon()
+		}
+	}
+	return fmt.Errorf("%w: %w", backends.ErrRefused, err)
+}
+
+// engineForest is the name of the engine that takes the place of some graphs.
+const engineForest = "forest"
+
+func (m *Model) probe(ctx context.Context, p *probe) error {
+	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.LoadTimeout)
+	defer cancel()
+	m.Warnings, m.Difference = slices.Clone(m.Manifest.Warnings), 0
+	return p.run(ctx, m)
 }
 
 // start opens the detector.

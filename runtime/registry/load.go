@@ -150,7 +150,7 @@ func (r *Registry) finish(e *entry, l *loading, at catalog.Location, m *model.Mo
 		r.install(e, m, l.taken)
 		r.cfg.Observe.Loaded(m, took)
 		r.cfg.Log.Info("model loaded", "model_id", e.ID, "version", e.Version, "digest", m.Digest,
-			"took_ms", took.Milliseconds(), "bytes", m.Bytes(), "warnings", m.Warnings)
+			"took_ms", took.Milliseconds(), "bytes", m.Bytes(), "engine", m.Engine().Name, "engine_detail", m.Engine().Detail, "warnings", m.Warnings)
 	}
 	if l.err == nil && e.serving {
 		l.opened = e.current

@@ -3,6 +3,7 @@ package registry
 import (
 	"time"
 
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
@@ -43,6 +44,7 @@ type Facts struct {
 	Content    string             // as returned by Model.ContentDigest
 	Warnings   []string           // what the probe found odd but not wrong
 	Difference float64            // as in Model.Difference
+	Engine     backends.Engine    // as returned by Model.Engine
 	Bytes      int64              // as returned by Model.Bytes
 	Resets     uint64             // as returned by Model.Resets
 	Stats      *stats.Counters    // they survive an unload and a change
@@ -56,7 +58,7 @@ func (f *Facts) Version() string { return f.Manifest.Version }
 
 func factsOf(m *model.Model) *Facts {
 	return &Facts{
-		Manifest: m.Manifest, Digest: m.Digest, Content: m.ContentDigest(), Warnings: m.Warnings, Difference: m.Difference,
+		Manifest: m.Manifest, Digest: m.Digest, Content: m.ContentDigest(), Warnings: m.Warnings, Difference: m.Difference, Engine: m.Engine(),
 		Bytes: m.Bytes(), Resets: m.Resets(), Stats: m.Stats,
 	}
 }

@@ -90,7 +90,7 @@ func normalizer(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 		return nil, unknown("it normalises %s", v.elem)
 	}
 	norm := s.Text("norm", "MAX")
-	kinds := map[string]struct{ of, join op }{"MAX": {opCopy, opMax}, "L1": {opAbs, opAdd}, "L2": {opMul, opAdd}}
+	kinds := map[string]struct{ of, join op }{"MAX": {opCopy, opLarger}, "L1": {opAbs, opAdd}, "L2": {opMul, opAdd}}
 	k, ok := kinds[norm]
 	if !ok {
 		return nil, unknown("its norm is %.20q", norm)
@@ -99,8 +99,11 @@ func normalizer(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
-	size := &value{elem: v.elem, rows: true, rank: 2, cells: parts.cells[:1:1]}
-	for _, c := range parts.cells[1:] {
+	size := &value{elem: v.elem, rows: true, rank: 2, cells: []cell{{}}}
+	if norm == "MAX" {
+		size.cells[0].num = -math.MaxFloat32
+	}
+	for _, c := range parts.cells {
 		next, err := r.apply(k.join, v.elem, []cell{size.cells[0], c})
 		if err != nil {
 			return nil, err
@@ -112,13 +115,10 @@ func normalizer(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if norm != "L2" {
+		parts = v
+	}
 	scaled, err := r.each(opDiv, v.elem, parts, size)
-	if norm == "MAX" && err == nil {
-		scaled, err = r.each(opDiv, v.elem, v, size)
-	}
-	if norm == "L1" && err == nil {
-		scaled, err = r.each(opDiv, v.elem, v, size)
-	}
 	if norm == "L2" && err == nil { // the root of the square's share, with the number's sign
 		scaled, err = r.rooted(v, scaled, zero)
 	}

@@ -41,13 +41,12 @@ func (r *recogniser) ensembleOf(t *trees, out graph.ElemType) ([]*value, error) 
 	return []*value{v}, err
 }
 
-// transform applies a post transform to the scores of targets or classes.
+// transform applies a post transform to the scores of targets or classes. PROBIT is
+// not known: ONNX Runtime's approximation loses the bits that a proof compares.
 func (r *recogniser) transform(post string, v *value) (*value, error) {
 	switch {
-	case post == "NONE" || (len(v.cells) == 1 && post != "PROBIT"):
+	case post == "NONE" || (len(v.cells) == 1 && post != "PROBIT"): // as ONNX Runtime does
 		return v, nil
-	case post == "PROBIT" && v.elem == graph.Float:
-		return r.each(opProbit, v.elem, v)
 	case post == "LOGISTIC":
 		return r.each(opLogistic, v.elem, v)
 	case post == "SOFTMAX" || post == "SOFTMAX_ZERO":
@@ -101,6 +100,9 @@ func regressor(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 	t, err := readTrees(s, in, "target")
 	if err != nil {
 		return nil, err
+	}
+	if !isFloat(t.input.elem) {
+		return nil, unknown("it compares %s", t.input.elem)
 	}
 	targets := s.Int("n_targets", 0)
 	if targets < 1 || targets > 64 {

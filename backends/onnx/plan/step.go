@@ -21,6 +21,7 @@ const (
 	opPow
 	opMax
 	opMin
+	opLarger // as opMax, but NaN is passed over
 	opNeg
 	opAbs
 	opExp
@@ -28,7 +29,6 @@ const (
 	opSqrt
 	opSigmoid
 	opLogistic // as tree ensembles compute it
-	opProbit
 	opTanh
 	opFloor
 	opCeil
@@ -156,7 +156,7 @@ func (o op) operands() int {
 	switch o {
 	case opLoad, opWood, opNearest:
 		return 0
-	case opAdd, opSub, opMul, opDiv, opPow, opMax, opMin, opAnd, opOr, opEqual, opLess, opGreater, opLessOrEqual, opGreaterOrEqual:
+	case opAdd, opSub, opMul, opDiv, opPow, opMax, opMin, opLarger, opAnd, opOr, opEqual, opLess, opGreater, opLessOrEqual, opGreaterOrEqual:
 		return 2
 	case opWhere:
 		return 3
@@ -191,6 +191,11 @@ func (o op) of(a, b, c float64, single bool) float64 {
 		return max(a, b)
 	case opMin:
 		return min(a, b)
+	case opLarger:
+		if a < b {
+			return b
+		}
+		return a
 	case opAnd:
 		return truth(a != 0 && b != 0)
 	case opOr:
@@ -231,8 +236,6 @@ func (o op) of1(a float64, single bool) float64 {
 		return 1 / (1 + math.Exp(-a))
 	case opLogistic:
 		return logistic(a, single)
-	case opProbit:
-		return probit(a)
 	case opTanh:
 		return math.Tanh(a)
 	case opFloor:
@@ -269,20 +272,4 @@ func logistic(a float64, single bool) float64 {
 		v = 1 - v
 	}
 	return float64(v)
-}
-
-// probit is ONNX Runtime's approximation of the inverse of the normal
-// distribution, in its float32.
-func probit(a float64) float64 {
-	x := float32(2*float32(a)) - 1
-	sign := float32(1)
-	if x < 0 {
-		sign = -1
-	}
-	x = float32(1-x) * float32(1+x)
-	l := float32(math.Log(float64(x)))
-	v := 2/float32(3.14159*0.147) + float32(0.5*l)
-	v2 := float32(1 / float32(0.147) * l)
-	v3 := -v + float32(math.Sqrt(float64(float32(v*v)-v2)))
-	return float64(1.41421356 * sign * float32(math.Sqrt(float64(v3))))
 }
