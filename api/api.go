@@ -149,7 +149,7 @@ type ModelVersion struct {
 
 // Engine is what computes the scores of a version.
 type Engine struct {
-	Name   string `json:"name"`   // onnxruntime, or forest: the host itself
+	Name   string `json:"name"`   // onnxruntime; forest or neighbours: the host itself
 	Detail string `json:"detail"` // why, and how it was proved
 }
 

@@ -151,9 +151,20 @@ type Filler interface {
 	Fill() (rows, each int)
 }
 
+// The names of engines. Forests and searches for neighbours are computed by this
+// host, which recognised what a graph is.
+const (
+	EngineRuntime    = "onnxruntime"
+	EngineForest     = "forest"
+	EngineNeighbours = "neighbours"
+)
+
+// Own reports whether this host computes the scores, in place of a graph.
+func (e Engine) Own() bool { return e.Name == EngineForest || e.Name == EngineNeighbours }
+
 // Engine is what computes the scores of a detector, where a backend has a choice.
 type Engine struct {
-	Name   string // "onnxruntime", or "forest": steps of this host
+	Name   string // EngineRuntime, EngineForest or EngineNeighbours
 	Detail string // for people: why this one, and how it was proved
 }
 

@@ -17,20 +17,14 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// What is done with graphs that are forests.
+// What is done with graphs that are forests, or search for neighbours.
 const (
 	ForestsAuto = "auto" // served in Go, once they are proved equal to the graph
 	ForestsOff  = "off"  // served by ONNX Runtime, as all graphs
 	ForestsOnly = "only" // served in Go, and nothing else is served
 )
 
-// The names of engines.
-const (
-	engineForest  = "forest"
-	engineRuntime = "onnxruntime"
-)
-
-// grown is a graph that was recognised as a forest.
+// grown is a graph that was recognised as a forest, or as a search for neighbours.
 type grown struct {
 	plan  *plan.Plan
 	trial *plan.Trial
@@ -38,14 +32,14 @@ type grown struct {
 	info  sdk.Info
 }
 
-// recognise returns the forest of a graph, or why it has none.
+// recognise returns the plan of a graph, or why it has none.
 func (b *Backend) recognise(a backends.Artifact, g *graph.Model, bind *binding) (*grown, error) {
 	m := a.Manifest
 	switch {
 	case b.cfg.Forests == ForestsOff:
 		return nil, errors.New("backends.onnx.forests is off")
 	case a.Original:
-		return nil, errors.New("the forest that the graph is recognised as did not pass the probe of the model")
+		return nil, errors.New("the plan that the graph is recognised as did not pass the probe of the model")
 	case m.Stateful || m.BatchDependent:
 		return nil, errors.New("the manifest says that rows influence each other")
 	case bind.Fixed > 0:
@@ -83,17 +77,19 @@ func mayMiss(m *manifest.Manifest) []bool {
 	return out
 }
 
-func (f *grown) scorer(how string) *forestScorer {
-	return &forestScorer{plan: f.plan, info: f.info, engine: backends.Engine{
-		Name: engineForest, Detail: fmt.Sprintf("%d trees, evaluated by this host: %s", f.plan.Trees(), how),
-	}}
+func (f *grown) scorer(how string) *planScorer {
+	e := backends.Engine{Name: backends.EngineForest, Detail: fmt.Sprintf("%d trees, evaluated by this host: %s", f.plan.Trees(), how)}
+	if training, k := f.plan.Neighbours(); training > 0 {
+		e = backends.Engine{Name: backends.EngineNeighbours, Detail: fmt.Sprintf("the nearest %d of %d training rows, found by this host: %s", k, training, how)}
+	}
+	return &planScorer{plan: f.plan, info: f.info, engine: e}
 }
 
-func (f *grown) unproved(why string) *forestScorer { return f.scorer("unproved: " + why) }
+func (f *grown) unproved(why string) *planScorer { return f.scorer("unproved: " + why) }
 
-func (f *grown) proved(how string) *forestScorer { return f.scorer("proved: " + how) }
+func (f *grown) proved(how string) *planScorer { return f.scorer("proved: " + how) }
 
-// compete compares a forest with the session of its graph, and returns the one that serves.
+// compete compares a plan with the session of its graph, and returns the one that serves.
 // It closes the other.
 func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f *grown, job probeJob, version string, found finding) (sdk.Scorer, error) {
 	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
@@ -105,10 +101,10 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 	})
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return nil, errors.Join(fmt.Errorf("comparing the forest with its graph: %w", ctx.Err()), s.Close())
+		return nil, errors.Join(fmt.Errorf("comparing the plan of a graph with it: %w", ctx.Err()), s.Close())
 	case err != nil:
-		s.engine = backends.Engine{Name: engineRuntime, Detail: "the graph is recognised as a forest, which is not served: " + err.Error()}
-		b.cfg.Log.Warn("a forest differs from its graph, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", err)
+		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: "the graph is recognised, but what this host computes is not served: " + err.Error()}
+		b.cfg.Log.Warn("a graph was recognised, but its scores differ, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", err)
 		return s, nil
 	}
 	if b.cfg.Probe != ProbeInProcess {
@@ -118,7 +114,7 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 		}
 	}
 	if err := s.Close(); err != nil {
-		b.cfg.Log.Error("closing the session of a forest", "error", err)
+		b.cfg.Log.Error("closing the session of a graph that this host computes", "error", err)
 	}
 	return f.proved(how), nil
 }
@@ -133,7 +129,7 @@ const (
 // closeEnough is how far scores may differ, in parts of the largest one.
 const closeEnough = 1e-6
 
-// compare scores rows with the forest and with the graph: those of the probe,
+// compare scores rows with the plan and with the graph: those of the probe,
 // rows at the thresholds of the trees and beside them, and drawn ones. The error
 // says how they differ.
 func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, found finding) (string, error) {
@@ -147,7 +143,7 @@ func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, fou
 	call := max(1, min(comparedCall, m.Limits.MaxBatchRows))
 	for from := 0; from < n; from += call {
 		to := min(from+call, n)
-		if err := s.Score(ctx, rows.Slice(from, to), want[from:to]); err != nil {
+		if err := s.scoreApart(ctx, rows.Slice(from, to), want[from:to]); err != nil {
 			return "", fmt.Errorf("scoring rows with ONNX Runtime: %w", err)
 		}
 	}
@@ -177,6 +173,27 @@ func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, fou
 	return fmt.Sprintf("%d rows score as in ONNX Runtime, within %.2g", n, worst), nil
 }
 
+// scoreApart scores rows that stand as far apart as hosts put them, where ONNX Runtime
+// adds the columns of each in the same order.
+func (s *scorer) scoreApart(ctx context.Context, in *sdk.Batch, out []float64) error {
+	if s.each <= 1 {
+		return s.Score(ctx, in, out)
+	}
+	wide := sdk.NewBatch(in.Features())
+	wide.Resize(in.Rows() * s.each)
+	for i := range wide.Rows() {
+		wide.CopyRow(i, in, i/s.each)
+	}
+	all := make([]float64, wide.Rows())
+	if err := s.Score(ctx, wide, all); err != nil {
+		return err
+	}
+	for i := range out {
+		out[i] = all[i*s.each]
+	}
+	return nil
+}
+
 // rows returns the rows of a comparison.
 func (f *grown) rows(a backends.Artifact, n int) *sdk.Batch {
 	base := a.ProbeRows
@@ -200,10 +217,10 @@ func differ(m *manifest.Manifest, want, got []float64) (worst float64, err error
 	tolerance := min(closeEnough, m.GoldenTolerance())
 	for i, w := range want {
 		if !sameScore(w, got[i], tolerance*scale) {
-			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v in the forest", w, got[i])
+			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v here", w, got[i])
 		}
 		if m.Threshold != nil && (m.Output.Sign()*w > *m.Threshold) != (m.Output.Sign()*got[i] > *m.Threshold) {
-			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v in the forest, and the threshold is between them", w, got[i])
+			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v here, and the threshold is between them", w, got[i])
 		}
 		if d := math.Abs(w - got[i]); d > worst {
 			worst = d
@@ -218,32 +235,32 @@ func sameScore(a, b, allowed float64) bool {
 	return a == b || (math.IsNaN(a) && math.IsNaN(b)) || (!math.IsInf(a, 0) && math.Abs(a-b) <= allowed)
 }
 
-// forestScorer runs a plan.
-type forestScorer struct {
+// planScorer runs a plan.
+type planScorer struct {
 	plan   *plan.Plan
 	info   sdk.Info
 	engine backends.Engine
 }
 
 // Info implements sdk.Scorer.
-func (s *forestScorer) Info() sdk.Info { return s.info }
+func (s *planScorer) Info() sdk.Info { return s.info }
 
 // Score implements sdk.Scorer.
-func (s *forestScorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
+func (s *planScorer) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	return s.plan.Score(ctx, in, out) //nolint:wrapcheck // it says what was being done
 }
 
 // Close implements sdk.Scorer.
-func (s *forestScorer) Close() error { return nil }
+func (s *planScorer) Close() error { return nil }
 
 // MemoryBytes implements sdk.MemoryUser; it is an estimate.
-func (s *forestScorer) MemoryBytes() int64 { return s.plan.MemoryBytes() }
+func (s *planScorer) MemoryBytes() int64 { return s.plan.MemoryBytes() }
 
 // Fill implements backends.Filler: each row is computed alone.
-func (s *forestScorer) Fill() (rows, each int) { return 1, 1 }
+func (s *planScorer) Fill() (rows, each int) { return 1, 1 }
 
 // Bounded implements sdk.Bounded.
-func (s *forestScorer) Bounded() bool { return s.plan.Cost(boundedRows) <= boundedTime }
+func (s *planScorer) Bounded() bool { return s.plan.Cost(boundedRows) <= boundedTime }
 
 // Engine implements backends.EngineReporter.
-func (s *forestScorer) Engine() backends.Engine { return s.engine }
+func (s *planScorer) Engine() backends.Engine { return s.engine }

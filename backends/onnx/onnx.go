@@ -141,7 +141,7 @@ func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Deri
 }
 
 // Open checks a graph, and returns a scorer that runs it: a plan of ours if the
-// graph is recognised as a forest, else ONNX Runtime, which proves it first.
+// graph is recognised, else ONNX Runtime, which proves it first.
 func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
 	library, version, missing := b.find()
 	if missing != nil && (b.cfg.Forests == ForestsOff || a.Original) {
@@ -158,7 +158,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	grown, why := b.recognise(a, g, bind)
 	switch {
 	case missing != nil && grown == nil:
-		return nil, fmt.Errorf("%w; without it only forests are served: %w", missing, why)
+		return nil, fmt.Errorf("%w; without it only forests and searches for neighbours are served: %w", missing, why)
 	case b.cfg.Forests == ForestsOnly && grown == nil:
 		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
 	case missing != nil:
@@ -191,7 +191,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, err
 	}
 	if grown == nil {
-		s.engine = backends.Engine{Name: engineRuntime, Detail: why.Error()}
+		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: why.Error()}
 		return s, nil
 	}
 	return b.compete(ctx, a, s, grown, job, version, found)
@@ -321,6 +321,6 @@ type finding struct {
 	OutputRank int
 	LoadTime   time.Duration
 	BatchTime  time.Duration // of one call of MaxRows rows
-	Forest     string        `json:",omitempty"` // the forest that was compared with the graph and is equal
+	Forest     string        `json:",omitempty"` // the plan that was compared with the graph and is equal
 	Compared   string        `json:",omitempty"` // how that went, for people
 }

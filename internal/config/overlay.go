@@ -92,7 +92,7 @@ func otherSettings() []setting {
 		{key: "limits.max.bytes", flag: "max-model-bytes", help: "most bytes of all files of a model", value: size(func(c *Config) *int64 { return &c.Limits.Max.Bytes })},
 		{key: "backends.onnx.enabled", flag: "onnx", help: "serve ONNX models", value: truth(func(c *Config) *bool { return &c.Backends.ONNX.Enabled })},
 		{key: "backends.onnx.library", flag: "onnxruntime", help: "file of ONNX Runtime's shared library; empty: search beside the binary and in the system", value: text(func(c *Config) *string { return &c.Backends.ONNX.Library })},
-		{key: "backends.onnx.forests", flag: "onnx-forests", help: "graphs that are forests: auto (the host itself scores those that it proved equal to the graph), off or only", value: text(func(c *Config) *string { return &c.Backends.ONNX.Forests })},
+		{key: "backends.onnx.forests", flag: "onnx-forests", help: "graphs that are forests or search for neighbours: auto (the host itself scores those that it proved equal to the graph), off or only", value: text(func(c *Config) *string { return &c.Backends.ONNX.Forests })},
 		{key: "backends.onnx.probe", flag: "onnx-probe", help: "where ONNX models are checked before they load: child or in_process", value: text(func(c *Config) *string { return &c.Backends.ONNX.Probe })},
 		{key: "backends.onnx.trusted", flag: "onnx-trusted", help: "digests and directories of ONNX models whose operators may make outputs of any size, separated by commas", value: scalar("strings", func(c *Config) *[]string { return &c.Backends.ONNX.Trusted }, splitList, joinList)},
 		{key: "backends.wasm.enabled", flag: "wasm", help: "serve WASM plugins", value: truth(func(c *Config) *bool { return &c.Backends.WASM.Enabled })},

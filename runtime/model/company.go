@@ -101,7 +101,7 @@ func (p *probe) settle(ctx context.Context, m *Model, first []float64) error {
 			break
 		}
 	}
-	if flat(alone) && best.fill == bare.fill && m.Manifest.Backend != manifest.BackendWASM && m.can.engine.Name != engineForest {
+	if flat(alone) && best.fill == bare.fill && m.Manifest.Backend != manifest.BackendWASM && !m.can.engine.Own() {
 		best.fill.Rows = 2 // these rows show nothing, but most libraries treat a single row specially
 	}
 	m.slots.SetFill(best.fill)

@@ -101,7 +101,7 @@ func (m *Model) try(ctx context.Context, p *probe, backend backends.Backend, a b
 		return nil
 	}
 	m.Abandon()
-	if m.can.engine.Name == engineForest && !a.Original && ctx.Err() == nil {
+	if m.can.engine.Own() && !a.Original && ctx.Err() == nil {
 		a.Original = true
 		if m.start(ctx, backend, a, calls) == nil {
 			if m.probe(ctx, p) == nil {
@@ -114,8 +114,6 @@ func (m *Model) try(ctx context.Context, p *probe, backend backends.Backend, a b
 	return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 }
 
-// engineForest is the name of the engine that takes the place of some graphs.
-const engineForest = "forest"
 
 func (m *Model) probe(ctx context.Context, p *probe) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.LoadTimeout)

@@ -1,5 +1,6 @@
-// Package plan turns graphs that are tree ensembles, with arithmetic before and
-// behind them, into lists of steps that run in Go.
+// Package plan turns graphs that are tree ensembles, or that search for the nearest
+// training rows, with arithmetic before and behind them, into lists of steps that run
+// in Go.
 //
 // Recognise follows a graph from the score back to its inputs. It knows a few
 // operators that treat each row alone. What a graph computes of the number of a
@@ -24,7 +25,7 @@ import (
 const Version = "1"
 
 // ErrUnknown is wrapped by errors that say why a graph is not recognised.
-var ErrUnknown = errors.New("the graph is not recognised as a forest")
+var ErrUnknown = errors.New("the graph is not recognised")
 
 func unknown(format string, args ...any) error {
 	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
