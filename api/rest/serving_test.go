@@ -232,6 +232,9 @@ func TestModelsAPI(t *testing.T) {
 		if m.ModelID == "broken" && (m.Status != "failed" || !strings.Contains(m.Error, "digest")) {
 			t.Errorf("%+v", m)
 		}
+		if (m.Status == "loaded") != (m.Engine != nil && m.Engine.Name == "onnxruntime" && m.Engine.Detail != "") {
+			t.Errorf("%s is %s, engine %+v", m.ModelID, m.Status, m.Engine)
+		}
 	}
 	steps := []struct {
 		method, path  string

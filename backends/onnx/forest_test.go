@@ -2,10 +2,13 @@ package onnx_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
 	"math"
-	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,19 +20,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
-
-// forests returns the files of graphs that are recognised.
-func forests(t testing.TB) []string {
-	t.Helper()
-	files, err := filepath.Glob("testdata/forests/*.onnx")
-	if err != nil || len(files) < 30 {
-		t.Fatal(len(files), err)
-	}
-	for _, name := range []string{"cardio-iforest", "cardio-iforest-fused", "breast-cancer-mixed"} {
-		files = append(files, testkit.Testdata("models", name, "1.0.0", "model.onnx"))
-	}
-	return append(files, testkit.Testdata("bench", "models", "forest", "1.0.0", "model.onnx"))
-}
 
 // artifactOf is artifact for graphs whose score has to be named.
 func artifactOf(t *testing.T, b *onnx.Backend, file string) backends.Artifact {
@@ -47,73 +37,6 @@ func artifactOf(t *testing.T, b *onnx.Backend, file string) backends.Artifact {
 	}
 	t.Fatalf("%s: %v", file, err)
 	return backends.Artifact{}
-}
-
-// trialOf returns rows at the thresholds of a plan, and drawn ones; NaN is among them.
-func trialOf(t testing.TB, p *plan.Plan, trial *plan.Trial, features []sdk.Feature, rows int, seed uint64) *sdk.Batch {
-	t.Helper()
-	random := rand.New(rand.NewPCG(seed, 2))
-	base := sdk.NewBatch(features)
-	base.Resize(64)
-	if err := invent(base, random); err != nil {
-		t.Fatal(err)
-	}
-	missing := make([]bool, len(features))
-	for j := range missing {
-		missing[j] = true
-	}
-	return trial.Rows(p, base, rows, missing, random)
-}
-
-// TestForestsScoreLikeTheirGraphs compares plans with ONNX Runtime: graphs of the usual
-// exporters, and all modes, aggregates and post transforms.
-func TestForestsScoreLikeTheirGraphs(t *testing.T) {
-	b := testkit.ONNX(t, t.TempDir())
-	const rows = 2000
-	for _, file := range forests(t) {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".onnx"), func(t *testing.T) {
-			a := artifactOf(t, b, file)
-			g, err := graph.Check(a.Bytes, graph.Limits{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			p, trial, err := onnx.Recognise(a, g)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s, err := b.Session(a.Bytes, a)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			in := trialOf(t, p, trial, a.Manifest.SDKFeatures(), rows, 1)
-			want, got := make([]float64, rows), make([]float64, rows)
-			if err := errors.Join(s.Score(t.Context(), in, want), p.Score(t.Context(), in, got)); err != nil {
-				t.Fatal(err)
-			}
-			scale, bits, distinct := 0.0, 0, map[float64]bool{}
-			for _, v := range want {
-				scale, distinct[v] = max(scale, math.Abs(v)), true
-			}
-			if len(distinct) < 5 {
-				t.Errorf("only %d scores differ: the rows show nothing", len(distinct))
-			}
-			for i := range want {
-				same := got[i] == want[i] || (math.IsNaN(got[i]) && math.IsNaN(want[i]))
-				if !same && !(math.Abs(got[i]-want[i]) <= 1e-6*scale) {
-					t.Fatalf("row %d scores %v in ONNX Runtime, %v in the plan", i, want[i], got[i])
-				}
-				if same {
-					bits++
-				}
-				one := make([]float64, 1)
-				if err := p.Score(t.Context(), in.Slice(i, i+1), one); err != nil || math.Float64bits(one[0]) != math.Float64bits(got[i]) {
-					t.Fatalf("row %d alone scores %v, among others %v: %v", i, one[0], got[i], err)
-				}
-			}
-			t.Logf("%d trees, %d steps: %d of %d scores are the same to the bit", p.Trees(), p.Steps(), bits, rows)
-		})
-	}
 }
 
 // TestOtherGraphsAreNotRecognised checks that graphs that are no forests are left alone,
@@ -284,4 +207,64 @@ func TestForestEnds(t *testing.T) {
 	if err := s.Score(ctx, in, make([]float64, rows)); !errors.Is(err, context.Canceled) {
 		t.Errorf("a cancelled call: %v", err)
 	}
+}
+
+// TestForestsWithoutLibrary checks golden rows of the samples that are forests, in a host
+// without ONNX Runtime. It holds in builds without cgo, too.
+func TestForestsWithoutLibrary(t *testing.T) {
+	b := onnx.New(onnx.Config{Library: filepath.Join(t.TempDir(), "none.so"), Log: discard()})
+	for _, name := range []string{"cardio-iforest", "cardio-iforest-fused", "breast-cancer-mixed"} {
+		dir := testkit.Testdata("models", name, "1.0.0")
+		a := artifactOf(t, b, filepath.Join(dir, "model.onnx"))
+		s, err := b.Open(t.Context(), a)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if e := engineOf(t, s); e.Name != "forest" || !strings.Contains(e.Detail, "unproved") {
+			t.Errorf("%s: engine %+v", name, e)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "golden.ndjson"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
+			var row struct {
+				Data  map[string]any
+				Score float64
+			}
+			if err := json.Unmarshal([]byte(line), &row); err != nil {
+				t.Fatal(err)
+			}
+			in, out := sdk.NewBatch(a.Manifest.SDKFeatures()), make([]float64, 1)
+			in.Resize(1)
+			for j, f := range a.Manifest.SDKFeatures() {
+				v := row.Data[named(row.Data, f.Name, j)]
+				if x, ok := v.(float64); ok && f.DType == sdk.Int64 {
+					v = int64(x)
+				}
+				converted, err := manifest.Convert(v, f.DType)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := in.SetValue(0, j, converted); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Score(t.Context(), in, out); err != nil || math.Abs(-out[0]-row.Score) > 1e-6 {
+				t.Errorf("%s: a golden row scores %v, want %v: %v", name, -out[0], row.Score, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// named returns the name of a feature in a golden row: the graph's, or that of the column
+// in the manifest, whose names are in order.
+func named(row map[string]any, name string, j int) string {
+	if _, ok := row[name]; ok {
+		return name
+	}
+	return slices.Sorted(maps.Keys(row))[j]
 }
