@@ -182,8 +182,8 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
-	if grown != nil && found.Forest == grown.proof {
-		return grown.proved(found.Compared), nil
+	if grown != nil && found.Forests[grown.proof] != "" {
+		return grown.proved(found.Forests[grown.proof]), nil
 	}
 	bind.OutputRank = found.OutputRank
 	s, err := b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
@@ -321,6 +321,7 @@ type finding struct {
 	OutputRank int
 	LoadTime   time.Duration
 	BatchTime  time.Duration // of one call of MaxRows rows
-	Forest     string        `json:",omitempty"` // the forest that was compared with the graph and is equal
-	Compared   string        `json:",omitempty"` // how that went, for people
+	// Forests says how the forest of the graph was found equal to it, by the names
+	// of the comparisons. It is not changed.
+	Forests map[string]string `json:",omitempty"`
 }
