@@ -162,7 +162,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	case b.cfg.Forests == ForestsOnly && grown == nil:
 		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
 	case missing != nil:
-		return grown.unproved("there is no ONNX Runtime to compare it with"), nil
+		return grown.unproved("there is no ONNX Runtime to compare it with"), nil //nolint:nilerr // a forest does not need the library
 	case b.cfg.Forests == ForestsOnly:
 		return grown.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
 	}

@@ -23,7 +23,8 @@ func plain(e forest.Ensemble, row []float64) float64 {
 	for t, nodes := range e.Trees {
 		n := &nodes[0]
 		for n.Mode != forest.Leaf {
-			x, yes := row[n.Feature], false
+			x := row[n.Feature]
+			var yes bool
 			switch n.Mode {
 			case forest.LEQ:
 				yes = x <= n.Value

@@ -225,10 +225,10 @@ func (p *Plan) only(register int) int {
 		if !uses[s.to] {
 			continue
 		}
-		switch n := s.op.operands(); {
-		case s.op == opWood:
+		switch n := s.op.operands(); s.op {
+		case opWood:
 			return -1
-		case s.op == opLoad:
+		case opLoad:
 			if feature >= 0 && feature != s.at {
 				return -1
 			}
