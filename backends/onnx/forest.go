@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 
@@ -92,10 +93,10 @@ func (f *grown) proved(how string) *planScorer { return f.scorer("proved: " + ho
 // compete compares a plan with the session of its graph, and returns the one that serves.
 // It closes the other.
 func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f *grown, job probeJob, version string, found finding) (sdk.Scorer, error) {
-	ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
-	defer cancel()
 	var how string
 	err := guard.Call(func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
+		defer cancel()
 		how, err = f.compare(ctx, a, s, found)
 		return err
 	})
@@ -108,7 +109,12 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 		return s, nil
 	}
 	if b.cfg.Probe != ProbeInProcess {
-		found.Forest, found.Compared = f.proof, how
+		const most = 16 // manifests of one graph
+		all := map[string]string{f.proof: how}
+		if len(found.Forests) < most {
+			maps.Copy(all, found.Forests)
+		}
+		found.Forests = all
 		if err := b.proofs.add(job, version, found); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}

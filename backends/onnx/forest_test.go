@@ -149,7 +149,7 @@ func TestForestsAreRemembered(t *testing.T) {
 	}
 	first := load(1e-5)
 	_, text := proof(t, state)
-	if !strings.Contains(text, `"Forest":"`) || first.Name != "forest" {
+	if !strings.Contains(text, `"Forests":{"`) || first.Name != "forest" {
 		t.Fatalf("proof %s, engine %+v", text, first)
 	}
 	if again := load(1e-5); again != first {

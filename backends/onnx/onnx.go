@@ -162,7 +162,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	case b.cfg.Forests == ForestsOnly && grown == nil:
 		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
 	case missing != nil:
-		return grown.unproved("there is no ONNX Runtime to compare it with"), nil
+		return grown.unproved("there is no ONNX Runtime to compare it with"), nil //nolint:nilerr // a forest does not need the library
 	case b.cfg.Forests == ForestsOnly:
 		return grown.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
 	}
@@ -182,8 +182,8 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
-	if grown != nil && found.Forest == grown.proof {
-		return grown.proved(found.Compared), nil
+	if grown != nil && found.Forests[grown.proof] != "" {
+		return grown.proved(found.Forests[grown.proof]), nil
 	}
 	bind.OutputRank = found.OutputRank
 	s, err := b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
@@ -321,6 +321,7 @@ type finding struct {
 	OutputRank int
 	LoadTime   time.Duration
 	BatchTime  time.Duration // of one call of MaxRows rows
-	Forest     string        `json:",omitempty"` // the plan that was compared with the graph and is equal
-	Compared   string        `json:",omitempty"` // how that went, for people
+	// Forests says how the plan of the graph was found equal to it, by the names
+	// of the comparisons. It is not changed.
+	Forests map[string]string `json:",omitempty"`
 }

@@ -23,7 +23,8 @@ func plain(e forest.Ensemble, row []float64) float64 {
 	for t, nodes := range e.Trees {
 		n := &nodes[0]
 		for n.Mode != forest.Leaf {
-			x, yes := row[n.Feature], false
+			x := row[n.Feature]
+			var yes bool
 			switch n.Mode {
 			case forest.LEQ:
 				yes = x <= n.Value
@@ -269,6 +270,28 @@ func TestUnfit(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestZero checks that sums begin with +0, alone and side by side.
+func TestZero(t *testing.T) {
+	minus := math.Copysign(0, -1)
+	f, err := forest.Compile(forest.Ensemble{Columns: 1, Base: minus, Trees: [][]forest.Node{{{Mode: forest.Leaf, Value: minus}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range score(f, threes(9), 9, false) {
+		if !same(got, 0) {
+			t.Errorf("the sum of -0 and -0 is %v, want +0", got)
+		}
+	}
+}
+
+func threes(n int) [][]float64 {
+	rows := make([][]float64, n)
+	for i := range rows {
+		rows[i] = []float64{3}
+	}
+	return rows
 }
 
 // FuzzForest compiles a forest made of any bytes. It is refused, or scores as

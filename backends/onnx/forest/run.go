@@ -109,5 +109,5 @@ func finish[V float32 | float64](f *Forest, v V) float64 {
 	if f.aggregate == Average {
 		v /= V(f.trees)
 	}
-	return float64(V(v) + V(f.base))
+	return float64(v + V(f.base))
 }

@@ -87,20 +87,30 @@ func (t *Trial) move(live []bool, at []int) {
 }
 
 // Rows returns n rows made of the rows of base, which has at least one: copies in which
-// one feature is at a value that a tree compares with or is one of the two
+// one feature, or all, are at values that trees compare with or at one of the two
 // neighbours, and rows that are drawn around those of base. With missing, which
 // tells for each feature whether NaN may come, some features are NaN.
 func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *rand.Rand) *sdk.Batch {
 	out := sdk.NewBatch(base.Features())
 	out.Resize(n)
+	byFeature := map[int][]float64{}
+	for _, pt := range t.points {
+		byFeature[pt.feature] = append(byFeature[pt.feature], pt.value)
+	}
 	at := 0
-	for i := 0; i < n; i++ {
+	for i := range n {
 		out.CopyRow(i, base, i%base.Rows())
 		switch {
 		case i%4 < 2 && len(t.train) > 0:
 			t.between(out, i, random)
-		case i%4 == 3:
+		case i%4 == 3 && i%8 == 3:
 			scatter(out, i, random)
+		case i%4 == 3:
+			for j := range base.Features() {
+				if values := byFeature[j]; len(values) > 0 {
+					put(out, i, j, values[random.IntN(len(values))], random.IntN(3)-1)
+				}
+			}
 		case len(t.points) > 0:
 			pt := t.points[at*stride(len(t.points))%len(t.points)]
 			x, j, ok := pt.value, pt.feature, true
@@ -229,10 +239,10 @@ func (p *Plan) only(register int) int {
 		if !uses[s.to] {
 			continue
 		}
-		switch n := s.op.operands(); {
-		case s.op == opWood:
+		switch n := s.op.operands(); s.op {
+		case opWood:
 			return -1
-		case s.op == opLoad:
+		case opLoad:
 			if feature >= 0 && feature != s.at {
 				return -1
 			}
