@@ -147,14 +147,18 @@ func TestOutputsAsked(t *testing.T) {
 		{"grouped-dense", `"dog" is no input of the graph`, func(m *manifest.Manifest) {
 			m.Features = []manifest.Feature{number("c", "dog"), number("x", "num"), number("y", "num")}
 		}},
-		{"grouped-dense", "features: [{name: age, input: input_0}]", func(m *manifest.Manifest) { m.Features = []manifest.Feature{number("num", ""), number("x", ""), number("y", "")} }},
+		{"grouped-dense", "features: [{name: age, input: input_0}]", func(m *manifest.Manifest) {
+			m.Features = []manifest.Feature{number("num", ""), number("x", ""), number("y", "")}
+		}},
 		{"renamed", `feature "a" is float32 in the manifest; input input_1`, func(m *manifest.Manifest) {
 			m.Features = []manifest.Feature{number("z", "input_0"), number("a", "input_1"), number("b", "input_2"), number("c", "input_3"), number("d", "input_4")}
 		}},
 		{"renamed", `feature "d" is float32 in the manifest; input input_4`, func(m *manifest.Manifest) { // all of them are said
 			m.Features = []manifest.Feature{number("z", "input_0"), number("a", "input_1"), number("b", "input_2"), number("c", "input_3"), number("d", "input_4")}
 		}},
-		{"renamed", `has input "x", which the graph has not`, func(m *manifest.Manifest) { m.Features = []manifest.Feature{{Feature: sdk.Feature{Name: "a"}, Input: "x"}} }},
+		{"renamed", `has input "x", which the graph has not`, func(m *manifest.Manifest) {
+			m.Features = []manifest.Feature{{Feature: sdk.Feature{Name: "a"}, Input: "x"}}
+		}},
 	} {
 		_, err := open(t, b, testkit.Testdata("outputs", c.file+".onnx"), c.change)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
