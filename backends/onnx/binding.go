@@ -97,7 +97,7 @@ func (b *binding) bindColumns(m *manifest.Manifest, g *graph.Model) error {
 	return nil
 }
 
-const inputHint = ": say which input takes which feature, as features: [{name: age, input: input_0}] does in model.yaml"
+const inputHint = ": say which input takes which feature, by features: [{name: age, input: input_0}] in model.yaml"
 
 // bindColumn matches an input with the features that it takes.
 func (b *binding) bindColumn(v graph.Value, features []int, first bool) error {
@@ -234,12 +234,33 @@ func deriveFeatures(g *graph.Model) ([]manifest.Feature, error) {
 		return features, nil
 	}
 	var features []manifest.Feature
+	taken := map[string]bool{}
 	for _, v := range g.Inputs {
-		f, err := feature(v.Name, v)
-		if err != nil {
-			return nil, err
+		columns := 1
+		if len(v.Dims) == 2 && v.Dims[1] > 1 {
+			columns = int(min(v.Dims[1], manifest.MaxFeatures+1))
 		}
-		features = append(features, f)
+		if len(features)+columns > manifest.MaxFeatures {
+			return nil, fmt.Errorf("the graph's inputs take more than %d features, which is the most that is served", manifest.MaxFeatures)
+		}
+		for k := range columns {
+			name := v.Name
+			if columns > 1 {
+				name = fmt.Sprintf("%s_%d", v.Name, k)
+			}
+			f, err := feature(name, v)
+			if err != nil {
+				return nil, err
+			}
+			if columns > 1 {
+				f.Input = v.Name
+			}
+			if taken[name] {
+				return nil, fmt.Errorf("two features of the inputs %s would be called %q: list the features in the manifest", list(g.Inputs), name)
+			}
+			taken[name] = true
+			features = append(features, f)
+		}
 	}
 	return features, nil
 }

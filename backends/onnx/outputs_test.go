@@ -126,10 +126,10 @@ func TestOutputsAsked(t *testing.T) {
 		file, want string
 		change     func(*manifest.Manifest)
 	}{
-		{"classifier", "for each of the classes 0, 1: take the column whose values are higher for anomalies, as output: {name: probabilities, column: 1} does in model.yaml, or --output probabilities --column 1 of model init for class 1", nil},
-		{"classifier-zipmap", "classes 0, 1: its ZipMap is left out, as an export with zipmap=False does; take the column whose values are higher for anomalies, as output: {name: output_probability, column: 1}", nil},
-		{"classifier-words", "as output: {name: output_probability, column: 2} does in model.yaml, or --output output_probability --column 2 of model init for class good", nil},
-		{"autoencoder", "output: {name: output, reconstruction: mse} does in model.yaml, or --output output --reconstruction mse of model init", nil},
+		{"classifier", "for each of the classes 0, 1: take the column whose values are higher for anomalies, by output: {name: probabilities, column: 1} in model.yaml, or --output probabilities --column 1 of model init, which take class 1", nil},
+		{"classifier-zipmap", "classes 0, 1: its ZipMap is left out, as an export with zipmap=False does; take the column whose values are higher for anomalies, by output: {name: output_probability, column: 1}", nil},
+		{"classifier-words", "by output: {name: output_probability, column: 2} in model.yaml, or --output output_probability --column 2 of model init, which take class good", nil},
+		{"autoencoder", "output: {name: output, reconstruction: mse} in model.yaml, or --output output --reconstruction mse of model init", nil},
 		{"autoencoder-mae", "has shape [2 4] for 2 rows", nil},
 		{"autoencoder", "has the columns 0 to 3; output.column (--column) is 4", func(m *manifest.Manifest) { m.Output.Column = column(4) }},
 		{"columns-undeclared", "has the columns 0 to 2; output.column (--column) is 3", func(m *manifest.Manifest) { m.Output.Column = column(3) }},

@@ -122,15 +122,15 @@ func (w wanted) fits(v graph.Value) error {
 // several says what to do about an output with several values per row.
 func (w wanted) several(v graph.Value) error {
 	column := v.Dims[1] - 1
-	take := fmt.Sprintf("take the column whose values are higher for anomalies, as output: {name: %s, column: %d} does in model.yaml, or --output %[1]s --column %d of model init",
+	take := fmt.Sprintf("take the column whose values are higher for anomalies, by output: {name: %s, column: %d} in model.yaml, or --output %[1]s --column %d of model init",
 		v.Name, column, column)
 	if slices.Contains(w.zipped, v.Name) {
 		take = "its ZipMap is left out, as an export with zipmap=False does; " + take
 	}
 	if len(w.classes) == int(v.Dims[1]) {
-		return fmt.Errorf("output %s has a value for each of the classes %s: %s for class %s", v, some(w.classes, ", "), take, w.classes[column])
+		return fmt.Errorf("output %s has a value for each of the classes %s: %s, which take class %s", v, some(w.classes, ", "), take, w.classes[column])
 	}
-	rebuilt := fmt.Sprintf("take the error of the rebuilt row, as output: {name: %s, reconstruction: mse} does in model.yaml, or --output %[1]s --reconstruction mse of model init", v.Name)
+	rebuilt := fmt.Sprintf("take the error of the rebuilt row, by output: {name: %s, reconstruction: mse} in model.yaml, or --output %[1]s --reconstruction mse of model init", v.Name)
 	if int(v.Dims[1]) == w.features {
 		return fmt.Errorf("output %s has a value for each feature, not one score per row. If it rebuilds the row, %s; if not, %s", v, rebuilt, take)
 	}

@@ -95,6 +95,13 @@ def cases():
     yield "autoencoder-fixed", autoencoder("float32", [4, 3], [4, 3]), features(names[:3]), {"name": "output", "reconstruction": "mse"}
     yield "columns-undeclared", autoencoder("float64", ["N", 3], None), features(names[:3], "float64"), {"name": "output", "column": 2}
 
+    # One tree: by the first feature, then by the second; what is missing goes to the right.
+    tree = node("TreeEnsembleRegressor", ["input"], ["variable"], ML, n_targets=1, nodes_treeids=[0] * 5, nodes_nodeids=[0, 1, 2, 3, 4],
+                nodes_featureids=[0, 1, 0, 0, 0], nodes_modes=["BRANCH_LT", "BRANCH_LT", "LEAF", "LEAF", "LEAF"], nodes_values=[0.5, -0.25, 0.0, 0.0, 0.0],
+                nodes_truenodeids=[1, 3, 0, 0, 0], nodes_falsenodeids=[2, 4, 0, 0, 0], nodes_missing_value_tracks_true=[0] * 5,
+                target_ids=[0] * 3, target_nodeids=[2, 3, 4], target_treeids=[0] * 3, target_weights=[3.0, 1.0, 2.0])
+    yield "tree", model([tree], [info("input", T.FLOAT, ["N", 4])], [info("variable", T.FLOAT, ["N", 1])]), features(names), {"name": "variable"}
+
     cast = lambda source, target: node("Cast", [source], [target], to=T.DOUBLE)
     kinds = {"input_0": "float32", "input_1": "float64", "input_2": "int64", "input_3": "bool", "input_4": "string"}
     renamed = [{"name": n, "dtype": d, "input": i} for n, (i, d) in zip(["sepal length (cm)", "amount.eur", "count", "member?", "Zahlungsart"], kinds.items())]
