@@ -22,17 +22,14 @@ type Reference struct {
 	Fit       func(fit.Data, fit.Options) (fit.Result, error)
 	Explains  bool // it explains its scores exactly, term by term
 	Stateful  bool
-	Keeps     string // what its files hold of the training rows, for people
 }
-
-const allValues = "every training row"
 
 // All returns the reference detectors.
 func All() []Reference {
 	return []Reference{
-		{Name: "copod", Algorithm: copod.Algorithm, New: copod.New, Fit: copod.Fit, Explains: true, Keeps: allValues},
-		{Name: "ecod", Algorithm: ecod.Algorithm, New: ecod.New, Fit: ecod.Fit, Explains: true, Keeps: allValues},
-		{Name: "hbos", Algorithm: hbos.Algorithm, New: hbos.New, Fit: hbos.Fit, Explains: true, Keeps: "the edges and counts of histograms; no training row"},
-		{Name: "hstrees", Algorithm: hstrees.Algorithm, New: hstrees.New, Fit: hstrees.Fit, Stateful: true, Keeps: "counts of trees; no training row"},
+		{Name: "copod", Algorithm: copod.Algorithm, New: copod.New, Fit: copod.Fit, Explains: true},
+		{Name: "ecod", Algorithm: ecod.Algorithm, New: ecod.New, Fit: ecod.Fit, Explains: true},
+		{Name: "hbos", Algorithm: hbos.Algorithm, New: hbos.New, Fit: hbos.Fit, Explains: true},
+		{Name: "hstrees", Algorithm: hstrees.Algorithm, New: hstrees.New, Fit: hstrees.Fit, Stateful: true},
 	}
 }

@@ -117,6 +117,9 @@ func check(a backends.Artifact) (*graph.Model, error) {
 		}
 	}
 	g, err := graph.Check(a.Bytes, limits)
+	if err == nil {
+		g, err = g.Unzipped(limits)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
@@ -185,7 +188,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if grown != nil && found.Forests[grown.proof] != "" {
 		return grown.proved(found.Forests[grown.proof]), nil
 	}
-	bind.OutputRank = found.OutputRank
+	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
 	s, err := b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
 	if err != nil {
 		return nil, err
@@ -319,8 +322,10 @@ func outOfMemory(err error) bool {
 // finding is the result of a probe.
 type finding struct {
 	OutputRank int
-	LoadTime   time.Duration
-	BatchTime  time.Duration // of one call of MaxRows rows
+	// OutputWidth is how many values per row the output has; 0: one.
+	OutputWidth int `json:",omitempty"`
+	LoadTime    time.Duration
+	BatchTime   time.Duration // of one call of MaxRows rows
 	// Forests says how the plan of the graph was found equal to it, by the names
 	// of the comparisons. It is not changed.
 	Forests map[string]string `json:",omitempty"`

@@ -64,28 +64,26 @@ func FindDetector(name string) (Detector, error) {
 // FitOptions say what Fit fits, and what it writes.
 type FitOptions struct {
 	ID, Version string
-	Training
-	Exclude   []string // columns that are no features
-	Detectors string   // folder of the detectors' modules; empty: plugins beside the binary
-	Trees     int      // hstrees, iforest; 0: the detector's default
-	Seed      uint64   // hstrees, iforest
-	Reference fit.Options
-	Graph     detectors.Options
-	// Of detectors that become graphs:
-	Categorical []string // columns of texts, each of which becomes a feature
-	Missing     string   // MissingError, MissingMean, MissingMedian or a number, for missing values
+	Training           // Missing may be MissingMean or MissingMedian for detectors that become graphs
+	Detectors   string // folder of the detectors' modules; empty: plugins beside the binary
+	Trees       int    // hstrees, iforest; 0: the detector's default
+	Seed        uint64 // hstrees, iforest
+	Reference   fit.Options
+	Graph       detectors.Options
+	// Columns of texts, each of which becomes a feature, of detectors that become graphs.
+	Categorical []string
 }
 
-// What replaces missing values.
+// What replaces missing values, besides values.
 const (
-	MissingError  = "error"
+	MissingError  = "error" // nothing: they fail their row
 	MissingMean   = "mean"
 	MissingMedian = "median"
 )
 
 // DefaultFitOptions returns the defaults of scikit-learn, PyOD and river.
 func DefaultFitOptions() FitOptions {
-	return FitOptions{Seed: 1, Reference: fit.DefaultOptions(), Graph: detectors.Defaults(), Missing: MissingError}
+	return FitOptions{Seed: 1, Reference: fit.DefaultOptions(), Graph: detectors.Defaults()}
 }
 
 func (o FitOptions) reference() fit.Options {
@@ -111,8 +109,17 @@ func (a Author) Fit(ctx context.Context, d Detector, o FitOptions) (*Fitted, err
 		return nil, err
 	}
 	defer made.done()
-	dir, err := a.putVerified(ctx, made.manifest, made.files)
-	return &Fitted{Dir: dir, Rows: made.rows, Features: len(made.manifest.Features), Keeps: made.keeps, Found: calibrated(made.scores, *made.manifest.Threshold)}, err
+	m := made.manifest
+	dir, verdict, err := a.putVerified(ctx, m, made.files)
+	if err != nil {
+		return nil, err
+	}
+	out := &Fitted{Dir: dir, Algorithm: d.Algorithm, Rows: made.rows, Features: len(m.Features), Found: calibrated(made.scores, *m.Threshold), Warnings: verdict.Warnings}
+	out.Found.Contamination, out.Kept = o.Contamination, keeps(m, made.rows, made.keeps)
+	if made.always {
+		out.Kept = strings.TrimSuffix(out.Kept, ". "+keepsNone)
+	}
+	return out, nil
 }
 
 // fitted is a fitted version before it is written.
@@ -122,6 +129,7 @@ type fitted struct {
 	rows     int       // training rows
 	scores   []float64 // of the training rows, in their order; stateful detectors leave out the first
 	keeps    string    // what it keeps of the training rows
+	always   bool      // it cannot do without them
 	model    *model.Model
 	done     func() // closes model
 }
@@ -138,6 +146,12 @@ func (a Author) fit(ctx context.Context, d Detector, o FitOptions) (*fitted, err
 
 // fitGraph fits a detector that becomes an ONNX graph.
 func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted, error) {
+	if o.Missing == "" {
+		o.Missing = MissingError
+	}
+	if o.DropRows && d.Name != "iforest" {
+		return nil, fmt.Errorf("%s consists of its training rows, so --keep-rows=false is not possible", d.Name)
+	}
 	m, err := beginGraph(d, o)
 	if err != nil {
 		return nil, err
@@ -168,5 +182,5 @@ func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted
 		scores = result.Scores
 		calibrate(m, scores, o.Contamination, files)
 	}
-	return &fitted{manifest: m, files: files, rows: rows.Len(), scores: scores, keeps: result.Keeps, model: model, done: done}, nil
+	return &fitted{manifest: m, files: files, rows: rows.Len(), scores: scores, keeps: result.Keeps, always: d.Name != "iforest", model: model, done: done}, nil
 }

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
-	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
 )
@@ -40,11 +38,6 @@ func training(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return file
-}
-
-func author(t *testing.T) Author {
-	t.Helper()
-	return Author{Store: modelstore.Store{Dir: t.TempDir()}, With: testkit.Backends(t, t.TempDir())}
 }
 
 func options(file string) FitOptions {
@@ -118,7 +111,7 @@ func TestFitRefuses(t *testing.T) {
 		`row 12 has no text (--missing mean or median fills gaps with the most common one) in column "colour"`:            {"lof", func(o *FitOptions) { o.Missing = "3" }},
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
-		`hbos takes numbers as they are: --categorical, --missing and --scale are for iforest, knn, lof`:                  {"hbos", func(*FitOptions) {}},
+		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
 	} {
 		o := options(file)
 		c.change(&o)

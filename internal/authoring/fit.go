@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -25,9 +26,21 @@ import (
 // Fitted is what Fit has written.
 type Fitted struct {
 	Dir            string
+	Algorithm      string
 	Rows, Features int
-	Keeps          string // what it keeps of the training rows
 	Found          Calibrated
+	Kept           string   // what the model keeps of the training rows
+	Warnings       []string // of the version, as every interface says them
+}
+
+// Report writes what was written, for people.
+func (f *Fitted) Report(w io.Writer) error {
+	text := fmt.Sprintf("wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\n%s\n", f.Dir, f.Algorithm, f.Rows, f.Features, f.Found, f.Found.Contamination, f.Kept)
+	for _, warning := range f.Warnings {
+		text += "warning: " + warning + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err //nolint:wrapcheck // it is the writer's
 }
 
 // fitReference fits a reference detector: its module, and what it was fitted to.
@@ -47,6 +60,10 @@ func (a Author) fitReference(ctx context.Context, r plugins.Reference, o FitOpti
 	result, err := r.Fit(fit.Data{Rows: train.Rows(), Cols: len(m.Features), Values: train.Float64s()}, o.reference())
 	if err != nil {
 		return nil, fmt.Errorf("fitting %s to %s: %w", r.Algorithm, o.File, err)
+	}
+	kept, err := keepsFitted(result, len(m.Features), o.DropRows)
+	if err != nil {
+		return nil, err
 	}
 	files := map[string][]byte{m.Artifact: module}
 	m.Digest = digest.Of(module)
@@ -70,7 +87,33 @@ func (a Author) fitReference(ctx context.Context, r plugins.Reference, o FitOpti
 		done()
 		return nil, err
 	}
-	return &fitted{manifest: m, files: files, rows: train.Rows(), scores: scores, keeps: r.Keeps, model: model, done: done}, nil
+	return &fitted{manifest: m, files: files, rows: train.Rows(), scores: scores, keeps: kept, model: model, done: done}, nil
+}
+
+// keepsFitted says what a detector's own files keep of the training rows. If rows are to
+// be dropped, it sorts the columns of detectors that keep them all, which look at one
+// column at a time: no row can be put together again.
+func keepsFitted(result fit.Result, columns int, drop bool) (string, error) {
+	data, all := result.Files[fit.TrainFile]
+	if !all {
+		return "", nil
+	}
+	if !drop {
+		return "all of them, of which the detector consists (" + fit.TrainFile + ")", nil
+	}
+	values, err := fit.ParseColumns(data, columns)
+	if err != nil {
+		return "", fmt.Errorf("reading the fitted rows: %w", err)
+	}
+	rows := fit.Data{Rows: len(values[0]), Cols: columns, Values: make([]float64, len(values[0])*columns)}
+	for j, column := range values {
+		slices.Sort(column)
+		for i, v := range column {
+			rows.Values[i*columns+j] = v
+		}
+	}
+	result.Files[fit.TrainFile] = fit.Columns(rows)
+	return "each feature's values, sorted apart from their rows, of which the detector consists (" + fit.TrainFile + ")", nil
 }
 
 // beginManifest makes the manifest as far as the header of the training rows says it.
@@ -79,8 +122,8 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	if err != nil {
 		return nil, err
 	}
-	if len(o.Categorical) > 0 || o.Missing != MissingError || o.Graph.Scale {
-		return nil, fmt.Errorf("%s takes numbers as they are: --categorical, --missing and --scale are for %s", r.Name, graphNames())
+	if len(o.Categorical) > 0 || o.Graph.Scale {
+		return nil, fmt.Errorf("%s takes numbers as they are: --categorical and --scale are for %s", r.Name, graphNames())
 	}
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Algorithm, m.Backend = o.ID, o.Version, r.Algorithm, manifest.BackendWASM
@@ -91,7 +134,7 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	for _, name := range names {
 		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
 	}
-	return m, nil
+	return m, setMissing(m.Features, o.Missing, nil)
 }
 
 // featureNames returns the columns of the training rows that are features.
@@ -100,15 +143,8 @@ func featureNames(o FitOptions) (names []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range o.Exclude {
-		if !slices.Contains(header, name) {
-			return nil, fmt.Errorf("--exclude names %q, which %s has no column of: it has %s", name, o.File, strings.Join(header, ", "))
-		}
-	}
-	for _, name := range header {
-		if !slices.Contains(o.Exclude, name) {
-			names = append(names, name)
-		}
+	if names, err = without(header, o.Exclude, o.File); err != nil {
+		return nil, err
 	}
 	if len(names) == 0 {
 		return nil, fmt.Errorf("%s has no column that is a feature", o.File)

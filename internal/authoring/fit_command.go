@@ -14,10 +14,9 @@ func (o *FitOptions) Flags(f *pflag.FlagSet) {
 	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
 	f.StringVar(&o.ID, "id", "", "the model's id (required without --compare)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
-	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
-	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are not features, such as a label")
+	o.Training.AddFlags(f)
+	f.Lookup("missing").Usage = "what replaces missing values: nan or a value, and for " + graphNames() + " a number, mean or median (default: error, they fail their row)"
 	f.StringSliceVar(&o.Categorical, "categorical", nil, graphNames()+": columns of texts; each text becomes a feature")
-	f.StringVar(&o.Missing, "missing", o.Missing, graphNames()+": what replaces missing values: error, mean, median or a number")
 	f.BoolVar(&o.Graph.Scale, "scale", false, graphNames()+": standardise the features")
 	f.IntVar(&o.Graph.Neighbours, "neighbors", 0, "knn, lof: number of neighbours (default 5 for knn, 20 for lof)")
 	f.StringVar(&o.Graph.Distance, "distance", o.Graph.Distance, "knn: largest, mean or median distance")
@@ -47,7 +46,5 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o F
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(out, "wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\nthe model's files hold %s\n",
-		made.Dir, d.Algorithm, made.Rows, made.Features, made.Found, o.Contamination, made.Keeps)
-	return err
+	return made.Report(out)
 }

@@ -80,7 +80,7 @@ type Fitted struct {
 	// Scores are the scores of the training rows among the others, where the graph
 	// would find each row to be its own neighbour; nil: the graph's scores hold.
 	Scores []float64
-	Keeps  string // what the graph contains of the training rows, for people
+	Keeps  string // what the graph keeps of the training rows, for people
 }
 
 // Detector is a kind of detector.

@@ -44,7 +44,7 @@ func IsolationForest(r Rows, o Options) (*Fitted, error) {
 		f.tree, f.next = int64(tree), 0
 		f.grow(append([]int(nil), order[:samples]...), 0)
 	}
-	return &Fitted{Graph: f.graph(scale, o.Trees, pathLength(samples)), Keeps: "thresholds between values of training rows; no training row"}, nil
+	return &Fitted{Graph: f.graph(scale, o.Trees, pathLength(samples)), Keeps: "the values between which its thresholds lie"}, nil
 }
 
 // pathLength returns the mean depth of an unsuccessful search in a binary tree of n

@@ -8,7 +8,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/neighbours"
 )
 
-const keepsRows = "every training row, in float32"
+const keepsRows = "all of them, in float32, of which the detector consists"
 
 // epsilon keeps densities finite among equal rows, as in scikit-learn.
 const epsilon = 1e-10
