@@ -209,14 +209,23 @@ func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 	}
 	// Repeating this call would end the next process, too.
 	return &backends.DownError{
-		Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff, Suspect: true,
+		Reason: withWords(fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), lost.words), RetryAfter: firstBackoff, Suspect: true,
 	}
 }
 
 // lostError says that a call may be repeated.
 type lostError struct {
 	cause  error
-	broken bool // the process ended, too
+	broken bool   // the process ended, too
+	words  string // the last that it printed; only the host's operators may read it
+}
+
+// withWords adds the last words of a process to the reason for its end.
+func withWords(reason, words string) string {
+	if words == "" {
+		return reason
+	}
+	return reason + "; it printed: " + words
 }
 
 func (e *lostError) Error() string { return e.cause.Error() }
@@ -278,7 +287,7 @@ func (s *scorer) lost(i *instance, err error) error {
 	case <-i.proc.done:
 	case <-time.After(endWait): // it cannot be killed, for example while in a driver
 	}
-	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
+	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true, words: i.proc.log.Tail()}
 }
 
 // message returns the text of a status.

@@ -181,6 +181,12 @@ func printing(score []any) []byte {
 	return f
 }
 
+// Panicking returns a module whose score prints 50 bytes of its description to its
+// standard error, and traps.
+func Panicking() []byte {
+	return printing(code(i32c(2), i32c(atText), i32c(1), i32c(atText+8), 0x10, u(0), 0x1a, 0x00))
+}
+
 // broken returns modules that trap.
 func broken() []Attack {
 	return []Attack{
