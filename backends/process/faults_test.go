@@ -328,7 +328,7 @@ func TestMemory(t *testing.T) {
 // TestAnswers checks that a response without one score per row is refused.
 func TestAnswers(t *testing.T) {
 	for fault, want := range map[string]string{
-		"short-reply": "answered with 8 bytes of scores, not 16", "bad-rows": "row error 2 follows row error -1 of 2 rows", "huge-reply": "larger than max",
+		"short-reply": "answered with 1 numbers for 2 rows, not with 2", "bad-rows": "row error 2 follows row error -1 of 2 rows", "huge-reply": "larger than max",
 	} {
 		a := artifact(t, `"fault":"`+fault+`"`, xy+"limits: {memory: 1GiB}\n")
 		s := open(t, backend(t, a, nil), a)

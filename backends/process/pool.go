@@ -105,7 +105,13 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			failures = 0
 		}
 		meant, words := false, inst.proc.log.Tail()
-		p.change(func() { p.drop(inst); p.starting++; p.restarts++; p.reason = withWords(cause.Error(), words); meant = inst.meant })
+		p.change(func() {
+			p.drop(inst)
+			p.starting++
+			p.restarts++
+			p.reason = withWords(cause.Error(), words)
+			meant = inst.meant
+		})
 		inst.end()
 		p.ended(cause)
 		inst = nil

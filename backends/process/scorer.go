@@ -315,7 +315,7 @@ func (s *scorer) scores(ctx context.Context, i *instance, method string, open op
 		return err
 	}
 	if len(answer.GetScores()) != 8*len(out) {
-		return fmt.Errorf("%w: the plugin answered with %d bytes of scores, not %d, for %d rows", wire.ErrMalformed, len(answer.GetScores()), 8*len(out), in.Rows())
+		return fmt.Errorf("%w: the plugin answered with %d numbers for %d rows, not with %d", wire.ErrMalformed, len(answer.GetScores())/8, in.Rows(), len(out))
 	}
 	rows, err := wire.RowErrors(answer.GetErrors(), in.Rows())
 	if err != nil {

@@ -34,11 +34,12 @@ type Calibrated struct {
 	Rows      int // 0: there were none
 	Threshold float64
 	Flagged   int // rows that score above it
+	ties
 }
 
 // String says it in a sentence.
 func (c Calibrated) String() string {
-	return fmt.Sprintf("threshold %g: %d of %d training rows (%.3g %%) are anomalies", c.Threshold, c.Flagged, c.Rows, 100*float64(c.Flagged)/float64(c.Rows))
+	return fmt.Sprintf("threshold %g: %d of %d training rows (%.3g %%) are anomalies%s", c.Threshold, c.Flagged, c.Rows, 100*float64(c.Flagged)/float64(c.Rows), c.ties)
 }
 
 // Init writes a version with a copy of a bare model file, and the manifest that follows
@@ -104,9 +105,9 @@ func (a Author) Init(ctx context.Context, file string, o InitOptions) (*Initiali
 	return made, err
 }
 
-// calibrated counts the rows that score above a threshold.
+// calibrated counts the rows that score above a threshold. The scores are sorted.
 func calibrated(scores []float64, threshold float64) Calibrated {
-	c := Calibrated{Rows: len(scores), Threshold: threshold}
+	c := Calibrated{Rows: len(scores), Threshold: threshold, ties: tiesOf(scores)}
 	for _, v := range scores {
 		if v > threshold {
 			c.Flagged++
