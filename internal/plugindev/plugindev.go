@@ -281,7 +281,8 @@ func Detect(dir string) (Language, error) {
 }
 
 // ModelPath returns the folder of a project's model, which must have been built. It
-// returns any other path unchanged.
+// renews the digests in the project's manifest: its author may have changed files since.
+// It returns any other path unchanged.
 func ModelPath(path string) (string, error) {
 	l, err := Detect(path)
 	if err != nil {
@@ -291,16 +292,45 @@ func ModelPath(path string) (string, error) {
 	if _, err := os.Stat(filepath.Join(path, l.Artifact)); err != nil {
 		return "", fmt.Errorf("%s does not exist: run `plugin build` first", filepath.Join(path, l.Artifact))
 	}
-	return path, nil
+	return path, renewDigests(path)
 }
 
-// Build builds a project's module and returns its path. It writes the output of the
-// tools to log.
-func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
+// Built is what Build has written.
+type Built struct {
+	Path  string // of the module or program
+	Bytes int64
+	Took  time.Duration
+}
+
+// String says it in a sentence.
+func (b *Built) String() string {
+	return fmt.Sprintf("built %s: %d bytes in %.1f s", b.Path, b.Bytes, b.Took.Seconds())
+}
+
+// Build builds a project's module, and renews the digests in its manifest. It writes the
+// output of the tools to log.
+func Build(ctx context.Context, dir string, log io.Writer) (*Built, error) {
+	start := time.Now()
 	l, err := Detect(dir)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	module, err := l.build(ctx, dir, log)
+	if err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(module)
+	if err != nil {
+		return nil, fmt.Errorf("the build wrote no %s", module)
+	}
+	if err := renewDigests(filepath.Join(dir, ModelDir)); err != nil {
+		return nil, err
+	}
+	return &Built{module, info.Size(), time.Since(start)}, nil
+}
+
+// build runs a language's tools and returns the path of the module.
+func (l Language) build(ctx context.Context, dir string, log io.Writer) (string, error) {
 	for _, tool := range l.tools {
 		if _, err := exec.LookPath(tool); err != nil {
 			return "", fmt.Errorf("%s is not installed; building plugins in %s needs it: %s", tool, l.Name, l.install)
@@ -327,9 +357,6 @@ func Build(ctx context.Context, dir string, log io.Writer) (string, error) {
 		if err := newestModule(filepath.Join(dir, "target", "wasm32-unknown-unknown", "release"), module); err != nil {
 			return "", err
 		}
-	}
-	if _, err := os.Stat(module); err != nil {
-		return "", fmt.Errorf("the build wrote no %s", module)
 	}
 	return module, nil
 }
