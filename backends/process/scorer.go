@@ -236,7 +236,14 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	if err != nil {
 		return err
 	}
+	returned := false
+	defer func() {
+		if !returned { // this package's own code panicked
+			s.pool.release(i)
+		}
+	}()
 	err = call(i)
+	returned = true
 	var rows *sdk.RowErrors
 	switch {
 	case err == nil, errors.As(err, &rows):

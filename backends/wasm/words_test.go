@@ -73,4 +73,13 @@ func TestLastWords(t *testing.T) {
 	if n := strings.Count(log.String(), "plugin printed"); n != 2 {
 		t.Errorf("%d records: %s", n, log.String())
 	}
+	for text, want := range map[string]string{"größer als 3": "; it printed: abort: größer als 3 in größer als 3:7:3", "": "the module called abort"} {
+		s, err := open(t, b, m, hostile.Aborting(text), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Score(t.Context(), rows(t, m, []float64{1, 2}), make([]float64, 1)); err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
 }
