@@ -123,9 +123,10 @@ func (o Output) Sign() float64 {
 
 // The calibration methods.
 const (
-	CalibrateLinear = "linear"
-	CalibrateUnify  = "unify"
-	CalibrateECDF   = "ecdf"
+	CalibrateLinear  = "linear"
+	CalibrateUnify   = "unify"
+	CalibrateECDF    = "ecdf"
+	CalibrateMidrank = "ecdf_midrank"
 )
 
 // Calibration maps oriented scores to 0..1. Nil values are computed from Scores.

@@ -121,6 +121,7 @@ func problems() []problemCase {
 		{"unify without figures", "", "calibration: {method: unify, mean: 0}", []string{"unify needs mean and std"}, true},
 		{"unify flat", "", "calibration: {method: unify, mean: 0, std: 0}", []string{"calibration.std"}, false},
 		{"ecdf without scores", "", "calibration: {method: ecdf}", []string{"ecdf needs scores"}, true},
+		{"ecdf_midrank without scores", "", "calibration: {method: ecdf_midrank}", []string{"ecdf_midrank needs scores"}, true},
 		{"confidence without all", "", "confidence: {contamination: 0.1}", []string{"calibration.scores", "threshold"}, true},
 		{"contamination", "", "confidence: {contamination: 0.9}", []string{"confidence.contamination"}, false},
 		{"explanation method", "", "explanation: {method: lime}", []string{"explanation.method"}, false},

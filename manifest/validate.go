@@ -183,7 +183,7 @@ func (m *draft) onlyONNX(d *y.Decoder, path string) {
 func (m *draft) resolveCalibration(d *y.Decoder) {
 	c := m.calibration
 	m.Calibration = &c
-	choose(d, "calibration.method", c.Method, CalibrateLinear, CalibrateUnify, CalibrateECDF)
+	choose(d, "calibration.method", c.Method, CalibrateLinear, CalibrateUnify, CalibrateECDF, CalibrateMidrank)
 	if c.Scores != "" {
 		local(d, "calibration.scores", c.Scores)
 	}
@@ -202,9 +202,9 @@ func (m *draft) resolveCalibration(d *y.Decoder) {
 		if c.Std != nil && *c.Std <= 0 {
 			d.Problemf("calibration.std", "is %v; must be above 0", *c.Std)
 		}
-	case CalibrateECDF:
+	case CalibrateECDF, CalibrateMidrank:
 		if c.Scores == "" {
-			d.Problemf("calibration", "ecdf needs scores: the file of sorted training scores")
+			d.Problemf("calibration", "%s needs scores: the file of sorted training scores", c.Method)
 		}
 	}
 }

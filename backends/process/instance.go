@@ -95,7 +95,7 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 			return
 		}
 		if ctx.Err() != nil {
-			err = fmt.Errorf("it did not start in time: %w", ctx.Err())
+			err = p.late(ctx, "it did not start in time")
 		}
 		if i.proc == nil {
 			return
@@ -126,6 +126,16 @@ func (p *program) connect(ctx context.Context) (_ *instance, err error) {
 	}
 	i.checked = watch
 	return i, nil
+}
+
+// late returns the error about a start that took too long, with the limit that ended it.
+func (p *program) late(ctx context.Context, what string) error {
+	cause := cmp.Or(ctx.Err(), context.DeadlineExceeded)
+	if !errors.Is(cause, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", what, cause)
+	}
+	own := backends.Ownf("%s: limits.load_timeout is %v; raise it in model.yaml (the host's limits.max.load_timeout bounds it)", what, p.model.Limits.LoadTimeout)
+	return fmt.Errorf("%w: %w", own, cause)
 }
 
 // dial starts the process and connects to it.
@@ -248,7 +258,7 @@ func (i *instance) configure(ctx context.Context, features []sdk.Feature) error 
 	}
 	if _, err := i.api.Configure(ctx, in, grpc.MaxCallRecvMsgSize(smallAnswer)); err != nil {
 		if ctx.Err() != nil || overdue(ctx, err) {
-			return fmt.Errorf("it was not configured in time: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded))
+			return i.program.late(ctx, "it was not configured in time")
 		}
 		if brokeOff(err) {
 			i.proc.settled(ctx)

@@ -104,8 +104,14 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 		if time.Since(since) >= steadyAfter {
 			failures = 0
 		}
-		meant := false
-		p.change(func() { p.drop(inst); p.starting++; p.restarts++; p.reason = cause.Error(); meant = inst.meant })
+		meant, words := false, inst.proc.log.Tail()
+		p.change(func() {
+			p.drop(inst)
+			p.starting++
+			p.restarts++
+			p.reason = withWords(cause.Error(), words)
+			meant = inst.meant
+		})
 		inst.end()
 		p.ended(cause)
 		inst = nil
@@ -113,7 +119,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 			continue
 		}
 		failures++
-		if wait := backoff(failures, p.random()); wait > 0 && !p.wait(ctx, n, wait, cause.Error()) {
+		if wait := backoff(failures, p.random()); wait > 0 && !p.wait(ctx, n, wait, withWords(cause.Error(), words)) {
 			return
 		}
 	}

@@ -3,7 +3,6 @@
 package process
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
-	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // proc is one process of a plugin with its supervisor. It implements go-plugin's
@@ -38,8 +36,8 @@ type proc struct {
 	cgroups *cgroups
 	memory  atomic.Int64 // the last known number of bytes that it holds
 
-	first *io.PipeReader // the first line of its standard output
-	mute  atomic.Bool    // its standard output ended without a line: it is ending
+	first *io.PipeReader // the line of its standard output that says where it listens
+	mute  atomic.Bool    // its standard output ended without that line: it is ending
 	pid   int
 
 	ending chan struct{} // closed when it is known why it ends
@@ -230,25 +228,6 @@ func (p *pipe) close() error {
 		return nil
 	}
 	return errors.Join(p.r.Close(), p.w.Close())
-}
-
-// maxHandshake is the largest length of a plugin's first line.
-const maxHandshake = 16 << 10
-
-// readOutput writes the first line to first and logs the rest, which is not part of
-// the protocol.
-func (p *proc) readOutput(from io.Reader, first *io.PipeWriter) {
-	in := bufio.NewReaderSize(from, maxHandshake)
-	line, err := in.ReadSlice('\n')
-	if len(line) > 0 {
-		if errors.Is(err, bufio.ErrBufferFull) {
-			line = append([]byte("a line without end: "), line[:80]...)
-		}
-		_, _ = first.Write(append([]byte(printable.Short(string(line), pluginlog.MaxLine)), '\n'))
-	}
-	p.mute.Store(len(line) == 0)
-	_ = first.Close()
-	_, _ = io.Copy(p.log, in)
 }
 
 // kill ends the process and its descendants because of cause.

@@ -209,14 +209,23 @@ func (s *scorer) again(ctx context.Context, call func(*instance) error) error {
 	}
 	// Repeating this call would end the next process, too.
 	return &backends.DownError{
-		Reason: fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), RetryAfter: firstBackoff, Suspect: true,
+		Reason: withWords(fmt.Sprintf("two processes ended while they scored this: %v", lost.cause), lost.words), RetryAfter: firstBackoff, Suspect: true,
 	}
 }
 
 // lostError says that a call may be repeated.
 type lostError struct {
 	cause  error
-	broken bool // the process ended, too
+	broken bool   // the process ended, too
+	words  string // the last that it printed; only the host's operators may read it
+}
+
+// withWords adds the last words of a process to the reason for its end.
+func withWords(reason, words string) string {
+	if words == "" {
+		return reason
+	}
+	return reason + "; it printed: " + words
 }
 
 func (e *lostError) Error() string { return e.cause.Error() }
@@ -227,7 +236,14 @@ func (s *scorer) call(ctx context.Context, alone bool, call func(*instance) erro
 	if err != nil {
 		return err
 	}
+	returned := false
+	defer func() {
+		if !returned { // this package's own code panicked
+			s.pool.release(i)
+		}
+	}()
 	err = call(i)
+	returned = true
 	var rows *sdk.RowErrors
 	switch {
 	case err == nil, errors.As(err, &rows):
@@ -278,7 +294,7 @@ func (s *scorer) lost(i *instance, err error) error {
 	case <-i.proc.done:
 	case <-time.After(endWait): // it cannot be killed, for example while in a driver
 	}
-	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true}
+	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true, words: i.proc.log.Tail()}
 }
 
 // message returns the text of a status.
@@ -306,7 +322,7 @@ func (s *scorer) scores(ctx context.Context, i *instance, method string, open op
 		return err
 	}
 	if len(answer.GetScores()) != 8*len(out) {
-		return fmt.Errorf("%w: the plugin answered with %d bytes of scores, not %d, for %d rows", wire.ErrMalformed, len(answer.GetScores()), 8*len(out), in.Rows())
+		return fmt.Errorf("%w: the plugin answered with %d numbers for %d rows, not with %d", wire.ErrMalformed, len(answer.GetScores())/8, in.Rows(), len(out))
 	}
 	rows, err := wire.RowErrors(answer.GetErrors(), in.Rows())
 	if err != nil {

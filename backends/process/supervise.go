@@ -179,7 +179,7 @@ func (s *supervisor) watch() {
 		}
 		memory := resident(s.pid) + others
 		if most := s.spec.Memory; memory > most {
-			s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB", memory>>20, most>>20))
+			s.end(fmt.Sprintf("it was ended: it held %d MiB of memory; limits.memory is %d MiB; raise it in model.yaml (the host's limits.max.memory bounds it)", memory>>20, most>>20))
 		}
 		if memory > 0 && told>>20 != memory>>20 { // 0: it is ending
 			s.tell(report{Memory: memory})
@@ -210,7 +210,7 @@ func (s *supervisor) countProcesses() (others []int) {
 		return true
 	})
 	if most := s.spec.Processes; threads > int(most) {
-		s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them", most))
+		s.end(fmt.Sprintf("it was ended: it had more than %d processes, threads among them; libraries start fewer with OMP_NUM_THREADS=1 in backends.process.env", most))
 	}
 	return others
 }

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+	"unicode/utf16"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/pluginlog"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // What a plugin may import: the part of WASI preview 1 that the runtimes of
@@ -133,7 +135,36 @@ func addImports(ctx context.Context, r wazero.Runtime, to wazero.CompiledModule)
 	return nil
 }
 
-func abort(context.Context, *guest, api.Memory, []uint64) uint32 { panic(errAbort) }
+// abort logs what AssemblyScript's runtime says of an error: a message, a file, a line
+// and a column. The first two are strings of AssemblyScript.
+func abort(_ context.Context, g *guest, memory api.Memory, args []uint64) uint32 {
+	if text := asText(memory, uint32(args[0])); text != "" {
+		fmt.Fprintf(g.log, "abort: %s in %s:%d:%d\n", text, asText(memory, uint32(args[1])), uint32(args[2]), uint32(args[3]))
+	}
+	panic(errAbort)
+}
+
+// asText reads a string of AssemblyScript: UTF-16, whose size in bytes stands before it.
+// It returns "" for what is none.
+func asText(memory api.Memory, at uint32) string {
+	const header, most = 4, 4096
+	if at < header {
+		return ""
+	}
+	size, ok := memory.ReadUint32Le(at - header)
+	if !ok {
+		return ""
+	}
+	units, ok := memory.Read(at, min(size, most)&^1)
+	if !ok {
+		return ""
+	}
+	text := make([]uint16, 0, len(units)/2)
+	for i := 0; i < len(units); i += 2 {
+		text = append(text, binary.LittleEndian.Uint16(units[i:]))
+	}
+	return printable.Line(string(utf16.Decode(text)))
+}
 
 func exit(_ context.Context, _ *guest, _ api.Memory, args []uint64) uint32 {
 	panic(sys.NewExitError(uint32(args[0])))

@@ -157,6 +157,7 @@ func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint6
 		return 0, i.lost
 	}
 	copy(i.stack[:], args)
+	i.guest.log.Forget()
 	err := i.functions[name].CallWithStack(i.context(ctx), i.stack[:])
 	i.plugin.fuel.Add(uint64(maxUnits - i.budget.Units))
 	if err != nil {
@@ -166,8 +167,21 @@ func (i *instance) call(ctx context.Context, name string, args ...uint64) (uint6
 	return i.stack[0], nil
 }
 
-// cause returns a readable error for a trap, without the guest's stack trace.
+// cause returns a readable error for a trap, without the guest's stack trace. It has the
+// last words of the guest, such as the text of a panic.
 func (i *instance) cause(ctx context.Context, err error) error {
+	err = i.trap(ctx, err)
+	if errors.Is(err, errTrapped) || errors.Is(err, errExited) || errors.Is(err, errAbort) {
+		i.guest.log.Flush()
+		if tail := i.guest.log.Tail(); tail != "" {
+			err = fmt.Errorf("%w; it printed: %s", err, tail)
+		}
+	}
+	return err
+}
+
+// trap returns a readable error for a trap.
+func (i *instance) trap(ctx context.Context, err error) error {
 	var exit *sys.ExitError
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() != nil && i.budget.Busy():

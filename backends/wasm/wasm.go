@@ -18,6 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/wasm/meter"
 	"github.com/pynomaly/pynomaly-runtime/internal/child"
+	"github.com/pynomaly/pynomaly-runtime/internal/strictyaml"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -133,6 +134,10 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 			return nil, err
 		}
 		cfg.module, cfg.cache = e.metered, pathOf(e.code)
+		if err := b.fits(m, memory, artifact); err != nil {
+			_ = e.code.Close() // it was only read
+			return nil, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+		}
 		p, err := newPlugin(ctx, cfg)
 		_ = e.code.Close() // it was only read
 		switch {
@@ -149,6 +154,21 @@ func (b *Backend) load(ctx context.Context, m *manifest.Manifest, artifact []byt
 			return nil, fmt.Errorf("%w: %w", backends.ErrRefused, err)
 		}
 	}
+}
+
+// fits refuses a module that begins with more memory than it may have.
+func (b *Backend) fits(m *manifest.Manifest, memory int64, artifact []byte) error {
+	least, err := meter.LeastMemory(artifact)
+	if err != nil || least <= memory {
+		return err
+	}
+	which := fmt.Sprintf("limits.memory is %s: raise it in model.yaml (the host's limits.max.memory bounds it)", strictyaml.FormatBytes(m.Limits.Memory))
+	if most := b.cfg.MaxMemory; most > 0 && most < m.Limits.Memory {
+		which = fmt.Sprintf("backends.wasm.max_memory is %s: raise it in the host's configuration", strictyaml.FormatBytes(most))
+	} else if most > 0 && least > most {
+		which += fmt.Sprintf("; the host's backends.wasm.max_memory is %s: raise it, too", strictyaml.FormatBytes(most))
+	}
+	return fmt.Errorf("the module begins with %s of memory; %s; or build the module with less", strictyaml.FormatBytes(least), which)
 }
 
 // prepare returns the cache's entry of a module. It makes one if there is none.

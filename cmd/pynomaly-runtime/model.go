@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"path/filepath"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -18,8 +19,8 @@ import (
 )
 
 func modelCommand(s streams) *cobra.Command {
-	return commands.Group(&cobra.Command{Use: "model", Short: "List, inspect, verify, push and pull models"},
-		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelSchema(s), modelPush(s), modelPull(s))
+	return commands.Group(&cobra.Command{Use: "model", Short: "List, inspect, verify, calibrate, push and pull models"},
+		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelCalibrate(s), modelSchema(s), modelPush(s), modelPull(s))
 }
 
 func modelSchema(s streams) *cobra.Command {
@@ -162,7 +163,7 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 				}
 				good++
 				fmt.Fprintf(s.out, "ok    %s: %s %s, %d features, %s, %d ms\n", printable.Line(name), v.ID, v.Version, v.Features, v.Rows, v.Took.Milliseconds())
-				printWarnings(s, v)
+				v.WarnTo(s.out)
 			})
 			if err != nil {
 				return err
@@ -178,8 +179,33 @@ Exit codes: 0 every model can be served, 1 one cannot.`,
 	return cmd
 }
 
-func printWarnings(s streams, v *authoring.Verdict) {
-	for _, w := range v.Warnings {
-		fmt.Fprintf(s.out, "      warning: %s\n", printable.Line(w))
+func modelCalibrate(s streams) *cobra.Command {
+	var file string
+	var t authoring.Training
+	cmd := &cobra.Command{
+		Use:   "calibrate DIR",
+		Short: "Write into a model.yaml what follows from training rows",
+		Long: `Scores training rows with the model of a directory, or of a plugin's project, and writes
+threshold, calibration, confidence, golden rows and bins of scores into its model.yaml and
+beside it. The rest of the model.yaml stays as it is written. The model's program may run.`,
+		Example: "  pynomaly-runtime model calibrate my-detector --train train.csv --contamination 0.05",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a, at, done, err := openPlugin(cmd, s, file, args[0])
+			if err != nil {
+				return err
+			}
+			defer done()
+			made, err := a.Calibrate(cmd.Context(), at, t)
+			if err == nil {
+				_, err = fmt.Fprintf(s.out, "wrote %s\n%s\n", filepath.Join(at.Dir, at.Path(), manifest.FileName), made)
+			}
+			return err
+		},
 	}
+	hostFlags(cmd, &file)
+	cmd.Flags().StringVar(&t.File, "train", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
+	cmd.Flags().Float64Var(&t.Contamination, "contamination", 0, "share of anomalies in the training rows (default: that in model.yaml, or 0.1)")
+	_ = cmd.MarkFlagRequired("train")
+	return cmd
 }

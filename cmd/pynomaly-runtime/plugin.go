@@ -1,9 +1,7 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -53,16 +51,10 @@ func pluginBuild(s streams) *cobra.Command {
 	return &cobra.Command{
 		Use: "build [DIR]", Short: "Build a project's module with its language's tools", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			start := time.Now()
-			module, err := plugindev.Build(cmd.Context(), folder(args), s.err)
-			if err != nil {
-				return err
+			built, err := plugindev.Build(cmd.Context(), folder(args), s.err)
+			if err == nil {
+				_, err = fmt.Fprintln(s.out, built)
 			}
-			info, err := os.Stat(module)
-			if err != nil {
-				return fmt.Errorf("reading the module's size: %w", err)
-			}
-			_, err = fmt.Fprintf(s.out, "built %s: %d bytes in %.1f s\n", module, info.Size(), time.Since(start).Seconds())
 			return err
 		},
 	}
@@ -93,7 +85,7 @@ Exit codes: 0 every check passed, 1 one did not.`,
 			}
 			defer done()
 			// The host's own checks come first: digests, probe, golden rows.
-			if err := verify(cmd.Context(), s, a, at); err != nil {
+			if err := a.Check(cmd.Context(), s.out, at); err != nil {
 				return err
 			}
 			return conformance.Report(cmd.Context(), s.out, at, a.With, calls)
@@ -102,19 +94,6 @@ Exit codes: 0 every check passed, 1 one did not.`,
 	hostFlags(cmd, &file)
 	cmd.Flags().IntVar(&calls, "calls", 0, "calls of the check for leaks (default 10000)")
 	return cmd
-}
-
-// trustOwn allows a program to run because its author has named it on the command
-// line.
-func trustOwn(cfg *config.Config, at modelstore.Place) {
-	p := &cfg.Backends.Process
-	if p.Enabled {
-		return
-	}
-	p.Enabled, p.Allow = true, []config.Allowed{{Path: filepath.Join(at.Dir, at.Location.Dir)}}
-	if p.User == "" && os.Geteuid() == 0 {
-		p.User = "root"
-	}
 }
 
 // openPlugin finds the model of a project, a model's directory or a bare file, and
@@ -127,22 +106,11 @@ func openPlugin(cmd *cobra.Command, s streams, file, path string) (authoring.Aut
 	}
 	a, done, err := openAuthor(cmd, s, file, func(cfg *config.Config) (err error) {
 		if at, err = store(cfg).FindOne(path); err == nil {
-			trustOwn(cfg, at)
+			cfg.TrustProgram(filepath.Join(at.Dir, at.Location.Dir)) // its author has named it
 		}
 		return err
 	})
 	return a, at, done, err
-}
-
-// verify opens and probes a model.
-func verify(ctx context.Context, s streams, a authoring.Author, at modelstore.Place) error {
-	v, err := a.Verify(ctx, at)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "ok    %s %s loads and answers %s (%d ms)\n", v.ID, v.Version, v.Rows, v.Took.Milliseconds())
-	printWarnings(s, v)
-	return nil
 }
 
 func pluginPack(s streams) *cobra.Command {
@@ -159,7 +127,7 @@ its module and files in model.yaml, after it has loaded and answered its golden 
 				return err
 			}
 			defer done()
-			if err := verify(cmd.Context(), s, a, at); err != nil {
+			if err := a.Check(cmd.Context(), s.out, at); err != nil {
 				return err
 			}
 			dir, err := a.Pack(cmd.Context(), at, id, version)

@@ -39,6 +39,7 @@ func TestPluginCommands(t *testing.T) {
 	}
 	testkit.Precompile(t, module)
 	run("the plugin conforms", "plugin", "test", project, "--calls", "300")
+	run("threshold ", "model", "calibrate", project, "--train", testkit.Testdata("reference", "data", "pima-train.csv"), "--contamination", "0.05")
 	run("rows/s", "plugin", "bench", project, "--duration", "1ms")
 	run("wrote "+filepath.Join(models, "mine", "1.0.0"), "plugin", "pack", project, "--models", models)
 	run("wrote "+filepath.Join(models, "other", "2.0.0-rc.1"), "plugin", "pack", project, "--id", "other", "--version", "2.0.0-rc.1", "--models", models)

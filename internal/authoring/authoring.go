@@ -6,6 +6,7 @@ package authoring
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
@@ -90,6 +91,24 @@ func (v *Verdict) Same() string {
 		return fmt.Sprintf("a row's score does not depend on the other rows of its call: calls are filled up to a multiple of %d rows", v.Fill.Rows)
 	}
 	return "a row's score does not depend on the other rows of its call"
+}
+
+// WarnTo writes the warnings, a line each.
+func (v *Verdict) WarnTo(to io.Writer) {
+	for _, w := range v.Warnings {
+		fmt.Fprintf(to, "      warning: %s\n", printable.Line(w))
+	}
+}
+
+// Check verifies a version and writes a line that says so, and its warnings.
+func (a Author) Check(ctx context.Context, to io.Writer, at modelstore.Place) error {
+	v, err := a.Verify(ctx, at)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(to, "ok    %s %s loads and answers %s (%d ms)\n", v.ID, v.Version, v.Rows, v.Took.Milliseconds())
+	v.WarnTo(to)
+	return nil
 }
 
 // Verify loads and probes a version as a host does, and closes it.

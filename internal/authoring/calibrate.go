@@ -43,8 +43,20 @@ func tolerance(m *manifest.Manifest) float64 {
 	return manifest.DefaultTolerance
 }
 
+// manyTies is the share of equal training scores above which ecdf_midrank is chosen:
+// ecdf then gives the commonest row a prediction that is too high by more than half of it.
+const manyTies = 0.1
+
+// methodFor chooses the method of calibration for sorted training scores.
+func methodFor(scores []float64) string {
+	if most, _ := stats.LargestTie(scores); most > 1 && float64(most) > manyTies*float64(len(scores)) {
+		return manifest.CalibrateMidrank
+	}
+	return manifest.CalibrateECDF
+}
+
 // calibrate fills in the manifest's fields that follow from the scores of the
-// training rows.
+// training rows. A method of calibration that the manifest has stays.
 func calibrate(m *manifest.Manifest, scores []float64, contamination float64, files map[string][]byte) {
 	scores = slices.Sorted(slices.Values(scores))
 	threshold := percentile(scores, 1-contamination)
@@ -54,7 +66,11 @@ func calibrate(m *manifest.Manifest, scores []float64, contamination float64, fi
 		m.Files = map[string]string{}
 	}
 	m.Files[trainScores] = digest.Of(files[trainScores])
-	m.Calibration = &manifest.Calibration{Method: manifest.CalibrateECDF, Scores: trainScores}
+	method := methodFor(scores)
+	if m.Calibration != nil {
+		method = m.Calibration.Method
+	}
+	m.Calibration = &manifest.Calibration{Method: method, Scores: trainScores}
 	m.Confidence = &manifest.Confidence{Contamination: contamination, TrainingSize: len(scores)}
 	addBins(m, scores, files)
 }

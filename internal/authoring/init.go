@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -52,11 +53,12 @@ type Calibrated struct {
 	Contamination float64
 	Threshold     float64
 	Flagged       int // rows that score above it
+	ties
 }
 
 // String says it in a sentence.
 func (c Calibrated) String() string {
-	return fmt.Sprintf("threshold %g: %d of %d training rows (%.3g %%) are anomalies", c.Threshold, c.Flagged, c.Rows, 100*float64(c.Flagged)/float64(c.Rows))
+	return fmt.Sprintf("threshold %g: %d of %d training rows (%.3g %%) are anomalies%s", c.Threshold, c.Flagged, c.Rows, 100*float64(c.Flagged)/float64(c.Rows), c.ties)
 }
 
 // Init writes a version with a copy of a bare model file, and the manifest that follows
@@ -212,7 +214,8 @@ func (d *draft) train(ctx context.Context, opened *model.Model, o InitOptions, s
 
 // calibrated counts the rows that score above a threshold.
 func calibrated(scores []float64, threshold float64) Calibrated {
-	c := Calibrated{Rows: len(scores), Threshold: threshold}
+	scores = slices.Sorted(slices.Values(scores))
+	c := Calibrated{Rows: len(scores), Threshold: threshold, ties: tiesOf(scores)}
 	for _, v := range scores {
 		if v > threshold {
 			c.Flagged++

@@ -33,6 +33,15 @@ func Model(ctx context.Context, at modelstore.Place, with model.Backends) (sdkte
 	return opens(backend, a), o, nil
 }
 
+// EveryRow checks that the model at a place gives each row of a batch one finite score.
+func EveryRow(ctx context.Context, at modelstore.Place, with model.Backends) error {
+	open, o, err := Model(ctx, at, with)
+	if err != nil {
+		return err
+	}
+	return sdktest.EveryRow(ctx, open, o)
+}
+
 // opens returns a function that opens an artifact with its backend.
 func opens(backend backends.Backend, a backends.Artifact) sdktest.Open {
 	return func(ctx context.Context) (sdk.Scorer, error) {

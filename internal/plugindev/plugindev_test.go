@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -93,15 +94,51 @@ func TestGoProject(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var log bytes.Buffer
-	module, err := plugindev.Build(t.Context(), dir, &log)
+	built, err := plugindev.Build(t.Context(), dir, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if data, err := os.ReadFile(module); err != nil || !bytes.HasPrefix(data, []byte("\x00asm")) {
+	if data, err := os.ReadFile(built.Path); err != nil || !bytes.HasPrefix(data, []byte("\x00asm")) {
 		t.Errorf("%v", err)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "model", "model.yaml")); err != nil || !strings.Contains(string(text), "id: seven") {
 		t.Errorf("%s, %v", text, err)
+	}
+	renews(t, dir, built.Path)
+}
+
+// renews checks that the digests in a project's manifest follow its files, and that
+// nothing else in it changes.
+func renews(t *testing.T, dir, module string) {
+	t.Helper()
+	file := filepath.Join(dir, "model", "model.yaml")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := "digest: sha256:" + strings.Repeat("0", 64) + " # mine\n"
+	if err := errors.Join(os.WriteFile(file, append([]byte("# my detector\n"), append(text, stale...)...), 0o600), os.WriteFile(filepath.Join(dir, "model", "train.f64"), make([]byte, 16), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if path, err := plugindev.ModelPath(dir); err != nil || path != filepath.Dir(file) {
+		t.Errorf("%s, %v", path, err)
+	}
+	sum := func(file string) string {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("sha256:%x", sha256.Sum256(data))
+	}
+	got, err := os.ReadFile(file)
+	if err != nil || !bytes.HasPrefix(got, []byte("# my detector\napiVersion")) || !strings.HasSuffix(string(got), "digest: "+sum(module)+"\n") || !strings.Contains(string(got), "files:\n  train.f64: "+sum(filepath.Join(dir, "model", "train.f64"))+"\n") {
+		t.Errorf("%s, %v", got, err)
+	}
+	if _, err := plugindev.ModelPath(dir); err != nil {
+		t.Error(err)
+	}
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, got) {
+		t.Errorf("%s, %v", again, err)
 	}
 }
 
@@ -170,11 +207,11 @@ func TestProcessProject(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	var log bytes.Buffer
-	program, err := plugindev.Build(t.Context(), dir, &log)
+	built, err := plugindev.Build(t.Context(), dir, &log)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, log.String())
 	}
-	if data, err := os.ReadFile(program); err != nil || !bytes.HasPrefix(data, []byte("\x7fELF")) {
+	if data, err := os.ReadFile(built.Path); err != nil || !bytes.HasPrefix(data, []byte("\x7fELF")) {
 		t.Errorf("%v", err)
 	}
 	if text, err := os.ReadFile(filepath.Join(dir, "model", "model.yaml")); err != nil || !strings.Contains(string(text), "backend: process\nartifact: detector\n") {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,10 +16,12 @@ import (
 
 // Limits for one plugin.
 const (
-	MaxLine        = 4096 // bytes of a line; the rest is dropped
-	LinesPerSecond = 20   // further lines are counted
-	MaxText        = 1000 // bytes of a text in a response or an error
-	keptLines      = 8    // lines kept for Tail
+	MaxLine        = 4096     // bytes of a line; the rest is dropped
+	MaxRecord      = 16 << 10 // bytes of a line that is a JSON object, and of a traceback
+	LinesPerSecond = 20       // further lines are counted; a traceback is one
+	MaxText        = 1000     // bytes of a text in a response or an error
+	keptLines      = 8        // lines kept for Tail
+	keptBytes      = 2048     // of the end of what was dropped, for Tail
 )
 
 // Text makes one printable line of bounded length from a plugin's text, such as the
@@ -40,6 +43,8 @@ type Log struct {
 	lines   int // in this second
 	dropped int
 	last    []string
+	lost    []byte // the end of what was dropped since the last logged line
+	trace   traceback
 }
 
 // New returns a Log that writes to log. parse returns the level and the text of a
@@ -66,7 +71,7 @@ func (l *Log) Write(text []byte) (int, error) {
 		text = rest
 		if !l.skip {
 			cut := false
-			if room := MaxLine - len(l.line); len(part) > room {
+			if room := l.most(part) - len(l.line); len(part) > room {
 				part, cut = part[:room], true
 			}
 			l.line = append(l.line, part...)
@@ -82,9 +87,25 @@ func (l *Log) Write(text []byte) (int, error) {
 	return n, nil
 }
 
-// drop counts the lines of a text and drops them. l is locked.
+// most returns the most bytes of a line that begins with l.line, or with part if that
+// is empty. l is locked.
+func (l *Log) most(part []byte) int {
+	if len(l.line) > 0 {
+		part = l.line
+	}
+	if len(part) > 0 && part[0] == '{' {
+		return MaxRecord
+	}
+	return MaxLine
+}
+
+// drop counts the lines of a text and drops all but its end. l is locked.
 func (l *Log) drop(text []byte) {
 	l.dropped += bytes.Count(text, []byte("\n"))
+	l.lost = append(l.lost, text[max(0, len(text)-keptBytes):]...)
+	if over := len(l.lost) - keptBytes; over > 0 {
+		l.lost = append(l.lost[:0], l.lost[over:]...)
+	}
 	if text[len(text)-1] == '\n' {
 		l.skip = false
 		return
@@ -103,17 +124,36 @@ func (l *Log) begin() {
 	}
 }
 
-// end logs a line. l is locked.
+// end logs a line, or keeps it if it belongs to a traceback. l is locked.
 func (l *Log) end(cut bool) {
 	line := l.line
 	l.line = l.line[:0]
 	if len(bytes.TrimSpace(line)) == 0 {
 		return
 	}
-	l.lines++
+	switch l.trace.add(line) {
+	case traceMore:
+		return
+	case traceWhole:
+		l.endTrace()
+		return
+	}
 	level, text := l.parse(line)
-	text = printable.Line(text)
-	l.last = append(l.last, text)
+	l.record(level, printable.Lines(text), cut)
+}
+
+// endTrace logs the traceback so far. l is locked.
+func (l *Log) endTrace() {
+	if text := l.trace.take(); text != "" {
+		l.record(slog.LevelError, printable.Lines(text), false)
+	}
+}
+
+// record logs a text and keeps it for Tail. l is locked.
+func (l *Log) record(level slog.Level, text string, cut bool) {
+	l.lines++
+	l.lost = l.lost[:0]
+	l.last = append(l.last, printable.Line(text))
 	if len(l.last) > keptLines {
 		l.last = append(l.last[:0], l.last[1:]...)
 	}
@@ -133,7 +173,8 @@ func (l *Log) Refused(text string) {
 	l.log.Warn("plugin refused rows", "text", text)
 }
 
-// Flush logs an incomplete line and how many lines were dropped.
+// Flush logs an incomplete line, how many lines were dropped, and the end of these: the
+// last words of a plugin say why it ended.
 func (l *Log) Flush() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -141,7 +182,18 @@ func (l *Log) Flush() {
 	if len(l.line) > 0 {
 		l.end(false)
 	}
+	l.endTrace()
 	l.tell()
+	if text := string(l.lost); text != "" {
+		l.record(slog.LevelInfo, printable.Lines(text), true)
+	}
+}
+
+// Forget empties what Tail returns.
+func (l *Log) Forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last, l.lost = l.last[:0], l.lost[:0]
 }
 
 // tell logs how many lines were dropped since its last call. l is locked.
@@ -156,7 +208,11 @@ func (l *Log) tell() {
 func (l *Log) Tail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text := strings.Join(l.last, "; ")
+	said := l.last
+	if len(l.lost) > 0 {
+		said = append(slices.Clone(said), printable.Line(string(l.lost)))
+	}
+	text := strings.Join(said, "; ")
 	if len(text) > MaxText {
 		text = "..." + strings.ToValidUTF8(text[len(text)-MaxText:], "")
 	}

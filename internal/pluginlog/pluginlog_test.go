@@ -77,8 +77,63 @@ func TestLinesPerSecond(t *testing.T) {
 	_, _ = l.Write([]byte(strings.Repeat("spam\n", 100) + "half"))
 	_, _ = l.Write([]byte(" a line\nand half"))
 	l.Flush()
-	if !strings.Contains(out.String(), "dropped=84") || strings.Contains(out.String(), "half") { // 82 of the flood, 2 that were incomplete
+	if !strings.Contains(out.String(), "dropped=84") { // 82 of the flood, 2 that were incomplete
 		t.Error(out.String())
+	}
+	if lines := strings.Split(strings.TrimSpace(out.String()), "\n"); !strings.HasSuffix(lines[len(lines)-1], `spam\nhalf a line\nand half" cut=true`) || len(lines[len(lines)-1]) > 4000 {
+		t.Errorf("the end of what was dropped is not logged: %s", lines[len(lines)-1])
+	}
+	if tail := l.Tail(); !strings.HasSuffix(tail, "spam half a line and half") {
+		t.Errorf("%q", tail)
+	}
+	if l.Forget(); l.Tail() != "" {
+		t.Errorf("%q", l.Tail())
+	}
+}
+
+// TestTracebacks checks that a traceback is one record, whatever comes before and after
+// it, and in whatever parts it comes.
+func TestTracebacks(t *testing.T) {
+	const frames = "Traceback (most recent call last):\n  File \"detector.py\", line 3, in <module>\n    import missing\n           ^^^^^^^\n"
+	const chained = "During handling of the above exception, another exception occurred:\n\n"
+	deep := "Traceback (most recent call last):\n" + strings.Repeat("  File \"detector.py\", line 3, in recurse\n", 6000)
+	for _, c := range []struct {
+		name, text string
+		want       []string // what each record contains
+	}{
+		{"alone", frames + "ModuleNotFoundError: No module named 'missing'\n", []string{"level=ERROR|most recent|import missing|ModuleNotFoundError: No"}},
+		{"among others", "loading\n" + frames + "KeyError: 'x'\nmore\n", []string{"level=INFO|loading", "level=ERROR|most recent|KeyError", "level=INFO|more"}},
+		{"of a thread", "Exception in thread Thread-1 (f):\n" + frames + "KeyError: 'x'\n", []string{"Exception in thread", "most recent|KeyError"}},
+		{"chained", frames + "KeyError: 'x'\n\n" + chained + frames + "ValueError: y\n", []string{"most recent|KeyError", "During handling|most recent|ValueError: y"}},
+		{"without its end", frames, []string{"level=ERROR|most recent|import missing"}},
+		{"deep", deep[:20000] + "\nRecursionError: too deep\n", []string{"most recent|lines left out|RecursionError: too deep"}},
+		{"without end", deep, []string{"most recent"}},
+	} {
+		for _, size := range []int{1, 7, 1 << 20} {
+			now := time.Unix(1, 0)
+			l, out := newLog(&now)
+			for text := c.text; text != ""; {
+				n := min(size, len(text))
+				_, _ = l.Write([]byte(text[:n]))
+				text = text[n:]
+			}
+			l.Flush()
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			if c.name == "without end" {
+				lines = lines[:1] // the others are a flood
+			}
+			if len(lines) != len(c.want) {
+				t.Errorf("%s, %d bytes at a time: %d records: %.2000s", c.name, size, len(lines), out)
+				continue
+			}
+			for i, want := range c.want {
+				for part := range strings.SplitSeq(want, "|") {
+					if !strings.Contains(lines[i], part) {
+						t.Errorf("%s, %d bytes at a time: record %d has no %q: %.2000s", c.name, size, i, part, lines[i])
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -20,6 +20,17 @@ func Line(text string) string {
 	}, strings.ToValidUTF8(text, "\uFFFD")))
 }
 
+// Lines returns text with its line ends and tabs, and a space for every other
+// unprintable character. It is for logs, which escape line ends.
+func Lines(text string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, strings.ToValidUTF8(text, "\uFFFD")))
+}
+
 // Short is Line for at most most bytes of text. Dots replace the rest.
 func Short(text string, most int) string {
 	if len(text) <= most {

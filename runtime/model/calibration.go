@@ -38,10 +38,10 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 		}
 	}
 	if c.Method == manifest.CalibrateLinear && out.min >= out.max {
-		return nil, fmt.Errorf("calibration: linear from %v to %v needs training scores that differ, or min and max of which max is larger; ecdf takes any", out.min, out.max)
+		return nil, fmt.Errorf("calibration: linear from %v to %v needs training scores that differ, or min and max of which max is larger; ecdf_midrank takes any", out.min, out.max)
 	}
 	if c.Method == manifest.CalibrateUnify && out.std <= 0 {
-		return nil, fmt.Errorf("calibration: unify with a deviation of %v needs training scores that differ, or std; ecdf takes any", out.std)
+		return nil, fmt.Errorf("calibration: unify with a deviation of %v needs training scores that differ, or std; ecdf_midrank takes any", out.std)
 	}
 	return out, nil
 }
@@ -87,6 +87,8 @@ func (c *calibration) of(s float64) float64 {
 		return stats.Linear(s, c.min, c.max)
 	case manifest.CalibrateUnify:
 		return stats.Unify(s, c.mean, c.std)
+	case manifest.CalibrateMidrank:
+		return stats.Midrank(c.scores, s)
 	default:
 		return float64(stats.CountAtMost(c.scores, s)) / float64(len(c.scores))
 	}

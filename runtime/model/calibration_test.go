@@ -52,8 +52,9 @@ func TestCalibrationThatCannotWork(t *testing.T) {
 		{"infinite", "{method: unify, scores: f}", encoded(1, math.Inf(1)), "training score 1 is +Inf: leave out rows"},
 		{"not sorted", "{method: ecdf, scores: f}", encoded(2, 1), "sorted"},
 		{"equal, linear", "{method: linear, scores: f}", encoded(0.1, 0.1, 0.1), "scores that differ"},
-		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "ecdf takes any"},
+		{"equal, unify", "{method: unify, scores: f}", encoded(0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1), "ecdf_midrank takes any"},
 		{"equal, ecdf", "{method: ecdf, scores: f}", encoded(0.1, 0.1, 0.1), ""},
+		{"equal, ecdf_midrank", "{method: ecdf_midrank, scores: f}", encoded(0.1, 0.1, 0.1), ""},
 		{"min above the scores", "{method: linear, min: 5, scores: f}", encoded(1, 2), "max is larger"},
 		{"min above max", "{method: linear, min: 5, max: 1}", nil, "calibration.max"},
 		{"min is NaN", "{method: linear, min: .nan, max: 1}", nil, "calibration.min"},
@@ -85,6 +86,41 @@ func TestCalibrationThatCannotWork(t *testing.T) {
 				before = p.Value
 			}
 		})
+	}
+}
+
+// TestMidranks compares predictions with scipy.stats.percentileofscore(kind="mean") / 100,
+// and those of ecdf with kind="weak".
+func TestMidranks(t *testing.T) {
+	ties := make([]float64, 100) // 93 of 100 are equal
+	for i := 93; i < 100; i++ {
+		ties[i] = float64(i)
+	}
+	for _, c := range []struct {
+		name           string
+		scores         []float64
+		at, mid, whole float64
+	}{
+		{"the commonest", ties, 0, 0.465, 0.93},
+		{"below all", ties, -1, 0, 0},
+		{"the first above", ties, 93, 0.935, 0.94},
+		{"between", ties, 93.5, 0.94, 0.94},
+		{"above all", ties, 200, 1, 1},
+		{"one of three", []float64{1, 2, 3}, 2, 0.5, 2.0 / 3},
+		{"all equal", []float64{7, 7, 7}, 7, 0.5, 1},
+		{"zero and minus zero are equal", []float64{math.Copysign(0, -1), 0, 1, 2}, 0, 0.25, 0.5},
+		{"a single one", []float64{4}, 4, 0.5, 1},
+	} {
+		for method, want := range map[string]float64{manifest.CalibrateMidrank: c.mid, manifest.CalibrateECDF: c.whole} {
+			m, err := openWith(t, "calibration: {method: "+method+", scores: f}\n", encoded(c.scores...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := m.Judge(c.at, true).Value; got != want {
+				t.Errorf("%s: %s gives %v, want %v", c.name, method, got, want)
+			}
+			modeltest.Check(t, m.Close())
+		}
 	}
 }
 

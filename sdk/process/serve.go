@@ -2,6 +2,7 @@ package process
 
 import (
 	"context"
+	"fmt"
 	"os"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,11 +31,15 @@ func Handshake() plugin.HandshakeConfig {
 }
 
 // Serve serves a detector until the host ends it. Call it as the last statement
-// of main. Standard output belongs to the protocol; the host logs what the
-// plugin writes to standard error.
+// of main. The host logs what the plugin writes to standard error and to standard
+// output; Serve moves the protocol's line out of the way of C libraries that print.
 func Serve(d Detector) {
 	if os.Getenv(CookieKey) == CookieValue {
 		watchParent(os.Getenv(ParentEnv))
+		if err := setAside(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 	s := newServer(d)
 	plugin.Serve(&plugin.ServeConfig{

@@ -206,11 +206,24 @@ func (s *server) inSlot(ctx context.Context, do func() error) error {
 func guarded(do func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			fmt.Fprintf(os.Stderr, "the detector panicked: %v\n%s", v, debug.Stack())
+			tell(fmt.Sprintf("the detector panicked: %v\n%s", v, debug.Stack()))
 			err = fmt.Errorf("the detector panicked: %v", v)
 		}
 	}()
 	return do()
+}
+
+// tell writes a text of several lines as one record of the host's log.
+func tell(text string) {
+	const most = 12 << 10
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	line, err := json.Marshal(map[string]string{"@level": "error", "@message": text})
+	if err != nil {
+		line = []byte(text)
+	}
+	_, _ = os.Stderr.Write(append(line, '\n')) // the process continues
 }
 
 // SaveState implements the protocol.

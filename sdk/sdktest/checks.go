@@ -1,6 +1,7 @@
 package sdktest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -13,6 +14,7 @@ import (
 func checks() []check {
 	return []check{
 		{"describes itself", describes},
+		{everyRowName, everyRow},
 		{"repeats itself", repeats},
 		{"a row alone scores as in a batch", aloneAndTogether},
 		{"takes an empty batch", empty},
@@ -85,19 +87,79 @@ func repeats(k *kit) error {
 	return scoresSomething(first, k.options.Rows != nil)
 }
 
+const everyRowName = "gives each row one score"
+
+// EveryRow runs only the check that the detector gives each row of a batch one finite
+// score. A host serves a detector that fails it one row at a time, or not at all.
+func EveryRow(ctx context.Context, open Open, o Options) error {
+	return check{everyRowName, everyRow}.do(ctx, open, o).Err
+}
+
+// everyRow scores batches of several sizes. A row whose values are finite must get a
+// finite score, or the detector must say that it cannot score the row.
+func everyRow(k *kit) error {
+	s, err := k.fresh()
+	if err != nil {
+		return err
+	}
+	for _, n := range []int{1, 2, 7, someRows} {
+		in, err := k.rows(s.Info().Features, n)
+		if err != nil {
+			return err
+		}
+		scores, failed, err := k.score(s, in)
+		if err != nil {
+			return err
+		}
+		lost, first := 0, -1
+		for i, v := range scores {
+			named := failed != nil && slices.ContainsFunc(failed.Rows, func(e sdk.RowError) bool { return e.Row == i })
+			if finite(v) || named || !finiteRow(in, i) {
+				continue
+			}
+			if lost++; first < 0 {
+				first = i
+			}
+		}
+		if lost > 0 {
+			return fmt.Errorf("%d of %d rows with finite values have no finite score: row %d scored %v. A detector writes one finite score for each row of a batch, or says which rows it cannot score; if it cannot score these, provide rows that it can (Options.Rows, golden rows)", lost, n, first, scores[first])
+		}
+	}
+	return nil
+}
+
+func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// finiteRow reports whether a row has neither missing nor infinite numbers.
+func finiteRow(in *sdk.Batch, row int) bool {
+	for j := range in.Features() {
+		switch v := in.Value(row, j).(type) {
+		case float32:
+			if !finite(float64(v)) {
+				return false
+			}
+		case float64:
+			if !finite(v) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // scoresSomething fails a detector that wrote no finite score: such a detector
 // repeats itself whatever it does.
 func scoresSomething(scores []float64, given bool) error {
-	finite := 0
+	found := 0
 	for i, v := range scores {
 		switch {
-		case !math.IsNaN(v) && !math.IsInf(v, 0):
-			finite++
+		case finite(v):
+			found++
 		case given:
 			return fmt.Errorf("given row %d scored %v", i, v)
 		}
 	}
-	if finite == 0 {
+	if found == 0 {
 		return fmt.Errorf("none of %d rows has a finite score: provide rows that the detector can score (Options.Rows, golden rows)", len(scores))
 	}
 	return nil

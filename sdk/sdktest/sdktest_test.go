@@ -126,6 +126,12 @@ func TestBadDetectors(t *testing.T) {
 	}{
 		"no features":    {"describes itself", opens(func(d *detector) { d.info.Features = nil }), sdktest.Options{}},
 		"twice one name": {"describes itself", opens(func(d *detector) { d.info.Features[1].Name = "a" }), sdktest.Options{}},
+		"one score for all": {"gives each row one score", opens(func(d *detector) {
+			d.score = func(in *sdk.Batch, out []float64) error { copy(out, []float64{1}); return nil }
+		}), sdktest.Options{}},
+		"infinite": {"gives each row one score", opens(func(d *detector) {
+			d.score = func(in *sdk.Batch, out []float64) error { fill(out, 1); out[len(out)/2] = math.Inf(1); return nil }
+		}), sdktest.Options{}},
 		"not repeatable": {"repeats itself", opens(func(d *detector) {
 			d.info.Concurrency = 1
 			d.score = func(_ *sdk.Batch, out []float64) error { calls++; fill(out, float64(calls)); return nil }

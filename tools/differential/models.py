@@ -141,10 +141,10 @@ def judged(rng, model):
     scores.sort()
     if rng.random() < 0.85:
         model.manifest["threshold"] = rng.choice([rng.choice(scores), scores[len(scores) * 9 // 10], rng.gauss(0, 1)])
-    method = rng.choice(["none", "ecdf", "ecdf", "linear", "unify"])
-    if method == "ecdf" or method != "none" and scores[0] < scores[-1]:
+    method = rng.choice(["none", "ecdf", "ecdf_midrank", "linear", "unify"])
+    if method.startswith("ecdf") or method != "none" and scores[0] < scores[-1]:
         given = rng.random()
-        if method != "ecdf" and given < 0.4:
+        if not method.startswith("ecdf") and given < 0.4:
             figures = {"min": scores[0], "max": scores[-1]} if method == "linear" else {"mean": scores[len(scores) // 2], "std": max(scores[-1] / 4 - scores[0] / 4, 5e-324)}
             model.manifest["calibration"] = {"method": method, **figures}
             scores = []

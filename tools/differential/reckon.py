@@ -40,6 +40,8 @@ class Judge:
             return score
         if method == "ecdf":
             return self.at_most(score) / len(self.scores)
+        if method == "ecdf_midrank":
+            return float(sum(fractions.Fraction(1) if s < score else fractions.Fraction(1, 2) if s == score else 0 for s in self.scores) / len(self.scores))
         if method == "linear":
             share = (fractions.Fraction(score) - self.low) / (self.high - self.low)
         else:

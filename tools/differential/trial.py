@@ -124,7 +124,7 @@ class Round:
         check(FLAG, door, got["is_anomaly"] is judge.anomaly(score), tell(f"is_anomaly {judge.anomaly(score)}"))
         prediction, confidence = judge.prediction(score), judge.confident(score)
         method = (judge.calibration or {}).get("method", "none")
-        same = got["prediction"] == prediction if method in ("none", "ecdf") else close(got["prediction"], prediction, judge.apart())
+        same = got["prediction"] == prediction if method in ("none", "ecdf", "ecdf_midrank") else close(got["prediction"], prediction, judge.apart())
         check(f"{PREDICTION}: {method}", door, same, tell(f"prediction {prediction}"))
         same = got["confidence"] is None if confidence is None else got["confidence"] is not None and close(got["confidence"], confidence, reckon.RELATIVE)
         check(CONFIDENCE, door, same, tell(f"confidence {confidence}"))

@@ -73,15 +73,7 @@ func DefaultLimits() Limits {
 // Rewrite returns the metered form of a module. The error wraps ErrModule and says
 // what is wrong at which byte.
 func Rewrite(module []byte, limits Limits) (out []byte, err error) {
-	defer func() {
-		switch p := recover().(type) {
-		case nil:
-		case refusal:
-			out, err = nil, fmt.Errorf("%w: %s", ErrModule, string(p))
-		default:
-			panic(p)
-		}
-	}()
+	defer recoverRefusal(&err)
 	if len(module) > limits.Bytes {
 		refuse("it has %d bytes; at most %d are allowed", len(module), limits.Bytes)
 	}
@@ -89,7 +81,29 @@ func Rewrite(module []byte, limits Limits) (out []byte, err error) {
 	return m.rewrite(), nil
 }
 
-// refusal ends the rewriting. Only Rewrite recovers it.
+// LeastMemory returns the bytes of memory with which an instance of a module begins. The
+// module and the error are as for Rewrite.
+func LeastMemory(module []byte) (bytes int64, err error) {
+	defer recoverRefusal(&err)
+	const page = 1 << 16
+	if m := parse(module, DefaultLimits()).memory; m != nil {
+		bytes = int64(m.least) * page
+	}
+	return bytes, nil
+}
+
+// recoverRefusal recovers a refusal and stores it as an error.
+func recoverRefusal(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case refusal:
+		*err = fmt.Errorf("%w: %s", ErrModule, string(p))
+	default:
+		panic(p)
+	}
+}
+
+// refusal ends the reading of a module. Only recoverRefusal recovers it.
 type refusal string
 
 func refuse(format string, args ...any) { panic(refusal(fmt.Sprintf(format, args...))) }

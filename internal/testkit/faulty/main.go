@@ -93,8 +93,11 @@ func atStart(s settings) {
 		fmt.Println("Hello from a library that prints a banner")
 		time.Sleep(time.Hour)
 	case "long":
-		fmt.Print(strings.Repeat("x", 1<<20))
+		fmt.Print(strings.Repeat("x", 2<<20))
 		time.Sleep(time.Hour)
+	case "banner":
+		fmt.Println("Hello from a library that prints a banner")
+		fmt.Print("and from one that ends no line")
 	case "elsewhere":
 		fmt.Println("1|1|unix|/var/run/docker.sock|grpc|")
 		time.Sleep(time.Hour)
@@ -156,6 +159,11 @@ func (d *detector) Score(ctx context.Context, in *sdk.Batch, out []float64) erro
 	if d.Fault == "tells" {
 		told, _ := metadata.FromIncomingContext(ctx)
 		fmt.Fprintln(os.Stderr, "traceparent", told.Get("traceparent"), "tracestate", told.Get("tracestate"))
+	}
+	if d.Fault == "banner" { // as a C library prints
+		if _, err := syscall.Write(1, []byte("Hello from within a call\n")); err != nil {
+			return err
+		}
 	}
 	if d.Delay > 0 {
 		select {

@@ -3,6 +3,9 @@
 package hostile
 
 import (
+	"encoding/binary"
+	"unicode/utf16"
+
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/asm"
 )
 
@@ -179,6 +182,29 @@ func importing(name string, params []byte, score []any) []byte {
 func printing(score []any) []byte {
 	f := importing("fd_write", i32x4, append(code(i32c(atText), i32c(atDescription), 0x36, u(2), u(0), i32c(atText+4), i32c(50), 0x36, u(2), u(0)), score...))
 	return f
+}
+
+// Panicking returns a module whose score prints 50 bytes of its description to its
+// standard error, and traps.
+func Panicking() []byte {
+	return printing(code(i32c(2), i32c(atText), i32c(1), i32c(atText+8), 0x10, u(0), 0x1a, 0x00))
+}
+
+// Aborting returns a module whose score calls env.abort as AssemblyScript does, with a
+// text in UTF-16 whose size stands before it.
+func Aborting(text string) []byte {
+	units := utf16.Encode([]rune(text))
+	data := binary.LittleEndian.AppendUint32(nil, uint32(2*len(units)))
+	for _, v := range units {
+		data = binary.LittleEndian.AppendUint16(data, v)
+	}
+	const at = atText + 4
+	return guest(func(f map[string]*body) {
+		f[imports] = &body{params: i32x4, locals: asm.Cat(asm.Text("env"), asm.Text("abort"), []byte{0}, u(0))}
+		f["pynomaly_score"].code = code(i32c(at), i32c(at), i32c(7), i32c(3), 0x10, u(0), i32c(0))
+	}, func(m *asm.Module) {
+		m.Data = asm.Vec(asm.Cat(u(0), i32c(atDescription), []byte{0x0b}, asm.Text(description)), asm.Cat(u(0), i32c(atText), []byte{0x0b}, asm.Text(string(data))))
+	})
 }
 
 // broken returns modules that trap.

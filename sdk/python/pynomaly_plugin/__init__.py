@@ -10,11 +10,11 @@ A plugin is a script that ends with serve():
 
     pynomaly_plugin.serve(load, name="knn", version="1.0.0", algorithm="KNN", dtype="float64")
 
-The host starts the script, sends it rows, and restarts it when it dies. Standard
-output belongs to the protocol; the host logs what the script prints or writes to
-standard error.
+The host starts the script, sends it rows, and restarts it when it dies. It logs what
+the script and its libraries print, to standard output or to standard error.
 """
 
+from . import _output  # noqa: F401, I001  (first: the imports below may print)
 from ._batch import Batch, Feature, InvalidRows, RowErrors, Unavailable
 from ._detector import Detector, Setup, sklearn
 from ._serve import serve

@@ -169,7 +169,8 @@ def scores(values, rows, width=1):
     """Return width numbers per row as little-endian float64."""
     out = np.ascontiguousarray(values, dtype="<f8")
     if out.size != rows * width:
-        raise ValueError(f"the detector returned {out.size} numbers for {rows} rows, not {rows * width}")
+        each = "one score" if width == 1 else f"{width} numbers, the base value first,"
+        raise ValueError(f"the detector returned {out.size} numbers for {rows} rows: it must return {each} for each row")
     return out.tobytes()
 
 

@@ -10,7 +10,6 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 
 import grpc
 from cryptography import x509
@@ -18,18 +17,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from . import _batch
+from . import _batch, _output
 from . import plugin_pb2 as pb
 from ._detector import Setup
 
-_COOKIE = ("PYNOMALY_PLUGIN", "b0f6b1b7c5d34e0e9c1f7f3d5a2e8c4411d8a0e5f7c94b6fa1c3e2d4b5a69788")
 _PARENT = "PYNOMALY_PLUGIN_PARENT"
 _PROTOCOL = 1
-
-# print() must not disturb the handshake, even before serve() is called.
-_handshake = sys.stdout
-if os.environ.get(_COOKIE[0]) == _COOKIE[1]:
-    sys.stdout = sys.stderr
 
 
 def serve(load, *, name, version, algorithm="", dtype="", features=None, orientation="", threshold=None, stateful=False, concurrency=1, explains=False, learns=False):
@@ -41,9 +34,8 @@ def serve(load, *, name, version, algorithm="", dtype="", features=None, orienta
     strings. concurrency is how many threads of this process call the detector at once;
     the manifest asks for more processes.
     """
-    if os.environ.get(_COOKIE[0]) != _COOKIE[1]:
+    if not _output.started_by_host():
         sys.exit("This is a plugin of pynomaly-runtime. Put it into a model's directory; the host starts it.")
-    out = _handshake
     _watch_parent()
     description = pb.DescribeResponse(
         name=name, version=version, algorithm=algorithm, dtype=dtype, features=features or [], orientation=orientation, threshold=threshold,
@@ -65,7 +57,7 @@ def serve(load, *, name, version, algorithm="", dtype="", features=None, orienta
     else:
         server.add_insecure_port("unix:" + path)
     server.start()
-    print(f"1|{_PROTOCOL}|unix|{path}|grpc|{certificate}", file=out, flush=True)
+    _output.write_handshake(f"1|{_PROTOCOL}|unix|{path}|grpc|{certificate}")
     stopped.wait()
     server.stop(0.5).wait()
     scorer.close()
@@ -142,6 +134,9 @@ class _Scorer:
         detector = _guarded(context, lambda: self.load(setup))
         if not callable(getattr(detector, "score", None)):
             context.abort(grpc.StatusCode.INTERNAL, f"load returned {type(detector).__name__}, which has no score method; wrap an estimator with pynomaly_plugin.sklearn")
+        for method, said in (("explain", self.description.explains), ("learn", self.description.learns)):
+            if said and not callable(getattr(detector, method, None)):
+                context.abort(grpc.StatusCode.INTERNAL, f"serve says {method}s=True, but load returned {type(detector).__name__}, which has no {method} method")
         self.features, self.detector = features, detector
         return pb.ConfigureResponse()
 
@@ -227,8 +222,8 @@ def _guarded(context, call):
     except _batch.Unavailable as e:
         context.abort(grpc.StatusCode.UNAVAILABLE, str(e) or "unavailable")
     except Exception as e:  # the process continues
-        traceback.print_exc()
-        context.abort(grpc.StatusCode.INTERNAL, f"{type(e).__name__}: {e}")
+        _output.log_exception(e)
+        context.abort(grpc.StatusCode.INTERNAL, _output.describe(e))
 
 
 def _services(scorer, stopped):

@@ -30,6 +30,35 @@ pub unsafe fn release(block: *mut u8, size: usize) {
     }
 }
 
+/// Writes the text of a panic to standard error, which the host logs: the standard
+/// library has none on this target.
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+mod panics {
+    #[repr(C)]
+    struct Text {
+        at: *const u8,
+        size: usize,
+    }
+
+    #[link(wasm_import_module = "wasi_snapshot_preview1")]
+    extern "C" {
+        fn fd_write(file: u32, texts: *const Text, count: usize, written: *mut usize) -> u32;
+    }
+
+    pub fn tell() {
+        std::panic::set_hook(Box::new(|panic| {
+            let line = format!("{panic}\n");
+            let mut written = 0;
+            unsafe { fd_write(2, &Text { at: line.as_ptr(), size: line.len() }, 1, &mut written) };
+        }));
+    }
+}
+
+#[cfg(not(all(target_arch = "wasm32", target_os = "unknown")))]
+mod panics {
+    pub fn tell() {}
+}
+
 /// A module's detector and what the host may still read.
 pub struct Guest<D> {
     detector: Option<D>,
@@ -43,6 +72,7 @@ pub struct Guest<D> {
 #[allow(clippy::missing_safety_doc, clippy::new_without_default)]
 impl<D: Detector> Guest<D> {
     pub fn new() -> Self {
+        panics::tell();
         Guest { detector: None, dtype: D::describe().dtype, described: Vec::new(), saved: Vec::new(), error: String::new() }
     }
 
