@@ -36,6 +36,9 @@ func (a *app) deploy() *cobra.Command {
 }
 
 func (a *app) runDeploy(ctx context.Context, w *wish, name string) error {
+	if err := w.valid(); err != nil {
+		return err
+	}
 	c, err := a.connect()
 	if err != nil {
 		return err

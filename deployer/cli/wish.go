@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 )
 
 // wish holds the flags of deploy.
@@ -45,4 +48,19 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay unchanged, and one without a value is removed")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep, to replay them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "reason, for the record")
+}
+
+// valid checks the flags that the API server does not check.
+func (w *wish) valid() error {
+	if w.image != "" {
+		if err := render.ValidImage(w.image); err != nil {
+			return err
+		}
+	}
+	for _, name := range w.hostnames {
+		if err := render.ValidHost(name); err != nil {
+			return fmt.Errorf("--hostname: %w", err)
+		}
+	}
+	return nil
 }
