@@ -16,6 +16,7 @@ train, rows = pixels[normal][:1000], np.concatenate([pixels[normal][1000:], pixe
 detector = MLPRegressor(hidden_layer_sizes=(32, 8, 32), max_iter=300, random_state=0).fit(train, train)
 
 graph = to_onnx(detector, train[:1], target_opset={"": 17, "ai.onnx.ml": 3})
+graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(names)  # skl2onnx writes 1
 with open("digits.onnx", "wb") as f:
     f.write(graph.SerializeToString())
 

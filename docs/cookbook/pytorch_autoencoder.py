@@ -43,7 +43,7 @@ torch.onnx.export(
     dynamic_shapes=({0: torch.export.Dim("rows")},), opset_version=18, external_data=False, dynamo=True,
 )
 
-names = [f"f{i}" for i in range(train.shape[1])]
+names = [f"f{i:02}" for i in range(train.shape[1])]
 pd.DataFrame(train, columns=names).to_csv("train.csv", index=False)
 pd.DataFrame(rows, columns=names).to_csv("rows.csv", index=False)
 run = ["pynomaly-runtime", "model", "init", "cells.onnx", "--id", "cells", "--train", "train.csv", "--contamination", "0.05", "--models", "models"]

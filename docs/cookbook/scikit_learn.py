@@ -45,7 +45,7 @@ with open("payments.onnx", "wb") as f:
 train.to_csv("train.csv", index=False)
 rows.to_csv("rows.csv", index=False)
 run = ["pynomaly-runtime", "model", "init", "payments.onnx", "--id", "payments", "--train", "train.csv", "--contamination", "0.05", "--models", "models"]
-subprocess.run(run + ["--missing", "age=nan"], check=True)
+subprocess.run(run + ["--missing", "nan"], check=True)
 subprocess.run(["pynomaly-runtime", "predict", "payments", "rows.csv", "-o", "scored.csv", "--models", "models", "--quiet"], check=True)
 
 # The host's scores are higher for anomalies, those of scikit-learn for normal rows.
