@@ -52,8 +52,13 @@ func (d *Description) Derive(m *manifest.Manifest) (manifest.Derived, error) {
 		}
 	}
 	if m.Derived {
-		out.Output = &manifest.Output{Name: m.Output.Name, HigherIsNormal: d.Orientation == "higher_is_normal"}
-		out.Threshold, out.Algorithm, out.Stateful = d.Threshold, d.Algorithm, d.Stateful
+		if !m.Output.Directed {
+			out.Output = &manifest.Output{Name: m.Output.Name, HigherIsNormal: d.Orientation == "higher_is_normal", Directed: d.Orientation != ""}
+		}
+		if m.Threshold == nil {
+			out.Threshold = d.Threshold
+		}
+		out.Algorithm, out.Stateful = d.Algorithm, d.Stateful
 	}
 	return out, nil
 }

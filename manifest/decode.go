@@ -18,6 +18,7 @@ type draft struct {
 	*Manifest
 	apiVersion, kind, unknown, orientation, learning string
 	dtypes, missing                                  []any
+	column                                           int
 	calibration                                      Calibration
 	confidence                                       Confidence
 	explanation                                      Explanation
@@ -51,8 +52,11 @@ func Decode(data []byte) (*Manifest, error) {
 		"features":         y.List(m.feature),
 		"unknown_features": y.String(&m.unknown),
 		"input":            y.String(&m.Input),
-		"output":           y.Object(y.Fields{"name": y.String(&m.Output.Name), "orientation": y.String(&m.orientation)}),
-		"threshold":        y.OptionalFloat(&m.Threshold),
+		"output": y.Object(y.Fields{
+			"name": y.String(&m.Output.Name), "column": y.Int(&m.column), "reconstruction": y.String(&m.Output.Reconstruction),
+			"orientation": y.String(&m.orientation),
+		}),
+		"threshold": y.OptionalFloat(&m.Threshold),
 		"calibration": y.Object(y.Fields{
 			"method": y.String(&m.calibration.Method), "scores": y.String(&m.calibration.Scores),
 			"min": y.OptionalFloat(&m.calibration.Min), "max": y.OptionalFloat(&m.calibration.Max),
@@ -95,6 +99,7 @@ func (m *draft) feature(int) y.Field {
 		y.Object(y.Fields{
 			"name":    y.String(&m.Features[i].Name),
 			"dtype":   y.Any(&m.dtypes[i]),
+			"input":   y.String(&m.Features[i].Input),
 			"missing": y.Any(&m.missing[i]),
 		})(d, n, path)
 	}
@@ -130,9 +135,10 @@ func (m *draft) resolveFeatures(d *y.Decoder) {
 			d.Problemf(at+".name", "has the name %q, as features[%d] has", f.Name, first)
 		}
 		seen[f.Name] = i
+		m.resolveInput(d, at, f)
 		name, _ := m.dtypes[i].(string)
 		dtype, err := sdk.ParseDType(name)
-		if err != nil {
+		if ofGraph := f.Input != "" && !d.Has(at+".dtype"); err != nil && !ofGraph {
 			d.Problemf(at+".dtype", "must be one of float32, float64, int64, string, bool")
 			continue
 		}
@@ -148,10 +154,13 @@ func missing(v any, dtype sdk.DType, given bool) (Missing, error) {
 	case !given || v == "error":
 		return Missing{}, nil
 	case v == "nan" || isNaN(v):
-		if dtype != sdk.Float32 && dtype != sdk.Float64 {
+		if dtype != 0 && dtype != sdk.Float32 && dtype != sdk.Float64 {
 			return Missing{}, fmt.Errorf("nan does not exist for %s: use error or a value", dtype)
 		}
 		return Missing{Policy: MissingIsNaN}, nil
+	}
+	if dtype == 0 {
+		return Missing{Policy: MissingIsValue, Value: v}, nil // Typed converts it
 	}
 	value, err := Convert(v, dtype)
 	if err != nil {
@@ -225,8 +234,12 @@ func (m *draft) resolveExplanation(d *y.Decoder) {
 			d.Problemf("explanation.reference", "has no value for feature %q", f.Name)
 			continue
 		}
+		if f.DType == 0 {
+			e.Reference[f.Name] = v // Typed converts it
+			continue
+		}
 		value, err := Convert(v, f.DType)
-		if err != nil && f.DType != 0 {
+		if err != nil {
 			d.Problemf("explanation.reference."+f.Name, "%v", err)
 		}
 		e.Reference[f.Name] = value

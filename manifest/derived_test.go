@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -98,5 +99,38 @@ func TestLowered(t *testing.T) {
 	}
 	if !reflect.DeepEqual(m, decoded(t)) {
 		t.Errorf("the manifest was changed: %+v", m)
+	}
+}
+
+// TestTyped checks that the artifact's types complete what is written without them.
+func TestTyped(t *testing.T) {
+	text := strings.NewReplacer("{name: x, dtype: float64, missing: 1}", "{name: x, input: A, missing: 1}, {name: n, input: B, missing: nan}, {name: e, input: C}",
+		"reference: {x: 0}", "reference: {x: 2, n: 3, e: 4}").Replace(whole)
+	m, err := manifest.Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	types := map[string]sdk.DType{"A": sdk.Float32, "B": sdk.Float64, "C": sdk.Int64}
+	dtype := func(f manifest.Feature) (sdk.DType, error) { return types[f.Input], nil }
+	features, err := m.Typed(dtype)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := m.With(manifest.Derived{Features: features})
+	want := []manifest.Feature{
+		{Feature: sdk.Feature{Name: "x", DType: sdk.Float32}, Input: "A", Missing: manifest.Missing{Policy: manifest.MissingIsValue, Value: float32(1)}},
+		{Feature: sdk.Feature{Name: "n", DType: sdk.Float64}, Input: "B", Missing: manifest.Missing{Policy: manifest.MissingIsNaN}},
+		{Feature: sdk.Feature{Name: "e", DType: sdk.Int64}, Input: "C"},
+	}
+	if !reflect.DeepEqual(got.Features, want) || !reflect.DeepEqual(got.Explanation.Reference, map[string]any{"x": float32(2), "n": 3.0, "e": int64(4)}) {
+		t.Errorf("%+v, %v", got.Features, got.Explanation.Reference)
+	}
+	types["A"], types["B"] = sdk.Bool, sdk.String
+	if _, err := m.Typed(dtype); err == nil || !strings.Contains(err.Error(), "features[0].missing must be error, nan or a bool") {
+		t.Errorf("a value of another type: %v", err)
+	}
+	types["A"] = sdk.Float32
+	if _, err := m.Typed(dtype); err == nil || !strings.Contains(err.Error(), "nan does not exist for string") {
+		t.Errorf("a text that is NaN: %v", err)
 	}
 }

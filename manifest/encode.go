@@ -46,13 +46,16 @@ type document struct {
 
 type docFeature struct {
 	Name    string `yaml:"name"`
-	DType   string `yaml:"dtype"`
+	DType   string `yaml:"dtype,omitempty"`
+	Input   string `yaml:"input,omitempty"`
 	Missing any    `yaml:"missing,omitempty"`
 }
 
 type docOutput struct {
-	Name        string `yaml:"name,omitempty"`
-	Orientation string `yaml:"orientation"`
+	Name           string `yaml:"name,omitempty"`
+	Column         *int   `yaml:"column,omitempty"`
+	Reconstruction string `yaml:"reconstruction,omitempty"`
+	Orientation    string `yaml:"orientation"`
 }
 
 type docCalibration struct {
@@ -102,7 +105,7 @@ func Encode(m *Manifest) ([]byte, error) {
 	d := document{
 		APIVersion: APIVersion, Kind: Kind, ID: m.ID, Version: m.Version, Description: m.Description, Algorithm: m.Algorithm,
 		Backend: m.Backend, Artifact: m.Artifact, Digest: m.Digest, Files: m.Files, Command: m.Command, Processes: m.Processes, Config: m.Config,
-		Input: m.Input, Output: docOutput{m.Output.Name, orientations[0]}, Threshold: m.Threshold, Stateful: m.Stateful,
+		Input: m.Input, Output: docOutput{m.Output.Name, m.Output.Column, m.Output.Reconstruction, orientations[0]}, Threshold: m.Threshold, Stateful: m.Stateful,
 		Dependent: m.BatchDependent, Trusted: m.Trusted, Metadata: m.Metadata,
 		Limits: docLimits{m.Limits.Timeout.String(), m.Limits.LoadTimeout.String(), m.Limits.MaxBatchRows, y.FormatBytes(m.Limits.Memory)},
 	}
@@ -123,7 +126,10 @@ func Encode(m *Manifest) ([]byte, error) {
 		d.Batching = &docBatching{m.Batching.MaxRows, m.Batching.MaxQueue}
 	}
 	for _, f := range m.Features {
-		df := docFeature{Name: f.Name, DType: f.DType.String()}
+		df := docFeature{Name: f.Name, Input: f.Input}
+		if f.DType != 0 {
+			df.DType = f.DType.String()
+		}
 		switch f.Missing.Policy {
 		case MissingIsNaN:
 			df.Missing = "nan"

@@ -72,8 +72,9 @@ const MaxProcesses = 64
 
 // Feature is an input column and the rule for missing values.
 type Feature struct {
-	sdk.Feature
-	Missing Missing
+	sdk.Feature        // DType is 0 if the graph's input is to say it
+	Input       string // of the graph; empty: the input of the feature's name, or the only one
+	Missing     Missing
 }
 
 // MissingPolicy says what replaces a missing value.
@@ -92,9 +93,21 @@ type Missing struct {
 	Value  any // for MissingIsValue: float32, float64, int64, string or bool, by the dtype
 }
 
+// The values of output.reconstruction.
+const (
+	ReconstructionMSE = "mse" // the mean of the squared differences
+	ReconstructionMAE = "mae" // the mean of the absolute differences
+)
+
 // Output says which output is the score and how it is oriented.
 type Output struct {
-	Name           string
+	Name string
+	// Column is the score's column of an output with several values per row, from 0;
+	// nil: the output has one value per row.
+	Column *int
+	// Reconstruction, unless empty, says that the output rebuilds the row, and how
+	// the difference to the row becomes the score.
+	Reconstruction string
 	HigherIsNormal bool
 	Directed       bool // in a manifest that was made for a bare file: the orientation is known
 }

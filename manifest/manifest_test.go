@@ -105,6 +105,14 @@ func problems() []problemCase {
 		{"too large for float32", "dtype: float32", "dtype: float32, missing: 1.0e300", []string{"line 7: features[0].missing"}, true},
 		{"unknown features", "", "unknown_features: drop", []string{"unknown_features", "error, ignore"}, false},
 		{"orientation", "", "output: {orientation: up}", []string{"output.orientation", "higher_is_normal"}, false},
+		{"column below 0", "", "output: {column: -1}", []string{"line 9: output.column: is -1"}, false},
+		{"column is text", "", "output: {column: first}", []string{"line 9: output.column: must be a whole number"}, false},
+		{"reconstruction", "", "output: {reconstruction: rmse}", []string{"line 9: output.reconstruction", "one of mse, mae"}, false},
+		{"reconstruction of a column", "", "output: {column: 1, reconstruction: mse}", []string{"leave out column, or reconstruction"}, true},
+		{"column of a plugin", "", "backend: wasm\noutput: {column: 1}", []string{"line 10: output.column: is for backend onnx only"}, true},
+		{"input of a plugin", "  - {name: b, dtype: int64}", "  - {name: b, dtype: int64, input: X}\nbackend: wasm", []string{"line 8: features[1].input: is for backend onnx only"}, true},
+		{"input and inputs", "  - {name: b, dtype: int64}", "  - {name: b, dtype: int64, input: Y}\ninput: X", []string{"line 8: features[1].input: is \"Y\""}, true},
+		{"empty input", "name: b", "name: b, input: ''", []string{"line 8: features[1].input: is empty"}, false},
 		{"threshold is text", "", "threshold: high", []string{"line 9: threshold"}, false},
 		{"threshold is nan", "", "threshold: .nan", []string{"line 9: threshold"}, true},
 		{"calibration method", "", "calibration: {method: platt}", []string{"calibration.method"}, false},
@@ -309,7 +317,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was written is refused: %v\n%s", err, text)
 		}
-		if fmt.Sprint(m.Features, m.Limits, m.Batching, m.Output) != fmt.Sprint(again.Features, again.Limits, again.Batching, again.Output) {
+		if fmt.Sprint(m.Features, m.Limits, m.Batching) != fmt.Sprint(again.Features, again.Limits, again.Batching) || !reflect.DeepEqual(m.Output, again.Output) {
 			t.Fatalf("read back differently:\n%s", text)
 		}
 	})

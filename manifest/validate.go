@@ -107,7 +107,7 @@ func local(d *y.Decoder, path, name string) {
 }
 
 func (m *draft) resolveScore(d *y.Decoder) {
-	m.Output.HigherIsNormal = choose(d, "output.orientation", m.orientation, orientations...) == orientations[1]
+	m.resolveOutput(d)
 	if d.Has("calibration") {
 		m.resolveCalibration(d)
 	}
@@ -138,6 +138,45 @@ func (m *draft) resolveScore(d *y.Decoder) {
 		if g.Tolerance < 0 {
 			d.Problemf("golden.tolerance", "is %v; must not be negative", g.Tolerance)
 		}
+	}
+}
+
+func (m *draft) resolveOutput(d *y.Decoder) {
+	m.Output.HigherIsNormal = choose(d, "output.orientation", m.orientation, orientations...) == orientations[1]
+	if d.Has("output.column") {
+		m.Output.Column = clone(&m.column)
+		if m.column < 0 {
+			d.Problemf("output.column", "is %d; columns are counted from 0", m.column)
+		}
+		m.onlyONNX(d, "output.column")
+	}
+	if d.Has("output.reconstruction") {
+		choose(d, "output.reconstruction", m.Output.Reconstruction, ReconstructionMSE, ReconstructionMAE)
+		m.onlyONNX(d, "output.reconstruction")
+		if d.Has("output.column") {
+			d.Problemf("output.reconstruction", "needs all columns of the output: leave out column, or reconstruction")
+		}
+	}
+}
+
+// resolveInput checks the input of the feature at a path.
+func (m *draft) resolveInput(d *y.Decoder, at string, f *Feature) {
+	if !d.Has(at + ".input") {
+		return
+	}
+	m.onlyONNX(d, at+".input")
+	switch {
+	case f.Input == "":
+		d.Problemf(at+".input", "is empty; must be the name of an input of the graph")
+	case d.Has("input") && m.Input != f.Input:
+		d.Problemf(at+".input", "is %q, while input says that %q takes all features: leave one of them out", f.Input, m.Input)
+	}
+}
+
+// onlyONNX reports a key of graphs in a manifest of another backend.
+func (m *draft) onlyONNX(d *y.Decoder, path string) {
+	if m.Backend != BackendONNX {
+		d.Problemf(path, "is for backend onnx only")
 	}
 }
 

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -16,12 +17,22 @@ type binding struct {
 	Features   []sdk.Feature
 	Inputs     []string // one for all features, or one per feature
 	PerFeature bool
-	Rank       int // of all inputs: 1 or 2
-	Fixed      int // rows per call; 0: any number
+	Groups     [][]int `json:",omitempty"` // the features of each input, if one takes several; nil: each takes the feature of its index
+	Rank       int     // of all inputs: 1 or 2
+	Fixed      int     // rows per call; 0: any number
 	Output     string
 	OutputF64  bool
 	OutputRank int // 1 or 2; 0: unknown
+	// Of an output with several values per row. The fields' absence leaves the names of
+	// proofs as they were.
+	Width          int    `json:",omitempty"` // how many; 0: one, or unknown
+	Columns        bool   `json:",omitempty"` // the score is in Column
+	Column         int    `json:",omitempty"`
+	Reconstruction string `json:",omitempty"` // how the score follows from the rebuilt row
 }
+
+// wide reports whether the output has several values per row.
+func (b *binding) wide() bool { return b.Columns || b.Reconstruction != "" }
 
 // elems maps the supported input types.
 var elems = map[graph.ElemType]sdk.DType{
@@ -41,45 +52,83 @@ func (b *binding) bindInputs(m *manifest.Manifest, g *graph.Model) error {
 	if len(g.Inputs) == 0 {
 		return errors.New("the graph has no input")
 	}
-	if len(g.Inputs) == 1 && (m.Input == "" || m.Input == g.Inputs[0].Name) && !isColumn(g.Inputs[0], m) {
+	if len(g.Inputs) == 1 && (m.Input == "" || m.Input == g.Inputs[0].Name) && isMatrix(g.Inputs[0], m) {
 		return b.bindTensor(g.Inputs[0])
 	}
 	if m.Input != "" {
 		return fmt.Errorf("the manifest names input %q; the graph has %s", m.Input, list(g.Inputs))
 	}
 	b.PerFeature = true
-	if len(g.Inputs) != len(b.Features) {
-		return fmt.Errorf("the manifest has %d features; the graph has %d inputs: %s", len(b.Features), len(g.Inputs), list(g.Inputs))
+	return b.bindColumns(m, g)
+}
+
+// bindColumns matches features with the inputs of a graph that has several, or one
+// for one feature. An input that several features name takes them as its columns.
+func (b *binding) bindColumns(m *manifest.Manifest, g *graph.Model) error {
+	of := map[string][]int{} // the features of an input
+	for k, f := range m.Features {
+		name := cmp.Or(f.Input, f.Name)
+		if len(of[name]) == 0 {
+			b.Inputs = append(b.Inputs, name)
+		}
+		of[name] = append(of[name], k)
 	}
-	byName := map[string]graph.Value{}
-	for _, v := range g.Inputs {
-		byName[v.Name] = v
+	if len(g.Inputs) != len(b.Inputs) {
+		return fmt.Errorf("the manifest has %d features for %d inputs; the graph has %d inputs: %s%s", len(b.Features), len(b.Inputs), len(g.Inputs), list(g.Inputs), inputHint)
 	}
-	for k, f := range b.Features {
-		v, ok := byName[f.Name]
-		if !ok {
-			return fmt.Errorf("feature %q is no input of the graph, which has %s", f.Name, list(g.Inputs))
+	var wrong []string
+	for k, name := range b.Inputs {
+		v := find(g.Inputs, name)
+		if v == nil {
+			wrong = append(wrong, fmt.Sprintf("feature %q is no input of the graph, which has %s%s", name, list(g.Inputs), inputHint))
+			continue
 		}
-		if err := matches(f, v); err != nil {
-			return err
+		if err := b.bindColumn(*v, of[name], k == 0); err != nil {
+			wrong = append(wrong, err.Error())
 		}
-		if !isVector(v) {
-			return fmt.Errorf("input %s must be [N,1] or [N] to take one feature", v)
-		}
-		rank, fixed := len(v.Dims), int(max(v.Dims[0], 0))
-		if k > 0 && (rank != b.Rank || fixed != b.Fixed) {
-			return fmt.Errorf("inputs differ in shape: %s", list(g.Inputs))
-		}
-		b.Rank, b.Fixed = rank, fixed
-		b.Inputs = append(b.Inputs, f.Name)
+		b.Groups = append(b.Groups, of[name])
+	}
+	if len(wrong) > 0 {
+		return errors.New(some(wrong, "; "))
+	}
+	if len(b.Groups) == len(b.Features) { // one feature an input, in the order of the features
+		b.Groups = nil
 	}
 	return nil
 }
 
-// isColumn reports whether the graph's only input v has the name of the model's only
-// feature and takes one number per row.
-func isColumn(v graph.Value, m *manifest.Manifest) bool {
-	return len(m.Features) == 1 && m.Features[0].Name == v.Name && isVector(v)
+const inputHint = ": say which input takes which feature, by features: [{name: age, input: input_0}] in model.yaml"
+
+// bindColumn matches an input with the features that it takes.
+func (b *binding) bindColumn(v graph.Value, features []int, first bool) error {
+	for _, k := range features {
+		if err := matches(b.Features[k], v); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(features) == 1 && !isVector(v):
+		return fmt.Errorf("input %s must be [N,1] or [N] to take one feature", v)
+	case len(features) > 1 && (!v.IsTensor() || len(v.Dims) != 2 || v.Dims[1] >= 0 && int(v.Dims[1]) != len(features)):
+		return fmt.Errorf("input %s cannot take %d features, as the manifest says", v, len(features))
+	}
+	rank, fixed := len(v.Dims), int(max(v.Dims[0], 0))
+	if !first && (rank != b.Rank || fixed != b.Fixed) {
+		return fmt.Errorf("input %s differs in shape from the others", v)
+	}
+	b.Rank, b.Fixed = rank, fixed
+	return nil
+}
+
+// isMatrix reports whether the graph's only input v takes all features of the model.
+// Otherwise it has the name of the only feature, and takes one number per row.
+func isMatrix(v graph.Value, m *manifest.Manifest) bool {
+	for _, f := range m.Features {
+		if f.Input != "" && f.Input != v.Name {
+			return false
+		}
+	}
+	return len(m.Features) != 1 || cmp.Or(m.Features[0].Input, m.Features[0].Name) != v.Name || !isVector(v)
 }
 
 func isVector(v graph.Value) bool {
@@ -113,124 +162,37 @@ func matches(f sdk.Feature, v graph.Value) error {
 	return nil
 }
 
-func (b *binding) bindOutput(m *manifest.Manifest, g *graph.Model) error {
-	for _, v := range g.Outputs {
-		if v.Name != m.Output.Name {
-			continue
-		}
-		if err := scoreShape(v, b.Fixed); err != nil {
-			return err
-		}
-		b.Output, b.OutputF64 = v.Name, v.Elem == graph.Double
-		if v.HasShape {
-			b.OutputRank = len(v.Dims)
-		}
-		return nil
-	}
-	return fmt.Errorf("the manifest names output %q; the graph has %s", m.Output.Name, list(g.Outputs))
-}
-
-// scoreShape refuses outputs that cannot hold one score per row.
-func scoreShape(v graph.Value, fixed int) error {
-	switch {
-	case !v.IsTensor():
-		return fmt.Errorf("output %s is not a tensor: %s", v, notTensorHint)
-	case v.Elem != graph.Float && v.Elem != graph.Double:
-		return fmt.Errorf("output %s is not a score: it must be float or double", v)
-	case !v.HasShape:
-		return nil
-	case len(v.Dims) == 0 || len(v.Dims) > 2:
-		return fmt.Errorf("output %s is not one score per row: its shape must be [N] or [N,1]", v)
-	case len(v.Dims) == 2 && v.Dims[1] > 1:
-		return fmt.Errorf("output %s has %d values per row: its shape must be [N] or [N,1]", v, v.Dims[1])
-	case v.Dims[0] >= 0 && int(v.Dims[0]) != fixed:
-		return fmt.Errorf("output %s has %d scores for any number of rows", v, v.Dims[0])
-	}
-	return nil
-}
-
-const notTensorHint = "export the model with options zipmap=False"
-
 // derive returns what the graph adds to the manifest.
-func derive(m *manifest.Manifest, g *graph.Model) (d manifest.Derived, err error) {
-	if len(m.Features) == 0 {
-		if d.Features, err = deriveFeatures(g); err != nil {
-			return d, err
-		}
+func derive(m *manifest.Manifest, g *graph.Model) (manifest.Derived, error) {
+	features, input := m.Features, ""
+	var err error
+	if len(features) == 0 {
+		features, err = deriveFeatures(g)
 		if m.Input == "" && takesMatrix(g) {
-			d.Input = g.Inputs[0].Name
+			input = g.Inputs[0].Name
 		}
+	} else {
+		features, err = m.Typed(func(f manifest.Feature) (sdk.DType, error) { return typeOf(f, g) })
 	}
-	if m.Output.Name != "" {
-		if m.Derived && !m.Output.Directed {
-			out := m.Output
-			out.HigherIsNormal, out.Directed = direction(out.Name)
-			d.Output = &out
-		}
-		return d, nil
+	if err != nil {
+		return manifest.Derived{}, err
 	}
-	out := m.Output
-	if label, scores := find(g.Outputs, "label"), find(g.Outputs, "scores"); label != nil && scores != nil && label.Elem == graph.Int64 {
-		// skl2onnx gives outlier detectors this output: decision_function.
-		out.Name = scores.Name
-		if m.Derived {
-			if !out.Directed {
-				out.HigherIsNormal, out.Directed = true, true
-			}
-			d.Threshold = new(float64)
-		}
-		d.Output = &out
-		return d, nil
-	}
-	if out.Name, err = scoreOutput(g); err != nil {
-		return d, err
-	}
-	d.Output = &out
-	if m.Derived {
-		known := out.Directed
-		if !known {
-			out.HigherIsNormal, known = direction(out.Name)
-			out.Directed = known
-		}
-		d.Warnings = []string{warning(out)}
-	}
-	return d, nil
+	d, err := deriveOutput(m, wantedBy(m, len(features), g), g)
+	d.Features, d.Input = features, input
+	return d, err
 }
 
-// warning says what is not known of a bare file with the given output.
-func warning(out manifest.Output) string {
-	assumed := fmt.Sprintf("the output's name, %q, does not say which scores are anomalous, so higher ones are assumed to be", out.Name)
-	switch {
-	case out.HigherIsNormal:
-		assumed = fmt.Sprintf("lower scores are more anomalous, as the output's name, %q, says", out.Name)
-	case out.Directed:
-		assumed = fmt.Sprintf("higher scores are more anomalous, as the output's name, %q, says", out.Name)
+// typeOf returns the type that the graph's input of a feature takes.
+func typeOf(f manifest.Feature, g *graph.Model) (sdk.DType, error) {
+	v := find(g.Inputs, f.Input)
+	if v == nil {
+		return 0, fmt.Errorf("feature %q has input %q, which the graph has not: it has %s", f.Name, f.Input, list(g.Inputs))
 	}
-	return "there is no threshold, so no row is an anomaly, and " + assumed + ": write a manifest with `pynomaly-runtime model init`"
-}
-
-// scoreOutput returns the name of the only output that can be the score.
-func scoreOutput(g *graph.Model) (string, error) {
-	var candidates []graph.Value
-	for _, v := range g.Outputs {
-		if scoreShape(v, int(max(firstDim(g), 0))) == nil {
-			candidates = append(candidates, v)
-		}
+	dtype, ok := elems[v.Elem]
+	if !ok || !v.IsTensor() {
+		return 0, fmt.Errorf("input %s: only float, double, int64, string and bool tensors are served", v)
 	}
-	switch {
-	case len(candidates) == 1:
-		return candidates[0].Name, nil
-	case len(candidates) > 1:
-		return "", fmt.Errorf("several outputs may be the score (%s): name one in the manifest as output.name", list(candidates))
-	case len(g.Outputs) == 1:
-		return "", scoreShape(g.Outputs[0], int(max(firstDim(g), 0)))
-	}
-	for _, v := range g.Outputs {
-		if !v.IsTensor() {
-			return "", fmt.Errorf("no output is one score per row (%s): %s", list(g.Outputs), notTensorHint)
-		}
-	}
-	return "", fmt.Errorf("no output is one score per row: %s", list(g.Outputs))
+	return dtype, nil
 }
 
 // takesMatrix reports whether the graph has one input for all features.
@@ -272,12 +234,33 @@ func deriveFeatures(g *graph.Model) ([]manifest.Feature, error) {
 		return features, nil
 	}
 	var features []manifest.Feature
+	taken := map[string]bool{}
 	for _, v := range g.Inputs {
-		f, err := feature(v.Name, v)
-		if err != nil {
-			return nil, err
+		columns := 1
+		if len(v.Dims) == 2 && v.Dims[1] > 1 {
+			columns = int(min(v.Dims[1], manifest.MaxFeatures+1))
 		}
-		features = append(features, f)
+		if len(features)+columns > manifest.MaxFeatures {
+			return nil, fmt.Errorf("the graph's inputs take more than %d features, which is the most that is served", manifest.MaxFeatures)
+		}
+		for k := range columns {
+			name := v.Name
+			if columns > 1 {
+				name = fmt.Sprintf("%s_%d", v.Name, k)
+			}
+			f, err := feature(name, v)
+			if err != nil {
+				return nil, err
+			}
+			if columns > 1 {
+				f.Input = v.Name
+			}
+			if taken[name] {
+				return nil, fmt.Errorf("two features of the inputs %s would be called %q: list the features in the manifest", list(g.Inputs), name)
+			}
+			taken[name] = true
+			features = append(features, f)
+		}
 	}
 	return features, nil
 }

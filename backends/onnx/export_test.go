@@ -28,6 +28,5 @@ func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) 
 	if err != nil {
 		return nil, err
 	}
-	s.bind.OutputRank, err = s.outputRank(a.ProbeRows)
-	return s, err
+	return s, s.findShape(a.ProbeRows)
 }

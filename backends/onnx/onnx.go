@@ -116,6 +116,9 @@ func check(a backends.Artifact) (*graph.Model, error) {
 		}
 	}
 	g, err := graph.Check(a.Bytes, limits)
+	if err == nil {
+		g, err = g.Unzipped(limits)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
@@ -169,7 +172,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
-	bind.OutputRank = found.OutputRank
+	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
 	return b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
 }
 
@@ -286,6 +289,8 @@ func outOfMemory(err error) bool {
 // finding is the result of a probe.
 type finding struct {
 	OutputRank int
-	LoadTime   time.Duration
-	BatchTime  time.Duration // of one call of MaxRows rows
+	// OutputWidth is how many values per row the output has; 0: one.
+	OutputWidth int `json:",omitempty"`
+	LoadTime    time.Duration
+	BatchTime   time.Duration // of one call of MaxRows rows
 }

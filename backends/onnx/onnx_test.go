@@ -157,7 +157,7 @@ func TestSuspicious(t *testing.T) {
 		{bad, "truncated", "cut short"},
 		{bad, "not-onnx", "ONNX does not define"},
 		{bad, "empty", "empty"},
-		{bad, "external-data", "another file"},
+		{bad, "external-data", "keeps its values in another file, as exporters write large models (name.onnx with name.onnx.data): write one file, by torch.onnx.export(..., external_data=False)"},
 		{bad, "wrong-domain", "com.example.private"},
 		{bad, "huge-dim", "102 GB"},
 		{bad, "huge-alloc", "160000 x 160000"},

@@ -24,10 +24,10 @@ func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	defer func() { err = errors.Join(err, s.Close()) }()
 	found := finding{LoadTime: time.Since(start)}
 	rows := job.Rows.batch()
-	if found.OutputRank, err = s.outputRank(rows); err != nil {
+	if err := s.findShape(rows); err != nil {
 		return found, err
 	}
-	s.bind.OutputRank = found.OutputRank
+	found.OutputRank, found.OutputWidth = s.bind.OutputRank, s.bind.Width
 	for _, n := range []int{1, job.MaxRows} {
 		batch := tile(rows, n)
 		start = time.Now()
@@ -39,9 +39,9 @@ func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	return found, nil
 }
 
-// outputRank runs the graph on two rows, or on as many as the graph takes, and
-// returns the rank of the output.
-func (s *scorer) outputRank(rows *sdk.Batch) (int, error) {
+// findShape runs the graph on two rows, or on as many as the graph takes, and binds
+// the shape of the output.
+func (s *scorer) findShape(rows *sdk.Batch) error {
 	n := 2
 	if s.bind.Fixed > 0 {
 		n = s.bind.Fixed
@@ -49,22 +49,19 @@ func (s *scorer) outputRank(rows *sdk.Batch) (int, error) {
 	batch := tile(rows, n)
 	inputs, err := newTensors(&s.bind, batch, false)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = inputs.destroy() }()
 	if err := inputs.fill(&s.bind, batch); err != nil {
-		return 0, err
+		return err
 	}
 	outputs := []ort.Value{nil}
 	if err := s.session.Run(inputs.values, outputs); err != nil {
-		return 0, fmt.Errorf("scoring %d rows: %w", n, explain(err))
+		return fmt.Errorf("scoring %d rows: %w", n, explain(err))
 	}
 	shape := outputs[0].GetShape()
 	if err := outputs[0].Destroy(); err != nil {
-		return 0, fmt.Errorf("releasing the output: %w", err)
+		return fmt.Errorf("releasing the output: %w", err)
 	}
-	if len(shape) == 0 || len(shape) > 2 || shape[0] != int64(n) || (len(shape) == 2 && shape[1] != 1) {
-		return 0, fmt.Errorf("output %q has shape %v for %d rows: it must be one score per row, [N] or [N,1]", s.bind.Output, shape, n)
-	}
-	return len(shape), nil
+	return s.bind.bindShape(shape, n)
 }

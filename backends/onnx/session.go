@@ -277,7 +277,11 @@ func (s *scorer) run(l *lane, in *sdk.Batch, out []float64) error {
 	if err := s.session.RunWithOptions(inputs.values, output.values, l.options); err != nil {
 		return explain(err)
 	}
-	output.copy(out)
+	if s.bind.wide() {
+		output.reduce(&s.bind, in, out)
+	} else {
+		output.copy(out)
+	}
 	return nil
 }
 

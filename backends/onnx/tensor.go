@@ -69,6 +69,9 @@ func (t *tensors) matrix(in *sdk.Batch) error {
 
 func (t *tensors) perFeature(b *binding, in *sdk.Batch) error {
 	shape := ort.NewShape(int64(in.Rows()), 1)[:b.Rank]
+	if b.Groups != nil {
+		return t.grouped(b, in.Rows())
+	}
 	for j, f := range in.Features() {
 		var err error
 		switch {
@@ -129,6 +132,9 @@ func (t *tensors) fill(b *binding, in *sdk.Batch) error {
 	}
 	if !b.PerFeature {
 		return t.fillMatrix(in)
+	}
+	if b.Groups != nil {
+		return t.fillGroups(b, in)
 	}
 	d := len(b.Features)
 	for j, f := range b.Features {
@@ -201,7 +207,9 @@ type output struct {
 }
 
 func (s *scorer) newOutput(l *lane, rows int, own bool) (*output, error) {
-	shape := ort.NewShape(int64(rows), 1)[:s.bind.OutputRank]
+	width := max(s.bind.Width, 1)
+	shape := ort.NewShape(int64(rows), int64(width))[:s.bind.OutputRank]
+	rows *= width
 	o := &output{}
 	var v ort.Value
 	var err error

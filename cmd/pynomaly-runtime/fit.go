@@ -37,23 +37,16 @@ the file are float64 features, except those that --exclude names.`,
 				return err
 			}
 			defer done()
-			r := plugins.All()[at]
-			made, err := a.Fit(cmd.Context(), r, o)
+			made, err := a.Fit(cmd.Context(), plugins.All()[at], o)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(s.out, "wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\n", made.Dir, r.Algorithm, made.Rows, made.Features, made.Found, o.Contamination)
-			return err
+			return made.Report(s.out)
 		},
 	}
 	hostFlags(cmd, &file)
 	f := cmd.Flags()
-	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
-	f.StringVar(&o.ID, "id", "", "the model's id (required)")
-	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
-	f.Float64Var(&o.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
-	f.StringSliceVar(&o.Exclude, "exclude", nil, "columns that are not features, such as a label")
-	f.StringVar(&o.Detectors, "detectors", "", "folder of the detectors' modules (default: plugins beside the binary)")
+	o.AddFlags(f)
 	f.IntVar(&o.Bins, "bins", o.Bins, "hbos: bins of a histogram")
 	f.StringVar(&o.Compat, "compat", "", "hbos: pyod, for PyOD's scores of values on the edges of bins")
 	f.IntVar(&o.Trees, "trees", o.Trees, "hstrees: number of trees")

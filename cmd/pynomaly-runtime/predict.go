@@ -96,7 +96,7 @@ func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.delimiter, "delimiter", "", "of CSV: a character, or tab (default: as the header shows)")
 	f.StringVar(&o.table.Prefix, "prefix", "", "of the names of the added columns")
 	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "no progress bar, no summary, no warnings")
 	config.AddFlags(f, "models", "onnxruntime", "onnx-probe", "onnx-trusted", "state-dir")
 }
 
@@ -122,6 +122,11 @@ func score(ctx context.Context, s streams, by offline.Scorer, input string, o pr
 	}
 	total, failed, err := offline.ScoreFile(ctx, by, offline.Files{
 		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Table: o.table,
+		Warn: func(text string) {
+			if !o.quiet {
+				fmt.Fprintln(s.err, "warning:", text)
+			}
+		},
 		Progress: func(size int64) io.WriteCloser { return progress.Bar(s.raw.err, o.quiet, size) },
 	})
 	if err != nil {

@@ -5,7 +5,6 @@ package authoring
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -19,19 +18,6 @@ import (
 type Author struct {
 	Store modelstore.Store
 	With  model.Backends
-}
-
-// Training names the rows that a model is fitted or calibrated to.
-type Training struct {
-	File          string  // CSV, NDJSON, a JSON array or Parquet, as its name says
-	Contamination float64 // share of anomalies in the rows
-}
-
-func (t Training) check() error {
-	if !(t.Contamination > 0 && t.Contamination <= 0.5) { // excludes NaN
-		return errors.New("--contamination must be above 0 and at most 0.5")
-	}
-	return nil
 }
 
 func checkName(id, version string) error {
@@ -51,17 +37,17 @@ func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, erro
 }
 
 // putVerified is like put, but removes the version again if Verify fails.
-func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (string, error) {
-	var err error
+func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map[string][]byte) (dir string, v *Verdict, err error) {
 	if files[manifest.FileName], err = manifest.Encode(m); err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return a.Store.PutChecked(m.ID, m.Version, files, func(at modelstore.Place) error {
-		if _, err := a.Verify(ctx, at); err != nil {
+	dir, err = a.Store.PutChecked(m.ID, m.Version, files, func(at modelstore.Place) error {
+		if v, err = a.Verify(ctx, at); err != nil {
 			return fmt.Errorf("hosts would refuse %s@%s, so nothing is written: %w", m.ID, m.Version, err)
 		}
 		return nil
 	})
+	return dir, v, err
 }
 
 // Verdict is the result of Verify.

@@ -35,16 +35,17 @@ func TestPercentile(t *testing.T) {
 // TestReference checks that a feature's reference is its middle value or its most
 // common text.
 func TestReference(t *testing.T) {
-	b := sdk.NewBatch([]sdk.Feature{{Name: "n", DType: sdk.Float64}, {Name: "s", DType: sdk.String}})
+	gap := float32(math.NaN())
+	b := sdk.NewBatch([]sdk.Feature{{Name: "n", DType: sdk.Float64}, {Name: "s", DType: sdk.String}, {Name: "g", DType: sdk.Float32}, {Name: "none", DType: sdk.Float32}})
 	b.Resize(5)
-	for i, row := range [][2]any{{5.0, "b"}, {1.0, "a"}, {4.0, "c"}, {2.0, "b"}, {3.0, "a"}} {
+	for i, row := range [][4]any{{5.0, "b", gap, gap}, {1.0, "a", gap, gap}, {4.0, "c", gap, gap}, {2.0, "b", float32(8), gap}, {3.0, "a", float32(6), gap}} {
 		for j, v := range row {
 			if err := b.SetValue(i, j, v); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	if got, want := reference(b), map[string]any{"n": 3.0, "s": "a"}; !reflect.DeepEqual(got, want) {
+	if got, want := reference(b), map[string]any{"n": 3.0, "s": "a", "g": float32(6), "none": 0.0}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 }

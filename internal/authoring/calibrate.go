@@ -129,18 +129,24 @@ func plain(v any) any {
 }
 
 // reference returns the middle value of every number feature and the most common
-// value of every text feature.
+// value of every text feature. Gaps do not count; a feature of gaps alone has 0.
 func reference(rows *sdk.Batch) map[string]any {
 	out := map[string]any{}
 	n := rows.Rows()
 	for j, f := range rows.Features() {
-		values := make([]any, n)
+		var values []any
 		for i := range n {
-			values[i] = rows.Value(i, j)
+			if v := rows.Value(i, j); plain(v) != nil {
+				values = append(values, v)
+			}
+		}
+		if len(values) == 0 {
+			out[f.Name] = 0.0
+			continue
 		}
 		slices.SortStableFunc(values, compare)
 		if f.DType.Numeric() {
-			out[f.Name] = values[(n-1)/2]
+			out[f.Name] = values[(len(values)-1)/2]
 			continue
 		}
 		best, run, most := values[0], 0, 0

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/spf13/pflag"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
@@ -26,16 +29,37 @@ import (
 type FitOptions struct {
 	ID, Version string
 	Training
-	Exclude   []string // columns that are no features
-	Detectors string   // folder of the detectors' modules; empty: plugins beside the binary
+	Detectors string // folder of the detectors' modules; empty: plugins beside the binary
 	fit.Options
+}
+
+// AddFlags adds the flags that set the options, but for those of the detector.
+func (o *FitOptions) AddFlags(f *pflag.FlagSet) {
+	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
+	f.StringVar(&o.ID, "id", "", "the model's id (required)")
+	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
+	f.StringVar(&o.Detectors, "detectors", "", "folder of the detectors' modules (default: plugins beside the binary)")
+	o.Training.AddFlags(f)
 }
 
 // Fitted is what Fit has written.
 type Fitted struct {
 	Dir            string
+	Algorithm      string
 	Rows, Features int
 	Found          Calibrated
+	Kept           string   // what the model keeps of the training rows
+	Warnings       []string // of the version, as every interface says them
+}
+
+// Report writes what was written, for people.
+func (f *Fitted) Report(w io.Writer) error {
+	text := fmt.Sprintf("wrote %s: %s, fitted to %d rows of %d features\n%s (--contamination %g)\n%s\n", f.Dir, f.Algorithm, f.Rows, f.Features, f.Found, f.Found.Contamination, f.Kept)
+	for _, warning := range f.Warnings {
+		text += "warning: " + warning + "\n"
+	}
+	_, err := io.WriteString(w, text)
+	return err //nolint:wrapcheck // it is the writer's
 }
 
 // Fit fits a reference detector to training rows and writes it as a version: its module,
@@ -63,6 +87,10 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if err != nil {
 		return nil, fmt.Errorf("fitting %s to %s: %w", r.Algorithm, o.File, err)
 	}
+	fitted, err := keepsFitted(result, len(m.Features), o.DropRows)
+	if err != nil {
+		return nil, err
+	}
 	files := map[string][]byte{m.Artifact: module}
 	m.Digest = digest.Of(module)
 	for name, data := range result.Files {
@@ -85,8 +113,39 @@ func (a Author) Fit(ctx context.Context, r plugins.Reference, o FitOptions) (*Fi
 	if err != nil {
 		return nil, err
 	}
-	dir, err := a.putVerified(ctx, m, files)
-	return &Fitted{Dir: dir, Rows: train.Rows(), Features: len(m.Features), Found: calibrated(scores, *m.Threshold)}, err
+	dir, verdict, err := a.putVerified(ctx, m, files)
+	if err != nil {
+		return nil, err
+	}
+	made := &Fitted{Dir: dir, Algorithm: r.Algorithm, Rows: train.Rows(), Features: len(m.Features), Found: calibrated(scores, *m.Threshold), Warnings: verdict.Warnings}
+	made.Found.Contamination, made.Kept = o.Contamination, keeps(m, train.Rows(), fitted)
+	return made, nil
+}
+
+// keepsFitted says what a detector's own files keep of the training rows. If rows are to
+// be dropped, it sorts the columns of detectors that keep them all, which look at one
+// column at a time: no row can be put together again.
+func keepsFitted(result fit.Result, columns int, drop bool) (string, error) {
+	data, all := result.Files[fit.TrainFile]
+	if !all {
+		return "", nil
+	}
+	if !drop {
+		return "all of them, of which the detector consists (" + fit.TrainFile + ")", nil
+	}
+	values, err := fit.ParseColumns(data, columns)
+	if err != nil {
+		return "", fmt.Errorf("reading the fitted rows: %w", err)
+	}
+	rows := fit.Data{Rows: len(values[0]), Cols: columns, Values: make([]float64, len(values[0])*columns)}
+	for j, column := range values {
+		slices.Sort(column)
+		for i, v := range column {
+			rows.Values[i*columns+j] = v
+		}
+	}
+	result.Files[fit.TrainFile] = fit.Columns(rows)
+	return "each feature's values, sorted apart from their rows, of which the detector consists (" + fit.TrainFile + ")", nil
 }
 
 // beginManifest makes the manifest as far as the header of the training rows says it.
@@ -101,20 +160,16 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	if r.Explains {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainNative}
 	}
-	for _, name := range o.Exclude {
-		if !slices.Contains(header, name) {
-			return nil, fmt.Errorf("--exclude names %q, which %s has no column of: it has %s", name, o.File, strings.Join(header, ", "))
-		}
+	if header, err = without(header, o.Exclude, o.File); err != nil {
+		return nil, err
 	}
 	for _, name := range header {
-		if !slices.Contains(o.Exclude, name) {
-			m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
-		}
+		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
 	}
 	if len(m.Features) == 0 {
 		return nil, fmt.Errorf("%s has no column that is a feature", o.File)
 	}
-	return m, nil
+	return m, setMissing(m.Features, o.Missing, nil)
 }
 
 // detectorModule reads a detector's module from a folder, or from where builds put
@@ -185,8 +240,10 @@ func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 	if err != nil {
 		return fmt.Errorf("scoring golden rows: %w", err)
 	}
-	if err := addGolden(m, first, got, files); err != nil {
-		return err
+	if !o.DropRows {
+		if err := addGolden(m, first, got, files); err != nil {
+			return err
+		}
 	}
 	calibrate(m, scores, o.Contamination, files)
 	return nil

@@ -1,54 +1,59 @@
 package authoring
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// open opens the training rows and returns their format.
-func openTraining(file string) (*os.File, string, error) {
-	format, err := table.FormatOf(file)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: the name of training rows must end in .csv, .ndjson, .json or .parquet", file)
-	}
-	f, err := os.Open(file)
-	if err != nil {
-		return nil, "", fmt.Errorf("opening the training rows: %w", err)
-	}
-	return f, format, nil
-}
-
 // columnNames returns the column names of a file of training rows. Each must be a valid
 // feature name.
 func columnNames(file string) ([]string, error) {
-	f, format, err := openTraining(file)
+	names, err := headerOf(file)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	names, err := table.Names(format, f)
-	if err != nil {
-		return nil, fmt.Errorf("reading the columns of %s: %w", file, err)
-	}
+	return names, checkColumns(file, names)
+}
+
+// checkColumns refuses column names that cannot be feature names.
+func checkColumns(file string, names []string) error {
 	for j, name := range names {
 		if strings.TrimSpace(name) != name {
-			return nil, fmt.Errorf("%s: the name of column %d is %q: remove the spaces around it", file, j+1, name)
+			return fmt.Errorf("%s: the name of column %d is %q: remove the spaces around it", file, j+1, name)
 		}
 		if name == "" || !utf8.ValidString(name) {
-			return nil, fmt.Errorf("%s: the name of column %d is %q: name it, in UTF-8 (pandas writes its index as a column without a name; index=False leaves it out)", file, j+1, name)
+			return fmt.Errorf("%s: the name of column %d is %q: name it, in UTF-8 (pandas writes its index as a column without a name; index=False leaves it out)", file, j+1, name)
 		}
 	}
-	return names, nil
+	return nil
 }
+
+// gapError says that values of training rows are missing, and none may be.
+type gapError struct {
+	file    string
+	first   sdk.RowError
+	gaps    int // rows with a gap
+	rows    int
+	propose string // what to do
+}
+
+// Error names the first gap.
+func (e *gapError) Error() string {
+	return fmt.Sprintf("%s: row %d: feature %q is missing, and %d of %d rows have such gaps: %s", e.file, e.first.Row+1, e.first.Field, e.gaps, e.rows, e.propose)
+}
+
+const proposeValue = "pass --missing VALUE, which replaces missing values in training and in requests, or leave such rows out"
 
 // readTraining reads training rows, and ignores columns that are not features.
 func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
@@ -70,11 +75,48 @@ func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 		}
 	}
 	if failed := d.Failed(); len(failed) > 0 {
-		return nil, fmt.Errorf("%s: row %d: %s", file, failed[0].Row+1, offline.Reason(failed[0]))
+		return nil, unusable(file, failed, d.Total())
 	}
 	const least = 10
 	if n := d.Batch().Rows(); n < least {
 		return nil, fmt.Errorf("%s has %d rows; at least %d are needed", file, n, least)
 	}
 	return d.Batch(), nil
+}
+
+// unusable returns the error for rows that cannot be read.
+func unusable(file string, failed []sdk.RowError, total int) error {
+	gaps := 0
+	for _, e := range failed {
+		if e.Reason == rows.MissingReason {
+			gaps++
+		}
+	}
+	if failed[0].Reason == rows.MissingReason {
+		return &gapError{file: file, first: failed[0], gaps: gaps, rows: total, propose: proposeValue}
+	}
+	return fmt.Errorf("%s: row %d: %s", file, failed[0].Row+1, offline.Reason(failed[0]))
+}
+
+// proposeNaN completes the error about gaps if the model scores rows whose gaps are NaN.
+func proposeNaN(ctx context.Context, m *model.Model, t Training, err error) error {
+	var gap *gapError
+	if !errors.As(err, &gap) {
+		return err
+	}
+	filled := m.Manifest.Clone()
+	if setMissing(filled.Features, "nan", func(i int) bool { return filled.Features[i].Missing.Policy == manifest.MissingIsError }) != nil {
+		return err
+	}
+	batch, wrong := readTraining(t.File, rows.NewSchema(filled))
+	if wrong != nil {
+		return err // other values are missing, or wrong
+	}
+	bad, wrong := m.Predict(ctx, batch, trainingRows, make([]float64, batch.Rows()))
+	if wrong != nil || len(bad) > 0 {
+		gap.propose = "the model does not score rows with NaN; " + gap.propose
+		return err
+	}
+	gap.propose = "the model scores them if what is missing is NaN, so pass --missing nan; or " + gap.propose
+	return err
 }

@@ -122,9 +122,19 @@ func (p Place) open(ctx context.Context, with model.Backends, calls *batching.Ca
 // Inspect reads a model's manifest and lets its backend complete it, without loading
 // the model.
 func (p Place) Inspect(ctx context.Context, with model.Backends) (*manifest.Manifest, string, error) {
+	return p.InspectWith(ctx, with, nil)
+}
+
+// InspectWith is Inspect with a change of the manifest.
+func (p Place) InspectWith(ctx context.Context, with model.Backends, change func(*manifest.Manifest)) (*manifest.Manifest, string, error) {
 	c, err := p.read()
 	if err != nil {
 		return nil, "", err
+	}
+	if change != nil {
+		m := c.Manifest.Clone()
+		change(m)
+		c = c.WithManifest(m)
 	}
 	backend, ok := with[c.Manifest.Backend]
 	if !ok {

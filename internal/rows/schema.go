@@ -147,13 +147,16 @@ func (d *Decoder) end(given int) {
 	d.total++
 }
 
+// MissingReason is the reason of a row that lacks a value which every row must have.
+const MissingReason = "is missing: give it a value"
+
 // fillMissing applies the manifest's rule for a feature that is missing or null.
 func (d *Decoder) fillMissing(j int) {
 	f, rule := d.schema.features[j], d.schema.missing[j]
 	value := rule.Value
 	switch {
 	case rule.Policy == manifest.MissingIsError:
-		d.fail(f.Name, "is missing: give it a value")
+		d.fail(f.Name, MissingReason)
 		return
 	case rule.Policy == manifest.MissingIsNaN && f.DType == sdk.Float32:
 		value = float32(math.NaN())

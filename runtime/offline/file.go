@@ -18,6 +18,7 @@ type Files struct {
 	Format        string // a format of package table
 	Batch         int    // rows per call
 	Table         table.Options
+	Warn          func(text string) // is called with each of the model's warnings, before rows are read; nil: nobody is told
 	// Progress is called with the input's size in bytes, or -1 if unknown. What is
 	// read is written to its result, except for Parquet, and the result is closed at
 	// the end.
@@ -29,6 +30,11 @@ type Files struct {
 // process gives new files. Links are followed. An output that is no regular file, such
 // as a pipe, is written straight.
 func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
+	if f.Warn != nil {
+		for _, text := range s.Warnings() {
+			f.Warn(text)
+		}
+	}
 	in, size := f.Stdin, int64(-1)
 	if f.Input != "-" {
 		file, err := os.Open(f.Input)

@@ -29,6 +29,8 @@ type Scorer interface {
 	// detector, and calls each with the answer to each row, in order. It returns how
 	// many rows failed.
 	Score(ctx context.Context, batch int, each func(i int, a table.Answer) error) (failed int, err error)
+	// Warnings returns what is odd about the model, as the models API says it.
+	Warnings() []string
 }
 
 // Score scores the rows of a table batch by batch, writes each with its answer, and
@@ -72,6 +74,9 @@ func (l *Local) Release() { l.pipeline.Release(&l.call) }
 
 // Schema implements Scorer.
 func (l *Local) Schema() *rows.Schema { return l.model.Schema() }
+
+// Warnings implements Scorer.
+func (l *Local) Warnings() []string { return l.model.Warnings }
 
 // Rows implements Scorer.
 func (l *Local) Rows() *rows.Decoder { return l.call.Rows() }

@@ -36,6 +36,7 @@ type Model struct {
 	client      *client.Client
 	id, version string
 	schema      *rows.Schema
+	warnings    []string
 	rows        *rows.Decoder
 	sent        []row          // rows of the next request
 	body        []byte         // of these rows
@@ -61,7 +62,7 @@ func Open(ctx context.Context, c *client.Client, id, version string) (*Model, er
 			return nil, err //nolint:wrapcheck // the client says what was asked
 		}
 	}
-	m := &Model{client: c, id: id, version: v.Version, wait: wait}
+	m := &Model{client: c, id: id, version: v.Version, warnings: v.Warnings, wait: wait}
 	if m.schema, err = schemaOf(v); err != nil {
 		return nil, fmt.Errorf("reading what the host says of %s@%s: %w", id, v.Version, err)
 	}
@@ -104,6 +105,9 @@ func (m *Model) Version() string { return m.version }
 
 // Schema implements offline.Scorer.
 func (m *Model) Schema() *rows.Schema { return m.schema }
+
+// Warnings implements offline.Scorer.
+func (m *Model) Warnings() []string { return m.warnings }
 
 // Rows implements offline.Scorer.
 func (m *Model) Rows() *rows.Decoder { return m.rows }

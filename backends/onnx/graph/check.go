@@ -66,7 +66,7 @@ func (l Limits) defaults() Limits {
 }
 
 func describe(m *model, operators map[string]int) *Model {
-	out := &Model{IRVersion: m.irVersion, Producer: m.producer, Opsets: map[string]int64{}, Operators: operators, checked: m}
+	out := &Model{IRVersion: m.irVersion, Producer: m.producer, Opsets: map[string]int64{}, Operators: operators, Classes: labels(m.graph), checked: m}
 	for _, o := range m.opsets {
 		out.Opsets[o.domain] = o.version
 	}

@@ -30,6 +30,10 @@ func typedField(e ElemType) protowire.Number {
 	return 0
 }
 
+// inOneFile says where a file without its values comes from, and what to do.
+const inOneFile = "exporters write large models (name.onnx with name.onnx.data): " +
+	"write one file, by torch.onnx.export(..., external_data=False), or by onnx.save(onnx.load(\"name.onnx\"), \"one.onnx\") in Python"
+
 func (p *parser) tensor(m *message) (*tensor, error) {
 	t := &tensor{}
 	m.spend(p, bytesOfTensor)
@@ -56,10 +60,10 @@ func (p *parser) tensor(m *message) (*tensor, error) {
 		case 12:
 			m.skip(bytesType)
 		case 13:
-			m.fail(problem(ExternalData, "%s keeps its values in another file: save the model with everything inside", t.describe()))
+			m.fail(problem(ExternalData, "%s keeps its values in another file, as %s", t.describe(), inOneFile))
 		case 14:
 			if m.varint() != 0 {
-				m.fail(problem(ExternalData, "%s keeps its values outside the file: save the model with everything inside", t.describe()))
+				m.fail(problem(ExternalData, "%s keeps its values outside the file, as %s", t.describe(), inOneFile))
 			}
 		case 16:
 			p.pair(m)

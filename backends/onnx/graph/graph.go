@@ -111,6 +111,8 @@ type Model struct {
 	Outputs   []Value
 	Nodes     int
 	Operators map[string]int // how many nodes of each type
+	Classes   []string       // the labels of its last classifier, in the order of its columns
+	Zipped    []string       // the outputs whose ZipMap Unzipped has left out
 	// Packet is a number of rows in whose multiples ONNX Runtime computes each row the
 	// same; 1: in any number. Apart is how many rows apart rows must be for it; 1: they
 	// may stand anywhere.

@@ -110,6 +110,40 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestUnzipped checks that an output of maps becomes the matrix that the maps say, and
+// that graphs without maps stay as they are.
+func TestUnzipped(t *testing.T) {
+	for _, c := range []struct{ file, want string }{
+		{"outputs/classifier-zipmap.onnx", "[label: tensor(int64)[?] output_probability: tensor(float)[?,2]]"},
+		{"outputs/classifier-words.onnx", "[label: tensor(string)[?] output_probability: tensor(float)[?,3]]"},
+		{"outputs/classifier.onnx", ""},
+		{"variants/plain-sum.onnx", ""},
+	} {
+		data := read(t, filepath.Join(testdata, c.file))
+		m, err := graph.Check(data, graph.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := m.Encode()
+		u, err := m.Unzipped(graph.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.want == "" {
+			if u != m {
+				t.Errorf("%s is changed", c.file)
+			}
+			continue
+		}
+		if got := fmt.Sprint(u.Outputs); got != c.want || len(u.Classes) < 2 || !slices.Equal(u.Zipped, []string{"output_probability"}) {
+			t.Errorf("%s: outputs %s, classes %q", c.file, got, u.Classes)
+		}
+		if !bytes.Equal(before, m.Encode()) || m.Outputs[1].IsTensor() {
+			t.Errorf("%s: the model itself is changed", c.file)
+		}
+	}
+}
+
 func ExampleCheck() {
 	data, err := os.ReadFile("../../../testdata/bad/external-data.onnx")
 	if err != nil {
@@ -139,6 +173,9 @@ func FuzzCheck(f *testing.F) {
 				_ = v.String()
 			}
 			roundTrip(t, m, trusted)
+			if u, err := m.Unzipped(graph.Limits{Trusted: trusted}); err == nil && len(u.Outputs) != len(m.Outputs) {
+				t.Fatalf("without its ZipMaps it has the outputs %v, not %v", u.Outputs, m.Outputs)
+			}
 			return
 		}
 		var p *graph.Problem

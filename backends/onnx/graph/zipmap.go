@@ -1,0 +1,97 @@
+package graph
+
+import (
+	"slices"
+	"strconv"
+)
+
+// Unzipped returns the model with every ZipMap that makes one of its outputs left out,
+// so that the output is the matrix that the ZipMap took. A ZipMap turns the columns of
+// a matrix into maps by class: they say the same, and take much longer. A ZipMap whose
+// maps are read by other nodes stays. The changed model is checked like a file. A
+// model without such outputs is returned as it is.
+func (m *Model) Unzipped(limits Limits) (*Model, error) {
+	changed := *m.checked
+	top := *changed.graph
+	changed.graph = &top
+	top.nodes, top.outputs = slices.Clone(top.nodes), slices.Clone(top.outputs)
+	var zipped []string
+	for i, out := range top.outputs {
+		at := slices.IndexFunc(top.nodes, func(n *node) bool { return n.op == "ZipMap" && slices.Contains(n.outputs, out.name) })
+		if at < 0 || reads(&top, out.name) {
+			continue
+		}
+		n := top.nodes[at]
+		classes := int64(len(n.classes()))
+		if n.domain != mlDomain || len(n.inputs) != 1 || len(n.outputs) != 1 || classes < 2 {
+			continue
+		}
+		top.nodes[at] = &node{name: n.name, op: "Identity", inputs: n.inputs, outputs: n.outputs}
+		// A ZipMap takes a matrix of floats with a column for each class.
+		matrix := &typ{kind: tensorKind, elem: Float, hasShape: true, dims: []dim{{size: -1}, {size: classes}}}
+		top.outputs[i] = &value{name: out.name, typ: matrix}
+		zipped = append(zipped, out.name)
+	}
+	if len(zipped) == 0 {
+		return m, nil
+	}
+	w := &writer{}
+	w.model(&changed)
+	out, err := Check(w.b, limits)
+	if err != nil {
+		return nil, err
+	}
+	out.Classes, out.Zipped = m.Classes, zipped
+	return out, nil
+}
+
+const mlDomain = "ai.onnx.ml"
+
+// reads reports whether a node of a graph, or of a graph inside it, reads a value.
+func reads(g *graph, name string) bool {
+	for _, n := range g.nodes {
+		if slices.Contains(n.inputs, name) {
+			return true
+		}
+		for _, a := range n.attributes {
+			for _, inner := range a.graphs {
+				if reads(inner, name) || slices.ContainsFunc(inner.outputs, func(v *value) bool { return v.name == name }) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// classes returns the labels that a classifier or ZipMap gives to the columns of its
+// output, or nil.
+func (n *node) classes() []string {
+	for _, name := range []string{"classlabels_int64s", "classlabels_ints", "classlabels_strings"} {
+		a := n.attribute(name)
+		if a == nil {
+			continue
+		}
+		var labels []string
+		for _, v := range a.ints {
+			labels = append(labels, strconv.FormatInt(v, 10))
+		}
+		for _, s := range a.strings {
+			labels = append(labels, string(s))
+		}
+		if len(labels) > 0 {
+			return labels
+		}
+	}
+	return nil
+}
+
+// labels returns the labels of a graph's last classifier, or nil.
+func labels(g *graph) (last []string) {
+	for _, n := range g.nodes {
+		if c := n.classes(); n.domain == mlDomain && c != nil {
+			last = c
+		}
+	}
+	return last
+}
