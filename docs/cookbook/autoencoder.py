@@ -16,7 +16,10 @@ train, rows = pixels[normal][:1000], np.concatenate([pixels[normal][1000:], pixe
 detector = MLPRegressor(hidden_layer_sizes=(32, 8, 32), max_iter=300, random_state=0).fit(train, train)
 
 graph = to_onnx(detector, train[:1], target_opset={"": 17, "ai.onnx.ml": 3})
-graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(names)  # skl2onnx writes 1
+# skl2onnx ends the graph by putting all values into one column: leave that out.
+last = graph.graph.node.pop()
+graph.graph.node[-1].output[0] = last.output[0]
+graph.graph.output[0].type.tensor_type.shape.dim[1].dim_value = len(names)
 with open("digits.onnx", "wb") as f:
     f.write(graph.SerializeToString())
 

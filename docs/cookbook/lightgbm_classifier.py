@@ -10,7 +10,7 @@ from onnxmltools.convert.common.data_types import FloatTensorType
 from sklearn.datasets import make_classification
 
 values, fraud = make_classification(4000, 12, n_informative=6, weights=[0.95], random_state=0)
-names = [f"f{i:02}" for i in range(12)]
+names = [f"f{i}" for i in range(12)]
 data = pd.DataFrame(values.astype("float32"), columns=names)
 train, rows = data[:3000], data[3000:]
 detector = LGBMClassifier(n_estimators=100, random_state=0, verbose=-1).fit(train, fraud[:3000])

@@ -18,7 +18,7 @@ graph = to_onnx(detector.detector_, train[:1], target_opset={"": 17, "ai.onnx.ml
 with open("iforest.onnx", "wb") as f:
     f.write(graph.SerializeToString())
 
-names = [f"f{i}" for i in range(train.shape[1])]
+names = [f"x{i}" for i in range(train.shape[1])]
 pd.DataFrame(train, columns=names).to_csv("train.csv", index=False)
 pd.DataFrame(rows, columns=names).to_csv("rows.csv", index=False)
 subprocess.run(["pynomaly-runtime", "model", "init", "iforest.onnx", "--id", "iforest", "--train", "train.csv", "--contamination", "0.1", "--models", "models"], check=True)

@@ -36,7 +36,7 @@ detector = make_pipeline(
     IsolationForest(random_state=0),
 ).fit(train)
 
-# One input for each column, by its name. The host's name for a missing number is NaN.
+# One input for each column, by its name.
 inputs = [(c, FloatTensorType([None, 1])) for c in numbers] + [(c, StringTensorType([None, 1])) for c in categories]
 graph = convert_sklearn(detector, initial_types=inputs, target_opset={"": 17, "ai.onnx.ml": 3})
 with open("payments.onnx", "wb") as f:
