@@ -147,14 +147,20 @@ func contains(all []any, v any) bool {
 	})
 }
 
-// TestReplicas checks the rules that no schema can express.
-func TestReplicas(t *testing.T) {
+// TestContradictions checks the rules that no schema can express.
+func TestContradictions(t *testing.T) {
+	open := filepath.Join(t.TempDir(), "pod.yaml")
+	if err := os.WriteFile(open, []byte("egress: [{to: []}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for args, want := range map[string]string{
 		"--replicas=0":                    "--max-replicas 0",
 		"--replicas=20":                   "above --max-replicas 10",
 		"--replicas=0 --max-replicas=0":   "",
 		"--replicas=20 --max-replicas=0":  "",
 		"--replicas=20 --max-replicas=20": "",
+		"--gateway=infra/":                "--gateway",
+		"--pod=" + open:                   "egress[0] of --pod has no to",
 		"--trace-endpoint=http://x:4317":  "egress",
 	} {
 		err := renderError(strings.Fields(args)...)

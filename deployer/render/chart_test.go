@@ -207,6 +207,7 @@ func TestChartRefuses(t *testing.T) {
 	for args, want := range map[string]string{
 		"--set=server.nane=x": "nane", "--set=controller.replicas=0": "controller/replicas", "--set=server.egress[0].ports=x": "server/egress",
 		"--set=server.access.anonymousPredict=perhaps": "anonymousPredict", "--set=server.access.jwt[0].issuer=x": "server/access/jwt",
+		"--set-json=server.egress=[{\"to\":[]}]": "server/egress/0/to", "--set=server.gateway.namespace=infra": "server.gateway.name",
 		"--set=server.replicas=20":                                    "server.replicas is 20, which is above server.autoscaling.maxReplicas 10",
 		"--set=server.replicas=0":                                     "server.autoscaling.enabled=false",
 		"--set=server.traces.endpoint=http://x:4317":                  "server.egress",

@@ -57,7 +57,7 @@ func TestFull(t *testing.T) {
 	}
 	const file = "testdata/full.golden.yaml"
 	if *update {
-		if err := os.WriteFile(file, got, 0o644); err != nil { //nolint:gosec // it is public
+		if err := os.WriteFile(file, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

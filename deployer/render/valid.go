@@ -78,6 +78,9 @@ func (p Plain) Valid() error {
 			}
 		}
 	}
+	if err := p.validPeers(); err != nil {
+		return err
+	}
 	if len(p.Pod.Egress) == 0 && p.Traces.Endpoint != "" {
 		return fmt.Errorf("--trace-endpoint is %q, and pods may connect to nothing: list the receiver, and DNS, in egress of the file of --pod", p.Traces.Endpoint)
 	}
@@ -85,6 +88,19 @@ func (p Plain) Valid() error {
 		return err
 	}
 	return p.validReplicas()
+}
+
+// validPeers refuses rules that would mean everybody, and a Gateway without a name.
+func (p Plain) validPeers() error {
+	for i, rule := range p.Pod.Egress {
+		if len(rule.To) == 0 {
+			return fmt.Errorf("egress[%d] of --pod has no to, which would admit every address: list those that pods may connect to, such as {ipBlock: {cidr: 192.0.2.0/24}}", i)
+		}
+	}
+	if _, name := SplitName(p.Gateway); p.Gateway != "" && name == "" {
+		return fmt.Errorf("--gateway is %q; must be [<namespace>/]<name>", p.Gateway)
+	}
+	return nil
 }
 
 // validReplicas checks the replicas against the autoscaler's range.

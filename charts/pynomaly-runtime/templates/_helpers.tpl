@@ -46,6 +46,9 @@ labels:
 {{- fail (printf "server.replicas is %d, which is above server.autoscaling.maxReplicas %d: raise that, or set server.autoscaling.enabled=false for a server without an autoscaler" (int $s.replicas) (int $s.autoscaling.maxReplicas)) }}
 {{- end }}
 {{- end }}
+{{- if and $s.gateway.namespace (not $s.gateway.name) }}
+{{- fail "server.gateway.namespace needs server.gateway.name" }}
+{{- end }}
 {{- if and $s.traces.endpoint (not $s.egress) }}
 {{- fail (printf "server.traces.endpoint is %q, and pods may connect to nothing: list the receiver, and DNS, in server.egress" $s.traces.endpoint) }}
 {{- end }}
