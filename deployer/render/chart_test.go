@@ -173,7 +173,7 @@ func TestChart(t *testing.T) {
 	other = append(other, "--set", "server.admit=null", "--set-json", `server.egress=[{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Gateway, p.TLSSecret, p.Class, p.Annotations = "", "", "", map[string]string{"a.example.com/b": "c"}
-	other = append(other, "--set", "server.gateway.name=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
+	other = append(other, "--set", "server.gateway.name=,server.gateway.namespace=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Environment = "production"
 	access := func(a v1alpha1.Access, values string) {
