@@ -42,10 +42,18 @@ var elems = map[graph.ElemType]sdk.DType{
 // bindGraph matches a complete manifest with the graph.
 func bindGraph(m *manifest.Manifest, g *graph.Model) (*binding, error) {
 	b := &binding{Features: m.SDKFeatures(), Rank: 2}
-	if err := b.bindInputs(m, g); err != nil {
-		return nil, err
+	in := b.bindInputs(m, g)
+	if in != nil && firstDim(g) > 0 {
+		return nil, in // what the output must be depends on the input
 	}
-	return b, b.bindOutput(m, g)
+	out := b.bindOutput(m, g)
+	switch {
+	case in != nil && out != nil:
+		return nil, fmt.Errorf("%w; %w", in, out)
+	case in != nil:
+		return nil, in
+	}
+	return b, out
 }
 
 func (b *binding) bindInputs(m *manifest.Manifest, g *graph.Model) error {
@@ -142,10 +150,14 @@ func (b *binding) bindTensor(v graph.Value) error {
 	if d := v.Dims[1]; d >= 0 && int(d) != len(b.Features) {
 		return fmt.Errorf("the manifest has %d features; input %s takes %d", len(b.Features), v, d)
 	}
+	var wrong []string
 	for _, f := range b.Features {
 		if err := matches(f, v); err != nil {
-			return err
+			wrong = append(wrong, err.Error())
 		}
+	}
+	if len(wrong) > 0 {
+		return errors.New(some(wrong, "; "))
 	}
 	b.Inputs, b.Fixed = []string{v.Name}, int(max(v.Dims[0], 0))
 	return nil

@@ -130,7 +130,7 @@ func TestOutputsAsked(t *testing.T) {
 		{"classifier-zipmap", "classes 0, 1: its ZipMap is left out, as an export with zipmap=False does; take the column whose values are higher for anomalies, by output: {name: output_probability, column: 1}", nil},
 		{"classifier-words", "by output: {name: output_probability, column: 2} in model.yaml, or --output output_probability --column 2 of model init, which take class good", nil},
 		{"autoencoder", "output: {name: output, reconstruction: mse} in model.yaml, or --output output --reconstruction mse of model init", nil},
-		{"autoencoder-mae", "has shape [2 4] for 2 rows", nil},
+		{"autoencoder-mae", "--output output --reconstruction mse of model init", nil},
 		{"autoencoder", "has the columns 0 to 3; output.column (--column) is 4", func(m *manifest.Manifest) { m.Output.Column = column(4) }},
 		{"columns-undeclared", "has the columns 0 to 2; output.column (--column) is 3", func(m *manifest.Manifest) { m.Output.Column = column(3) }},
 		{"classifier", "does not rebuild the row's 4 features", func(m *manifest.Manifest) { m.Output = manifest.Output{Name: "probabilities", Reconstruction: "mse"} }},
@@ -155,6 +155,10 @@ func TestOutputsAsked(t *testing.T) {
 		}},
 		{"renamed", `feature "d" is float32 in the manifest; input input_4`, func(m *manifest.Manifest) { // all of them are said
 			m.Features = []manifest.Feature{number("z", "input_0"), number("a", "input_1"), number("b", "input_2"), number("c", "input_3"), number("d", "input_4")}
+		}},
+		{"classifier", `feature "b" is float64 in the manifest; input float_input: tensor(float)[?,4] takes float32; the manifest names output "score"`, func(m *manifest.Manifest) {
+			m.Features = []manifest.Feature{number("a", ""), {Feature: sdk.Feature{Name: "b", DType: sdk.Float64}}, number("c", ""), number("d", "")}
+			m.Output.Name = "score"
 		}},
 		{"renamed", `has input "x", which the graph has not`, func(m *manifest.Manifest) {
 			m.Features = []manifest.Feature{{Feature: sdk.Feature{Name: "a"}, Input: "x"}}

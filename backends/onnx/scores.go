@@ -72,6 +72,10 @@ func (b *binding) rebuildable() error {
 func (b *binding) bindShape(shape []int64, n int) error {
 	rows := len(shape) > 0 && shape[0] == int64(n)
 	if !b.wide() {
+		if rows && len(shape) == 2 && shape[1] > 1 {
+			shown := graph.Value{Name: b.Output, Kind: "tensor", Elem: graph.Float, HasShape: true, Dims: []int64{-1, shape[1]}}
+			return wanted{features: len(b.Features)}.several(shown)
+		}
 		if !rows || len(shape) > 2 || len(shape) == 2 && shape[1] != 1 {
 			return fmt.Errorf("output %q has shape %v for %d rows: it must be one score per row, [N] or [N,1]", b.Output, shape, n)
 		}

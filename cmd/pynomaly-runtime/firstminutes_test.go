@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net"
 	"net/http"
@@ -240,6 +241,20 @@ func (r *reader) own() {
 	c := testkit.Cases(r.t)[at]
 	for _, name := range []string{"forest.onnx", "cardio.onnx", "better.onnx"} {
 		testkit.CopyFile(r.t, testkit.Testdata("models", "pima-lof", "1.0.0", "model.onnx"), filepath.Join(r.dir, name))
+	}
+	for name, graph := range map[string]string{"fraud": "classifier", "autoencoder": "autoencoder", "boosted": "tree"} {
+		testkit.CopyFile(r.t, testkit.Testdata("outputs", graph+".onnx"), filepath.Join(r.dir, name+".onnx"))
+	}
+	payments, sensors, gaps := "amount,age,visits,ratio,label\n", "a,b,c,d\n", "a,b,c,d\n"
+	for i := range 40 {
+		payments += fmt.Sprintf("%d,%d,1,0.5,%d\n", i, i%7, i%2)
+		sensors += fmt.Sprintf("%d,%d,1,0.5\n", i, i%7)
+		gaps += fmt.Sprintf("%d,,%d,1\n", i%3, i)
+	}
+	for name, text := range map[string]string{"payments.csv": payments, "sensors.csv": sensors, "gaps.csv": gaps} {
+		if err := os.WriteFile(filepath.Join(r.dir, name), []byte(text), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 	write(r.t, c, "csv", filepath.Join(r.dir, "train.csv"))
 	write(r.t, c, "csv", filepath.Join(r.dir, "rows.csv"))

@@ -70,7 +70,7 @@ func (a Author) complete(ctx context.Context, dir string, o InitOptions) (*Initi
 	if err != nil {
 		return nil, err
 	}
-	d.Dir, d.Added = dir, append(added, begun.added...)
+	d.Dir, d.Added = dir, slices.Concat(added, begun.added)
 	if len(d.Added) == 0 {
 		d.Added = []string{"nothing, it is complete"}
 	}

@@ -97,10 +97,11 @@ func (a Author) Init(ctx context.Context, path string, o InitOptions) (*Initiali
 	m.ID, m.Version, m.Input = id, version, ""
 	m.Artifact = "model" + filepath.Ext(at.File)
 	d.files[m.Artifact] = artifact
-	verdict := &Verdict{}
-	if d.Dir, verdict, err = a.putVerified(ctx, m, d.files); err != nil {
+	dir, verdict, err := a.putVerified(ctx, m, d.files)
+	if err != nil {
 		return nil, err
 	}
+	d.Dir = dir
 	d.warn(m, verdict)
 	return &d.Initialised, nil
 }
