@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table walks walks-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files cookbook cookbook-rust cookbook-torch test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table walks walks-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -75,14 +75,14 @@ run: samples ## fetches, builds and serves the sample models, and prints request
 	@echo
 	@env -u PYNOMALY_BACKENDS_ONNX_LIBRARY $(BINARY) serve --config plugins.yaml --models $(BIN)/models --port $(PORT)
 
-test: test-build test-go test-meter test-python test-api test-chart test-monitoring test-differential test-faults test-hostile test-attack ## runs every test
+test: test-build test-go test-meter test-python cookbook test-api test-chart test-monitoring test-differential test-faults test-hostile test-attack ## runs every test
 
 # All tests, and those that take too long for every change: the README's steps in a fresh
-# clone, the whole faults and hostile suites, an hour of differential trials, the power of
+# clone, the recipe of PyTorch, the whole faults and hostile suites, an hour of differential trials, the power of
 # the gates, 10 million steps of rollouts, and some seconds of each fuzz target.
 test-full: export PYNOMALY_TEST_FULL = 1
 test-full: DIFFERENTIAL = $(DIFFERENTIAL_TIME)
-test-full: test faults hostile gates walks ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
+test-full: test cookbook-torch faults hostile gates walks ## runs every test, and what takes longer: a fresh clone, all faults and attacks, fuzzing
 	$(MAKE) fuzz FUZZTIME=5s
 
 # All tests on a busy machine: ten other processes keep it occupied.
@@ -120,7 +120,7 @@ toolchains: ## installs the compilers that make guests needs
 	@scripts/toolchains.sh
 
 # Builds the sample plugins again and compares their scores with those of the checked-in modules.
-guests: build ## builds the sample plugins in C, Rust and AssemblyScript and compares them
+guests: build cookbook-rust ## builds the sample plugins in C, Rust and AssemblyScript and compares them
 	scripts/guests.sh $(BINARY)
 
 guests-update: build
@@ -133,6 +133,34 @@ python: .python-plugin/.complete
 	rm -rf .python-plugin
 	$(PYTHON) -m venv .python-plugin
 	.python-plugin/bin/pip install --quiet --disable-pip-version-check --require-hashes -r scripts/requirements-python.txt
+	touch $@
+
+# The recipes of docs/cookbook, which compare the host's scores with the libraries' own.
+# That in Rust needs the compilers of make toolchains. PyTorch for Linux is several GB, so
+# make test-full runs its recipe, and make test does not.
+RECIPES       := scikit_learn lightgbm_classifier xgboost_classifier autoencoder pyod_iforest pickled_detector
+RECIPES_RUST  := rust_detector
+RECIPES_TORCH := pytorch_autoencoder
+
+cookbook: onnxruntime build .cookbook/.complete ## runs the recipes of docs/cookbook and compares their scores
+	scripts/cookbook.sh $(RECIPES)
+
+cookbook-rust: onnxruntime build .cookbook/.complete
+	scripts/cookbook.sh $(RECIPES_RUST)
+
+cookbook-torch: onnxruntime build .cookbook/.torch
+	scripts/cookbook.sh $(RECIPES_TORCH)
+
+.cookbook/.complete: docs/cookbook/requirements.txt
+	rm -rf .cookbook
+	$(PYTHON) -m venv .cookbook
+	.cookbook/bin/pip install --quiet --disable-pip-version-check --require-hashes -r docs/cookbook/requirements.txt
+	echo $(CURDIR)/sdk/python > $$(.cookbook/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/pynomaly_plugin.pth
+	touch $@
+
+.cookbook/.torch: .cookbook/.complete docs/cookbook/requirements-torch.txt
+	sed -n 's/ \\$$//p' docs/cookbook/requirements.txt | grep == > .cookbook/constraints.txt
+	.cookbook/bin/pip install --quiet --disable-pip-version-check --constraint .cookbook/constraints.txt -r docs/cookbook/requirements-torch.txt
 	touch $@
 
 test-python: python ## runs the tests of the Python SDK
@@ -328,7 +356,7 @@ image-debug: onnxruntime build ## writes a container image with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean: ## removes what was built and fetched
-	rm -rf $(BIN) dist .python .python-plugin .python-differential .cross
+	rm -rf $(BIN) dist .python .python-plugin .python-differential .cookbook .cross
 
 # Rollouts on a real cluster, under load. Without KUBECONFIG, a node is started in its own
 # network namespace, which needs root. With it, that cluster is used: it must have the image,

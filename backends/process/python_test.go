@@ -15,6 +15,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/internal/trace"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -141,4 +142,25 @@ func TestPythonState(t *testing.T) {
 	}
 	kill(t, 9)
 	testkit.Eventually(t, "another process has the state", func() bool { got, err := score(t, s, 0, 0); return err == nil && got[0] == 2 })
+}
+
+// TestPythonTrace checks that a detector in Python sees the trace of its request, and none
+// if there is none.
+func TestPythonTrace(t *testing.T) {
+	s, err := python(t, script(t, "odd.py", xy+"config: {fault: trace}\n", nil), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := sdk.NewBatch(s.Info().Features)
+	in.Resize(1)
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	traced := trace.With(t.Context(), trace.Parse([]byte(parent), []byte("vendor=value")))
+	for want, ctx := range map[string]context.Context{
+		"trace []": t.Context(),
+		"trace [('traceparent', '" + parent + "'), ('tracestate', 'vendor=value')]": traced,
+	} {
+		if err := s.Score(ctx, in, make([]float64, 1)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
 }

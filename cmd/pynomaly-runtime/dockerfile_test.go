@@ -13,12 +13,12 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 )
 
-// step is an instruction of the Dockerfile.
+// step is an instruction of a Dockerfile.
 type step struct{ stage, name, args string }
 
-func readDockerfile(t *testing.T) []step {
+func readDockerfile(t *testing.T, file string) []step {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(testkit.Root(), "Dockerfile"))
+	text, err := os.ReadFile(filepath.Join(testkit.Root(), file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func (b *imageBuild) take(s step) {
 func TestDockerfile(t *testing.T) {
 	root := t.TempDir()
 	b := &imageBuild{t: t, context: checkout(t), root: root, dir: root, states: map[string]bool{}}
-	for _, s := range readDockerfile(t) {
+	for _, s := range readDockerfile(t, "Dockerfile") {
 		if s.stage == "build" {
 			b.build(s)
 		} else {

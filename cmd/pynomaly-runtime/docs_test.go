@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -24,8 +25,12 @@ func pages(t *testing.T) map[string]string {
 	if err != nil || len(files) < 5 {
 		t.Fatalf("%d pages: %v", len(files), err)
 	}
+	recipes, err := filepath.Glob(filepath.Join(testkit.Root(), "docs", "cookbook", "*.md"))
+	if err != nil || len(recipes) < 8 {
+		t.Fatalf("%d recipes: %v", len(recipes), err)
+	}
 	out := map[string]string{}
-	for _, file := range append(files, housePages()...) {
+	for _, file := range slices.Concat(files, recipes, housePages()) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -48,7 +53,9 @@ var (
 	link     = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 	flagName = regexp.MustCompile("`(--[a-z-]+)`")
 	block    = regexp.MustCompile("(?s)```yaml\n(.*?)```")
-	mention  = regexp.MustCompile("`(server|models|backends|log)\\.([a-z_.]+)(: [a-z]+)?`")
+	// Blocks for Kubernetes, which tests of deployer/render read.
+	objects = regexp.MustCompile("(?s)<!-- yaml: [a-z]+ -->\n```yaml\n.*?```")
+	mention = regexp.MustCompile("`(server|models|backends|log)\\.([a-z_.]+)(: [a-z]+)?`")
 )
 
 // TestDocumentation checks in all pages that links have targets, that flags and keys
@@ -96,7 +103,7 @@ func TestDocumentation(t *testing.T) {
 				t.Errorf("%s names the key %s.%s, which plugins.yaml does not show", filepath.Base(file), m[1], m[2])
 			}
 		}
-		for _, m := range block.FindAllStringSubmatch(text, -1) {
+		for _, m := range block.FindAllStringSubmatch(objects.ReplaceAllString(text, ""), -1) {
 			var err error
 			if strings.HasPrefix(m[1], "spec:") || strings.HasPrefix(m[1], "apiVersion: monitoring") {
 				continue // of Kubernetes: deployer/cli reads them

@@ -23,12 +23,8 @@ func (a *accessFlags) flags(f *pflag.FlagSet) {
 func (a *accessFlags) read() (v1alpha1.Access, error) {
 	var out v1alpha1.Access
 	if a.file != "" {
-		text, err := os.ReadFile(a.file)
-		if err != nil {
-			return out, fmt.Errorf("--access: %w", err)
-		}
-		if err := yaml.UnmarshalStrict(text, &out); err != nil {
-			return out, fmt.Errorf("--access: %s: %w", a.file, err)
+		if err := readYAML("--access", a.file, &out); err != nil {
+			return out, err
 		}
 	}
 	if a.keysSecret != "" {
@@ -42,4 +38,16 @@ func (a *accessFlags) read() (v1alpha1.Access, error) {
 		out.AnonymousPredict = &yes
 	}
 	return out, nil
+}
+
+// readYAML decodes the file that a flag names, strictly.
+func readYAML(flag, file string, into any) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("%s: %w", flag, err)
+	}
+	if err := yaml.UnmarshalStrict(text, into); err != nil {
+		return fmt.Errorf("%s: %s: %w", flag, file, err)
+	}
+	return nil
 }

@@ -62,7 +62,7 @@ func TestDocumentedAccess(t *testing.T) {
 		"--access " + file: "PYNOMALY_AUTH_JWT: '[{",
 		"--access " + file + " --anonymous-predict=true --keys-secret other": "PYNOMALY_AUTH_ANONYMOUS: viewer",
 		"--keys-secret other":         "secretName: other",
-		"--keys-secret Other":         "the Secret of keys",
+		"--keys-secret Other":         "--keys-secret is",
 		"--anonymous-predict=perhaps": "must be true or false",
 		"--access " + file + "x":      "no such file",
 		"--env development":           "PYNOMALY_AUTH_ANONYMOUS: viewer",

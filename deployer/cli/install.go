@@ -33,6 +33,9 @@ func (a *app) install() *cobra.Command {
 			if s.Image == "" {
 				s.Image = a.Image
 			}
+			if err := s.Valid(); err != nil {
+				return err
+			}
 			crds, err := definitions()
 			if err != nil {
 				return err
@@ -50,6 +53,7 @@ func (a *app) install() *cobra.Command {
 	c.Flags().StringVar(&s.Namespace, "namespace", "pynomaly-system", "namespace of the controller")
 	c.Flags().StringVar(&s.Image, "image", "", "image of the controller and of the environments' hosts")
 	c.Flags().StringVar(&pull, "image-pull-policy", "IfNotPresent", "Always, IfNotPresent or Never")
+	c.Flags().StringSliceVar(&s.PullSecrets, "image-pull-secret", nil, "Secrets for the registry of the image of the controller, in its namespace")
 	c.Flags().Int32Var(&s.Replicas, "replicas", 2, "number of controllers; one of them is active")
 	c.Flags().StringVar(&s.Prometheus, "prometheus-url", "", "where the controller queries requests, errors and latency (default: the hosts themselves)")
 	c.Flags().BoolVar(&s.Environments, "environments", true, "create development, staging and production if missing")

@@ -93,7 +93,7 @@ func TestValidAccess(t *testing.T) {
 			a.JWT[0].SecretFile = "x"
 		},
 		`is "boss"; must be one of`: func(a *v1alpha1.Access) { a.JWT = issuers()[:1]; a.JWT[0].Roles["a"] = "boss" },
-		"the Secret of keys":        func(a *v1alpha1.Access) { a.KeysSecret = "Keys" },
+		"--keys-secret is":          func(a *v1alpha1.Access) { a.KeysSecret = "Keys" },
 	} {
 		p := render.GuidePlain("x:1")
 		change(&p.Access)

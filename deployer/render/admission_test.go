@@ -206,11 +206,7 @@ func TestDefinitionsAgree(t *testing.T) {
 		"1.0.0-a..b", "1.0.0+b", "1.0.0-a+b", "1.0.0-a,evil@6.6.6", "1.0.0=sha256:x", "1.0.0-a b", "1.0.0\n", "1.0.0-ä", "", "1.0.0-$(X)", "latest",
 	}
 	var chart struct {
-		Properties struct {
-			Server struct {
-				Properties struct{ Only struct{ Pattern string } }
-			}
-		}
+		Definitions struct{ Only struct{ Pattern string } }
 	}
 	text, err := os.ReadFile("../../charts/pynomaly-runtime/values.schema.json")
 	if err == nil {
@@ -219,7 +215,7 @@ func TestDefinitionsAgree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	only := regexp.MustCompile(chart.Properties.Server.Properties.Only.Pattern)
+	only := regexp.MustCompile(chart.Definitions.Only.Pattern)
 	for field, texts := range map[string][]string{"id": ids, "version": versions, "digest": {sha("a"), "", "sha256:", sha("A"), sha("a") + "0", sha("a") + ",x@1.0.0"}} {
 		for kind, pattern := range patterns(t, field) {
 			for _, text := range texts {

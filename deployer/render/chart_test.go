@@ -108,19 +108,20 @@ func same(t *testing.T, got, want string) {
 // TestChart checks that the chart renders what `deploy render` and `deploy install`
 // print.
 func TestChart(t *testing.T) {
-	system := render.System{Namespace: "sentinel-namespace", Image: "sentinel-image", ImagePullPolicy: "sentinel-pull", Replicas: 987654, Prometheus: "sentinel-prometheus"}
+	system := render.System{Namespace: "sentinel-namespace", Image: "sentinel-image", ImagePullPolicy: "sentinel-pull", PullSecrets: []string{"sentinel-secret"}, Replicas: 987654, Prometheus: "sentinel-prometheus"}
 	text := manifests(t, system.Objects()[1:]) // Helm creates the namespace
 	for _, r := range []struct{ from, to string }{
 		{"sentinel-namespace", "{{ .Release.Namespace }}"}, {"sentinel-image", "{{ .Values.image }}"}, {"sentinel-pull", "{{ .Values.imagePullPolicy }}"},
 		{"987654", "{{ .Values.controller.replicas }}"}, {render.ManagedBy + ": " + render.Manager, render.ManagedBy + ": {{ .Release.Service }}"},
 		{"        - --prometheus-url\n        - sentinel-prometheus\n", "        {{- with .Values.controller.prometheusURL }}\n        - --prometheus-url\n        - {{ . }}\n        {{- end }}\n"},
+		{"      imagePullSecrets:\n      - name: sentinel-secret\n", "      {{- with include \"pullSecrets\" . }}\n      imagePullSecrets:\n        {{- . | nindent 8 }}\n      {{- end }}\n"},
 	} {
 		if !strings.Contains(text, r.from) {
 			t.Fatalf("there is no %q in\n%s", r.from, text)
 		}
 		text = strings.ReplaceAll(text, r.from, r.to)
 	}
-	text = "{{- if .Values.controller.enabled }}\n" + text + "{{- end }}\n"
+	text = "{{- if .Values.controller.enabled }}\n{{- include \"controller.valid\" . }}\n" + text + "{{- end }}\n"
 	golden := map[string]string{chart + "/templates/controller.yaml": text}
 	crds, err := filepath.Glob("../v1alpha1/crds/*.yaml")
 	if err != nil || len(crds) == 0 {
@@ -159,7 +160,7 @@ func TestChart(t *testing.T) {
 	p.Admit = nil
 	same(t, render1("pynomaly-production", "--set-json", "server.admit=[]"), manifests(t, p.Objects()))
 	p.Name, p.Namespace, p.Environment, p.Image, p.Only, p.Replicas, p.MaxReplicas = "other", "models", "staging", "r.example.com/x:2", "cardio@1.0.0", 2, 0
-	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Storage, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", true
+	p.Resources, p.LogLevel, p.Workers, p.CacheSize, p.Volume.Size, p.Monitor = corev1.ResourceRequirements{}, "debug", 2, 3, "1Gi", true
 	p.Gateway, p.Admit, p.Host = "infra/web", []string{"gateway"}, "x.example.com"
 	other := []string{
 		"--set", "server.name=other,server.environment=staging,image=r.example.com/x:2,server.only=cardio@1.0.0,server.replicas=2,server.autoscaling.enabled=false",
@@ -168,11 +169,11 @@ func TestChart(t *testing.T) {
 	}
 	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Admit = nil
-	p.Egress = []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24"}}}}}
+	p.Pod.Egress = []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{{IPBlock: &networkingv1.IPBlock{CIDR: "192.0.2.0/24"}}}}}
 	other = append(other, "--set", "server.admit=null", "--set-json", `server.egress=[{"to": [{"ipBlock": {"cidr": "192.0.2.0/24"}}]}]`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Gateway, p.TLSSecret, p.Class, p.Annotations = "", "", "", map[string]string{"a.example.com/b": "c"}
-	other = append(other, "--set", "server.gateway.name=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
+	other = append(other, "--set", "server.gateway.name=,server.gateway.namespace=,server.ingress.tlsSecret=,server.ingress.className=", "--set-json", `server.ingress.annotations={"a.example.com/b":"c"}`)
 	same(t, render1("models", other...), manifests(t, p.Objects()))
 	p.Environment = "production"
 	access := func(a v1alpha1.Access, values string) {
@@ -195,10 +196,60 @@ func TestChart(t *testing.T) {
 	same(t, render1("ops", only...), manifests(t, s.Objects()[1:]))
 	s.Prometheus = "http://prometheus.monitoring:9090"
 	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090")...), manifests(t, s.Objects()[1:]))
-	for _, bad := range []string{"server.replicas=-1", "server.nane=x", "server.name=UPPER", "server.environment=prod", "image=", "controller.replicas=0", "server.only=x", "server.egress[0].ports=x", "server.storage=big",
-		"server.access.keysSecret=Keys", "server.access.anonymousPredict=perhaps", "server.access.jwt[0].issuer=x"} {
-		if _, err := helm(t, "template", "x", chart, "--set", bad); err == nil {
-			t.Errorf("%s was accepted", bad)
+	s.PullSecrets = []string{"a", "b"}
+	same(t, render1("ops", append(only, "--set", "controller.prometheusURL=http://prometheus.monitoring:9090,imagePullSecrets={a,b}")...), manifests(t, s.Objects()[1:]))
+	full, values := fullPlain(t)
+	same(t, render1(full.Namespace, "--values", values), manifests(t, full.Objects()))
+}
+
+// TestChartRefuses checks that Helm refuses what `deploy render` refuses.
+func TestChartRefuses(t *testing.T) {
+	for args, want := range map[string]string{
+		"--set=server.nane=x": "nane", "--set=controller.replicas=0": "controller/replicas", "--set=server.egress[0].ports=x": "server/egress",
+		"--set=server.access.anonymousPredict=perhaps": "anonymousPredict", "--set=server.access.jwt[0].issuer=x": "server/access/jwt",
+		"--set-json=server.egress=[{\"to\":[]}]": "server/egress/0/to", "--set=server.gateway.namespace=infra": "server.gateway.name",
+		"--set=server.replicas=20":                                    "server.replicas is 20, which is above server.autoscaling.maxReplicas 10",
+		"--set=server.replicas=0":                                     "server.autoscaling.enabled=false",
+		"--set=server.traces.endpoint=http://x:4317":                  "server.egress",
+		"--kube-version=1.29.0 --set=controller.enabled=true":         "needs Kubernetes 1.30",
+		"--kube-version=1.20.0":                                       "1.21",
+		"--set=server.resources.limits.cpu=much":                      "server/resources/limits/cpu",
+		"--set=server.replicas=0,server.autoscaling.enabled=false":    "",
+		"--set=server.replicas=20,server.autoscaling.maxReplicas=20":  "",
+		"--kube-version=1.21.0 --set=server.resources.limits.cpu=0.5": "",
+		"--kube-version=1.30.0-eks-1 --set=controller.enabled=true":   "",
+	} {
+		_, err := helm(t, append([]string{"template", "x", chart}, strings.Fields(args)...)...)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+	text, err := os.ReadFile("testdata/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []struct {
+		Chart, Key string
+		List       bool
+		Bad        []any
+	}
+	if err := yaml.Unmarshal(text, &all); err != nil || len(all) < 20 {
+		t.Fatalf("%d settings, %v", len(all), err)
+	}
+	for _, s := range all { // one value each: the schema itself is tested with all
+		var v any = s.Bad[0]
+		if s.Key != "" {
+			v = map[string]any{s.Key: v}
+		}
+		if s.List {
+			v = []any{v}
+		}
+		value, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := helm(t, "template", "x", chart, "--set-json", s.Chart+"="+string(value)); err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(s.Chart, ".", "/")) {
+			t.Errorf("%s=%s: %v", s.Chart, value, err)
 		}
 	}
 }

@@ -21,6 +21,7 @@ type System struct {
 	Namespace       string
 	Image           string
 	ImagePullPolicy corev1.PullPolicy
+	PullSecrets     []string // Secrets for the registry of the image, in Namespace
 	Replicas        int32
 	Prometheus      string // URL; empty: ask the hosts
 	Environments    bool   // create the default environments, too
@@ -158,7 +159,7 @@ func (s System) deployment() *appsv1.Deployment {
 			Template: corev1.PodTemplateSpec{
 				ObjectMeta: metav1.ObjectMeta{Labels: labels},
 				Spec: corev1.PodSpec{
-					ServiceAccountName: ControllerName, EnableServiceLinks: ptr(false),
+					ServiceAccountName: ControllerName, EnableServiceLinks: ptr(false), ImagePullSecrets: pullSecrets(s.PullSecrets),
 					SecurityContext: &corev1.PodSecurityContext{
 						RunAsNonRoot: ptr(true), RunAsUser: ptr(int64(userID)), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
 					},

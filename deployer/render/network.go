@@ -27,7 +27,7 @@ func NetworkPolicy(md *v1alpha1.ModelDeployment, controller string, env *v1alpha
 		admit = append(admit, g.Namespace)
 	}
 	slices.Sort(admit)
-	p := Plain{Admit: slices.Compact(admit), Egress: egress(env, sources)}.networkPolicy()
+	p := Plain{Admit: slices.Compact(admit), Pod: Pod{Egress: egress(env, sources)}}.networkPolicy()
 	p.ObjectMeta = meta(md, md.Name, "")
 	p.Spec.PodSelector = metav1.LabelSelector{MatchLabels: selector(md, "")}
 	return p
@@ -42,7 +42,7 @@ func (p Plain) networkPolicy() *networkingv1.NetworkPolicy {
 		Spec: networkingv1.NetworkPolicySpec{
 			PodSelector: metav1.LabelSelector{MatchLabels: p.selector()},
 			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress},
-			Egress:      p.Egress,
+			Egress:      p.Pod.Egress,
 		},
 	}
 	if len(p.Admit) > 0 {

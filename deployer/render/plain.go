@@ -2,7 +2,6 @@ package render
 
 import (
 	"bytes"
-	"fmt"
 	"strconv"
 	"strings"
 
@@ -20,7 +19,7 @@ import (
 	gatewayv1 "sigs.k8s.io/gateway-api/apis/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
-	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/internal/config"
 )
 
 // Plain describes a model server without the controller, as manifests for GitOps
@@ -38,14 +37,16 @@ type Plain struct {
 	LogLevel    string
 	Workers     int
 	CacheSize   int
-	Storage     string // size of the volume of models
+	Volume      Volume
 	Host        string // of the Ingress or HTTPRoute; empty: neither
 	TLSSecret   string
 	Annotations map[string]string // of the Ingress
 	Class       string            // of the Ingress
 	Gateway     string            // [<namespace>/]<name>: an HTTPRoute instead of an Ingress
 	Admit       []string          // namespaces whose pods may connect; none: no pod may
-	Egress      []networkingv1.NetworkPolicyEgressRule
+	PullSecrets []string          // Secrets for the registry of the image
+	Pod         Pod
+	Traces      Traces
 	Monitor     bool            // add a ServiceMonitor for the Prometheus operator
 	Access      v1alpha1.Access // who may use the host; defaults are those of Environment
 }
@@ -54,7 +55,8 @@ type Plain struct {
 func GuidePlain(image string) Plain {
 	return Plain{ //nolint:gosec // the name of a Secret is not secret
 		Name: "pynomaly-model-server", Namespace: "pynomaly-production", Environment: "production", Image: image,
-		Replicas: 3, MaxReplicas: 10, CPUPercent: 70, LogLevel: "info", Workers: 4, CacheSize: 16, Storage: "10Gi",
+		Replicas: 3, MaxReplicas: 10, CPUPercent: 70, LogLevel: "info", Workers: 4, CacheSize: 16,
+		Volume: Volume{Size: "10Gi", Access: corev1.ReadOnlyMany}, Traces: Traces{Protocol: config.TracesGRPC, Ratio: 0.01},
 		Resources: corev1.ResourceRequirements{
 			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("1000m"), corev1.ResourceMemory: resource.MustParse("2Gi")},
 			Limits:   corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2000m"), corev1.ResourceMemory: resource.MustParse("4Gi")},
@@ -75,10 +77,9 @@ func (p Plain) Objects() []runtime.Object {
 			RoleRef:  rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: p.Name},
 			Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: p.Name, Namespace: p.Namespace}},
 		},
-		&corev1.PersistentVolumeClaim{TypeMeta: typed("PersistentVolumeClaim", "v1"), ObjectMeta: p.meta("-models"), Spec: corev1.PersistentVolumeClaimSpec{
-			AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadOnlyMany},
-			Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: resource.MustParse(p.Storage)}},
-		}},
+	}
+	out = append(out, p.claim()...)
+	out = append(out,
 		p.deployment(),
 		&corev1.Service{TypeMeta: typed("Service", "v1"), ObjectMeta: p.meta("-service"), Spec: corev1.ServiceSpec{
 			Selector: p.selector(), Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromString("http"), Protocol: corev1.ProtocolTCP}},
@@ -87,7 +88,7 @@ func (p Plain) Objects() []runtime.Object {
 			MaxUnavailable: ptr(intstr.FromInt32(1)), Selector: &metav1.LabelSelector{MatchLabels: p.selector()},
 		}},
 		p.networkPolicy(),
-	}
+	)
 	if p.MaxReplicas > 0 {
 		// Every version of Kubernetes has autoscaling/v1.
 		out = append(out, &autoscalingv1.HorizontalPodAutoscaler{
@@ -117,6 +118,7 @@ func (p Plain) settings() map[string]string {
 		"ENVIRONMENT": p.Environment, "MODEL_SERVER_PORT": strconv.Itoa(Port), "LOG_LEVEL": p.LogLevel,
 		"WORKERS": strconv.Itoa(p.Workers), "MODEL_CACHE_SIZE": strconv.Itoa(p.CacheSize), keysEnv: keysFile,
 	}
+	p.Traces.settings(all)
 	access := p.access()
 	if role := anonymous(access); role != "" {
 		all[anonymousEnv] = role
@@ -189,11 +191,11 @@ func (p Plain) deployment() *appsv1.Deployment {
 						SecurityContext: &corev1.SecurityContext{
 							AllowPrivilegeEscalation: ptr(false), ReadOnlyRootFilesystem: ptr(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 						},
-						VolumeMounts: []corev1.VolumeMount{{Name: "models", MountPath: "/models", ReadOnly: true}, {Name: "tmp", MountPath: "/tmp"}, mount},
+						VolumeMounts: []corev1.VolumeMount{{Name: modelsVolume, MountPath: "/models", ReadOnly: true}, {Name: tmpVolume, MountPath: "/tmp"}, mount},
 					}},
 					Volumes: []corev1.Volume{
-						{Name: "models", VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: p.Name + "-models", ReadOnly: true}}},
-						{Name: "tmp", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+						{Name: modelsVolume, VolumeSource: corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: p.claimName(), ReadOnly: true}}},
+						{Name: tmpVolume, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 						volume,
 					},
 				},
@@ -203,6 +205,7 @@ func (p Plain) deployment() *appsv1.Deployment {
 	if p.MaxReplicas == 0 { // do not overwrite the autoscaler's number
 		d.Spec.Replicas = ptr(p.Replicas)
 	}
+	p.extend(d)
 	return d
 }
 
@@ -269,23 +272,4 @@ func SplitName(text string) (namespace, name string) {
 		return before, after
 	}
 	return "", text
-}
-
-// Valid returns an error if the settings are invalid.
-func (p Plain) Valid() error {
-	if _, err := resource.ParseQuantity(p.Storage); err != nil {
-		return fmt.Errorf("storage %q is not a quantity such as 10Gi: %w", p.Storage, err)
-	}
-	if p.Only != "" {
-		if _, _, _, err := manifest.ParsePinned(p.Only); err != nil {
-			return fmt.Errorf("the only model to serve, %q, %w", p.Only, err)
-		}
-	}
-	if err := validAccess(p.access()); err != nil {
-		return err
-	}
-	if p.MaxReplicas > 0 && p.MaxReplicas < p.Replicas {
-		return fmt.Errorf("max replicas %d are fewer than replicas %d", p.MaxReplicas, p.Replicas)
-	}
-	return nil
 }

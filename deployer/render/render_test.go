@@ -66,7 +66,7 @@ func TestVariants(t *testing.T) {
 	if p.Valid() == nil {
 		t.Error("max replicas below replicas were accepted")
 	}
-	p.Storage = "much"
+	p.Volume.Size = "much"
 	if p.Valid() == nil {
 		t.Error("a bad quantity was accepted")
 	}

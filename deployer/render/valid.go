@@ -31,3 +31,87 @@ const maxVersion = 128
 func SystemNamespace(name, controller string) bool {
 	return strings.HasPrefix(name, "kube-") || name == controller
 }
+
+// ValidImage returns an error if a text is not a reference of an image.
+func ValidImage(text string) error { return check("image", text) }
+
+// ValidHost returns an error if a text is not a host name of a route.
+func ValidHost(text string) error { return check("host", text) }
+
+// check returns an error if a value is not one of the named rule's.
+func check(rule string, v any) error {
+	for _, r := range Rules() {
+		if r.Name == rule {
+			return r.Check(v)
+		}
+	}
+	return fmt.Errorf("there is no rule %s", rule)
+}
+
+// Valid returns an error if a setting is not one of its rule's values.
+func (s System) Valid() error {
+	all := []error{
+		check("namespace", s.Namespace), check("image", s.Image), check("imagePullPolicy", string(s.ImagePullPolicy)),
+		check("controllerReplicas", int64(s.Replicas)), check("prometheusURL", s.Prometheus),
+	}
+	for _, name := range s.PullSecrets {
+		all = append(all, check("imagePullSecret", name))
+	}
+	for _, err := range all {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Valid returns an error if a setting is not one of its rule's values, or if settings
+// contradict each other.
+func (p Plain) Valid() error {
+	for _, r := range Rules() {
+		if r.values == nil {
+			continue
+		}
+		for _, v := range r.values(&p) {
+			if err := r.Check(v); err != nil {
+				return err
+			}
+		}
+	}
+	if err := p.validPeers(); err != nil {
+		return err
+	}
+	if len(p.Pod.Egress) == 0 && p.Traces.Endpoint != "" {
+		return fmt.Errorf("--trace-endpoint is %q, and pods may connect to nothing: list the receiver, and DNS, in egress of the file of --pod", p.Traces.Endpoint)
+	}
+	if err := validAccess(p.access()); err != nil {
+		return err
+	}
+	return p.validReplicas()
+}
+
+// validPeers refuses rules that would mean everybody, and a Gateway without a name.
+func (p Plain) validPeers() error {
+	for i, rule := range p.Pod.Egress {
+		if len(rule.To) == 0 {
+			return fmt.Errorf("egress[%d] of --pod has no to, which would admit every address: list those that pods may connect to, such as {ipBlock: {cidr: 192.0.2.0/24}}", i)
+		}
+	}
+	if _, name := SplitName(p.Gateway); p.Gateway != "" && name == "" {
+		return fmt.Errorf("--gateway is %q; must be [<namespace>/]<name>", p.Gateway)
+	}
+	return nil
+}
+
+// validReplicas checks the replicas against the autoscaler's range.
+func (p Plain) validReplicas() error {
+	switch {
+	case p.MaxReplicas == 0:
+		return nil
+	case p.Replicas < 1:
+		return fmt.Errorf("--replicas is %d, and an autoscaler needs at least 1: set --max-replicas 0 for a server without an autoscaler", p.Replicas)
+	case p.MaxReplicas < p.Replicas:
+		return fmt.Errorf("--replicas is %d, which is above --max-replicas %d: raise that, or set it to 0 for a server without an autoscaler", p.Replicas, p.MaxReplicas)
+	}
+	return nil
+}

@@ -178,6 +178,18 @@ func (t *TLS) StrictTransport() time.Duration {
 // trusted.
 const Production = "production"
 
+// The largest numbers of calls and of loaded models that may be configured.
+const (
+	MaxWorkers   = 1024
+	MaxCacheSize = 100000
+)
+
+// Environments returns the environments that a host may be in.
+func Environments() []string { return []string{"development", "staging", Production} }
+
+// LogLevels returns the levels of the log, the most talkative first.
+func LogLevels() []string { return []string{"debug", "info", "warn", "error"} }
+
 const year = 365 * 24 * time.Hour
 
 // Default returns the configuration of an empty file.
@@ -306,7 +318,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 			problem(path, "is %v; must be 10ms to 24h", v)
 		}
 	}
-	within("models.cache_size", int64(c.Models.CacheSize), 1, 100000)
+	within("models.cache_size", int64(c.Models.CacheSize), 1, MaxCacheSize)
 	within("models.loads", int64(c.Models.Loads), 0, 1024)
 	within("models.cache_bytes", c.Models.CacheBytes, 0, 1<<50)
 	for id, a := range c.Models.Aliases {
@@ -316,7 +328,7 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 	oneOf("backends.onnx.probe", c.Backends.ONNX.Probe, "child", "in_process")
 	c.Backends.checkTrust(problem)
 	c.checkAccess(problem)
-	oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	oneOf("log.level", c.Log.Level, LogLevels()...)
 	oneOf("log.format", c.Log.Format, "json", "text")
 	within("log.sample", int64(c.Log.Sample), 1, 1000000)
 	c.Traces.check(problem)
@@ -324,9 +336,9 @@ func (c *Config) check(problem func(path, format string, args ...any)) {
 
 // check reports problems in the server's settings.
 func (s *Server) check(problem func(path, format string, args ...any), oneOf func(path, v string, choices ...string), within func(path string, v, least, most int64)) {
-	oneOf("server.environment", s.Environment, "development", "staging", Production)
+	oneOf("server.environment", s.Environment, Environments()...)
 	within("server.port", int64(s.Port), 0, 65535)
-	within("server.workers", int64(s.Workers), 0, 1024)
+	within("server.workers", int64(s.Workers), 0, MaxWorkers)
 	within("server.samples.size", int64(s.Samples.Size), 0, 10000)
 	if s.Samples.token != "" {
 		problem("server.samples", "%s", noToken)
@@ -345,8 +357,8 @@ func (s *Server) check(problem func(path, format string, args ...any), oneOf fun
 		problem("server.tls.hsts", "is %v; must be whole seconds, 0s to 87600h", s.TLS.HSTS)
 	}
 	for _, name := range s.Hosts {
-		if name == "" || name != strings.ToLower(name) || strings.ContainsAny(name, ":/ ") {
-			problem("server.hosts", "has %q; must be a name in lower case, without scheme or port", name)
+		if !validHostName(name) {
+			problem("server.hosts", "has %q; must be a name in lower case, without scheme, port or *", name)
 		}
 	}
 	for _, origin := range s.Origins {

@@ -51,7 +51,7 @@ func TestProblems(t *testing.T) {
 		{"server: {timeouts: {request: 1ms}}", "10ms to 24h"},
 		{"server: {limits: {body: 1TB}}", "server.limits.body"},
 		{"server: {limits: {inflight_bytes: 1KiB}}", "server.limits.inflight_bytes"},
-		{"server: {hosts: [\"https://a\"]}", "without scheme or port"},
+		{"server: {hosts: [\"https://a\"]}", "without scheme, port or *"},
 		{"server: {origins: [a.example]}", "such as https://example.com"},
 		{"models: {cache_size: 0}", "models.cache_size"},
 		{"models: {loads: -1}", "models.loads: is -1; must be 0 to 1024"},

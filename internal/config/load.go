@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -80,4 +81,20 @@ func (c *Config) Workers() int {
 		return c.Server.Workers
 	}
 	return runtime.GOMAXPROCS(0)
+}
+
+// validHostName reports whether a text may be the name of a host in a request. Names
+// of containers may have _, which DNS does not allow.
+func validHostName(name string) bool {
+	for part := range strings.SplitSeq(name, ".") {
+		if part == "" || len(part) > 63 || part[0] == '-' || part[len(part)-1] == '-' {
+			return false
+		}
+		for _, c := range []byte(part) {
+			if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return len(name) <= 253
 }

@@ -42,10 +42,17 @@ type List struct {
 	current    *config.Config
 	successful prometheus.Gauge
 	succeeded  prometheus.Gauge
+	reloads    *prometheus.CounterVec // by result
 }
 
+// The results of reloads.
+const (
+	applied = "applied"
+	refused = "refused"
+)
+
 // New returns a List. Its state is that of the configuration with which the host
-// started. It registers metrics about the last reload.
+// started. It registers metrics about reloads.
 func New(c Config, current *config.Config, reg prometheus.Registerer) (*List, error) {
 	l := &List{
 		Config: c, current: current,
@@ -55,8 +62,14 @@ func New(c Config, current *config.Config, reg prometheus.Registerer) (*List, er
 		succeeded: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "config_last_reload_success_timestamp_seconds", Help: "When the configuration was last loaded successfully, as Unix time.",
 		}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "config_reloads_total", Help: "Reloads of the configuration, by result: applied or refused.",
+		}, []string{"result"}),
 	}
-	for _, g := range []prometheus.Gauge{l.successful, l.succeeded} {
+	for _, result := range []string{applied, refused} {
+		l.reloads.WithLabelValues(result)
+	}
+	for _, g := range []prometheus.Collector{l.successful, l.succeeded, l.reloads} {
 		if err := reg.Register(g); err != nil {
 			return nil, fmt.Errorf("registering metrics: %w", err)
 		}
@@ -125,6 +138,7 @@ func (l *List) Reload(ctx context.Context) (err error) {
 	apply, cfg, err := l.prepare()
 	if err != nil {
 		l.successful.Set(0)
+		l.reloads.WithLabelValues(refused).Inc()
 		return err
 	}
 	for _, f := range apply {
@@ -132,6 +146,7 @@ func (l *List) Reload(ctx context.Context) (err error) {
 	}
 	l.current = cfg
 	l.succeed()
+	l.reloads.WithLabelValues(applied).Inc()
 	return nil
 }
 

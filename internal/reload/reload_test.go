@@ -34,7 +34,8 @@ func part(name string, taken *[]string) Reloader {
 	}}
 }
 
-// metrics returns whether the last reload succeeded and when one last did.
+// metrics returns whether the last reload succeeded, when one last did, and how many of
+// each result there were.
 func metrics(t *testing.T, reg *prometheus.Registry) string {
 	t.Helper()
 	families, err := reg.Gather()
@@ -43,6 +44,12 @@ func metrics(t *testing.T, reg *prometheus.Registry) string {
 	}
 	var out []string
 	for _, f := range families {
+		if f.GetName() == "config_reloads_total" {
+			for _, m := range f.GetMetric() {
+				out = append(out, fmt.Sprintf("%s %v", m.GetLabel()[0].GetValue(), m.GetCounter().GetValue()))
+			}
+			continue
+		}
 		out = append(out, fmt.Sprintf("%s %v", strings.TrimPrefix(f.GetName(), "config_last_reload_"), f.GetMetric()[0].GetGauge().GetValue()))
 	}
 	return strings.Join(out, ", ")
@@ -74,12 +81,12 @@ func TestAllOrNothing(t *testing.T) {
 		named      []string // in the error
 		metrics    string
 	}{
-		{"good", nil, nil, "success_timestamp_seconds 101, successful 1"},
-		{"first", nil, []string{"first"}, "success_timestamp_seconds 101, successful 0"},
-		{"second and third", nil, []string{"second", "third"}, "success_timestamp_seconds 101, successful 0"},
-		{"third", nil, []string{"third"}, "success_timestamp_seconds 101, successful 0"},
-		{"good", errBad, []string{""}, "success_timestamp_seconds 101, successful 0"},
-		{"better", nil, nil, "success_timestamp_seconds 106, successful 1"},
+		{"good", nil, nil, "success_timestamp_seconds 101, successful 1, applied 1, refused 0"},
+		{"first", nil, []string{"first"}, "success_timestamp_seconds 101, successful 0, applied 1, refused 1"},
+		{"second and third", nil, []string{"second", "third"}, "success_timestamp_seconds 101, successful 0, applied 1, refused 2"},
+		{"third", nil, []string{"third"}, "success_timestamp_seconds 101, successful 0, applied 1, refused 3"},
+		{"good", errBad, []string{""}, "success_timestamp_seconds 101, successful 0, applied 1, refused 4"},
+		{"better", nil, nil, "success_timestamp_seconds 106, successful 1, applied 2, refused 4"},
 	} {
 		now = now.Add(time.Second)
 		taken, text, unreadable = nil, c.text, c.unreadable

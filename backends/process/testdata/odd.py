@@ -29,6 +29,8 @@ class Odd(pynomaly_plugin.Detector):
             raise ValueError("the matrix is singular")
         if self.fault == "invalid":
             raise pynomaly_plugin.InvalidRows("too few rows")
+        if self.fault == "trace":
+            raise pynomaly_plugin.InvalidRows(f"trace {sorted(batch.trace.items())}")
         if self.fault == "short":
             return [1.0]
         if self.fault == "slow":

@@ -34,3 +34,34 @@ labels:
 {{- end }}
 {{- $all | toJson }}
 {{- end }}
+
+{{- /* what the schema cannot say: settings that contradict each other */}}
+{{- define "server.valid" -}}
+{{- $s := .Values.server }}
+{{- if $s.autoscaling.enabled }}
+{{- if lt (int $s.replicas) 1 }}
+{{- fail (printf "server.replicas is %d, and an autoscaler needs at least 1: set server.autoscaling.enabled=false for a server without an autoscaler" (int $s.replicas)) }}
+{{- end }}
+{{- if gt (int $s.replicas) (int $s.autoscaling.maxReplicas) }}
+{{- fail (printf "server.replicas is %d, which is above server.autoscaling.maxReplicas %d: raise that, or set server.autoscaling.enabled=false for a server without an autoscaler" (int $s.replicas) (int $s.autoscaling.maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- if and $s.gateway.namespace (not $s.gateway.name) }}
+{{- fail "server.gateway.namespace needs server.gateway.name" }}
+{{- end }}
+{{- if and $s.traces.endpoint (not $s.egress) }}
+{{- fail (printf "server.traces.endpoint is %q, and pods may connect to nothing: list the receiver, and DNS, in server.egress" $s.traces.endpoint) }}
+{{- end }}
+{{- end }}
+
+{{- define "pullSecrets" -}}
+{{- range .Values.imagePullSecrets }}
+- name: {{ . }}
+{{- end }}
+{{- end }}
+
+{{- define "controller.valid" -}}
+{{- if not (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
+{{- fail (printf "controller.enabled needs Kubernetes 1.30 or later, and this is %s: set controller.enabled=false" .Capabilities.KubeVersion.Version) }}
+{{- end }}
+{{- end }}

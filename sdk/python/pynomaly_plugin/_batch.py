@@ -68,10 +68,12 @@ class Batch:
 
     matrix is a read-only array of rows x features if all features have one numeric
     dtype, else None. columns holds one array per feature, by name, in order. A missing
-    number is NaN, a missing string None.
+    number is NaN, a missing string None. trace has the W3C trace context of the request,
+    traceparent and tracestate; it is empty if the request belongs to no trace.
     """
 
     def __init__(self, rows, features, matrix=None, columns=None):
+        self.trace = {}
         self.rows = rows
         self.features = features
         self.matrix = matrix

@@ -152,9 +152,11 @@ class _Scorer:
 
     def batch(self, chunks, context):
         try:
-            return _batch.receive(self.features, chunks)
+            batch = _batch.receive(self.features, chunks)
         except _batch.Malformed as e:
             context.abort(grpc.StatusCode.INTERNAL, f"malformed message: {e}")
+        batch.trace = {key: value for key, value in context.invocation_metadata() if key in ("traceparent", "tracestate")}
+        return batch
 
     def in_slot(self, context, call):
         """Take a slot and call the detector with the batch."""
