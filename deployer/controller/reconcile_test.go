@@ -16,6 +16,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -57,6 +58,8 @@ type bench struct {
 	now    time.Time
 	events *record.FakeRecorder
 	fail   func(verb string, o client.Object) error
+	// removed is called after an object was deleted.
+	removed func(o client.Object)
 }
 
 const ns = "pynomaly-development"
@@ -80,7 +83,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		objects = append(objects, keysSecret())
 	}
 	objects = append(objects, &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "development"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Replicas: 2}})
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithReturnManagedFields().
 		WithStatusSubresource(&v1alpha1.ModelDeployment{}, &v1alpha1.ModelRevision{}, &gatewayv1.HTTPRoute{}, &appsv1.Deployment{}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
@@ -88,6 +91,23 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 			},
 			Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 				return hooked("update", o, func() error { return c.Update(ctx, o, opts...) })
+			},
+			Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+				err := c.Delete(ctx, o, opts...)
+				switch o.(type) {
+				case *corev1.Pod, *discoveryv1.EndpointSlice:
+				default:
+					if b.removed != nil && err == nil {
+						b.removed(o)
+					}
+				}
+				return err
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+				return hooked("patch", o, func() error { return c.Patch(ctx, o, p, opts...) })
+			},
+			Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+				return hooked("apply", o.(client.Object), func() error { return c.Apply(ctx, o, opts...) })
 			},
 		}).Build()
 	log := slog.New(slog.DiscardHandler)

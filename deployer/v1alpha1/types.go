@@ -97,6 +97,12 @@ type ModelDeploymentSpec struct {
 	// +kubebuilder:default=10
 	// +optional
 	HistoryLimit int32 `json:"historyLimit,omitempty"`
+	// ReplaceBroken names a revision that replaces a broken one. Its gates do not compare it
+	// with the stable revision; what holds for it alone still holds: errors, scores that are
+	// not finite or constant, restarts.
+	// +kubebuilder:validation:MaxLength=80
+	// +optional
+	ReplaceBroken string `json:"replaceBroken,omitempty"`
 }
 
 // StepOf names a step of one revision's rollout.
