@@ -270,7 +270,7 @@ func TestContents(t *testing.T) {
 	outside := map[string]bool{
 		"Replicas": true, "Autoscaling": true, "Traffic": true, "Paused": true, "Abort": true, "Resume": true, "Reason": true, "RequestedBy": true, "HistoryLimit": true,
 	}
-	inside := map[string]bool{"Environment": true, "Template": true, "Strategy": true, "Promote": true, "RollbackOf": true, "Attempt": true}
+	inside := map[string]bool{"Environment": true, "Template": true, "Strategy": true, "Promote": true, "RollbackOf": true, "ReplaceBroken": true, "Attempt": true}
 	for i := range spec.NumField() {
 		if name := spec.Field(i).Name; outside[name] == inside[name] {
 			t.Errorf("spec.%s: does an approval cover it?", name)
