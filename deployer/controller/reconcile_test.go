@@ -55,9 +55,10 @@ func (silent) Replay(context.Context, controller.Host, string, string, []api.Sam
 type bench struct {
 	t *testing.T
 	*controller.Reconciler
-	now    time.Time
-	events *record.FakeRecorder
-	fail   func(verb string, o client.Object) error
+	now     time.Time
+	events  *record.FakeRecorder
+	fail    func(verb string, o client.Object) error
+	unready string // a Deployment whose pods do not get ready
 	// removed is called after an object was deleted.
 	removed func(o client.Object)
 }
@@ -140,6 +141,16 @@ func (b *bench) reconcile() error {
 	return err
 }
 
+// hashOf returns the name of the revision that a deployment asks for.
+func hashOf(t *testing.T, md *v1alpha1.ModelDeployment) string {
+	t.Helper()
+	hash, err := render.Hash(md.Spec.Template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
+}
+
 // settle reconciles, makes pods ready and acknowledges routes until nothing changes.
 func (b *bench) settle() *v1alpha1.ModelDeployment {
 	b.t.Helper()
@@ -194,9 +205,13 @@ func (b *bench) cluster() {
 			discoveryv1.LabelServiceName: d.Name, render.LabelDeployment: "cardio", render.LabelRevision: d.Labels[render.LabelRevision],
 		}}}
 		for n := range *d.Spec.Replicas {
+			status := corev1.ConditionTrue
+			if d.Name == b.unready {
+				status = corev1.ConditionFalse
+			}
 			p := &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Name: d.Name + "-" + string('a'+n), Namespace: ns, Labels: d.Spec.Template.Labels},
-				Status:     corev1.PodStatus{PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(b.now)}}},
+				Status:     corev1.PodStatus{PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status, LastTransitionTime: metav1.NewTime(b.now)}}},
 			}
 			must(b.Create(ctx, p))
 			e.Endpoints = append(e.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Name: p.Name}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}})

@@ -51,7 +51,7 @@ func Odd(l Limits, stable, update Sample, k int) string {
 	var out []string
 	for _, v := range Evaluate(l, update, stable, k) {
 		if v.Result == Fail && !slices.Contains(comparing(), v.Gate) {
-			out = append(out, fmt.Sprintf("%s: %s", v.Gate, v.Message))
+			out = append(out, fmt.Sprintf("%s: %s", v.Gate, strings.ReplaceAll(v.Message, "stable's", "the new one's")))
 		}
 	}
 	return strings.Join(out, ", ")

@@ -200,7 +200,7 @@ type Source struct {
 
 // Autoscaling sets the range of the stable revision's replicas.
 //
-// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
+// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas",messageExpression="'autoscaling.minReplicas is '+string(self.minReplicas)+' and maxReplicas is '+string(self.maxReplicas)+': lower the one, or raise the other'"
 type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -225,8 +225,8 @@ const (
 
 // Strategy says how traffic moves to a new revision.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary"
-// +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall: put them in order"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary",messageExpression="'strategy.steps are for canary, and strategy.type is '+self.type+': leave the steps out, or set the type to canary'"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall: put them in order",messageExpression="'strategy.steps has the weights '+self.steps.map(s, string(s.weight)).join(', ')+', which must not fall: put them in order'"
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.exists(s, s.weight > 0)",message="strategy.steps give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more, or leave the steps out"
 // +kubebuilder:validation:XValidation:rule="!has(self.deadline) || duration(self.deadline) >= duration('1s')",message="strategy.deadline must be 1s or more",messageExpression="'strategy.deadline is '+self.deadline+', in which no pod gets ready: 1s is the least, and 10m the default'"
 type Strategy struct {
