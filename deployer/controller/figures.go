@@ -49,6 +49,7 @@ type Comparisons struct {
 }
 
 type comparison struct {
+	alone          string // why the new revision is not compared; empty: it is
 	update, stable string
 	sides          map[string]*gate.Tracker
 	look           gate.Look
@@ -60,7 +61,6 @@ type comparison struct {
 	step           int32
 	weights        map[string]int32         // those for which split counts
 	split          map[string]*gate.Tracker // since the gateway accepted them
-	alone          string                   // why the new revision is not compared; empty: it is
 }
 
 // NewComparisons returns an empty Comparisons.

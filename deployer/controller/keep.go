@@ -33,6 +33,20 @@ type keeper struct {
 	fights   map[string]fight
 }
 
+// aftermath is what came of the writes of one reconcile.
+type aftermath struct {
+	putBack []string      // what others have changed, and was put back
+	fought  []string      // what others have changed again and again, and is put back later
+	again   time.Duration // when to look again; 0: when something happens
+}
+
+// lookAgain asks for another look after d, or earlier.
+func (s *aftermath) lookAgain(d time.Duration) {
+	if s.again == 0 || d < s.again {
+		s.again = d
+	}
+}
+
 // fight is how often a change of somebody else was put back.
 type fight struct {
 	times int

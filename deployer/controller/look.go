@@ -26,6 +26,7 @@ import (
 
 // sight is the observed state of one ModelDeployment's objects.
 type sight struct {
+	aftermath
 	world       strategy.World
 	deployments map[string]*appsv1.Deployment // by revision
 	services    map[string]*corev1.Service    // by name
@@ -43,16 +44,6 @@ type sight struct {
 	env         *v1alpha1.Environment // nil: there is none
 	access      v1alpha1.Access       // of its hosts
 	noKey       string                // why the controller has no key for the namespace's hosts; empty: it has one
-	putBack     []string              // what others have changed, and was put back
-	fought      []string              // what others have changed again and again, and is put back later
-	again       time.Duration         // when to look again; 0: when something happens
-}
-
-// lookAgain asks for another look after d, or earlier.
-func (s *sight) lookAgain(d time.Duration) {
-	if s.again == 0 || d < s.again {
-		s.again = d
-	}
 }
 
 // look gathers the observations that strategy needs.

@@ -231,16 +231,16 @@ type ModelRevisionStatus struct {
 	// Digest of the model's contents, as the pods report it.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// +optional
-	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
-	// DeployedAt is when the revision became stable.
-	// +optional
-	DeployedAt *metav1.Time `json:"deployedAt,omitempty"`
 	// Pods is what the controller has written of the revision's pods, as JSON: the digest of
 	// who may use the hosts, and the pod template. Changes by hand are put back to it.
 	// +kubebuilder:validation:MaxLength=100000
 	// +optional
 	Pods string `json:"pods,omitempty"`
+	// +optional
+	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
+	// DeployedAt is when the revision became stable.
+	// +optional
+	DeployedAt *metav1.Time `json:"deployedAt,omitempty"`
 }
 
 // ModelApproval admits one revision to an environment: the model, and everything
