@@ -188,7 +188,7 @@ func (r *Reconciler) keep(ctx context.Context, md *v1alpha1.ModelDeployment, see
 	if err != nil {
 		return nil, fmt.Errorf("writing %s: %w", nameOf(have), err)
 	}
-	if told != "" {
+	if told != "" && !r.kept.accepts(keyOf(now), all) { // or the API server makes it so itself
 		r.kept.putBack(keyOf(have), r.Now())
 		seen.putBack = append(seen.putBack, told)
 		r.Events.Event(md, corev1.EventTypeWarning, "Drift", told+"; it was put back")
