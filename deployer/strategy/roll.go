@@ -72,7 +72,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	m.plan.Gates = gated
 	where := m.where(all)
 	left := m.hold(at) - m.times.held
-	dead := gated && m.nobodyElse()
+	dead := gated && m.nobodyElse() && !m.resumed()
 	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
 		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
 	}
@@ -87,15 +87,15 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case gated && m.Gate == NotRun:
 		m.say(StateGating, m.phase(), "%s: asking the hosts for figures", where)
 		m.tick()
-	case left > 0 && !skip:
-		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
-		m.after(min(left, longestTick))
 	case dead && m.Gate == Pass && left+deadline(m.Spec.Strategy) > 0:
 		wait := left + deadline(m.Spec.Strategy)
 		m.say(StateGating, m.phase(), "%s; it goes on in %s if that stays so", where, wait.Round(time.Second))
 		m.after(min(wait, longestTick))
 	case dead && m.Gate == Pass: // all requests are answered by the new revision already
 		m.skipTo(int32(len(all) - 1))
+	case left > 0 && !skip:
+		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
+		m.after(min(left, longestTick))
 	case gated && m.Observed == Differs && !m.resumed():
 		m.say(StateVerifying, v1alpha1.Paused, "%s: requests do not follow the weight%s; `deploy resume` goes past it", where, because(m.SplitSays))
 		m.after(longestTick)
