@@ -54,3 +54,16 @@ func TestReplaceBroken(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadStableAnywhere checks that the fix of a version without pods ends up deployed by
+// every strategy, without anybody's help.
+func TestDeadStableAnywhere(t *testing.T) {
+	for _, kind := range []string{v1alpha1.Rolling, v1alpha1.BlueGreen, v1alpha1.Canary, v1alpha1.Direct} {
+		for _, samples := range []int32{0, 10} {
+			c := cluster(t, kind, 4)
+			c.Spec.Template.Samples = samples
+			c.Broken["a"], c.Update = true, "b"
+			until(t, c, kind, func() bool { return c.Status.Stable == "b" })
+		}
+	}
+}

@@ -72,7 +72,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	m.plan.Gates = gated
 	where := m.where(all)
 	left := m.hold(at) - m.times.held
-	dead := gated && m.nobodyElse() && !m.resumed()
+	dead := gated && int(m.ro.Step) < len(all)-1 && m.nobodyElse() && !m.resumed()
 	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
 		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
 	}
