@@ -27,12 +27,11 @@ type wish struct {
 	environment, strategy, models, digest, image, pullPolicy string
 	steps, gateway, prefix, claim, reason                    string
 	reference, pullSecret                                    string
-	plainHTTP, baked                                         bool
+	plainHTTP, baked, wait                                   bool
 	authHosts, hostnames                                     []string
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
 	config                                                   map[string]string
-	wait                                                     bool
 	replacing
 }
 

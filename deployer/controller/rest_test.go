@@ -5,11 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
-
-	"k8s.io/apimachinery/pkg/runtime"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
 	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
@@ -88,18 +87,18 @@ func TestAtRest(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, deployment(change))
-			b.settle()
+			b.rounds(8)
 			var a asked
 			inner := b.Client.(client.WithWatch)
 			b.Client, b.Live, b.Figures = a.client(inner), a.live(inner), busy{t: t}
 			b.Keys = &hostkeys.Own{Reader: b.Live, Namespace: b.Namespace, Now: b.Now}
-			const rounds = 50
+			const rounds = 20
 			for range rounds {
 				result, err := b.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: ns, Name: "cardio"}})
 				if err != nil || result.RequeueAfter != 0 {
 					t.Fatalf("%+v, %v", result, err)
 				}
-				b.now = b.now.Add(100 * time.Millisecond)
+				b.now = b.now.Add(250 * time.Millisecond)
 			}
 			if a.writes != 0 || a.reads > 3 { // the keys, once in 2 s
 				t.Errorf("%d writes and %d reads of the API server in %d reconciles", a.writes, a.reads, rounds)
