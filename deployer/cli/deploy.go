@@ -122,7 +122,7 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
 	md.Spec.Reason = w.reason
-	return md, exists, nil
+	return md, exists, w.replaces(md)
 }
 
 // givenUp reports whether the rollout of a template was given up, or is to be. It

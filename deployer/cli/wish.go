@@ -20,6 +20,7 @@ type wish struct {
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
 	config                                                   map[string]string
+	replacing
 	wait                                                     bool
 }
 
@@ -48,6 +49,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay unchanged, and one without a value is removed")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep, to replay them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "reason, for the record")
+	w.replacing.flags(c)
 }
 
 // valid checks the flags that the API server does not check.
