@@ -37,12 +37,13 @@ type sight struct {
 	others      map[string]string       // why objects that have md's label or name, but another owner, are in the way
 	needs       []string                // names of the objects that md must have
 	verdicts    []v1alpha1.Verdict
-	told        []v1alpha1.Verdict    // verdicts that have changed
-	digest      string                // of everything that is requested
-	approval    *approval             // nil: none is required
-	env         *v1alpha1.Environment // nil: there is none
-	access      v1alpha1.Access       // of its hosts
-	noKey       string                // why the controller has no key for the namespace's hosts; empty: it has one
+	told        []v1alpha1.Verdict       // verdicts that have changed
+	digest      string                   // of everything that is requested
+	approval    *approval                // nil: none is required
+	env         *v1alpha1.Environment    // nil: there is none
+	access      v1alpha1.Access          // of its hosts
+	gateway     *v1alpha1.GatewayFigures // nil: it was not asked
+	noKey       string                   // why the controller has no key for the namespace's hosts; empty: it has one
 }
 
 // look gathers the observations that strategy needs.

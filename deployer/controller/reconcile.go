@@ -192,6 +192,7 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 		s.Verdicts = seen.verdicts
 	}
 	used(s)
+	keepGateway(before, s, seen.gateway)
 	if s.Stable != before.Stable {
 		s.Promotion = promotion(md, before, s.Verdicts)
 	}
