@@ -61,6 +61,8 @@ type comparison struct {
 	step           int32
 	weights        map[string]int32         // those for which split counts
 	split          map[string]*gate.Tracker // since the gateway accepted them
+	rows           *gate.Tracker            // of the new revision, since its weight is in force at the step
+	rowsAt         int32                    // that step
 	gateway        *gatewaymetrics.Tracker  // nil: it was not asked yet
 	targets        [2]gatewaymetrics.Target // that were last read
 	counted        map[string]*gate.Gateway // by revision, what the gateway has counted; nil: not known
@@ -130,7 +132,11 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		if k.split[hash] != nil {
 			k.split[hash].Update(pods)
 		}
+		if hash == k.update && k.rows != nil {
+			k.rows.Update(pods)
+		}
 	}
+	k.atStep(w, r.Now())
 	if failed != nil {
 		r.without(md, seen, replayed, "figures", failed)
 		return
@@ -142,6 +148,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	replayed = append(replayed, r.atGateway(ctx, md, seen, k)...)
 	split := r.ratio(seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
+	seen.figures = figuresOf(update)
 	n := update.Seen()
 	limits := limitsOf(md.Spec.Strategy.Gates)
 	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
@@ -151,6 +158,15 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	verdicts := append(slices.Clone(k.verdicts), replayed...)
 	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))
 	r.tell(md, seen, append(verdicts, split...))
+}
+
+// atStep counts the rows that the new revision has scored at its step, from when the
+// weight is in force.
+func (k *comparison) atStep(w *strategy.World, now time.Time) {
+	if k.rows == nil || k.rowsAt != w.GateStep || !w.Acked {
+		k.rows, k.rowsAt = gate.NewTracker(now), w.GateStep
+	}
+	w.StepRows = k.rows.Sum().Rows
 }
 
 // without reports that there are no counters. The verdicts of replayed rows remain.

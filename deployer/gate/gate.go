@@ -306,6 +306,14 @@ func bounds(h api.Histogram, i int) (low, high float64) {
 	return h.Edges[i-1], h.Edges[i]
 }
 
+// P95 returns the 95th percentile of durations in seconds, or 0 if there are none.
+func P95(h api.Histogram) float64 {
+	if Total(h) == 0 || len(h.Edges) == 0 || len(h.Counts) != len(h.Edges)+1 {
+		return 0
+	}
+	return percentile(h, 0.95)
+}
+
 // percentile interpolates within the bin.
 func percentile(h api.Histogram, p float64) float64 {
 	want, seen := p*Total(h), 0.0
