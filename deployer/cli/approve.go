@@ -106,7 +106,7 @@ func (s *shownRevision) write(out fmtWriter) error {
 		message = ""
 	}
 	for _, row := range [][2]string{
-		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", message}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
+		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", message}, {"warning", s.Warning}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
 		{"approval", s.Approval}, {"runs now", cmp.Or(s.Now, "nothing")}, {"digest", s.Approves},
 	} {
 		if row[1] != "" {

@@ -19,7 +19,9 @@ import (
 
 // course is a rollout that waits, holds, restarts and ends.
 func course(end ...v1alpha1.Moment) []v1alpha1.Moment {
-	at := func(seconds int) metav1.Time { return metav1.NewTime(time.Date(2026, 1, 2, 3, 4, seconds, 0, time.UTC)) }
+	at := func(seconds int) metav1.Time {
+		return metav1.NewTime(time.Date(2026, 1, 2, 3, 4, seconds, 0, time.UTC))
+	}
 	return append([]v1alpha1.Moment{
 		{At: at(0), State: strategy.StateBlocked, Phase: v1alpha1.Pending, Message: "waits for an approval"},
 		{At: at(30), State: strategy.StateScaling, Phase: v1alpha1.Deploying, Message: "step 1 of 3, 10 %: 0 of 1 pods are ready"},
@@ -33,7 +35,9 @@ func course(end ...v1alpha1.Moment) []v1alpha1.Moment {
 }
 
 func failed() []v1alpha1.Moment {
-	at := func(seconds int) metav1.Time { return metav1.NewTime(time.Date(2026, 1, 2, 3, 4, seconds, 0, time.UTC)) }
+	at := func(seconds int) metav1.Time {
+		return metav1.NewTime(time.Date(2026, 1, 2, 3, 4, seconds, 0, time.UTC))
+	}
 	return course(
 		v1alpha1.Moment{At: at(340), Step: 1, State: strategy.StateRecovering, Phase: v1alpha1.RollingBack, Weight: 50, Restarts: 2, Message: "hosts were OOMKilled 2 times; memory limit 512Mi"},
 		v1alpha1.Moment{At: at(343), Step: 1, State: strategy.StateDraining, Phase: v1alpha1.RollingBack, Restarts: 2, Message: "its last requests are running"},

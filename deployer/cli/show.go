@@ -50,6 +50,8 @@ type Deployment struct {
 	Promotion string `json:"promotion,omitempty"`
 	// Approval is the state of the approval, if the environment requires one.
 	Approval string `json:"approval,omitempty"`
+	// Warning says what clients will notice of the rollout.
+	Warning string `json:"warning,omitempty"`
 	// History is how the rollout went; only of one deployment.
 	History []v1alpha1.Moment `json:"history,omitempty"`
 }
@@ -87,7 +89,7 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 			d.Approval = c.Message
 		}
 		if s.Update != s.Stable {
-			d.Step = &s.Rollout.Step
+			d.Step, d.Warning = &s.Rollout.Step, s.Rollout.Warning
 		}
 	}
 	return d
@@ -220,6 +222,7 @@ func describe(out fmtWriter, d Deployment) error {
 	row("status", d.Status)
 	row("message", d.Message)
 	row("stalled", d.Stalled)
+	row("warning", d.Warning)
 	row("ready", d.ready())
 	row("model", d.Model+"@"+d.Version)
 	row("digest", d.Digest)
