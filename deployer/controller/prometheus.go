@@ -151,7 +151,7 @@ func (k *comparison) sum(hash string) gate.Sample {
 		return s
 	}
 	if p.Requests+p.Errors > s.Requests+s.Errors {
-		s.Requests, s.Errors = p.Requests, p.Errors
+		s.Requests, s.Errors = p.Requests, p.Errors+s.Unknown // it knows no errors without a version
 	}
 	if gate.Total(p.Durations) > gate.Total(s.Durations) {
 		s.Durations = p.Durations
