@@ -5,9 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"io"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 func (a *app) deploy() *cobra.Command {
@@ -273,38 +273,6 @@ func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 	return nil
 }
 
-// parseSteps parses weight[:hold][:pause], separated by commas.
-func parseSteps(text string) ([]v1alpha1.Step, error) {
-	var out []v1alpha1.Step
-	for part := range strings.SplitSeq(text, ",") {
-		fields := strings.Split(strings.TrimSpace(part), ":")
-		weight, err := strconv.ParseInt(strings.TrimSuffix(fields[0], "%"), 10, 32)
-		if err != nil || weight < 0 || weight > 100 {
-			return nil, fmt.Errorf("step %q does not begin with a weight of 0 to 100", part)
-		}
-		s := v1alpha1.Step{Weight: int32(weight)}
-		for _, f := range fields[1:] {
-			if f == "pause" {
-				s.Pause = true
-				continue
-			}
-			d, err := time.ParseDuration(f)
-			if err != nil || d < 0 {
-				return nil, fmt.Errorf("step %q: %q is neither a time, such as 30s, nor pause", part, f)
-			}
-			s.Hold = &metav1.Duration{Duration: d}
-		}
-		if n := len(out); n > 0 && out[n-1].Weight > s.Weight {
-			return nil, fmt.Errorf("step %d gives the new revision %d %%, and step %d gives it %d %%: weights must not fall, put them in order", n, out[n-1].Weight, n+1, s.Weight)
-		}
-		out = append(out, s)
-	}
-	if out[len(out)-1].Weight == 0 {
-		return nil, fmt.Errorf("steps %q give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more", text)
-	}
-	return out, nil
-}
-
 // follow prints the deployment's id or, if wait is set, its progress until it has
 // ended.
 func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.ModelDeployment, wait bool, id string) error {
@@ -325,7 +293,11 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 	if !wait {
 		s := summary(rev, md)
 		err := a.print(s, func(out fmtWriter) error {
-			_, err := fmt.Fprintf(out, "%s: %s\n", s.ID, s.Status)
+			text := fmt.Sprintf("%s: %s\n", s.ID, s.Status)
+			if s.Warning != "" {
+				text += "warning: " + printable.Line(s.Warning) + "\n"
+			}
+			_, err := io.WriteString(out, text)
 			return err
 		})
 		if _, over := ended(id, md, rev); over != nil { // it has failed already, or somebody else was faster

@@ -21,7 +21,7 @@ type wish struct {
 	resources                                                [4]string // CPU request and limit, memory request and limit
 	config                                                   map[string]string
 	replacing
-	wait                                                     bool
+	wait bool
 }
 
 func (w *wish) flags(c *cobra.Command) {
@@ -36,7 +36,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: that in --models)")
 	f.StringVar(&w.image, "image", "", "image of the host (default: unchanged, or the environment's)")
 	f.StringVar(&w.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never")
-	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:pause,50")
+	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:500rows:pause,50")
 	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: unchanged, or the environment's)")
 	f.StringVar(&w.prefix, "path-prefix", "", "path prefix of the HTTPRoute")
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")

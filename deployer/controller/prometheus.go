@@ -145,12 +145,13 @@ func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment,
 // what has not been scraped twice.
 func (k *comparison) sum(hash string) gate.Sample {
 	s := k.sides[hash].Sum()
+	s.Gateway = k.counted[hash]
 	p, ok := k.requests[hash]
 	if !ok {
 		return s
 	}
 	if p.Requests+p.Errors > s.Requests+s.Errors {
-		s.Requests, s.Errors = p.Requests, p.Errors
+		s.Requests, s.Errors = p.Requests, p.Errors+s.Unknown // it knows no errors without a version
 	}
 	if gate.Total(p.Durations) > gate.Total(s.Durations) {
 		s.Durations = p.Durations

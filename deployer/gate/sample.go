@@ -24,8 +24,20 @@ type Sample struct {
 	Durations  api.Histogram
 	Mixed      bool // the hosts count scores in different bins
 	Sketch     api.Sketch
-	Unsketched bool  // a host has counted scores without a sketch
-	Span       *Span // nil: not known
+	Unsketched bool     // a host has counted scores without a sketch
+	Span       *Span    // nil: not known
+	Pinned     int64    // of Requests: named the version
+	Streamed   int64    // of Requests: came over connections that stay with a host
+	Unknown    int64    // of Errors: named a version that the hosts do not serve
+	Gateway    *Gateway // nil: nobody asks it
+}
+
+// Gateway is what the gateway has counted for one side. It includes requests that
+// failed before they reached a host.
+type Gateway struct {
+	Requests  int64 // all of them
+	Errors    int64 // of Requests: answered with 500 and above
+	Durations api.Histogram
 }
 
 // rowKinds returns the kinds of failures that concern one row. The rows of a request
@@ -47,6 +59,10 @@ func FromStats(s *api.Stats) Sample {
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
+	out.Pinned, out.Streamed = int64(s.Pinned), int64(s.Streamed)
+	for _, n := range s.UnknownVersions { // they are in no version's errors
+		out.Unknown += int64(n)
+	}
 	if s.Failed == nil { // an older host: the errors are those of single rows
 		out.Failed, out.Rows = out.Errors, int64(s.Rows)
 	}
@@ -54,13 +70,23 @@ func FromStats(s *api.Stats) Sample {
 		out.Failed += int64(s.Failed[string(kind)])
 	}
 	out.Rows += out.Failed
+	out.Errors += out.Unknown
 	return out
 }
 
 // Size returns the number of samples: rows, or requests if there are no rows.
 func (s Sample) Size() int64 { return max(s.Rows, s.Requests+s.Errors) }
 
-// plus adds sign times o.
+// Seen returns how many samples there are to look at: those of Size, or the requests
+// that the gateway has counted if those are more.
+func (s Sample) Seen() int64 {
+	if s.Gateway == nil {
+		return s.Size()
+	}
+	return max(s.Size(), s.Gateway.Requests)
+}
+
+// plus adds sign times o. What the gateway has counted is not added up here.
 func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Requests += sign * o.Requests
 	s.Errors += sign * o.Errors
@@ -68,6 +94,9 @@ func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Failed += sign * o.Failed
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
+	s.Pinned += sign * o.Pinned
+	s.Streamed += sign * o.Streamed
+	s.Unknown += sign * o.Unknown
 	s.Mixed, s.Unsketched = s.Mixed || o.Mixed, s.Unsketched || o.Unsketched
 	s.Sketch = plusSketch(s.Sketch, o.Sketch, sign)
 	switch {
