@@ -254,41 +254,6 @@ func (w *world) eventually(t *testing.T, within time.Duration, what string, done
 	}
 }
 
-// scenario runs a scenario under load, starting with version 1.0.0 served by the
-// given number of pods.
-func (w *world) scenario(t *testing.T, name string, pods int, run func(t *testing.T, l *load)) {
-	t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-		start := time.Now()
-		base := w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", fmt.Sprint(pods))
-		if p := w.phase(t, base); p != v1alpha1.Deployed {
-			w.follow(t, base, v1alpha1.Deployed, 2*time.Minute)
-		}
-		w.eventually(t, time.Minute, "only 1.0.0 is there", func() bool {
-			var all corev1.PodList
-			if err := w.List(context.Background(), &all, client.InNamespace(namespace)); err != nil {
-				t.Fatal(err)
-			}
-			return len(all.Items) == pods
-		})
-		w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-		l := startLoad(t, w.key, "development.test", w.rate, "2.0.0")
-		line := row{scenario: name, verdict: "failed"}
-		defer func() {
-			l.end()
-			line.sent, line.lost, line.took = l.sent, l.failed, time.Since(start)
-			if !t.Failed() {
-				line.verdict = "passed"
-			}
-			w.rows = append(w.rows, line)
-		}()
-		run(t, l)
-		l.end()
-		if l.failed > 0 || l.sent == 0 {
-			t.Errorf("%d of %d requests were lost: %s", l.failed, l.sent, strings.Join(l.lost, "; "))
-		}
-	})
-}
-
 // answers reports whether the gateway has a route for a host name.
 func answers(host string) bool {
 	req, err := http.NewRequest(http.MethodGet, gateway()+"/ready", nil)

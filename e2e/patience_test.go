@@ -1,0 +1,81 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// TestPatience rolls out good versions to clients that do not follow the weight. None may
+// be given up, however long the clients stay where they are.
+func TestPatience(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+	w.situation(t, "clients with WebSockets only", setup{pods: 2, load: func(l *load) { l.sockets(10) }}, func(t *testing.T, l *load) {
+		w.patient(t, l)
+		w.only(t, l, "1.1.0", "1.0.0")
+	})
+	w.situation(t, "clients with WebSockets and others", setup{pods: 2, load: func(l *load) { l.mixed(2) }}, w.patient)
+	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { l.beside(w.service(t)) }}, w.patient)
+}
+
+// patient rolls out 1.1.0, and resumes it whenever it is paused, after a time that is
+// longer than the deadline.
+func (w *world) patient(t *testing.T, l *load) {
+	id := w.deploy(t, "1.1.0", steps("50:10s")...)
+	w.eventually(t, long, "the canary has its share", func() bool { return w.weight(t, w.revision(t, id).Spec.Hash) == 50 })
+	w.deadline(t, 5*time.Second)
+	paused := time.Time{}
+	w.eventually(t, 2*long, id+" is deployed", func() bool {
+		switch r := w.revision(t, id); r.Status.Phase {
+		case v1alpha1.Failed, v1alpha1.RolledBack:
+			t.Fatalf("%s is %s: %s", id, r.Status.Phase, r.Status.Message)
+		case v1alpha1.Deployed:
+			return true
+		case v1alpha1.Paused:
+			if paused.IsZero() {
+				paused = time.Now()
+				t.Logf("paused: %s", r.Status.Message)
+			}
+			if time.Since(paused) > 10*time.Second {
+				w.run(t, 0, "resume", id)
+				w.eventually(t, time.Minute, "it is resumed", func() bool { return w.phase(t, id) != v1alpha1.Paused })
+				paused = time.Time{}
+			}
+		}
+		return false
+	})
+}
+
+// mixed makes one request of n a message of a WebSocket.
+func (l *load) mixed(n int) {
+	sockets := newLoad(l.t, l.key, l.host)
+	sockets.sockets(10)
+	l.other, l.every = sockets.predict, n
+	l.t.Cleanup(sockets.hangUp)
+}
+
+// beside sends half of the requests to a Service, over connections that are kept.
+func (l *load) beside(address string) {
+	direct := newLoad(l.t, l.key, l.host)
+	direct.url = "http://" + address + "/api/v1/predict"
+	direct.client.Transport = &http.Transport{MaxConnsPerHost: 8, MaxIdleConnsPerHost: 8}
+	l.other, l.every = direct.predict, 2
+	l.t.Cleanup(direct.client.CloseIdleConnections)
+}
+
+// service returns the address of the Service for all pods that have traffic.
+func (w *world) service(t *testing.T) string {
+	t.Helper()
+	var s corev1.Service
+	w.get(t, client.ObjectKey{Namespace: namespace, Name: model}, &s)
+	return fmt.Sprintf("%s:%d", s.Spec.ClusterIP, s.Spec.Ports[0].Port)
+}

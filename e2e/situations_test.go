@@ -1,0 +1,200 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// TestSituations rolls out good versions in situations that are no reason to give them
+// up.
+func TestSituations(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+	w.scenario(t, "a hold longer than the deadline", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", steps("20:25s")...)
+		w.answered(t, l, "1.1.0")
+		w.deadline(t, 5*time.Second)
+		w.follow(t, id, v1alpha1.Deployed, long)
+	})
+	w.scenario(t, "staging changes in the middle of a canary", 2, w.staging)
+	w.scenario(t, "a stable pod deleted at 10 percent", 2, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
+		shares := w.shares(t, w.revision(t, id).Spec.Hash)
+		w.follow(t, id, v1alpha1.Paused, long)
+		pods := w.pods(t, w.state(t).Status.Stable)
+		if err := w.Delete(context.Background(), &pods[0]); err != nil {
+			t.Fatal(err)
+		}
+		w.replaced(t, pods[0].Name, 2)
+		if all := shares(); slices.Max(all) != 10 {
+			t.Errorf("the shares were %v", all)
+		}
+		w.run(t, 0, "resume", id, "--wait")
+	})
+	w.scenario(t, "stable scaled from 2 to 6 at 10 percent", 2, func(t *testing.T, l *load) {
+		w.autoscaled(t, 6)
+		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
+		hash := w.revision(t, id).Spec.Hash
+		shares := w.shares(t, hash)
+		w.follow(t, id, v1alpha1.Paused, long)
+		w.scale(t, w.state(t).Status.Stable, 6)
+		w.eventually(t, long, "stable has six pods", func() bool {
+			n := 0
+			for _, p := range w.pods(t, w.state(t).Status.Stable) {
+				if isReady(p) {
+					n++
+				}
+			}
+			return n == 6
+		})
+		if all := shares(); slices.Max(all) != 10 {
+			t.Errorf("the shares were %v", all)
+		}
+		w.run(t, 0, "resume", id, "--wait")
+	})
+}
+
+// replaced waits until stable has a number of ready pods without the named one.
+func (w *world) replaced(t *testing.T, name string, pods int) {
+	t.Helper()
+	w.eventually(t, long, name+" is replaced", func() bool {
+		now := w.pods(t, w.state(t).Status.Stable)
+		return len(now) == pods && !slices.ContainsFunc(now, func(p corev1.Pod) bool { return p.Name == name || !isReady(p) })
+	})
+}
+
+// autoscaled lets an autoscaler decide how many pods stable has. There are no metrics, so
+// that the test can decide in its place.
+func (w *world) autoscaled(t *testing.T, most int32) {
+	t.Helper()
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) {
+		s.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: most}
+	})
+}
+
+// scale sets how many pods a revision should have.
+func (w *world) scale(t *testing.T, hash string, n int32) {
+	t.Helper()
+	w.eventually(t, 10*time.Second, "the Deployment is scaled", func() bool {
+		var d appsv1.Deployment
+		w.get(t, client.ObjectKey{Namespace: namespace, Name: model + "-" + hash}, &d)
+		d.Spec.Replicas = &n
+		return w.Update(context.Background(), &d) == nil
+	})
+}
+
+// staging makes development accept only what runs in staging, and changes staging in the
+// middle of a rollout.
+func (w *world) staging(t *testing.T, l *load) {
+	const there = "pynomaly-staging"
+	ctx := context.Background()
+	deploy := func(version string) {
+		t.Helper()
+		w.run(t, 0, "deploy", model+"@"+version, "--env", "staging", "--models", w.models, "--strategy", "direct", "--replicas", "1", "--wait")
+	}
+	deploy("1.1.0")
+	w.environment(t, func(e *v1alpha1.EnvironmentSpec) { e.PromotesFrom = "staging" })
+	defer func() {
+		w.environment(t, func(e *v1alpha1.EnvironmentSpec) { e.PromotesFrom = "" })
+		_ = w.DeleteAllOf(ctx, &v1alpha1.ModelDeployment{}, client.InNamespace(there))
+	}()
+	id := w.deploy(t, "1.1.0", steps("20:20s,50:5s")...)
+	shares := w.shares(t, w.revision(t, id).Spec.Hash)
+	w.answered(t, l, "1.1.0")
+	if err := w.DeleteAllOf(ctx, &corev1.Pod{}, client.InNamespace(there)); err != nil {
+		t.Fatal(err)
+	}
+	deploy("1.2.0")
+	w.follow(t, id, v1alpha1.Deployed, long)
+	if all := shares(); !slices.IsSorted(all) {
+		t.Errorf("the shares were %v", all)
+	}
+	// It still stops what has not begun.
+	w.says(t, w.deploy(t, "1.3.0", steps("20:5s")...), "does not run in staging")
+}
+
+// TestCommands checks what the commands say and how they end.
+func TestCommands(t *testing.T) {
+	w := open(t)
+	defer w.table(t)
+	w.scenario(t, "deployed again right after an abort", 2, w.again)
+	w.scenario(t, "the status says why", 2, w.why)
+	w.scenario(t, "a command ended by Ctrl-C", 2, func(t *testing.T, l *load) {
+		cmd := exec.Command(w.binary, append([]string{"deploy", "deploy", model + "@1.1.0", "--env", "development", "--models", w.models, "--wait"}, steps("30:5s")...)...)
+		var out strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		w.answered(t, l, "1.1.0")
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 130 || strings.Contains(out.String(), "30m0s") || !strings.Contains(out.String(), "goes on") {
+			t.Errorf("exit code %d: %s", cmd.ProcessState.ExitCode(), out.String())
+		}
+		w.eventually(t, long, "the rollout has gone on", func() bool {
+			s := w.state(t).Status
+			return s.Phase == v1alpha1.Deployed && s.Stable == s.Update
+		})
+	})
+	t.Run("ids_after_a_deployment_was_deleted", func(t *testing.T) { w.numbers(t) })
+}
+
+// again deploys and rolls back again what was given up a moment before.
+func (w *world) again(t *testing.T, l *load) {
+	first := w.deploy(t, "1.1.0", steps("30:2m")...)
+	w.answered(t, l, "1.1.0")
+	w.run(t, 0, "abort", first)
+	second := w.deploy(t, "1.1.0", steps("30:3s")...)
+	if second == first {
+		t.Errorf("%s was swallowed", second)
+	}
+	w.follow(t, second, v1alpha1.Deployed, long)
+	w.follow(t, first, v1alpha1.RolledBack, time.Minute)
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Steps[0].Hold = span(2 * time.Minute) })
+	w.run(t, 0, "rollback", second)
+	w.eventually(t, long, "1.0.0 is on its way back", func() bool { return w.state(t).Status.Rollout.Weight == 30 })
+	if _, errs, code := w.try(t, "rollback", second); code != 1 || errs == "" { // that is under way
+		t.Errorf("exit code %d: %s", code, errs)
+	}
+	back := fmt.Sprintf("%s-development-%d", model, w.state(t).Status.Number)
+	w.run(t, 0, "abort", back, "--wait")
+	if _, errs, code := w.try(t, "abort", back); code != 1 || !strings.Contains(errs, "not being rolled out") && !strings.Contains(errs, "has ended") {
+		t.Errorf("a second abort: exit code %d: %s", code, errs)
+	}
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Strategy.Steps[0].Hold = span(2 * time.Second) })
+	w.run(t, 0, "rollback", second, "--wait")
+	w.only(t, l, "1.0.0", "1.1.0")
+	if out, _, code := w.try(t, "deploy", model+"@2.1.0", "--env", "development", "--models", w.models, "--wait", "--timeout", "2s"); code != 5 {
+		t.Errorf("--timeout: exit code %d: %s", code, out)
+	}
+	w.deadline(t, 10*time.Second)
+	w.run(t, 3, "deploy", model+"@2.1.0", "--env", "development", "--models", w.models, "--wait")
+}
+
+// numbers checks that a deployment that is made again continues to count its revisions.
+func (w *world) numbers(t *testing.T) {
+	before := w.state(t).Status.Number
+	if err := w.Delete(context.Background(), w.state(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually(t, time.Minute, "the record is gone", func() bool { return len(w.revisions(t)) == 0 })
+	id := w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "1")
+	w.follow(t, id, v1alpha1.Deployed, long)
+	if after := w.state(t).Status.Number; after <= before {
+		t.Errorf("after %s-development-%d there is %s again", model, before, id)
+	}
+}
