@@ -142,9 +142,11 @@ func (l *load) run(ctx context.Context, rate int) {
 func (l *load) ask(row int) {
 	start := time.Now()
 	send := l.predict
+	l.mu.Lock()
 	if l.other != nil && rand.IntN(l.every) == 0 {
 		send = l.other
 	}
+	l.mu.Unlock()
 	version, score, err := send(row)
 	l.mu.Lock()
 	defer l.mu.Unlock()
