@@ -28,6 +28,9 @@ func TestSituations(t *testing.T) {
 		id := w.deploy(t, "1.1.0", steps("20:25s")...)
 		w.answered(t, l, "1.1.0")
 		w.deadline(t, 5*time.Second)
+		begun := time.Now()
+		w.eventually(t, time.Minute, "three deadlines have passed", func() bool { return time.Since(begun) > 15*time.Second })
+		w.deadline(t, 0) // the pods that come next may take longer to start
 		w.follow(t, id, v1alpha1.Deployed, long)
 	})
 	w.scenario(t, "staging changes in the middle of a canary", 2, w.staging)
