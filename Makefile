@@ -335,7 +335,7 @@ IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -
 # The same with a program in front of the host that misbehaves. The host is beside the detectors.
 IMAGE_MISBEHAVING = $(subst $(CURDIR)/$(BIN)/plugins,$(CURDIR)/$(BIN)/e2e-behind,$(subst $(CURDIR)/$(BINARY),$(CURDIR)/$(BIN)/misbehave,$(IMAGE_E2E))) -version misbehaving
 # The scenarios that every change must pass. e2e-full runs the others, too.
-E2E_RUN   ?= TestRollouts|TestAccess|TestAdmission|TestVerbs|TestRestoreKilled
+E2E_RUN   ?= TestRollouts|TestCrashes|TestSituations|TestAccess|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build ## rolls out versions on a real Kubernetes node (needs root)

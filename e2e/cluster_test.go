@@ -84,8 +84,12 @@ func connect(t *testing.T) *world {
 	return w
 }
 
-// open connects to the cluster and installs the deployer.
-func open(t *testing.T) *world {
+// busy is the gate that a machine can fail which runs everything on few cores.
+const busy = "latency"
+
+// open connects to the cluster and installs the deployer. Gates are skipped whose names
+// are given.
+func open(t *testing.T, skip ...string) *world {
 	t.Helper()
 	w := connect(t)
 	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
@@ -96,8 +100,8 @@ func open(t *testing.T) *world {
 		e.Spec.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}}
-		e.Spec.Access = &v1alpha1.Access{AnonymousPredict: new(bool)} // nobody predicts without a key
-		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40}       // the load is light
+		e.Spec.Access = &v1alpha1.Access{AnonymousPredict: new(bool)}       // nobody predicts without a key
+		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40, Skip: skip} // the load is light
 		e.Spec.Strategy.Drain = span(5 * time.Second)
 		e.Spec.Traffic = v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "web", Namespace: "gateway"}, Hostnames: []string{name + ".test"}}
 		if err := w.Update(t.Context(), &e); err != nil {

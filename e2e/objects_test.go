@@ -20,7 +20,7 @@ import (
 
 // TestObjects changes what a deployment consists of while it serves.
 func TestObjects(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	w.situation(t, "the gateway taken out", setup{pods: 2, load: func(l *load) { l.beside(w.service(t)) }}, func(t *testing.T, l *load) {
 		w.answered(t, l, "1.0.0")

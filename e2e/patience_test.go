@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,7 +20,7 @@ import (
 // TestPatience rolls out good versions to clients that do not follow the weight. None may
 // be given up, however long the clients stay where they are.
 func TestPatience(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	w.situation(t, "clients with WebSockets only", setup{pods: 2, load: func(l *load) { l.sockets(10) }}, func(t *testing.T, l *load) {
 		w.patient(t, l)
@@ -25,6 +28,27 @@ func TestPatience(t *testing.T) {
 	})
 	w.situation(t, "clients with WebSockets and others", setup{pods: 2, load: func(l *load) { l.mixed(2) }}, w.patient)
 	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { l.beside(w.service(t)) }}, w.patient)
+	w.scenario(t, "stable scaled from 2 to 6 at 10 percent", 2, func(t *testing.T, l *load) {
+		w.autoscaled(t, 6)
+		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
+		hash := w.revision(t, id).Spec.Hash
+		shares := w.shares(t, hash)
+		w.follow(t, id, v1alpha1.Paused, long)
+		w.scale(t, w.state(t).Status.Stable, 6)
+		w.eventually(t, long, "stable has six pods", func() bool {
+			n := 0
+			for _, p := range w.pods(t, w.state(t).Status.Stable) {
+				if isReady(p) {
+					n++
+				}
+			}
+			return n == 6
+		})
+		if all := shares(); slices.Max(all) != 10 {
+			t.Errorf("the shares were %v", all)
+		}
+		w.run(t, 0, "resume", id, "--wait")
+	})
 }
 
 // patient rolls out 1.1.0, and resumes it whenever it is paused, after a time that is
@@ -78,4 +102,24 @@ func (w *world) service(t *testing.T) string {
 	var s corev1.Service
 	w.get(t, client.ObjectKey{Namespace: namespace, Name: model}, &s)
 	return fmt.Sprintf("%s:%d", s.Spec.ClusterIP, s.Spec.Ports[0].Port)
+}
+
+// autoscaled lets an autoscaler decide how many pods stable has. There are no metrics, so
+// that the test can decide in its place.
+func (w *world) autoscaled(t *testing.T, most int32) {
+	t.Helper()
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) {
+		s.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: most}
+	})
+}
+
+// scale sets how many pods a revision should have.
+func (w *world) scale(t *testing.T, hash string, n int32) {
+	t.Helper()
+	w.eventually(t, 10*time.Second, "the Deployment is scaled", func() bool {
+		var d appsv1.Deployment
+		w.get(t, client.ObjectKey{Namespace: namespace, Name: model + "-" + hash}, &d)
+		d.Spec.Replicas = &n
+		return w.Update(context.Background(), &d) == nil
+	})
 }

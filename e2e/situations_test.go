@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,7 +21,7 @@ import (
 // TestSituations rolls out good versions in situations that are no reason to give them
 // up.
 func TestSituations(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	w.scenario(t, "a hold longer than the deadline", 2, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", steps("20:25s")...)
@@ -48,27 +47,6 @@ func TestSituations(t *testing.T) {
 		}
 		w.run(t, 0, "resume", id, "--wait")
 	})
-	w.scenario(t, "stable scaled from 2 to 6 at 10 percent", 2, func(t *testing.T, l *load) {
-		w.autoscaled(t, 6)
-		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
-		hash := w.revision(t, id).Spec.Hash
-		shares := w.shares(t, hash)
-		w.follow(t, id, v1alpha1.Paused, long)
-		w.scale(t, w.state(t).Status.Stable, 6)
-		w.eventually(t, long, "stable has six pods", func() bool {
-			n := 0
-			for _, p := range w.pods(t, w.state(t).Status.Stable) {
-				if isReady(p) {
-					n++
-				}
-			}
-			return n == 6
-		})
-		if all := shares(); slices.Max(all) != 10 {
-			t.Errorf("the shares were %v", all)
-		}
-		w.run(t, 0, "resume", id, "--wait")
-	})
 }
 
 // replaced waits until stable has a number of ready pods without the named one.
@@ -77,26 +55,6 @@ func (w *world) replaced(t *testing.T, name string, pods int) {
 	w.eventually(t, long, name+" is replaced", func() bool {
 		now := w.pods(t, w.state(t).Status.Stable)
 		return len(now) == pods && !slices.ContainsFunc(now, func(p corev1.Pod) bool { return p.Name == name || !isReady(p) })
-	})
-}
-
-// autoscaled lets an autoscaler decide how many pods stable has. There are no metrics, so
-// that the test can decide in its place.
-func (w *world) autoscaled(t *testing.T, most int32) {
-	t.Helper()
-	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) {
-		s.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 2, MaxReplicas: most}
-	})
-}
-
-// scale sets how many pods a revision should have.
-func (w *world) scale(t *testing.T, hash string, n int32) {
-	t.Helper()
-	w.eventually(t, 10*time.Second, "the Deployment is scaled", func() bool {
-		var d appsv1.Deployment
-		w.get(t, client.ObjectKey{Namespace: namespace, Name: model + "-" + hash}, &d)
-		d.Spec.Replicas = &n
-		return w.Update(context.Background(), &d) == nil
 	})
 }
 
@@ -132,7 +90,7 @@ func (w *world) staging(t *testing.T, l *load) {
 
 // TestCommands checks what the commands say and how they end.
 func TestCommands(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	w.scenario(t, "deployed again right after an abort", 2, w.again)
 	w.scenario(t, "the status says why", 2, w.why)

@@ -21,7 +21,7 @@ import (
 // TestSurroundings rolls out versions on clusters that are not like the one of the
 // other tests.
 func TestSurroundings(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	w.scenario(t, "every request to the API server takes 5 s", 2, func(t *testing.T, l *load) {
 		w.behind(t, func(proxy http.Handler) http.Handler {
@@ -99,7 +99,7 @@ func (w *world) clear(t *testing.T) {
 
 // TestSecondNode rolls out versions on two nodes. It starts the second one.
 func TestSecondNode(t *testing.T) {
-	w := open(t)
+	w := open(t, busy)
 	defer w.table(t)
 	ctx := context.Background()
 	if out, err := exec.Command("./cluster.sh", "second").CombinedOutput(); err != nil {
