@@ -19,40 +19,39 @@ import (
 // that it goes on once the reason is gone.
 func (w *world) why(t *testing.T, l *load) {
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-	version, other := "1.1.0", "1.2.0"
+	first := model + "-" + w.state(t).Status.Stable
+	before := "1.0.0"
 	for _, c := range []struct {
-		what, says string
-		obstacle   client.Object
-		flags      []string
+		version, says string
+		obstacle      client.Object
+		flags         []string
 	}{
-		{"a quota", "exceeded quota: e2e", &corev1.ResourceQuota{
+		{"1.1.0", "exceeded quota: e2e", &corev1.ResourceQuota{
 			ObjectMeta: meta("e2e"), Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")}},
 		}, nil},
-		{"a LimitRange", "maximum memory usage per Container is 32Mi", &corev1.LimitRange{
+		{"1.0.0", namespace + "/" + first, &corev1.Service{ // of somebody else
+			ObjectMeta: meta(first), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		}, nil},
+		{"1.2.0", "maximum memory usage per Container is 32Mi", &corev1.LimitRange{
 			ObjectMeta: meta("e2e"), Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
 				Type: corev1.LimitTypeContainer, Max: corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("32Mi")},
 			}}},
 		}, []string{"--memory-limit", "1Gi"}},
-		{"a foreign Service", model + "-preview", &corev1.Service{
-			ObjectMeta: meta(model + "-preview"), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
-		}, nil},
 	} {
-		if err := w.Create(context.Background(), c.obstacle); err != nil {
-			t.Fatal(err)
-		}
+		w.eventually(t, time.Minute, "the obstacle is there, after what has its name", func() bool { return w.Create(context.Background(), c.obstacle) == nil })
 		t.Cleanup(func() { _ = w.Delete(context.Background(), c.obstacle) })
-		id := w.deploy(t, version, steps("20:1s", c.flags...)...)
+		id := w.deploy(t, c.version, steps("20:1s", c.flags...)...)
 		w.says(t, id, c.says)
 		if err := w.Delete(context.Background(), c.obstacle); err != nil {
 			t.Fatal(err)
 		}
 		w.follow(t, id, v1alpha1.Deployed, long)
-		w.only(t, l, version, other)
-		version, other = other, version
+		w.only(t, l, c.version, before)
+		before = c.version
 	}
 	id := w.deploy(t, "1.3.0", steps("20:1s", "--set", "PYNOMALY_LOG_LEVEL=shrill")...)
 	w.says(t, id, "shrill") // the last line of the host that crashed
 	w.deadline(t, time.Second)
 	w.follow(t, id, v1alpha1.Failed, long)
-	w.run(t, 0, "deploy", model+"@"+other, "--env", "development", "--models", w.models, "--set", "PYNOMALY_LOG_LEVEL=", "--strategy", "direct", "--wait")
+	w.run(t, 0, "deploy", model+"@"+before, "--env", "development", "--models", w.models, "--set", "PYNOMALY_LOG_LEVEL=", "--strategy", "direct", "--wait")
 }
