@@ -55,7 +55,7 @@ func TestObjects(t *testing.T) {
 			t.Errorf("it became %+v", now)
 		}
 		w.eventually(t, time.Minute, "an event says so", func() bool {
-			return slices.ContainsFunc(w.events(t), func(e string) bool { return strings.Contains(e, d.Name) && strings.Contains(e, "by hand") })
+			return slices.ContainsFunc(w.events(t), func(e string) bool { return strings.Contains(e, d.Name) && strings.Contains(e, "it was put back") })
 		})
 		w.eventually(t, long, "two pods without the change are ready", func() bool {
 			pods := w.pods(t, hash)
