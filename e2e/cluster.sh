@@ -213,6 +213,7 @@ up() {
 	# Traefik sends requests to the Services: if a Service has only terminating pods, kube-proxy
 	# still uses them, while a gateway that picks pods itself does not.
 	daemon traefik "$bin/traefik" --global.sendanonymoususage=false --global.checknewversion=false --entrypoints.web.address=:8000 \
+		--entrypoints.metrics.address=:9100 --metrics.prometheus=true --metrics.prometheus.entrypoint=metrics --metrics.prometheus.addserviceslabels=true \
 		--providers.kubernetesgateway=true --providers.kubernetesgateway.nativelbbydefault=true --providers.providersthrottleduration=100ms --log.level=WARN
 	inside kubectl get nodes
 }
