@@ -5,8 +5,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -48,6 +50,38 @@ func TestPatience(t *testing.T) {
 			t.Errorf("the shares were %v", all)
 		}
 		w.run(t, 0, "resume", id, "--wait")
+	})
+	// They are lost at the canary, which does not have that version.
+	w.situation(t, "a fifth of the clients names the old version", setup{pods: 2, mayLose: 12, load: func(l *load) {
+		l.names = func() string {
+			if rand.IntN(5) == 0 {
+				return "1.0.0"
+			}
+			return ""
+		}
+	}}, func(t *testing.T, l *load) {
+		id := w.deploy(t, "1.1.0", steps("50:10s")...)
+		w.eventually(t, long, id+" is not promoted", func() bool {
+			switch r := w.revision(t, id); r.Status.Phase {
+			case v1alpha1.Deployed:
+				t.Fatalf("%s is deployed: %s", id, r.Status.Message)
+			case v1alpha1.Paused:
+				if !strings.Contains(r.Status.Message, "name a version") {
+					t.Errorf("it is paused: %s", r.Status.Message)
+				}
+				w.run(t, 0, "abort", id, "--wait")
+				return true
+			case v1alpha1.Failed:
+				return true
+			}
+			return false
+		})
+		w.only(t, l, "1.0.0", "1.1.0")
+		sent, lost, _ := l.mark()
+		w.eventually(t, time.Minute, "there are more requests", func() bool { now, _, _ := l.mark(); return now > sent+200 })
+		if _, now, _ := l.mark(); now > lost {
+			t.Errorf("%d more were lost after the end", now-lost)
+		}
 	})
 }
 

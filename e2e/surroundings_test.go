@@ -155,7 +155,7 @@ func TestSecondNode(t *testing.T) {
 		cordon(false)
 	})
 	// Until somebody says that the node is gone, a part of the requests goes there.
-	w.situation(t, "a node is lost in the middle of a canary", setup{pods: 4, mayLose: 60}, func(t *testing.T, l *load) {
+	w.situation(t, "a node is lost in the middle of a canary", setup{pods: 4, mayLose: 20}, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", steps("50:20s")...)
 		w.answered(t, l, "1.1.0")
 		lost := there()
