@@ -36,7 +36,12 @@ func TestSurroundings(t *testing.T) {
 				proxy.ServeHTTP(rw, r)
 			})
 		}, "--leader-elect=false")
-		w.follow(t, w.deploy(t, "1.1.0", steps("20:2s")...), v1alpha1.Deployed, 4*long)
+		// The command does not wait until this controller has recorded the deployment.
+		w.run(t, 0, append([]string{"deploy", model + "@1.1.0", "--env", "development", "--models", w.models}, steps("20:2s")...)...)
+		w.eventually(t, 4*long, "1.1.0 is deployed", func() bool {
+			md := w.state(t)
+			return md.Status.Phase == v1alpha1.Deployed && md.Status.Stable == md.Status.Update && md.Status.ObservedGeneration == md.Generation
+		})
 		w.only(t, l, "1.1.0", "1.0.0")
 	})
 	t.Run("without_a_gateway", func(t *testing.T) { w.gatewayless(t) })
@@ -74,6 +79,7 @@ func (w *world) gatewayless(t *testing.T) {
 		l := newLoad(t, w.key, "development.test")
 		l.url = "http://" + w.service(t) + "/api/v1/predict"
 		l.client.Transport = &http.Transport{DisableKeepAlives: true} // each request goes to a pod by chance
+		w.eventually(t, time.Minute, "the Service answers", func() bool { _, _, err := l.predict(0); return err == nil })
 		l.start(w.rate)
 		w.answered(t, l, "1.0.0")
 		id := w.deploy(t, "1.1.0", steps("25:5s,50:5s")...)
