@@ -14,9 +14,11 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
@@ -161,17 +163,21 @@ func (w *world) verbs(t *testing.T) {
 			s.Autoscaling = &v1alpha1.Autoscaling{MinReplicas: 1, MaxReplicas: most}
 		}
 	}
+	numbers := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: render.NumbersName}}
+	if err := client.IgnoreNotFound(w.Delete(context.Background(), numbers)); err != nil {
+		t.Fatal(err)
+	}
 	done(w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", "1", "--samples", "50"))
 	w.edit(t, autoscaled(2))
 	did("create horizontalpodautoscalers.autoscaling")
 	w.edit(t, autoscaled(3))
-	did("update horizontalpodautoscalers.autoscaling")
+	did("patch horizontalpodautoscalers.autoscaling")
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Autoscaling = nil })
 	did("delete horizontalpodautoscalers.autoscaling")
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Traffic.Admit = []string{"batch"} })
-	did("update networkpolicies.networking.k8s.io")
+	did("patch networkpolicies.networking.k8s.io")
 	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Replicas = 2 })
-	did("update deployments.apps")
+	did("patch deployments.apps")
 	// Rows are replayed to a canary, and repeated events are counted in one object.
 	id := w.deploy(t, "1.1.0", "--strategy", "canary", "--steps", "30:1s:pause", "--samples", "50")
 	for range 3 {
@@ -191,6 +197,17 @@ func (w *world) verbs(t *testing.T) {
 	done(w.deploy(t, "1.2.0", "--strategy", "direct"))
 	did("delete modelrevisions.runtime.pynomaly.io")
 	did("delete deployments.apps")
+	w.eventually(t, time.Minute, "somebody has changed the budget", func() bool {
+		var b policyv1.PodDisruptionBudget
+		w.get(t, client.ObjectKey{Namespace: namespace, Name: model}, &b)
+		b.Spec.MaxUnavailable = &intstr.IntOrString{IntVal: 2}
+		return w.Update(context.Background(), &b) == nil
+	})
+	did("patch poddisruptionbudgets.policy")
+	var gateway *v1alpha1.GatewayReference
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { gateway, s.Traffic.Gateway = s.Traffic.Gateway, nil })
+	did("delete httproutes.gateway.networking.k8s.io")
+	w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Traffic.Gateway = gateway })
 	grants := w.grants(t)
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -79,7 +79,7 @@ func (a *app) runRollback(ctx context.Context, c client.WithWatch, t *target, re
 		md.Spec.Attempt++
 	}
 	md.Spec.Template = *before.Spec.Template.DeepCopy()
-	md.Spec.RollbackOf, md.Spec.Abort, md.Spec.Promote, md.Spec.Resume, md.Spec.Paused = rev.Spec.Hash, "", "", nil, false
+	md.Spec.RollbackOf, md.Spec.Abort, md.Spec.Promote, md.Spec.Resume, md.Spec.Paused, md.Spec.ReplaceBroken = rev.Spec.Hash, "", "", nil, false, ""
 	md.Spec.Reason, md.Spec.RequestedBy = reason, by
 	if err := change(ctx, c, md); err != nil {
 		return err
@@ -269,7 +269,7 @@ func (a *app) runPromote(ctx context.Context, c client.WithWatch, t *target, not
 			return err
 		}
 	}
-	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
+	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused, md.Spec.ReplaceBroken = "", "", "", nil, false, ""
 	md.Spec.Reason = "promoted from " + t.id
 	if notes != "" {
 		md.Spec.Reason += ": " + notes

@@ -80,6 +80,9 @@ func Commands(o Options) []*cobra.Command {
 		a.pause(), a.resume(), a.abort(), a.history(), a.events(), a.show(), a.diff(), a.install(), a.render(), a.key(), a.backup(), a.restore(),
 	}
 	for _, c := range withSubcommands(all) {
+		if run := c.RunE; run != nil {
+			c.RunE = func(cmd *cobra.Command, args []string) error { return explain(run(cmd, args)) }
+		}
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
 		c.Flags().StringVar(&a.as, "as", "", "user to impersonate")
 		c.Flags().StringVar(&a.context, "context", "", "context of the kubeconfig")
@@ -134,19 +137,30 @@ func (a *app) connect() (client.WithWatch, error) {
 	return c, nil
 }
 
-// explain adds to errors of the API server what to do.
+// explained is an error of the API server with what to do.
+type explained struct {
+	says string
+	err  error
+}
+
+func (e *explained) Error() string { return e.says + ": " + e.err.Error() }
+func (e *explained) Unwrap() error { return e.err }
+
+// explain adds to errors of the API server what to do. It does so once.
 func explain(err error) error {
 	switch {
-	case err == nil, errors.As(err, new(*ExitError)):
+	case err == nil, errors.As(err, new(*ExitError)), errors.As(err, new(*explained)):
 		return err
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("the cluster does not accept your credentials, which may have expired: renew the token or certificate of the kubeconfig: %w", err)
+		return &explained{"the cluster does not accept your credentials, which may have expired: renew the token or certificate of the kubeconfig", err}
 	case errors.As(err, new(*tls.CertificateVerificationError)):
-		return fmt.Errorf("the API server's certificate is not accepted: %w", err)
+		return &explained{"the API server's certificate is not accepted", err}
+	case strings.Contains(err.Error(), "tls: expired certificate"):
+		return &explained{"the API server says that the client certificate of the kubeconfig has expired: renew it, and check the clock", err}
 	case apierrors.IsConflict(err):
 		return &ExitError{ExitConflict, fmt.Errorf("somebody else has just changed it: check `deploy status`, then repeat the command: %w", err)}
 	case strings.Contains(err.Error(), "no matches for kind") && strings.Contains(err.Error(), v1alpha1.Group):
-		return fmt.Errorf("this cluster does not know the deployer's resources: run `deploy install` first: %w", err)
+		return &explained{"this cluster does not know the deployer's resources: run `deploy install` first", err}
 	}
 	return err
 }

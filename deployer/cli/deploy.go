@@ -28,12 +28,12 @@ type wish struct {
 	steps, gateway, prefix, claim, reason                    string
 	reference, pullSecret                                    string
 	plainHTTP, baked                                         bool
-	authHosts                                                []string
-	hostnames                                                []string
+	authHosts, hostnames                                     []string
 	replicas, samples                                        int32
 	resources                                                [4]string // CPU request and limit, memory request and limit
 	config                                                   map[string]string
 	wait                                                     bool
+	replacing
 }
 
 func (w *wish) flags(c *cobra.Command) {
@@ -61,6 +61,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringToStringVar(&w.config, "set", nil, "environment variables of the host, such as WORKERS=4; others stay unchanged, and one without a value is removed")
 	f.Int32Var(&w.samples, "samples", -1, "rows that hosts keep, to replay them to the next revision before it has traffic; 0: none")
 	f.StringVar(&w.reason, "reason", "", "reason, for the record")
+	w.replacing.flags(c)
 }
 
 func (a *app) deploy() *cobra.Command {
@@ -160,7 +161,7 @@ func (a *app) wanted(ctx context.Context, c client.Client, w *wish, name string)
 	}
 	md.Spec.Abort, md.Spec.Promote, md.Spec.RollbackOf, md.Spec.Resume, md.Spec.Paused = "", "", "", nil, false
 	md.Spec.Reason = w.reason
-	return md, exists, nil
+	return md, exists, w.replaces(md)
 }
 
 // givenUp reports whether the rollout of a template was given up, or is to be. It

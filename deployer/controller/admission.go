@@ -134,7 +134,7 @@ func underWay(md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, no
 
 // asApproved replaces the requested strategy with the approved one.
 func asApproved(w *strategy.World, in *v1alpha1.Admission) {
-	w.Spec.Promote, w.Spec.RollbackOf = "", ""
+	w.Spec.Promote, w.Spec.RollbackOf, w.Spec.ReplaceBroken = "", "", ""
 	w.Stable = max(1, w.Stable) // gates need pods to judge
 	if a := in.Strategy; a != nil {
 		w.Spec.Strategy.Type, w.Spec.Strategy.Steps, w.Spec.Strategy.Gates = a.Type, a.Steps, a.Gates

@@ -6,8 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,17 +17,25 @@ import (
 )
 
 // apply makes the objects match the plan. It bounds the pods' network first, then
-// makes what receives traffic, then moves the traffic, and deletes last.
+// makes what receives traffic, then moves the traffic, and deletes last. What is no longer
+// wanted goes in an order that loses nothing: an autoscaler before the replicas that it
+// would change, a route before the pods and Services that it names.
 func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
 	if len(plan.Replicas)+len(seen.deployments) == 0 {
 		return nil // nothing serves, and nothing may yet
 	}
-	templates := map[string]v1alpha1.RevisionTemplate{}
+	records := map[string]*v1alpha1.ModelRevision{}
 	for i := range all {
-		templates[all[i].Spec.Hash] = all[i].Spec.Template
+		records[all[i].Spec.Hash] = &all[i]
 	}
-	if err := r.admit(ctx, md, seen, templates, plan); err != nil {
+	if err := r.admit(ctx, md, seen, records, plan); err != nil {
 		return err
+	}
+	if a := seen.autoscaler; a != nil && md.Spec.Autoscaling == nil {
+		if err := r.delete(ctx, a); err != nil {
+			return err
+		}
+		seen.autoscaler = nil
 	}
 	less := map[string]int32{}
 	for hash, n := range plan.Replicas {
@@ -35,7 +43,7 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 			less[hash] = n
 			n = *d.Spec.Replicas
 		}
-		if err := r.serve(ctx, md, seen, hash, templates, n, plan); err != nil {
+		if err := r.serve(ctx, md, seen, hash, records[hash], n, plan); err != nil {
 			return err
 		}
 	}
@@ -43,84 +51,73 @@ func (r *Reconciler) apply(ctx context.Context, md *v1alpha1.ModelDeployment, se
 		return err
 	}
 	for hash, n := range less {
-		if err := r.serve(ctx, md, seen, hash, templates, n, plan); err != nil {
+		if err := r.serve(ctx, md, seen, hash, records[hash], n, plan); err != nil {
 			return err
 		}
 	}
-	for hash, d := range seen.deployments {
-		_, planned := plan.Replicas[hash]
-		if leaving := len(plan.Weights) > 0 && seen.world.Weights[hash] > 0; planned || leaving {
-			continue
-		}
-		if err := r.delete(ctx, d); err != nil {
-			return err
-		}
-		if s := seen.services[render.RevisionName(md, hash)]; s != nil {
-			if err := r.delete(ctx, s); err != nil {
-				return err
-			}
-		}
+	if err := r.remove(ctx, md, seen, plan); err != nil {
+		return err
 	}
 	return r.preview(ctx, md, seen, plan)
 }
 
-func (r *Reconciler) delete(ctx context.Context, o client.Object) error {
-	uid, version := o.GetUID(), o.GetResourceVersion()
-	err := r.Delete(ctx, o, client.Preconditions{UID: &uid, ResourceVersion: &version})
-	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting %s: %w", o.GetName(), err)
-	}
-	return nil
-}
-
-// serve makes a revision's Deployment and Service match the plan.
-func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, hash string, templates map[string]v1alpha1.RevisionTemplate, replicas int32, plan *strategy.Plan) error {
+// serve makes a revision's Deployment and Service match the plan. An autoscaler's replicas
+// stay as they are.
+func (r *Reconciler) serve(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, hash string, record *v1alpha1.ModelRevision, replicas int32, plan *strategy.Plan) error {
 	d := seen.deployments[hash]
 	autoscaled := md.Spec.Autoscaling != nil && hash == md.Status.Stable && hash == plan.Status.Stable
-	if d == nil {
-		t, ok := templates[hash]
-		if !ok {
-			return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
+	if autoscaled && d != nil && d.Spec.Replicas != nil {
+		replicas = *d.Spec.Replicas
+	}
+	switch {
+	case record == nil && d == nil:
+		return fmt.Errorf("revision %s has no record: its pods cannot be made again", hash)
+	case record == nil: // nobody knows which pods it should have
+		if d.Spec.Replicas == nil || *d.Spec.Replicas != replicas {
+			changed := d.DeepCopy()
+			changed.Spec.Replicas = &replicas
+			if err := r.Patch(ctx, changed, client.MergeFromWithOptions(d, client.MergeFromWithOptimisticLock{}), owner); err != nil {
+				return fmt.Errorf("scaling %s: %w", d.Name, err)
+			}
+			seen.deployments[hash] = changed
 		}
-		made := render.Deployment(md, hash, t, replicas, seen.access)
-		if err := r.ofKind(ctx, md, made); err != nil {
+	default:
+		want, err := r.pods(ctx, md, seen, record, d)
+		if err != nil {
 			return err
 		}
-		if err := r.create(ctx, md, seen, made); err != nil {
+		want.Spec.Replicas = &replicas
+		if d == nil {
+			if err := r.create(ctx, md, seen, want); err != nil {
+				return err
+			}
+			break
+		}
+		now, err := r.keep(ctx, md, seen, d, want)
+		if err != nil {
 			return err
 		}
-	} else if err := r.guard(ctx, md, seen, hash, templates); err != nil {
-		return err
-	} else if d = seen.deployments[hash]; !autoscaled && (d.Spec.Replicas == nil || *d.Spec.Replicas != replicas) {
-		changed := d.DeepCopy()
-		changed.Spec.Replicas = &replicas
-		if err := r.Update(ctx, changed); err != nil {
-			return fmt.Errorf("scaling %s: %w", d.Name, err)
+		if d, ok := now.(*appsv1.Deployment); ok {
+			seen.deployments[hash] = d
 		}
-		seen.deployments[hash] = changed
 	}
 	return r.reach(ctx, md, seen, render.RevisionService(md, hash))
 }
 
 // reach makes a Service match want.
 func (r *Reconciler) reach(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, want *corev1.Service) error {
-	s := seen.services[want.Name]
-	if s == nil {
-		if err := r.create(ctx, md, seen, want); err != nil {
-			return err
+	if s := seen.services[want.Name]; s != nil {
+		now, err := r.keep(ctx, md, seen, s, want)
+		if s, ok := now.(*corev1.Service); ok && err == nil {
+			seen.services[want.Name] = s
 		}
-		if seen.others[nameOf(want)] == "" {
-			seen.services[want.Name] = want
-		}
-		return nil
+		return err
 	}
-	if equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) {
-		return nil
+	if err := r.create(ctx, md, seen, want); err != nil {
+		return err
 	}
-	changed := s.DeepCopy()
-	changed.Spec.Selector = want.Spec.Selector
-	if err := r.Update(ctx, changed); err != nil {
-		return fmt.Errorf("writing Service %s: %w", s.Name, err)
+	if seen.others[nameOf(want)] == "" {
+		seen.services[want.Name] = want
 	}
 	return nil
 }
@@ -148,114 +145,64 @@ func (r *Reconciler) create(ctx context.Context, md *v1alpha1.ModelDeployment, s
 	if seen.others[nameOf(o)] != "" {
 		return nil
 	}
-	if err := own(md, o, r.Scheme()); err != nil {
-		return fmt.Errorf("owning %s: %w", o.GetName(), err)
-	}
-	if err := r.Create(ctx, o); err != nil {
-		return fmt.Errorf("making %s: %w", o.GetName(), err)
-	}
-	return nil
+	return r.created(ctx, md, o)
 }
 
 // traffic makes the Service, the HTTPRoute, the autoscaler and the
 // PodDisruptionBudget match the plan.
 func (r *Reconciler) traffic(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
 	if len(plan.Weights) > 0 {
-		want := render.Service(md, plan.Weights)
-		s := seen.services[md.Name]
-		switch {
-		case s == nil:
-			if err := r.create(ctx, md, seen, want); err != nil {
-				return err
-			}
-		case !equality.Semantic.DeepEqual(s.Spec.Selector, want.Spec.Selector) || s.Annotations[render.AnnotationWeights] != want.Annotations[render.AnnotationWeights]:
-			changed := s.DeepCopy()
-			changed.Spec.Selector = want.Spec.Selector
-			if changed.Annotations == nil {
-				changed.Annotations = map[string]string{}
-			}
-			changed.Annotations[render.AnnotationWeights] = want.Annotations[render.AnnotationWeights]
-			if err := r.Update(ctx, changed); err != nil {
-				return fmt.Errorf("writing Service %s: %w", s.Name, err)
-			}
-		}
-		if md.Spec.Traffic.Gateway != nil {
-			if err := r.routeTo(ctx, md, seen, plan.Weights); err != nil {
-				return err
-			}
-		}
-	}
-	if seen.budget == nil {
-		if err := r.create(ctx, md, seen, render.Budget(md)); err != nil {
+		if err := r.reach(ctx, md, seen, render.Service(md, plan.Weights)); err != nil {
 			return err
 		}
 	}
-	return r.autoscale(ctx, md, seen, plan)
+	if err := r.routeTo(ctx, md, seen, plan.Weights); err != nil {
+		return err
+	}
+	if want := render.Budget(md); seen.budget == nil {
+		if err := r.create(ctx, md, seen, want); err != nil {
+			return err
+		}
+	} else if _, err := r.keep(ctx, md, seen, seen.budget, want); err != nil {
+		return err
+	}
+	if md.Spec.Autoscaling == nil || plan.Status.Stable == "" {
+		return nil
+	}
+	want := render.Autoscaler(md, plan.Status.Stable)
+	if seen.autoscaler == nil {
+		return r.create(ctx, md, seen, want)
+	}
+	_, err := r.keep(ctx, md, seen, seen.autoscaler, want)
+	return err
 }
 
 // admit bounds the pods' network. One policy covers all revisions that have pods or
-// will have them.
-func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, templates map[string]v1alpha1.RevisionTemplate, plan *strategy.Plan) error {
+// will have them. It admits the namespace of a Gateway for as long as there is a route to
+// it.
+func (r *Reconciler) admit(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, records map[string]*v1alpha1.ModelRevision, plan *strategy.Plan) error {
 	var env v1alpha1.EnvironmentSpec
 	if seen.env != nil {
 		env = seen.env.Spec
 	}
 	var sources []v1alpha1.Source
-	for _, hash := range slices.Sorted(maps.Keys(templates)) {
+	for _, hash := range slices.Sorted(maps.Keys(records)) {
 		if _, planned := plan.Replicas[hash]; planned || seen.deployments[hash] != nil {
-			sources = append(sources, templates[hash].Source)
+			sources = append(sources, records[hash].Spec.Template.Source)
 		}
 	}
-	want := render.NetworkPolicy(md, r.Namespace, &env, sources)
+	routed := md.DeepCopy()
+	if seen.route != nil {
+		for _, p := range seen.route.Spec.ParentRefs {
+			if p.Namespace != nil {
+				routed.Spec.Traffic.Admit = append(routed.Spec.Traffic.Admit, string(*p.Namespace))
+			}
+		}
+	}
+	want := render.NetworkPolicy(routed, r.Namespace, &env, sources)
 	if seen.network == nil {
 		return r.create(ctx, md, seen, want)
 	}
-	if equality.Semantic.DeepEqual(want.Spec, seen.network.Spec) {
-		return nil
-	}
-	changed := seen.network.DeepCopy()
-	changed.Spec = want.Spec
-	if err := r.Update(ctx, changed); err != nil {
-		return fmt.Errorf("writing NetworkPolicy %s: %w", want.Name, err)
-	}
-	return nil
-}
-
-func (r *Reconciler) routeTo(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, weights map[string]int32) error {
-	want := render.Route(md, weights)
-	if seen.route == nil {
-		return r.create(ctx, md, seen, want)
-	}
-	if maps.Equal(render.WeightsOf(md, seen.route), weights) && equality.Semantic.DeepDerivative(want.Spec, seen.route.Spec) {
-		return nil
-	}
-	changed := seen.route.DeepCopy()
-	changed.Spec = want.Spec
-	if err := r.Update(ctx, changed); err != nil {
-		return fmt.Errorf("writing HTTPRoute %s: %w", want.Name, err)
-	}
-	return nil
-}
-
-func (r *Reconciler) autoscale(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, plan *strategy.Plan) error {
-	a := seen.autoscaler
-	switch {
-	case md.Spec.Autoscaling == nil && a != nil:
-		return r.delete(ctx, a)
-	case md.Spec.Autoscaling == nil || plan.Status.Stable == "":
-		return nil
-	}
-	want := render.Autoscaler(md, plan.Status.Stable)
-	if a == nil {
-		return r.create(ctx, md, seen, want)
-	}
-	if equality.Semantic.DeepDerivative(want.Spec, a.Spec) {
-		return nil
-	}
-	changed := a.DeepCopy()
-	changed.Spec = want.Spec
-	if err := r.Update(ctx, changed); err != nil {
-		return fmt.Errorf("writing HorizontalPodAutoscaler %s: %w", want.Name, err)
-	}
-	return nil
+	_, err := r.keep(ctx, md, seen, seen.network, want)
+	return err
 }

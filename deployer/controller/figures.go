@@ -49,6 +49,7 @@ type Comparisons struct {
 }
 
 type comparison struct {
+	alone          string // why the new revision is not compared; empty: it is
 	update, stable string
 	sides          map[string]*gate.Tracker
 	look           gate.Look
@@ -110,7 +111,10 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	w := &seen.world
 	w.GateStep = md.Status.Rollout.Step
 	var failed error
-	replayed := r.shadow(ctx, md, seen, k, all)
+	why := alone(md, seen, k)
+	changed := (why == "") != (k.alone == "")
+	k.alone = why
+	replayed := k.replayed(r.shadow(ctx, md, seen, k, all))
 	if w.Weights[k.update] == 0 { // without traffic there is nothing else to compare
 		k.waits = true
 		w.Gate, w.GateSays = gateOf(gate.Together(replayed))
@@ -122,7 +126,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	for hash, side := range k.sides {
 		pods, err := r.ask(ctx, md.Spec.Template.Model.ID, versions[hash], seen.pods[hash])
-		if err != nil {
+		if err != nil && (k.alone == "" || hash == k.update) {
 			failed = errors.Join(failed, err)
 		}
 		side.Update(pods)
@@ -142,9 +146,9 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	update, stable := k.sum(k.update), k.sum(k.stable)
 	n := update.Size()
 	limits := limitsOf(md.Spec.Strategy.Gates)
-	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step {
+	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step || changed {
 		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step
-		k.verdicts = gate.Evaluate(limits, stable, update, k.look.K)
+		k.verdicts = k.evaluate(limits, stable, update)
 	}
 	verdicts := append(slices.Clone(k.verdicts), replayed...)
 	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))

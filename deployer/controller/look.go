@@ -26,6 +26,7 @@ import (
 
 // sight is the observed state of one ModelDeployment's objects.
 type sight struct {
+	aftermath
 	world       strategy.World
 	deployments map[string]*appsv1.Deployment // by revision
 	services    map[string]*corev1.Service    // by name
@@ -298,26 +299,27 @@ func (r *Reconciler) lookAtTraffic(ctx context.Context, md *v1alpha1.ModelDeploy
 	if main != nil {
 		selected = render.ParseWeights(main.Annotations[render.AnnotationWeights])
 	}
-	if md.Spec.Traffic.Gateway == nil {
-		s.world.Ratio, s.world.Acked, s.world.Weights = true, true, selected
-		return nil
-	}
 	var route gatewayv1.HTTPRoute
-	err := r.Get(ctx, key, &route)
+	asked := md.Spec.Traffic.Gateway != nil
+	if asked || !r.NoRoutes { // a route of before may still be there
+		err := r.Get(ctx, key, &route)
+		switch {
+		case err == nil && s.owned(md, &route):
+			s.route = &route
+		case err == nil, apierrors.IsNotFound(err), meta.IsNoMatchError(err) && !asked:
+		case meta.IsNoMatchError(err):
+			return fmt.Errorf("traffic.gateway is set and this cluster has no Gateway API: install its CRDs, or leave the gateway out: %w", err)
+		default:
+			return fmt.Errorf("reading the HTTPRoute: %w", err)
+		}
+	}
 	switch {
-	case apierrors.IsNotFound(err):
-		return nil
-	case meta.IsNoMatchError(err):
-		return fmt.Errorf("traffic.gateway is set and this cluster has no Gateway API: install its CRDs, or leave the gateway out: %w", err)
-	case err != nil:
-		return fmt.Errorf("reading the HTTPRoute: %w", err)
+	case !asked:
+		s.world.Ratio, s.world.Acked, s.world.Weights = true, true, selected
+	case s.route != nil:
+		s.world.Weights = render.WeightsOf(md, s.route)
+		s.world.Acked = acked(s.route, md.Spec.Traffic.Gateway)
 	}
-	if !s.owned(md, &route) {
-		return nil
-	}
-	s.route = &route
-	s.world.Weights = render.WeightsOf(md, &route)
-	s.world.Acked = acked(&route, md.Spec.Traffic.Gateway)
 	return nil
 }
 

@@ -61,7 +61,7 @@ func TestNothingIsMade(t *testing.T) {
 }
 
 // TestBlockedHasNoObjects checks that a deployment that waits for an approval has
-// only a record.
+// only a record, and a number.
 func TestBlockedHasNoObjects(t *testing.T) {
 	b := newBench(t, requested(nil), guarded(nil))
 	var made []string
@@ -72,7 +72,7 @@ func TestBlockedHasNoObjects(t *testing.T) {
 		return nil
 	}
 	b.rounds(3)
-	if len(made) != 1 || made[0] != "*v1alpha1.ModelRevision" {
+	if len(made) != 2 || made[0] != "*v1.ConfigMap" || made[1] != "*v1alpha1.ModelRevision" {
 		t.Errorf("%v", made)
 	}
 }

@@ -18,23 +18,33 @@ import (
 // gives the controller no role.
 const ReasonNoRole = "NoRole"
 
-// namespacesEvery is how often the controller checks which namespaces it can reach.
-const namespacesEvery = 5 * time.Second
+// namespacesEvery is how often the controller checks which environments there are, in its
+// cache, and rolesEvery how often it asks the API server whether it still has its roles. It
+// asks for a role that it does not have each time.
+const (
+	namespacesEvery = 5 * time.Second
+	rolesEvery      = time.Minute
+)
 
 // reachable returns the namespaces of environments in which the controller has its
-// role.
-func reachable(ctx context.Context, c client.Reader) ([]string, error) {
+// role. It does not ask for those that it knows.
+func reachable(ctx context.Context, environments, live client.Reader, known []string) ([]string, error) {
 	var all v1alpha1.EnvironmentList
-	if err := c.List(ctx, &all); err != nil {
+	if err := environments.List(ctx, &all); err != nil {
 		return nil, fmt.Errorf("listing environments: %w", err)
 	}
-	var out []string
+	var out, asked []string
 	for i := range all.Items {
 		namespace := all.Items[i].Spec.Namespace
-		if slices.Contains(out, namespace) {
+		if slices.Contains(asked, namespace) {
 			continue
 		}
-		err := c.List(ctx, &appsv1.DeploymentList{}, client.InNamespace(namespace), client.Limit(1))
+		asked = append(asked, namespace)
+		if slices.Contains(known, namespace) {
+			out = append(out, namespace)
+			continue
+		}
+		err := live.List(ctx, &appsv1.DeploymentList{}, client.InNamespace(namespace), client.Limit(1))
 		switch {
 		case apierrors.IsForbidden(err):
 		case err != nil:
@@ -50,23 +60,28 @@ func reachable(ctx context.Context, c client.Reader) ([]string, error) {
 // follower ends a manager when the controller can reach other namespaces than those
 // the manager was made for: the caches of a manager have fixed namespaces.
 type follower struct {
-	reader     client.Reader // not cached
-	namespaces []string
-	end        context.CancelFunc
-	log        *slog.Logger
+	environments client.Reader // cached
+	live         client.Reader
+	namespaces   []string
+	end          context.CancelFunc
+	log          *slog.Logger
 }
 
 // Start implements manager.Runnable.
 func (f follower) Start(ctx context.Context) error {
-	ticks := time.NewTicker(namespacesEvery)
+	ticks, roles := time.NewTicker(namespacesEvery), time.NewTicker(rolesEvery)
 	defer ticks.Stop()
+	defer roles.Stop()
 	for {
+		known := f.namespaces
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-ticks.C:
+		case <-roles.C:
+			known = nil
 		}
-		now, err := reachable(ctx, f.reader)
+		now, err := reachable(ctx, f.environments, f.live, known)
 		if err != nil {
 			f.log.Debug("a change of environments may be noticed late", "error", err)
 			continue

@@ -40,8 +40,11 @@ type Reconciler struct {
 	Namespace   string        // the controller's
 	Namespaces  []string      // in which it has its role
 	Now         func() time.Time
+	NoRoutes    bool // the cluster has no Gateway API
 	Log         *slog.Logger
 	Audit       *slog.Logger // one line for each change of a rollout's state and for each verdict
+
+	kept keeper
 }
 
 // Reconcile advances one ModelDeployment by a step.
@@ -132,9 +135,12 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 		return 0, err
 	}
 	if len(plan.Replicas) > 0 || len(seen.deployments) > 0 { // a rollout that may not begin has no objects
-		if err := r.apply(ctx, md, seen, all, &plan); err != nil {
+		if err := errors.Join(r.apply(ctx, md, seen, all, &plan), r.drifted(ctx, md, seen)); err != nil {
 			return 0, err
 		}
+	}
+	if plan.After == 0 || seen.again > 0 && seen.again < plan.After {
+		plan.After = seen.again
 	}
 	return plan.After, r.prune(ctx, md, all, &plan)
 }
@@ -321,7 +327,10 @@ func (r *Reconciler) revision(ctx context.Context, md *v1alpha1.ModelDeployment)
 			return &ours[i], ours, equal(&ours[i], md)
 		}
 	}
-	number := newest + 1
+	number, err := r.number(ctx, md, hash, newest)
+	if err != nil {
+		return nil, nil, err
+	}
 	rev := &v1alpha1.ModelRevision{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: fmt.Sprintf("%s-%d", md.Name, number), Namespace: md.Namespace, Labels: render.Labels(md, hash),

@@ -16,6 +16,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/record"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,9 +55,12 @@ func (silent) Replay(context.Context, controller.Host, string, string, []api.Sam
 type bench struct {
 	t *testing.T
 	*controller.Reconciler
-	now    time.Time
-	events *record.FakeRecorder
-	fail   func(verb string, o client.Object) error
+	now     time.Time
+	events  *record.FakeRecorder
+	fail    func(verb string, o client.Object) error
+	unready string // a Deployment whose pods do not get ready
+	// removed is called after an object was deleted.
+	removed func(o client.Object)
 }
 
 const ns = "pynomaly-development"
@@ -80,7 +84,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 		objects = append(objects, keysSecret())
 	}
 	objects = append(objects, &v1alpha1.Environment{ObjectMeta: metav1.ObjectMeta{Name: "development"}, Spec: v1alpha1.EnvironmentSpec{Namespace: ns, Replicas: 2}})
-	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).
+	c := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithReturnManagedFields().
 		WithStatusSubresource(&v1alpha1.ModelDeployment{}, &v1alpha1.ModelRevision{}, &gatewayv1.HTTPRoute{}, &appsv1.Deployment{}).
 		WithInterceptorFuncs(interceptor.Funcs{
 			Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
@@ -88,6 +92,23 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 			},
 			Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 				return hooked("update", o, func() error { return c.Update(ctx, o, opts...) })
+			},
+			Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+				err := c.Delete(ctx, o, opts...)
+				switch o.(type) {
+				case *corev1.Pod, *discoveryv1.EndpointSlice:
+				default:
+					if b.removed != nil && err == nil {
+						b.removed(o)
+					}
+				}
+				return err
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+				return hooked("patch", o, func() error { return c.Patch(ctx, o, p, opts...) })
+			},
+			Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+				return hooked("apply", o.(client.Object), func() error { return c.Apply(ctx, o, opts...) })
 			},
 		}).Build()
 	log := slog.New(slog.DiscardHandler)
@@ -118,6 +139,16 @@ func (b *bench) reconcile() error {
 	b.t.Helper()
 	_, err := b.Reconcile(b.t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: ns, Name: "cardio"}})
 	return err
+}
+
+// hashOf returns the name of the revision that a deployment asks for.
+func hashOf(t *testing.T, md *v1alpha1.ModelDeployment) string {
+	t.Helper()
+	hash, err := render.Hash(md.Spec.Template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hash
 }
 
 // settle reconciles, makes pods ready and acknowledges routes until nothing changes.
@@ -174,9 +205,13 @@ func (b *bench) cluster() {
 			discoveryv1.LabelServiceName: d.Name, render.LabelDeployment: "cardio", render.LabelRevision: d.Labels[render.LabelRevision],
 		}}}
 		for n := range *d.Spec.Replicas {
+			status := corev1.ConditionTrue
+			if d.Name == b.unready {
+				status = corev1.ConditionFalse
+			}
 			p := &corev1.Pod{
 				ObjectMeta: metav1.ObjectMeta{Name: d.Name + "-" + string('a'+n), Namespace: ns, Labels: d.Spec.Template.Labels},
-				Status:     corev1.PodStatus{PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(b.now)}}},
+				Status:     corev1.PodStatus{PodIP: "192.0.2.1", Conditions: []corev1.PodCondition{{Type: corev1.PodReady, Status: status, LastTransitionTime: metav1.NewTime(b.now)}}},
 			}
 			must(b.Create(ctx, p))
 			e.Endpoints = append(e.Endpoints, discoveryv1.Endpoint{TargetRef: &corev1.ObjectReference{Name: p.Name}, Conditions: discoveryv1.EndpointConditions{Ready: &yes}})

@@ -9,8 +9,11 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
@@ -49,6 +52,24 @@ func (u uncached) Get(ctx context.Context, key client.ObjectKey, o client.Object
 	return u.Client.Get(ctx, key, o, opts...)
 }
 
+func (u uncached) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	u.noteList(u.Client, list, "list")
+	return u.Client.List(ctx, list, opts...)
+}
+
+func (a wants) noteList(c client.Client, list client.ObjectList, verbs ...string) {
+	a.t.Helper()
+	gvk, err := c.GroupVersionKindFor(list)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	o, err := c.Scheme().New(gvk.GroupVersion().WithKind(strings.TrimSuffix(gvk.Kind, "List")))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.note(c, o.(client.Object), "", verbs...)
+}
+
 // record makes the bench record its requests. Objects from the cache are listed and
 // watched.
 func (a wants) record(b *bench) {
@@ -61,15 +82,7 @@ func (a wants) record(b *bench) {
 			return c.Get(ctx, key, o, opts...)
 		},
 		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
-			gvk, err := c.GroupVersionKindFor(list)
-			if err != nil {
-				return err
-			}
-			o, err := c.Scheme().New(gvk.GroupVersion().WithKind(strings.TrimSuffix(gvk.Kind, "List")))
-			if err != nil {
-				return err
-			}
-			a.note(c, o.(client.Object), "", "list", "watch")
+			a.noteList(c, list, "list", "watch")
 			return c.List(ctx, list, opts...)
 		},
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
@@ -79,6 +92,14 @@ func (a wants) record(b *bench) {
 		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
 			a.note(c, o, "", "update")
 			return c.Update(ctx, o, opts...)
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
+			a.note(c, o, "", "patch")
+			return c.Patch(ctx, o, p, opts...)
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			a.note(c, o.(client.Object), "", "patch")
+			return c.Apply(ctx, o, opts...)
 		},
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			a.note(c, o, "", "delete")
@@ -152,15 +173,25 @@ func TestRoles(t *testing.T) {
 		})
 	}
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Autoscaling.MaxReplicas = 6 })
+	quiet(func() {
+		var budget policyv1.PodDisruptionBudget
+		b.get("cardio", &budget)
+		budget.Spec.MaxUnavailable = &intstr.IntOrString{IntVal: 2}
+		if err := b.Update(t.Context(), &budget); err != nil {
+			t.Fatal(err)
+		}
+	})
 	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Autoscaling = nil })
-	change(func(md *v1alpha1.ModelDeployment) { md.Spec.Replicas, md.Spec.Traffic.Admit = 3, []string{"other"} })
+	change(func(md *v1alpha1.ModelDeployment) {
+		md.Spec.Replicas, md.Spec.Traffic.Admit, md.Spec.Traffic.Hostnames = 3, []string{"other"}, []string{"models.example.com"}
+	})
 	change(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Canary, Steps: []v1alpha1.Step{{Weight: 50}}}
 		md.Spec.Template.Model.Version = "1.1.0"
 	})
 	change(func(md *v1alpha1.ModelDeployment) {
 		md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Direct}
-		md.Spec.Template.Model.Version = "1.2.0"
+		md.Spec.Template.Model.Version, md.Spec.Traffic.Gateway = "1.2.0", nil
 	})
 	rounds()
 	quiet(func() {

@@ -96,7 +96,7 @@ func Run(ctx context.Context, o Options) error {
 	o.figures = &Hosts{Client: HostClient(), Keys: o.keys}
 	comparisons := NewComparisons()
 	for ctx.Err() == nil {
-		namespaces, err := reachable(ctx, c)
+		namespaces, err := reachable(ctx, c, c, nil)
 		if err != nil {
 			return err
 		}
@@ -141,9 +141,9 @@ func (o Options) runIn(ctx context.Context, c client.Client, namespaces []string
 	}
 	r := &Reconciler{
 		Client: mgr.GetClient(), Events: mgr.GetEventRecorderFor("pynomaly-controller"), Figures: o.figures, Keys: o.keys, Comparisons: comparisons, Live: mgr.GetAPIReader(), Prometheus: o.Prometheus,
-		Namespace: cmp.Or(o.Namespace, defaultNamespace), Namespaces: namespaces, Now: o.Now, Log: o.Log, Audit: o.Audit,
+		Namespace: cmp.Or(o.Namespace, defaultNamespace), Namespaces: namespaces, Now: o.Now, NoRoutes: !gateway, Log: o.Log, Audit: o.Audit,
 	}
-	if err := mgr.Add(follower{reader: c, namespaces: namespaces, end: end, log: o.Log}); err != nil {
+	if err := mgr.Add(follower{environments: mgr.GetClient(), live: c, namespaces: namespaces, end: end, log: o.Log}); err != nil {
 		return fmt.Errorf("following environments: %w", err)
 	}
 	if err := r.setUp(mgr, o.Workers, gateway); err != nil {
@@ -172,9 +172,16 @@ func cached(namespaces []string, gateway bool) (map[client.Object]cache.ByObject
 	for _, name := range namespaces {
 		labelled.Namespaces[name] = cache.Config{}
 	}
+	kept := labelled
+	kept.Transform = func(o any) (any, error) { return o, nil } // the managers of fields say who has changed one
 	out := map[client.Object]cache.ByObject{}
 	for _, o := range watched(gateway) {
-		out[o] = labelled
+		switch o.(type) {
+		case *corev1.Pod, *discoveryv1.EndpointSlice:
+			out[o] = labelled
+		default:
+			out[o] = kept
+		}
 	}
 	return out, nil
 }

@@ -33,6 +33,9 @@ type Checks struct {
 	Skipped bool `json:"skipped,omitempty"`
 	// RollbackOf is set if the rollout goes back, which has no steps either.
 	RollbackOf string `json:"rollbackOf,omitempty"`
+	// Replaces says that the revision is not compared with the stable one, because that is
+	// broken.
+	Replaces bool `json:"replacesBroken,omitempty"`
 	// Unserved says that there are no pods, so that gates have nothing to judge.
 	Unserved bool `json:"unserved,omitempty"`
 }
@@ -50,6 +53,7 @@ func ContentsOf(md *v1alpha1.ModelDeployment) (Contents, error) {
 	}
 	c := Contents{Environment: md.Spec.Environment, Namespace: md.Namespace, Name: md.Name, Template: md.Spec.Template, Rollout: ChecksOf(md.Spec.Strategy), Attempt: md.Spec.Attempt}
 	c.Rollout.Skipped, c.Rollout.RollbackOf = md.Spec.Promote == hash, md.Spec.RollbackOf
+	c.Rollout.Replaces = md.Spec.ReplaceBroken == hash
 	c.Rollout.Unserved = md.Spec.Replicas == 0 && md.Spec.Autoscaling == nil
 	return c, nil
 }

@@ -28,8 +28,11 @@ const (
 	AnnotationKeysChanged = v1alpha1.Group + "/keys-changed"
 	// AnnotationRestored names the user who restored an object from a backup.
 	AnnotationRestored = v1alpha1.Group + "/restored-by"
-	ManagedBy          = "app.kubernetes.io/managed-by"
-	Manager            = "pynomaly-runtime"
+	// NumbersName is a ConfigMap of a namespace with the largest number that a revision of
+	// each ModelDeployment has had.
+	NumbersName = "pynomaly-numbers"
+	ManagedBy   = "app.kubernetes.io/managed-by"
+	Manager     = "pynomaly-runtime"
 )
 
 const maxBase = 40

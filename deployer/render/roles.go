@@ -38,17 +38,18 @@ func everywhere() []rbacv1.PolicyRule {
 
 // whereModelsRun returns its permissions in the namespaces of environments. It gets
 // objects without the cache before it creates them, to find those that belong to
-// others.
+// others, and changes them by server-side apply.
 func whereModelsRun() []rbacv1.PolicyRule {
 	made := []string{"get", "list", "watch", "create"}
-	changed := slices.Concat(made, []string{"update"})
+	changed := slices.Concat(made, []string{"patch"})
 	removed := slices.Concat(changed, []string{"delete"})
 	return []rbacv1.PolicyRule{
 		rule(v1alpha1.Group, []string{"create", "delete"}, "modelrevisions"),
 		rule(v1alpha1.Group, []string{"update"}, "modelrevisions/status"),
 		rule("apps", removed, "deployments"), rule("", removed, "services"), rule("autoscaling", removed, "horizontalpodautoscalers"),
-		rule("networking.k8s.io", changed, "networkpolicies"), rule("gateway.networking.k8s.io", changed, "httproutes"),
-		rule("policy", made, "poddisruptionbudgets"),
+		rule("networking.k8s.io", changed, "networkpolicies"), rule("gateway.networking.k8s.io", removed, "httproutes"),
+		rule("policy", changed, "poddisruptionbudgets"),
+		rule("", []string{"create"}, "configmaps"), named(NumbersName, "", []string{"get", "patch"}, "configmaps"),
 		rule("", []string{"list", "watch"}, "pods"), rule("discovery.k8s.io", []string{"list", "watch"}, "endpointslices"),
 		rule("", []string{"create", "patch"}, "events"),
 	}

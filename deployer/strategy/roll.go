@@ -72,6 +72,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	m.plan.Gates = gated
 	where := m.where(all)
 	left := m.hold(at) - m.times.held
+	dead := gated && int(m.ro.Step) < len(all)-1 && m.nobodyElse() && !m.resumed()
 	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
 		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
 	}
@@ -86,6 +87,12 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case gated && m.Gate == NotRun:
 		m.say(StateGating, m.phase(), "%s: asking the hosts for figures", where)
 		m.tick()
+	case dead && m.Gate == Pass && left+deadline(m.Spec.Strategy) > 0:
+		wait := left + deadline(m.Spec.Strategy)
+		m.say(StateGating, m.phase(), "%s; it goes on in %s if that stays so", where, wait.Round(time.Second))
+		m.after(min(wait, longestTick))
+	case dead && m.Gate == Pass: // all requests are answered by the new revision already
+		m.skipTo(int32(len(all) - 1))
 	case left > 0 && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
 		m.after(min(left, longestTick))
@@ -104,11 +111,23 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case int(m.ro.Step) == len(all)-1:
 		m.promote()
 	default:
-		m.ro.Step++
-		m.plan.Gates = false
-		m.restart()
-		m.roll()
+		m.skipTo(m.ro.Step + 1)
 	}
+}
+
+// skipTo goes on with a later step.
+func (m *machine) skipTo(step int32) {
+	m.ro.Step = step
+	m.plan.Gates = false
+	m.restart()
+	m.roll()
+}
+
+// nobodyElse reports whether no other revision can answer, so that there is nothing to
+// compare with. The new revision has all requests then, and waiting protects nobody. It is
+// no matter if the new revision is not to be compared.
+func (m *machine) nobodyElse() bool {
+	return m.others() == 0 && m.Revisions[m.st.Stable].Ready == 0 && m.endpoints(m.Update) > 0 && m.Spec.ReplaceBroken != m.Update
 }
 
 // sinceCrash says why a step is held longer than its strategy says.

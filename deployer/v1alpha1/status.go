@@ -21,6 +21,9 @@ const (
 	ConditionStalled     = "Stalled"
 	// ConditionApproved exists if the environment requires an approval.
 	ConditionApproved = "Approved"
+	// ConditionDrifted exists once somebody has changed what the controller keeps. It is
+	// True while the change is in force, and False after it was put back.
+	ConditionDrifted = "Drifted"
 )
 
 // ModelDeploymentStatus holds the last observations and the state of the rollout. It
@@ -228,6 +231,11 @@ type ModelRevisionStatus struct {
 	// Digest of the model's contents, as the pods report it.
 	// +optional
 	Digest string `json:"digest,omitempty"`
+	// Pods is what the controller has written of the revision's pods, as JSON: the digest of
+	// who may use the hosts, and the pod template. Changes by hand are put back to it.
+	// +kubebuilder:validation:MaxLength=100000
+	// +optional
+	Pods string `json:"pods,omitempty"`
 	// +optional
 	FinishedAt *metav1.Time `json:"finishedAt,omitempty"`
 	// DeployedAt is when the revision became stable.

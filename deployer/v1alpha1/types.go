@@ -97,6 +97,12 @@ type ModelDeploymentSpec struct {
 	// +kubebuilder:default=10
 	// +optional
 	HistoryLimit int32 `json:"historyLimit,omitempty"`
+	// ReplaceBroken names a revision that replaces a broken one. Its gates do not compare it
+	// with the stable revision; what holds for it alone still holds: errors, scores that are
+	// not finite or constant, restarts.
+	// +kubebuilder:validation:MaxLength=80
+	// +optional
+	ReplaceBroken string `json:"replaceBroken,omitempty"`
 }
 
 // StepOf names a step of one revision's rollout.
@@ -194,7 +200,7 @@ type Source struct {
 
 // Autoscaling sets the range of the stable revision's replicas.
 //
-// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas"
+// +kubebuilder:validation:XValidation:rule="self.minReplicas <= self.maxReplicas",message="autoscaling.minReplicas must not be above maxReplicas: lower the one, or raise the other"
 type Autoscaling struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000
@@ -219,7 +225,7 @@ const (
 
 // Strategy says how traffic moves to a new revision.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary"
+// +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.type == 'canary'",message="strategy.steps are for canary",messageExpression="'strategy.steps are for canary, and strategy.type is '+self.type+': leave the steps out, or set the type to canary'"
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || size(self.steps) < 2 || self.steps.all(i, s, i == 0 || s.weight >= self.steps[i-1].weight)",message="the weights of strategy.steps must not fall: put them in order"
 // +kubebuilder:validation:XValidation:rule="!has(self.steps) || self.steps.exists(s, s.weight > 0)",message="strategy.steps give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more, or leave the steps out"
 // +kubebuilder:validation:XValidation:rule="!has(self.deadline) || duration(self.deadline) >= duration('1s')",message="strategy.deadline must be 1s or more",messageExpression="'strategy.deadline is '+self.deadline+', in which no pod gets ready: 1s is the least, and 10m the default'"
@@ -262,6 +268,8 @@ type Strategy struct {
 }
 
 // Step is a share of traffic that is held for a time.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.hold) || duration(self.hold) >= duration('0s')",message="the hold of a step must not be negative",messageExpression="'the hold of a step is '+self.hold+', which is negative: 0s goes on as soon as the gates have passed'"
 type Step struct {
 	// Weight is the new revision's share in percent.
 	// +kubebuilder:validation:Minimum=0
@@ -269,7 +277,8 @@ type Step struct {
 	Weight int32 `json:"weight"`
 	// Hold is how long the gates watch this weight.
 	// +kubebuilder:validation:Type=string
-	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
+	// +kubebuilder:validation:MaxLength=80
+	// +kubebuilder:validation:Pattern=`^-?(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	Hold *metav1.Duration `json:"hold,omitempty"`
 	// Pause waits for `deploy resume` after Hold.
