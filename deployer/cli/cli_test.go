@@ -89,14 +89,14 @@ func TestDocumentedAccess(t *testing.T) {
 }
 
 func TestParseSteps(t *testing.T) {
-	got, err := parseSteps("10:30s, 25%:1m:pause,50")
+	got, err := parseSteps("10:30s, 25%:1m:500rows:pause,50")
 	if err != nil || len(got) != 3 {
 		t.Fatalf("%v, %v", got, err)
 	}
-	if got[0].Weight != 10 || got[0].Hold.Duration != 30*time.Second || got[0].Pause || got[1].Weight != 25 || !got[1].Pause || got[2].Hold != nil {
+	if got[0].Weight != 10 || got[0].Hold.Duration != 30*time.Second || got[0].Pause || got[1].Weight != 25 || !got[1].Pause || got[1].MinSamples != 500 || got[2].Hold != nil {
 		t.Errorf("%+v", got)
 	}
-	for _, bad := range []string{"", "x", "-1", "101", "10:soon", "10:-5s", "10,,20", "10:5", "10,50,25", "0", "0:1m,0"} {
+	for _, bad := range []string{"", "x", "-1", "101", "10:soon", "10:-5s", "10,,20", "10:5", "10,50,25", "0", "0:1m,0", "10:rows", "10:-1rows", "10:9999999999rows"} {
 		if got, err := parseSteps(bad); err == nil {
 			t.Errorf("%q: %+v", bad, got)
 		}

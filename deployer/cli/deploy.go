@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
@@ -48,7 +46,7 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: that in --models)")
 	f.StringVar(&w.image, "image", "", "image of the host (default: unchanged, or the environment's)")
 	f.StringVar(&w.pullPolicy, "image-pull-policy", "", "Always, IfNotPresent or Never")
-	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:pause,50")
+	f.StringVar(&w.steps, "steps", "", "steps of a canary, such as 10:30s,25:1m:500rows:pause,50")
 	f.StringVar(&w.gateway, "gateway", "", "[<namespace>/]<name> of the Gateway that splits the traffic (default: unchanged, or the environment's)")
 	f.StringVar(&w.prefix, "path-prefix", "", "path prefix of the HTTPRoute")
 	f.StringSliceVar(&w.hostnames, "hostname", nil, "host names of the HTTPRoute")
@@ -310,38 +308,6 @@ func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 		(*list)[name] = q
 	}
 	return nil
-}
-
-// parseSteps parses weight[:hold][:pause], separated by commas.
-func parseSteps(text string) ([]v1alpha1.Step, error) {
-	var out []v1alpha1.Step
-	for part := range strings.SplitSeq(text, ",") {
-		fields := strings.Split(strings.TrimSpace(part), ":")
-		weight, err := strconv.ParseInt(strings.TrimSuffix(fields[0], "%"), 10, 32)
-		if err != nil || weight < 0 || weight > 100 {
-			return nil, fmt.Errorf("step %q does not begin with a weight of 0 to 100", part)
-		}
-		s := v1alpha1.Step{Weight: int32(weight)}
-		for _, f := range fields[1:] {
-			if f == "pause" {
-				s.Pause = true
-				continue
-			}
-			d, err := time.ParseDuration(f)
-			if err != nil || d < 0 {
-				return nil, fmt.Errorf("step %q: %q is neither a time, such as 30s, nor pause", part, f)
-			}
-			s.Hold = &metav1.Duration{Duration: d}
-		}
-		if n := len(out); n > 0 && out[n-1].Weight > s.Weight {
-			return nil, fmt.Errorf("step %d gives the new revision %d %%, and step %d gives it %d %%: weights must not fall, put them in order", n, out[n-1].Weight, n+1, s.Weight)
-		}
-		out = append(out, s)
-	}
-	if out[len(out)-1].Weight == 0 {
-		return nil, fmt.Errorf("steps %q give the new revision no traffic, so that its gates have nothing to judge: give a step a weight of 1 or more", text)
-	}
-	return out, nil
 }
 
 // follow prints the deployment's id or, if wait is set, its progress until it has

@@ -25,6 +25,24 @@ func crashesOf(p *corev1.Pod) int32 {
 	return c.RestartCount
 }
 
+// oomKilled reports whether the host of a pod ended last because it had used up its
+// memory.
+func oomKilled(p *corev1.Pod) bool {
+	return slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.Name == render.ContainerName && c.LastTerminationState.Terminated != nil && c.LastTerminationState.Terminated.Reason == "OOMKilled"
+	})
+}
+
+// limitOf says how much memory a container may use, or "".
+func limitOf(p *corev1.Pod, container string) string {
+	for i := range p.Spec.Containers {
+		if c := &p.Spec.Containers[i]; c.Name == container && !c.Resources.Limits.Memory().IsZero() {
+			return " of " + c.Resources.Limits.Memory().String()
+		}
+	}
+	return ""
+}
+
 // withoutPods returns why a Deployment cannot make its pods, such as a quota, or "".
 func withoutPods(d *appsv1.Deployment) string {
 	for _, c := range d.Status.Conditions {

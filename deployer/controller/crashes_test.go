@@ -27,6 +27,9 @@ func TestCrashes(t *testing.T) {
 		"another one":      {"proxy", ended(2, "Error"), 0},
 	} {
 		p := &corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{Name: c.name, RestartCount: 3, LastTerminationState: c.last}}}}
+		if got, want := oomKilled(p), what == "no memory"; got != want {
+			t.Errorf("%s: for lack of memory: %t", what, got)
+		}
 		if got := crashesOf(p); got != c.want {
 			t.Errorf("%s: %d, want %d", what, got, c.want)
 		}

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gatewaymetrics"
 	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -61,6 +62,11 @@ type comparison struct {
 	step           int32
 	weights        map[string]int32         // those for which split counts
 	split          map[string]*gate.Tracker // since the gateway accepted them
+	rows           *gate.Tracker            // of the new revision, since its weight is in force at the step
+	rowsAt         int32                    // that step
+	gateway        *gatewaymetrics.Tracker  // nil: it was not asked yet
+	targets        [2]gatewaymetrics.Target // that were last read
+	counted        map[string]*gate.Gateway // by revision, what the gateway has counted; nil: not known
 }
 
 // NewComparisons returns an empty Comparisons.
@@ -81,12 +87,8 @@ func (c *Comparisons) of(md *v1alpha1.ModelDeployment, now time.Time) *compariso
 
 // restart counts from now on.
 func (k *comparison) restart(md *v1alpha1.ModelDeployment, now time.Time) {
-	before := now
-	if md.Spec.Strategy.Type == v1alpha1.BlueGreen { // the two revisions never serve at the same time
-		before = time.Time{}
-	}
 	k.began, k.waits = now, false
-	k.sides = map[string]*gate.Tracker{k.update: gate.NewTracker(now), k.stable: gate.NewTracker(before)}
+	k.sides = map[string]*gate.Tracker{k.update: gate.NewTracker(now), k.stable: gate.NewTracker(stableFrom(md, now))}
 }
 
 // forget drops the comparison of a deployment that is deleted or finished.
@@ -123,6 +125,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	}
 	if k.waits {
 		k.restart(md, r.Now())
+		k.gateway = gatewaymetrics.NewTracker(k.began, stableFrom(md, k.began))
 	}
 	for hash, side := range k.sides {
 		pods, err := r.ask(ctx, md.Spec.Template.Model.ID, versions[hash], seen.pods[hash])
@@ -133,7 +136,11 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		if k.split[hash] != nil {
 			k.split[hash].Update(pods)
 		}
+		if hash == k.update && k.rows != nil {
+			k.rows.Update(pods)
+		}
 	}
+	k.atStep(w, r.Now())
 	if failed != nil {
 		r.without(md, seen, replayed, "figures", failed)
 		return
@@ -142,9 +149,11 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 		// The hosts' counters are judged in any case.
 		replayed = append(replayed, r.observed(ctx, md, k)...)
 	}
+	replayed = append(replayed, r.atGateway(ctx, md, seen, k)...)
 	split := r.ratio(seen, k)
 	update, stable := k.sum(k.update), k.sum(k.stable)
-	n := update.Size()
+	seen.figures = figuresOf(update)
+	n := update.Seen()
 	limits := limitsOf(md.Spec.Strategy.Gates)
 	if k.verdicts == nil || k.look.Due(n) || k.step != md.Status.Rollout.Step || changed {
 		k.look, k.step = k.look.Next(n), md.Status.Rollout.Step
@@ -153,6 +162,15 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	verdicts := append(slices.Clone(k.verdicts), replayed...)
 	w.Gate, w.GateSays = gateOf(gate.Together(verdicts))
 	r.tell(md, seen, append(verdicts, split...))
+}
+
+// atStep counts the rows that the new revision has scored at its step, from when the
+// weight is in force.
+func (k *comparison) atStep(w *strategy.World, now time.Time) {
+	if k.rows == nil || k.rowsAt != w.GateStep || !w.Acked {
+		k.rows, k.rowsAt = gate.NewTracker(now), w.GateStep
+	}
+	w.StepRows = k.rows.Sum().Rows
 }
 
 // without reports that there are no counters. The verdicts of replayed rows remain.

@@ -38,12 +38,16 @@ type sight struct {
 	others      map[string]string       // why objects that have md's label or name, but another owner, are in the way
 	needs       []string                // names of the objects that md must have
 	verdicts    []v1alpha1.Verdict
-	told        []v1alpha1.Verdict    // verdicts that have changed
-	digest      string                // of everything that is requested
-	approval    *approval             // nil: none is required
-	env         *v1alpha1.Environment // nil: there is none
-	access      v1alpha1.Access       // of its hosts
-	noKey       string                // why the controller has no key for the namespace's hosts; empty: it has one
+	told        []v1alpha1.Verdict       // verdicts that have changed
+	digest      string                   // of everything that is requested
+	approval    *approval                // nil: none is required
+	env         *v1alpha1.Environment    // nil: there is none
+	access      v1alpha1.Access          // of its hosts
+	gateway     *v1alpha1.GatewayFigures // nil: it was not asked
+	figures     *v1alpha1.StepFigures    // nil: nobody was asked
+	replaced    string                   // the revision whose rollout this one has replaced
+	past        []v1alpha1.Moment        // the history of that rollout
+	noKey       string                   // why the controller has no key for the namespace's hosts; empty: it has one
 }
 
 // look gathers the observations that strategy needs.
@@ -147,6 +151,12 @@ func (r *Reconciler) countPods(s *sight, pods []corev1.Pod, of func(string) *str
 				rev.Crashes = map[string]int32{}
 			}
 			rev.Crashes[string(p.UID)] = n
+			if oomKilled(p) {
+				if rev.OOMKilled == nil {
+					rev.OOMKilled = map[string]bool{}
+				}
+				rev.OOMKilled[string(p.UID)] = true
+			}
 			rev.Problem = cmp.Or(rev.Problem, problemOf(p)) // it says why, even if the pod is ready again
 		}
 		if isReady(p) {
@@ -252,7 +262,7 @@ func problemOf(p *corev1.Pod) string {
 			return fmt.Sprintf("%s: %.300s", c.Name, strings.TrimSpace(t.Message))
 		}
 		if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" {
-			return "OOMKilled: the container needs more memory than its limit"
+			return "OOMKilled: the container needs more memory than its limit" + limitOf(p, c.Name)
 		}
 		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 			return w.Reason + ": " + w.Message

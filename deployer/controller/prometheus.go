@@ -145,6 +145,7 @@ func (r *Reconciler) observed(ctx context.Context, md *v1alpha1.ModelDeployment,
 // what has not been scraped twice.
 func (k *comparison) sum(hash string) gate.Sample {
 	s := k.sides[hash].Sum()
+	s.Gateway = k.counted[hash]
 	p, ok := k.requests[hash]
 	if !ok {
 		return s

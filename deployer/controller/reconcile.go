@@ -198,6 +198,9 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 		s.Verdicts = seen.verdicts
 	}
 	used(s)
+	keepGateway(before, s, seen.gateway)
+	keepHistory(before, s, seen, r.Now())
+	seen.replaced, seen.past = superseded(before, s, r.Now())
 	if s.Stable != before.Stable {
 		s.Promotion = promotion(md, before, s.Verdicts)
 	}
@@ -279,6 +282,11 @@ func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment,
 		}
 		changed := rev.Status.Phase != phase
 		rev.Status.Phase = phase
+		if h := md.Status.Rollout.History; rev.Spec.Hash == md.Status.Update && len(h) > 0 && h[len(h)-1].State == strategy.StateIdle {
+			rev.Status.History = h
+		} else if rev.Spec.Hash == seen.replaced {
+			rev.Status.History = seen.past
+		}
 		if rev.Spec.Hash == md.Status.Update || changed {
 			rev.Status.Message = md.Status.Message
 		}

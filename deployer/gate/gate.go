@@ -95,13 +95,13 @@ func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 		constant(stable, update, scores, alpha),
 		proportion(Anomalies, update.Anomalies, update.Rows-update.Failed, stable.Anomalies, stable.Rows-stable.Failed, l.Anomalies, alpha, true),
 		distribution(stable, update, scores, l.PSI, alpha),
-		latency(stable.Durations, update.Durations, l.Latency, alpha),
+		slower(stable, update, l.Latency, alpha),
 	}
 	all = slices.DeleteFunc(all, func(v Verdict) bool { return slices.Contains(l.Skip, v.Gate) })
 	for i := range all {
 		v := &all[i]
 		few := min(update.Size(), stable.Size())
-		if v.Result == Fail && update.Size() < earliest {
+		if v.Result == Fail && update.Seen() < earliest {
 			v.Result = Inconclusive
 		}
 		if v.Result == Inconclusive && few >= l.MinSamples && v.N > 0 {
@@ -127,20 +127,51 @@ func Together(all []Verdict) (Result, string) {
 	return Pass, ""
 }
 
-// failures compares the share of requests that failed as a whole, and the share of
-// rows that failed alone: a batch is answered even if half of its rows fail. Each
-// comparison may err with half of alpha, and the worse one is the verdict.
+// failures compares the share of requests that failed as a whole, the share of rows
+// that failed alone – a batch is answered even if half of its rows fail – and, if
+// somebody asks the gateway, the share of requests that failed there. Each comparison
+// may err with its part of alpha, and the worst one is the verdict.
 func failures(stable, update Sample, limit, alpha float64) Verdict {
-	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/2, false)
-	requests.Message = "requests: " + requests.Message
-	rows := proportion(Errors, update.Failed, update.Rows, stable.Failed, stable.Rows, limit, alpha/2, false)
-	rows.Message = "rows: " + rows.Message
-	severity := func(r Result) int { return slices.Index([]Result{Pass, Inconclusive, Fail}, r) }
-	switch a, b := severity(requests.Result), severity(rows.Result); {
-	case a > b, a == b && requests.Statistic >= rows.Statistic:
-		return requests
+	parts := 2.0
+	if update.Gateway != nil && stable.Gateway != nil {
+		parts++
 	}
-	return rows
+	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/parts, false)
+	requests.Message = "requests: " + requests.Message
+	rows := proportion(Errors, update.Failed, update.Rows, stable.Failed, stable.Rows, limit, alpha/parts, false)
+	rows.Message = "rows: " + rows.Message
+	worst := worse(requests, rows)
+	if g, h := update.Gateway, stable.Gateway; parts > 2 {
+		at := proportion(Errors, g.Errors, g.Requests, h.Errors, h.Requests, limit, alpha/parts, false)
+		at.Message = "at the gateway: " + at.Message
+		worst = worse(worst, at)
+	}
+	return worst
+}
+
+// worse returns the worse of two verdicts of one gate.
+func worse(a, b Verdict) Verdict {
+	severity := func(r Result) int { return slices.Index([]Result{Pass, Inconclusive, Fail}, r) }
+	switch x, y := severity(a.Result), severity(b.Result); {
+	case x > y, x == y && a.Statistic >= b.Statistic:
+		return a
+	}
+	return b
+}
+
+// slower compares durations as the hosts and, if somebody asks it, as the gateway
+// counted them. Each comparison may err with its part of alpha, and the worse one is
+// the verdict.
+func slower(stable, update Sample, limit, alpha float64) Verdict {
+	if update.Gateway == nil || stable.Gateway == nil {
+		return latency(stable.Durations, update.Durations, limit, alpha)
+	}
+	at := latency(stable.Gateway.Durations, update.Gateway.Durations, limit, alpha/2)
+	at.Message = "at the gateway: " + at.Message
+	if len(update.Gateway.Durations.Counts) == 0 && len(stable.Gateway.Durations.Counts) == 0 { // it measures none
+		return latency(stable.Durations, update.Durations, limit, alpha)
+	}
+	return worse(latency(stable.Durations, update.Durations, limit, alpha/2), at)
 }
 
 // proportion compares shares. The standard error of their difference is that of
@@ -273,6 +304,14 @@ func bounds(h api.Histogram, i int) (low, high float64) {
 		return h.Edges[i-1], 10 * h.Edges[i-1]
 	}
 	return h.Edges[i-1], h.Edges[i]
+}
+
+// P95 returns the 95th percentile of durations in seconds, or 0 if there are none.
+func P95(h api.Histogram) float64 {
+	if Total(h) == 0 || len(h.Edges) == 0 || len(h.Counts) != len(h.Edges)+1 {
+		return 0
+	}
+	return percentile(h, 0.95)
 }
 
 // percentile interpolates within the bin.

@@ -24,8 +24,17 @@ type Sample struct {
 	Durations  api.Histogram
 	Mixed      bool // the hosts count scores in different bins
 	Sketch     api.Sketch
-	Unsketched bool  // a host has counted scores without a sketch
-	Span       *Span // nil: not known
+	Unsketched bool     // a host has counted scores without a sketch
+	Span       *Span    // nil: not known
+	Gateway    *Gateway // nil: nobody asks it
+}
+
+// Gateway is what the gateway has counted for one side. It includes requests that
+// failed before they reached a host.
+type Gateway struct {
+	Requests  int64 // all of them
+	Errors    int64 // of Requests: answered with 500 and above
+	Durations api.Histogram
 }
 
 // rowKinds returns the kinds of failures that concern one row. The rows of a request
@@ -60,7 +69,16 @@ func FromStats(s *api.Stats) Sample {
 // Size returns the number of samples: rows, or requests if there are no rows.
 func (s Sample) Size() int64 { return max(s.Rows, s.Requests+s.Errors) }
 
-// plus adds sign times o.
+// Seen returns how many samples there are to look at: those of Size, or the requests
+// that the gateway has counted if those are more.
+func (s Sample) Seen() int64 {
+	if s.Gateway == nil {
+		return s.Size()
+	}
+	return max(s.Size(), s.Gateway.Requests)
+}
+
+// plus adds sign times o. What the gateway has counted is not added up here.
 func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Requests += sign * o.Requests
 	s.Errors += sign * o.Errors

@@ -32,6 +32,7 @@ type Cluster struct {
 	Gate      strategy.Gate
 	GateSays  string
 	Observed  strategy.Observed
+	Rows      int64 // that the new revision has scored at its weight
 
 	Outcomes map[string]string
 	Weights  map[string]int32
@@ -47,6 +48,7 @@ type pod struct {
 	readyAt time.Time
 	endsAt  time.Time // zero: it is not deleted
 	crashes int32
+	oom     bool // its host ended last because it had used up its memory
 }
 
 // NewCluster returns an empty cluster.
@@ -61,7 +63,7 @@ func NewCluster(now time.Time) *Cluster {
 func (c *Cluster) World() strategy.World {
 	w := strategy.World{
 		Now: c.Now.Add(c.Skew), Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
-		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
+		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, StepRows: c.Rows, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
 	}
 	if w.Acked {
 		c.InForce = w.Weights
@@ -80,6 +82,12 @@ func (c *Cluster) World() strategy.World {
 					r.Crashes = map[string]int32{}
 				}
 				r.Crashes[p.name] = p.crashes
+				if p.oom {
+					if r.OOMKilled == nil {
+						r.OOMKilled = map[string]bool{}
+					}
+					r.OOMKilled[p.name] = true
+				}
 			}
 		}
 		if len(pods) > 0 || r.Desired > 0 {
@@ -173,10 +181,12 @@ func (c *Cluster) Lose(name string, some int32) {
 	c.scale(name, n)
 }
 
-// Crash ends the host of one pod with an error. Its kubelet starts it again.
-func (c *Cluster) Crash(name string, i int) {
+// Crash ends the host of one pod with an error, or because it has used up its memory.
+// Its kubelet starts it again.
+func (c *Cluster) Crash(name string, i int, oom bool) {
 	if pods := c.pods[name]; i < len(pods) && pods[i].endsAt.IsZero() {
 		pods[i].crashes++
+		pods[i].oom = oom
 		pods[i].readyAt = c.Now.Add(c.Start)
 	}
 }

@@ -35,7 +35,7 @@ func (w *Walk) weather() {
 	if !w.mild {
 		long = 200
 	}
-	switch w.random.IntN(14) {
+	switch w.random.IntN(15) {
 	case 0, 1:
 		if name := pick(w, w.Update, w.Status.Stable); !w.mild || (!w.Serial && w.outage(1)) {
 			w.Lose(name, 1+int32(w.random.IntN(9)))
@@ -71,6 +71,8 @@ func (w *Walk) weather() {
 		w.few = !w.few
 	case 12:
 		w.blind = !w.blind
+	case 14:
+		w.scarce = !w.scarce
 	case 13:
 		if w.mild && !w.all[w.Update].good { // whoever looks at it does not
 			return

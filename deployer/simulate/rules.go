@@ -38,8 +38,8 @@ type rules struct {
 	served              time.Duration
 	slack, lost         time.Duration    // in the step, and in the rollout
 	crashed             map[string]int32 // by pod, once exposed
-	crashes             int32
-	crashedAt           time.Duration // served at the last crash
+	crashes, kills      int32            // of hosts, and of those for lack of memory
+	crashedAt           time.Duration    // served at the last crash
 	ended               string
 }
 
@@ -120,10 +120,16 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		if before := r.crashed[pod]; n > before {
 			r.crashes += n - before
 			r.crashed[pod] = n
-			if watched(world) && !skipped(world, plan) {
-				r.held = 0
+			killed := world.Revisions[u].OOMKilled[pod]
+			if killed {
+				r.kills++
 			}
-			r.crashedAt = r.served
+			if watched(world, "restarts") || killed && watched(world, "oom-kills") {
+				r.crashedAt = r.served
+				if !skipped(world, plan) {
+					r.held = 0
+				}
+			}
 		}
 	}
 }
@@ -339,7 +345,8 @@ func (r *rules) end(world strategy.World, plan strategy.Plan) error {
 	switch why := ro.AbortReason; {
 	case strings.HasPrefix(why, "aborted:") && world.Spec.Abort == u:
 	case strings.HasPrefix(why, "a gate failed") && world.Gate == strategy.Fail && world.GateStep == ro.Step && !skipped(world, plan):
-	case strings.Contains(why, "started again") && r.crashes > 1 && !skipped(world, plan):
+	case strings.Contains(why, "started again") && r.crashes > 1 && watched(world, "restarts") && !skipped(world, plan):
+	case strings.Contains(why, "OOMKilled") && r.kills > 1 && watched(world, "oom-kills") && !skipped(world, plan):
 	case strings.HasPrefix(why, "deadline") && r.missing+r.slack > limit && !world.Spec.Paused && (lacking(world, r.plan) || world.Gate == strategy.Broken) && (plan.Status.Stable != "" || pods(world, u) == 0):
 	default:
 		return fmt.Errorf("%s was given up after it missed something for %s: %s", u, r.missing, why)

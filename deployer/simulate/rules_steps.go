@@ -44,6 +44,27 @@ func (r *rules) overdue(world strategy.World, plan strategy.Plan) error {
 	return nil
 }
 
+// rowsOf returns how many rows the new revision must have scored at a step.
+func rowsOf(world strategy.World, i int32) int64 {
+	s := world.Spec.Strategy
+	if s.Type != v1alpha1.Canary || (s.Gates != nil && s.Gates.Disabled) {
+		return 0
+	}
+	if world.Spec.Template.Samples > 0 {
+		i--
+	}
+	for _, at := range s.Steps {
+		if at.Weight >= 100 {
+			continue
+		}
+		if i == 0 {
+			return at.MinSamples
+		}
+		i--
+	}
+	return 0
+}
+
 // stepOf returns how the strategy describes a step of the new revision.
 func stepOf(world strategy.World, i int32) (gated, optional, pause bool, hold time.Duration) {
 	s := world.Spec.Strategy
@@ -116,6 +137,8 @@ func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
 		return fmt.Errorf("step %d is left, and its gates have not passed: %d of step %d", step, world.Gate, world.GateStep)
 	case world.Gate == strategy.CannotTell && !resumed, world.Gate == strategy.Inconclusive && !resumed && !proceed && !optional:
 		return fmt.Errorf("step %d is left, and its gates do not tell: %d", step, world.Gate)
+	case world.StepRows < rowsOf(world, step) && !resumed:
+		return fmt.Errorf("step %d is left after %d rows", step, world.StepRows)
 	case world.Observed == strategy.Differs && !resumed:
 		return fmt.Errorf("step %d is left, and requests do not follow its weight", step)
 	}
@@ -130,7 +153,7 @@ func (r *rules) hold(world strategy.World, plan strategy.Plan) error {
 		return nil
 	}
 	_, _, _, hold := stepOf(world, step)
-	if r.crashes > 0 && watched(world) {
+	if (r.crashes > 0 && watched(world, "restarts")) || (r.kills > 0 && watched(world, "oom-kills")) {
 		hold = max(hold, 2*r.crashedAt-2*r.lost)
 	}
 	if r.held+r.slack < hold {
@@ -167,15 +190,17 @@ func (r *rules) drain(world strategy.World, plan strategy.Plan) error {
 	return nil
 }
 
-func watched(world strategy.World) bool {
+// watched reports whether one of the gates that crashes fail is asked.
+func watched(world strategy.World, gate string) bool {
 	g := world.Spec.Strategy.Gates
-	return g == nil || (!g.Disabled && !slices.Contains(g.Skip, "restarts"))
+	return g == nil || (!g.Disabled && !slices.Contains(g.Skip, gate))
 }
 
 // loop: a revision whose hosts end again and again is never promoted.
 func (r *rules) loop(world strategy.World, plan strategy.Plan) error {
 	s := &plan.Status
-	if r.crashes <= 1 || !watched(world) || skipped(world, plan) || world.Status.Update != s.Update || world.Status.Stable == s.Update || r.changed {
+	looped := (r.crashes > 1 && watched(world, "restarts")) || (r.kills > 1 && watched(world, "oom-kills"))
+	if !looped || skipped(world, plan) || world.Status.Update != s.Update || world.Status.Stable == s.Update || r.changed {
 		return nil
 	}
 	if s.Rollout.Aborted != s.Update && s.Rollout.Begun != nil {

@@ -18,6 +18,7 @@ type quality struct {
 	good    bool
 	failing time.Duration // a gate fails after so much time with traffic; 0: none does
 	crashes time.Duration // hosts end after so much time; 0: never
+	oom     bool          // because they use up their memory
 }
 
 // Walk is a walk through the world of rollouts: pods die and return, an autoscaler
@@ -37,6 +38,7 @@ type Walk struct {
 	figures bool      // the hosts' figures can be had
 	few     bool      // there are too few samples
 	blind   bool      // a gate cannot tell
+	scarce  bool      // there are hardly any rows at a step
 	Steps   int       // evaluations so far
 	Ends    map[string]int
 	// Next makes the plans.
@@ -91,7 +93,7 @@ func (w *Walk) begin() {
 	w.Cluster = NewCluster(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC))
 	w.mild = w.chance(60)
 	w.all, w.exposed, w.aged = map[string]*quality{}, map[string]time.Duration{}, map[string]time.Duration{}
-	w.figures, w.few, w.blind = true, false, false
+	w.figures, w.few, w.blind, w.scarce = true, false, false, false
 	w.calmAt = w.Now
 	w.rules = rules{}
 	w.Start, w.Stop, w.Ack = time.Second+w.seconds(8), w.seconds(5), w.seconds(4)
@@ -114,7 +116,7 @@ func (w *Walk) strategy() v1alpha1.Strategy {
 		weight := int32(0)
 		for range 1 + w.random.IntN(3) {
 			weight = min(100, weight+5+int32(w.random.IntN(40)))
-			s.Steps = append(s.Steps, v1alpha1.Step{Weight: weight, Hold: duration(pick(w, 0, w.seconds(20), 30*time.Second+w.seconds(400))), Pause: w.chance(10)})
+			s.Steps = append(s.Steps, v1alpha1.Step{Weight: weight, Hold: duration(pick(w, 0, w.seconds(20), 30*time.Second+w.seconds(400))), Pause: w.chance(10), MinSamples: pick[int64](w, 0, 0, 50)})
 		}
 	}
 	if w.chance(20) {
@@ -123,7 +125,7 @@ func (w *Walk) strategy() v1alpha1.Strategy {
 			s.Gates.Inconclusive = "proceed"
 		}
 		if w.chance(20) {
-			s.Gates.Skip = []string{"restarts"}
+			s.Gates.Skip = pick(w, []string{"restarts"}, []string{"oom-kills"}, []string{"restarts", "oom-kills"})
 		}
 	}
 	return s
@@ -138,7 +140,7 @@ func (w *Walk) fresh() string {
 	case 0:
 		q.failing = time.Second + w.seconds(15)
 	case 1:
-		q.crashes = 5*time.Second + w.seconds(60)
+		q.crashes, q.oom = 5*time.Second+w.seconds(60), w.chance(50)
 	default:
 		q.good = true
 	}
@@ -150,7 +152,7 @@ func (w *Walk) fresh() string {
 func (w *Walk) ask(name string) {
 	w.Update = name
 	w.Spec.Abort, w.Spec.Promote, w.Spec.RollbackOf, w.Spec.Resume, w.Spec.Paused = "", "", "", nil, false
-	w.Observed, w.few, w.blind = strategy.Unknown, false, false
+	w.Observed, w.few, w.blind, w.scarce = strategy.Unknown, false, false, false
 }
 
 // over reports whether the present rollout has ended.
@@ -196,6 +198,10 @@ func (w *Walk) evaluate() error {
 // figure sets what the gates say.
 func (w *Walk) figure() {
 	q := w.all[w.Update]
+	w.Rows = 100
+	if w.scarce {
+		w.Rows = 20
+	}
 	switch {
 	case !w.figures:
 		w.Gate = strategy.Broken
@@ -218,7 +224,7 @@ func (w *Walk) pass(d time.Duration) {
 	if q := w.all[w.Update]; q.crashes > 0 && w.desired[w.Update] > 0 {
 		if w.aged[w.Update] += d; w.aged[w.Update] >= q.crashes {
 			w.aged[w.Update] = 0
-			w.Crash(w.Update, 0)
+			w.Crash(w.Update, 0, q.oom)
 		}
 	}
 	w.Advance(d)
@@ -233,7 +239,7 @@ func (w *Walk) calm() {
 	if w.Status.Stable == "" { // a first revision that crashes and serves goes on for ever
 		w.all[w.Update].crashes = 0
 	}
-	w.figures, w.few, w.blind, w.Blocked, w.Observed = true, false, false, "", strategy.Matches
+	w.figures, w.few, w.blind, w.scarce, w.Blocked, w.Observed = true, false, false, false, "", strategy.Matches
 	w.Spec.Paused, w.Spec.Replicas, w.Ack = false, max(1, w.Spec.Replicas), min(w.Ack, 4*time.Second)
 }
 

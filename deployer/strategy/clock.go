@@ -1,8 +1,10 @@
 package strategy
 
 import (
+	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
@@ -93,30 +95,45 @@ func (m *machine) write() {
 }
 
 // crashed counts crashes of the new revision's hosts since the revision first had all
-// pods of a step, and reports whether there are too many. Each one begins the hold
-// anew.
-func (m *machine) crashed() bool {
-	c, now := m.ro.Crashes, m.Revisions[m.Update].Crashes
+// pods of a step. It returns why there are too many, or "". Each crash that a gate
+// watches begins the hold anew.
+func (m *machine) crashed() string {
+	c, u, s := m.ro.Crashes, m.Revisions[m.Update], m.Spec.Strategy
 	if c == nil {
-		return false
+		return ""
 	}
-	added := int32(0)
-	for pod, n := range now {
-		if before := c.Pods[pod]; n > before {
-			added += n - before
-			if c.Pods == nil {
-				c.Pods = map[string]int32{}
-			}
-			c.Pods[pod] = n
+	watched := false
+	for pod, n := range u.Crashes {
+		before := c.Pods[pod]
+		if n <= before {
+			continue
 		}
-	}
-	if added > 0 {
-		c.Total += added
-		c.Served = metav1.Duration{Duration: m.times.served}
-		m.times.held = 0
+		c.Total += n - before
+		if c.Pods == nil {
+			c.Pods = map[string]int32{}
+		}
+		c.Pods[pod] = n
+		if u.OOMKilled[pod] { // a pod says only how its host ended last
+			c.OOMKilled++
+		}
+		watched = watched || watches(s, gateRestarts) || (u.OOMKilled[pod] && watches(s, gateOOMKills))
 		m.fresh = true
 	}
-	return c.Total > restarts(m.Spec.Strategy)
+	if watched {
+		c.Served = metav1.Duration{Duration: m.times.served}
+		m.times.held = 0
+	}
+	switch {
+	case watches(s, gateOOMKills) && c.OOMKilled > oomKills(s):
+		limit := "there is no memory limit"
+		if q, ok := m.Spec.Template.Resources.Limits[corev1.ResourceMemory]; ok {
+			limit = "memory limit " + q.String()
+		}
+		return fmt.Sprintf("hosts were OOMKilled %d times; %s", c.OOMKilled, limit)
+	case watches(s, gateRestarts) && c.Total > restarts(s):
+		return fmt.Sprintf("hosts ended with an error and were started again, %d times in all%s", c.Total, because(u.Problem))
+	}
+	return ""
 }
 
 // expose begins to count crashes.
@@ -136,7 +153,8 @@ func (m *machine) expose() {
 // hold returns how long a step is held. After a crash that is long enough to see the
 // next one, if hosts crash again and again.
 func (m *machine) hold(at step) time.Duration {
-	if c := m.ro.Crashes; c != nil && c.Total > 0 && watchesRestarts(m.Spec.Strategy) {
+	c, s := m.ro.Crashes, m.Spec.Strategy
+	if c != nil && ((c.Total > 0 && watches(s, gateRestarts)) || (c.OOMKilled > 0 && watches(s, gateOOMKills))) {
 		return max(at.hold, 2*c.Served.Duration)
 	}
 	return at.hold

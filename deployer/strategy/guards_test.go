@@ -44,8 +44,11 @@ func ends() []mutation {
 func steps() []mutation {
 	return []mutation{
 		{"roll.go", "a strategy may lose steps", "if m.ro.Step > last ||", "if false ||"},
-		{"roll.go", "hosts that end again and again end the rollout", "m.crashed() {", "m.crashed() && false {"},
-		{"clock.go", "a crash begins the hold anew", "m.times.held = 0\n\t\tm.fresh = true\n\t}\n\treturn c.Total", "m.fresh = true\n\t}\n\treturn c.Total"},
+		{"roll.go", "hosts that end again and again end the rollout", `why != "" {`, `why != "" && false {`},
+		{"clock.go", "a crash begins the hold anew", "m.times.held = 0\n\t}\n\tswitch {", "}\n\tswitch {"},
+		{"clock.go", "hosts that use up their memory end the rollout", "c.OOMKilled > oomKills(s):", "false:"},
+		{"clock.go", "a crash that is not minded changes no hold", "if watched {", "if true {"},
+		{"clock.go", "after a host has used up its memory a hold sees the next time", "|| (c.OOMKilled > 0 && watches(s, gateOOMKills))", "|| false"},
 		{"clock.go", "after a crash a hold sees the next one", "return max(at.hold, 2*c.Served.Duration)", "return at.hold"},
 		{"roll.go", "a step waits for its pods", "if u.Endpoints < need {\n\t\tm.route", "if false {\n\t\tm.route"},
 		{"roll.go", "all pods are planned if nobody else serves", "s.Endpoints == 0 && s.Ready == 0 {", "s.Endpoints < 0 {"},
@@ -59,6 +62,7 @@ func steps() []mutation {
 		{"roll.go", "requests that do not follow the weight end nothing", "m.say(StateVerifying, v1alpha1.Paused,", "m.fail(\"\")\n\t\tm.say(StateVerifying, v1alpha1.Paused,"},
 		{"roll.go", "a gate that cannot tell does not pass", "case gated && m.Gate == CannotTell && !m.resumed():", "case false:"},
 		{"roll.go", "too few samples do not pass", "case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():", "case false:"},
+		{"roll.go", "a step waits for its rows", "case gated && m.StepRows < at.rows && !m.resumed():", "case false:"},
 		{"roll.go", "a step waits for a user", "case at.pause && !skip && !m.resumed():", "case false:"},
 		{"roll.go", "a step's gates are its own", "if m.GateStep != m.ro.Step {", "if false {"},
 		{"roll.go", "a resume is of one step", "r.Step >= m.ro.Step", "r.Step >= 0"},

@@ -169,7 +169,7 @@ func (m *machine) idle() {
 	m.plan.Replicas[m.st.Stable] = m.Stable
 	m.plan.Weights = map[string]int32{}
 	m.spread(100, m.established())
-	m.ro.Aborted, m.ro.AbortReason, m.ro.End, m.ro.Step, m.ro.Crashes = "", "", "", 0, nil
+	m.ro.Aborted, m.ro.AbortReason, m.ro.End, m.ro.Step, m.ro.Crashes, m.ro.Gateway = "", "", "", 0, nil, nil
 	m.times = times{}
 	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
 	if s.Endpoints < m.Stable {

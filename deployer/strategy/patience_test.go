@@ -100,7 +100,7 @@ func TestCrashLoop(t *testing.T) {
 			next := c.Now.Add(max(every, 20*time.Second))
 			for range 2000 {
 				if !next.IsZero() && !c.Now.Before(next) {
-					c.Crash("b", 0)
+					c.Crash("b", 0, false)
 					if next = next.Add(every); every == 0 {
 						next = time.Time{}
 					}

@@ -28,9 +28,11 @@ func (m *machine) roll() {
 	need := m.need(at)
 	m.plan.Replicas[m.Update], m.plan.Replicas[m.st.Stable] = need, m.Stable
 	before := m.ro.Weight
-	if !skip && watchesRestarts(m.Spec.Strategy) && m.crashed() {
-		m.fail(fmt.Sprintf("%s: hosts ended with an error and were started again, %d times in all%s", m.where(all), m.ro.Crashes.Total, because(u.Problem)))
-		return
+	if !skip {
+		if why := m.crashed(); why != "" {
+			m.fail(m.where(all) + ": " + why)
+			return
+		}
 	}
 	m.progress(u.Endpoints)
 	if u.Endpoints < need {
@@ -96,6 +98,9 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case left > 0 && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
 		m.after(min(left, longestTick))
+	case gated && m.StepRows < at.rows && !m.resumed():
+		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %d of %d rows at this weight", where, m.StepRows, at.rows)
+		m.after(longestTick)
 	case gated && m.Observed == Differs && !m.resumed():
 		m.say(StateVerifying, v1alpha1.Paused, "%s: requests do not follow the weight%s; `deploy resume` goes past it", where, because(m.SplitSays))
 		m.after(longestTick)

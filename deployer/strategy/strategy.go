@@ -37,6 +37,9 @@ type Revision struct {
 	// Crashes counts by the UID of each present pod how often its host has ended with
 	// an error and was started again. Pods without a crash are left out.
 	Crashes map[string]int32
+	// OOMKilled has the UIDs of the pods in Crashes whose host ended last because it had
+	// used up its memory.
+	OOMKilled map[string]bool
 }
 
 // Observed says whether requests follow the weights.
@@ -78,6 +81,9 @@ type World struct {
 	Gate      Gate
 	GateStep  int32  // the step for which the gates were evaluated
 	GateSays  string // why the gates did not pass
+	// StepRows is how many rows the new revision has scored at the present weight. It is
+	// of GateStep.
+	StepRows int64
 	// Blocked is what must happen before a rollout may begin, such as an approval or a
 	// time in staging. It does not concern a rollout that has begun.
 	Blocked   string
@@ -104,6 +110,7 @@ type step struct {
 	pause  bool
 	// optional: too few samples do not stop the rollout.
 	optional bool
+	rows     int64 // that must be scored at this weight
 }
 
 // Defaults of a strategy.
@@ -114,6 +121,7 @@ const (
 	DefaultHold     = time.Minute
 	DefaultPost     = 30 * time.Second // of a blue_green rollout, after the switch
 	DefaultRestarts = 1
+	DefaultOOMKills = 1
 )
 
 // steps returns the shares through which a strategy goes. The last one is all
@@ -138,7 +146,7 @@ func steps(s v1alpha1.Strategy, replicas int32, samples bool) []step {
 				hold = c.Hold.Duration
 			}
 			if c.Weight < 100 {
-				out = append(out, step{weight: c.Weight, gates: gates && c.Weight > 0, hold: hold, pause: c.Pause})
+				out = append(out, step{weight: c.Weight, gates: gates && c.Weight > 0, hold: hold, pause: c.Pause, rows: c.MinSamples})
 			}
 		}
 		out = append(out, step{weight: 100, full: true})
@@ -186,9 +194,15 @@ func replicasFor(weight, all int32, ratio bool) int32 {
 	return max(1, (all*weight+99)/100)
 }
 
-// watchesRestarts reports whether crashes of hosts end a rollout.
-func watchesRestarts(s v1alpha1.Strategy) bool {
-	return s.Gates == nil || (!s.Gates.Disabled && !slices.Contains(s.Gates.Skip, "restarts"))
+// The gates that the strategy evaluates itself.
+const (
+	gateRestarts = "restarts"
+	gateOOMKills = "oom-kills"
+)
+
+// watches reports whether one of these gates may end a rollout.
+func watches(s v1alpha1.Strategy, gate string) bool {
+	return s.Gates == nil || (!s.Gates.Disabled && !slices.Contains(s.Gates.Skip, gate))
 }
 
 // restarts returns how many crashes of hosts a rollout survives.
@@ -197,6 +211,14 @@ func restarts(s v1alpha1.Strategy) int32 {
 		return *s.Gates.Restarts
 	}
 	return DefaultRestarts
+}
+
+// oomKills returns how often hosts may use up their memory in a rollout.
+func oomKills(s v1alpha1.Strategy) int32 {
+	if s.Gates != nil && s.Gates.OOMKills != nil {
+		return *s.Gates.OOMKills
+	}
+	return DefaultOOMKills
 }
 
 func deadline(s v1alpha1.Strategy) time.Duration {

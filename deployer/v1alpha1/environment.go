@@ -94,6 +94,31 @@ type EnvironmentSpec struct {
 	// +kubebuilder:validation:Pattern=`^(0|([0-9]{1,5}(\.[0-9]{1,9})?(ms|s|m|h)){1,4})$`
 	// +optional
 	ApprovalLifetime *metav1.Duration `json:"approvalLifetime,omitempty"`
+	// GatewayMetrics says where the controller reads what the gateway of the
+	// environment's deployments counts. Gates then see the requests that failed at the
+	// gateway, which no host counts.
+	// +optional
+	GatewayMetrics *GatewayMetrics `json:"gatewayMetrics,omitempty"`
+}
+
+// The kinds of GatewayMetrics.
+const (
+	MetricsTraefik    = "traefik"
+	MetricsEnvoy      = "envoy"
+	MetricsPrometheus = "prometheus"
+)
+
+// GatewayMetrics says where a gateway's metrics are.
+type GatewayMetrics struct {
+	// Kind is traefik or envoy if URL is the gateway's own page of metrics, and prometheus
+	// if a Prometheus at URL has scraped either of them.
+	// +kubebuilder:validation:Enum=traefik;envoy;prometheus
+	Kind string `json:"kind"`
+	// URL of the metrics. The controller reads all addresses of its host, one for each
+	// instance of the gateway: a headless Service has them.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:Pattern=`^https?://[^/@?#\s]+(/[^@?#\s]*)?$`
+	URL string `json:"url"`
 }
 
 // Lifetime returns how long an approval lasts.

@@ -137,6 +137,14 @@ type Rollout struct {
 	// Admitted is what the rollout was admitted with.
 	// +optional
 	Admitted *Admission `json:"admitted,omitempty"`
+	// Gateway is what the gateway has counted, if the Environment says where its metrics
+	// are.
+	// +optional
+	Gateway *GatewayFigures `json:"gateway,omitempty"`
+	// History is how the rollout went, the oldest moment first.
+	// +kubebuilder:validation:MaxItems=40
+	// +optional
+	History []Moment `json:"history,omitempty"`
 }
 
 // Admission is what a rollout was admitted with. It is valid until the rollout ends,
@@ -241,6 +249,10 @@ type ModelRevisionStatus struct {
 	// DeployedAt is when the revision became stable.
 	// +optional
 	DeployedAt *metav1.Time `json:"deployedAt,omitempty"`
+	// History is how the revision's last rollout went, the oldest moment first.
+	// +kubebuilder:validation:MaxItems=40
+	// +optional
+	History []Moment `json:"history,omitempty"`
 }
 
 // ModelApproval admits one revision to an environment: the model, and everything

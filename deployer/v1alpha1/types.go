@@ -284,6 +284,12 @@ type Step struct {
 	// Pause waits for `deploy resume` after Hold.
 	// +optional
 	Pause bool `json:"pause,omitempty"`
+	// MinSamples is how many rows the new revision must have scored at this weight before
+	// the next step, besides those that the gates need. It needs gates.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000000
+	// +optional
+	MinSamples int64 `json:"minSamples,omitempty"`
 }
 
 // Gates limits how a new revision may differ from the stable one.
@@ -335,8 +341,8 @@ type Gates struct {
 	RankPercent *int32 `json:"rankPercent,omitempty"`
 	// Skip names gates that are not asked for, such as score-distribution of a model whose
 	// scores no bins tell apart.
-	// +kubebuilder:validation:MaxItems=8
-	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement;restarts
+	// +kubebuilder:validation:MaxItems=9
+	// +kubebuilder:validation:items:Enum=error-rate;nonfinite-scores;constant-scores;anomaly-rate;score-distribution;latency;shadow-disagreement;restarts;oom-kills
 	// +optional
 	Skip []string `json:"skip,omitempty"`
 	// Restarts is how many times in a rollout hosts of the new revision may end with an
@@ -350,6 +356,12 @@ type Gates struct {
 	// +kubebuilder:validation:Enum=pause;proceed
 	// +optional
 	Inconclusive string `json:"inconclusive,omitempty"`
+	// OOMKills is how many times in a rollout hosts of the new revision may end because
+	// they used up their memory; default 1. Each of them counts in Restarts as well.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000
+	// +optional
+	OOMKills *int32 `json:"oomKills,omitempty"`
 }
 
 // Traffic says what splits requests between revisions.

@@ -1,0 +1,106 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/pynomaly/pynomaly-runtime/deployer/gate"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gatewaymetrics"
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+)
+
+// gatewayGate is the verdict that says whether the gateway's metrics can be read.
+const gatewayGate = "gateway-metrics"
+
+// servicePort is the port of the Services that routes name.
+const servicePort = 80
+
+// atGateway reads what the gateway has counted for both revisions since the new one had
+// traffic. Its verdict says whether that succeeded. It returns none if the Environment
+// names no metrics, or if no gateway splits the traffic.
+func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, k *comparison) []gate.Verdict {
+	k.counted = nil
+	if seen.env == nil || seen.env.Spec.GatewayMetrics == nil || seen.route == nil {
+		return nil
+	}
+	m := seen.env.Spec.GatewayMetrics
+	targets := [2]gatewaymetrics.Target{target(md, seen, k.update), target(md, seen, k.stable)}
+	if k.gateway == nil {
+		if state := md.Status.Rollout.Gateway; state != nil {
+			k.gateway = gatewaymetrics.Restore(state, k.began, stableFrom(md, k.began))
+		} else {
+			k.gateway = gatewaymetrics.NewTracker(k.began, stableFrom(md, k.began))
+		}
+	} else if m.Kind == v1alpha1.MetricsEnvoy && targets != k.targets {
+		k.gateway.Again(r.Now())
+	}
+	k.targets = targets
+	broken := func(err error) []gate.Verdict {
+		return []gate.Verdict{{Gate: gatewayGate, Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())}}
+	}
+	all, err := gatewaymetrics.Read(ctx, m, targets)
+	if err == nil {
+		err = k.gateway.Add(all)
+	}
+	if err != nil {
+		return broken(err)
+	}
+	seen.gateway = k.gateway.State()
+	u, s := k.gateway.Sum(gatewaymetrics.Update), k.gateway.Sum(gatewaymetrics.Stable)
+	if h := k.sides[k.update].Sum(); u.Requests == 0 && h.Requests+h.Errors >= minSplit && !slices.ContainsFunc(all, func(r gatewaymetrics.Reading) bool { return r.Counts[gatewaymetrics.Update].Known }) {
+		return broken(fmt.Errorf("hosts have answered %d requests, and the gateway's metrics name no Service %s of namespace %s: do they count Services?", h.Requests+h.Errors, targets[0].Service, md.Namespace))
+	}
+	k.counted = map[string]*gate.Gateway{k.update: sampleOf(u), k.stable: sampleOf(s)}
+	return []gate.Verdict{{Gate: gatewayGate, Result: gate.Pass, N: u.Requests, Message: fmt.Sprintf("%d of %d requests failed at the gateway, and %d of stable's %d", u.Errors, u.Requests, s.Errors, s.Requests)}}
+}
+
+// target returns how the gateway knows a revision's Service.
+func target(md *v1alpha1.ModelDeployment, seen *sight, hash string) gatewaymetrics.Target {
+	t := gatewaymetrics.Target{Namespace: md.Namespace, Route: md.Name, Service: render.RevisionName(md, hash), Port: servicePort, Backend: -1}
+	for _, rule := range seen.route.Spec.Rules {
+		for i, ref := range rule.BackendRefs {
+			if string(ref.Name) == t.Service {
+				t.Backend = i
+			}
+		}
+	}
+	return t
+}
+
+func sampleOf(c gatewaymetrics.Count) *gate.Gateway {
+	g := &gate.Gateway{Requests: c.Requests, Errors: c.Errors}
+	if len(c.Bins) != len(c.Edges)+1 {
+		return g
+	}
+	const micro = 1e-6
+	for _, e := range c.Edges {
+		g.Durations.Edges = append(g.Durations.Edges, float64(e)*micro)
+	}
+	g.Durations.Counts = make([]uint64, 0, len(c.Bins))
+	for _, n := range c.Bins {
+		g.Durations.Counts = append(g.Durations.Counts, uint64(max(0, n)))
+	}
+	return g
+}
+
+// stableFrom returns from when on the stable revision's requests count: the two
+// revisions of a blue_green rollout never serve at the same time.
+func stableFrom(md *v1alpha1.ModelDeployment, began time.Time) time.Time {
+	if md.Spec.Strategy.Type == v1alpha1.BlueGreen {
+		return time.Time{}
+	}
+	return began
+}
+
+// keepGateway puts into a status what the gateway has counted, if the times of the
+// rollout are written as well: each write causes another evaluation.
+func keepGateway(before, s *v1alpha1.ModelDeploymentStatus, counted *v1alpha1.GatewayFigures) {
+	a, b := &before.Rollout, &s.Rollout
+	same := before.Update == s.Update && a.Attempt == b.Attempt && s.Update != s.Stable && b.Aborted == ""
+	if same && counted != nil && !a.Seen.Equal(b.Seen) {
+		b.Gateway = counted
+	}
+}
