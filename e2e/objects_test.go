@@ -22,7 +22,7 @@ import (
 func TestObjects(t *testing.T) {
 	w := open(t, busy)
 	defer w.table(t)
-	w.situation(t, "the gateway taken out", setup{pods: 2, load: func(l *load) { l.beside(w.service(t)) }}, func(t *testing.T, l *load) {
+	w.situation(t, "the gateway taken out", setup{pods: 2, load: func(l *load) { w.beside(t, l) }}, func(t *testing.T, l *load) {
 		w.answered(t, l, "1.0.0")
 		l.divert() // callers leave the gateway before it goes
 		w.edit(t, func(s *v1alpha1.ModelDeploymentSpec) { s.Traffic.Gateway = nil })

@@ -29,7 +29,7 @@ func TestPatience(t *testing.T) {
 		w.only(t, l, "1.1.0", "1.0.0")
 	})
 	w.situation(t, "clients with WebSockets and others", setup{pods: 2, load: func(l *load) { l.mixed(2) }}, w.patient)
-	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { l.beside(w.service(t)) }}, w.patient)
+	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { w.beside(t, l) }}, w.patient)
 	w.scenario(t, "stable scaled from 2 to 6 at 10 percent", 2, func(t *testing.T, l *load) {
 		w.autoscaled(t, 6)
 		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
@@ -122,12 +122,14 @@ func (l *load) mixed(n int) {
 }
 
 // beside sends half of the requests to a Service, over connections that are kept.
-func (l *load) beside(address string) {
+func (w *world) beside(t *testing.T, l *load) {
+	t.Helper()
 	direct := newLoad(l.t, l.key, l.host)
-	direct.url = "http://" + address + "/api/v1/predict"
+	direct.url = "http://" + w.service(t) + "/api/v1/predict"
 	direct.client.Transport = &http.Transport{MaxConnsPerHost: 8, MaxIdleConnsPerHost: 8}
+	w.eventually(t, time.Minute, "the Service answers", func() bool { _, _, err := direct.predict(0); return err == nil })
 	l.other, l.every = direct.predict, 2
-	l.t.Cleanup(direct.client.CloseIdleConnections)
+	t.Cleanup(direct.client.CloseIdleConnections)
 }
 
 // service returns the address of the Service for all pods that have traffic.
