@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
@@ -19,7 +20,13 @@ import (
 // that it goes on once the reason is gone.
 func (w *world) why(t *testing.T, l *load) {
 	meta := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: namespace, Name: name} }
-	first := model + "-" + w.state(t).Status.Stable
+	again := w.state(t).Spec.Template // deployed once more, 1.0.0 is another attempt
+	again.Attempt++
+	hash, err := render.Hash(again)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := model + "-" + hash
 	before := "1.0.0"
 	for _, c := range []struct {
 		version, says string
@@ -29,8 +36,8 @@ func (w *world) why(t *testing.T, l *load) {
 		{"1.1.0", "exceeded quota: e2e", &corev1.ResourceQuota{
 			ObjectMeta: meta("e2e"), Spec: corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{corev1.ResourcePods: resource.MustParse("2")}},
 		}, nil},
-		{"1.0.0", namespace + "/" + first, &corev1.Service{ // of somebody else
-			ObjectMeta: meta(first), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
+		{"1.0.0", namespace + "/" + name, &corev1.Service{ // of somebody else
+			ObjectMeta: meta(name), Spec: corev1.ServiceSpec{Ports: []corev1.ServicePort{{Port: 80}}},
 		}, nil},
 		{"1.2.0", "maximum memory usage per Container is 32Mi", &corev1.LimitRange{
 			ObjectMeta: meta("e2e"), Spec: corev1.LimitRangeSpec{Limits: []corev1.LimitRangeItem{{
