@@ -230,6 +230,10 @@ type Stats struct {
 	Sketch           *Sketch           `json:"score_sketch,omitempty"` // if the request asks for it
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
+	Pinned           uint64            `json:"pinned"`             // of Requests: named one of Versions
+	// UnknownVersions counts requests for versions of the model that the host does not
+	// serve, by version. They are in no other figure.
+	UnknownVersions map[string]uint64 `json:"unknown_versions"`
 }
 
 // Histogram counts oriented scores. Bin i has those in (edges[i-1], edges[i]], and

@@ -37,6 +37,9 @@ func (s *Server) getStats(c *fiber.Ctx) error {
 		}
 		out := figures(&sum)
 		out.ModelID, out.Versions, out.ProcessStartTime = id, versions, s.started.UTC()
+		if out.UnknownVersions = s.pipeline.Unknown(id); out.UnknownVersions == nil {
+			out.UnknownVersions = map[string]uint64{}
+		}
 		if len(versions) == 1 {
 			out.Version = versions[0]
 		}
@@ -94,7 +97,7 @@ func figures(s *stats.Snapshot) api.Stats {
 		errors = map[string]uint64{}
 	}
 	out := api.Stats{
-		Requests: s.Requests, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
+		Requests: s.Requests, Pinned: s.Pinned, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
 		ScoreSum: s.Sum, ScoreMean: s.Mean, Histogram: api.Histogram{Edges: s.Edges, Counts: s.Bins},
 		Durations: api.Histogram{Edges: inSeconds(s.LatencyEdges), Counts: s.Latency},
 	}

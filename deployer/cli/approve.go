@@ -29,11 +29,15 @@ type shownRevision struct {
 }
 
 func (a *app) show() *cobra.Command {
+	var svg string
 	c := &cobra.Command{
 		Use: "show <deployment-id>", Short: "Show what an approval of a deployment covers, as the difference to what runs", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ctx := cmd.Context()
 			return a.on(ctx, args[0], func(c client.WithWatch, t *target) error {
+				if svg != "" {
+					return a.drawTo(svg, t)
+				}
 				s, err := look(ctx, c, t)
 				if err != nil {
 					return err
@@ -42,6 +46,7 @@ func (a *app) show() *cobra.Command {
 			})
 		},
 	}
+	c.Flags().StringVar(&svg, "svg", "", "write a drawing of the rollout, finished or not, to this file (-: standard output) instead")
 	a.outputs(c)
 	return c
 }
@@ -101,7 +106,7 @@ func (s *shownRevision) write(out fmtWriter) error {
 		message = ""
 	}
 	for _, row := range [][2]string{
-		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", message}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
+		{"deployment", s.ID}, {"model", s.Model + "@" + s.Version}, {"status", s.Status}, {"message", message}, {"warning", s.Warning}, {"requested by", s.RequestedBy}, {"reason", s.Reason},
 		{"approval", s.Approval}, {"runs now", cmp.Or(s.Now, "nothing")}, {"digest", s.Approves},
 	} {
 		if row[1] != "" {

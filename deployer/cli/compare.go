@@ -14,12 +14,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // shownDiff holds the differences of two values, one line per part.
 type shownDiff struct {
 	Removed []string `json:"removed"`
 	Added   []string `json:"added"`
+	// Warning says what clients will notice of the rollout.
+	Warning string `json:"warning,omitempty"`
 	lines   []string
 }
 
@@ -110,6 +113,10 @@ func (d shownDiff) write(out fmtWriter) error {
 			return err
 		}
 	}
+	if d.Warning != "" {
+		_, err := fmt.Fprintln(out, "warning: "+printable.Line(d.Warning))
+		return err //nolint:wrapcheck // standard output
+	}
 	return nil
 }
 
@@ -136,6 +143,7 @@ func (a *app) diff() *cobra.Command {
 // only one.
 func differences(ctx context.Context, c client.Client, ids []string) (shownDiff, error) {
 	var of []v1alpha1.RevisionTemplate
+	warning := ""
 	for _, id := range ids {
 		t, err := find(ctx, c, id)
 		if err != nil {
@@ -151,8 +159,11 @@ func differences(ctx context.Context, c client.Client, ids []string) (shownDiff,
 				return shownDiff{}, err
 			}
 			of = append(of, runs.Spec.Template)
+			warning = summary(&t.revision, &t.deployment).Warning
 		}
 		of = append(of, t.revision.Spec.Template)
 	}
-	return compare(of[0], of[1])
+	d, err := compare(of[0], of[1])
+	d.Warning = warning
+	return d, err
 }

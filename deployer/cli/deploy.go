@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
+	"github.com/pynomaly/pynomaly-runtime/internal/printable"
 )
 
 // wish holds the flags of deploy.
@@ -330,7 +332,11 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 	if !wait {
 		s := summary(rev, md)
 		err := a.print(s, func(out fmtWriter) error {
-			_, err := fmt.Fprintf(out, "%s: %s\n", s.ID, s.Status)
+			text := fmt.Sprintf("%s: %s\n", s.ID, s.Status)
+			if s.Warning != "" {
+				text += "warning: " + printable.Line(s.Warning) + "\n"
+			}
+			_, err := io.WriteString(out, text)
 			return err
 		})
 		if _, over := ended(id, md, rev); over != nil { // it has failed already, or somebody else was faster

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -49,6 +50,10 @@ type Deployment struct {
 	Promotion string `json:"promotion,omitempty"`
 	// Approval is the state of the approval, if the environment requires one.
 	Approval string `json:"approval,omitempty"`
+	// Warning says what clients will notice of the rollout.
+	Warning string `json:"warning,omitempty"`
+	// History is how the rollout went; only of one deployment.
+	History []v1alpha1.Moment `json:"history,omitempty"`
 }
 
 func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployment {
@@ -84,7 +89,7 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 			d.Approval = c.Message
 		}
 		if s.Update != s.Stable {
-			d.Step = &s.Rollout.Step
+			d.Step, d.Warning = &s.Rollout.Step, s.Rollout.Warning
 		}
 	}
 	return d
@@ -189,11 +194,21 @@ func (a *app) status() *cobra.Command {
 				return err
 			}
 			d := summary(&t.revision, &t.deployment)
-			return a.print(d, func(out fmtWriter) error { return describe(out, d) })
+			d.History = historyOf(t)
+			return a.print(d, func(out fmtWriter) error { return errors.Join(describe(out, d), picture(out, d.History, a.Now())) })
 		},
 	}
 	a.outputs(c)
 	return c
+}
+
+// historyOf returns how the last rollout of a revision went: of the present one, as the
+// deployment's status says it, and of an earlier one, as its record does.
+func historyOf(t *target) []v1alpha1.Moment {
+	if s := &t.deployment.Status; s.Update == t.revision.Spec.Hash && len(s.Rollout.History) > 0 {
+		return s.Rollout.History
+	}
+	return t.revision.Status.History
 }
 
 func describe(out fmtWriter, d Deployment) error {
@@ -207,6 +222,7 @@ func describe(out fmtWriter, d Deployment) error {
 	row("status", d.Status)
 	row("message", d.Message)
 	row("stalled", d.Stalled)
+	row("warning", d.Warning)
 	row("ready", d.ready())
 	row("model", d.Model+"@"+d.Version)
 	row("digest", d.Digest)

@@ -21,7 +21,7 @@ func (a *app) watch(outer context.Context, c client.Client, md *v1alpha1.ModelDe
 	const every = 500 * time.Millisecond
 	ctx, cancel := context.WithTimeout(outer, a.timeout)
 	defer cancel()
-	last := ""
+	last, warned := "", ""
 	verdicts := map[string]string{}
 	failures := 0
 	for {
@@ -46,6 +46,11 @@ func (a *app) watch(outer context.Context, c client.Client, md *v1alpha1.ModelDe
 				if text := fmt.Sprintf("gate %s: %s (n %d, %s against a limit of %s) %s", v.Gate, v.Result, v.N, v.Statistic, v.Limit, v.Message); verdicts[v.Gate] != v.Result && md.Status.Update == rev.Spec.Hash {
 					verdicts[v.Gate] = v.Result
 					a.say(id, text)
+				}
+			}
+			if text := md.Status.Rollout.Warning; text != warned && md.Status.Update == rev.Spec.Hash {
+				if warned = text; text != "" {
+					a.say(id, "warning: "+text)
 				}
 			}
 			if text := fmt.Sprintf("%s, weight %d %%: %s", rev.Status.Phase, md.Status.Rollout.Weight, rev.Status.Message); text != last {

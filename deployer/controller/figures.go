@@ -215,7 +215,7 @@ func (r *Reconciler) ratio(seen *sight, k *comparison) []gate.Verdict {
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
-		w.SplitSays = fmt.Sprintf("%.1f %% of %d, where %d %% are planned; clients that keep their connections or name a version stay where they are", share, got+other, w.Weights[k.update])
+		w.SplitSays = fmt.Sprintf("%.1f %% of %d, where %d %% are planned; clients that keep their connections or name a version stay where they are%s", share, got+other, w.Weights[k.update], stuckTo(u, s))
 	}
 	return []gate.Verdict{v}
 }

@@ -21,16 +21,23 @@ type telling struct {
 	rows   atomic.Uint64
 	bins   map[string][]float64 // edges by version
 	failed map[string]uint64    // rows of batches that fail at each look, by version
+	pinned uint64               // percent of the requests that name the first version
 }
 
 func (h *telling) Stats(_ context.Context, _ controller.Host, _, version string) (*api.Stats, error) {
 	n := h.rows.Add(1000)
 	low, high := 0.5, 1.5
-	return &api.Stats{
+	s := &api.Stats{
 		ProcessStartTime: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), Requests: n / 10, Rows: n, Scored: n, Failed: map[string]uint64{"RowError": h.failed[version] * n / 1000},
 		Anomalies: n / 20, ScoreMin: &low, ScoreMax: &high, Histogram: api.Histogram{Edges: h.bins[version], Counts: []uint64{n / 2, n - n/2}},
 		Durations: api.Histogram{Edges: []float64{0.001}, Counts: []uint64{n / 10, 0}},
-	}, nil
+	}
+	if h.pinned > 0 && version == "1.0.0" {
+		s.Pinned = n / 10 * h.pinned / 100
+	} else if h.pinned > 0 {
+		s.UnknownVersions = map[string]uint64{"1.0.0": n / 10 * h.pinned / 100}
+	}
+	return s, nil
 }
 
 // TestPromotionSays checks that the status says which gates decided, on how many

@@ -128,7 +128,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	// The decision is written first, because the objects follow from it, whichever
 	// controller makes them.
-	if err := r.record(ctx, md, revision, seen, &plan); err != nil {
+	if err := r.record(ctx, md, revision, all, seen, &plan); err != nil {
 		return 0, err
 	}
 	if err := r.outcomes(ctx, md, seen, all, plan.Outcomes); err != nil {
@@ -190,7 +190,7 @@ func setCondition(s *v1alpha1.ModelDeploymentStatus, generation int64, kind stri
 }
 
 // record writes the decision to the status, and reports it.
-func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, seen *sight, plan *strategy.Plan) error {
+func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, revision *v1alpha1.ModelRevision, all []v1alpha1.ModelRevision, seen *sight, plan *strategy.Plan) error {
 	before := md.Status.DeepCopy()
 	s := &plan.Status
 	s.ObservedGeneration, s.Number, s.Digest = md.Generation, max(s.Number, revision.Spec.Number), seen.digest
@@ -199,6 +199,7 @@ func (r *Reconciler) record(ctx context.Context, md *v1alpha1.ModelDeployment, r
 	}
 	used(s)
 	keepGateway(before, s, seen.gateway)
+	s.Rollout.Warning = r.pinned(ctx, seen, s, all)
 	keepHistory(before, s, seen, r.Now())
 	seen.replaced, seen.past = superseded(before, s, r.Now())
 	if s.Stable != before.Stable {

@@ -138,6 +138,9 @@ func failures(stable, update Sample, limit, alpha float64) Verdict {
 	}
 	requests := proportion(Errors, update.Errors, update.Errors+update.Requests, stable.Errors, stable.Errors+stable.Requests, limit, alpha/parts, false)
 	requests.Message = "requests: " + requests.Message
+	if n := update.Unknown; n > 0 {
+		requests.Message += fmt.Sprintf("; %d of %d failures name a version that the new revision does not serve", n, update.Errors)
+	}
 	rows := proportion(Errors, update.Failed, update.Rows, stable.Failed, stable.Rows, limit, alpha/parts, false)
 	rows.Message = "rows: " + rows.Message
 	worst := worse(requests, rows)

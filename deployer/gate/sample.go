@@ -26,6 +26,8 @@ type Sample struct {
 	Sketch     api.Sketch
 	Unsketched bool     // a host has counted scores without a sketch
 	Span       *Span    // nil: not known
+	Pinned     int64    // of Requests: named the version
+	Unknown    int64    // of Errors: named a version that the hosts do not serve
 	Gateway    *Gateway // nil: nobody asks it
 }
 
@@ -56,6 +58,10 @@ func FromStats(s *api.Stats) Sample {
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
+	out.Pinned = int64(s.Pinned)
+	for _, n := range s.UnknownVersions { // they are in no version's errors
+		out.Unknown += int64(n)
+	}
 	if s.Failed == nil { // an older host: the errors are those of single rows
 		out.Failed, out.Rows = out.Errors, int64(s.Rows)
 	}
@@ -63,6 +69,7 @@ func FromStats(s *api.Stats) Sample {
 		out.Failed += int64(s.Failed[string(kind)])
 	}
 	out.Rows += out.Failed
+	out.Errors += out.Unknown
 	return out
 }
 
@@ -86,6 +93,8 @@ func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Failed += sign * o.Failed
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
+	s.Pinned += sign * o.Pinned
+	s.Unknown += sign * o.Unknown
 	s.Mixed, s.Unsketched = s.Mixed || o.Mixed, s.Unsketched || o.Unsketched
 	s.Sketch = plusSketch(s.Sketch, o.Sketch, sign)
 	switch {

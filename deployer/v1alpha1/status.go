@@ -145,6 +145,10 @@ type Rollout struct {
 	// +kubebuilder:validation:MaxItems=40
 	// +optional
 	History []Moment `json:"history,omitempty"`
+	// Warning says what clients will notice of the rollout.
+	// +kubebuilder:validation:MaxLength=300
+	// +optional
+	Warning string `json:"warning,omitempty"`
 }
 
 // Admission is what a rollout was admitted with. It is valid until the rollout ends,

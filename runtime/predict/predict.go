@@ -37,6 +37,7 @@ type Pipeline struct {
 	log      *logs.Predictions
 	registry *registry.Registry
 	scores   sync.Pool // of *[]float64
+	unknown  unknown
 }
 
 // New returns a Pipeline for the models of a registry. If registry is nil, calls
@@ -62,6 +63,7 @@ type Call struct {
 	Replay      bool   // the rows are neither counted nor kept
 	Data        []byte // the rows as received, for samples: a JSON value, or nil
 
+	pinned bool // the call names the very version that answers
 	model  *model.Model
 	lease  *registry.Lease // nil: Use set the model
 	rows   *rows.Decoder
@@ -83,9 +85,15 @@ func (p *Pipeline) Bind(ctx context.Context, c *Call, id, version string) error 
 	p.Release(c)
 	lease, err := p.registry.For(c.Viewer).Acquire(ctx, id, version, c.RoutingKey)
 	if err != nil {
+		if errors.Is(err, registry.ErrVersionNotFound) {
+			if id, missing := p.registry.ID(id); missing == nil {
+				p.unknown.add(id, version)
+			}
+		}
 		return err //nolint:wrapcheck // the registry says which model, and what of it
 	}
 	c.lease, c.model, c.rows = lease, lease.Model(), lease.Model().Decoder()
+	c.pinned = version != "" && version == c.model.Version()
 	return nil
 }
 
@@ -110,7 +118,7 @@ func (p *Pipeline) Release(c *Call) {
 	if c.lease != nil {
 		c.lease.Release()
 	}
-	c.model, c.lease, c.rows, c.scores, c.late, c.result = nil, nil, nil, nil, false, Result{}
+	c.model, c.lease, c.rows, c.scores, c.late, c.pinned, c.result = nil, nil, nil, nil, false, false, Result{}
 }
 
 // space returns room for one score per row.
@@ -177,6 +185,9 @@ func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, 
 func (p *Pipeline) account(ctx context.Context, c *Call, r *Result) {
 	span := until.SpanOf(ctx)
 	r.Model.Stats.Answered(r.Latency)
+	if c.pinned {
+		r.Model.Stats.Pinned()
+	}
 	if span.Recorded() {
 		r.Model.Stats.Example(r.Latency, r.Time, span.TraceID())
 	}

@@ -59,6 +59,14 @@ func (r *Registry) acquireNamed(ctx context.Context, id, name string, drawn bool
 	}
 }
 
+// ID returns the id of the model that a request means: id or, if that is empty, the
+// default.
+func (r *Registry) ID(id string) (string, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resolveID(id)
+}
+
 func (r *Registry) resolveID(id string) (string, error) {
 	if id == "" {
 		id = r.cfg.Default

@@ -28,6 +28,7 @@ type Counters struct {
 	failed    [kinds]atomic.Uint64
 
 	requests atomic.Uint64
+	pinned   atomic.Uint64 // of requests: named this version
 	nanos    atomic.Uint64 // sum of the durations of requests
 	latency  latency
 
@@ -37,6 +38,9 @@ type Counters struct {
 
 // Panicked counts a panic of the detector.
 func (s *Counters) Panicked() { s.panics.Add(1) }
+
+// Pinned counts an answered request that named this very version.
+func (s *Counters) Pinned() { s.pinned.Add(1) }
 
 // Edges returns the upper edges of the bins of scores, ascending.
 func (s *Counters) Edges() []float64 { return s.edges }
@@ -71,6 +75,7 @@ type Snapshot struct {
 	Mean                       float64           // of the scores; 0 if there are none
 	Low, High                  float64           // the least and the greatest score; infinite if there are none
 	Requests                   uint64
+	Pinned                     uint64 // of Requests: named this very version
 	LatencyEdges               []time.Duration
 	Latency                    []uint64       // not cumulative, like Bins
 	LatencyFine                map[int]uint64 // by the index of a native bucket, see LatencySchema
@@ -104,7 +109,7 @@ func (s *Counters) Snapshot() Snapshot {
 			out.Failed[k.String()] = n
 		}
 	}
-	out.Requests, out.LatencyEdges = s.requests.Load(), latencyEdges[:]
+	out.Requests, out.Pinned, out.LatencyEdges = s.requests.Load(), s.pinned.Load(), latencyEdges[:]
 	out.LatencySum = time.Duration(s.nanos.Load())
 	s.latency.snapshot(&out)
 	s.mu.Lock()

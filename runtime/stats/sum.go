@@ -21,6 +21,7 @@ func (s Snapshot) Plus(o *Snapshot) Snapshot {
 	s.Nonfinite += o.Nonfinite
 	s.Panics += o.Panics
 	s.Requests += o.Requests
+	s.Pinned += o.Pinned
 	s.LatencySum += o.LatencySum
 	s.LatencyFine, s.LatencyExamples = nil, nil
 	s.Latency = plus(s.Latency, o.Latency)
