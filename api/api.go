@@ -231,6 +231,7 @@ type Stats struct {
 	Histogram        Histogram         `json:"score_histogram"`
 	Durations        Histogram         `json:"duration_histogram"` // seconds, of answered requests
 	Pinned           uint64            `json:"pinned"`             // of Requests: named one of Versions
+	Streamed         uint64            `json:"streamed"`           // of Requests: messages over WebSockets
 	// UnknownVersions counts requests for versions of the model that the host does not
 	// serve, by version. They are in no other figure.
 	UnknownVersions map[string]uint64 `json:"unknown_versions"`

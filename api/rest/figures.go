@@ -97,7 +97,7 @@ func figures(s *stats.Snapshot) api.Stats {
 		errors = map[string]uint64{}
 	}
 	out := api.Stats{
-		Requests: s.Requests, Pinned: s.Pinned, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
+		Requests: s.Requests, Pinned: s.Pinned, Streamed: s.Streamed, Errors: errors, Rows: s.Rows, Scored: s.Scored, Failed: s.Failed, Anomalies: s.Anomalies, Nonfinite: s.Nonfinite,
 		ScoreSum: s.Sum, ScoreMean: s.Mean, Histogram: api.Histogram{Edges: s.Edges, Counts: s.Bins},
 		Durations: api.Histogram{Edges: inSeconds(s.LatencyEdges), Counts: s.Latency},
 	}

@@ -48,7 +48,13 @@ func TestPinned(t *testing.T) {
 			} else {
 				do(t, h, c.send)
 			}
-			if s := statsOf(t, h, "?version=1.1.0"); s.Pinned != c.pinned || !maps.Equal(s.UnknownVersions, c.unknown) {
+			streamed := uint64(0)
+			if c.message && c.unknown == nil {
+				streamed = 1
+			}
+			if s := statsOf(t, h, "?version=1.1.0"); s.Streamed != streamed {
+				t.Errorf("%d streamed, want %d", s.Streamed, streamed)
+			} else if s.Pinned != c.pinned || !maps.Equal(s.UnknownVersions, c.unknown) {
 				t.Errorf("%d pinned, unknown %v; want %d, %v", s.Pinned, s.UnknownVersions, c.pinned, c.unknown)
 			}
 		})

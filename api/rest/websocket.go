@@ -291,7 +291,7 @@ func (s *Server) message(from *socketCaller, kind int, body []byte, key string) 
 	}
 	ctx := s.contextOf(until.Request{Caller: from.connected, Principal: viewer(from.principal), Span: span}, start)
 	defer ctx.End()
-	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: key, RequestID: requestID})
+	r := s.request(ctx, predict.Call{Start: start, Single: true, Streamed: true, RoutingKey: key, RequestID: requestID})
 	defer s.end(r)
 	if err := s.decode(ctx, r, body, streaming); err != nil {
 		return s.socketProblem(nil, r, requestID, span, err)

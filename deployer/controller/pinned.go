@@ -73,13 +73,21 @@ func rounded(n int64) string {
 	return fmt.Sprintf("%d requests", n/unit*unit)
 }
 
-// stuckTo says how many requests of both revisions named a version since the gateway
-// accepted the weights, or "". No weight moves those.
+// stuckTo says how many requests of both revisions named a version or came over
+// WebSockets since the gateway accepted the weights, or "". No weight moves those.
 func stuckTo(update, stable gate.Sample) string {
 	all := update.Requests + update.Errors + stable.Requests + stable.Errors
-	named := update.Pinned + stable.Pinned + update.Unknown + stable.Unknown
-	if all == 0 || named*100 < all {
-		return ""
+	text := ""
+	for _, c := range []struct {
+		n    int64
+		what string
+	}{
+		{update.Pinned + stable.Pinned + update.Unknown + stable.Unknown, "name a version"},
+		{update.Streamed + stable.Streamed, "came over WebSockets"},
+	} {
+		if c.n > 0 && c.n*100 >= all {
+			text += fmt.Sprintf("; %s of them %s", percent(c.n, all), c.what)
+		}
 	}
-	return fmt.Sprintf("; %s of them name a version", percent(named, all))
+	return text
 }

@@ -27,6 +27,7 @@ type Sample struct {
 	Unsketched bool     // a host has counted scores without a sketch
 	Span       *Span    // nil: not known
 	Pinned     int64    // of Requests: named the version
+	Streamed   int64    // of Requests: came over connections that stay with a host
 	Unknown    int64    // of Errors: named a version that the hosts do not serve
 	Gateway    *Gateway // nil: nobody asks it
 }
@@ -58,7 +59,7 @@ func FromStats(s *api.Stats) Sample {
 	for _, n := range s.Errors {
 		out.Errors += int64(n)
 	}
-	out.Pinned = int64(s.Pinned)
+	out.Pinned, out.Streamed = int64(s.Pinned), int64(s.Streamed)
 	for _, n := range s.UnknownVersions { // they are in no version's errors
 		out.Unknown += int64(n)
 	}
@@ -94,6 +95,7 @@ func (s Sample) plus(o Sample, sign int64) Sample {
 	s.Anomalies += sign * o.Anomalies
 	s.Nonfinite += sign * o.Nonfinite
 	s.Pinned += sign * o.Pinned
+	s.Streamed += sign * o.Streamed
 	s.Unknown += sign * o.Unknown
 	s.Mixed, s.Unsketched = s.Mixed || o.Mixed, s.Unsketched || o.Unsketched
 	s.Sketch = plusSketch(s.Sketch, o.Sketch, sign)

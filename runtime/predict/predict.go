@@ -61,6 +61,7 @@ type Call struct {
 	Explanation bool   // for a single row
 	Chunk       int    // most rows per call of the detector; 0: as many as the manifest allows
 	Replay      bool   // the rows are neither counted nor kept
+	Streamed    bool   // the call came over a connection that stays with this host
 	Data        []byte // the rows as received, for samples: a JSON value, or nil
 
 	pinned bool // the call names the very version that answers
@@ -187,6 +188,9 @@ func (p *Pipeline) account(ctx context.Context, c *Call, r *Result) {
 	r.Model.Stats.Answered(r.Latency)
 	if c.pinned {
 		r.Model.Stats.Pinned()
+	}
+	if c.Streamed {
+		r.Model.Stats.Streamed()
 	}
 	if span.Recorded() {
 		r.Model.Stats.Example(r.Latency, r.Time, span.TraceID())

@@ -29,6 +29,7 @@ type Counters struct {
 
 	requests atomic.Uint64
 	pinned   atomic.Uint64 // of requests: named this version
+	streamed atomic.Uint64 // of requests: came over a connection that stays with the host
 	nanos    atomic.Uint64 // sum of the durations of requests
 	latency  latency
 
@@ -41,6 +42,9 @@ func (s *Counters) Panicked() { s.panics.Add(1) }
 
 // Pinned counts an answered request that named this very version.
 func (s *Counters) Pinned() { s.pinned.Add(1) }
+
+// Streamed counts an answered request of a connection that stays with the host.
+func (s *Counters) Streamed() { s.streamed.Add(1) }
 
 // Edges returns the upper edges of the bins of scores, ascending.
 func (s *Counters) Edges() []float64 { return s.edges }
@@ -76,6 +80,7 @@ type Snapshot struct {
 	Low, High                  float64           // the least and the greatest score; infinite if there are none
 	Requests                   uint64
 	Pinned                     uint64 // of Requests: named this very version
+	Streamed                   uint64 // of Requests: came over a connection that stays with the host
 	LatencyEdges               []time.Duration
 	Latency                    []uint64       // not cumulative, like Bins
 	LatencyFine                map[int]uint64 // by the index of a native bucket, see LatencySchema
@@ -109,7 +114,7 @@ func (s *Counters) Snapshot() Snapshot {
 			out.Failed[k.String()] = n
 		}
 	}
-	out.Requests, out.Pinned, out.LatencyEdges = s.requests.Load(), s.pinned.Load(), latencyEdges[:]
+	out.Requests, out.Pinned, out.Streamed, out.LatencyEdges = s.requests.Load(), s.pinned.Load(), s.streamed.Load(), latencyEdges[:]
 	out.LatencySum = time.Duration(s.nanos.Load())
 	s.latency.snapshot(&out)
 	s.mu.Lock()

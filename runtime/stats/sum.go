@@ -22,6 +22,7 @@ func (s Snapshot) Plus(o *Snapshot) Snapshot {
 	s.Panics += o.Panics
 	s.Requests += o.Requests
 	s.Pinned += o.Pinned
+	s.Streamed += o.Streamed
 	s.LatencySum += o.LatencySum
 	s.LatencyFine, s.LatencyExamples = nil, nil
 	s.Latency = plus(s.Latency, o.Latency)
