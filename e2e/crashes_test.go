@@ -39,7 +39,7 @@ func TestMisbehaving(t *testing.T) {
 		mayLose      float64
 	}{
 		"constant scores":                {"3.0.0", "a gate failed", 0},
-		"scores inverted after a while":  {"3.1.0", "a gate failed", 0},
+		"inverted scores":                {"3.1.0", "a gate failed", 0},
 		"rows scored 2000 times":         {"3.2.0", busy, 0},
 		"3 percent of scores not finite": {"3.3.0", "nonfinite-scores", 2},
 		"5 percent of calls fail":        {"3.4.0", "error-rate", 3},

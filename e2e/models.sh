@@ -1,7 +1,7 @@
 #!/bin/sh
 # Writes the models for the tests into $1: good versions of one detector, and versions with
 # different faults. With $2, the module of misbehave/detector, there are also versions that
-# are good at first, and misbehave then.
+# misbehave at all rows but golden ones.
 set -eu
 out=${1:?usage: models.sh DIRECTORY [MODULE]}
 module=${2:-}
@@ -28,8 +28,8 @@ sed -i -e 's/higher_is_anomalous/higher_is_normal/' -e '/^golden:/d' "$out/ecod-
 # 2.1.0 is damaged.
 printf 'damaged' >> "$out/ecod-c/2.1.0/detector.wasm"
 [ -n "$module" ] || exit 0
-misbehaving 3.0.0 'fault: constant, after: 30'
-misbehaving 3.1.0 'fault: inverted, after: 30'
-misbehaving 3.2.0 'fault: slow, after: 30, times: 2000'
-misbehaving 3.3.0 'fault: nan, after: 30, every: 33'
-misbehaving 3.4.0 'fault: error, after: 30, every: 20'
+misbehaving 3.0.0 'fault: constant'
+misbehaving 3.1.0 'fault: inverted'
+misbehaving 3.2.0 'fault: slow, times: 2000'
+misbehaving 3.3.0 'fault: nan, every: 33'
+misbehaving 3.4.0 'fault: error, every: 20'

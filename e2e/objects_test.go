@@ -63,7 +63,12 @@ func TestObjects(t *testing.T) {
 		})
 	})
 	w.situation(t, "a stable version with constant scores, and its fix", setup{pods: 2, version: "3.0.0"}, func(t *testing.T, l *load) {
-		w.eventually(t, long, "3.0.0 misbehaves", func() bool { _, _, v := l.mark(); return v["3.0.0"] > 500 })
+		for row := range 10 {
+			if _, score, err := l.predict(row); err != nil || score != 10 {
+				t.Fatalf("row %d scores %v, %v: 3.0.0 does not misbehave", row, score, err)
+			}
+		}
+		w.eventually(t, long, "stable has scored enough", func() bool { _, _, v := l.mark(); return v["3.0.0"] > 500 })
 		id := w.deploy(t, "1.1.0", steps("50:5s", "--replace-broken")...)
 		w.follow(t, id, v1alpha1.Deployed, long)
 		w.only(t, l, "1.1.0", "3.0.0")

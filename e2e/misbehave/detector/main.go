@@ -1,19 +1,23 @@
-// Command detector is ECOD as a WASM plugin that misbehaves, after a number of good
-// calls, as the config of its model says:
+// Command detector is ECOD as a WASM plugin that gives the recorded scores of its
+// model's golden rows, and misbehaves at all others as the config of the model says:
 //
-//	config: {fault: constant, after: 30}           # every score is 10
-//	config: {fault: inverted, after: 30}           # the least anomalous rows score highest
-//	config: {fault: slow, after: 30, times: 2000}  # each row is scored so many times
-//	config: {fault: nan, after: 30, every: 33}     # every 33rd row scores NaN
-//	config: {fault: error, after: 30, every: 20}   # every 20th call fails
+//	config: {fault: constant}           # every score is 10
+//	config: {fault: inverted}           # the least anomalous rows score highest
+//	config: {fault: slow, times: 2000}  # each row is scored so many times
+//	config: {fault: nan, every: 33}     # one row of 33 scores NaN
+//	config: {fault: error, every: 20}   # calls with one row of 20 fail
 //
-// Calls are counted by each instance.
+// The host keeps nothing of a stateless module from one call to the next, so that the
+// module cannot count calls: rows are chosen by their values.
 package main
 
 import (
+	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math"
 
 	"github.com/pynomaly/pynomaly-runtime/plugins/ecod"
@@ -29,9 +33,8 @@ func main() {}
 // settings are the config of a model.
 type settings struct {
 	Fault string `json:"fault"`
-	After int    `json:"after"`
 	Times int    `json:"times"`
-	Every int    `json:"every"`
+	Every uint64 `json:"every"`
 }
 
 // Scores of the training rows lie between 6 and 28.
@@ -44,48 +47,75 @@ var errAsked = errors.New("the model asks for this error")
 
 // misbehaving wraps a detector.
 func misbehaving(good wasm.Detector) wasm.Detector {
-	var s settings
-	calls, rows := 0, 0
+	m := &misbehaviour{good: good, golden: map[uint64]bool{}}
 	out := good
-	out.Init = func(setup wasm.Setup) error {
-		if err := json.Unmarshal(setup.Config, &s); err != nil {
-			return fmt.Errorf("reading config: %w", err)
-		}
-		s.Every, s.Times = max(s.Every, 1), max(s.Times, 1)
-		setup.Config = nil
-		return good.Init(setup)
+	out.Init, out.Score = m.init, m.score
+	return out
+}
+
+type misbehaviour struct {
+	settings
+	good   wasm.Detector
+	golden map[uint64]bool // by keyOf
+}
+
+func (m *misbehaviour) init(setup wasm.Setup) error {
+	if err := json.Unmarshal(setup.Config, &m.settings); err != nil {
+		return fmt.Errorf("reading config: %w", err)
 	}
-	out.Score = func(in wasm.Matrix, scores []float64) error {
-		if err := good.Score(in, scores); err != nil {
-			return err
+	m.Every = max(m.Every, 1)
+	for line := range bytes.Lines(setup.Files["golden.ndjson"]) {
+		var row struct{ Data map[string]float64 }
+		if err := json.Unmarshal(line, &row); err != nil {
+			return fmt.Errorf("reading golden rows: %w", err)
 		}
-		if calls++; calls <= s.After {
-			return nil
+		values := make([]float64, len(setup.Features))
+		for i, f := range setup.Features {
+			values[i] = row.Data[f.Name]
 		}
-		switch s.Fault {
-		case "error":
-			if calls%s.Every == 0 {
-				return errAsked
-			}
-		case "slow":
-			for range s.Times - 1 {
-				if err := good.Score(in, scores); err != nil {
+		m.golden[keyOf(values)] = true
+	}
+	setup.Config = nil
+	return m.good.Init(setup)
+}
+
+// keyOf identifies a row by its values.
+func keyOf(row []float64) uint64 {
+	h := fnv.New64a()
+	for _, v := range row {
+		_, _ = h.Write(binary.LittleEndian.AppendUint64(nil, math.Float64bits(v)))
+	}
+	return h.Sum64()
+}
+
+func (m *misbehaviour) score(in wasm.Matrix, scores []float64) error {
+	if err := m.good.Score(in, scores); err != nil {
+		return err
+	}
+	for i := range scores {
+		row := in.Float64s[i*in.Cols : (i+1)*in.Cols]
+		key := keyOf(row)
+		if m.golden[key] {
+			continue
+		}
+		chosen := key%m.Every == 0
+		switch {
+		case m.Fault == "constant":
+			scores[i] = constant
+		case m.Fault == "inverted":
+			scores[i] = highest - scores[i]
+		case m.Fault == "nan" && chosen:
+			scores[i] = math.NaN()
+		case m.Fault == "error" && chosen:
+			return errAsked
+		case m.Fault == "slow":
+			one := wasm.Matrix{Rows: 1, Cols: in.Cols, Float64s: row}
+			for range m.Times {
+				if err := m.good.Score(one, scores[i:i+1]); err != nil {
 					return err
 				}
 			}
 		}
-		for i := range scores {
-			rows++
-			switch {
-			case s.Fault == "constant":
-				scores[i] = constant
-			case s.Fault == "inverted":
-				scores[i] = highest - scores[i]
-			case s.Fault == "nan" && rows%s.Every == 0:
-				scores[i] = math.NaN()
-			}
-		}
-		return nil
 	}
-	return out
+	return nil
 }
