@@ -304,3 +304,26 @@ func TestAutoscaledReplicas(t *testing.T) {
 		t.Errorf("%d replicas", *serving(b, md).Spec.Replicas)
 	}
 }
+
+// TestDeploymentDeleted checks that the pods of a revision whose Deployment was deleted are
+// made again as they were written, even if this controller would make others.
+func TestDeploymentDeleted(t *testing.T) {
+	b := newBench(t, deployment(nil))
+	md := b.settle()
+	var rev v1alpha1.ModelRevision
+	b.get("cardio-1", &rev)
+	if !strings.Contains(rev.Status.Pods, `"--insecure=false"`) {
+		t.Fatal(rev.Status.Pods)
+	}
+	rev.Status.Pods = strings.Replace(rev.Status.Pods, `"--insecure=false"`, `"--insecure=false","--of-an-earlier-version"`, 1)
+	if err := b.Status().Update(t.Context(), &rev); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete(t.Context(), serving(b, md)); err != nil {
+		t.Fatal(err)
+	}
+	md = b.rounds(3)
+	if args := serving(b, md).Spec.Template.Spec.Containers[0].Args; args[len(args)-1] != "--of-an-earlier-version" {
+		t.Errorf("%q", args)
+	}
+}

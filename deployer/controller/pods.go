@@ -21,8 +21,8 @@ type written struct {
 }
 
 // pods returns the Deployment that a revision should have. It is what the controller has
-// written last, as the revision's record says, whoever has changed it since; it is another
-// one if the Environment admits other callers. A deployment without an Environment keeps
+// written last, as the revision's record says, whoever has changed or deleted it since; it is
+// another one if the Environment admits other callers. A deployment without an Environment keeps
 // its pods, and so does one while the controller has no key by which it could ask their
 // successors.
 func (r *Reconciler) pods(ctx context.Context, md *v1alpha1.ModelDeployment, seen *sight, rev *v1alpha1.ModelRevision, d *appsv1.Deployment) (*appsv1.Deployment, error) {
@@ -35,7 +35,7 @@ func (r *Reconciler) pods(ctx context.Context, md *v1alpha1.ModelDeployment, see
 	known := rev.Status.Pods != "" && json.Unmarshal([]byte(rev.Status.Pods), &last) == nil
 	access := false
 	switch {
-	case d == nil:
+	case d == nil && (!known || last.Access != fresh.Access):
 		last = fresh
 	case !known:
 		last = adopted(d, want)
