@@ -362,18 +362,25 @@ clean: ## removes what was built and fetched
 # network namespace, which needs root. With it, that cluster is used: it must have the image,
 # and E2E_GATEWAY must be the address of its Gateway.
 IMAGE_E2E = $(subst $(abspath $(MODELS)),$(CURDIR)/$(BIN)/e2e-models,$(IMAGE)) -version e2e
+# The same with a program in front of the host that misbehaves. The host is beside the detectors.
+IMAGE_MISBEHAVING = $(subst $(CURDIR)/$(BIN)/plugins,$(CURDIR)/$(BIN)/e2e-behind,$(subst $(CURDIR)/$(BINARY),$(CURDIR)/$(BIN)/misbehave,$(IMAGE_E2E))) -version misbehaving
 # The scenarios that every change must pass. e2e-full runs the others, too.
-E2E_RUN   ?= TestRollouts|TestAccess|TestAdmission|TestVerbs|TestRestoreKilled
+E2E_RUN   ?= TestRollouts|TestCrashes|TestSituations|TestAccess|TestAdmission|TestVerbs|TestRestoreKilled
 E2E_TIMEOUT ?= 40m
 
 e2e: onnxruntime build ## rolls out versions on a real Kubernetes node (needs root)
-	e2e/models.sh $(BIN)/e2e-models
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(BIN)/misbehave ./e2e/misbehave/host
+	GOOS=wasip1 GOARCH=wasm CGO_ENABLED=0 $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $(BIN)/misbehave.wasm ./e2e/misbehave/detector
+	e2e/models.sh $(BIN)/e2e-models $(BIN)/misbehave.wasm
+	rm -rf $(BIN)/e2e-behind && cp -R $(BIN)/plugins $(BIN)/e2e-behind && cp $(BINARY) $(BIN)/e2e-behind/
 	$(GO) test -c -tags e2e -o $(BIN)/e2e.test ./e2e
 	@if [ -n "$$KUBECONFIG" ]; then \
 		cd e2e && ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT); \
 	else \
-		(cd tools && $(GO) run ./image $(IMAGE_E2E) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar) && \
+		(cd tools && $(GO) run ./image $(IMAGE_E2E) -out $(CURDIR)/dist/pynomaly-runtime-e2e.tar && \
+			$(GO) run ./image $(IMAGE_MISBEHAVING) -out $(CURDIR)/dist/pynomaly-runtime-misbehaving.tar) && \
 		e2e/cluster.sh tools $(E2E_TOOLS) && e2e/cluster.sh up && e2e/cluster.sh load dist/pynomaly-runtime-e2e.tar pynomaly-runtime:e2e registry.example.com/pynomaly-runtime:0.1.0 && \
+		e2e/cluster.sh load dist/pynomaly-runtime-misbehaving.tar && \
 		(cd e2e && ./cluster.sh exec ../$(BIN)/e2e.test -test.v -test.run '$(E2E_RUN)' -test.timeout $(E2E_TIMEOUT)); code=$$?; \
 		[ -n "$(E2E_KEEP)" ] || e2e/cluster.sh down; exit $$code; \
 	fi

@@ -6,6 +6,8 @@
 #   cluster.sh tools [NAME...]  installs Debian's packages, and builds missing programs and
 #                               those that build.sh knows by these names
 #   cluster.sh up | down
+#   cluster.sh second | unplug  starts a second node in a network of its own, and ends it as if
+#                               somebody had pulled its plug
 #   cluster.sh exec COMMAND...  runs a command in its network, with KUBECONFIG set
 #   cluster.sh load IMAGE.tar [NAME OTHER-NAME]
 #                               loads an image, optionally also under another name
@@ -17,7 +19,7 @@ bin=$state/bin
 net=pynomaly-e2e
 address=192.0.2.20
 services=10.97.0.0/16
-pods=10.245.0.0/24
+pods=10.245.0.0/16
 export KUBECONFIG=$state/admin.kubeconfig
 
 fail() { echo "cluster.sh: $*" >&2; exit 1; }
@@ -59,6 +61,16 @@ daemon() { # name command...
 	echo $! >"$state/run/$name.pid"
 }
 
+end() { # name
+	local file=$state/run/$1.pid pid
+	[ -f "$file" ] || return 0
+	pid=$(cat "$file")
+	kill "${2:--TERM}" "$pid" 2>/dev/null || true
+	for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+	kill -9 "$pid" 2>/dev/null || true
+	rm -f "$file"
+}
+
 await() { # what seconds command...
 	local what=$1 until=$((SECONDS + $2))
 	shift 2
@@ -86,13 +98,13 @@ sign() { # file subject names
 		-extfile <(printf 'subjectAltName=%s\n' "$3") 2>/dev/null
 }
 
-kubeconfig() { # user
+kubeconfig() { # user [address of the API server]
 	cat >"$state/$1.kubeconfig" <<-EOF
 		apiVersion: v1
 		kind: Config
 		current-context: it
 		contexts: [{name: it, context: {cluster: it, user: $1}}]
-		clusters: [{name: it, cluster: {server: "https://127.0.0.1:6443", certificate-authority: $state/pki/ca.crt}}]
+		clusters: [{name: it, cluster: {server: "https://${2:-127.0.0.1}:6443", certificate-authority: $state/pki/ca.crt}}]
 		users: [{name: $1, user: {client-certificate: $state/pki/$1.crt, client-key: $state/pki/$1.key}}]
 	EOF
 }
@@ -109,46 +121,61 @@ keys() {
 	cd - >/dev/null
 }
 
-configure() {
-	cat >"$state/containerd.toml" <<-EOF
+configure() { # directory, number of the node, name of the kubelet
+	cat >"$1/containerd.toml" <<-EOF
 		version = 2
-		root = "$state/containerd/root"
-		state = "$state/containerd/state"
+		root = "$1/containerd/root"
+		state = "$1/containerd/state"
 		[grpc]
-		address = "$state/containerd.sock"
+		address = "$1/containerd.sock"
 		[ttrpc]
-		address = "$state/containerd.sock.ttrpc"
+		address = "$1/containerd.sock.ttrpc"
 		[plugins."io.containerd.grpc.v1.cri"]
 		sandbox_image = "registry.k8s.io/pause:3.10"
 		restrict_oom_score_adj = true
 		[plugins."io.containerd.grpc.v1.cri".cni]
 		bin_dir = "/usr/lib/cni"
-		conf_dir = "$state/cni"
+		conf_dir = "$1/cni"
 		[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 		runtime_type = "io.containerd.runc.v2"
 	EOF
-	cat >"$state/cni/10-pods.conflist" <<-EOF
-		{"cniVersion": "0.4.0", "name": "pods", "plugins": [
+	cat >"$1/cni/10-pods.conflist" <<-EOF
+		{"cniVersion": "0.4.0", "name": "pods$2", "plugins": [
 		 {"type": "bridge", "bridge": "pods0", "isGateway": true, "hairpinMode": true,
-		  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+		  "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.245.$2.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 	EOF
-	cat >"$state/kubelet.yaml" <<-EOF
+	cat >"$1/kubelet.yaml" <<-EOF
 		apiVersion: kubelet.config.k8s.io/v1beta1
 		kind: KubeletConfiguration
 		authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: $state/pki/ca.crt}}
 		authorization: {mode: Webhook}
 		cgroupDriver: cgroupfs
-		containerRuntimeEndpoint: unix://$state/containerd.sock
+		cgroupRoot: $(cgroup "$2")
+		containerRuntimeEndpoint: unix://$1/containerd.sock
 		evictionHard: {}
 		failSwapOn: false
 		featureGates: {KubeletInUserNamespace: true}
 		localStorageCapacityIsolation: false
-		tlsCertFile: $state/pki/kubelet.crt
-		tlsPrivateKeyFile: $state/pki/kubelet.key
+		tlsCertFile: $state/pki/$3.crt
+		tlsPrivateKeyFile: $state/pki/$3.key
 	EOF
 }
 
-ready() { inside kubectl get nodes --no-headers | grep -q ' Ready '; }
+# Each kubelet ends the processes in its control group that are of no pod of its own.
+cgroup() { # number of the node
+	[ "$1" = 0 ] && { echo /; return; }
+	local dir file
+	for dir in /sys/fs/cgroup /sys/fs/cgroup/*/; do
+		[ -f "$dir/cgroup.procs" ] || continue
+		mkdir -p "$dir/pynomaly-e2e-$1"
+		for file in cpuset.cpus cpuset.mems; do
+			[ -s "$dir/$file" ] && cat "$dir/$file" >"$dir/pynomaly-e2e-$1/$file" 2>/dev/null || true
+		done
+	done
+	echo "/pynomaly-e2e-$1"
+}
+
+ready() { inside kubectl get node "$1" --no-headers | grep -q ' Ready '; }
 
 up() {
 	[ "$(id -u)" = 0 ] || fail "root is needed: network namespaces, containers"
@@ -159,7 +186,7 @@ up() {
 	mkdir -p "$state"/{pki,logs,run,cni,containerd}
 	network
 	keys
-	configure
+	configure "$state" 0 kubelet
 	daemon etcd etcd --data-dir "$state/etcd" --unsafe-no-fsync --listen-client-urls http://127.0.0.1:2379 \
 		--advertise-client-urls http://127.0.0.1:2379 --listen-peer-urls http://127.0.0.1:2380
 	daemon apiserver "$bin/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 --secure-port=6443 --advertise-address=$address \
@@ -178,7 +205,7 @@ up() {
 		--node-ip=$address --root-dir="$state/kubelet"
 	daemon proxy "$bin/kube-proxy" --kubeconfig="$KUBECONFIG" --hostname-override=node --proxy-mode=iptables --cluster-cidr=$pods \
 		--conntrack-max-per-core=0 --conntrack-min=0
-	await "the node" 60 ready
+	await "the node" 60 ready node
 	local crds
 	crds=$(cd "$here/.." && ${GO:-go} list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
 	inside kubectl apply --server-side -f "$crds" >/dev/null
@@ -186,8 +213,83 @@ up() {
 	# Traefik sends requests to the Services: if a Service has only terminating pods, kube-proxy
 	# still uses them, while a gateway that picks pods itself does not.
 	daemon traefik "$bin/traefik" --global.sendanonymoususage=false --global.checknewversion=false --entrypoints.web.address=:8000 \
+		--entrypoints.metrics.address=:9100 --metrics.prometheus=true --metrics.prometheus.entrypoint=metrics --metrics.prometheus.addserviceslabels=true \
 		--providers.kubernetesgateway=true --providers.kubernetesgateway.nativelbbydefault=true --providers.providersthrottleduration=100ms --log.level=WARN
 	inside kubectl get nodes
+}
+
+# The second node is reached through a pair of interfaces. It has the images of the first one,
+# except those that are loaded later.
+second() {
+	local dir=$state/second other=$net-2
+	ip netns add "$other"
+	ip -n "$other" link set lo up
+	ip -n "$net" link add second type veth peer name node netns "$other"
+	ip -n "$net" addr replace 192.0.3.1/24 dev second
+	ip -n "$net" link set second up
+	ip -n "$other" addr replace 192.0.3.2/24 dev node
+	ip -n "$other" link set node up
+	ip -n "$other" route replace default via 192.0.3.1
+	ip -n "$net" route replace 10.245.1.0/24 via 192.0.3.2
+	mkdir -p "$dir"/{cni,containerd}
+	cd "$state/pki"
+	sign second /O=system:nodes/CN=system:node:second "DNS:second,IP:192.0.3.2"
+	cd - >/dev/null
+	kubeconfig second $address
+	sed "s/127.0.0.1/$address/" "$KUBECONFIG" >"$dir/admin.kubeconfig"
+	configure "$dir" 1 second
+	net=$other inside sysctl -qw net.ipv4.ip_forward=1
+	net=$other daemon containerd-2 containerd -c "$dir/containerd.toml"
+	await "the second containerd" 30 ctr -a "$dir/containerd.sock" version
+	local images
+	mapfile -t images < <(ctr -a "$state/containerd.sock" -n k8s.io images ls -q | grep -v ^sha256:)
+	ctr -a "$state/containerd.sock" -n k8s.io images export "$dir/images.tar" "${images[@]}"
+	ctr -a "$dir/containerd.sock" -n k8s.io images import "$dir/images.tar" >/dev/null
+	rm "$dir/images.tar"
+	net=$other daemon kubelet-2 "$bin/kubelet" --config="$dir/kubelet.yaml" --kubeconfig="$state/second.kubeconfig" --hostname-override=second \
+		--node-ip=192.0.3.2 --root-dir="$dir/kubelet"
+	net=$other daemon proxy-2 "$bin/kube-proxy" --kubeconfig="$dir/admin.kubeconfig" --hostname-override=second --proxy-mode=iptables --cluster-cidr=$pods \
+		--conntrack-max-per-core=0 --conntrack-min=0
+	await "the second node" 60 ready second
+}
+
+unplug() {
+	local dir=$state/second
+	end kubelet-2 -KILL
+	tasks "$dir"
+	end proxy-2
+	end containerd-2
+	shims "$dir"
+	ip netns del "$net-2" 2>/dev/null || true
+	ip -n "$net" link del second 2>/dev/null || true
+	awk -v under="$dir/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
+	rm -rf "$dir"
+	# Control groups are directories without files of their own.
+	for _ in $(seq 20); do
+		find /sys/fs/cgroup -depth -type d -path "*/pynomaly-e2e-1*" -exec rmdir {} + 2>/dev/null || true
+		find /sys/fs/cgroup -maxdepth 2 -type d -name pynomaly-e2e-1 2>/dev/null | grep -q . || break
+		sleep 0.2
+	done
+}
+
+# Pods must end before the programs that run them, so that no mount or namespace is left.
+tasks() { # directory of the node
+	[ -S "$1/containerd.sock" ] || return 0
+	local task
+	for task in $(ctr -a "$1/containerd.sock" -n k8s.io tasks ls -q 2>/dev/null); do
+		ctr -a "$1/containerd.sock" -n k8s.io tasks kill -s KILL "$task" 2>/dev/null || true
+	done
+	sleep 1
+}
+
+# Shims are separate processes. Their command lines name their containerd's socket.
+shims() { # directory of the node
+	local file
+	for file in /proc/[0-9]*/cmdline; do
+		if tr '\0' ' ' <"$file" 2>/dev/null | grep -q "containerd-shim.*-address $1/containerd.sock"; then
+			kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null || true
+		fi
+	done
 }
 
 load() { # archive [name other-name]
@@ -196,29 +298,14 @@ load() { # archive [name other-name]
 }
 
 down() {
-	# Pods must end before the programs that run them, so that no mount or namespace is left.
-	if [ -S "$state/containerd.sock" ]; then
-		[ -f "$state/run/kubelet.pid" ] && kill "$(cat "$state/run/kubelet.pid")" 2>/dev/null || true
-		for task in $(ctr -a "$state/containerd.sock" -n k8s.io tasks ls -q 2>/dev/null); do
-			ctr -a "$state/containerd.sock" -n k8s.io tasks kill -s KILL "$task" 2>/dev/null || true
-		done
-		sleep 1
-	fi
-	local pid
+	unplug
+	end kubelet
+	tasks "$state"
+	local file
 	for file in "$state"/run/*.pid; do
-		[ -f "$file" ] || continue
-		pid=$(cat "$file")
-		kill "$pid" 2>/dev/null || true
-		for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-		kill -9 "$pid" 2>/dev/null || true
-		rm -f "$file"
+		[ -f "$file" ] && end "$(basename "$file" .pid)"
 	done
-	# Shims are separate processes. Their command lines name this containerd's socket.
-	for file in /proc/[0-9]*/cmdline; do
-		if tr '\0' ' ' <"$file" 2>/dev/null | grep -q "containerd-shim.*-address $state/containerd.sock"; then
-			kill -9 "$(echo "$file" | cut -d/ -f3)" 2>/dev/null || true
-		fi
-	done
+	shims "$state"
 	awk -v under="$state/" 'index($2, under) == 1 {print $2}' /proc/mounts | sort -r | while read -r mount; do umount -l "$mount" 2>/dev/null || true; done
 	ip netns del $net 2>/dev/null || true
 	# Each pod had a network namespace, named by containerd.
@@ -231,7 +318,7 @@ down() {
 command=${1:-}
 shift || true
 case $command in
-tools | up | down) "$command" "$@" ;;
+tools | up | down | second | unplug) "$command" "$@" ;;
 load) load "$@" ;;
 exec) inside "$@" ;;
 *)

@@ -84,8 +84,12 @@ func connect(t *testing.T) *world {
 	return w
 }
 
-// open connects to the cluster and installs the deployer.
-func open(t *testing.T) *world {
+// busy is the gate that a machine can fail which runs everything on few cores.
+const busy = "latency"
+
+// open connects to the cluster and installs the deployer. Gates are skipped whose names
+// are given.
+func open(t *testing.T, skip ...string) *world {
 	t.Helper()
 	w := connect(t)
 	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
@@ -96,8 +100,8 @@ func open(t *testing.T) *world {
 		e.Spec.Resources = corev1.ResourceRequirements{Requests: corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("64Mi"),
 		}}
-		e.Spec.Access = &v1alpha1.Access{AnonymousPredict: new(bool)} // nobody predicts without a key
-		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40}       // the load is light
+		e.Spec.Access = &v1alpha1.Access{AnonymousPredict: new(bool)}       // nobody predicts without a key
+		e.Spec.Strategy.Gates = &v1alpha1.Gates{MinSamples: 40, Skip: skip} // the load is light
 		e.Spec.Strategy.Drain = span(5 * time.Second)
 		e.Spec.Traffic = v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "web", Namespace: "gateway"}, Hostnames: []string{name + ".test"}}
 		if err := w.Update(t.Context(), &e); err != nil {
@@ -252,41 +256,6 @@ func (w *world) eventually(t *testing.T, within time.Duration, what string, done
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// scenario runs a scenario under load, starting with version 1.0.0 served by the
-// given number of pods.
-func (w *world) scenario(t *testing.T, name string, pods int, run func(t *testing.T, l *load)) {
-	t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) {
-		start := time.Now()
-		base := w.deploy(t, "1.0.0", "--strategy", "direct", "--replicas", fmt.Sprint(pods))
-		if p := w.phase(t, base); p != v1alpha1.Deployed {
-			w.follow(t, base, v1alpha1.Deployed, 2*time.Minute)
-		}
-		w.eventually(t, time.Minute, "only 1.0.0 is there", func() bool {
-			var all corev1.PodList
-			if err := w.List(context.Background(), &all, client.InNamespace(namespace)); err != nil {
-				t.Fatal(err)
-			}
-			return len(all.Items) == pods
-		})
-		w.eventually(t, time.Minute, "the gateway answers", func() bool { return answers("development.test") })
-		l := startLoad(t, w.key, "development.test", w.rate, "2.0.0")
-		line := row{scenario: name, verdict: "failed"}
-		defer func() {
-			l.end()
-			line.sent, line.lost, line.took = l.sent, l.failed, time.Since(start)
-			if !t.Failed() {
-				line.verdict = "passed"
-			}
-			w.rows = append(w.rows, line)
-		}()
-		run(t, l)
-		l.end()
-		if l.failed > 0 || l.sent == 0 {
-			t.Errorf("%d of %d requests were lost: %s", l.failed, l.sent, strings.Join(l.lost, "; "))
-		}
-	})
 }
 
 // answers reports whether the gateway has a route for a host name.

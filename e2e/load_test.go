@@ -29,7 +29,11 @@ type load struct {
 	host   string
 	url    string
 	client *http.Client
-	rows   [][]byte
+	rows   []string      // arrays of numbers
+	names  func() string // the version that a request names; "": none
+	open   chan *socket  // nil: requests are single ones, not messages of WebSockets
+	every  int           // this share of the requests is sent by other
+	other  func(row int) (string, float64, error)
 
 	mu       sync.Mutex
 	sent     int
@@ -65,6 +69,14 @@ func gateway() string {
 // Versions in strange have other scores.
 func startLoad(t *testing.T, key, host string, rate int, strange ...string) *load {
 	t.Helper()
+	l := newLoad(t, key, host, strange...)
+	l.start(rate)
+	return l
+}
+
+// newLoad returns a load that has not started.
+func newLoad(t *testing.T, key, host string, strange ...string) *load {
+	t.Helper()
 	l := &load{
 		t: t, key: key, host: host, url: gateway() + "/api/v1/predict", versions: map[string]int{}, strange: map[string]bool{},
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: maxPending}},
@@ -81,13 +93,28 @@ func startLoad(t *testing.T, key, host string, rate int, strange ...string) *loa
 		t.Fatal(err)
 	}
 	for _, line := range lines[1:] {
-		l.rows = append(l.rows, []byte(`{"data": [`+strings.Join(line[:8], ",")+`]}`))
+		l.rows = append(l.rows, strings.Join(line[:8], ","))
 		l.scores = append(l.scores, math.NaN())
 	}
+	l.stop = func() {}
+	return l
+}
+
+// start begins to send requests.
+func (l *load) start(rate int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	l.stop = cancel
 	l.done.Go(func() { l.run(ctx, rate) })
-	return l
+}
+
+// body returns a request for a row.
+func (l *load) body(row int) string {
+	if l.names != nil {
+		if v := l.names(); v != "" {
+			return `{"version": "` + v + `", "data": [` + l.rows[row] + `]}`
+		}
+	}
+	return `{"data": [` + l.rows[row] + `]}`
 }
 
 func (l *load) run(ctx context.Context, rate int) {
@@ -114,7 +141,13 @@ func (l *load) run(ctx context.Context, rate int) {
 
 func (l *load) ask(row int) {
 	start := time.Now()
-	version, score, err := l.predict(row)
+	send := l.predict
+	l.mu.Lock()
+	if l.other != nil && rand.IntN(l.every) == 0 {
+		send = l.other
+	}
+	l.mu.Unlock()
+	version, score, err := send(row)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sent++
@@ -138,8 +171,12 @@ func (l *load) ask(row int) {
 	}
 }
 
+// predict asks for the score of a row, and returns the version that answered, too.
 func (l *load) predict(row int) (string, float64, error) {
-	req, err := http.NewRequest(http.MethodPost, l.url, bytes.NewReader(l.rows[row]))
+	if l.open != nil {
+		return l.message(row)
+	}
+	req, err := http.NewRequest(http.MethodPost, l.url, strings.NewReader(l.body(row)))
 	if err != nil {
 		return "", 0, err
 	}
@@ -158,6 +195,11 @@ func (l *load) predict(row int) (string, float64, error) {
 	if resp.StatusCode != http.StatusOK {
 		return "", 0, fmt.Errorf("%s: %.300s", resp.Status, text)
 	}
+	return read(text)
+}
+
+// read reads a prediction.
+func read(text []byte) (string, float64, error) {
 	var p struct {
 		Score   *float64 `json:"score"`
 		Model   string   `json:"model_id"`
@@ -193,4 +235,5 @@ func (l *load) end() {
 	l.stop()
 	l.done.Wait()
 	l.client.CloseIdleConnections()
+	l.hangUp()
 }

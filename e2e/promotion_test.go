@@ -153,6 +153,7 @@ func TestPromotion(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	w.changed(t, promoted.ID, digest, seen)
+	w.once(t, digest)
 }
 
 // approves returns the digest that bob is shown for a waiting deployment.

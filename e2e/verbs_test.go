@@ -260,8 +260,9 @@ func (w *world) another(t *testing.T) {
 		return c != nil && c.Reason == controller.ReasonNoRole && md.Status.Phase == v1alpha1.Pending
 	})
 	w.run(t, 0, "install", "--image", w.image, "--image-pull-policy", w.pull)
-	w.eventually(t, 2*time.Minute, "a Deployment is created", func() bool {
+	w.eventually(t, 2*time.Minute, "the model is served there", func() bool {
 		var all appsv1.DeploymentList
-		return w.List(ctx, &all, client.InNamespace(there)) == nil && len(all.Items) == 1
+		w.get(t, key, &md)
+		return w.List(ctx, &all, client.InNamespace(there)) == nil && len(all.Items) == 1 && all.Items[0].Status.ReadyReplicas > 0 && md.Status.Phase == v1alpha1.Deployed
 	})
 }

@@ -45,7 +45,7 @@ func (o *Own) Keys(ctx context.Context, namespace string) ([]string, error) {
 	defer o.mu.Unlock()
 	if now := o.Now(); o.all == nil || now.Sub(o.read) > fresh || now.Before(o.read) {
 		var s corev1.Secret
-		err := o.Reader.Get(ctx, client.ObjectKey{Namespace: o.Namespace, Name: render.ControllerKeys}, &s)
+		err := o.get(ctx, &s)
 		switch {
 		case client.IgnoreNotFound(err) == nil:
 			o.all = map[string][]byte{}
@@ -53,12 +53,23 @@ func (o *Own) Keys(ctx context.Context, namespace string) ([]string, error) {
 		case o.all == nil: // otherwise those that are known stay in use
 			return nil, fmt.Errorf("reading the controller's keys: %w", err)
 		}
-		o.read = now
+		o.read = o.Now()
 	}
 	if all := parse(o.all[namespace]); len(all) > 0 {
 		return all, nil
 	}
 	return nil, fmt.Errorf("%w of namespace %s: `deploy install` makes it", ErrNoKey, namespace)
+}
+
+// get reads the Secret. If there are known keys, it leaves half of the context's time to
+// the caller, whose host may answer sooner than the API server.
+func (o *Own) get(ctx context.Context, s *corev1.Secret) error {
+	if until, ok := ctx.Deadline(); ok && o.all != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Until(until)/2)
+		defer cancel()
+	}
+	return o.Reader.Get(ctx, client.ObjectKey{Namespace: o.Namespace, Name: render.ControllerKeys}, s) //nolint:wrapcheck // Keys says what was read
 }
 
 func parse(text []byte) []string { return strings.Fields(string(text)) }

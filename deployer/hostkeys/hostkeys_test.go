@@ -239,6 +239,34 @@ func TestOwn(t *testing.T) {
 	}
 }
 
+// TestSlow checks that an API server that does not answer leaves time to ask a host with
+// the keys that are known.
+func TestSlow(t *testing.T) {
+	c := newCluster(t)
+	hangs := false
+	reader := interceptor.NewClient(c.Client.(client.WithWatch), interceptor.Funcs{
+		Get: func(ctx context.Context, w client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			if hangs {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return w.Get(ctx, key, o, opts...)
+		},
+	})
+	c.check(c.controller().Ensure(t.Context(), ns, name))
+	own := &hostkeys.Own{Reader: reader, Namespace: system, Now: c.clock}
+	if _, err := own.Keys(t.Context(), ns); err != nil {
+		t.Fatal(err)
+	}
+	hangs = true
+	c.now = c.now.Add(time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if all, err := own.Keys(ctx, ns); err != nil || len(all) != 1 || ctx.Err() != nil {
+		t.Errorf("%d keys, %v, %v", len(all), err, ctx.Err())
+	}
+}
+
 // TestNudge checks that the pods of hosts are changed, and no others.
 func TestNudge(t *testing.T) {
 	pod := func(name, of string) *corev1.Pod {

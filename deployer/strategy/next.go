@@ -80,8 +80,8 @@ func (m *machine) begin() {
 			m.tick()
 			return
 		}
-	} else if before != "" && before != m.st.Stable && m.ro.Aborted != before {
-		m.outcome(before, v1alpha1.Superseded)
+	} else {
+		m.replaced(before)
 	}
 	old, keep := m.ro.Old, m.ro.KeepUntil
 	had := m.Weights[before] > 0 || m.ro.Aborted == before
@@ -95,6 +95,22 @@ func (m *machine) begin() {
 	*m.ro = v1alpha1.Rollout{Old: old, KeepUntil: keep, Attempt: m.Spec.Attempt, Weight: m.Weights[m.Update]}
 	m.times = times{}
 	m.restart()
+}
+
+// replaced records how a rollout ends that another one replaces. One that was given up
+// keeps its end, although its pods are still there, and what was to be rolled back serves.
+func (m *machine) replaced(before string) {
+	if before == "" || before == m.st.Stable {
+		return
+	}
+	end := v1alpha1.Superseded
+	if m.ro.Aborted == before {
+		end = m.end()
+	}
+	m.outcome(before, end)
+	if m.st.Stable != "" {
+		m.outcome(m.st.Stable, v1alpha1.Deployed)
+	}
 }
 
 // admit lets a rollout begin. Afterwards neither an approval nor the environment
