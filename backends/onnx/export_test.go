@@ -18,7 +18,8 @@ func Recognise(a backends.Artifact, g *graph.Model) (*plan.Plan, *plan.Trial, er
 	if err != nil {
 		return nil, nil, err
 	}
-	return plan.Recognise(g, plan.Inputs{Features: bind.Features, Names: bind.Inputs, PerFeature: bind.PerFeature, Rank: bind.Rank}, bind.Output)
+	in, out := bind.plan()
+	return plan.Recognise(g, in, out)
 }
 
 // Differ compares scores as a comparison of a forest with its graph does.

@@ -43,19 +43,30 @@ func (b *Backend) recognise(a backends.Artifact, g *graph.Model, bind *binding) 
 		return nil, errors.New("the plan that the graph is recognised as did not pass the probe of the model")
 	case m.Stateful || m.BatchDependent:
 		return nil, errors.New("the manifest says that rows influence each other")
+	case bind.Reconstruction != "":
+		return nil, errors.New("the score is the error of a rebuilt row")
 	case bind.Fixed > 0:
 		return nil, errors.New("the graph takes a fixed number of rows")
 	}
 	f := &grown{proof: comparison(m), info: sdk.Info{Name: m.ID, Version: m.Version, Algorithm: m.Algorithm, Features: bind.Features}}
 	err := guard.Call(func() (err error) {
-		in := plan.Inputs{Features: bind.Features, Names: bind.Inputs, PerFeature: bind.PerFeature, Rank: bind.Rank}
-		f.plan, f.trial, err = plan.Recognise(g, in, bind.Output)
+		in, out := bind.plan()
+		f.plan, f.trial, err = plan.Recognise(g, in, out)
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// plan returns the binding as a plan needs it.
+func (b *binding) plan() (plan.Inputs, plan.Output) {
+	out := plan.Output{Name: b.Output, Column: -1}
+	if b.Columns {
+		out.Column = b.Column
+	}
+	return plan.Inputs{Features: b.Features, Names: b.Inputs, PerFeature: b.PerFeature, Groups: b.Groups, Rank: b.Rank}, out
 }
 
 // comparison names what a comparison depends on besides the graph.

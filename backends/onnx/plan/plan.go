@@ -36,7 +36,14 @@ type Inputs struct {
 	Features   []sdk.Feature
 	Names      []string // one for all features, or one per feature
 	PerFeature bool
-	Rank       int // of an input of one feature: 1 or 2
+	Groups     [][]int // the features of each input, if one takes several; nil: each takes the feature of its index
+	Rank       int     // of an input of one feature: 1 or 2
+}
+
+// Output says which output is the score.
+type Output struct {
+	Name   string
+	Column int // of an output with several values per row; -1: it has one
 }
 
 // Plan computes the score of each row. It does not change and is safe for

@@ -55,7 +55,7 @@ func FuzzRecognise(f *testing.F) {
 			return
 		}
 		for _, output := range g.Outputs {
-			p, trial, err := plan.Recognise(g, in, output.Name)
+			p, trial, err := plan.Recognise(g, in, plan.Output{Name: output.Name, Column: -1})
 			if err != nil {
 				if !errors.Is(err, plan.ErrUnknown) {
 					t.Fatal(err)
@@ -89,7 +89,7 @@ func ExampleRecognise() {
 		panic(err)
 	}
 	in, _ := inputs(g)
-	p, _, err := plan.Recognise(g, in, "scores")
+	p, _, err := plan.Recognise(g, in, plan.Output{Name: "scores", Column: -1})
 	if err != nil {
 		panic(err)
 	}
@@ -106,7 +106,7 @@ func BenchmarkRecognise(b *testing.B) {
 	}
 	in, _ := inputs(g)
 	for b.Loop() {
-		if _, _, err := plan.Recognise(g, in, "scores"); err != nil {
+		if _, _, err := plan.Recognise(g, in, plan.Output{Name: "scores", Column: -1}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,13 +12,13 @@ var elems = map[sdk.DType]graph.ElemType{
 
 // Recognise returns the plan of one output of a graph, and the trial with which
 // it can be proved. Errors wrap ErrUnknown.
-func Recognise(m *graph.Model, in Inputs, output string) (*Plan, *Trial, error) {
+func Recognise(m *graph.Model, in Inputs, output Output) (*Plan, *Trial, error) {
 	r := &recogniser{in: in, values: map[string]*value{}, known: map[step]int{}, numbers: map[uint64]int{}, trial: &Trial{}}
 	if err := r.inputs(); err != nil {
 		return nil, nil, err
 	}
 	constants := m.Constants()
-	for _, s := range needed(m.Steps(), output) {
+	for _, s := range needed(m.Steps(), output.Name) {
 		in := make([]*value, len(s.Inputs()))
 		for i, name := range s.Inputs() {
 			if name == "" {
@@ -86,9 +86,16 @@ func (r *recogniser) inputs() error {
 		}
 	}
 	for k, name := range r.in.Names {
-		v := &value{elem: elems[r.in.Features[k].DType], rows: true, rank: 2, cells: all}
-		if r.in.PerFeature {
-			v.rank, v.cells = r.in.Rank, all[k:k+1]
+		v := &value{elem: elems[r.in.Features[0].DType], rows: true, rank: 2, cells: all}
+		switch {
+		case r.in.Groups != nil:
+			v.cells = nil
+			for _, j := range r.in.Groups[k] {
+				v.cells = append(v.cells, all[j])
+			}
+			v.elem = elems[r.in.Features[r.in.Groups[k][0]].DType]
+		case r.in.PerFeature:
+			v.rank, v.cells, v.elem = r.in.Rank, all[k:k+1], elems[r.in.Features[k].DType]
 		}
 		r.values[name] = v
 	}
@@ -111,10 +118,15 @@ func (r *recogniser) value(name string, constants map[string]graph.Constant) (*v
 }
 
 // finish returns the plan of a value, without the steps that it does not need.
-func (r *recogniser) finish(output string) (*Plan, error) {
-	v := r.values[output]
+func (r *recogniser) finish(output Output) (*Plan, error) {
+	v := r.values[output.Name]
+	if v != nil && output.Column >= 0 && v.rank == 2 && output.Column < len(v.cells) {
+		column := *v
+		column.cells = v.cells[output.Column : output.Column+1]
+		v = &column
+	}
 	if v == nil || !v.rows || v.scan != nil || v.rank > 2 || len(v.cells) != 1 || !isFloat(v.elem) {
-		return nil, unknown("output %.80q is not one number per row", output)
+		return nil, unknown("output %.80q is not one number per row", output.Name)
 	}
 	result, err := r.register(v.cells[0])
 	if err != nil {
