@@ -10,10 +10,10 @@ import (
 type op uint8
 
 const (
-	opLoad op = iota // a feature; of a text, whether it is the step's
-	opWood           // a forest
-	opNearest        // the nearest training rows
-	opLookUp         // a number of a table, by its place
+	opLoad    op = iota // a feature; of a text, whether it is the step's
+	opWood              // a forest
+	opNearest           // the nearest training rows
+	opLookUp            // a number of a table, by its place
 	opAdd
 	opSub
 	opMul

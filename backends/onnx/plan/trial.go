@@ -13,7 +13,7 @@ import (
 type Trial struct {
 	points []point
 	train  []float32 // training rows of the model's features, that rows are compared with
-	seen   int // of which some are kept
+	seen   int       // of which some are kept
 }
 
 // point is a value with which a tree compares a feature, or a register.
