@@ -45,7 +45,6 @@ func TestOtherGraphsAreNotRecognised(t *testing.T) {
 	b := testkit.ONNX(t, t.TempDir())
 	for file, want := range map[string]string{
 		testkit.Testdata("models", "mammography-gmm", "1.0.0", "model.onnx"):     "not one of the known operators",
-		testkit.Testdata("models", "pima-lof", "1.0.0", "model.onnx"):            "not one of the known operators",
 		testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx"): "not one of the known operators",
 		testkit.Testdata("models", "thyroid-ocsvm", "1.0.0", "model.onnx"):       "not one of the known operators",
 		testkit.Testdata("variants", "plain-sum.onnx"):                           "there is no tree",
@@ -103,7 +102,7 @@ func TestForestsSetting(t *testing.T) {
 		"without the library":      {onnx.Config{Library: none}, file, nil, "forest", "no ONNX Runtime"},
 		"without it, only":         {onnx.Config{Library: none, Forests: onnx.ForestsOnly}, file, nil, "forest", "unproved"},
 		"without it, off":          {onnx.Config{Library: none, Forests: onnx.ForestsOff}, file, nil, "", "cannot be served"},
-		"without it, another":      {onnx.Config{Library: none}, other, nil, "", "only forests are served"},
+		"without it, another":      {onnx.Config{Library: none}, other, nil, "", "only forests and searches for neighbours are served"},
 		"the graph itself":         {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, original, "onnxruntime", "did not pass the probe"},
 		"without it, itself":       {onnx.Config{Library: none}, file, original, "", "cannot be served"},
 		"rows that influence rows": {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, coupled, "onnxruntime", "influence"},

@@ -21,9 +21,9 @@ func TestForests(t *testing.T) {
 		"only":                         {forest, library, "only", "# a forest of 100 trees, evaluated by this host: unproved: backends.onnx.forests is only"},
 		"no library":                   {forest, none, "auto", "# a forest of 100 trees, evaluated by this host: unproved: there is no ONNX Runtime"},
 		"no library, off":              {forest, none, "off", "hosts refuse it: "},
-		"another graph":                {other, library, "auto", "# ONNX Runtime scores rows: the graph is not recognised as a forest: there is no tree\n"},
+		"another graph":                {other, library, "auto", "# ONNX Runtime scores rows: the graph is not recognised: there is no tree, and no search for neighbours\n"},
 		"another graph, only":          {other, library, "only", "hosts refuse it: "},
-		"another graph and no library": {other, none, "auto", "without it only forests are served"},
+		"another graph and no library": {other, none, "auto", "without it only forests and searches for neighbours are served"},
 	} {
 		out, errs, err := command(t, nil, "model", "inspect", c.model, "--onnxruntime", c.library, "--onnx-forests", c.forests, "--state-dir", t.TempDir())
 		if err != nil || !strings.Contains(out, c.want) {

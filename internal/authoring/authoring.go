@@ -75,6 +75,9 @@ func (v *Verdict) About(prefix string) string {
 	case "onnxruntime":
 		return prefix + "ONNX Runtime scores rows: " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
 	}
+	if v.Engine.Name == backends.EngineNeighbours {
+		return prefix + "a search for " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
+	}
 	return prefix + "a " + v.Engine.Name + " of " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
 }
 
