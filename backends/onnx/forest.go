@@ -90,6 +90,20 @@ func (f *grown) scorer(how string) *forestScorer {
 	}}
 }
 
+// alone returns the scorer of a forest with which no graph is compared, because there is no
+// library or it is not to be used. Without a forest, it returns why nothing is served.
+func (f *grown) alone(missing, why error) (sdk.Scorer, error) {
+	switch {
+	case f == nil && missing != nil:
+		return nil, fmt.Errorf("%w; without it only forests are served: %w", missing, why)
+	case f == nil:
+		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
+	case missing != nil:
+		return f.unproved("there is no ONNX Runtime to compare it with"), nil
+	}
+	return f.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
+}
+
 func (f *grown) unproved(why string) *forestScorer { return f.scorer("unproved: " + why) }
 
 func (f *grown) proved(how string) *forestScorer { return f.scorer("proved: " + how) }
