@@ -99,7 +99,7 @@ func (f *grown) alone(missing, why error) (sdk.Scorer, error) {
 	case f == nil:
 		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
 	case missing != nil:
-		return f.unproved("there is no ONNX Runtime to compare it with"), nil
+		return f.unproved("there is no ONNX Runtime to compare it with"), nil //nolint:nilerr // a forest does not need the library
 	}
 	return f.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
 }
