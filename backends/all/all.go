@@ -47,8 +47,7 @@ func Open(c Config) (map[string]backends.Backend, func()) {
 		b := onnx.New(*c.ONNX)
 		if err := b.Err(); err != nil {
 			c.Log.Warn("ONNX Runtime is not available", "error", err)
-		} else {
-			file, version := b.Library()
+		} else if file, version := b.Library(); file != "" {
 			c.Log.Info("ONNX Runtime loaded", "library", file, "onnxruntime", version)
 		}
 		opened[manifest.BackendONNX] = b

@@ -97,6 +97,20 @@ func (f *grown) scorer(how string) *planScorer {
 	return &planScorer{plan: f.plan, info: f.info, engine: e}
 }
 
+// alone returns the scorer of a plan with which no graph is compared, because there is no
+// library or it is not to be used. Without a plan, it returns why nothing is served.
+func (f *grown) alone(missing, why error) (sdk.Scorer, error) {
+	switch {
+	case f == nil && missing != nil:
+		return nil, fmt.Errorf("%w; without it only forests and searches for neighbours are served: %w", missing, why)
+	case f == nil:
+		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
+	case missing != nil:
+		return f.unproved("there is no ONNX Runtime to compare it with"), nil //nolint:nilerr // it does not need the library
+	}
+	return f.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
+}
+
 func (f *grown) unproved(why string) *planScorer { return f.scorer("unproved: " + why) }
 
 func (f *grown) proved(how string) *planScorer { return f.scorer("proved: " + how) }

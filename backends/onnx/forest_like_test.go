@@ -76,7 +76,7 @@ func TestForestsScoreLikeTheirGraphs(t *testing.T) {
 			for _, v := range want {
 				scale, distinct[v] = max(scale, math.Abs(v)), true
 			}
-			if len(distinct) < 5 {
+			if len(distinct) < 5 && !strings.HasPrefix(filepath.Base(file), "lea") { // a leaf scores all rows the same
 				t.Errorf("only %d scores differ: the rows show nothing", len(distinct))
 			}
 			for i := range want {

@@ -57,11 +57,13 @@ type Backend struct {
 
 var _ backends.Backend = (*Backend)(nil)
 
-// New finds and loads ONNX Runtime. It never fails: Err returns the error, and
-// Open tries again.
+// New finds and loads ONNX Runtime, unless only forests are served. It never
+// fails: Err returns the error, and Open tries again.
 func New(cfg Config) *Backend {
 	b := &Backend{cfg: cfg, loading: make(chan struct{}, 1), proofs: newProofs(cfg.StateDir, cfg.Limiter, cfg.Log)}
-	_, _, b.unavailable = b.find()
+	if cfg.Forests != ForestsOnly {
+		_, _, b.unavailable = b.find()
+	}
 	return b
 }
 
@@ -86,7 +88,8 @@ func (b *Backend) find() (library, version string, err error) {
 // Err returns why ONNX models could not be served at the start, or nil.
 func (b *Backend) Err() error { return b.unavailable }
 
-// Library returns the file and the version of the library in use.
+// Library returns the file and the version of the library in use; both are empty
+// if none is.
 func (b *Backend) Library() (file, version string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -146,7 +149,11 @@ func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Deri
 // Open checks a graph, and returns a scorer that runs it: a plan of ours if the
 // graph is recognised, else ONNX Runtime, which proves it first.
 func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, error) {
-	library, version, missing := b.find()
+	var library, version string
+	var missing error
+	if b.cfg.Forests != ForestsOnly {
+		library, version, missing = b.find()
+	}
 	if missing != nil && (b.cfg.Forests == ForestsOff || a.Original) {
 		return nil, missing
 	}
@@ -159,15 +166,8 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return nil, orMissing(missing, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err}))
 	}
 	grown, why := b.recognise(a, g, bind)
-	switch {
-	case missing != nil && grown == nil:
-		return nil, fmt.Errorf("%w; without it only forests and searches for neighbours are served: %w", missing, why)
-	case b.cfg.Forests == ForestsOnly && grown == nil:
-		return nil, fmt.Errorf("%w: backends.onnx.forests is only: %w", backends.ErrRefused, &backends.OwnError{Err: why})
-	case missing != nil:
-		return grown.unproved("there is no ONNX Runtime to compare it with"), nil //nolint:nilerr // a forest does not need the library
-	case b.cfg.Forests == ForestsOnly:
-		return grown.unproved("backends.onnx.forests is only, so it is not compared with ONNX Runtime"), nil
+	if missing != nil || b.cfg.Forests == ForestsOnly {
+		return grown.alone(missing, why)
 	}
 	// From here on the original bytes are not used: the proof and the session
 	// read what was checked.

@@ -126,8 +126,20 @@ def odd(out):
         out("posts-" + post.lower(), regressor(9, TensorProto.FLOAT, "SUM", post, targets=3))
     out("double", regressor(9, TensorProto.DOUBLE, "SUM", "NONE"))
     out("double-tensors", regressor(9, TensorProto.DOUBLE, "AVERAGE", "NONE", tensors=True))
+    out("leaf", leaves(1, "SUM"))
+    out("leaves", leaves(3, "AVERAGE"))
     out("five", five(draw, np.float32))
     out("five-double", five(draw, np.float64))
+
+
+def leaves(trees, aggregate):
+    """Returns trees that are leaves."""
+    nodes = h.make_node("TreeEnsembleRegressor", ["X"], ["score"], domain="ai.onnx.ml", n_targets=1, aggregate_function=aggregate, nodes_treeids=list(range(trees)), nodes_nodeids=[0] * trees,
+                        nodes_featureids=[0] * trees, nodes_values=[0.0] * trees, nodes_modes=["LEAF"] * trees, nodes_truenodeids=[0] * trees, nodes_falsenodeids=[0] * trees,
+                        nodes_missing_value_tracks_true=[1] * trees, target_treeids=list(range(trees)), target_nodeids=[0] * trees, target_ids=[0] * trees,
+                        target_weights=[0.3 * (i + 1) for i in range(trees)])
+    graph = h.make_graph([nodes], "leaves", [h.make_tensor_value_info("X", TensorProto.FLOAT, ["N", 2])], [h.make_tensor_value_info("score", TensorProto.FLOAT, ["N", 1])])
+    return h.make_model(graph, opset_imports=[h.make_opsetid("", 17), h.make_opsetid("ai.onnx.ml", 3)], ir_version=8)
 
 
 def five(draw, kind):

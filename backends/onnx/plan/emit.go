@@ -113,6 +113,9 @@ func (r *recogniser) plant(s *sum) (int, error) {
 
 // planted returns the nodes of a term's tree over the columns of a forest.
 func (r *recogniser) planted(t term, w *wood, columns map[int]int) ([]forest.Node, error) {
+	if r.work += len(t.tree.nodes); r.work > mostWork {
+		return nil, unknown("its trees have too many nodes")
+	}
 	nodes := append([]forest.Node(nil), t.tree.nodes...)
 	for k, at := range t.tree.leaves {
 		nodes[at].Value = t.table[k]

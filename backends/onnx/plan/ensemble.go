@@ -91,7 +91,7 @@ func (t *trees) readNodes(s graph.Step) (map[id]place, error) {
 	yes, no, names := s.Ints("nodes_truenodeids"), s.Ints("nodes_falsenodeids"), s.Texts("nodes_modes")
 	missing := s.Ints("nodes_missing_value_tracks_true")
 	n := len(treeids)
-	if len(nodeids) != n || len(features) != n || len(values) != n || len(yes) != n || len(no) != n || len(names) != n || (len(missing) != 0 && len(missing) != n) || n > forest.MaxNodes {
+	if len(nodeids) != n || len(features) != n || len(values) != n || len(yes) != n || len(no) != n || len(names) != n || (len(missing) != 0 && len(missing) != n) || n > mostNodes {
 		return nil, unknown("its lists of nodes differ in length, or are too long")
 	}
 	places := make(map[id]place, n)

@@ -48,7 +48,7 @@ func (t *trees) readFlat(s graph.Step) error {
 	kinds, _, read := tensorOf(s, "nodes_modes")
 	n := len(features)
 	if !read || len(kinds) != n || len(f.splits) != n || len(f.yes) != n || len(f.no) != n || len(f.yesLeaf) != n || len(f.noLeaf) != n ||
-		(len(missing) != 0 && len(missing) != n) || len(f.targets) != len(f.weights) || n > forest.MaxNodes {
+		(len(missing) != 0 && len(missing) != n) || len(f.targets) != len(f.weights) || n > mostNodes {
 		return unknown("its lists differ in length, or are too long")
 	}
 	members, err := t.members(s, kinds)

@@ -62,7 +62,8 @@ type tree struct {
 // Limits of the work of recognising.
 const (
 	mostCells = 1 << 22 // of all values together
-	mostWork  = 1 << 27 // entries of tables
+	mostWork  = 1 << 24 // entries of tables, and nodes of forests
+	mostNodes = 1 << 20 // of an operator: more take too much memory while they are read
 	mostSteps = 1 << 14
 )
 
