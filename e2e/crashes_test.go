@@ -59,7 +59,7 @@ func TestMisbehaving(t *testing.T) {
 	})
 	w.situation(t, "hosts without memory", setup{pods: 2, mayLose: 10}, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", append(misbehaving("oom"), "--set", "MISBEHAVE_AFTER=8s", "--memory-limit", "256Mi")...)...)
-		w.gaveUp(t, l, id, "1.1.0", "hosts ended with an error", 20)
+		w.gaveUp(t, l, id, "1.1.0", "OOMKilled", 20)
 	})
 	w.situation(t, "hosts that hang", setup{pods: 2, mayLose: 20}, func(t *testing.T, l *load) {
 		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", misbehaving("hang")...)...)
