@@ -9,6 +9,10 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
+// later are flags for hosts that misbehave when they have had requests: a pod gets some
+// once it has been ready for 2 to 3 s.
+var later = []string{"--set", "MISBEHAVE_AFTER=8s"}
+
 // TestCrashes rolls out versions whose hosts are good at first, and misbehave then. None
 // may be promoted.
 func TestCrashes(t *testing.T) {
@@ -58,23 +62,23 @@ func TestMisbehaving(t *testing.T) {
 		w.gaveUp(t, l, id, "1.1.0", "hosts ended with an error", 20)
 	})
 	w.situation(t, "hosts without memory", setup{pods: 2, mayLose: 10}, func(t *testing.T, l *load) {
-		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", append(misbehaving("oom"), "--set", "MISBEHAVE_AFTER=8s", "--memory-limit", "256Mi")...)...)
-		w.gaveUp(t, l, id, "1.1.0", "hosts ended with an error", 20)
+		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", append(append(misbehaving("oom"), later...), "--memory-limit", "256Mi")...)...)
+		w.gaveUp(t, l, id, "1.1.0", "OOMKilled", 20)
 	})
 	w.situation(t, "hosts that hang", setup{pods: 2, mayLose: 20}, func(t *testing.T, l *load) {
-		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", misbehaving("hang")...)...)
+		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", append(misbehaving("hang"), later...)...)...)
 		w.answered(t, l, "1.1.0")
 		w.deadline(t, 20*time.Second)
 		w.gaveUp(t, l, id, "1.1.0", "", 20)
 	})
 	w.situation(t, "hosts that are no longer ready", setup{pods: 2}, func(t *testing.T, l *load) {
-		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", misbehaving("unready")...)...)
+		id := w.deploy(t, "1.1.0", steps("20:60s,50:60s", append(misbehaving("unready"), later...)...)...)
 		w.answered(t, l, "1.1.0")
 		w.deadline(t, 20*time.Second)
 		w.gaveUp(t, l, id, "1.1.0", "", 20)
 	})
 	w.situation(t, "hosts away for 20 s are not given up", setup{pods: 2}, func(t *testing.T, l *load) {
-		id := w.deploy(t, "1.1.0", steps("50:20s", misbehaving("unready=20s")...)...)
+		id := w.deploy(t, "1.1.0", steps("50:20s", append(misbehaving("unready=20s"), later...)...)...)
 		shares := w.shares(t, w.revision(t, id).Spec.Hash)
 		w.follow(t, id, v1alpha1.Deployed, 2*long)
 		t.Logf("the shares were %v", shares())
