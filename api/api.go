@@ -140,6 +140,7 @@ type ModelVersion struct {
 	// request.
 	BatchDependent  bool           `json:"batch_dependent,omitempty"`
 	ScoreDifference float64        `json:"score_difference,omitempty"` // as in Prediction
+	MaxBatchRows    int            `json:"max_batch_rows,omitempty"`   // rows of one call of the detector; larger requests are split
 	Pinned          bool           `json:"pinned,omitempty"`
 	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
 	Metadata        map[string]any `json:"metadata,omitempty"`

@@ -15,6 +15,7 @@ type scorer struct {
 	sdk.Scorer
 	memory     int64
 	rows, each int
+	most       int
 	bounded    bool
 }
 

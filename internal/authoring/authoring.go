@@ -71,9 +71,10 @@ type Verdict struct {
 	Rows        string // the rows of the probe: golden rows, or made-up rows
 	Warnings    []string
 	Took        time.Duration
-	Fill        batching.Fill // how calls are filled so that a row's score does not depend on the other rows of its call
-	Difference  float64       // largest difference of a row's scores that remains
-	Alone       bool          // not compared: the manifest says that rows influence each other
+	Fill        batching.Fill   // how calls are filled so that a row's score does not depend on the other rows of its call
+	Difference  float64         // largest difference of a row's scores that remains
+	Alone       bool            // not compared: the manifest says that rows influence each other
+	Limits      manifest.Limits // with the rows of a call that fit the memory, as if the manifest gave them
 }
 
 // Same says whether a row's score depends on the other rows of its call.
@@ -100,6 +101,8 @@ func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, erro
 	}
 	v := &Verdict{ID: m.ID(), Version: m.Version(), Features: len(m.Manifest.Features), Rows: "made-up rows", Warnings: m.Warnings, Took: time.Since(start)}
 	v.Fill, v.Difference, v.Alone = m.Fill(), m.Difference, m.Manifest.Stateful || m.Manifest.BatchDependent
+	v.Limits = m.Manifest.Limits
+	v.Limits.RowsGiven = true
 	if m.Manifest.Golden != nil {
 		v.Rows = "golden rows"
 	}

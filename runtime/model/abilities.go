@@ -21,6 +21,7 @@ type abilities struct {
 	usage     backends.UsageReporter
 	remote    bool          // only waits for another process
 	bounded   bool          // calls of a few rows end soon
+	rows      int           // of the largest call; 0: as the manifest says
 	fill      batching.Fill // the fill that the detector knows it needs
 }
 
@@ -38,6 +39,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	}
 	if b, ok := s.(sdk.Bounded); ok {
 		a.bounded = b.Bounded()
+	}
+	if l, ok := s.(backends.RowLimiter); ok {
+		a.rows = l.MaxRows()
 	}
 	if f, ok := s.(backends.Filler); ok {
 		a.fill.Rows, a.fill.Each = f.Fill()
