@@ -134,11 +134,14 @@ func callerOf(c *fiber.Ctx) until.Caller {
 	return nil
 }
 
-// checkBody refuses bodies that are not plain JSON.
+// checkBody refuses bodies that are not JSON, in one of the codings that are accepted.
 func checkBody(c *fiber.Ctx) error {
 	h := &c.Request().Header
-	if enc := h.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
-		return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not accepted: send the body without encoding", clip(string(enc)))
+	if enc := h.ContentEncoding(); len(enc) > 0 {
+		if _, ok := parseCoding(enc); !ok {
+			c.Set(fiber.HeaderAcceptEncoding, acceptedCodings)
+			return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not accepted: send gzip or zstd, or the body as it is", clip(string(enc)))
+		}
 	}
 	if !isJSON(h.ContentType()) {
 		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is %q: send application/json", clip(string(h.ContentType())))
