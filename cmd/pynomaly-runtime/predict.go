@@ -36,11 +36,11 @@ func predictCommand(s streams) *cobra.Command {
 	var o predictOptions
 	cmd := &cobra.Command{
 		Use:   "predict MODEL INPUT",
-		Short: "Score a file: CSV, NDJSON or Parquet in, the same with predictions out",
+		Short: "Score a file: CSV, NDJSON or Parquet in and out, with predictions",
 		Long: `Scores every row of a file, a few at a time, in constant memory.
 
-CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows; it
-is then written as one.
+CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows. The
+ending of --output says its format, which is else that of the input.
 
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
 directory. INPUT is a file, or - for standard input. The output has the input's

@@ -15,6 +15,7 @@ type csvTable struct {
 	missing []string
 	in      *records
 	out     *csv.Writer
+	names   []string
 	to      []int
 	rows    [][]string
 }
@@ -31,6 +32,7 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 	if t.to, err = columns(names, s, o); err != nil {
 		return nil, err
 	}
+	t.names = names
 	t.out.Comma = rune(t.in.comma)
 	if err := t.out.Write(append(names, answerNames(o.Prefix, names)...)); err != nil {
 		return nil, fmt.Errorf("writing the header: %w", err)
@@ -58,7 +60,7 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil && !errors.Is(err, errUnclosed) {
+		if err != nil && !errors.Is(err, errUnclosed) && !errors.Is(err, errLongQuoted) {
 			return 0, fmt.Errorf("reading the file: %w", err)
 		}
 		if err == nil && len(record) == 0 {
@@ -96,25 +98,22 @@ func (t *csvTable) Write(i int, a Answer) error {
 	for len(record) < len(t.to) {                                             // a short line keeps its columns apart
 		record = append(record, "")
 	}
-	if a.Error != "" {
-		record = append(record, "", "", "", "", a.Error)
-	} else {
-		record = append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
-	}
-	if err := t.out.Write(record); err != nil {
+	if err := t.out.Write(appendTexts(record, a)); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
 }
 
-// Close implements Table.
-func (t *csvTable) Close() error {
-	t.out.Flush()
-	if err := t.out.Error(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
+// appendTexts appends an answer to a record.
+func appendTexts(record []string, a Answer) []string {
+	if a.Error != "" {
+		return append(record, "", "", "", "", a.Error)
 	}
-	return nil
+	return append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
 }
+
+// Close implements Table.
+func (t *csvTable) Close() error { return flush(t.out) }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 

@@ -72,6 +72,7 @@ const (
 	CSV     = "csv"
 	NDJSON  = "ndjson"
 	Parquet = "parquet"
+	JSON    = "json" // of an output: one array of rows
 )
 
 // ErrFormat means that a file's format is not known.
@@ -90,11 +91,25 @@ func FormatOf(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w (--format)", name, ErrFormat)
 }
 
+// OutputFormat returns the format that the ending of an output's name says, or "" if it
+// says none: then it is that of the input.
+func OutputFormat(name string) string {
+	if strings.EqualFold(filepath.Ext(name), ".json") {
+		return JSON
+	}
+	format, err := FormatOf(name)
+	if err != nil {
+		return ""
+	}
+	return format
+}
+
 // Options say how to treat columns and values.
 type Options struct {
 	Extra     bool     // copy columns that are not features instead of refusing them
 	Delimiter byte     // of CSV; 0: the one by which the header names most features
 	Prefix    string   // of the names of the added columns
+	Output    string   // format to write; empty: that of the input
 	Missing   []string // texts in tables of texts that mean that a value is missing; nil: those that package rows knows
 }
 
@@ -114,6 +129,18 @@ func ParseDelimiter(text string) (byte, error) {
 
 // Open starts a table. For Parquet, in must be a file.
 func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
+	if o.Output == "" || o.Output == format || o.Output == JSON && format == NDJSON {
+		return open(format, in, out, s, o)
+	}
+	t, err := open(format, in, io.Discard, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return newConverter(t, o.Output, out, s, o)
+}
+
+// open starts a table whose output has the format of the input, or is an array.
+func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
 	switch format {
 	case CSV:
 		return newCSV(in, out, s, o)
