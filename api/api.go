@@ -29,6 +29,12 @@ type BatchRequest struct {
 	Version          string `json:"version,omitempty"`
 	BatchSize        int    `json:"batch_size,omitempty"` // rows per call, 1 to 10000, default 1000
 	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
+	// ReturnExplanation requests an explanation of each row, which takes as long as
+	// scoring many rows.
+	ReturnExplanation bool `json:"return_explanation,omitempty"`
+	// Fields names the fields of each prediction, as Prediction's JSON has them; empty
+	// means all. An explanation comes besides if it is requested.
+	Fields []string `json:"fields,omitempty"`
 }
 
 // RowsRequest has rows to learn or to replay.

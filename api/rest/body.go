@@ -42,6 +42,8 @@ const (
 	freeBytes  = 64 << 10 // bytes of a body, and of an idle connection's buffers, that are not counted
 	firstBytes = 8 << 10  // first size of a body's buffer
 	answerRow  = 320      // approximate bytes of a row's answer in a batch
+
+	answerContribution = 200 // approximate bytes of a feature's contribution, as text and in memory
 )
 
 // buffer holds a body or an answer.

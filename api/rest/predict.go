@@ -64,6 +64,9 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
+	if r.Explanation {
+		size += r.Rows().Total() * len(r.Model().Schema().Features()) * answerContribution
+	}
 	if err := s.charge(account, int64(size)); err != nil {
 		s.pipeline.Lose(&r.Call, batching.ErrOverloaded)
 		return s.fail(c, r.Model(), err)
