@@ -19,7 +19,7 @@ const (
 	VersionNotFound      ErrorType = "VersionNotFound"
 	MethodNotAllowed     ErrorType = "MethodNotAllowed"
 	Conflict             ErrorType = "Conflict"
-	NotReplayed          ErrorType = "NotReplayed" // the model accepts no rows of other versions
+	NotReplayed          ErrorType = "NotReplayed"    // the model accepts no rows of other versions
 	RequestTimeout       ErrorType = "RequestTimeout" // the request did not arrive in time
 	PayloadTooLarge      ErrorType = "PayloadTooLarge"
 	UnsupportedMediaType ErrorType = "UnsupportedMediaType"

@@ -93,6 +93,7 @@ func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.rows, "batch-size", 1000, "rows per call")
 	o.host.AddFlags(f)
 	f.BoolVar(&o.table.Extra, "extra", false, "copy columns that are not features")
+	f.BoolVar(&o.table.Explain, "explain", false, "add what each feature contributes to the score")
 	f.StringVar(&o.delimiter, "delimiter", "", "of CSV: a character, or tab (default: as the header shows)")
 	f.StringVar(&o.table.Prefix, "prefix", "", "of the names of the added columns")
 	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")

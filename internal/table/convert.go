@@ -35,7 +35,7 @@ type source interface {
 type sink interface {
 	// begin says what the columns and the added columns are. It is called once, before
 	// the first row or at the end of a table without rows.
-	begin(columns []column, answers []string) error
+	begin(columns []column, extra added) error
 	// write writes the values of a row. Those of a feature have its type, if the
 	// row's value could be read.
 	write(values []any, a Answer) error
@@ -47,7 +47,7 @@ type converter struct {
 	source
 	to      sink
 	schema  *rows.Schema
-	prefix  string
+	options Options
 	names   []column
 	begun   bool
 	decoder *rows.Decoder // of the last Read
@@ -90,7 +90,7 @@ func (c *converter) begin() error {
 		c.names[i].name = free(c.names[i].name, taken)
 		taken = append(taken, c.names[i].name)
 	}
-	return c.to.begin(c.names, answerNames(c.prefix, taken))
+	return c.to.begin(c.names, addedNames(c.options, taken, c.schema))
 }
 
 func (c *converter) Write(i int, a Answer) error {
@@ -177,7 +177,7 @@ func newConverter(in Table, format string, out io.Writer, s *rows.Schema, o Opti
 	if !ok {
 		return nil, errors.New("this table cannot be written in another format")
 	}
-	c := &converter{source: from, schema: s, prefix: o.Prefix}
+	c := &converter{source: from, schema: s, options: o}
 	if _, later := in.(*ndjsonTable); !later { // refuse what cannot be written before a row is scored
 		if _, err := from.columns(); err != nil {
 			return nil, err
@@ -187,7 +187,7 @@ func newConverter(in Table, format string, out io.Writer, s *rows.Schema, o Opti
 	case CSV:
 		c.to = newCSVSink(out, o.Delimiter)
 	case NDJSON, JSON:
-		c.to = newJSONSink(out, format == JSON)
+		c.to = newJSONSink(out, format == JSON, s)
 	case Parquet:
 		c.to = newParquetSink(out, s)
 	default:

@@ -201,3 +201,67 @@ func FuzzConversion(f *testing.F) {
 		}
 	})
 }
+
+// TestExplained checks that each format has the explanations of its rows.
+func TestExplained(t *testing.T) {
+	s := schema(t, "{name: x, dtype: float64}, {name: y, dtype: float64}")
+	o := table.Options{Explain: true}
+	explain := func(format, in string) string {
+		t.Helper()
+		var out strings.Builder
+		o := o
+		o.Output = format
+		tab, err := table.Open(table.CSV, strings.NewReader(in), &out, s, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := s.NewDecoder()
+		if n, err := tab.Read(d, 10); n != 2 || err != nil {
+			t.Fatal(n, err)
+		}
+		e := &table.Explanation{Method: "exact", BaseValue: 0.5, Additive: true, Contributions: []float64{1, -2}}
+		for i, a := range []table.Answer{{Prediction: 1, Score: -0.5, Explanation: e}, {Error: "bad"}} {
+			if err := tab.Write(i, a); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tab.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return out.String()
+	}
+	const in = "x,y\n1,2\n3,\n"
+	header := "x,y,prediction,score,is_anomaly,confidence,error,base_value,contribution_x,contribution_y\n"
+	if got := explain(table.CSV, in); got != header+"1,2,1,-0.5,,,,0.5,1,-2\n3,,,,,,bad,,,\n" {
+		t.Errorf("CSV:\n%s", got)
+	}
+	if got := explain(table.NDJSON, in); !strings.HasPrefix(got, `{"data":{"x":1,"y":2},"prediction":1,"score":-0.5,"explanation":{"method":"exact","base_value":0.5,"additive":true,"residual":0,"contributions":[{"feature":"x","contribution":1},{"feature":"y","contribution":-2}]}}`+"\n") {
+		t.Errorf("NDJSON:\n%s", got)
+	}
+	file := explain(table.Parquet, in)
+	type row struct {
+		Base *float64 `parquet:"base_value,optional"`
+		Y    *float64 `parquet:"contribution_y,optional"`
+	}
+	all, err := parquet.Read[row](strings.NewReader(file), int64(len(file)))
+	if err != nil || len(all) != 2 || *all[0].Base != 0.5 || *all[0].Y != -2 || all[1].Y != nil {
+		t.Errorf("Parquet: %+v, %v", all, err)
+	}
+	// The same without a conversion.
+	again, err := os.Create(filepath.Join(t.TempDir(), "rows.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if _, err := again.WriteString(file); err != nil {
+		t.Fatal(err)
+	}
+	o.Extra = true
+	got, err := pass(table.Parquet, again, s, o, 2)
+	if err != nil || !strings.HasPrefix(got, "PAR1") || !strings.Contains(got, "contribution_y_2") {
+		t.Errorf("Parquet as Parquet: %v", err)
+	}
+	if got, err := pass(table.NDJSON, strings.NewReader(`{"data":[1,2],"explanation":3}`+"\n"), s, o, 2); err != nil || strings.Contains(got, "explanation_2") {
+		t.Errorf("%s%v", got, err)
+	}
+}

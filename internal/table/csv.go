@@ -16,6 +16,7 @@ type csvTable struct {
 	in      *records
 	out     *csv.Writer
 	names   []string
+	explain int // columns of an explanation
 	to      []int
 	rows    [][]string
 }
@@ -34,7 +35,9 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 	}
 	t.names = names
 	t.out.Comma = rune(t.in.comma)
-	if err := t.out.Write(append(names, answerNames(o.Prefix, names)...)); err != nil {
+	extra := addedNames(o, names, s)
+	t.explain = len(extra.contributions)
+	if err := t.out.Write(append(names, extra.columns()...)); err != nil {
 		return nil, fmt.Errorf("writing the header: %w", err)
 	}
 	return t, nil
@@ -98,18 +101,29 @@ func (t *csvTable) Write(i int, a Answer) error {
 	for len(record) < len(t.to) {                                             // a short line keeps its columns apart
 		record = append(record, "")
 	}
-	if err := t.out.Write(appendTexts(record, a)); err != nil {
+	if err := t.out.Write(appendTexts(record, a, t.explain)); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
 }
 
-// appendTexts appends an answer to a record.
-func appendTexts(record []string, a Answer) []string {
+// appendTexts appends an answer to a record, with the given number of columns of an
+// explanation.
+func appendTexts(record []string, a Answer, explain int) []string {
 	if a.Error != "" {
-		return append(record, "", "", "", "", a.Error)
+		record = append(record, "", "", "", "", a.Error)
+	} else {
+		record = append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
 	}
-	return append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
+	parts := a.contributions()
+	for i := range explain {
+		if i < len(parts) {
+			record = append(record, number(parts[i]))
+		} else {
+			record = append(record, "")
+		}
+	}
+	return record
 }
 
 // Close implements Table.

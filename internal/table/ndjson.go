@@ -24,8 +24,8 @@ type ndjsonTable struct {
 	asArray bool // they are written as one
 	written bool // a row was
 	extra   bool // unknown features are ignored
-	prefix  string
-	names   []string // of the answers of rows without other members, as quotedNames returns them
+	options Options
+	names   []string // of the answers of rows without other members, as added.quoted returns them
 	rows    []line
 	schema  *rows.Schema
 	extras  []string // columns that are no features, if they are converted
@@ -41,6 +41,8 @@ type line struct {
 func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
 	t := newJSON(in, bufio.NewWriter(out), o)
 	t.schema = s
+	extra := addedNames(o, nil, s)
+	t.names = extra.quoted()
 	if o.Output != "" {
 		t.asArray = o.Output == JSON
 	}
@@ -51,7 +53,7 @@ func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
 
 func newJSON(in io.Reader, out *bufio.Writer, o Options) *ndjsonTable {
 	text := WithoutBOM(in)
-	t := &ndjsonTable{in: bufio.NewScanner(text), out: out, array: isArray(text), extra: o.Extra, prefix: o.Prefix, names: quotedNames(o.Prefix, nil)}
+	t := &ndjsonTable{in: bufio.NewScanner(text), out: out, array: isArray(text), extra: o.Extra, options: o}
 	t.in.Buffer(make([]byte, 0, 64<<10), maxLine)
 	if t.array {
 		t.in.Split((&elements{}).split)
@@ -173,18 +175,10 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 	_, _ = t.out.Write(l.others)
 	names := t.names
 	if len(l.names) > 0 {
-		names = quotedNames(t.prefix, l.names)
+		extra := addedNames(t.options, l.names, t.schema)
+		names = extra.quoted()
 	}
-	return writeAnswer(t.out, names, a)
-}
-
-// quotedNames returns what stands before the values of an answer.
-func quotedNames(prefix string, taken []string) []string {
-	names := answerNames(prefix, taken)
-	for i, name := range names {
-		names[i] = "," + quote(name) + ":"
-	}
-	return names
+	return writeAnswer(t.out, names, t.schema.Names(), a)
 }
 
 // quote returns a text as JSON has it.

@@ -28,6 +28,7 @@ type parquetTable struct {
 	readers  []func(parquet.Value) any // of the columns, if they are converted
 	buffer   []parquet.Row
 	answers  [1]parquet.Row
+	explain  int // columns of an explanation
 }
 
 // newParquet reads files whose features are columns of truth values, numbers and
@@ -68,7 +69,9 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 		t.leaves(field, to[i])
 		group.add(field.Name(), fresh{field})
 	}
-	addAnswers(&group, answerNames(o.Prefix, names))
+	extra := addedNames(o, names, s)
+	t.explain = len(extra.contributions)
+	addAnswers(&group, extra.columns())
 	if file.NumRows() > 0 { // the library cannot read from a file without row groups
 		t.in = parquet.NewGenericReader[any](file)
 	}
@@ -224,7 +227,7 @@ func plain(v parquet.Value, unsigned bool) any {
 func (t *parquetTable) Write(i int, a Answer) (err error) {
 	defer rescue(&err)
 	row := append(make(parquet.Row, 0, len(t.buffer[i])+colError+1), t.buffer[i]...)
-	t.answers[0] = appendAnswer(row, len(t.to), a)
+	t.answers[0] = appendAnswer(row, len(t.to), a, t.explain)
 	if _, err := t.out.WriteRows(t.answers[:]); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -17,8 +18,9 @@ import (
 
 // csvSink writes CSV.
 type csvSink struct {
-	out    *csv.Writer
-	record []string
+	out     *csv.Writer
+	record  []string
+	explain int // columns of an explanation
 }
 
 func newCSVSink(out io.Writer, delimiter byte) *csvSink {
@@ -29,12 +31,13 @@ func newCSVSink(out io.Writer, delimiter byte) *csvSink {
 	return s
 }
 
-func (s *csvSink) begin(columns []column, answers []string) error {
+func (s *csvSink) begin(columns []column, extra added) error {
+	s.explain = len(extra.contributions)
 	var names []string
 	for _, c := range columns {
 		names = append(names, c.name)
 	}
-	if err := s.out.Write(append(names, answers...)); err != nil {
+	if err := s.out.Write(append(names, extra.columns()...)); err != nil {
 		return fmt.Errorf("writing the header: %w", err)
 	}
 	return nil
@@ -45,7 +48,7 @@ func (s *csvSink) write(values []any, a Answer) error {
 	for _, v := range values {
 		s.record = append(s.record, plainText(v))
 	}
-	s.record = appendTexts(s.record, a)
+	s.record = appendTexts(s.record, a, s.explain)
 	if err := s.out.Write(s.record); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
@@ -70,21 +73,20 @@ type jsonSink struct {
 	written bool
 	columns []column
 	keys    []string // of the columns, as JSON
-	answers []string // as quotedNames returns them
+	answers []string // as added.quoted returns them
+	schema  *rows.Schema
 }
 
-func newJSONSink(out io.Writer, array bool) *jsonSink {
-	return &jsonSink{out: bufio.NewWriter(out), array: array}
+func newJSONSink(out io.Writer, array bool, s *rows.Schema) *jsonSink {
+	return &jsonSink{out: bufio.NewWriter(out), array: array, schema: s}
 }
 
-func (s *jsonSink) begin(columns []column, answers []string) error {
+func (s *jsonSink) begin(columns []column, extra added) error {
 	s.columns = columns
 	for _, c := range columns {
 		s.keys = append(s.keys, quote(c.name)+":")
 	}
-	for _, name := range answers {
-		s.answers = append(s.answers, ","+quote(name)+":")
-	}
+	s.answers = extra.quoted()
 	return nil
 }
 
@@ -108,7 +110,7 @@ func (s *jsonSink) write(values []any, a Answer) error {
 			_, _ = s.out.WriteString("," + s.keys[i] + jsonText(v))
 		}
 	}
-	return writeAnswer(s.out, s.answers, a)
+	return writeAnswer(s.out, s.answers, s.schema.Names(), a)
 }
 
 func (s *jsonSink) close() error { return endJSON(s.out, s.array, s.written) }
@@ -141,7 +143,7 @@ func endJSON(out *bufio.Writer, array, written bool) error {
 }
 
 // writeAnswer ends a row. names are what stands before the values of an answer.
-func writeAnswer(out *bufio.Writer, names []string, a Answer) error {
+func writeAnswer(out *bufio.Writer, names, features []string, a Answer) error {
 	member := func(i int, text string) {
 		_, _ = out.WriteString(names[i])
 		_, _ = out.WriteString(text)
@@ -157,11 +159,28 @@ func writeAnswer(out *bufio.Writer, names []string, a Answer) error {
 		if a.Confidence != nil {
 			member(colConfidence, jsonNumber(*a.Confidence))
 		}
+		if a.Explanation != nil {
+			member(colExplanation, explanationText(features, a.Explanation))
+		}
 	}
 	if _, err := out.WriteString("}\n"); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
+}
+
+// explanationText returns an explanation as JSON has it.
+func explanationText(features []string, e *Explanation) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `{"method":%s,"base_value":%s,"additive":%t,"residual":%s,"contributions":[`, quote(e.Method), jsonNumber(e.BaseValue), e.Additive, jsonNumber(e.Residual))
+	for j, v := range e.Contributions {
+		if j > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, `{"feature":%s,"contribution":%s}`, quote(features[j]), jsonNumber(v))
+	}
+	b.WriteString("]}")
+	return b.String()
 }
 
 // jsonText returns a value as JSON has it. Numbers that JSON does not have are null.
@@ -193,20 +212,22 @@ type parquetSink struct {
 	columns []column
 	out     *parquet.GenericWriter[any]
 	row     [1]parquet.Row
+	explain int // columns of an explanation
 }
 
 func newParquetSink(out io.Writer, s *rows.Schema) *parquetSink {
 	return &parquetSink{to: out, schema: s}
 }
 
-func (s *parquetSink) begin(columns []column, answers []string) (err error) {
+func (s *parquetSink) begin(columns []column, extra added) (err error) {
 	defer rescue(&err)
+	s.explain = len(extra.contributions)
 	s.columns = columns
 	group := ordered{Group: parquet.Group{}}
 	for _, c := range columns {
 		group.add(c.name, parquet.Optional(s.node(c)))
 	}
-	addAnswers(&group, answers)
+	addAnswers(&group, extra.columns())
 	s.out = parquet.NewGenericWriter[any](s.to, parquet.NewSchema("predictions", group), parquet.MaxRowsPerRowGroup(rowGroup), parquet.Compression(&parquet.Zstd))
 	return nil
 }
@@ -244,7 +265,7 @@ func (s *parquetSink) write(values []any, a Answer) (err error) {
 			row = append(row, parquet.NullValue().Level(0, 0, i))
 		}
 	}
-	s.row[0] = appendAnswer(row, len(values), a)
+	s.row[0] = appendAnswer(row, len(values), a, s.explain)
 	if _, err := s.out.WriteRows(s.row[:]); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
@@ -306,8 +327,9 @@ func addAnswers(group *ordered, names []string) {
 	}
 }
 
-// appendAnswer appends an answer to a row that has the given number of leaves.
-func appendAnswer(row parquet.Row, leaves int, a Answer) parquet.Row {
+// appendAnswer appends an answer to a row that has the given number of leaves, with the
+// given number of columns of an explanation.
+func appendAnswer(row parquet.Row, leaves int, a Answer, explain int) parquet.Row {
 	add := func(v parquet.Value, given bool) {
 		if given {
 			row = append(row, v.Level(0, 1, leaves))
@@ -326,5 +348,13 @@ func appendAnswer(row parquet.Row, leaves int, a Answer) parquet.Row {
 	}
 	add(parquet.DoubleValue(confidence), scored && a.Confidence != nil)
 	add(parquet.ByteArrayValue([]byte(a.Error)), !scored)
+	parts := a.contributions()
+	for i := range explain {
+		if i < len(parts) {
+			add(parquet.DoubleValue(parts[i]), true)
+		} else {
+			add(parquet.Value{}, false)
+		}
+	}
 	return row
 }

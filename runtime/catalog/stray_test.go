@@ -130,7 +130,9 @@ func TestStraysDisturbNothing(t *testing.T) {
 	models(t, dir, "only@1.0.0")
 	w.serves(t, "only", "1.0.0")
 	put(t, dir, "my model.onnx")
-	testkit.Eventually(t, "the stray is listed", func() bool { return modeltest.StateOf(t, w.Registry, "my model.onnx", "0.0.0").State == registry.StateFailed })
+	testkit.Eventually(t, "the stray is listed", func() bool {
+		return modeltest.StateOf(t, w.Registry, "my model.onnx", "0.0.0").State == registry.StateFailed
+	})
 	if got := modeltest.VersionOf(t, w.Registry, "", "", ""); got != "1.0.0" {
 		t.Errorf("the only model is %s", got)
 	}

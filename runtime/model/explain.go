@@ -22,7 +22,7 @@ func (m *Model) Explains() error {
 	case m.Manifest.Explanation == nil:
 		return ErrNotExplained
 	case m.Manifest.Stateful, m.Manifest.BatchDependent:
-		return fmt.Errorf("%w that works for rows that influence each other: send each to /api/v1/predict", ErrNotExplained)
+		return fmt.Errorf("%w that works for rows that influence each other: have each explained alone", ErrNotExplained)
 	}
 	return nil
 }

@@ -63,6 +63,13 @@ func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, ou
 	if f.Table.Output == "" {
 		f.Table.Output = table.OutputFormat(f.Output)
 	}
+	if f.Table.Explain {
+		e, ok := s.(Explainer)
+		if !ok {
+			return 0, 0, errors.New("this scorer explains nothing")
+		}
+		e.Explain()
+	}
 	t, err := table.Open(f.Format, in, out, s.Schema(), f.Table)
 	if err != nil {
 		return 0, 0, err
