@@ -262,7 +262,7 @@ walks-table:
 	$(MAKE) walks WALKS_TABLE=$(BIN)/walks.md
 	scripts/table.sh walks $(BIN)/walks.md docs/rationale.md
 
-TYPESCRIPT := scripts/clients/typescript/node_modules
+TYPESCRIPT := testdata/clients/typescript/node_modules
 
 # The API against its description: without credentials on a host that asks for none, and on
 # one that asks for a key with the key, and without.
@@ -276,8 +276,8 @@ test-api: onnxruntime build .python/.complete .python-clients/.complete $(TYPESC
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python-clients -r scripts/requirements-clients.txt
 	touch $@
 
-$(TYPESCRIPT)/.complete: scripts/clients/typescript/package-lock.json
-	cd scripts/clients/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
+$(TYPESCRIPT)/.complete: testdata/clients/typescript/package-lock.json
+	cd testdata/clients/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
 .python/.complete: scripts/requirements.txt

@@ -21,19 +21,19 @@ curl --silent --fail --show-error "http://$address/openapi.json" >"$work/openapi
 url=http://$address
 
 echo 'Python: openapi-python-client, mypy'
-PYTHONPATH=$PWD/.python-clients "${PYTHON:-python3}" -m openapi_python_client generate --path "$work/openapi.json" --output-path "$work/python" --config scripts/clients/python/config.yaml >"$work/python.log" 2>&1 || { cat "$work/python.log"; exit 1; }
+PYTHONPATH=$PWD/.python-clients "${PYTHON:-python3}" -m openapi_python_client generate --path "$work/openapi.json" --output-path "$work/python" --config testdata/clients/python/config.yaml >"$work/python.log" 2>&1 || { cat "$work/python.log"; exit 1; }
 if grep -E '^(WARNING|ERROR)|Unable to' "$work/python.log"; then cat "$work/python.log"; exit 1; fi
-cp scripts/clients/python/call.py "$work/python/"
+cp testdata/clients/python/call.py "$work/python/"
 (cd "$work/python" && PYTHONPATH=$OLDPWD/.python-clients "${PYTHON:-python3}" -m mypy --no-error-summary --cache-dir "$work/mypy" call.py)
 PYTHONPATH=$PWD/.python-clients:$work/python "${PYTHON:-python3}" "$work/python/call.py" "$url"
 
 echo 'TypeScript: openapi-typescript, openapi-fetch, tsc'
-cp scripts/clients/typescript/{call.ts,package.json,tsconfig.json} "$work/"
-ln -s "$PWD/scripts/clients/typescript/node_modules" "$work/node_modules"
+cp testdata/clients/typescript/{call.ts,package.json,tsconfig.json} "$work/"
+ln -s "$PWD/testdata/clients/typescript/node_modules" "$work/node_modules"
 (cd "$work" && node_modules/.bin/openapi-typescript openapi.json --output api.ts >/dev/null 2>&1 && node_modules/.bin/tsc --project . && node call.js "$url")
 
 echo 'Go: oapi-codegen'
-cp -r scripts/clients/go "$work/go"
+cp -r testdata/clients/go "$work/go"
 mkdir "$work/go/client"
 (cd "$work/go" && export GOWORK=off GOFLAGS=-mod=readonly && go tool oapi-codegen -generate types,client -package client -o client/client.go ../openapi.json && go run . "$url")
 echo 'all clients work'
