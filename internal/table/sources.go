@@ -14,7 +14,7 @@ import (
 )
 
 // columns implements source.
-func (t *csvTable) columns() ([]column, error) {
+func (t *csvTable) columns() ([]column, error) { //nolint:unparam // the interface has an error
 	out := make([]column, len(t.names))
 	for i, name := range t.names {
 		out[i] = column{name, t.to[i]}
@@ -23,7 +23,7 @@ func (t *csvTable) columns() ([]column, error) {
 }
 
 // cells implements source.
-func (t *csvTable) cells(i int, columns []column) ([]any, error) {
+func (t *csvTable) cells(i int, columns []column) ([]any, error) { //nolint:unparam // the interface has an error
 	out := make([]any, len(columns))
 	for k, text := range t.rows[i][:min(len(t.rows[i]), len(columns))] {
 		if columns[k].feature < 0 || text != "" && !slices.Contains(t.missing, text) {
@@ -198,7 +198,7 @@ func eachMember(object []byte, do func(name string, value []byte) error) error {
 		s.Peek()
 		start := s.Pos
 		if s.Skip() != nil {
-			return nil
+			return nil //nolint:nilerr // the row has failed
 		}
 		if err := do(name, object[start:s.Pos]); err != nil {
 			return err
