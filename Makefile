@@ -292,10 +292,23 @@ walks-table:
 	$(MAKE) walks WALKS_TABLE=$(BIN)/walks.md
 	scripts/table.sh walks $(BIN)/walks.md docs/rationale.md
 
+TYPESCRIPT := testdata/clients/typescript/node_modules
+
 # The API against its description: without credentials on a host that asks for none, and on
 # one that asks for a key with the key, and without.
-test-api: onnxruntime build .python/.complete
+# Then with clients that generators make of the description.
+test-api: onnxruntime build .python/.complete .python-clients/.complete $(TYPESCRIPT)/.complete
 	PYTHON=$(PYTHON) scripts/schemathesis.sh $(BINARY)
+	PYTHON=$(PYTHON) scripts/clients.sh $(BINARY)
+
+.python-clients/.complete: scripts/requirements-clients.txt
+	rm -rf .python-clients
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python-clients -r scripts/requirements-clients.txt
+	touch $@
+
+$(TYPESCRIPT)/.complete: testdata/clients/typescript/package-lock.json
+	cd testdata/clients/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
+	touch $@
 
 .python/.complete: scripts/requirements.txt
 	rm -rf .python

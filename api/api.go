@@ -29,6 +29,12 @@ type BatchRequest struct {
 	Version          string `json:"version,omitempty"`
 	BatchSize        int    `json:"batch_size,omitempty"` // rows per call, 1 to 10000, default 1000
 	ReturnConfidence *bool  `json:"return_confidence,omitempty"`
+	// ReturnExplanation requests an explanation of each row, which takes as long as
+	// scoring many rows.
+	ReturnExplanation bool `json:"return_explanation,omitempty"`
+	// Fields names the fields of each prediction, as Prediction's JSON has them; empty
+	// means all. An explanation comes besides if it is requested.
+	Fields []string `json:"fields,omitempty"`
 }
 
 // RowsRequest has rows to learn or to replay.
@@ -141,6 +147,7 @@ type ModelVersion struct {
 	// request.
 	BatchDependent  bool           `json:"batch_dependent,omitempty"`
 	ScoreDifference float64        `json:"score_difference,omitempty"` // as in Prediction
+	MaxBatchRows    int            `json:"max_batch_rows,omitempty"`   // rows of one call of the detector; larger requests are split
 	Pinned          bool           `json:"pinned,omitempty"`
 	MemoryBytes     int64          `json:"memory_bytes,omitempty"` // an estimate
 	Metadata        map[string]any `json:"metadata,omitempty"`

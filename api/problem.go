@@ -19,7 +19,8 @@ const (
 	VersionNotFound      ErrorType = "VersionNotFound"
 	MethodNotAllowed     ErrorType = "MethodNotAllowed"
 	Conflict             ErrorType = "Conflict"
-	NotReplayed          ErrorType = "NotReplayed" // the model accepts no rows of other versions
+	NotReplayed          ErrorType = "NotReplayed"    // the model accepts no rows of other versions
+	RequestTimeout       ErrorType = "RequestTimeout" // the request did not arrive in time
 	PayloadTooLarge      ErrorType = "PayloadTooLarge"
 	UnsupportedMediaType ErrorType = "UnsupportedMediaType"
 	HeadersTooLarge      ErrorType = "HeadersTooLarge"
@@ -48,6 +49,8 @@ func (t ErrorType) Status() int {
 		return 405
 	case Conflict, NotReplayed:
 		return 409
+	case RequestTimeout:
+		return 408
 	case PayloadTooLarge:
 		return 413
 	case UnsupportedMediaType:

@@ -150,6 +150,12 @@ type UsageReporter interface {
 	Usage() Usage
 }
 
+// RowLimiter is implemented by a Scorer that knows how many rows of a call fit
+// limits.memory, of a manifest that does not say limits.max_batch_rows.
+type RowLimiter interface {
+	MaxRows() int
+}
+
 // Filler is implemented by a Scorer that knows how its calls must be filled up for each
 // row to be computed the same: to a multiple of rows, with each row so many times.
 type Filler interface {

@@ -112,6 +112,7 @@ func (m *draft) resolve(d *y.Decoder) {
 	m.resolveScore(d)
 	m.resolveExplanation(d)
 	m.resolveLimits(d)
+	m.Limits.RowsGiven = d.Has("limits.max_batch_rows")
 }
 
 func (m *draft) resolveFeatures(d *y.Decoder) {

@@ -17,7 +17,10 @@ type Derived struct {
 	Threshold *float64
 	Algorithm string
 	Stateful  bool
-	Warnings  []string
+	// MaxBatchRows is the largest call that fits limits.memory, of a manifest that
+	// does not say limits.max_batch_rows.
+	MaxBatchRows int
+	Warnings     []string
 }
 
 // With returns a copy of the manifest that has the values of d's nonempty fields.
@@ -38,6 +41,9 @@ func (m *Manifest) With(d Derived) *Manifest {
 	}
 	if d.Algorithm != "" {
 		out.Algorithm = d.Algorithm
+	}
+	if d.MaxBatchRows > 0 {
+		out.Limits.MaxBatchRows = d.MaxBatchRows
 	}
 	out.Stateful = out.Stateful || d.Stateful
 	out.Warnings = append(out.Warnings, d.Warnings...)

@@ -91,7 +91,7 @@ type docGolden struct {
 type docLimits struct {
 	Timeout      string `yaml:"timeout"`
 	LoadTimeout  string `yaml:"load_timeout"`
-	MaxBatchRows int    `yaml:"max_batch_rows"`
+	MaxBatchRows int    `yaml:"max_batch_rows,omitempty"`
 	Memory       string `yaml:"memory"`
 }
 
@@ -108,6 +108,9 @@ func Encode(m *Manifest) ([]byte, error) {
 		Input: m.Input, Output: docOutput{m.Output.Name, m.Output.Column, m.Output.Reconstruction, orientations[0]}, Threshold: m.Threshold, Stateful: m.Stateful,
 		Dependent: m.BatchDependent, Trusted: m.Trusted, Metadata: m.Metadata,
 		Limits: docLimits{m.Limits.Timeout.String(), m.Limits.LoadTimeout.String(), m.Limits.MaxBatchRows, y.FormatBytes(m.Limits.Memory)},
+	}
+	if !m.Limits.RowsGiven {
+		d.Limits.MaxBatchRows = 0
 	}
 	if m.Output.HigherIsNormal {
 		d.Output.Orientation = orientations[1]

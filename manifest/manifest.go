@@ -186,6 +186,7 @@ type Limits struct {
 	Timeout      time.Duration // of one call of the scorer
 	LoadTimeout  time.Duration
 	MaxBatchRows int   // rows per call
+	RowsGiven    bool  // MaxBatchRows is the manifest's; else backends may lower it to what fits the memory
 	Memory       int64 // bytes
 }
 

@@ -42,6 +42,8 @@ const (
 	freeBytes  = 64 << 10 // bytes of a body, and of an idle connection's buffers, that are not counted
 	firstBytes = 8 << 10  // first size of a body's buffer
 	answerRow  = 320      // approximate bytes of a row's answer in a batch
+
+	answerContribution = 200 // approximate bytes of a feature's contribution, as text and in memory
 )
 
 // buffer holds a body or an answer.
@@ -126,7 +128,12 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 		return s.buffers.get(0), nil
 	}
 	body, account := s.buffers.get(firstBytes), accountOf(c)
-	err := s.readAll(account, body, stream, announced)
+	var err error
+	if as, _ := parseCoding(c.Request().Header.ContentEncoding()); as == plain {
+		err = s.readAll(account, body, stream, announced)
+	} else {
+		err = s.readCoded(account, body, stream, announced, as)
+	}
 	received(c.Context().Conn())
 	if err == nil {
 		return body, nil
@@ -140,7 +147,7 @@ func (s *Server) body(c *fiber.Ctx) (*buffer, error) {
 	case s.draining.Load():
 		return nil, retry(api.NewProblem(api.ShuttingDown, "", "the host stopped before the whole body had arrived: send the request to another one"))
 	case isTimeout(err):
-		return nil, api.NewProblem(api.ValidationError, "", "only %d bytes of the body arrived within %v", len(body.b), s.cfg.Receive)
+		return nil, s.tooSlow()
 	}
 	return nil, api.NewProblem(api.ValidationError, "", "the body ended after %d bytes: %v", len(body.b), err)
 }
@@ -159,6 +166,10 @@ func (s *Server) expected(ctx *fasthttp.RequestCtx) int {
 	ctx.Response.Header.SetContentType(api.ProblemContentType)
 	ctx.Response.SetBodyRaw(appendProblem(nil, p))
 	return p.Status
+}
+
+func (s *Server) tooSlow() *api.Problem {
+	return api.NewProblem(api.RequestTimeout, "", "the request did not arrive within %v: send it faster, or fewer rows at once", s.cfg.Receive)
 }
 
 func (s *Server) tooLarge() *api.Problem {

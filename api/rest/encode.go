@@ -95,18 +95,32 @@ func appendSingle(b []byte, c *request, r *predict.Result) []byte {
 // appendBatch appends the answer to a batch.
 func appendBatch(b []byte, c *request, r *predict.Result) []byte {
 	var space [512]byte
-	shared := appendShared(space[:0], r, c.Confidence)
+	var shared []byte
+	if c.fields == 0 {
+		shared = appendShared(space[:0], r, c.Confidence)
+	} else {
+		shared = appendSharedFields(space[:0], r, c)
+	}
 	b = append(b, `{"predictions":[`...)
 	var row predict.Row
 	for i := 0; r.Next(&row); i++ {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		if row.Failed != nil {
+		switch {
+		case row.Failed != nil:
 			b = appendRowProblem(b, *row.Failed)
-		} else {
-			b = append(appendPrediction(b, row.Prediction, shared), '}')
+			continue
+		case c.fields != 0:
+			b = appendSelected(b, row.Prediction, shared, c.fields)
+		default:
+			b = appendPrediction(b, row.Prediction, shared)
 		}
+		if row.Explanation != nil {
+			b = appendMember(b, `"explanation":`)
+			b = appendExplanation(b, row.Explanation)
+		}
+		b = append(b, '}')
 	}
 	b = append(b, `],"total_processed":`...)
 	b = strconv.AppendInt(b, int64(r.Total), 10)

@@ -124,7 +124,8 @@ func TestErrors(t *testing.T) {
 		{"too many rows", sent{path: many, body: `{"model_id":"pima","data":[` + strings.Repeat("[1],", 20) + `[1]]}`}, 413, api.PayloadTooLarge, "data", "more than 20 rows"},
 		{"too many bytes", sent{path: many, body: `{"data":[` + strings.Repeat(" ", 70<<10) + `]}`}, 413, api.PayloadTooLarge, "", "bytes"},
 		{"not JSON", sent{path: one, body: "a,b", header: map[string]string{"Content-Type": "text/csv"}}, 415, api.UnsupportedMediaType, "Content-Type", "application/json"},
-		{"compressed", sent{path: many, body: "x", header: map[string]string{"Content-Encoding": "gzip"}}, 415, api.UnsupportedMediaType, "Content-Encoding", "gzip"},
+		{"another coding", sent{path: many, body: "x", header: map[string]string{"Content-Encoding": "br"}}, 415, api.UnsupportedMediaType, "Content-Encoding", "gzip"},
+		{"not compressed", sent{path: many, body: `{"data":[[1]]}`, header: map[string]string{"Content-Encoding": "gzip"}}, 400, api.ValidationError, "Content-Encoding", "is not what"},
 		{"large headers", sent{path: one, body: with(""), header: map[string]string{"X-Large": strings.Repeat("x", 20<<10)}}, 431, api.HeadersTooLarge, "", "headers"},
 
 		{"unknown path", sent{method: "GET", path: "/api/v2/predict"}, 404, api.NotFound, "", "openapi.json"},

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -78,5 +80,34 @@ func TestFailedLoads(t *testing.T) {
 	}
 	if _, metrics = do(t, h, sent{method: "GET", path: "/metrics"}); strings.Contains(string(metrics), `failure="surroundings"`) {
 		t.Error("the failure is still exported")
+	}
+}
+
+// TestStrays checks that the models API and the metrics show files that are not served
+// because of their names.
+func TestStrays(t *testing.T) {
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "mammography-gmm", "good", "1.0.0", nil)
+	for _, name := range []string{"fraud.v2.onnx", "good.pkl"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := testkit.Serve(t, testkit.Options{Dir: dir})
+	var list api.ModelList
+	if _, body := do(t, h, sent{method: "GET", path: "/api/v1/models"}); json.Unmarshal(body, &list) != nil || len(list.Models) != 3 {
+		t.Fatalf("%s", body)
+	}
+	if v := list.Models[1]; v.ModelID != "fraud.v2.onnx" || v.Status != "failed" || v.Failure != "file" || !strings.Contains(v.Error, "fraud@2.0.0.onnx") {
+		t.Errorf("%+v", v)
+	}
+	_, metrics := do(t, h, sent{method: "GET", path: "/metrics"})
+	for _, name := range []string{"fraud.v2.onnx", "good.pkl"} {
+		if line := fmt.Sprintf(`model_load_failed{failure="file",model_id="%s",version="0.0.0"} 1`, name); !strings.Contains(string(metrics), line) {
+			t.Errorf("the metrics lack %s", line)
+		}
+	}
+	if resp, body := do(t, h, sent{method: "GET", path: "/ready"}); resp.StatusCode != http.StatusOK {
+		t.Errorf("/ready answers %d: %s", resp.StatusCode, body)
 	}
 }

@@ -78,7 +78,7 @@ func describe(st registry.Status, of text) api.ModelVersion {
 	}
 	v.Description, v.Algorithm, v.Backend, v.Digest, v.Content = m.Description, m.Algorithm, m.Backend, st.Facts.Digest, st.Facts.Content
 	v.Threshold, v.Stateful, v.Metadata = m.Threshold, m.Stateful, m.Metadata
-	v.BatchDependent, v.ScoreDifference = m.BatchDependent, st.Facts.Difference
+	v.BatchDependent, v.ScoreDifference, v.MaxBatchRows = m.BatchDependent, st.Facts.Difference, m.Limits.MaxBatchRows
 	if st.State == registry.StateLoaded {
 		v.MemoryBytes = st.Facts.Bytes
 		if e := st.Facts.Engine; e.Name != "" {

@@ -64,6 +64,9 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 		return s.fail(c, nil, err)
 	}
 	account, size := accountOf(c), r.Rows().Total()*answerRow
+	if r.Explanation {
+		size += r.Rows().Total() * len(r.Model().Schema().Features()) * answerContribution
+	}
 	if err := s.charge(account, int64(size)); err != nil {
 		s.pipeline.Lose(&r.Call, batching.ErrOverloaded)
 		return s.fail(c, r.Model(), err)
@@ -134,11 +137,14 @@ func callerOf(c *fiber.Ctx) until.Caller {
 	return nil
 }
 
-// checkBody refuses bodies that are not plain JSON.
+// checkBody refuses bodies that are not JSON, in one of the codings that are accepted.
 func checkBody(c *fiber.Ctx) error {
 	h := &c.Request().Header
-	if enc := h.ContentEncoding(); len(enc) > 0 && string(enc) != "identity" {
-		return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not accepted: send the body without encoding", clip(string(enc)))
+	if enc := h.ContentEncoding(); len(enc) > 0 {
+		if _, ok := parseCoding(enc); !ok {
+			c.Set(fiber.HeaderAcceptEncoding, acceptedCodings)
+			return api.NewProblem(api.UnsupportedMediaType, "Content-Encoding", "%s is not accepted: send gzip or zstd, or the body as it is", clip(string(enc)))
+		}
 	}
 	if !isJSON(h.ContentType()) {
 		return api.NewProblem(api.UnsupportedMediaType, "Content-Type", "is %q: send application/json", clip(string(h.ContentType())))

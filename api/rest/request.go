@@ -24,7 +24,7 @@ const (
 
 var members = [...][]string{
 	single:    {"data", "model_id", "version", "return_confidence", "return_explanation"},
-	batch:     {"data", "model_id", "version", "batch_size", "return_confidence"},
+	batch:     {"data", "model_id", "version", "batch_size", "return_confidence", "return_explanation", "fields"},
 	learn:     {"data", "version"},
 	streaming: {"data", "model_id", "version", "return_confidence", "return_explanation", "id"},
 }
@@ -34,6 +34,7 @@ type request struct {
 	predict.Call
 	modelID, version string
 	id               []byte // JSON, of a WebSocket message
+	fields           fields // of a batch's predictions
 	unbound          error  // why there is no model that the rows could be read for
 }
 
@@ -232,6 +233,12 @@ func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 		if c != '{' && c != '[' {
 			return api.NewProblem(api.ValidationError, "data", "must be an object of features by name, or an array of values in feature order")
 		}
+		if holdsRows(sc) {
+			return api.NewProblem(api.ValidationError, "data", "%s", map[kind]string{
+				single:    "has several rows: send them to /api/v1/predict/batch, and one row here",
+				streaming: "has several rows: send one in each message",
+			}[k])
+		}
 		start := sc.Pos
 		if err := r.Rows().JSONRow(sc); err != nil {
 			return err
@@ -243,7 +250,7 @@ func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 		return nil
 	}
 	if c != '[' {
-		return api.NewProblem(api.ValidationError, "data", "must be an array of rows")
+		return api.NewProblem(api.ValidationError, "data", "must be an array of rows; one row goes to /api/v1/predict")
 	}
 	start := sc.Pos
 	if err := r.Rows().JSONRows(sc, s.cfg.MaxRows); err != nil {
@@ -254,6 +261,22 @@ func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 		return api.NewProblem(api.ValidationError, "data", "is empty: give at least one row")
 	}
 	return nil
+}
+
+// holdsRows reports whether a value is an array of arrays or objects.
+func holdsRows(sc *jsonscan.Scanner) bool {
+	rest := sc.Data[sc.Pos:]
+	if len(rest) == 0 || rest[0] != '[' {
+		return false
+	}
+	for _, c := range rest[1:] {
+		switch c {
+		case ' ', '\t', '\n', '\r':
+		default:
+			return c == '[' || c == '{'
+		}
+	}
+	return false
 }
 
 // isEmpty reports whether an object or array is empty.
@@ -274,6 +297,8 @@ func (r *request) option(sc *jsonscan.Scanner, key string) error {
 		return boolean(sc, key, &r.Confidence)
 	case "return_explanation":
 		return boolean(sc, key, &r.Explanation)
+	case "fields":
+		return r.fields.read(sc)
 	case "batch_size":
 		if c := sc.Peek(); c != '-' && (c < '0' || c > '9') {
 			if err := sc.Skip(); err != nil {

@@ -90,6 +90,7 @@ type Server struct {
 	conns      atomic.Pointer[connections]
 	budget     budget
 	buffers    buffers
+	codecs     codecs
 	metrics    *metrics
 	mu         sync.Mutex
 	origins    atomic.Pointer[[]string]
@@ -336,6 +337,8 @@ func (s *Server) handleError(c *fiber.Ctx, err error) error {
 			problem = api.NewProblem(api.PayloadTooLarge, "", "the body has more than %d bytes: send fewer rows a request", s.cfg.BodyLimit)
 		case fiber.StatusRequestHeaderFieldsTooLarge:
 			problem = api.NewProblem(api.HeadersTooLarge, "", "the headers have more than %d bytes", headerBytes)
+		case fiber.StatusRequestTimeout:
+			problem = s.tooSlow()
 		case fiber.StatusMethodNotAllowed:
 			problem = api.NewProblem(api.MethodNotAllowed, "", "%s is not allowed here", clip(c.Method()))
 		case fiber.StatusNotFound:

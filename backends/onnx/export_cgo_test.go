@@ -12,7 +12,7 @@ func (b *Backend) Session(data []byte, a backends.Artifact) (sdk.Scorer, error) 
 	if _, _, err := b.find(); err != nil {
 		return nil, err
 	}
-	g, err := check(a)
+	g, _, err := check(a)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ package onnx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -109,33 +110,56 @@ func (c *checked) of(bytes []byte, limits graph.Limits) bool {
 	return c.limits == limits && len(c.bytes) == len(bytes) && len(bytes) > 0 && &c.bytes[0] == &bytes[0]
 }
 
-// check reads a graph and refuses it if ONNX Runtime must not load it. It
+// check reads a graph and refuses it if ONNX Runtime must not load it. rows is the
+// largest call that fits the memory: the manifest's, or fewer if it does not say. It
 // reuses what Inspect has checked unless the limits have changed since.
-func check(a backends.Artifact) (*graph.Model, error) {
+func check(a backends.Artifact) (_ *graph.Model, rows int, err error) {
 	m := a.Manifest
 	limits := graph.Limits{Trusted: m.Trusted, Rows: m.Limits.MaxBatchRows, Columns: len(m.Features), Memory: m.Limits.Memory}
 	if a.Memo != nil {
 		if c, ok := a.Memo.Value.(*checked); ok && c.of(a.Bytes, limits) {
-			return c.model, nil
+			return c.model, limits.Rows, nil
 		}
 	}
 	g, err := graph.Check(a.Bytes, limits)
+	var p *graph.Problem
+	if errors.As(err, &p) && p.Code == graph.TooLarge && !m.Limits.RowsGiven {
+		g, limits.Rows, err = checkFewer(a.Bytes, limits, err)
+	}
 	if err == nil {
 		g, err = g.Unzipped(limits)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
+		return nil, 0, fmt.Errorf("%w: %w", backends.ErrRefused, backends.Ownf("checking the graph: %w", err))
 	}
 	if a.Memo != nil {
 		a.Memo.Value = &checked{a.Bytes, limits, g}
 	}
-	return g, nil
+	return g, limits.Rows, nil
+}
+
+// checkFewer halves the rows of a call until the graph passes the check. It returns the
+// error err if one row is too many.
+func checkFewer(data []byte, limits graph.Limits, err error) (*graph.Model, int, error) {
+	rows := limits.Rows
+	limits.Rows = 1
+	g, fails := graph.Check(data, limits)
+	if fails != nil {
+		return nil, 0, err
+	}
+	for rows /= 2; rows > 1; rows /= 2 {
+		limits.Rows = rows
+		if more, err := graph.Check(data, limits); err == nil {
+			return more, rows, nil
+		}
+	}
+	return g, 1, nil
 }
 
 // Inspect returns the features, the input and the output of the graph that the manifest
 // leaves out.
 func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Derived, error) {
-	g, err := check(a)
+	g, rows, err := check(a)
 	if err != nil {
 		return manifest.Derived{}, err
 	}
@@ -143,6 +167,7 @@ func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Deri
 	if err != nil {
 		return manifest.Derived{}, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
+	d.MaxBatchRows = rows
 	return d, nil
 }
 
@@ -157,7 +182,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if missing != nil && (b.cfg.Forests == ForestsOff || a.Original) {
 		return nil, missing
 	}
-	g, err := check(a)
+	g, rows, err := check(a)
 	if err != nil {
 		return nil, orMissing(missing, err)
 	}
@@ -174,7 +199,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	written := g.Append(make([]byte, 0, len(a.Bytes)+len(a.Bytes)/8))
 	job := probeJob{
 		Library: library, Graph: written, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
-		MaxRows: a.Manifest.Limits.MaxBatchRows, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
+		MaxRows: rows, Fewer: !a.Manifest.Limits.RowsGiven, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
 	var found finding
 	if b.cfg.Probe == ProbeInProcess {
@@ -189,7 +214,7 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		return grown.proved(found.Forests[grown.proof]), nil
 	}
 	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
-	s, err := b.load(ctx, written, bind, a.Manifest, g, found.BatchTime)
+	s, err := b.load(ctx, written, bind, a.Manifest, g, found)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +237,7 @@ func orMissing(missing, err error) error {
 // load makes the session within limits.load_timeout, counted from its turn. The
 // call into the library cannot be cancelled: a session that comes too late is
 // closed.
-func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, batchTime time.Duration) (*scorer, error) {
+func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, found finding) (*scorer, error) {
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -236,7 +261,8 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		if err == nil {
 			s.memory = max(2*int64(len(data)), host.ResidentBytes()-before)
 			s.rows, s.each = g.Packet, g.Apart
-			s.bounded = bounded(g, batchTime, m.Limits.MaxBatchRows)
+			s.bounded = bounded(g, found.BatchTime, found.Rows)
+			s.most = found.Rows
 		}
 		done <- result{s, err}
 	}()
@@ -324,8 +350,9 @@ type finding struct {
 	OutputRank int
 	// OutputWidth is how many values per row the output has; 0: one.
 	OutputWidth int `json:",omitempty"`
+	Rows        int // of the largest call that fits the memory: MaxRows, or fewer
 	LoadTime    time.Duration
-	BatchTime   time.Duration // of one call of MaxRows rows
+	BatchTime   time.Duration // of one call of so many rows
 	// Forests says how the plan of the graph was found equal to it, by the names
 	// of the comparisons. It is not changed.
 	Forests map[string]string `json:",omitempty"`

@@ -17,7 +17,7 @@ import (
 )
 
 // probeVersion changes with the probe, so that older proofs do not count.
-const probeVersion = "2"
+const probeVersion = "3"
 
 // probeJob is the input of the probe's process.
 type probeJob struct {
@@ -27,6 +27,7 @@ type probeJob struct {
 	Binding binding
 	Rows    wireBatch
 	MaxRows int
+	Fewer   bool // if MaxRows rows do not fit the memory, find how many do
 	Memory  int64
 	Time    time.Duration
 }
@@ -81,6 +82,21 @@ func tile(b *sdk.Batch, n int) *sdk.Batch {
 	return out
 }
 
+// fewerRows is by how much the rows of a call are divided after a call that was too
+// large for its process to survive.
+const fewerRows = 16
+
+// runFitting runs the probe in child processes until the rows of a call fit its memory.
+func runFitting(ctx context.Context, job probeJob, limiter *child.Limiter) (finding, error) {
+	for {
+		f, err := runChild(ctx, job, limiter)
+		if !job.Fewer || job.MaxRows == 1 || !errors.Is(err, errOutgrown) {
+			return f, err
+		}
+		job.MaxRows = max(1, job.MaxRows/fewerRows)
+	}
+}
+
 // runChild runs the probe in a child process of this binary.
 func runChild(ctx context.Context, job probeJob, limiter *child.Limiter) (finding, error) {
 	var input bytes.Buffer
@@ -133,7 +149,7 @@ func reason(died *child.DiedError, job probeJob) error {
 	case child.Busy:
 		return backends.Ownf("loading it and scoring 1 and %d rows took more than %v of processor time (limits.load_timeout)", job.MaxRows, job.Time)
 	case child.Large:
-		return errLarge
+		return errOutgrown
 	case child.Crashed:
 		return errors.New("it crashed ONNX Runtime: " + died.Error())
 	case child.Forbidden:
@@ -143,7 +159,12 @@ func reason(died *child.DiedError, job probeJob) error {
 	}
 }
 
-var errLarge = backends.Ownf("it needs more memory than limits.memory allows")
+// The errors of graphs that need more memory than they may have. errOutgrown is that
+// of a graph that ended the probe's process.
+var (
+	errLarge    = backends.Ownf("it needs more memory than limits.memory allows")
+	errOutgrown = backends.Ownf("it needs more memory than limits.memory allows")
+)
 
 // goSlack is address space for Go's heap and threads beside the model.
 const goSlack = 256 << 20
@@ -173,6 +194,7 @@ func ProbeMain(stdin io.Reader, stdout io.Writer) error {
 	if err := child.Confine(false); err != nil {
 		return answer(stdout, finding{}, fmt.Errorf("%w: %w", backends.ErrSurroundings, err))
 	}
+	job.Fewer = job.Fewer && !cramped // what fits here says nothing about the graph
 	found, err := runProbe(context.Background(), job)
 	if err != nil && cramped && outOfMemory(err) {
 		err = fmt.Errorf("%w: %w: %w", backends.ErrSurroundings, child.ErrCramped, err)

@@ -14,7 +14,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// runProbe loads a graph and runs it on one row and then on the largest batch.
+// runProbe loads a graph and runs it on one row and then on the largest batch, or on
+// half of it, and so on, until it fits the memory.
 func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	start := time.Now()
 	s, err := newScorer(job.Graph, &job.Binding, manifest.Defaults())
@@ -29,14 +30,27 @@ func runProbe(ctx context.Context, job probeJob) (_ finding, err error) {
 	}
 	found.OutputRank, found.OutputWidth = s.bind.OutputRank, s.bind.Width
 	for _, n := range []int{1, job.MaxRows} {
-		batch := tile(rows, n)
-		start = time.Now()
-		if err := s.Score(ctx, batch, make([]float64, n)); err != nil {
-			return found, fmt.Errorf("scoring %d rows: %w", n, err)
+		for {
+			took, err := s.timed(ctx, tile(rows, n))
+			if err != nil && job.Fewer && n > 1 && outOfMemory(err) {
+				n /= 2
+				continue
+			}
+			if err != nil {
+				return found, fmt.Errorf("scoring %d rows: %w", n, err)
+			}
+			found.Rows, found.BatchTime = n, took
+			break
 		}
-		found.BatchTime = time.Since(start)
 	}
 	return found, nil
+}
+
+// timed scores a batch and returns how long that took.
+func (s *scorer) timed(ctx context.Context, batch *sdk.Batch) (time.Duration, error) {
+	start := time.Now()
+	err := s.Score(ctx, batch, make([]float64, batch.Rows()))
+	return time.Since(start), err
 }
 
 // findShape runs the graph on two rows, or on as many as the graph takes, and binds

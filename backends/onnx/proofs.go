@@ -50,7 +50,7 @@ func newProofs(stateDir string, limiter *child.Limiter, log *slog.Logger) *proof
 func (p *proofs) name(job probeJob, version string) (string, error) {
 	h := sha256.New()
 	bind := job.Binding
-	err := json.NewEncoder(h).Encode([]any{probeVersion, sha256.Sum256(job.Graph), version, bind, job.MaxRows, job.Memory, job.Time, runtime.GOARCH})
+	err := json.NewEncoder(h).Encode([]any{probeVersion, sha256.Sum256(job.Graph), version, bind, job.MaxRows, job.Fewer, job.Memory, job.Time, runtime.GOARCH})
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
@@ -161,7 +161,7 @@ func (p *proofs) recall(name string) (finding, bool) {
 		return finding{}, false
 	}
 	want, err := seal(k.key, name, s.Finding)
-	if err != nil || !hmac.Equal(want, s.Seal) || s.Finding.OutputRank < 1 || s.Finding.OutputRank > 2 {
+	if err != nil || !hmac.Equal(want, s.Seal) || s.Finding.OutputRank < 1 || s.Finding.OutputRank > 2 || s.Finding.Rows < 1 {
 		return finding{}, false
 	}
 	p.ok[name] = s.Finding
@@ -226,7 +226,7 @@ func (p *proofs) prove(ctx context.Context, job probeJob, version string) (findi
 	if f, ok := p.recall(name); ok {
 		return f, nil
 	}
-	f, err := runChild(ctx, job, p.limiter)
+	f, err := runFitting(ctx, job, p.limiter)
 	if err != nil {
 		return finding{}, fmt.Errorf("proving the graph in a child process: %w", err)
 	}

@@ -51,6 +51,7 @@ type scorer struct {
 	memory  int64
 	rows    int // that calls must be a multiple of
 	each    int // how often each row must stand in a call
+	most    int // rows of a call that fit the memory
 	bounded bool
 	engine  backends.Engine
 
@@ -144,6 +145,9 @@ func (s *scorer) MemoryBytes() int64 { return s.memory }
 
 // Fill implements backends.Filler.
 func (s *scorer) Fill() (rows, each int) { return s.rows, s.each }
+
+// MaxRows implements backends.RowLimiter.
+func (s *scorer) MaxRows() int { return s.most }
 
 // Bounded implements sdk.Bounded.
 func (s *scorer) Bounded() bool { return s.bounded }

@@ -16,6 +16,7 @@ type scorer struct {
 	sdk.Scorer
 	memory     int64
 	rows, each int
+	most       int
 	bounded    bool
 	engine     backends.Engine
 }

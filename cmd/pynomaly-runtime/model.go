@@ -113,10 +113,6 @@ func modelInspect(s streams) *cobra.Command {
 			}
 			m = m.Clone()
 			m.Digest = digest
-			text, err := manifest.Encode(m)
-			if err != nil {
-				return err
-			}
 			if m.Derived {
 				fmt.Fprintf(s.out, "# derived from %s\n", printable.Line(m.Artifact))
 			}
@@ -124,13 +120,16 @@ func modelInspect(s streams) *cobra.Command {
 			if v, err := a.Verify(cmd.Context(), at); err != nil {
 				warnings = append(warnings, "hosts refuse it: "+err.Error())
 			} else {
-				warnings = v.Warnings
+				warnings, m.Limits = v.Warnings, v.Limits
 				fmt.Fprint(s.out, v.About("# "))
 			}
 			for _, w := range warnings {
 				fmt.Fprintf(s.out, "# warning: %s\n", printable.Line(w))
 			}
-			_, err = s.out.Write(text)
+			text, err := manifest.Encode(m)
+			if err == nil {
+				_, err = s.out.Write(text)
+			}
 			return err
 		},
 	}

@@ -36,11 +36,11 @@ func predictCommand(s streams) *cobra.Command {
 	var o predictOptions
 	cmd := &cobra.Command{
 		Use:   "predict MODEL INPUT",
-		Short: "Score a file: CSV, NDJSON or Parquet in, the same with predictions out",
+		Short: "Score a file: CSV, NDJSON or Parquet in and out, with predictions",
 		Long: `Scores every row of a file, a few at a time, in constant memory.
 
-CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows; it
-is then written as one.
+CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows. The
+ending of --output says its format, which is else that of the input.
 
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
 directory. INPUT is a file, or - for standard input. The output has the input's
@@ -93,6 +93,7 @@ func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.IntVar(&o.rows, "batch-size", 1000, "rows per call")
 	o.host.AddFlags(f)
 	f.BoolVar(&o.table.Extra, "extra", false, "copy columns that are not features")
+	f.BoolVar(&o.table.Explain, "explain", false, "add what each feature contributes to the score")
 	f.StringVar(&o.delimiter, "delimiter", "", "of CSV: a character, or tab (default: as the header shows)")
 	f.StringVar(&o.table.Prefix, "prefix", "", "of the names of the added columns")
 	f.StringSliceVar(&o.table.Missing, "missing", nil, "texts in CSV that mean that a value is missing, in all columns (default: the usual words, in columns of numbers)")

@@ -52,13 +52,16 @@ func TestPredictThroughHost(t *testing.T) {
 	}
 	const rows = "f0,f1,f2,f3,f4,f5,f6,f7\n8,155,62,26,495,34,0.543,46\n8,x,62,26,495,34,0.543,46\n,155,62,26,495,34,0.543,46\n8\n"
 	var outs []string
-	for _, args := range [][]string{{"--models", models}, {"--host", url}} {
+	for _, args := range [][]string{{"--models", models, "--explain"}, {"--host", url, "--explain"}} {
 		out, errs, err := command(t, strings.NewReader(rows), append([]string{"predict", "pima-lof", "-", "--format", "csv"}, args...)...)
 		var code exitError
 		if !errors.As(err, &code) || code != rowsFailed || !strings.Contains(errs, "1 rows scored, 3 failed") {
 			t.Errorf("%v: %v: %s", args, err, errs)
 		}
 		outs = append(outs, out)
+	}
+	if !strings.Contains(outs[0], ",error,base_value,contribution_f0,") || strings.Contains(strings.Split(outs[0], "\n")[1], ",,") {
+		t.Errorf("nothing is explained:\n%s", outs[0])
 	}
 	if outs[0] != outs[1] {
 		t.Errorf("rows that fail:\n%s\nthrough the host:\n%s", outs[0], outs[1])

@@ -103,3 +103,24 @@ func TestModelListMissing(t *testing.T) {
 		}
 	}
 }
+
+// TestStraysAreNamed checks that `model list` and `model verify` name files that hosts
+// do not serve because of their names.
+func TestStraysAreNamed(t *testing.T) {
+	dir := t.TempDir()
+	testkit.CopyModel(t, dir, "mammography-gmm", "good", "1.0.0", nil)
+	if err := os.WriteFile(filepath.Join(dir, "my model.onnx"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stateForTests(t)
+	if out, _, err := command(t, nil, "model", "list", "--models", dir); err != nil || !strings.Contains(out, "Rename it to my-model.onnx") {
+		t.Errorf("%s%v", out, err)
+	}
+	out, _, err := command(t, nil, "model", "verify", dir)
+	if err == nil || !strings.Contains(out, "FAIL  my model.onnx: ") || !strings.Contains(out, "1 of 2 models can be served") {
+		t.Errorf("%s%v", out, err)
+	}
+	if _, _, err := command(t, nil, "model", "inspect", filepath.Join(dir, "my model.onnx")); err == nil || !strings.Contains(err.Error(), "my-model.onnx") {
+		t.Errorf("inspect says %v", err)
+	}
+}

@@ -60,9 +60,10 @@ type Verdict struct {
 	Rows        string // the rows of the probe: golden rows, or made-up rows
 	Warnings    []string
 	Took        time.Duration
-	Fill        batching.Fill // how calls are filled so that a row's score does not depend on the other rows of its call
-	Difference  float64       // largest difference of a row's scores that remains
-	Alone       bool          // not compared: the manifest says that rows influence each other
+	Fill        batching.Fill   // how calls are filled so that a row's score does not depend on the other rows of its call
+	Difference  float64         // largest difference of a row's scores that remains
+	Alone       bool            // not compared: the manifest says that rows influence each other
+	Limits      manifest.Limits // with the rows of a call that fit the memory, as if the manifest gave them
 	Engine      backends.Engine
 }
 
@@ -72,10 +73,9 @@ func (v *Verdict) About(prefix string) string {
 	switch v.Engine.Name {
 	case "":
 		return prefix + v.Same() + "\n"
-	case "onnxruntime":
+	case backends.EngineRuntime:
 		return prefix + "ONNX Runtime scores rows: " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
-	}
-	if v.Engine.Name == backends.EngineNeighbours {
+	case backends.EngineNeighbours:
 		return prefix + "a search for " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
 	}
 	return prefix + "a " + v.Engine.Name + " of " + printable.Line(v.Engine.Detail) + "\n" + prefix + v.Same() + "\n"
@@ -123,7 +123,8 @@ func (a Author) Verify(ctx context.Context, at modelstore.Place) (*Verdict, erro
 	}
 	v := &Verdict{ID: m.ID(), Version: m.Version(), Features: len(m.Manifest.Features), Rows: "made-up rows", Warnings: m.Warnings, Took: time.Since(start)}
 	v.Fill, v.Difference, v.Alone = m.Fill(), m.Difference, m.Manifest.Stateful || m.Manifest.BatchDependent
-	v.Engine = m.Engine()
+	v.Engine, v.Limits = m.Engine(), m.Manifest.Limits
+	v.Limits.RowsGiven = true
 	if m.Manifest.Golden != nil {
 		v.Rows = "golden rows"
 	}

@@ -90,6 +90,9 @@ func withoutStrays(all []Place) []Place {
 func Versions(all []Place) map[string][]string {
 	out := map[string][]string{}
 	for _, p := range all {
+		if p.Stray {
+			continue
+		}
 		out[p.ID] = append(out[p.ID], p.Version)
 	}
 	return out

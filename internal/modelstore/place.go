@@ -19,6 +19,7 @@ type Place struct {
 	Dir string // the models directory, or the parent of a single model
 	catalog.Location
 	Err    error          // why it cannot be read, if Find found that
+	Stray  bool           // as in catalog.Found
 	Policy catalog.Policy // of whoever opens it
 }
 
@@ -41,6 +42,9 @@ func Find(path string) ([]Place, error) {
 			if filepath.Base(name) == manifest.FileName {
 				return Find(filepath.Dir(path))
 			}
+			if why := catalog.Misnamed(name); why != nil {
+				return nil, why
+			}
 			return nil, fmt.Errorf("%s is not a model: name a directory with a %s, or a file such as name.onnx or name@1.2.0.onnx", path, manifest.FileName)
 		}
 		return []Place{{Dir: parent, Location: catalog.Location{ID: id, Version: version, File: name}}}, nil
@@ -57,24 +61,32 @@ func Find(path string) ([]Place, error) {
 	if err != nil {
 		return nil, err
 	}
-	var all []Place
-	for _, f := range found {
-		all = append(all, Place{Dir: abs, Location: f.Location, Err: f.Err})
-	}
-	if len(all) == 0 && manifest.ValidID(name) { // the directory of one model
+	all, models := places(abs, found)
+	if models == 0 && manifest.ValidID(name) { // the directory of one model
 		above, err := os.OpenRoot(parent)
 		if err != nil {
 			return nil, fmt.Errorf("opening the models directory: %w", err)
 		}
 		defer above.Close()
-		for _, f := range catalog.ScanVersions(above, name) {
-			all = append(all, Place{Dir: parent, Location: f.Location, Err: f.Err})
+		if own, versions := places(parent, catalog.ScanVersions(above, name)); versions > 0 {
+			all = own
 		}
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%s holds no model", path)
 	}
 	return all, nil
+}
+
+// places returns the places of a scan of dir, and how many of them are no strays.
+func places(dir string, found []catalog.Found) (all []Place, models int) {
+	for _, f := range found {
+		all = append(all, Place{Dir: dir, Location: f.Location, Err: f.Err, Stray: f.Stray})
+		if !f.Stray {
+			models++
+		}
+	}
+	return all, models
 }
 
 // stray reports whether there is no model here, and cannot be without a change. A

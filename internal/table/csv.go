@@ -15,6 +15,8 @@ type csvTable struct {
 	missing []string
 	in      *records
 	out     *csv.Writer
+	names   []string
+	explain int // columns of an explanation
 	to      []int
 	rows    [][]string
 }
@@ -31,8 +33,11 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 	if t.to, err = columns(names, s, o); err != nil {
 		return nil, err
 	}
+	t.names = names
 	t.out.Comma = rune(t.in.comma)
-	if err := t.out.Write(append(names, answerNames(o.Prefix, names)...)); err != nil {
+	extra := addedNames(o, names, s)
+	t.explain = len(extra.contributions)
+	if err := t.out.Write(append(names, extra.columns()...)); err != nil {
 		return nil, fmt.Errorf("writing the header: %w", err)
 	}
 	return t, nil
@@ -58,7 +63,7 @@ func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err != nil && !errors.Is(err, errUnclosed) {
+		if err != nil && !errors.Is(err, errUnclosed) && !errors.Is(err, errLongQuoted) {
 			return 0, fmt.Errorf("reading the file: %w", err)
 		}
 		if err == nil && len(record) == 0 {
@@ -96,25 +101,33 @@ func (t *csvTable) Write(i int, a Answer) error {
 	for len(record) < len(t.to) {                                             // a short line keeps its columns apart
 		record = append(record, "")
 	}
-	if a.Error != "" {
-		record = append(record, "", "", "", "", a.Error)
-	} else {
-		record = append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
-	}
-	if err := t.out.Write(record); err != nil {
+	if err := t.out.Write(appendTexts(record, a, t.explain)); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
 }
 
-// Close implements Table.
-func (t *csvTable) Close() error {
-	t.out.Flush()
-	if err := t.out.Error(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
+// appendTexts appends an answer to a record, with the given number of columns of an
+// explanation.
+func appendTexts(record []string, a Answer, explain int) []string {
+	if a.Error != "" {
+		record = append(record, "", "", "", "", a.Error)
+	} else {
+		record = append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
 	}
-	return nil
+	parts := a.contributions()
+	for i := range explain {
+		if i < len(parts) {
+			record = append(record, number(parts[i]))
+		} else {
+			record = append(record, "")
+		}
+	}
+	return record
 }
+
+// Close implements Table.
+func (t *csvTable) Close() error { return flush(t.out) }
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 

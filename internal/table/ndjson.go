@@ -20,12 +20,15 @@ type ndjsonTable struct {
 	in      *bufio.Scanner
 	out     *bufio.Writer
 	wrapped bool // a line may be {"data": row}
-	array   bool // rows are the elements of an array, in and out
+	array   bool // rows are the elements of an array
+	asArray bool // they are written as one
 	written bool // a row was
 	extra   bool // unknown features are ignored
-	prefix  string
-	names   []string // of the answers of rows without other members, as quotedNames returns them
+	options Options
+	names   []string // of the answers of rows without other members, as added.quoted returns them
 	rows    []line
+	schema  *rows.Schema
+	extras  []string // columns that are no features, if they are converted
 }
 
 // line is what is kept of a row.
@@ -37,6 +40,12 @@ type line struct {
 
 func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
 	t := newJSON(in, bufio.NewWriter(out), o)
+	t.schema = s
+	extra := addedNames(o, nil, s)
+	t.names = extra.quoted()
+	if o.Output != "" {
+		t.asArray = o.Output == JSON
+	}
 	_, isFeature := s.Index("data")
 	t.wrapped = !isFeature
 	return t
@@ -44,11 +53,12 @@ func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
 
 func newJSON(in io.Reader, out *bufio.Writer, o Options) *ndjsonTable {
 	text := WithoutBOM(in)
-	t := &ndjsonTable{in: bufio.NewScanner(text), out: out, array: isArray(text), extra: o.Extra, prefix: o.Prefix, names: quotedNames(o.Prefix, nil)}
+	t := &ndjsonTable{in: bufio.NewScanner(text), out: out, array: isArray(text), extra: o.Extra, options: o}
 	t.in.Buffer(make([]byte, 0, 64<<10), maxLine)
 	if t.array {
 		t.in.Split((&elements{}).split)
 	}
+	t.asArray = t.array
 	return t
 }
 
@@ -156,14 +166,7 @@ func (t *ndjsonTable) unwrap(text []byte) (line, error) {
 // Write implements Table.
 func (t *ndjsonTable) Write(i int, a Answer) error {
 	l := t.rows[i]
-	if t.array {
-		separator := byte(',')
-		if !t.written {
-			separator = '['
-		}
-		_ = t.out.WriteByte(separator) // an error stays for what is written next
-		t.written = true
-	}
+	separate(t.out, t.asArray, &t.written)
 	_, _ = t.out.WriteString(`{"data":`)
 	if l.row == nil {
 		l.row = []byte("null")
@@ -172,37 +175,10 @@ func (t *ndjsonTable) Write(i int, a Answer) error {
 	_, _ = t.out.Write(l.others)
 	names := t.names
 	if len(l.names) > 0 {
-		names = quotedNames(t.prefix, l.names)
+		extra := addedNames(t.options, l.names, t.schema)
+		names = extra.quoted()
 	}
-	member := func(i int, text string) {
-		_, _ = t.out.WriteString(names[i])
-		_, _ = t.out.WriteString(text)
-	}
-	if a.Error != "" {
-		member(colError, quote(a.Error))
-	} else {
-		member(colPrediction, jsonNumber(a.Prediction))
-		member(colScore, jsonNumber(a.Score))
-		if a.Anomaly != nil {
-			member(colAnomaly, truth(a.Anomaly))
-		}
-		if a.Confidence != nil {
-			member(colConfidence, jsonNumber(*a.Confidence))
-		}
-	}
-	if _, err := t.out.WriteString("}\n"); err != nil {
-		return fmt.Errorf("writing a row: %w", err)
-	}
-	return nil
-}
-
-// quotedNames returns what stands before the values of an answer.
-func quotedNames(prefix string, taken []string) []string {
-	names := answerNames(prefix, taken)
-	for i, name := range names {
-		names[i] = "," + quote(name) + ":"
-	}
-	return names
+	return writeAnswer(t.out, names, t.schema.Names(), a)
 }
 
 // quote returns a text as JSON has it.
@@ -224,16 +200,4 @@ func jsonNumber(v float64) string {
 }
 
 // Close implements Table.
-func (t *ndjsonTable) Close() error {
-	if t.array {
-		end := "]\n"
-		if !t.written {
-			end = "[]\n"
-		}
-		_, _ = t.out.WriteString(end) // Flush tells the error
-	}
-	if err := t.out.Flush(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
-	}
-	return nil
-}
+func (t *ndjsonTable) Close() error { return endJSON(t.out, t.asArray, t.written) }

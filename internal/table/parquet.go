@@ -23,8 +23,12 @@ type parquetTable struct {
 	out      *parquet.GenericWriter[any]
 	unsigned []bool // leaves of unsigned numbers
 	to       []int  // from the leaves of the input to features; -1: copied
+	fields   []parquet.Field
+	top      []int                     // from the columns of the input to features; -1: copied
+	readers  []func(parquet.Value) any // of the columns, if they are converted
 	buffer   []parquet.Row
 	answers  [1]parquet.Row
+	explain  int // columns of an explanation
 }
 
 // newParquet reads files whose features are columns of truth values, numbers and
@@ -51,6 +55,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	if err != nil {
 		return nil, err
 	}
+	t.fields, t.top = file.Schema().Fields(), to
 	group := ordered{Group: parquet.Group{}}
 	for i, field := range file.Schema().Fields() {
 		if to[i] >= 0 {
@@ -64,17 +69,9 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 		t.leaves(field, to[i])
 		group.add(field.Name(), fresh{field})
 	}
-	added := answerNames(o.Prefix, names)
-	for i, name := range added {
-		node := parquet.Leaf(parquet.DoubleType)
-		switch i {
-		case colAnomaly:
-			node = parquet.Leaf(parquet.BooleanType)
-		case colError:
-			node = parquet.String()
-		}
-		group.add(name, parquet.Optional(node))
-	}
+	extra := addedNames(o, names, s)
+	t.explain = len(extra.contributions)
+	addAnswers(&group, extra.columns())
 	if file.NumRows() > 0 { // the library cannot read from a file without row groups
 		t.in = parquet.NewGenericReader[any](file)
 	}
@@ -230,24 +227,7 @@ func plain(v parquet.Value, unsigned bool) any {
 func (t *parquetTable) Write(i int, a Answer) (err error) {
 	defer rescue(&err)
 	row := append(make(parquet.Row, 0, len(t.buffer[i])+colError+1), t.buffer[i]...)
-	add := func(v parquet.Value, given bool) {
-		if given {
-			row = append(row, v.Level(0, 1, len(t.to)+len(row)-len(t.buffer[i])))
-		} else {
-			row = append(row, parquet.NullValue().Level(0, 0, len(t.to)+len(row)-len(t.buffer[i])))
-		}
-	}
-	scored := a.Error == ""
-	add(parquet.DoubleValue(a.Prediction), scored)
-	add(parquet.DoubleValue(a.Score), scored)
-	add(parquet.BooleanValue(a.Anomaly != nil && *a.Anomaly), scored && a.Anomaly != nil)
-	confidence := 0.0
-	if a.Confidence != nil {
-		confidence = *a.Confidence
-	}
-	add(parquet.DoubleValue(confidence), scored && a.Confidence != nil)
-	add(parquet.ByteArrayValue([]byte(a.Error)), !scored)
-	t.answers[0] = row
+	t.answers[0] = appendAnswer(row, len(t.to), a, t.explain)
 	if _, err := t.out.WriteRows(t.answers[:]); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}

@@ -18,6 +18,10 @@ const maxQuoted = 1 << 20
 // errUnclosed means that a quote is not closed, or not so that the record fits the header.
 var errUnclosed = errors.New(`a quoted field begins in this line and does not end where the header's number of fields is complete: write a quote inside of a field twice`)
 
+// errLongQuoted means that no closing quote was found within maxQuoted bytes of several
+// lines.
+var errLongQuoted = fmt.Errorf("a quoted field begins in this line and has no end within %d bytes of the lines that follow: close its quote, or shorten it", maxQuoted)
+
 // records reads CSV by RFC 4180, with any delimiter, and forgives what programs and
 // people write otherwise: quotes inside of a field that has none around it, and lines
 // that end in \n. It returns blank lines as records without fields. A quote that is
@@ -36,7 +40,8 @@ func newRecords(in io.Reader, comma byte) *records {
 }
 
 // next returns the fields of the next record, which are valid until the next call. The
-// strings stay valid. After errUnclosed the following record can be read.
+// strings stay valid. After errUnclosed and errLongQuoted the
+// following record can be read.
 func (r *records) next() ([]string, error) {
 	r.line = r.line[:0]
 	if err := r.more(); err != nil {
@@ -61,7 +66,11 @@ func (r *records) next() ([]string, error) {
 		}
 	}
 	// The lines that were searched for the closing quote are records of their own.
+	long := open && len(r.line) >= maxQuoted
 	r.back = append(bytes.Clone(r.line[first:]), r.back...)
+	if long {
+		return nil, errLongQuoted
+	}
 	return nil, errUnclosed
 }
 

@@ -21,7 +21,7 @@ func all(in io.Reader, comma byte, fields int) ([][]string, error) {
 		switch {
 		case errors.Is(err, io.EOF):
 			return got, nil
-		case errors.Is(err, errUnclosed):
+		case errors.Is(err, errUnclosed), errors.Is(err, errLongQuoted):
 			got = append(got, nil)
 		case err != nil:
 			return got, err
@@ -64,6 +64,20 @@ func TestRecords(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, want) {
 				t.Errorf("%.40q: %.200q, %v; want %.200q", text, got, err, want)
 			}
+		}
+	}
+}
+
+// TestLongQuoted checks that the error of a long quoted field says its limit.
+func TestLongQuoted(t *testing.T) {
+	for text, want := range map[string]error{
+		"1,\"" + strings.Repeat("x\n", maxQuoted/2) + "\"\n": errLongQuoted,
+		"1,\"x\n2,3\n": errUnclosed,
+	} {
+		r := newRecords(strings.NewReader(text), ',')
+		r.fields = 2
+		if _, err := r.next(); !errors.Is(err, want) {
+			t.Errorf("%.20q: %v", text, err)
 		}
 	}
 }

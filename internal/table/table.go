@@ -25,6 +25,18 @@ type Answer struct {
 	Anomaly    *bool
 	Confidence *float64
 	Error      string // why there is no answer; if set, the other fields are not written
+	// Explanation attributes the score to features. It is written if Options.Explain is
+	// set.
+	Explanation *Explanation
+}
+
+// Explanation attributes a score to features.
+type Explanation struct {
+	Method        string
+	BaseValue     float64
+	Additive      bool
+	Residual      float64
+	Contributions []float64 // of each feature, in the order of the schema
 }
 
 // Table copies rows from input to output and adds answers.
@@ -46,6 +58,7 @@ const (
 	colAnomaly
 	colConfidence
 	colError
+	colExplanation // of JSON alone
 )
 
 // answerNames returns the names of the added columns, in order. A name that the table
@@ -56,6 +69,56 @@ func answerNames(prefix string, taken []string) []string {
 		names[i] = free(prefix+name, taken)
 	}
 	return names
+}
+
+// added are the names of the added columns and members.
+type added struct {
+	answers       []string // as answerNames returns them
+	explanation   string   // of JSON
+	contributions []string // of tables: the base value and each feature's contribution; nil without Options.Explain
+}
+
+// addedNames returns the names that a table with the given columns gets.
+func addedNames(o Options, taken []string, s *rows.Schema) added {
+	a := added{answers: answerNames(o.Prefix, taken), explanation: free(o.Prefix+"explanation", taken)}
+	if !o.Explain {
+		return a
+	}
+	taken = slices.Clone(taken)
+	for _, name := range append([]string{"base_value"}, prefixed("contribution_", s.Names())...) {
+		name = free(o.Prefix+name, taken)
+		a.contributions, taken = append(a.contributions, name), append(taken, name)
+	}
+	return a
+}
+
+// columns returns the names of the added columns of a table.
+func (a *added) columns() []string { return slices.Concat(a.answers, a.contributions) }
+
+// quoted returns what stands before the values of an answer of JSON.
+func (a *added) quoted() []string {
+	var out []string
+	for _, name := range append(slices.Clone(a.answers), a.explanation) {
+		out = append(out, ","+quote(name)+":")
+	}
+	return out
+}
+
+func prefixed(prefix string, names []string) []string {
+	out := make([]string, len(names))
+	for i, name := range names {
+		out[i] = prefix + name
+	}
+	return out
+}
+
+// contributions returns the values of the columns of an explanation; nil: there are
+// none.
+func (a *Answer) contributions() []float64 {
+	if a.Error != "" || a.Explanation == nil {
+		return nil
+	}
+	return append([]float64{a.Explanation.BaseValue}, a.Explanation.Contributions...)
 }
 
 // free returns name, or name with the first number from 2 on that makes it free.
@@ -72,6 +135,7 @@ const (
 	CSV     = "csv"
 	NDJSON  = "ndjson"
 	Parquet = "parquet"
+	JSON    = "json" // of an output: one array of rows
 )
 
 // ErrFormat means that a file's format is not known.
@@ -90,11 +154,26 @@ func FormatOf(name string) (string, error) {
 	return "", fmt.Errorf("%s: %w (--format)", name, ErrFormat)
 }
 
+// OutputFormat returns the format that the ending of an output's name says, or "" if it
+// says none: then it is that of the input.
+func OutputFormat(name string) string {
+	if strings.EqualFold(filepath.Ext(name), ".json") {
+		return JSON
+	}
+	format, err := FormatOf(name)
+	if err != nil {
+		return ""
+	}
+	return format
+}
+
 // Options say how to treat columns and values.
 type Options struct {
 	Extra     bool     // copy columns that are not features instead of refusing them
 	Delimiter byte     // of CSV; 0: the one by which the header names most features
+	Explain   bool     // add explanations
 	Prefix    string   // of the names of the added columns
+	Output    string   // format to write; empty: that of the input
 	Missing   []string // texts in tables of texts that mean that a value is missing; nil: those that package rows knows
 }
 
@@ -114,6 +193,18 @@ func ParseDelimiter(text string) (byte, error) {
 
 // Open starts a table. For Parquet, in must be a file.
 func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
+	if o.Output == "" || o.Output == format || o.Output == JSON && format == NDJSON {
+		return open(format, in, out, s, o)
+	}
+	t, err := open(format, in, io.Discard, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return newConverter(t, o.Output, out, s, o)
+}
+
+// open starts a table whose output has the format of the input, or is an array.
+func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
 	switch format {
 	case CSV:
 		return newCSV(in, out, s, o)

@@ -187,11 +187,11 @@ func (c *Catalog) doubt(root *os.Root, now []Found) ([]Found, error) {
 	}
 	seen := map[string]bool{}
 	for _, f := range now {
-		seen[f.Key()] = true
+		seen[f.key()] = true
 	}
 	var missing []Found
 	for _, f := range c.last {
-		if !seen[f.Key()] {
+		if !seen[f.key()] {
 			missing = append(missing, f)
 		}
 	}
@@ -247,18 +247,18 @@ func (c *Catalog) confirmAfter() time.Duration {
 func agree(before, now []Found, since time.Time) (all []Found, settled bool) {
 	known := map[string]string{}
 	for _, f := range before {
-		known[f.Key()] = f.Fingerprint + errText(f.Err)
+		known[f.key()] = f.Fingerprint + errText(f.Err)
 	}
 	settled = true
 	for _, f := range now {
-		if was, ok := known[f.Key()]; (!ok || was != f.Fingerprint+errText(f.Err)) && !f.Changed.Before(since) {
+		if was, ok := known[f.key()]; (!ok || was != f.Fingerprint+errText(f.Err)) && !f.Changed.Before(since) {
 			f.Err, settled = ErrUnsettled, false
 		}
-		delete(known, f.Key())
+		delete(known, f.key())
 		all = append(all, f)
 	}
 	for _, f := range before {
-		if _, gone := known[f.Key()]; gone {
+		if _, gone := known[f.key()]; gone {
 			f.Err, settled = ErrUnsettled, false
 			all = append(all, f)
 		}

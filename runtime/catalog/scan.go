@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,10 @@ type Found struct {
 	Changed     time.Time // when one of its files was last written
 	Warning     string
 	Err         error // why it cannot be read
+	// Stray marks a file or directory that looks like a model and is not served
+	// because of its name or place. Its id is its path, which no model has. Err says
+	// what would do.
+	Stray bool
 
 	all bool // Err is about a model's directory that cannot be listed, and so about all its versions
 }
@@ -27,19 +32,29 @@ type Found struct {
 // maxEntries is the largest number of files of one model.
 const maxEntries = 1000
 
+// key returns what tells a find from all others of a scan.
+func (f *Found) key() string {
+	if f.Stray {
+		return "/" + f.Path() // no id has a slash
+	}
+	return f.Key()
+}
+
 // Scan scans the models directory once: <id>/<version>/model.yaml, and bare
 // name.onnx, name.wasm and name@1.2.0.onnx. It skips entries that begin with a dot,
-// and follows links that stay inside root.
+// and follows links that stay inside root. Strays come last.
 func Scan(root *os.Root) ([]Found, error) {
 	entries, err := list(root, ".")
 	if err != nil {
 		return nil, fmt.Errorf("reading the models directory: %w", err)
 	}
 	seen := map[string]int{}
-	var all []Found
+	var all, strays []Found
 	add := func(f Found) {
 		at, twice := seen[f.Key()]
 		switch {
+		case f.Stray:
+			strays = append(strays, f)
 		case !twice:
 			seen[f.Key()] = len(all)
 			all = append(all, f)
@@ -66,16 +81,21 @@ func Scan(root *os.Root) ([]Found, error) {
 				add(Found{Location: Location{ID: e, Version: "0.0.0", Dir: e}, Err: cause(err), all: true})
 			}
 		case info.IsDir():
+			if !manifest.ValidID(e) {
+				strays = append(strays, strayDir(root, e, info)...)
+			}
 			for _, f := range ScanVersions(root, e) {
 				add(f)
 			}
 		case info.Mode().IsRegular():
 			if id, version, ok := BareName(e); ok {
 				add(Found{Location: Location{ID: id, Version: version, File: e}, Fingerprint: fingerprint(e, info), Changed: changed(info)})
+			} else if why := misnamed(e); why != "" {
+				add(stray(e, info, why))
 			}
 		}
 	}
-	return all, nil
+	return append(all, bounded(strays)...), nil
 }
 
 // BareName splits name.onnx and name@1.2.0.onnx.
@@ -118,13 +138,13 @@ func ScanVersions(root *os.Root, id string) []Found {
 		case err != nil:
 			f.Err = cause(err)
 		case !manifest.ValidVersion(e):
-			f.Err = fmt.Errorf("the directory %s is not named by a semantic version such as 1.0.0", dir)
+			f.Err = fmt.Errorf("the directory %s is not named by a semantic version such as %s", dir, cmp.Or(completeVersion(e), "1.0.0"))
 		default:
 			f.Err = f.scanFiles(root, dir)
 		}
 		all = append(all, f)
 	}
-	return all
+	return append(all, strayFile(root, id, entries, len(all) == 0)...)
 }
 
 // Look returns the present fingerprint of one version.

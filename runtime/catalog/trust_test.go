@@ -257,7 +257,7 @@ func TestLimitsAreRequests(t *testing.T) {
 	at.Policy.Max = most
 	m, _, err = at.Inspect(t.Context(), nil)
 	modeltest.Check(t, err)
-	want := manifest.Limits{Timeout: time.Second, LoadTimeout: time.Minute, MaxBatchRows: 100, Memory: 8 << 20}
+	want := manifest.Limits{Timeout: time.Second, LoadTimeout: time.Minute, MaxBatchRows: 100, RowsGiven: true, Memory: 8 << 20}
 	if m.Limits != want || m.Processes != 2 || len(m.Warnings) != 5 || !strings.Contains(strings.Join(m.Warnings, "\n"), "limits.memory asks for 1TiB; this host allows 8MiB") {
 		t.Errorf("%+v, %d processes, %q", m.Limits, m.Processes, m.Warnings)
 	}

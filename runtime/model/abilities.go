@@ -22,6 +22,7 @@ type abilities struct {
 	remote    bool // only waits for another process
 	engine    backends.Engine
 	bounded   bool          // calls of a few rows end soon
+	rows      int           // of the largest call; 0: as the manifest says
 	fill      batching.Fill // the fill that the detector knows it needs
 }
 
@@ -42,6 +43,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	}
 	if e, ok := s.(backends.EngineReporter); ok {
 		a.engine = e.Engine()
+	}
+	if l, ok := s.(backends.RowLimiter); ok {
+		a.rows = l.MaxRows()
 	}
 	if f, ok := s.(backends.Filler); ok {
 		a.fill.Rows, a.fill.Each = f.Fill()

@@ -15,6 +15,18 @@ import (
 // ErrNotExplained means that the manifest does not say how to explain scores.
 var ErrNotExplained = errors.New("the model's manifest has no explanation section")
 
+// Explains returns an ErrNotExplained if rows of a batch cannot be explained: the
+// manifest does not say how, or rows influence each other.
+func (m *Model) Explains() error {
+	switch {
+	case m.Manifest.Explanation == nil:
+		return ErrNotExplained
+	case m.Manifest.Stateful, m.Manifest.BatchDependent:
+		return fmt.Errorf("%w that works for rows that influence each other: have each explained alone", ErrNotExplained)
+	}
+	return nil
+}
+
 // Explain attributes the score of the only row of in, in one batch, by the
 // manifest's method. If rows influence each other, each variation of the row is
 // scored in a separate call.

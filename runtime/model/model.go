@@ -62,6 +62,7 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 		names := slices.Sorted(maps.Keys(with))
 		return nil, fmt.Errorf("%w: this host has no backend %q (it has %v): switch it on under backends in plugins.yaml", backends.ErrRefused, m.Backend, names)
 	}
+	usual := m.Limits.MaxBatchRows
 	c, err := c.Inspect(ctx, backend)
 	if err != nil {
 		return nil, Refusal(m.Backend, err)
@@ -79,6 +80,9 @@ func Open(ctx context.Context, c *catalog.Contents, with Backends, calls *batchi
 	artifact.ProbeRows = probe.rows
 	if err := model.try(ctx, probe, backend, artifact, calls); err != nil {
 		return nil, err
+	}
+	if most := model.Manifest.Limits.MaxBatchRows; most < usual {
+		model.Warnings = append(model.Warnings, fmt.Sprintf("calls have at most %d rows: %d need more memory than limits.memory allows. Larger requests are split into calls", most, usual))
 	}
 	if !model.Manifest.Stateful {
 		return model, nil
@@ -114,7 +118,6 @@ func (m *Model) try(ctx context.Context, p *probe, backend backends.Backend, a b
 	return fmt.Errorf("%w: %w", backends.ErrRefused, err)
 }
 
-
 func (m *Model) probe(ctx context.Context, p *probe) error {
 	ctx, cancel := context.WithTimeout(ctx, m.Manifest.Limits.LoadTimeout)
 	defer cancel()
@@ -129,6 +132,9 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 		return Refusal(m.Manifest.Backend, err)
 	}
 	m.can = abilitiesOf(m.scorer)
+	if most := m.can.rows; most > 0 && most < m.Manifest.Limits.MaxBatchRows && !m.Manifest.Limits.RowsGiven {
+		m.Manifest = m.Manifest.With(manifest.Derived{MaxBatchRows: most})
+	}
 	if !m.Manifest.Stateful && m.scorer.Info().Stateful {
 		m.Manifest = m.Manifest.With(manifest.Derived{Stateful: true})
 	}

@@ -15,7 +15,7 @@ type Files struct {
 	Input, Output string // names; - means Stdin and Stdout
 	Stdin         io.Reader
 	Stdout        io.Writer
-	Format        string // a format of package table
+	Format        string // of the input: a format of package table. The ending of Output says that of the output
 	Batch         int    // rows per call
 	Table         table.Options
 	Warn          func(text string) // is called with each of the model's warnings, before rows are read; nil: nobody is told
@@ -65,6 +65,16 @@ func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, ou
 	defer progress.Close()
 	if f.Format != table.Parquet { // Parquet is not read from beginning to end
 		in = io.TeeReader(in, progress)
+	}
+	if f.Table.Output == "" {
+		f.Table.Output = table.OutputFormat(f.Output)
+	}
+	if f.Table.Explain {
+		e, ok := s.(Explainer)
+		if !ok {
+			return 0, 0, errors.New("this scorer explains nothing")
+		}
+		e.Explain()
 	}
 	t, err := table.Open(f.Format, in, out, s.Schema(), f.Table)
 	if err != nil {

@@ -33,6 +33,13 @@ type Scorer interface {
 	Warnings() []string
 }
 
+// Explainer is a Scorer that can explain scores.
+type Explainer interface {
+	Scorer
+	// Explain makes each answer have an explanation. Call it before Score.
+	Explain()
+}
+
 // Score scores the rows of a table batch by batch, writes each with its answer, and
 // closes the table. It returns how many rows there were and how many of them failed.
 // An error that ends it names the row.
@@ -81,6 +88,9 @@ func (l *Local) Warnings() []string { return l.model.Warnings }
 // Rows implements Scorer.
 func (l *Local) Rows() *rows.Decoder { return l.call.Rows() }
 
+// Explain implements Explainer.
+func (l *Local) Explain() { l.call.Explanation = true }
+
 // Score implements Scorer.
 func (l *Local) Score(ctx context.Context, batch int, each func(int, table.Answer) error) (failed int, err error) {
 	l.call.Chunk = batch
@@ -117,6 +127,12 @@ func answer(row *predict.Row) table.Answer {
 	if row.HasConfidence {
 		confidence := row.Confidence
 		a.Confidence = &confidence
+	}
+	if e := row.Explanation; e != nil {
+		a.Explanation = &table.Explanation{Method: e.Method, BaseValue: e.BaseValue, Additive: e.Additive, Residual: e.Residual}
+		for _, c := range e.Contributions {
+			a.Explanation.Contributions = append(a.Explanation.Contributions, c.Contribution)
+		}
 	}
 	return a
 }

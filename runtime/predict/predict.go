@@ -8,6 +8,7 @@ package predict
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"time"
 
@@ -58,7 +59,7 @@ type Call struct {
 	Start       time.Time // when the whole request had arrived
 	Single      bool      // the call is for one row, whose failure is the call's
 	Confidence  bool
-	Explanation bool   // for a single row
+	Explanation bool   // of each row
 	Chunk       int    // most rows per call of the detector; 0: as many as the manifest allows
 	Replay      bool   // the rows are neither counted nor kept
 	Streamed    bool   // the call came over a connection that stays with this host
@@ -149,9 +150,12 @@ func (p *Pipeline) Do(ctx context.Context, c *Call) (*Result, error) {
 	r.scores = p.space(c, c.rows.Batch().Rows())
 	var outcome model.Outcome
 	var err error
-	if c.Explanation {
+	switch {
+	case c.Explanation && c.Single:
 		r.Explanation, err = p.explain(ctx, c)
-	} else {
+	case c.Explanation:
+		outcome, err = p.explainAll(ctx, c)
+	default:
 		outcome, err = c.model.Do(ctx, c.rows.Batch(), c.Chunk, r.scores)
 	}
 	if c.late = errors.Is(err, batching.ErrLate); err != nil {
@@ -180,6 +184,44 @@ func (p *Pipeline) explain(ctx context.Context, c *Call) (*explain.Explanation, 
 	}
 	(*c.scores)[0] = e.Score
 	return e, nil
+}
+
+// explainAll scores the rows of a call and explains each one that has a score. A row
+// that cannot be explained fails, as it does alone.
+func (p *Pipeline) explainAll(ctx context.Context, c *Call) (model.Outcome, error) {
+	if err := c.model.Explains(); err != nil {
+		return model.Outcome{}, err //nolint:wrapcheck // the model says what is missing
+	}
+	in := c.rows.Batch()
+	outcome, err := c.model.Do(ctx, in, c.Chunk, c.result.scores)
+	if err != nil {
+		return outcome, err //nolint:wrapcheck // the model says what failed
+	}
+	c.result.explanations = make([]*explain.Explanation, in.Rows())
+	var failed []sdk.RowError
+	unscored := outcome.Failed
+	for i := range in.Rows() {
+		if len(unscored) > 0 && unscored[0].Row == i {
+			failed, unscored = append(failed, unscored[0]), unscored[1:]
+			continue
+		}
+		if err := batching.HasLeft(ctx); err != nil {
+			return outcome, err //nolint:wrapcheck // it says why nobody waits
+		}
+		e, err := c.model.Explain(ctx, in.Slice(i, i+1))
+		var bad *sdk.RowErrors
+		switch {
+		case errors.As(err, &bad) && len(bad.Rows) > 0:
+			failed = append(failed, sdk.RowError{Row: i, Field: bad.Rows[0].Field, Reason: bad.Rows[0].Reason})
+			c.result.scores[i] = math.NaN()
+		case err != nil:
+			return outcome, err //nolint:wrapcheck // the model says what failed
+		default:
+			c.result.explanations[i] = e
+		}
+	}
+	outcome.Failed = failed
+	return outcome, nil
 }
 
 // account records an answer: it keeps a row now and then, and logs it.

@@ -18,18 +18,20 @@ type Result struct {
 	Anomalies   int
 	Explanation *explain.Explanation // of a single row, if requested
 
-	confidence bool
-	scores     []float64      // of the rows that could be read
-	failed     []sdk.RowError // ascending, by the index in scores
-	unread     []sdk.RowError // ascending, by the row
-	row, next  int            // index of the row, and in scores
-	problem    sdk.RowError
+	explanations []*explain.Explanation // of the rows of a batch, by the index in scores; nil: not requested
+	confidence   bool
+	scores       []float64      // of the rows that could be read
+	failed       []sdk.RowError // ascending, by the index in scores
+	unread       []sdk.RowError // ascending, by the row
+	row, next    int            // index of the row, and in scores
+	problem      sdk.RowError
 }
 
 // Row is the answer to one row.
 type Row struct {
 	model.Prediction
-	Failed *sdk.RowError // why there is none, with the row's number; valid until the next call of Next
+	Explanation *explain.Explanation // of a row of a batch, if requested
+	Failed      *sdk.RowError        // why there is none, with the row's number; valid until the next call of Next
 }
 
 // Next sets to to the answer for the next row. It returns false after the last one.
@@ -54,6 +56,9 @@ func (r *Result) Next(to *Row) bool {
 		return true
 	}
 	to.Failed = nil
+	if r.explanations != nil {
+		to.Explanation = r.explanations[i]
+	}
 	to.Prediction = r.Model.Judge(r.scores[i], r.confidence)
 	return true
 }

@@ -25,7 +25,7 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 	kept := map[string]bool{}
 	settled := true
 	for i := range all {
-		if r.only(all[i].ID, all[i].Version) == nil {
+		if all[i].Stray || r.only(all[i].ID, all[i].Version) == nil {
 			continue
 		}
 		kept[all[i].Key()] = true
@@ -34,6 +34,7 @@ func (r *Registry) Apply(_ context.Context, all []catalog.Found) {
 			loads = append(loads, e)
 		}
 	}
+	r.takeStrays(all)
 	for key, e := range r.entries {
 		if !kept[key] {
 			r.remove(key, e)

@@ -78,7 +78,7 @@ func (r *Registry) resolveID(id string) (string, error) {
 			}
 		}
 		if len(r.byID) == 0 {
-			return "", fmt.Errorf("%w: the models directory is empty", ErrModelNotFound)
+			return "", r.noModels(everyone)
 		}
 		return "", fmt.Errorf("%w: set model_id to one of %s", ErrAmbiguousModel, joinSome(sortedKeys(r.byID)))
 	}

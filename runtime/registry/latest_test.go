@@ -169,7 +169,7 @@ func TestOddVersions(t *testing.T) {
 	modeltest.Check(t, err)
 	failed := slices.DeleteFunc(all, func(s registry.Status) bool { return s.State != registry.StateFailed })
 	if len(failed) != 3 || slices.ContainsFunc(failed, func(s registry.Status) bool {
-		return !strings.Contains(s.Error.Error(), "is not named by a semantic version such as 1.0.0")
+		return !strings.Contains(s.Error.Error(), "is not named by a semantic version such as 1.")
 	}) {
 		t.Errorf("%+v", failed)
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
-// List describes all versions of all models, or of one model, newest first.
+// List describes all versions of all models, or of one model, newest first. Last come
+// files and directories that are not served because of their names or places.
 func (r *Registry) List(id string) ([]Status, error) {
 	all, err := r.list(id)
 	return r.ask(all), err
@@ -19,6 +20,9 @@ func (r *Registry) list(id string) ([]Status, error) {
 	ids := sortedKeys(r.byID)
 	if id != "" {
 		if len(r.byID[id]) == 0 {
+			if strays := r.listStrays(id); len(strays) > 0 {
+				return strays, nil
+			}
 			return nil, r.notFound(id)
 		}
 		ids = []string{id}
@@ -30,6 +34,9 @@ func (r *Registry) list(id string) ([]Status, error) {
 			out = append(out, r.status(e))
 		}
 		slices.SortStableFunc(out[from:], func(a, b Status) int { return manifest.CompareVersions(b.Version, a.Version) })
+	}
+	if id == "" {
+		out = append(out, r.listStrays("")...)
 	}
 	return out, nil
 }

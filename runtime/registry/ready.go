@@ -69,6 +69,9 @@ func (r *Registry) notReady(text func(error) string) string {
 			}
 		}
 	}
+	if len(r.entries) == 0 && len(r.strays) > 0 {
+		return fmt.Sprintf("there is no model that can be served: %s", text(r.firstStray(everyone)))
+	}
 	if down > 0 && down == len(r.entries) {
 		return fmt.Sprintf("none of the %d versions found could be loaded: %s", down, first.notLoaded(text))
 	}

@@ -100,6 +100,7 @@ type Registry struct {
 	mu       sync.Mutex
 	entries  map[string]*entry
 	byID     map[string][]*entry              // by manifest.NewestFirst
+	strays   map[string]stray                 // what is not served because of its name or place, by path
 	lru      *simplelru.LRU[*entry, struct{}] // the loaded ones
 	bytes    int64
 	named    Named
@@ -141,7 +142,7 @@ func New(cfg Config, backends model.Backends, calls *batching.Calls) (*Registry,
 		return nil, fmt.Errorf("making the LRU list: %w", err)
 	}
 	r := &Registry{
-		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{},
+		cfg: cfg, backends: backends, calls: calls, lru: order, entries: map[string]*entry{}, strays: map[string]stray{},
 		byID: map[string][]*entry{}, aliases: map[string]*rules{}, first: make(chan struct{}),
 		reading: semaphore.NewWeighted(cfg.ReadBytes),
 		states:  state.New(cfg.StateDir, cfg.Log), closing: map[string]*handle{},

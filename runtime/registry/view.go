@@ -117,7 +117,9 @@ func (v View) name(id string) (string, error) {
 	v.registry.mu.Unlock()
 	switch seen := v.seen(all); len(seen) {
 	case 0:
-		return "", fmt.Errorf("%w: the models directory is empty", ErrModelNotFound)
+		v.registry.mu.Lock()
+		defer v.registry.mu.Unlock()
+		return "", v.registry.noModels(v.Sees)
 	case 1:
 		return seen[0], nil
 	default:

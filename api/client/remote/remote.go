@@ -41,10 +41,11 @@ type Model struct {
 	sent        []row          // rows of the next request
 	body        []byte         // of these rows
 	answers     []table.Answer // to the rows without errors
+	explain     bool
 	wait        func(context.Context, time.Duration) error
 }
 
-var _ offline.Scorer = (*Model)(nil)
+var _ offline.Explainer = (*Model)(nil)
 
 // Open finds a version of a model on a host: an exact version, or one that an alias
 // names. If version is empty or latest, it is the newest that answers. All rows go
@@ -112,6 +113,9 @@ func (m *Model) Warnings() []string { return m.warnings }
 // Rows implements offline.Scorer.
 func (m *Model) Rows() *rows.Decoder { return m.rows }
 
+// Explain implements offline.Explainer.
+func (m *Model) Explain() { m.explain = true }
+
 // Score implements offline.Scorer.
 func (m *Model) Score(ctx context.Context, batch int, each func(i int, a table.Answer) error) (failed int, err error) {
 	good := m.rows.Batch()
@@ -173,7 +177,7 @@ func (m *Model) send(ctx context.Context, sent []row, batch int) error {
 	if len(sent) == 0 {
 		return nil
 	}
-	r := api.BatchRequest{ModelID: m.id, Version: m.version, BatchSize: min(batch, maxRows), Data: make([]any, len(sent))}
+	r := api.BatchRequest{ModelID: m.id, Version: m.version, BatchSize: min(batch, maxRows), ReturnExplanation: m.explain, Data: make([]any, len(sent))}
 	for i := range sent {
 		r.Data[i] = sent[i].text
 	}
@@ -239,5 +243,12 @@ func answer(p *api.Prediction, i int) table.Answer {
 	if p.Error != nil {
 		return table.Answer{Error: printable.Line(strings.TrimPrefix(p.Error.Detail, "row "+strconv.Itoa(i)+": "))}
 	}
-	return table.Answer{Prediction: p.Prediction, Score: p.Score, Anomaly: p.IsAnomaly, Confidence: p.Confidence}
+	a := table.Answer{Prediction: p.Prediction, Score: p.Score, Anomaly: p.IsAnomaly, Confidence: p.Confidence}
+	if e := p.Explanation; e != nil {
+		a.Explanation = &table.Explanation{Method: e.Method, BaseValue: e.BaseValue, Additive: e.Additive, Residual: e.Residual}
+		for _, c := range e.Contributions {
+			a.Explanation.Contributions = append(a.Explanation.Contributions, c.Contribution)
+		}
+	}
+	return a
 }

@@ -1,0 +1,114 @@
+package rest_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/api/rest"
+	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+)
+
+// coded compresses a text.
+func coded(t testing.TB, as, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	switch as {
+	case "zstd":
+		w, err := zstd.NewWriter(&b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b = *bytes.NewBuffer(w.EncodeAll([]byte(text), nil))
+	default:
+		w := gzip.NewWriter(&b)
+		_, err := w.Write([]byte(text))
+		if err != nil || w.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+// TestCodedBodies checks that each route with a body takes gzip and zstd within the
+// limits of other bodies, and that what is wrong is said.
+func TestCodedBodies(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.BodyLimit = 256 << 10 }})
+	one, many := `{"model_id":"pima","data":`+goodRow+`}`, `{"model_id":"pima","data":[`+strings.Repeat(goodRow+",", 500)+goodRow+`]}`
+	large := one + strings.Repeat(" ", 64<<20)
+	for _, c := range []struct {
+		name, as, path, body string
+		want                 int
+		of                   api.ErrorType
+	}{
+		{"gzip", "gzip", "/api/v1/predict", coded(t, "gzip", one), 200, ""},
+		{"another name of it", "X-GZip", "/api/v1/predict", coded(t, "gzip", one), 200, ""},
+		{"in two members", "gzip", "/api/v1/predict", coded(t, "gzip", one[:9]) + coded(t, "gzip", one[9:]), 200, ""},
+		{"zstd", "zstd", "/api/v1/predict", coded(t, "zstd", one), 200, ""},
+		{"a batch in gzip", "gzip", "/api/v1/predict/batch", coded(t, "gzip", many), 200, ""},
+		{"a batch in zstd", "zstd", "/api/v1/predict/batch", coded(t, "zstd", many), 200, ""},
+		{"as it is", "identity", "/api/v1/predict", one, 200, ""},
+		{"a bomb", "gzip", "/api/v1/predict", coded(t, "gzip", large), 413, api.PayloadTooLarge},
+		{"a bomb in zstd", "zstd", "/api/v1/predict", coded(t, "zstd", large), 413, api.PayloadTooLarge},
+		{"many members of nothing", "gzip", "/api/v1/predict", strings.Repeat(coded(t, "gzip", ""), 20<<10), 413, api.PayloadTooLarge},
+		{"cut off", "gzip", "/api/v1/predict", coded(t, "gzip", one)[:40], 400, api.ValidationError},
+		{"cut off zstd", "zstd", "/api/v1/predict", coded(t, "zstd", one)[:40], 400, api.ValidationError},
+		{"something behind it", "gzip", "/api/v1/predict", coded(t, "gzip", one) + "x", 400, api.ValidationError},
+		{"not zstd", "zstd", "/api/v1/predict", one, 400, api.ValidationError},
+		{"twice", "gzip, gzip", "/api/v1/predict", coded(t, "gzip", coded(t, "gzip", one)), 415, api.UnsupportedMediaType},
+		{"another", "br", "/api/v1/predict", one, 415, api.UnsupportedMediaType},
+		{"learning", "gzip", "/api/v1/models/pima/learn", coded(t, "gzip", `{"data":[`+goodRow+`]}`), 409, api.Conflict},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			resp, body := do(t, h, sent{path: c.path, body: c.body, header: map[string]string{"Content-Encoding": c.as}})
+			runtime.ReadMemStats(&after)
+			var p api.Problem
+			_ = json.Unmarshal(body, &p)
+			if resp.StatusCode != c.want || p.ErrorType != c.of {
+				t.Errorf("status %d: %s", resp.StatusCode, body)
+			}
+			if c.want == http.StatusUnsupportedMediaType && resp.Header.Get("Accept-Encoding") != "gzip, zstd" {
+				t.Errorf("accepted are %q", resp.Header.Get("Accept-Encoding"))
+			}
+			if grown := after.TotalAlloc - before.TotalAlloc; grown > 32<<20 {
+				t.Errorf("it allocated %d MB", grown>>20)
+			}
+		})
+	}
+	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
+}
+
+// TestSlowRequests checks that a request that stops arriving is told so, wherever it
+// stops.
+func TestSlowRequests(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(c *rest.Config) { c.Receive = 200 * time.Millisecond }})
+	const length = 1 << 20
+	for name, text := range map[string]string{
+		"no body":             head("/api/v1/predict", length),
+		"its first bytes":     head("/api/v1/predict", length) + `{"da`,
+		"a few of few bytes":  head("/api/v1/predict", 100) + `{"da`,
+		"many bytes":          head("/api/v1/predict/batch", length) + strings.Repeat(" ", length/2),
+		"of a coded body":     strings.Replace(head("/api/v1/predict", length), "\r\n", "\r\nContent-Encoding: gzip\r\n", 1) + coded(t, "gzip", strings.Repeat(goodRow, 1000))[:100],
+		"a part of a chunk":   "POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{",
+		"a part of a header":  "POST /api/v1/predict HTTP/1.1\r\nHost: loc",
+		"no part of a header": "POST /api/v1/predict HTTP/1.1\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := dial(t, h)
+			write(t, c, text)
+			if resp, p := answerOn(t, c); resp.StatusCode != http.StatusRequestTimeout || p.ErrorType != api.RequestTimeout || !strings.Contains(p.Detail, "200ms") {
+				t.Errorf("%d %+v", resp.StatusCode, p)
+			}
+		})
+	}
+}

@@ -1,0 +1,222 @@
+package table
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// column is a column of a table that is written in another format than it is read in.
+type column struct {
+	name    string
+	feature int // -1: none
+}
+
+// source is a Table whose rows can be written in another format.
+type source interface {
+	Table
+	// columns returns the columns of the rows of the last Read, in the order in which
+	// they are written. Those of JSON are not known before.
+	columns() ([]column, error)
+	// cells returns the values of row i of the last Read by column: nil, bool, int64,
+	// uint64, float32, float64, string, json.Number or json.RawMessage. A value that
+	// is not there is nil.
+	cells(i int, columns []column) ([]any, error)
+}
+
+// sink writes rows in one format.
+type sink interface {
+	// begin says what the columns and the added columns are. It is called once, before
+	// the first row or at the end of a table without rows.
+	begin(columns []column, extra added) error
+	// write writes the values of a row. Those of a feature have its type, if the
+	// row's value could be read.
+	write(values []any, a Answer) error
+	close() error
+}
+
+// converter reads one format and writes another one.
+type converter struct {
+	source
+	to      sink
+	schema  *rows.Schema
+	options Options
+	names   []column
+	begun   bool
+	decoder *rows.Decoder // of the last Read
+	good    []int         // for each row of it, the index in the decoder's batch; -1: it failed
+}
+
+func (c *converter) Read(d *rows.Decoder, most int) (int, error) {
+	n, err := c.source.Read(d, most)
+	if err != nil {
+		return n, err
+	}
+	if err := c.begin(); err != nil {
+		return 0, err
+	}
+	c.decoder, c.good = d, c.good[:0]
+	failed, next := d.Failed(), 0
+	for i := range n {
+		if len(failed) > 0 && failed[0].Row == i {
+			c.good, failed = append(c.good, -1), failed[1:]
+			continue
+		}
+		c.good = append(c.good, next)
+		next++
+	}
+	return n, nil
+}
+
+// begin tells the sink the columns, once.
+func (c *converter) begin() error {
+	if c.begun {
+		return nil
+	}
+	c.begun = true
+	var err error
+	if c.names, err = c.columns(); err != nil {
+		return err
+	}
+	var taken []string
+	for i := range c.names { // JSON may have a name beside "data" and in it
+		c.names[i].name = free(c.names[i].name, taken)
+		taken = append(taken, c.names[i].name)
+	}
+	return c.to.begin(c.names, addedNames(c.options, taken, c.schema))
+}
+
+func (c *converter) Write(i int, a Answer) error {
+	values, err := c.cells(i, c.names)
+	if err != nil {
+		return err
+	}
+	for k, v := range values {
+		if j := c.names[k].feature; j >= 0 {
+			values[k] = c.typed(v, j, c.good[i])
+		}
+	}
+	return c.to.write(values, a)
+}
+
+func (c *converter) Close() error {
+	if err := c.begin(); err != nil { // there are no rows
+		return err
+	}
+	return c.to.close()
+}
+
+// typed returns the value of a feature in its type. good is the row's index in the
+// batch, or -1 if the row failed: then a value that cannot be read stays a text.
+func (c *converter) typed(v any, feature, good int) any {
+	dtype := c.schema.Features()[feature].DType
+	text, isText := v.(string)
+	if n, ok := v.(json.Number); ok && dtype != sdk.String {
+		text, isText = string(n), true
+	}
+	if !isText || dtype == sdk.String {
+		return v
+	}
+	read, ok := loosely(text, dtype)
+	switch {
+	case ok && good >= 0:
+		return c.decoder.Batch().Value(good, feature)
+	case ok:
+		return read
+	case good >= 0:
+		return nil // the text means that the value is missing
+	}
+	return text
+}
+
+// loosely reads a text as a value of a type, as well as it can.
+func loosely(text string, dtype sdk.DType) (any, bool) {
+	text = strings.TrimSpace(text)
+	truth, err := strconv.ParseBool(strings.ToLower(text))
+	isTruth := err == nil && len(text) >= len("true")
+	if dtype == sdk.Bool {
+		return truth, err == nil
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && dtype == sdk.Int64 {
+		return n, true
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	switch {
+	case isTruth && truth:
+		number, err = 1, nil
+	case isTruth:
+		number, err = 0, nil
+	}
+	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+		return nil, false
+	}
+	switch dtype {
+	case sdk.Int64:
+		if number != math.Trunc(number) || math.Abs(number) >= 1<<63 {
+			return nil, false
+		}
+		return int64(number), true
+	case sdk.Float32:
+		return float32(number), true
+	default:
+		return number, true
+	}
+}
+
+// newConverter returns a table that writes the rows of in to out in another format. in
+// must have been opened with an output that discards.
+func newConverter(in Table, format string, out io.Writer, s *rows.Schema, o Options) (Table, error) {
+	from, ok := in.(source)
+	if !ok {
+		return nil, errors.New("this table cannot be written in another format")
+	}
+	c := &converter{source: from, schema: s, options: o}
+	if _, later := in.(*ndjsonTable); !later { // refuse what cannot be written before a row is scored
+		if _, err := from.columns(); err != nil {
+			return nil, err
+		}
+	}
+	switch format {
+	case CSV:
+		c.to = newCSVSink(out, o.Delimiter)
+	case NDJSON, JSON:
+		c.to = newJSONSink(out, format == JSON, s)
+	case Parquet:
+		c.to = newParquetSink(out, s)
+	default:
+		return nil, fmt.Errorf("%q: %w", format, ErrFormat)
+	}
+	return c, nil
+}
+
+// plainText returns a value as a table of texts has it.
+func plainText(v any) string {
+	switch x := v.(type) {
+	case nil:
+		return ""
+	case string:
+		return x
+	case json.Number:
+		return string(x)
+	case json.RawMessage:
+		return string(x)
+	case bool:
+		return strconv.FormatBool(x)
+	case int64:
+		return strconv.FormatInt(x, 10)
+	case uint64:
+		return strconv.FormatUint(x, 10)
+	case float32:
+		return strconv.FormatFloat(float64(x), 'g', -1, 32)
+	case float64:
+		return number(x)
+	}
+	return fmt.Sprint(v)
+}
