@@ -71,9 +71,6 @@ func (a Author) complete(ctx context.Context, dir string, o InitOptions) (*Initi
 		return nil, err
 	}
 	d.Dir, d.Added = dir, slices.Concat(added, begun.added)
-	if len(d.Added) == 0 {
-		d.Added = []string{"nothing, it is complete"}
-	}
 	at, err := a.Store.FindOne(staged)
 	if err != nil {
 		return nil, err
@@ -82,12 +79,16 @@ func (a Author) complete(ctx context.Context, dir string, o InitOptions) (*Initi
 	if err != nil {
 		return nil, fmt.Errorf("hosts would refuse what is added to %s, so nothing is written: %w", name, err)
 	}
+	d.warn(m, verdict)
+	if len(d.Added) == 0 {
+		d.Added = []string{"nothing, it is complete"}
+		return &d.Initialised, nil
+	}
 	for _, file := range slices.Sorted(maps.Keys(d.files)) {
 		if err := atomicfile.Write(filepath.Join(dir, file), d.files[file], fileMode); err != nil {
 			return nil, err
 		}
 	}
-	d.warn(m, verdict)
 	return &d.Initialised, atomicfile.Write(name, text, fileMode)
 }
 

@@ -107,7 +107,13 @@ func TestComplete(t *testing.T) {
 			if err != nil || m.ID != "mine" || m.Version != "2.0.0" {
 				t.Errorf("%v in\n%s", err, all[manifest.FileName])
 			}
-			// What is complete stays as it is.
+			// What is complete stays as it is, byte by byte.
+			before := contents(t, dir)
+			defer func() {
+				if c.train && !maps.Equal(before, contents(t, dir)) {
+					t.Error("a complete manifest was written anew")
+				}
+			}()
 			if again, err := a.Init(t.Context(), dir, InitOptions{Training: Training{Contamination: 0.2, File: c.o.File}}); err != nil || !slices.Equal(again.Added, []string{"nothing, it is complete"}) && c.train {
 				t.Errorf("again: %+v, %v", again, err)
 			}
