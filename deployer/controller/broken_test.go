@@ -3,6 +3,7 @@ package controller_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,10 +18,13 @@ import (
 // score.
 type counting struct {
 	silent
+	mu   sync.Mutex
 	rows map[string]uint64 // by version
 }
 
 func (c *counting) Stats(_ context.Context, _ controller.Host, _, version string) (*api.Stats, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.rows[version] += 600
 	if version != "1.0.0" { // it has one pod, and stable two
 		c.rows[version] += 600
