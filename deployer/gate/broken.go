@@ -16,6 +16,9 @@ func Alone(l Limits, update Sample, k int, why string) []Verdict {
 	healthy := update
 	healthy.Errors, healthy.Failed, healthy.Nonfinite = 0, 0, 0
 	healthy.Requests = update.Requests + update.Errors
+	if update.Gateway != nil {
+		healthy.Gateway = &Gateway{Requests: update.Gateway.Requests, Durations: update.Gateway.Durations}
+	}
 	all := Evaluate(l, healthy, update, k)
 	for i := range all {
 		switch v := &all[i]; {

@@ -44,6 +44,8 @@ func TestAlone(t *testing.T) {
 		"all anomalies":         {func(s *gate.Sample) { s.Anomalies = s.Rows }, gate.Anomalies, gate.Skipped, gate.Pass},
 		"errors":                {func(s *gate.Sample) { s.Requests, s.Errors = 1800, 200 }, gate.Errors, gate.Fail, gate.Fail},
 		"failed rows":           {func(s *gate.Sample) { s.Failed = 200 }, gate.Errors, gate.Fail, gate.Fail},
+		"errors of the gateway": {func(s *gate.Sample) { s.Gateway = &gate.Gateway{Requests: 2000, Errors: 200} }, gate.Errors, gate.Fail, gate.Fail},
+		"a good gateway":        {func(s *gate.Sample) { s.Gateway = &gate.Gateway{Requests: 2000} }, gate.Errors, gate.Pass, gate.Pass},
 		"NaN":                   {func(s *gate.Sample) { s.Nonfinite = 100 }, gate.Nonfinite, gate.Fail, gate.Fail},
 		"constant":              {func(s *gate.Sample) { *s = sampleOf(2000, true) }, gate.Constant, gate.Fail, gate.Fail},
 		"one bin":               {func(s *gate.Sample) { *s = sampleOf(2000, true); s.Span = nil }, gate.Constant, gate.CannotTell, gate.CannotTell},

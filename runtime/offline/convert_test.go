@@ -26,6 +26,8 @@ func (s sums) Schema() *rows.Schema {
 
 func (s sums) Rows() *rows.Decoder { return s.d }
 
+func (s sums) Warnings() []string { return nil }
+
 func (s sums) Score(_ context.Context, _ int, each func(int, table.Answer) error) (int, error) {
 	for i, v := range s.d.Batch().Float64s() {
 		if err := each(i, table.Answer{Score: v}); err != nil {
