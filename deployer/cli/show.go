@@ -46,6 +46,8 @@ type Deployment struct {
 	Verdicts    []v1alpha1.Verdict `json:"gates,omitempty"`
 	// Stalled says why the controller cannot go on, if the message does not.
 	Stalled string `json:"stalled,omitempty"`
+	// Drifted says what somebody else has changed by hand last, and that it was put back.
+	Drifted string `json:"drifted,omitempty"`
 	// Promotion says which gates decided that it serves, and on how many samples.
 	Promotion string `json:"promotion,omitempty"`
 	// Approval is the state of the approval, if the environment requires one.
@@ -73,6 +75,9 @@ func summary(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) Deployme
 		return d
 	}
 	s := &md.Status
+	if c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDrifted); c != nil && (s.Stable == rev.Spec.Hash || s.Update == rev.Spec.Hash) {
+		d.Drifted = c.Message
+	}
 	if d.Serving = s.Stable == rev.Spec.Hash; d.Serving {
 		d.Promotion, d.Pods = s.Promotion, s.Serving
 	}
@@ -223,6 +228,7 @@ func describe(out fmtWriter, d Deployment) error {
 	row("message", d.Message)
 	row("stalled", d.Stalled)
 	row("warning", d.Warning)
+	row("drifted", d.Drifted)
 	row("ready", d.ready())
 	row("model", d.Model+"@"+d.Version)
 	row("digest", d.Digest)
