@@ -118,7 +118,7 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 	k.alone = why
 	replayed := k.replayed(r.shadow(ctx, md, seen, k, all))
 	if w.Weights[k.update] == 0 { // without traffic there is nothing else to compare
-		k.waits = true
+		k.waits, k.split = true, nil // requests follow a weight of 0, too
 		w.Gate, w.GateSays = gateOf(gate.Together(replayed))
 		r.tell(md, seen, replayed)
 		return
