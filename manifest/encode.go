@@ -129,18 +129,7 @@ func Encode(m *Manifest) ([]byte, error) {
 		d.Batching = &docBatching{m.Batching.MaxRows, m.Batching.MaxQueue}
 	}
 	for _, f := range m.Features {
-		df := docFeature{Name: f.Name, Input: f.Input}
-		if f.DType != 0 {
-			df.DType = f.DType.String()
-		}
-		switch f.Missing.Policy {
-		case MissingIsNaN:
-			df.Missing = "nan"
-		case MissingIsValue:
-			df.Missing = f.Missing.Value
-		case MissingIsError:
-		}
-		d.Features = append(d.Features, df)
+		d.Features = append(d.Features, f.document())
 	}
 	if c := m.Calibration; c != nil {
 		d.Calibration = &docCalibration{c.Method, c.Min, c.Max, c.Mean, c.Std, c.Scores}
@@ -164,4 +153,19 @@ func Encode(m *Manifest) ([]byte, error) {
 		return nil, fmt.Errorf("writing the manifest: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+func (f *Feature) document() docFeature {
+	d := docFeature{Name: f.Name, Input: f.Input}
+	if f.DType != 0 {
+		d.DType = f.DType.String()
+	}
+	switch f.Missing.Policy {
+	case MissingIsNaN:
+		d.Missing = "nan"
+	case MissingIsValue:
+		d.Missing = f.Missing.Value
+	case MissingIsError:
+	}
+	return d
 }

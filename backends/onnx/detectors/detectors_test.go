@@ -170,10 +170,11 @@ func TestSeedsRepeat(t *testing.T) {
 		}
 		return string(f.Graph)
 	}
-	if fit(1) != fit(1) {
+	one, again := fit(1), fit(1)
+	if one != again {
 		t.Error("one seed gives two forests")
 	}
-	if fit(1) == fit(2) {
+	if one == fit(2) {
 		t.Error("two seeds give one forest")
 	}
 }
