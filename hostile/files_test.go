@@ -12,8 +12,10 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // group is a kind of hostile models.
@@ -37,22 +39,44 @@ func manifestOf(id, more string) string {
 }
 
 // graphs returns the graphs that TestHostileGraphs of backends/onnx loads one by
-// one.
+// one. Those that take too much memory for the usual number of rows are dropped once with
+// that number in their manifest, and once without.
 func graphs() []hostileModel {
 	var all []hostileModel
 	for _, g := range hostile.Graphs() {
-		all = append(all, hostileModel{
-			name: g.Name, must: "refused before ONNX Runtime sees it (" + g.Code + ")", want: []string{"checking the graph: "}, keep: true,
-			drops: func(t *testing.T, s *site, id string) {
+		drops := func(more string) func(t *testing.T, s *site, id string) {
+			return func(t *testing.T, s *site, id string) {
 				data, err := os.ReadFile(g.File)
 				check(t, err)
 				// The host would look for external data beside the graph and in its
 				// working directory.
-				testkit.WriteModel(t, s.Models, id, map[string][]byte{"model.onnx": data, "model.yaml": []byte(manifestOf(id, ""))})
-			},
+				testkit.WriteModel(t, s.Models, id, map[string][]byte{"model.onnx": data, "model.yaml": []byte(manifestOf(id, more))})
+			}
+		}
+		all = append(all, hostileModel{
+			name: g.Name, must: "refused before ONNX Runtime sees it (" + g.Code + ")", want: []string{"checking the graph: "}, keep: true,
+			drops: drops("limits: {max_batch_rows: 10000, load_timeout: 10m}\n"),
 		})
+		if g.Code == graph.TooLarge {
+			all = append(all, hostileModel{name: g.Name + "-in-small-calls", must: "refused, or served in calls that fit the memory", keep: true, drops: drops(""), judge: fewer})
+		}
 	}
 	return all
+}
+
+// fewer accepts a graph that is refused for its memory, or served in calls of fewer rows
+// than usual.
+func fewer(t *testing.T, _ *site, _ string, v *api.ModelVersion) string {
+	if v.Status == "loaded" {
+		if v.MaxBatchRows < 1 || v.MaxBatchRows >= manifest.Defaults().Limits.MaxBatchRows {
+			t.Errorf("calls have %d rows", v.MaxBatchRows)
+		}
+		return fmt.Sprintf("calls have at most %d rows", v.MaxBatchRows)
+	}
+	if !strings.Contains(v.Error, "checking the graph: ") && !strings.Contains(v.Error, "limits.memory") {
+		t.Errorf("failed with %q", v.Error)
+	}
+	return v.Error
 }
 
 func modules() []hostileModel {

@@ -228,11 +228,12 @@ func TestModelsAPI(t *testing.T) {
 	if err := json.Unmarshal(body, &list); err != nil || list.Total != 4 {
 		t.Fatalf("%v: %s", err, body)
 	}
+	engines := map[string]string{"pima": "neighbours", "mammo": "onnxruntime"}
 	for _, m := range list.Models {
 		if m.ModelID == "broken" && (m.Status != "failed" || !strings.Contains(m.Error, "digest")) {
 			t.Errorf("%+v", m)
 		}
-		if (m.Status == "loaded") != (m.Engine != nil && m.Engine.Name == "onnxruntime" && m.Engine.Detail != "") {
+		if (m.Status == "loaded") != (m.Engine != nil && m.Engine.Name == engines[m.ModelID] && m.Engine.Detail != "") {
 			t.Errorf("%s is %s, engine %+v", m.ModelID, m.Status, m.Engine)
 		}
 	}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"strings"
+
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
@@ -26,13 +28,13 @@ func Recognise(m *graph.Model, in Inputs, output Output) (*Plan, *Trial, error) 
 			}
 			v, err := r.value(name, constants)
 			if err != nil {
-				return nil, nil, unknown("%s: %w", s.Operator(), err)
+				return nil, nil, within(s, err)
 			}
 			in[i] = v
 		}
 		out, err := r.step(s, in)
 		if err != nil {
-			return nil, nil, unknown("%s: %w", s.Operator(), err)
+			return nil, nil, within(s, err)
 		}
 		for i, name := range s.Outputs() {
 			if i < len(out) && name != "" {
@@ -45,6 +47,11 @@ func Recognise(m *graph.Model, in Inputs, output Output) (*Plan, *Trial, error) 
 		return nil, nil, err
 	}
 	return p, r.trial, nil
+}
+
+// within adds the operator to an error.
+func within(s graph.Step, err error) error {
+	return unknown("%s: %s", s.Operator(), strings.TrimPrefix(err.Error(), ErrUnknown.Error()+": "))
 }
 
 // needed returns the steps that an output needs, in their order.
