@@ -125,6 +125,9 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 		asked.Spec = seen.world.Spec
 		r.figures(ctx, asked, seen, all)
 		plan = strategy.Next(seen.world)
+		if plan.Status.Phase != v1alpha1.Paused {
+			seen.lookAgain(figuresEvery)
+		}
 	}
 	// The decision is written first, because the objects follow from it, whichever
 	// controller makes them.
