@@ -280,6 +280,9 @@ func (r *Reconciler) outcomes(ctx context.Context, md *v1alpha1.ModelDeployment,
 	for i := range all {
 		rev := &all[i]
 		phase, ok := outcomes[rev.Spec.Hash]
+		if !ok {
+			phase, ok = missed(md, rev)
+		}
 		if !ok || (rev.Status.Phase == phase && (rev.Spec.Hash != md.Status.Update || rev.Status.Message == md.Status.Message)) {
 			continue
 		}

@@ -73,6 +73,25 @@ func equal(rev *v1alpha1.ModelRevision, md *v1alpha1.ModelDeployment) error {
 	return err
 }
 
+// missed returns the end of a revision whose record does not say it, although no rollout is
+// under way: the record could not be written when the revision ended, which happens once.
+func missed(md *v1alpha1.ModelDeployment, rev *v1alpha1.ModelRevision) (phase string, ok bool) {
+	s := &md.Status
+	if s.Stable == "" || s.Update != s.Stable || rev.Spec.Hash == s.Stable {
+		return "", false
+	}
+	switch rev.Status.Phase {
+	case v1alpha1.Deployed, v1alpha1.RollingBack:
+		if md.Spec.RollbackOf == rev.Spec.Hash {
+			return v1alpha1.RolledBack, true
+		}
+	case v1alpha1.Pending, v1alpha1.Deploying, v1alpha1.Paused:
+	default:
+		return "", false
+	}
+	return v1alpha1.Superseded, true
+}
+
 // prune deletes the oldest records that nothing refers to.
 func (r *Reconciler) prune(ctx context.Context, md *v1alpha1.ModelDeployment, all []v1alpha1.ModelRevision, plan *strategy.Plan) error {
 	limit := int(md.Spec.HistoryLimit)
