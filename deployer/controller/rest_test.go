@@ -140,7 +140,7 @@ func TestFiguresAreWrittenSeldom(t *testing.T) {
 				}
 				b.now = b.now.Add(20 * time.Millisecond)
 			}
-			if a.writes == 0 || a.writes > 8 {
+			if a.writes == 0 || a.writes > looks/3 { // a share that wavers is another message
 				t.Errorf("%d writes in %d looks within 2 s", a.writes, looks)
 			}
 		})
