@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -88,7 +89,7 @@ func superseded(before, s *v1alpha1.ModelDeploymentStatus, now time.Time) (strin
 	if ro := &before.Rollout; ro.Aborted == before.Update && ro.End != "" {
 		last.Phase, last.Message = ro.End, fmt.Sprintf("%.300s", ro.AbortReason)
 	}
-	all := append(before.Rollout.History[:n:n], last)
+	all := slices.Concat(before.Rollout.History, []v1alpha1.Moment{last})
 	if len(all) > mostMoments {
 		all = thin(all)
 	}
