@@ -215,7 +215,7 @@ func (r *Reconciler) ratio(seen *sight, k *comparison) []gate.Verdict {
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
-		w.SplitSays = fmt.Sprintf("%.1f %% of %d, where %d %% are planned; clients that keep their connections or name a version stay where they are%s", share, got+other, w.Weights[k.update], stuckTo(u, s))
+		w.SplitSays = fmt.Sprintf("%.0f %% of the requests, where %d %% are planned; clients that keep their connections or name a version stay where they are%s", share, w.Weights[k.update], stuckTo(u, s))
 	}
 	return []gate.Verdict{v}
 }
@@ -224,6 +224,11 @@ const (
 	minSplit = 200
 	maxOff   = 3 // percentage points
 )
+
+// figuresEvery is how often figures of gates are written to the status while their results
+// stay the same, and how often hosts are asked for them. Each write causes another
+// evaluation, which would find more requests.
+const figuresEvery = time.Second
 
 // tell puts the verdicts into the status. It reports only those that have changed.
 func (r *Reconciler) tell(md *v1alpha1.ModelDeployment, seen *sight, verdicts []gate.Verdict) {
@@ -237,7 +242,8 @@ func (r *Reconciler) tell(md *v1alpha1.ModelDeployment, seen *sight, verdicts []
 			Limit: strconv.FormatFloat(v.Limit, 'g', 4, 64), Message: v.Message, Time: metav1.NewTime(r.Now()),
 		}
 		b, known := before[v.Gate]
-		if known && b.Result == out.Result && b.N == out.N && b.Statistic == out.Statistic {
+		age := out.Time.Sub(b.Time.Time)
+		if known && b.Result == out.Result && (b.N == out.N && b.Statistic == out.Statistic || age >= 0 && age < figuresEvery) {
 			out = b
 		}
 		seen.verdicts = append(seen.verdicts, out)

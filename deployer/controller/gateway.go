@@ -34,7 +34,7 @@ func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment
 		} else {
 			k.gateway = gatewaymetrics.NewTracker(k.began, stableFrom(md, k.began))
 		}
-	} else if m.Kind == v1alpha1.MetricsEnvoy && targets != k.targets {
+	} else if renumbered(m.Kind, k.targets, targets) {
 		k.gateway.Again(r.Now())
 	}
 	k.targets = targets
@@ -55,6 +55,13 @@ func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	k.counted = map[string]*gate.Gateway{k.update: sampleOf(u), k.stable: sampleOf(s)}
 	return []gate.Verdict{{Gate: gatewayGate, Result: gate.Pass, N: u.Requests, Message: fmt.Sprintf("%d of %d requests failed at the gateway, and %d of stable's %d", u.Errors, u.Requests, s.Errors, s.Requests)}}
+}
+
+// renumbered reports whether counters may be of other Services than at the last reading:
+// Envoy Gateway names them by their places in the route, also where a Prometheus has
+// scraped it.
+func renumbered(kind string, before, now [2]gatewaymetrics.Target) bool {
+	return kind != v1alpha1.MetricsTraefik && before != now
 }
 
 // target returns how the gateway knows a revision's Service.

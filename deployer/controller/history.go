@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,10 +44,12 @@ func keepHistory(before, s *v1alpha1.ModelDeploymentStatus, seen *sight, now tim
 		if ro.State == strategy.StateIdle {
 			m.Step = last.Step // of the end
 		}
-		if seen.figures != nil {
+		goesOn := last.Step == m.Step && last.State == m.State && last.Phase == m.Phase && last.Planned == m.Planned && last.Weight == m.Weight && last.Restarts == m.Restarts
+		// Figures change with each request, and each write causes another evaluation.
+		if timed := !before.Rollout.Seen.Equal(ro.Seen); seen.figures != nil && (timed || !goesOn) {
 			last.Figures = seen.figures
 		}
-		if last.Step == m.Step && last.State == m.State && last.Phase == m.Phase && last.Planned == m.Planned && last.Weight == m.Weight && last.Restarts == m.Restarts {
+		if goesOn {
 			last.Message = m.Message
 			return
 		}
@@ -75,7 +78,7 @@ func thin(all []v1alpha1.Moment) []v1alpha1.Moment {
 }
 
 // superseded returns the history of a rollout that another one has replaced, and its
-// revision.
+// revision. One that was given up keeps its end.
 func superseded(before, s *v1alpha1.ModelDeploymentStatus, now time.Time) (string, []v1alpha1.Moment) {
 	n := len(before.Rollout.History)
 	if before.Update == s.Update || n == 0 || before.Rollout.History[n-1].State == strategy.StateIdle {
@@ -83,7 +86,14 @@ func superseded(before, s *v1alpha1.ModelDeploymentStatus, now time.Time) (strin
 	}
 	last := before.Rollout.History[n-1]
 	last.At, last.State, last.Phase, last.Message, last.Figures = metav1.NewTime(now), strategy.StateIdle, v1alpha1.Superseded, "another rollout took its place", nil
-	return before.Update, append(before.Rollout.History[:n:n], last)
+	if ro := &before.Rollout; ro.Aborted == before.Update && ro.End != "" {
+		last.Phase, last.Message = ro.End, fmt.Sprintf("%.300s", ro.AbortReason)
+	}
+	all := slices.Concat(before.Rollout.History, []v1alpha1.Moment{last})
+	if len(all) > mostMoments {
+		all = thin(all)
+	}
+	return before.Update, all
 }
 
 // figuresOf returns what people are shown of a revision's figures: the failures that

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -102,6 +103,45 @@ func TestAtRest(t *testing.T) {
 			}
 			if a.writes != 0 || a.reads > 3 { // the keys, once in 2 s
 				t.Errorf("%d writes and %d reads of the API server in %d reconciles", a.writes, a.reads, rounds)
+			}
+		})
+	}
+}
+
+// TestFiguresAreWrittenSeldom checks that requests to both revisions, which change the
+// figures at each look, do not make the controller write at each look: a write causes the
+// next look.
+func TestFiguresAreWrittenSeldom(t *testing.T) {
+	for name, step := range map[string]v1alpha1.Step{
+		"held":               {Weight: 50, Hold: &metav1.Duration{Duration: time.Hour}},
+		"waiting for rows":   {Weight: 50, Hold: &metav1.Duration{}, MinSamples: 1_000_000_000},
+		"off the weight":     {Weight: 20, Hold: &metav1.Duration{Duration: 15 * time.Second}},
+		"waiting for people": {Weight: 50, Hold: &metav1.Duration{}, Pause: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, deployment(func(md *v1alpha1.ModelDeployment) {
+				md.Spec.Strategy = v1alpha1.Strategy{Type: v1alpha1.Canary, Steps: []v1alpha1.Step{step}}
+			}))
+			b.Figures = &telling{bins: map[string][]float64{"1.0.0": {1}, "1.1.0": {1}}}
+			md := b.settle()
+			md.Spec.Template.Model.Version, md.Generation = "1.1.0", 2
+			if err := b.Update(t.Context(), md); err != nil {
+				t.Fatal(err)
+			}
+			if md = b.rounds(15); md.Status.Rollout.Weight != step.Weight || len(md.Status.Verdicts) == 0 {
+				t.Fatalf("%+v", md.Status)
+			}
+			var a asked
+			b.Client = a.client(b.Client.(client.WithWatch))
+			const looks = 100
+			for range looks {
+				if err := b.reconcile(); err != nil {
+					t.Fatal(err)
+				}
+				b.now = b.now.Add(20 * time.Millisecond)
+			}
+			if a.writes == 0 || a.writes > looks/3 { // a share that wavers is another message
+				t.Errorf("%d writes in %d looks within 2 s", a.writes, looks)
 			}
 		})
 	}

@@ -38,3 +38,31 @@ func TestHistoryIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// TestSuperseded checks how the history of a rollout ends that another one has replaced:
+// it stays bounded, and a rollout that was given up keeps its end.
+func TestSuperseded(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for name, c := range map[string]struct {
+		rollout v1alpha1.Rollout
+		phase   string
+		says    string
+	}{
+		"under way": {phase: v1alpha1.Superseded, says: "another rollout took its place"},
+		"given up":  {rollout: v1alpha1.Rollout{Aborted: "b", End: v1alpha1.Failed, AbortReason: "a gate failed"}, phase: v1alpha1.Failed, says: "a gate failed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := &v1alpha1.ModelDeploymentStatus{Update: "b", Stable: "a", Rollout: c.rollout}
+			for i := range mostMoments {
+				before.Rollout.History = append(before.Rollout.History, v1alpha1.Moment{State: strategy.StateGating, Step: int32(i / 4)})
+			}
+			replaced, all := superseded(before, &v1alpha1.ModelDeploymentStatus{Update: "c", Stable: "a"}, now)
+			if replaced != "b" || len(all) != mostMoments {
+				t.Fatalf("%q, %d moments", replaced, len(all))
+			}
+			if end := all[len(all)-1]; end.State != strategy.StateIdle || end.Phase != c.phase || end.Message != c.says || !end.At.Time.Equal(now) {
+				t.Errorf("%+v", end)
+			}
+		})
+	}
+}

@@ -118,8 +118,8 @@ func (s System) policies() []client.Object {
 		rule{"authorizer.group('" + v1alpha1.Group + "').resource('modelapprovals').namespace(request.namespace).check('approve').allowed()", "approving needs the verb approve on modelapprovals"})
 	all = append(all, policy("pynomaly-requests", []string{"modeldeployments"}, []admissionv1.OperationType{create, update},
 		rule{"!has(object.spec.requestedBy) || object.spec.requestedBy == '' || object.spec.requestedBy == " + me +
-			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf", "?replaceBroken") + ")",
-			"spec.requestedBy must be the user who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf, spec.replaceBroken"},
+			" || (oldObject != null && has(oldObject.spec.requestedBy) && object.spec.requestedBy == oldObject.spec.requestedBy && " + unchanged("template", "strategy.type", "strategy.?steps", "strategy.?gates", "?promote", "?rollbackOf", "?replaceBroken", "?attempt") + ")",
+			"spec.requestedBy must be the user who changes what an approval covers: spec.template, the steps and gates of spec.strategy, spec.promote, spec.rollbackOf, spec.replaceBroken, spec.attempt"},
 		rule{"oldObject != null || !(request.namespace.startsWith('kube-') || request.namespace == '" + s.Namespace + "')", "models cannot be deployed in a namespace of the system"},
 		rule{"object.spec.template.?config.orValue({}).all(k, !(k.startsWith('" + authPrefix + "') || k == '" + insecureEnv + "'))" +
 			" || (oldObject != null && " + unchanged("template.?config") + ")",

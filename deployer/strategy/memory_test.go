@@ -66,7 +66,7 @@ func TestStepRows(t *testing.T) {
 		begun := c.Now
 		c.Rows = 499
 		until(t, c, "it waits for rows", func() bool { return c.Status.Phase == v1alpha1.Paused })
-		if took := c.Now.Sub(begun); took < 30*time.Second || !strings.Contains(c.Status.Message, "too few samples: 499 of 500 rows at this weight") {
+		if took := c.Now.Sub(begun); took < 30*time.Second || !strings.Contains(c.Status.Message, "too few samples: 495 of 500 rows at this weight") {
 			t.Errorf("after %s: %s", took, c.Status.Message)
 		}
 		c.Advance(10 * time.Minute)

@@ -99,7 +99,8 @@ func (m *machine) judge(all []step, at step, skip bool) {
 		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
 		m.after(min(left, longestTick))
 	case gated && m.StepRows < at.rows && !m.resumed():
-		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %d of %d rows at this weight", where, m.StepRows, at.rows)
+		part := max(1, at.rows/100) // or each row would cause another evaluation
+		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %d of %d rows at this weight; `deploy resume` goes past it", where, m.StepRows/part*part, at.rows)
 		m.after(longestTick)
 	case gated && m.Observed == Differs && !m.resumed():
 		m.say(StateVerifying, v1alpha1.Paused, "%s: requests do not follow the weight%s; `deploy resume` goes past it", where, because(m.SplitSays))
