@@ -112,6 +112,7 @@ func TestFitRefuses(t *testing.T) {
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
+		`--missing median is for iforest, knn, lof: hbos takes nan or a value`:                                            {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
 	} {
 		o := options(file)
 		c.change(&o)
@@ -128,6 +129,34 @@ func TestFitRefuses(t *testing.T) {
 		if _, err := a.Fit(t.Context(), d, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v; want %s", err, want)
 		}
+	}
+}
+
+// TestFitNeighbourTies checks that the scores without a row's own distance choose the
+// method of calibration: to the graph, each training row is its own nearest neighbour.
+func TestFitNeighbourTies(t *testing.T) {
+	a := author(t)
+	d, err := FindDetector("knn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultFitOptions()
+	var values []float64
+	for i := range 40 {
+		values = append(values, float64(i*i))
+	}
+	o.ID, o.Version, o.Training = "m", "1.0.0", Training{File: numbersFile(t, values...), Contamination: 0.1}
+	o.Graph.Neighbours = 1
+	made, err := a.Fit(t.Context(), d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Decode([]byte(contents(t, made.Dir)[manifest.FileName]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Calibration.Method != manifest.CalibrateECDF || made.Found.share != 0 {
+		t.Errorf("no two rows have the same score, and the method is %s; %s", m.Calibration.Method, made.Found)
 	}
 }
 
