@@ -2,6 +2,7 @@ package authoring
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -218,5 +219,27 @@ func TestAUROC(t *testing.T) {
 func TestSpearman(t *testing.T) {
 	if got := spearman([]float64{1, 2, 2, 4, 5}, []float64{2, 1, 3, 3, 9}); math.Abs(got-0.7631578947368421) > 1e-12 {
 		t.Error(got)
+	}
+}
+
+// TestFitNamedRefuses checks what is asked for beside the one detector.
+func TestFitNamedRefuses(t *testing.T) {
+	a, file := Author{}, training(t)
+	for want, c := range map[string]struct {
+		names  []string
+		labels string
+		id     string
+	}{
+		"--labels is for --compare: leave the column out of the features with --exclude label": {[]string{"iforest"}, "label", "m"},
+		"0 detectors are named": {nil, "", "m"},
+		"2 detectors are named": {[]string{"knn", "lof"}, "", "m"},
+		"--id is missing":       {[]string{"knn"}, "", ""},
+		"there is no detector":  {[]string{"svm"}, "", "m"},
+	} {
+		o := options(file)
+		o.ID = c.id
+		if err := a.FitNamed(t.Context(), io.Discard, c.names, c.labels, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
 	}
 }
