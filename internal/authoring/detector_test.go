@@ -113,7 +113,7 @@ func TestFitRefuses(t *testing.T) {
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
-		`--missing median is for iforest, knn, lof: hbos takes nan or a value`:                                            {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
+		`--missing median is for iforest, knn, lof: hbos takes a value`:                                                   {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
 	} {
 		o := options(file)
 		c.change(&o)

@@ -135,7 +135,7 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
 	}
 	if o.Missing == MissingMean || o.Missing == MissingMedian {
-		return nil, fmt.Errorf("--missing %s is for %s: %s takes nan or a value", o.Missing, graphNames(), r.Name)
+		return nil, fmt.Errorf("--missing %s is for %s: %s takes a value", o.Missing, graphNames(), r.Name)
 	}
 	return m, setMissing(m.Features, o.Missing, nil)
 }
