@@ -108,7 +108,6 @@ func TestConversions(t *testing.T) {
 	}
 }
 
-// TestConversionsOfNothing checks that tables without rows have a header.
 // TestConversionsOfListedRows checks that what stands beside rows in feature order
 // arrives, or ends the run.
 func TestConversionsOfListedRows(t *testing.T) {
@@ -124,6 +123,7 @@ func TestConversionsOfListedRows(t *testing.T) {
 	}
 }
 
+// TestConversionsOfNothing checks that tables without rows have a header.
 func TestConversionsOfNothing(t *testing.T) {
 	s := schema(t, "{name: x, dtype: float64}")
 	for _, c := range []struct{ from, to, text, want string }{
