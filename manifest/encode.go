@@ -100,6 +100,15 @@ type docBatching struct {
 	MaxQueue int `yaml:"max_queue"`
 }
 
+// limits returns what a manifest says of limits.
+func limits(l Limits) docLimits {
+	d := docLimits{l.Timeout.String(), l.LoadTimeout.String(), l.MaxBatchRows, y.FormatBytes(l.Memory)}
+	if !l.RowsGiven {
+		d.MaxBatchRows = 0
+	}
+	return d
+}
+
 // Encode writes a manifest as model.yaml. Decode reads it back.
 func Encode(m *Manifest) ([]byte, error) {
 	d := document{
@@ -107,10 +116,7 @@ func Encode(m *Manifest) ([]byte, error) {
 		Backend: m.Backend, Artifact: m.Artifact, Digest: m.Digest, Files: m.Files, Command: m.Command, Processes: m.Processes, Config: m.Config,
 		Input: m.Input, Output: docOutput{m.Output.Name, m.Output.Column, m.Output.Reconstruction, orientations[0]}, Threshold: m.Threshold, Stateful: m.Stateful,
 		Dependent: m.BatchDependent, Trusted: m.Trusted, Metadata: m.Metadata,
-		Limits: docLimits{m.Limits.Timeout.String(), m.Limits.LoadTimeout.String(), m.Limits.MaxBatchRows, y.FormatBytes(m.Limits.Memory)},
-	}
-	if !m.Limits.RowsGiven {
-		d.Limits.MaxBatchRows = 0
+		Limits: limits(m.Limits),
 	}
 	if m.Output.HigherIsNormal {
 		d.Output.Orientation = orientations[1]

@@ -21,6 +21,15 @@ const acceptedCodings = "gzip, zstd"
 // hold in memory.
 const zstdWindow = 8 << 20
 
+// window returns the largest window of a zstd body: where few bytes of requests may be
+// held, a smaller one.
+func (s *Server) window() int64 {
+	if s.budget.most == 0 {
+		return zstdWindow
+	}
+	return min(zstdWindow, max(s.budget.most/4, freeBytes))
+}
+
 // coding is a content coding of a body.
 type coding uint8
 
@@ -92,12 +101,12 @@ func (s *Server) readCoded(a *account, to *buffer, from io.Reader, length int, a
 	switch {
 	case err == nil, errors.As(err, &problem):
 		return err
-	case errors.Is(in.err, errTooLong), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+	case errors.Is(in.err, errTooLong):
 		return s.tooLarge()
 	case in.err != nil && !errors.Is(in.err, io.EOF): // it did not arrive
 		return in.err
-	case errors.Is(err, zstd.ErrWindowSizeExceeded):
-		return api.NewProblem(api.ValidationError, "Content-Encoding", "the body needs a window of more than %d bytes: compress it with a smaller one", zstdWindow)
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return api.NewProblem(api.ValidationError, "Content-Encoding", "the body needs a window of more than %d bytes: compress it with a smaller one, or in several frames", s.window())
 	}
 	return api.NewProblem(api.ValidationError, "Content-Encoding", "the body is not what Content-Encoding says: %v", err)
 }
@@ -118,14 +127,15 @@ func (s *Server) readGzip(a *account, to *buffer, in io.Reader) (err error) {
 }
 
 func (s *Server) readZstd(a *account, to *buffer, in io.Reader) error {
-	if err := s.charge(a, zstdWindow); err != nil {
+	done, err := s.chargeWindow(a, s.window())
+	if err != nil {
 		return err
 	}
+	defer done()
 	decoder, _ := s.codecs.zstd.Get().(*zstd.Decoder)
 	if decoder == nil {
-		var err error
-		decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
-			zstd.WithDecoderMaxWindow(zstdWindow), zstd.WithDecoderMaxMemory(uint64(max(s.cfg.BodyLimit, zstdWindow))))
+		window := uint64(s.window())
+		decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderMaxMemory(window))
 		if err != nil {
 			return fmt.Errorf("making a decoder: %w", err)
 		}
@@ -134,7 +144,7 @@ func (s *Server) readZstd(a *account, to *buffer, in io.Reader) error {
 	if err := decoder.Reset(in); err != nil {
 		return fmt.Errorf("reading zstd: %w", notEnd(err))
 	}
-	err := s.readAll(a, to, decoder, -1)
+	err = s.readAll(a, to, decoder, -1)
 	_ = decoder.Reset(nil) // it must not keep the connection
 	return err
 }

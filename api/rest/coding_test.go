@@ -88,6 +88,54 @@ func TestCodedBodies(t *testing.T) {
 	testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
 }
 
+// TestZstdWindows checks that a host that may hold few bytes reads zstd, and that the
+// error for a window that is too large says so.
+func TestZstdWindows(t *testing.T) {
+	one := `{"model_id":"pima","data":` + goodRow + `}`
+	segment := func(size int) string {
+		w, err := zstd.NewWriter(nil, zstd.WithWindowSize(16<<20), zstd.WithSingleSegment(true))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(w.EncodeAll([]byte(one+strings.Repeat(" ", size)), nil))
+	}
+	for _, c := range []struct {
+		name     string
+		inflight int64
+		body     string
+		want     int
+		says     string
+	}{
+		{"few bytes", 4 << 20, coded(t, "zstd", one), 200, ""},
+		{"a window of few bytes", 4 << 20, segment(900 << 10), 200, ""},
+		{"too large a window of few bytes", 4 << 20, segment(1100 << 10), 400, "a window of more than 1048576 bytes"},
+		{"too large a window", 64 << 20, segment(9 << 20), 400, "a window of more than 8388608 bytes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := testkit.Serve(t, testkit.Options{Dir: twoModels(t), REST: func(r *rest.Config) { r.BodyLimit, r.Inflight = 16<<20, c.inflight }})
+			resp, body := do(t, h, sent{path: "/api/v1/predict", body: c.body, header: map[string]string{"Content-Encoding": "zstd"}})
+			if resp.StatusCode != c.want || !strings.Contains(string(body), c.says) {
+				t.Errorf("status %d: %s", resp.StatusCode, body)
+			}
+			testkit.Eventually(t, "the bytes come back", func() bool { return held(t, h) == 0 })
+		})
+	}
+}
+
+// TestZstdAccount checks that a decoder's window is counted beside the body, and only
+// while the body is read.
+func TestZstdAccount(t *testing.T) {
+	a := rest.NewAccounts(64<<20, 16<<20)
+	text := strings.Repeat("x", 1<<20)
+	most, after, err := a.ReadZstd(strings.NewReader(coded(t, "zstd", text)))
+	if err != nil || most < 9<<20 || after < 1<<20-64<<10 || after > 3<<20 {
+		t.Errorf("%d bytes were counted, and %d afterwards, %v", most, after, err)
+	}
+	if a.Settle(); a.Used() != 0 {
+		t.Errorf("%d bytes are counted", a.Used())
+	}
+}
+
 // TestSlowRequests checks that a request that stops arriving is told so, wherever it
 // stops.
 func TestSlowRequests(t *testing.T) {

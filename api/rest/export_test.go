@@ -34,6 +34,14 @@ func (a *Accounts) Read(from io.Reader) (held int, err error) {
 	return held, err
 }
 
+// ReadZstd reads a body in zstd, and returns the most bytes that were counted at a time,
+// and those that are afterwards.
+func (a *Accounts) ReadZstd(from io.Reader) (most, after int64, err error) {
+	body := a.server.buffers.get(firstBytes)
+	err = a.server.readCoded(&a.account, body, from, -1, zstandard)
+	return a.server.budget.peak.Load(), a.Used(), err
+}
+
 // Settle returns what was read.
 func (a *Accounts) Settle() { a.server.settle(&a.account) }
 

@@ -18,7 +18,7 @@ const preflightAge = "600"
 
 // Headers of requests and answers that pages of listed origins may send and read.
 const (
-	corsSent = "Authorization, Content-Type, X-API-Key, X-Request-ID, X-Routing-Key, traceparent, tracestate"
+	corsSent = "Authorization, Content-Encoding, Content-Type, X-API-Key, X-Request-ID, X-Routing-Key, traceparent, tracestate"
 	corsRead = "X-Request-ID, Retry-After, RateLimit, RateLimit-Policy, WWW-Authenticate"
 )
 

@@ -32,7 +32,7 @@ detector named (all, if none is) and prints what they flag and cost, side by sid
 			if compare {
 				return a.Compare(cmd.Context(), s.out, args, labels, o)
 			}
-			return a.FitNamed(cmd.Context(), s.out, args, o)
+			return a.FitNamed(cmd.Context(), s.out, args, labels, o)
 		},
 	}
 	hostFlags(cmd, &file)

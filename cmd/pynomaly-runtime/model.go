@@ -203,8 +203,7 @@ beside it. The rest of the model.yaml stays as it is written. The model's progra
 		},
 	}
 	hostFlags(cmd, &file)
-	cmd.Flags().StringVar(&t.File, "train", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
-	cmd.Flags().Float64Var(&t.Contamination, "contamination", 0, "share of anomalies in the training rows (default: that in model.yaml, or 0.1)")
+	t.AddCalibrateFlags(cmd.Flags())
 	_ = cmd.MarkFlagRequired("train")
 	return cmd
 }

@@ -1,6 +1,7 @@
 package authoring
 
 import (
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -121,6 +122,37 @@ func TestComplete(t *testing.T) {
 				t.Errorf("something is left beside the directory: %v, %v", entries, err)
 			}
 		})
+	}
+}
+
+// TestCompleteTies checks that Init says what the method of calibration that a manifest
+// states makes of equal scores.
+func TestCompleteTies(t *testing.T) {
+	a := author(t)
+	dir := begin(t, a, "autoencoder", "output: {reconstruction: mse}\ncalibration: {method: ecdf, scores: s.f64}\n")
+	if err := os.WriteFile(filepath.Join(dir, "s.f64"), encodeScores([]float64{1, 2, 3}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, m, err := initialise(t, a, "autoencoder", InitOptions{ID: "names", Reconstruction: "mse"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	for i, f := range m.Features {
+		fmt.Fprintf(&text, "%s%s", []string{"", ","}[min(i, 1)], f.Name)
+	}
+	row := strings.TrimSuffix(strings.Repeat("1,", len(m.Features)), ",")
+	text.WriteString("\n" + strings.Repeat(row+"\n", 20))
+	file := filepath.Join(t.TempDir(), "train.csv")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made, err := a.Init(t.Context(), dir, InitOptions{Training: Training{Contamination: 0.2, File: file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := made.Found.String(); !strings.Contains(got, "calibration.method is ecdf,") {
+		t.Errorf("model.yaml states ecdf, and Init says: %s", got)
 	}
 }
 

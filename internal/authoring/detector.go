@@ -179,7 +179,7 @@ func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted
 		return nil, err
 	}
 	if result.Scores != nil { // the graph finds each training row to be its own neighbour
-		scores = result.Scores
+		scores, m.Calibration = result.Scores, nil // these scores choose its method
 		calibrate(m, scores, o.Contamination, files)
 	}
 	return &fitted{manifest: m, files: files, rows: rows.Len(), scores: scores, keeps: result.Keeps, always: d.Name != "iforest", model: model, done: done}, nil

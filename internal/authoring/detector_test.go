@@ -2,6 +2,7 @@ package authoring
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -112,6 +113,7 @@ func TestFitRefuses(t *testing.T) {
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
+		`--missing median is for iforest, knn, lof: hbos takes a value`:                                                   {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
 	} {
 		o := options(file)
 		c.change(&o)
@@ -128,6 +130,34 @@ func TestFitRefuses(t *testing.T) {
 		if _, err := a.Fit(t.Context(), d, o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v; want %s", err, want)
 		}
+	}
+}
+
+// TestFitNeighbourTies checks that the scores without a row's own distance choose the
+// method of calibration: to the graph, each training row is its own nearest neighbour.
+func TestFitNeighbourTies(t *testing.T) {
+	a := author(t)
+	d, err := FindDetector("knn")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultFitOptions()
+	var values []float64
+	for i := range 40 {
+		values = append(values, float64(i*i))
+	}
+	o.ID, o.Version, o.Training = "m", "1.0.0", Training{File: numbersFile(t, values...), Contamination: 0.1}
+	o.Graph.Neighbours = 1
+	made, err := a.Fit(t.Context(), d, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := manifest.Decode([]byte(contents(t, made.Dir)[manifest.FileName]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.Calibration.Method != manifest.CalibrateECDF || made.Found.share != 0 {
+		t.Errorf("no two rows have the same score, and the method is %s; %s", m.Calibration.Method, made.Found)
 	}
 }
 
@@ -189,5 +219,27 @@ func TestAUROC(t *testing.T) {
 func TestSpearman(t *testing.T) {
 	if got := spearman([]float64{1, 2, 2, 4, 5}, []float64{2, 1, 3, 3, 9}); math.Abs(got-0.7631578947368421) > 1e-12 {
 		t.Error(got)
+	}
+}
+
+// TestFitNamedRefuses checks what is asked for beside the one detector.
+func TestFitNamedRefuses(t *testing.T) {
+	a, file := Author{}, training(t)
+	for want, c := range map[string]struct {
+		names  []string
+		labels string
+		id     string
+	}{
+		"--labels is for --compare: leave the column out of the features with --exclude label": {[]string{"iforest"}, "label", "m"},
+		"0 detectors are named": {nil, "", "m"},
+		"2 detectors are named": {[]string{"knn", "lof"}, "", "m"},
+		"--id is missing":       {[]string{"knn"}, "", ""},
+		"there is no detector":  {[]string{"svm"}, "", "m"},
+	} {
+		o := options(file)
+		o.ID = c.id
+		if err := a.FitNamed(t.Context(), io.Discard, c.names, c.labels, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v; want %s", err, want)
+		}
 	}
 }

@@ -134,6 +134,9 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	for _, name := range names {
 		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
 	}
+	if o.Missing == MissingMean || o.Missing == MissingMedian {
+		return nil, fmt.Errorf("--missing %s is for %s: %s takes a value", o.Missing, graphNames(), r.Name)
+	}
 	return m, setMissing(m.Features, o.Missing, nil)
 }
 
@@ -204,15 +207,14 @@ func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[
 }
 
 // fitStateful takes the scores that the training rows had as they came. The golden
-// rows are what the model says of the first rows that it serves.
+// rows, unless the model keeps none, are what it says of the first rows that it serves.
 func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, train *sdk.Batch, scores []float64, o FitOptions, files map[string][]byte) error {
-	n := min(goldenRows, train.Rows())
-	first := sdk.NewBatch(train.Features())
-	first.Resize(n)
-	for i := range n {
-		first.CopyRow(i, train, i*(train.Rows()/n))
+	if o.DropRows {
+		calibrate(m, scores, o.Contamination, files)
+		return nil
 	}
-	got := make([]float64, n)
+	first := spread(train)
+	got := make([]float64, first.Rows())
 	bad, err := model.Predict(ctx, first, 0, got)
 	if err == nil && len(bad) > 0 {
 		err = fmt.Errorf("row %d: %s", bad[0].Row, offline.Reason(bad[0]))

@@ -30,8 +30,12 @@ func (o *FitOptions) Flags(f *pflag.FlagSet) {
 	f.IntVar(&o.Reference.Window, "window", o.Reference.Window, "hstrees: rows of a window")
 }
 
-// FitNamed fits the one detector that is named, and says what it wrote.
-func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o FitOptions) error {
+// FitNamed fits the one detector that is named, and says what it wrote. labels are for
+// Compare alone.
+func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, labels string, o FitOptions) error {
+	if labels != "" {
+		return fmt.Errorf("--labels is for --compare: leave the column out of the features with --exclude %s", labels)
+	}
 	if len(names) != 1 {
 		return fmt.Errorf("%d detectors are named: name one, or ask for --compare", len(names))
 	}

@@ -205,6 +205,7 @@ func (d *draft) train(ctx context.Context, opened *model.Model, o InitOptions, s
 		d.Found = calibrated(scores, *d.manifest.Threshold)
 		d.Found.Contamination = o.Contamination
 	}
+	d.Found.method = d.manifest.Calibration.Method
 	if own != nil && !s.threshold {
 		d.Warnings = differs(d.Found, calibrated(scores, *own))
 	}

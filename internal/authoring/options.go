@@ -24,7 +24,18 @@ func (t *Training) AddFlags(f *pflag.FlagSet) {
 	f.Float64Var(&t.Contamination, "contamination", 0.1, "share of anomalies in the training rows")
 	f.StringSliceVar(&t.Exclude, "exclude", nil, "columns that are not features, such as a label")
 	f.StringVar(&t.Missing, "missing", "", "what replaces missing values: nan, or a value (default: error, they fail their row)")
+	t.addKeepRows(f)
+}
+
+func (t *Training) addKeepRows(f *pflag.FlagSet) {
 	f.VarPF((*not)(&t.DropRows), "keep-rows", "", "keep some training rows in the model: golden rows, and a reference row for explanations").NoOptDefVal = "true"
+}
+
+// AddCalibrateFlags adds the flags of Calibrate.
+func (t *Training) AddCalibrateFlags(f *pflag.FlagSet) {
+	f.StringVar(&t.File, "train", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
+	f.Float64Var(&t.Contamination, "contamination", 0, "share of anomalies in the training rows (default: that in model.yaml, or 0.1)")
+	t.addKeepRows(f)
 }
 
 func (t *Training) check() error {

@@ -27,7 +27,8 @@ const DefaultContamination = 0.1
 // model.yaml, and writes into it what follows from the scores: threshold, calibration,
 // confidence, golden rows, bins, and an explanation with its reference if there is none.
 // The rest of the model.yaml stays as it is written, and so do a method of calibration
-// and names of files. If t has no contamination, that of the model.yaml counts, or
+// and names of files. If t drops rows, Calibrate writes no golden rows and no explanation,
+// and leaves those that are there. If t has no contamination, that of the model.yaml counts, or
 // else DefaultContamination. If hosts would refuse the result, the directory stays as it
 // was.
 func (a Author) Calibrate(ctx context.Context, at modelstore.Place, t Training) (*Calibrated, error) {
@@ -54,7 +55,10 @@ func (a Author) Calibrate(ctx context.Context, at modelstore.Place, t Training) 
 		return nil, err
 	}
 	keepNames(m, own, files)
-	keys := []string{"files", "threshold", "calibration", "confidence", "golden", "drift"}
+	keys := []string{"files", "threshold", "calibration", "confidence", "drift"}
+	if !t.DropRows {
+		keys = append(keys, "golden")
+	}
 	if own.Explanation == nil && m.Explanation != nil {
 		keys = append(keys, "explanation")
 	}
@@ -88,13 +92,15 @@ func (a Author) rescore(ctx context.Context, at modelstore.Place, own *manifest.
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	first := spread(rows)
-	golden, err := inOrder(ctx, mdl, first, t.File)
-	if err == nil {
-		err = addGolden(m, first, golden, files)
-	}
-	if err != nil {
-		return nil, nil, nil, err
+	if !t.DropRows {
+		first := spread(rows)
+		golden, err := inOrder(ctx, mdl, first, t.File)
+		if err == nil {
+			err = addGolden(m, first, golden, files)
+		}
+		if err != nil {
+			return nil, nil, nil, err
+		}
 	}
 	fresh, err := a.openBare(ctx, at) // it has not seen the golden rows
 	if err != nil {
@@ -148,7 +154,7 @@ func keepNames(m, own *manifest.Manifest, files map[string][]byte) {
 		}
 		return to
 	}
-	if own.Golden != nil {
+	if own.Golden != nil && m.Golden != nil {
 		m.Golden.Rows, m.Golden.Tolerance = rename(goldenFile, own.Golden.Rows), own.Golden.Tolerance
 	}
 	if own.Calibration != nil {
@@ -156,7 +162,7 @@ func keepNames(m, own *manifest.Manifest, files map[string][]byte) {
 	}
 	m.DriftBins = rename(driftBins, own.DriftBins)
 	for name, data := range files {
-		if _, listed := m.Files[name]; listed || name != m.Golden.Rows {
+		if _, listed := m.Files[name]; listed || m.Golden == nil || name != m.Golden.Rows {
 			m.Files[name] = digest.Of(data)
 		}
 	}

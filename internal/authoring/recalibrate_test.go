@@ -130,6 +130,31 @@ func TestCalibrateKeepsWords(t *testing.T) {
 	}
 }
 
+// TestCalibrateDropsRows checks that no row of the training rows is written if none is to
+// be kept, and that golden rows that are there stay.
+func TestCalibrateDropsRows(t *testing.T) {
+	train := numbersFile(t, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+	for _, rows := range []string{"", `{"data": {"x": 3}, "score": 6}`} {
+		a := Author{Store: modelstore.Store{Dir: t.TempDir()}, With: model.Backends{manifest.BackendONNX: &written{of: func(x float64, _, _ int) float64 { return 2 * x }}}}
+		text := ownText
+		if rows == "" {
+			text = strings.Replace(text, "golden: {rows: checked.ndjson, tolerance: 0.001}\n", "", 1)
+		}
+		at := writeOwn(t, a, text)
+		modeltest.Check(t, os.WriteFile(filepath.Join(at.Dir, at.Location.Dir, "checked.ndjson"), []byte(rows), 0o600))
+		if _, err := a.Calibrate(t.Context(), at, Training{File: train, Contamination: 0.1, DropRows: true}); err != nil {
+			t.Fatal(err)
+		}
+		got := contentsOf(t, a.Store.Dir)
+		if _, kept := got[goldenFile]; kept || got["checked.ndjson"] != rows || strings.Contains(got[manifest.FileName], "explanation") {
+			t.Errorf("rows are kept:\n%s\n%s", got[manifest.FileName], got["checked.ndjson"])
+		}
+		if stays := strings.Contains(got[manifest.FileName], "golden: {rows: checked.ndjson, tolerance: 0.001}\n"); stays != (rows != "") {
+			t.Errorf("golden rows %q in\n%s", rows, got[manifest.FileName])
+		}
+	}
+}
+
 // TestCalibrateRefuses checks that a model stays as it was if it cannot be calibrated.
 func TestCalibrateRefuses(t *testing.T) {
 	opened := func(x float64, _, opened int) float64 { return x * float64(1+opened/3) } // another detector later on

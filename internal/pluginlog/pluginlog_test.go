@@ -137,6 +137,28 @@ func TestTracebacks(t *testing.T) {
 	}
 }
 
+// TestTracebackFloods checks that a plugin that prints beginnings of tracebacks and
+// nothing else is limited like others: no record grows without bound.
+func TestTracebackFloods(t *testing.T) {
+	for _, line := range []string{"Traceback (most recent call last):\n", strings.Repeat("x", 2000) + " Traceback (most recent call last):\n", "During handling of the above exception, another exception occurred:\n"} {
+		now := time.Unix(1, 0)
+		l, out := newLog(&now)
+		flood := []byte(strings.Repeat(line, 100))
+		for range 5000 {
+			_, _ = l.Write(flood)
+		}
+		l.Flush()
+		if !strings.Contains(out.String(), "more lines than are kept") {
+			t.Errorf("no line of %.40q is dropped", line)
+		}
+		for record := range strings.Lines(out.String()) {
+			if len(record) > pluginlog.MaxRecord+1000 {
+				t.Fatalf("a record of lines %.40q has %d bytes", line, len(record))
+			}
+		}
+	}
+}
+
 // FuzzLog checks that any output of a plugin is logged as valid text.
 func FuzzLog(f *testing.F) {
 	for _, seed := range []string{"{", "a\xffb\nc", "\n\n", strings.Repeat("x", 9000), strings.Repeat("\n", 99) + "x"} {

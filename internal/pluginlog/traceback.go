@@ -43,7 +43,7 @@ func (t *traceback) add(line []byte) traced {
 	switch {
 	case len(t.text) == 0 && !begins:
 		return traceNone
-	case len(t.text) > 0 && indented && len(t.text)+len(line) > MaxRecord-MaxLine && t.omitted < mostOmitted:
+	case len(t.text) > 0 && (indented || begins) && len(t.text)+len(line) > MaxRecord-MaxLine && t.omitted < mostOmitted:
 		t.omitted++
 		return traceMore
 	}

@@ -108,6 +108,21 @@ func TestConversions(t *testing.T) {
 	}
 }
 
+// TestConversionsOfListedRows checks that what stands beside rows in feature order
+// arrives, or ends the run.
+func TestConversionsOfListedRows(t *testing.T) {
+	s := schema(t, "{name: x, dtype: float64}, {name: y, dtype: float64}")
+	text := `{"data":[1,2],"id":"a","note":{"b":1}}` + "\n" + `{"data":{"x":3,"y":4},"id":"c"}` + "\n"
+	got, err := pass(table.NDJSON, saved(t, text), s, table.Options{Output: table.CSV}, 10)
+	if err != nil || !strings.Contains(got, "\n1,2,a,\"{\"\"b\"\":1}\",") || !strings.Contains(got, "\n3,4,c,,") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	later := `{"data":[1,2]}` + "\n" + `{"data":[3,4],"id":"c"}` + "\n"
+	if _, err := pass(table.NDJSON, saved(t, later), s, table.Options{Output: table.CSV}, 1); err == nil || !strings.Contains(err.Error(), `the member "id"`) {
+		t.Errorf("a member that comes later: %v", err)
+	}
+}
+
 // TestConversionsOfNothing checks that tables without rows have a header.
 func TestConversionsOfNothing(t *testing.T) {
 	s := schema(t, "{name: x, dtype: float64}")

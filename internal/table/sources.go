@@ -152,7 +152,9 @@ func (t *ndjsonTable) cells(i int, columns []column) ([]any, error) {
 	l := t.rows[i]
 	features := len(columns) - len(t.extras)
 	if len(l.row) > 0 && l.row[0] == '[' {
-		return out, t.values(l.row, out[:features])
+		if err := t.values(l.row, out[:features]); err != nil {
+			return nil, err
+		}
 	}
 	return out, t.members(i, func(name string, inData bool, value []byte) error {
 		if j, isFeature := t.schema.Index(name); inData && isFeature {

@@ -24,10 +24,11 @@ import (
 )
 
 const (
-	maxRows    = 10000           // of a request, for any batch size
-	maxBytes   = 4 << 20         // of a request's rows
-	patience   = 2 * time.Minute // total wait for a busy host
-	answerMost = 10 * time.Minute
+	maxRows     = 10000           // of a request, for any batch size
+	maxExplains = 100             // rows of a request for explanations, each of which takes as long as many rows
+	maxBytes    = 4 << 20         // of a request's rows
+	patience    = 2 * time.Minute // total wait for a busy host
+	answerMost  = 10 * time.Minute
 )
 
 // Model is one version of a model on a host. It implements offline.Scorer. Only one
@@ -121,8 +122,12 @@ func (m *Model) Score(ctx context.Context, batch int, each func(i int, a table.A
 	good := m.rows.Batch()
 	m.answers = slices.Grow(m.answers[:0], good.Rows())[:good.Rows()]
 	clear(m.answers)
+	most := min(batch, maxRows)
+	if m.explain {
+		most = min(batch, maxExplains)
+	}
 	for from := 0; from < good.Rows(); {
-		next := m.encode(good, from, min(batch, maxRows))
+		next := m.encode(good, from, most)
 		if err := m.send(ctx, m.sent, batch); err != nil {
 			return 0, err
 		}

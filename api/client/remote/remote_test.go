@@ -320,6 +320,43 @@ func TestBusyHost(t *testing.T) {
 	}
 }
 
+// TestExplainedInParts checks that a request for explanations has few rows, whatever
+// the batch size is, so that the host can answer it in time.
+func TestExplainedInParts(t *testing.T) {
+	dir := t.TempDir()
+	with := hashed(t, dir, "1.0.0", "explanation: {method: occlusion, reference: {f: 1, d: 1, i: 1, s: a, b: true}}\n")
+	target, err := url.Parse(testkit.Serve(t, testkit.Options{Dir: dir, Backends: with}).URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var requests, most atomic.Int64
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	counting := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/batch") {
+			body, _ := io.ReadAll(r.Body)
+			var sent api.BatchRequest
+			if err := json.Unmarshal(body, &sent); err != nil || !sent.ReturnExplanation {
+				t.Errorf("%v in %.100s", err, body)
+			}
+			requests.Add(1)
+			most.Store(max(most.Load(), int64(len(sent.Data))))
+			r.Body = io.NopCloser(bytes.NewReader(body))
+		}
+		r.Host = target.Host
+		proxy.ServeHTTP(w, r)
+	}))
+	defer counting.Close()
+	m, err := remote.Open(t.Context(), to(t, counting.URL), "m", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Explain()
+	got := scored(t.Context(), m, "csv", "f,d,i,s,b\n"+strings.Repeat("2,3,4,x,false\n", 250), 1000)
+	if !strings.HasSuffix(got, "250 rows, 0 failed, <nil>") || requests.Load() != 3 || most.Load() != 100 {
+		t.Errorf("%d requests of at most %d rows: ...%s", requests.Load(), most.Load(), got[max(0, len(got)-200):])
+	}
+}
+
 // TestHost checks that the key comes from its file or else from Key, and that errors
 // do not reveal it.
 func TestHost(t *testing.T) {
