@@ -221,6 +221,13 @@ func oneHot(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 		return nil, unknown("it does not encode texts, with zeros for unknown ones")
 	}
 	v := in[0]
+	seen := map[string]bool{}
+	for _, category := range s.Texts("cats_strings") {
+		if seen[string(category)] {
+			return nil, unknown("category %.20q is given twice", category)
+		}
+		seen[string(category)] = true
+	}
 	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1}
 	for _, c := range v.cells {
 		for _, category := range s.Texts("cats_strings") {

@@ -69,6 +69,18 @@ const (
 
 const exact = 1 << 53 // integers up to it are exact
 
+// largest returns the largest integer of a type that is computed with: what is larger is
+// not exact, or overflows in ONNX Runtime.
+func largest(e graph.ElemType) float64 {
+	switch e {
+	case graph.Int64:
+		return exact
+	case graph.Int32:
+		return math.MaxInt32
+	}
+	return 1 // truth values, and types that nothing computes with
+}
+
 // single reports whether numbers of the type are rounded to float32.
 func single(e graph.ElemType) bool { return e == graph.Float }
 
@@ -225,7 +237,7 @@ func (r *recogniser) apply(o op, elem graph.ElemType, args []cell) (cell, error)
 			return cell{}, err
 		}
 		return treeCell(elem, term{of, table}), nil
-	case o == opAdd:
+	case o == opAdd && isFloat(elem): // a forest adds no integers: float32 would round them
 		if c, ok := added(elem, args[0], args[1]); ok {
 			r.cells += len(c.trees.terms) / 16
 			return c, nil
@@ -254,7 +266,7 @@ func (r *recogniser) table(o op, elem graph.ElemType, args []cell, n int) ([]flo
 		switch {
 		case single(elem):
 			out[i] = float64(float32(out[i]))
-		case !isFloat(elem) && !(math.Abs(out[i]) <= exact):
+		case !isFloat(elem) && !(math.Abs(out[i]) <= largest(elem)):
 			return nil, unknown("an integer is too large")
 		}
 	}
