@@ -3,10 +3,13 @@
 package onnx_test
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
@@ -66,6 +69,109 @@ func TestFittedRecognised(t *testing.T) {
 				})
 			}
 		}
+	}
+}
+
+// TestFittedTextsRecognised does so with a column of texts.
+func TestFittedTextsRecognised(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	texts := []string{"", "blue", "red", "none"} // of which training rows have the first three
+	const n = 60
+	r := rand.New(rand.NewPCG(6, 6))
+	rows := detectors.Rows{Features: 4, Values: make([]float32, 4*n), Columns: []detectors.Column{{Name: "size"}, {Name: "colour", Categories: texts[:3]}}}
+	for i := range n {
+		rows.Values[4*i] = float32(r.NormFloat64())
+		rows.Values[4*i+1+r.IntN(3)] = 1
+	}
+	for _, d := range detectors.All() {
+		t.Run(d.Name, func(t *testing.T) {
+			f, err := d.Fit(rows, detectors.Defaults())
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(t.TempDir(), "model.onnx")
+			if err := os.WriteFile(file, f.Graph, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, err := artifact(t, b, file, func(m *manifest.Manifest) { m.Output.Name = detectors.Output })
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := graph.Check(a.Bytes, graph.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _, err := onnx.Recognise(a, g)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := b.Session(a.Bytes, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			in := sdk.NewBatch(a.Manifest.SDKFeatures())
+			in.Resize(n)
+			for i := range n {
+				in.Column(0).Float32s[i], in.Column(1).Strings[i] = float32(r.NormFloat64()), texts[r.IntN(4)]
+			}
+			want, got := make([]float64, n), make([]float64, n)
+			if err := errors.Join(s.Score(t.Context(), in, want), p.Score(t.Context(), in, got)); err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				if abs(want[i]-got[i]) > 1e-6 {
+					t.Errorf("%v, %q scores %v in ONNX Runtime, and %v in Go", in.Value(i, 0), in.Value(i, 1), want[i], got[i])
+				}
+			}
+		})
+	}
+}
+
+// TestScoresOfOthersStay scores batches of all sizes at the same time: no score depends on
+// the rows of calls before, or beside.
+func TestScoresOfOthersStay(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	for _, file := range []string{"neighbours/lof-scaled.onnx", "neighbours/lof-manhattan.onnx", "forests/iforest-scaled.onnx", "forests/iforest-imputed.onnx"} {
+		a := artifactOf(t, b, filepath.Join("testdata", file))
+		g, err := graph.Check(a.Bytes, graph.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, trial, err := onnx.Recognise(a, g)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 200
+		in := trialOf(t, p, trial, a.Manifest.SDKFeatures(), n, 3) // NaN is among them
+		alone := make([]float64, n)
+		for i := range n {
+			if err := p.Score(t.Context(), in.Slice(i, i+1), alone[i:i+1]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var work sync.WaitGroup
+		for w := range 4 {
+			work.Go(func() {
+				r := rand.New(rand.NewPCG(1, uint64(w)))
+				out := make([]float64, n)
+				for range 100 {
+					from := r.IntN(n)
+					to := from + r.IntN(n-from+1)
+					if err := p.Score(t.Context(), in.Slice(from, to), out); err != nil {
+						t.Error(err)
+						return
+					}
+					for i := from; i < to; i++ {
+						if math.Float64bits(out[i-from]) != math.Float64bits(alone[i]) {
+							t.Errorf("%s: row %d of %d to %d scores %v, and %v alone", file, i, from, to, out[i-from], alone[i])
+							return
+						}
+					}
+				}
+			})
+		}
+		work.Wait()
 	}
 }
 

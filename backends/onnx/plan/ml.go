@@ -228,7 +228,7 @@ func oneHot(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 		}
 		seen[string(category)] = true
 	}
-	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1}
+	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1, middle: len(v.cells)}
 	for _, c := range v.cells {
 		for _, category := range s.Texts("cats_strings") {
 			at, err := r.feature(c.at, true, string(category))

@@ -10,13 +10,14 @@ import (
 
 // value is a tensor of a graph: a constant, or cells for each row.
 type value struct {
-	elem  graph.ElemType
-	rows  bool
-	rank  int     // of rows: 1 for [N] with one cell, 2 for [N, cells]
-	dims  []int64 // of a constant
-	cells []cell
-	texts [][]byte // of a constant of strings
-	scan  *scan    // it is no columns of rows, but numbers for each training row
+	elem   graph.ElemType
+	rows   bool
+	rank   int // of rows: 1 for [N] with one cell, 2 for [N, cells], 3 for [N, middle, cells/middle]
+	middle int
+	dims   []int64 // of a constant
+	cells  []cell
+	texts  [][]byte // of a constant of strings
+	scan   *scan    // it is no columns of rows, but numbers for each training row
 }
 
 // kind says what is known of a cell.
