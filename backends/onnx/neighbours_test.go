@@ -175,6 +175,98 @@ func TestScoresOfOthersStay(t *testing.T) {
 	}
 }
 
+// TestNeighboursAtTheEdges compares searches of odd sizes, for rows with numbers at the
+// edges of float32.
+func TestNeighboursAtTheEdges(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	r := rand.New(rand.NewPCG(8, 9))
+	edges := []float32{0, float32(math.Copysign(0, -1)), math.SmallestNonzeroFloat32, 1e-39, 1e-30, 1e19, -3e38, math.MaxFloat32, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 16777217}
+	for _, c := range []struct{ n, features, k int }{{2, 1, 1}, {33, 1, 32}, {31, 2, 30}, {32, 3, 1}, {65, 4, 64}, {100, 5, 3}, {64, 7, 5}, {95, 8, 94}, {97, 9, 7}, {40, 100, 39}} {
+		rows := detectors.Rows{Features: c.features, Values: make([]float32, c.n*c.features)}
+		for i := range rows.Values {
+			rows.Values[i] = float32(r.NormFloat64())
+			if r.IntN(8) == 0 {
+				rows.Values[i] = edges[r.IntN(5)]
+			}
+		}
+		graphs := map[string][]byte{}
+		for _, d := range detectors.All()[:] {
+			if d.Name == "iforest" {
+				continue
+			}
+			o := detectors.Defaults()
+			o.Neighbours = c.k
+			f, err := d.Fit(rows, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			graphs[d.Name] = f.Graph
+		}
+		g := graph.NewBuilder("g")
+		g.Input("x", graph.Float, -1, int64(c.features))
+		scanned(g, c.features, func(b *graph.Builder, sums, out string) { b.Node("Identity", []string{sums}, []string{out}) }, func(body *graph.Builder) {
+			body.Node("Abs", []string{"differences"}, []string{"absolute"})
+			sumOf(body, "ReduceSum", "absolute", "sums")
+		})
+		graphs["manhattan"] = g.Bytes()
+		for name, data := range graphs {
+			t.Run(fmt.Sprintf("%s_%d_%d_%d", name, c.n, c.features, c.k), func(t *testing.T) {
+				file := filepath.Join(t.TempDir(), "model.onnx")
+				if err := os.WriteFile(file, data, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				a, err := artifact(t, b, file, func(m *manifest.Manifest) {
+					if m.Output.Name = detectors.Output; name == "manhattan" {
+						m.Output.Name = "score"
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				g, err := graph.Check(a.Bytes, graph.Limits{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				p, _, err := onnx.Recognise(a, g)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := b.Session(a.Bytes, a)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+				const n = 150
+				each := max(1, g.Apart)
+				in, apart := sdk.NewBatch(a.Manifest.SDKFeatures()), sdk.NewBatch(a.Manifest.SDKFeatures())
+				in.Resize(n)
+				apart.Resize(n * each)
+				for i := range in.Float32s() {
+					in.Float32s()[i] = float32(r.NormFloat64())
+				}
+				for i := range n {
+					if i%3 > 0 {
+						in.Float32s()[i*c.features+r.IntN(c.features)] = edges[i%len(edges)]
+					}
+				}
+				for i := range n * each {
+					apart.CopyRow(i, in, i/each)
+				}
+				want, got := make([]float64, n*each), make([]float64, n)
+				if err := errors.Join(s.Score(t.Context(), apart, want), p.Score(t.Context(), in, got)); err != nil {
+					t.Fatal(err)
+				}
+				for i, v := range got {
+					if w := want[i*each]; v != w && !(math.IsNaN(v) && math.IsNaN(w)) && !(math.Abs(v-w) <= 1e-6*math.Abs(w)) {
+						t.Errorf("row %d, %v, scores %v in ONNX Runtime, and %v in Go", i, in.Float32s()[i*c.features : (i+1)*c.features][:min(3, c.features)], w, v)
+						break
+					}
+				}
+			})
+		}
+	}
+}
+
 // compareNeighbours scores rows near training rows, and drawn ones.
 func compareNeighbours(t *testing.T, b *onnx.Backend, file, output string, allowed float64) {
 	t.Helper()

@@ -33,6 +33,12 @@ func stump(b *graph.Builder, in, out string, column int64, low, high float32) {
 // scanned adds a scan over training rows, whose body is made by fill, with the nearest 2 of
 // the distances.
 func scanned(b *graph.Builder, columns int, root func(b *graph.Builder, sums, out string), fill func(body *graph.Builder)) {
+	scannedOf(b, "x", columns, root, fill)
+	b.Node("ReduceSum", []string{"near", "one"}, []string{"score"}, attr("keepdims", int64(1)))
+}
+
+// scannedOf is scanned for rows, without the score.
+func scannedOf(b *graph.Builder, rows string, columns int, root func(b *graph.Builder, sums, out string), fill func(body *graph.Builder)) {
 	body := graph.NewBuilder("body")
 	body.Input("rows", graph.Float, -1, int64(columns))
 	body.Input("training", graph.Float, int64(columns))
@@ -48,11 +54,10 @@ func scanned(b *graph.Builder, columns int, root func(b *graph.Builder, sums, ou
 	}
 	b.Floats("train", train, 40, int64(columns))
 	b.Ints("k", []int64{2}, 1)
-	b.Node("Scan", []string{"x", "train"}, []string{"unchanged", "turned"}, attr("body", body), attr("num_scan_inputs", int64(1)))
+	b.Node("Scan", []string{rows, "train"}, []string{"unchanged", "turned"}, attr("body", body), attr("num_scan_inputs", int64(1)))
 	b.Node("Transpose", []string{"turned"}, []string{"all"}, attr("perm", []int64{1, 0}))
 	root(b, "all", "distances")
 	b.Node("TopK", []string{"distances", "k"}, []string{"near", "which"}, attr("axis", int64(1)), attr("largest", int64(0)), attr("sorted", int64(1)))
-	b.Node("ReduceSum", []string{"near", "one"}, []string{"score"}, attr("keepdims", int64(1)))
 	b.Ints("one", []int64{1}, 1)
 	b.Output("score", graph.Float, -1, 1)
 }
@@ -174,6 +179,18 @@ var unlike = map[string]func(b *graph.Builder){
 			powers(body, 3, "cubes", 1, 1, 1)
 			sumOf(body, "ReduceSum", "cubes", "sums")
 		})
+	},
+	"the numbers of rows near NaN": func(b *graph.Builder) {
+		b.Input("x", graph.Float, -1, 3)
+		b.Node("Log", []string{"x"}, []string{"log"})
+		scannedOf(b, "log", 3, sqrt, func(body *graph.Builder) { sumOf(body, "ReduceSumSquare", "differences", "sums") })
+		table := make([]float32, 40)
+		for i := range table {
+			table[i] = float32(1 + i*i)
+		}
+		b.Floats("table", table, 40)
+		b.Node("Gather", []string{"table", "which"}, []string{"numbers"})
+		b.Node("ReduceSum", []string{"numbers", "one"}, []string{"score"}, attr("keepdims", int64(1)))
 	},
 	"an exponent per column": func(b *graph.Builder) {
 		b.Input("x", graph.Float, -1, 1)
