@@ -170,7 +170,7 @@ func TestSeedsRepeat(t *testing.T) {
 		}
 		return string(f.Graph)
 	}
-	if fit(1) != fit(1) {
+	if first := fit(1); first != fit(1) {
 		t.Error("one seed gives two forests")
 	}
 	if fit(1) == fit(2) {

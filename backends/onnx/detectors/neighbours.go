@@ -57,11 +57,11 @@ func LOF(r Rows, o Options) (*Fitted, error) {
 	b.Node("Gather", []string{own("kdist"), own("nearest")}, []string{own("kdist_of")})
 	b.Node("Gather", []string{own("lrd"), own("nearest")}, []string{own("lrd_of")})
 	b.Node("Max", []string{own("distances"), own("kdist_of")}, []string{own("reach")})
-	b.Node("ReduceMean", []string{own("reach")}, []string{own("reach_mean")}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Node("ReduceMean", []string{own("reach")}, []string{own("reach_mean")}, columns(), graph.Attribute{Name: "keepdims", Value: int64(1)})
 	b.Node("Add", []string{own("reach_mean"), own("epsilon")}, []string{own("reach_positive")})
 	b.Node("Div", []string{own("one"), own("reach_positive")}, []string{own("own_lrd")})
 	b.Node("Div", []string{own("lrd_of"), own("own_lrd")}, []string{own("ratios")})
-	b.Node("ReduceMean", []string{own("ratios")}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+	b.Node("ReduceMean", []string{own("ratios")}, []string{Output}, columns(), graph.Attribute{Name: "keepdims", Value: int64(1)})
 	b.Output(Output, graph.Float, -1, 1)
 	f.Graph = b.Bytes()
 	return f, nil
@@ -123,7 +123,7 @@ func reduce(b *graph.Builder, how string, k int) {
 	}
 	switch how {
 	case DistanceMean:
-		b.Node("ReduceMean", []string{own("distances")}, []string{Output}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(1)})
+		b.Node("ReduceMean", []string{own("distances")}, []string{Output}, columns(), graph.Attribute{Name: "keepdims", Value: int64(1)})
 	case DistanceMedian:
 		at(own("lower"), (k-1)/2, own("lower_distance"))
 		at(own("upper"), k/2, own("upper_distance"))
@@ -135,7 +135,7 @@ func reduce(b *graph.Builder, how string, k int) {
 	}
 }
 
-func axis(i int64) graph.Attribute { return graph.Attribute{Name: "axes", Value: []int64{i}} }
+func columns() graph.Attribute { return graph.Attribute{Name: "axes", Value: []int64{1}} }
 
 // distances adds the nodes that compute the distances of rows to their k nearest
 // training rows, and the numbers of these: "distances" and "nearest" [N, k], nearest
@@ -147,7 +147,7 @@ func distances(b *graph.Builder, rows string, r Rows, k int) {
 	body.Input("training_row", graph.Float, int64(r.Features))
 	body.Node("Identity", []string{"rows"}, []string{"rows_again"})
 	body.Node("Sub", []string{"rows", "training_row"}, []string{"differences"})
-	body.Node("ReduceSumSquare", []string{"differences"}, []string{"squares_of_row"}, axis(1), graph.Attribute{Name: "keepdims", Value: int64(0)})
+	body.Node("ReduceSumSquare", []string{"differences"}, []string{"squares_of_row"}, columns(), graph.Attribute{Name: "keepdims", Value: int64(0)})
 	body.Output("rows_again", graph.Float, -1, int64(r.Features))
 	body.Output("squares_of_row", graph.Float, -1)
 	b.Floats(own("training_rows"), r.Values, int64(r.Len()), int64(r.Features))
