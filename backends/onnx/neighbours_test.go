@@ -101,9 +101,17 @@ func TestFittedTextsRecognised(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, _, err := onnx.Recognise(a, g)
+			p, trial, err := onnx.Recognise(a, g)
 			if err != nil {
 				t.Fatal(err)
+			}
+			seen := map[string]bool{}
+			compared := trial.Rows(p, a.ProbeRows, 50, make([]bool, 2), r)
+			for _, text := range compared.Column(1).Strings {
+				seen[text] = true
+			}
+			if len(seen) != 3 {
+				t.Errorf("the rows of a proof have the texts %v", seen)
 			}
 			s, err := b.Session(a.Bytes, a)
 			if err != nil {

@@ -235,6 +235,7 @@ func oneHot(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 			if err != nil {
 				return nil, err
 			}
+			r.trial.texts[c.at] = append(r.trial.texts[c.at], string(category))
 			out.cells = append(out.cells, cell{kind: isRegister, at: at})
 		}
 	}
