@@ -1,6 +1,8 @@
 package onnx
 
 import (
+	"time"
+
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/plan"
@@ -24,3 +26,9 @@ func Recognise(a backends.Artifact, g *graph.Model) (*plan.Plan, *plan.Trial, er
 
 // Differ compares scores as a comparison of a forest with its graph does.
 var Differ = differ
+
+// Compared returns the rows of a comparison, and of its calls, after a call of some rows.
+func Compared(rows int, took time.Duration, each int) (n, call int) {
+	f := finding{Rows: rows, BatchTime: took}
+	return f.compared(each)
+}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
@@ -157,21 +158,22 @@ const (
 	comparedCall = 256
 )
 
-// closeEnough is how far scores may differ, in parts of the largest one.
-const closeEnough = 1e-6
+// closeEnough is how far scores may differ, in parts of the largest one. Of scores far
+// above the median only these themselves may differ so much: small ones must not hide
+// behind a few that are immense, as those of rows far from all training rows are.
+const (
+	closeEnough = 1e-6
+	farAbove    = 100 // times the median
+)
 
 // compare scores rows with the plan and with the graph: those of the probe,
 // rows at the thresholds of the trees and beside them, and drawn ones. The error
 // says how they differ.
 func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, found finding) (string, error) {
 	m := a.Manifest
-	n := comparedRows
-	if per := found.BatchTime.Seconds() / float64(max(m.Limits.MaxBatchRows, 1)); per > 0 {
-		n = int(min(float64(n), max(64, 0.2/per))) // about 0.2 s of a slow graph
-	}
+	n, call := found.compared(s.each)
 	rows := f.rows(a, n)
 	want, got := make([]float64, n), make([]float64, n)
-	call := max(1, min(comparedCall, m.Limits.MaxBatchRows))
 	for from := 0; from < n; from += call {
 		to := min(from+call, n)
 		if err := s.scoreApart(ctx, rows.Slice(from, to), want[from:to]); err != nil {
@@ -202,6 +204,16 @@ func (f *grown) compare(ctx context.Context, a backends.Artifact, s *scorer, fou
 		return fmt.Sprintf("%d rows score the same as in ONNX Runtime, bit for bit", n), nil
 	}
 	return fmt.Sprintf("%d rows score as in ONNX Runtime, within %.2g", n, worst), nil
+}
+
+// compared returns how many rows are compared, and how many in a call. Each row stands
+// each times in a call, which has no more rows than were proved to fit the memory.
+func (f *finding) compared(each int) (rows, call int) {
+	rows = comparedRows
+	if per := f.BatchTime.Seconds() / float64(max(f.Rows, 1)); per > 0 {
+		rows = int(min(float64(rows), max(64, 0.2/per))) // about 0.2 s of a slow graph
+	}
+	return rows, max(1, min(comparedCall, f.Rows/max(each, 1)))
 }
 
 // scoreApart scores rows that stand as far apart as hosts put them, where ONNX Runtime
@@ -239,15 +251,10 @@ func (f *grown) rows(a backends.Artifact, n int) *sdk.Batch {
 // differ returns the largest difference of scores, or an error if it is too large or a
 // row's flag differs.
 func differ(m *manifest.Manifest, want, got []float64) (worst float64, err error) {
-	scale := 0.0
-	for _, v := range want {
-		if a := math.Abs(v); a > scale && !math.IsInf(a, 0) {
-			scale = a
-		}
-	}
+	scale := scaleOf(want)
 	tolerance := min(closeEnough, m.GoldenTolerance())
 	for i, w := range want {
-		if !sameScore(w, got[i], tolerance*scale) {
+		if !sameScore(w, got[i], tolerance*max(scale, math.Abs(w))) {
 			return 0, fmt.Errorf("a row scores %v in ONNX Runtime and %v here", w, got[i])
 		}
 		if m.Threshold != nil && (m.Output.Sign()*w > *m.Threshold) != (m.Output.Sign()*got[i] > *m.Threshold) {
@@ -258,6 +265,22 @@ func differ(m *manifest.Manifest, want, got []float64) (worst float64, err error
 		}
 	}
 	return worst, nil
+}
+
+// scaleOf returns the largest size of scores, or farAbove times the median one if that
+// is less. Infinities, zeros and NaN are no sizes.
+func scaleOf(scores []float64) float64 {
+	sizes := make([]float64, 0, len(scores))
+	for _, v := range scores {
+		if a := math.Abs(v); a > 0 && !math.IsInf(a, 0) {
+			sizes = append(sizes, a)
+		}
+	}
+	if len(sizes) == 0 {
+		return 0
+	}
+	slices.Sort(sizes)
+	return min(sizes[len(sizes)-1], farAbove*sizes[len(sizes)/2])
 }
 
 // sameScore reports whether scores are equal, or both NaN, or finite and no further apart

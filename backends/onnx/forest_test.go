@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
@@ -174,6 +175,10 @@ func TestForestOverridden(t *testing.T) {
 		"equal":            {[]float64{1, math.NaN(), math.Inf(1)}, []float64{1, math.NaN(), math.Inf(1)}, true},
 		"close":            {[]float64{1, 0.25}, []float64{1 + 5e-7, 0.25}, true},
 		"far":              {[]float64{1, 0.25}, []float64{1 + 5e-6, 0.25}, false},
+		"behind a far one": {[]float64{1e12, 1, 2, 3}, []float64{1e12, 1.001, 2, 3}, false},
+		"a far one":        {[]float64{1e12, 1, 2, 3}, []float64{1e12 + 5e5, 1, 2, 3}, true},
+		"near 0":           {[]float64{1e-9, 0.5, 1, 2}, []float64{1.5e-7, 0.5, 1, 2}, true},
+		"mostly 0":         {[]float64{0, 0, 0, 2}, []float64{0, 0, 1e-7, 2}, true},
 		"NaN":              {[]float64{1}, []float64{math.NaN()}, false},
 		"a number for NaN": {[]float64{1, math.NaN()}, []float64{1, 0}, false},
 		"infinite":         {[]float64{1, math.Inf(1)}, []float64{1, math.Inf(-1)}, false},
@@ -186,6 +191,23 @@ func TestForestOverridden(t *testing.T) {
 	m.Golden = &manifest.Golden{} // accepts equal scores only
 	if _, err := onnx.Differ(m, []float64{1, 0.25}, []float64{1 + 5e-7, 0.25}); err == nil {
 		t.Error("scores that differ pass a tolerance of 0")
+	}
+}
+
+// TestComparedCalls checks that no call of a comparison has more rows than were proved to
+// fit the memory.
+func TestComparedCalls(t *testing.T) {
+	for _, c := range []struct {
+		proved, each int
+		took         time.Duration
+		rows, call   int
+	}{
+		{10000, 1, time.Millisecond, 1024, 256}, {10000, 4, time.Second, 1024, 256}, {100, 4, time.Second, 64, 25}, {100, 1, time.Millisecond, 1024, 100},
+		{1, 16, time.Second, 64, 1}, {1, 0, 0, 1024, 1},
+	} {
+		if rows, call := onnx.Compared(c.proved, c.took, c.each); rows != c.rows || call != c.call {
+			t.Errorf("%+v: %d rows, %d in a call", c, rows, call)
+		}
 	}
 }
 

@@ -43,7 +43,7 @@ func FuzzPlainRows(f *testing.F) {
 	const numbers = "{name: a, dtype: float32}, {name: b, dtype: float32}, {name: c, dtype: float32}"
 	plain, mixed := schema(f, numbers), schema(f, numbers+`, {name: z, dtype: string, missing: ""}`)
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "z") {
+		if strings.ContainsAny(text, "zZ") { // a key that the other schema knows, or would suggest
 			return
 		}
 		text += strings.Repeat(" ", 30)

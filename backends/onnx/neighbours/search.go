@@ -43,7 +43,7 @@ func (x *Index) Nearest(rows []float32, s *Scratch) {
 	for i := range n {
 		f := &s.found[i]
 		f.dist, f.row, f.square = f.dist[:0], f.row[:0], float32(math.Inf(1))
-		f.odd = !x.measurable(rows[i*x.d : (i+1)*x.d])
+		f.odd = !x.compares(rows[i*x.d : (i+1)*x.d])
 	}
 	for from := 0; from < x.blocks(); from += x.chunk {
 		count := min(x.chunk, x.blocks()-from)
@@ -59,8 +59,9 @@ func (x *Index) Nearest(rows []float32, s *Scratch) {
 }
 
 // Of returns the distances of row i to its nearest training rows and their
-// numbers, nearest first. Both are empty if the row has no distances: it is not
-// finite, or without length for Cosine.
+// numbers, nearest first. Both are empty if the row has no distances: NaN is among its
+// features or, for Cosine, it is not finite or without length. An infinite feature is
+// infinitely far from all training rows.
 func (s *Scratch) Of(i int) (distances []float32, rows []int32) {
 	return s.found[i].dist, s.found[i].row
 }
@@ -144,7 +145,20 @@ func (x *Index) bound(dist float32) float32 {
 	}
 }
 
-// measurable reports whether a row has distances: it is finite, and has a length
+// compares reports whether a row has distances to the training rows, which are finite.
+func (x *Index) compares(row []float32) bool {
+	if x.metric == Cosine {
+		return x.measurable(row)
+	}
+	for _, v := range row {
+		if v != v {
+			return false
+		}
+	}
+	return true
+}
+
+// measurable reports whether a row has finite distances: it is finite, and has a length
 // if the metric divides by it.
 func (x *Index) measurable(row []float32) bool {
 	for _, v := range row {

@@ -199,6 +199,11 @@ func axesOf(s graph.Step, in []*value) []int64 {
 }
 
 func squeeze(_ *recogniser, s graph.Step, in []*value) ([]*value, error) {
+	if axes := axesOf(s, in); len(in) > 0 && in[0] != nil && in[0].rows && in[0].rank == 3 && in[0].middle == 1 && len(axes) == 1 && (axes[0] == 1 || axes[0] == -2) {
+		out := *in[0]
+		out.rank = 2
+		return []*value{&out}, nil
+	}
 	v, err := columnsOf(in)
 	if err != nil {
 		return nil, err

@@ -221,13 +221,21 @@ func oneHot(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 		return nil, unknown("it does not encode texts, with zeros for unknown ones")
 	}
 	v := in[0]
-	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1}
+	seen := map[string]bool{}
+	for _, category := range s.Texts("cats_strings") {
+		if seen[string(category)] {
+			return nil, unknown("category %.20q is given twice", category)
+		}
+		seen[string(category)] = true
+	}
+	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1, middle: len(v.cells)}
 	for _, c := range v.cells {
 		for _, category := range s.Texts("cats_strings") {
 			at, err := r.feature(c.at, true, string(category))
 			if err != nil {
 				return nil, err
 			}
+			r.trial.texts[c.at] = append(r.trial.texts[c.at], string(category))
 			out.cells = append(out.cells, cell{kind: isRegister, at: at})
 		}
 	}

@@ -42,7 +42,11 @@ func FuzzRecognise(f *testing.F) {
 	if err != nil || len(files) < 30 {
 		f.Fatal(len(files), err)
 	}
-	for _, file := range files {
+	searches, err := filepath.Glob("../testdata/neighbours/*.onnx")
+	if err != nil || len(searches) < 5 {
+		f.Fatal(len(searches), err)
+	}
+	for _, file := range append(files, searches...) {
 		f.Add(read(f, file))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -15,7 +15,7 @@ var elems = map[sdk.DType]graph.ElemType{
 // Recognise returns the plan of one output of a graph, and the trial with which
 // it can be proved. Errors wrap ErrUnknown.
 func Recognise(m *graph.Model, in Inputs, output Output) (*Plan, *Trial, error) {
-	r := &recogniser{in: in, values: map[string]*value{}, known: map[step]int{}, numbers: map[uint64]int{}, trial: &Trial{}}
+	r := &recogniser{in: in, values: map[string]*value{}, known: map[step]int{}, numbers: map[uint64]int{}, trial: &Trial{texts: map[int][]string{}}}
 	if err := r.inputs(); err != nil {
 		return nil, nil, err
 	}

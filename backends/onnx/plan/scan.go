@@ -95,6 +95,23 @@ func scansForward(s graph.Step) bool {
 	return true
 }
 
+// part is what a value of a scan's body is.
+type part struct {
+	what   string // one of the names below; empty: not known
+	metric neighbours.Metric
+	order  float64 // of Minkowski
+}
+
+const (
+	scannedRows = "rows"
+	trainingRow = "training row"
+	difference  = "difference"
+	absolute    = "absolute"
+	raised      = "power"
+	squares     = "squares"
+	sumOfParts  = "sum"
+)
+
 // metricOf recognises the body of a scan: it passes the rows on, and computes of the
 // differences to a training row a sum over the columns.
 func metricOf(body graph.Body) (m neighbours.Metric, order float64, ok bool) {
@@ -102,59 +119,66 @@ func metricOf(body graph.Body) (m neighbours.Metric, order float64, ok bool) {
 	if len(ins) != 2 || len(outs) != 2 {
 		return 0, 0, false
 	}
-	const rows, difference, absolute, power, squares, sum = "rows", "difference", "absolute", "power", "squares", "sum"
-	is := map[string]string{ins[0]: rows, ins[1]: "training row"}
+	is := map[string]part{ins[0]: {what: scannedRows}, ins[1]: {what: trainingRow}}
 	constants := body.Constants()
-	number := func(name string) (float64, bool) {
-		c, known := constants[name]
-		if !known {
-			return 0, false
-		}
-		v, read := c.Numbers()
-		return append(v, 0)[0], read && len(v) == 1
-	}
 	for _, s := range body.Steps() {
-		in := append(append([]string{}, s.Inputs()...), "", "")
-		a, b, what := is[in[0]], is[in[1]], ""
-		switch s.Operator() {
-		case "Identity":
-			what = a
-		case "Sub":
-			if (a == rows && b == "training row") || (a == "training row" && b == rows) {
-				what = difference
-			}
-		case "Abs":
-			if a == difference {
-				what = absolute
-			}
-		case "Mul":
-			if a == difference && in[0] == in[1] {
-				what = squares
-			}
-		case "Pow":
-			v, known := number(in[1])
-			if order = v; known && a == absolute && v >= 1 {
-				what = power
-			}
-		case "ReduceSumSquare", "ReduceSum":
-			if !sumsColumns(s, constants) {
-				break
-			}
-			switch {
-			case s.Operator() == "ReduceSumSquare" && a == difference, s.Operator() == "ReduceSum" && a == squares:
-				m, what = neighbours.Euclidean, sum
-			case s.Operator() == "ReduceSum" && a == absolute:
-				m, what = neighbours.Manhattan, sum
-			case s.Operator() == "ReduceSum" && a == power:
-				m, what = neighbours.Minkowski, sum
-			}
-		}
-		if len(s.Outputs()) != 1 || what == "" {
+		p := partOf(s, is, constants)
+		if len(s.Outputs()) != 1 || p.what == "" {
 			return 0, 0, false
 		}
-		is[s.Outputs()[0]] = what
+		is[s.Outputs()[0]] = p
 	}
-	return m, order, is[outs[0]] == rows && is[outs[1]] == sum
+	sum := is[outs[1]]
+	return sum.metric, sum.order, is[outs[0]].what == scannedRows && sum.what == sumOfParts
+}
+
+// partOf returns what an operator of a scan's body computes.
+func partOf(s graph.Step, is map[string]part, constants map[string]graph.Constant) part {
+	in := append(append([]string{}, s.Inputs()...), "", "")
+	a, b := is[in[0]], is[in[1]]
+	switch s.Operator() {
+	case "Identity":
+		return a
+	case "Sub":
+		if (a.what == scannedRows && b.what == trainingRow) || (a.what == trainingRow && b.what == scannedRows) {
+			return part{what: difference}
+		}
+	case "Abs":
+		if a.what == difference {
+			return part{what: absolute}
+		}
+	case "Mul":
+		if a.what == difference && in[0] == in[1] {
+			return part{what: squares}
+		}
+	case "Pow":
+		if v, ok := numberOf(in[1], constants); ok && a.what == absolute && v >= 1 {
+			return part{what: raised, order: v}
+		}
+	case "ReduceSumSquare", "ReduceSum":
+		if !sumsColumns(s, constants) {
+			return part{}
+		}
+		switch {
+		case s.Operator() == "ReduceSumSquare" && a.what == difference, s.Operator() == "ReduceSum" && a.what == squares:
+			return part{what: sumOfParts, metric: neighbours.Euclidean}
+		case s.Operator() == "ReduceSum" && a.what == absolute:
+			return part{what: sumOfParts, metric: neighbours.Manhattan}
+		case s.Operator() == "ReduceSum" && a.what == raised:
+			return part{what: sumOfParts, metric: neighbours.Minkowski, order: a.order}
+		}
+	}
+	return part{}
+}
+
+// numberOf returns a constant of one number that adds no dimension to a matrix.
+func numberOf(name string, constants map[string]graph.Constant) (float64, bool) {
+	c, known := constants[name]
+	if !known || len(c.Dims) > 2 {
+		return 0, false
+	}
+	v, read := c.Numbers()
+	return append(v, 0)[0], read && len(v) == 1
 }
 
 // sumsColumns reports whether an operator makes one number of the columns.
@@ -199,7 +223,7 @@ func root(s graph.Step, in []*value) ([]*value, error) {
 	case s.Operator() == "Sqrt" && c.metric == neighbours.Euclidean:
 		return c.next(graph.Float, stageRooted), nil
 	case s.Operator() == "Pow" && c.metric == neighbours.Minkowski && len(in) == 2 && in[1] != nil:
-		if v, ok := in[1].numbers(); ok && len(v) == 1 && math.Abs(v[0]*c.order-1) < 1e-6 {
+		if v, ok := in[1].numbers(); ok && len(v) == 1 && len(in[1].dims) <= 2 && math.Abs(v[0]*c.order-1) < 1e-6 {
 			return c.next(graph.Float, stageRooted), nil
 		}
 	}

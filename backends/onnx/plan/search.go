@@ -68,11 +68,11 @@ func (f *search) run(l looking, registers [][]float64, in *sdk.Batch, from, to i
 }
 
 // write writes the results of a row. A row without distances has NaN, and the first
-// training row in place of the nearest.
+// training rows in place of the nearest.
 func (f *search) write(registers [][]float64, i int, dist []float32, row []int32) {
 	for k := range f.dist {
 		if len(dist) == 0 {
-			registers[f.dist[k]][i], registers[f.rows[k]][i] = math.NaN(), 0
+			registers[f.dist[k]][i], registers[f.rows[k]][i] = math.NaN(), float64(k)
 			continue
 		}
 		registers[f.dist[k]][i], registers[f.rows[k]][i] = float64(dist[k]), float64(row[k])

@@ -245,6 +245,9 @@ func (o op) of1(a float64, single bool) float64 {
 	case opReciprocal:
 		return 1 / a
 	case opSign:
+		if a != a {
+			return a
+		}
 		return truth(a > 0) - truth(a < 0)
 	case opNot:
 		return truth(a == 0)

@@ -12,8 +12,9 @@ import (
 // compare with. A plan is proved on such rows.
 type Trial struct {
 	points []point
-	train  []float32 // training rows of the model's features, that rows are compared with
-	seen   int       // of which some are kept
+	train  []float32        // training rows of the model's features, that rows are compared with
+	seen   int              // of which some are kept
+	texts  map[int][]string // by feature, those that rows are compared with
 }
 
 // point is a value with which a tree compares a feature, or a register.
@@ -88,7 +89,8 @@ func (t *Trial) move(live []bool, at []int) {
 
 // Rows returns n rows made of the rows of base, which has at least one: copies in which
 // one feature, or all, are at values that trees compare with or at one of the two
-// neighbours, and rows that are drawn around those of base. With missing, which
+// neighbours, and rows that are drawn around those of base. Features that are compared
+// with texts have these, or the base's. With missing, which
 // tells for each feature whether NaN may come, some features are NaN.
 func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *rand.Rand) *sdk.Batch {
 	out := sdk.NewBatch(base.Features())
@@ -124,6 +126,11 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 			}
 			if i%4 == 2 {
 				at++
+			}
+		}
+		for j := range out.Features() {
+			if texts := t.texts[j]; len(texts) > 0 && i >= base.Rows() && random.IntN(4) > 0 {
+				_ = out.SetValue(i, j, texts[random.IntN(len(texts))]) // the feature holds texts
 			}
 		}
 		for j, may := range missing {

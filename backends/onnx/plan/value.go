@@ -10,13 +10,14 @@ import (
 
 // value is a tensor of a graph: a constant, or cells for each row.
 type value struct {
-	elem  graph.ElemType
-	rows  bool
-	rank  int     // of rows: 1 for [N] with one cell, 2 for [N, cells]
-	dims  []int64 // of a constant
-	cells []cell
-	texts [][]byte // of a constant of strings
-	scan  *scan    // it is no columns of rows, but numbers for each training row
+	elem   graph.ElemType
+	rows   bool
+	rank   int // of rows: 1 for [N] with one cell, 2 for [N, cells], 3 for [N, middle, cells/middle]
+	middle int
+	dims   []int64 // of a constant
+	cells  []cell
+	texts  [][]byte // of a constant of strings
+	scan   *scan    // it is no columns of rows, but numbers for each training row
 }
 
 // kind says what is known of a cell.
@@ -68,6 +69,18 @@ const (
 )
 
 const exact = 1 << 53 // integers up to it are exact
+
+// largest returns the largest integer of a type that is computed with: what is larger is
+// not exact, or overflows in ONNX Runtime.
+func largest(e graph.ElemType) float64 {
+	switch e {
+	case graph.Int64:
+		return exact
+	case graph.Int32:
+		return math.MaxInt32
+	}
+	return 1 // truth values, and types that nothing computes with
+}
 
 // single reports whether numbers of the type are rounded to float32.
 func single(e graph.ElemType) bool { return e == graph.Float }
@@ -225,7 +238,7 @@ func (r *recogniser) apply(o op, elem graph.ElemType, args []cell) (cell, error)
 			return cell{}, err
 		}
 		return treeCell(elem, term{of, table}), nil
-	case o == opAdd:
+	case o == opAdd && isFloat(elem): // a forest adds no integers: float32 would round them
 		if c, ok := added(elem, args[0], args[1]); ok {
 			r.cells += len(c.trees.terms) / 16
 			return c, nil
@@ -254,7 +267,7 @@ func (r *recogniser) table(o op, elem graph.ElemType, args []cell, n int) ([]flo
 		switch {
 		case single(elem):
 			out[i] = float64(float32(out[i]))
-		case !isFloat(elem) && !(math.Abs(out[i]) <= exact):
+		case !isFloat(elem) && !(math.Abs(out[i]) <= largest(elem)):
 			return nil, unknown("an integer is too large")
 		}
 	}
