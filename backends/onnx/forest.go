@@ -129,6 +129,10 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, errors.Join(fmt.Errorf("comparing the plan of a graph with it: %w", ctx.Err()), s.Close())
+	case errors.Is(err, context.DeadlineExceeded):
+		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: "the graph is recognised, but comparing what this host computes with it took longer than limits.load_timeout"}
+		b.cfg.Log.Warn("a graph was recognised, but the comparison took longer than limits.load_timeout, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version)
+		return s, nil
 	case err != nil:
 		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: "the graph is recognised, but what this host computes is not served: " + err.Error()}
 		b.cfg.Log.Warn("a graph was recognised, but its scores differ, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", err)

@@ -154,12 +154,14 @@ func (p *Plan) Score(ctx context.Context, in *sdk.Batch, out []float64) error {
 	s := p.state()
 	defer p.states.Put(s)
 	const often = 10 * time.Millisecond
-	look := int(min(max(1, often/max(1, p.Cost(lanes))), 64)) // blocks
-	for from, n := 0, 0; from < in.Rows(); from, n = from+lanes, n+1 {
+	// Blocks end early if rows take long, and several quick ones go before a look at ctx.
+	block := int(min(max(1, often/max(1, p.Cost(1))), lanes))
+	look := int(min(max(1, often/max(1, p.Cost(lanes))), 64))
+	for from, n := 0, 0; from < in.Rows(); from, n = from+block, n+1 {
 		if n%look == look-1 && ctx.Err() != nil {
 			return fmt.Errorf("scoring %d rows: %w", in.Rows(), ctx.Err())
 		}
-		to := min(from+lanes, in.Rows())
+		to := min(from+block, in.Rows())
 		p.run(s, in, from, to)
 		copy(out[from:to], s.lanes[p.result])
 	}
