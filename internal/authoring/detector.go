@@ -11,6 +11,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
@@ -101,7 +102,7 @@ func (o FitOptions) graph() detectors.Options {
 // Fit fits a detector to training rows and writes it as a version: the detector, what it
 // was fitted to, and the manifest.
 func (a Author) Fit(ctx context.Context, d Detector, o FitOptions) (*Fitted, error) {
-	if err := checkName(o.ID, o.Version); err != nil {
+	if err := catalog.CheckName(o.ID, o.Version); err != nil {
 		return nil, err
 	}
 	made, err := a.fit(ctx, d, o)

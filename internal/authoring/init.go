@@ -12,6 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
@@ -81,7 +82,7 @@ func (a Author) Init(ctx context.Context, path string, o InitOptions) (*Initiali
 	}
 	id := cmp.Or(o.ID, at.ID)
 	version = cmp.Or(o.Version, version)
-	if err := checkName(id, version); err != nil {
+	if err := catalog.CheckName(id, version); err != nil {
 		return nil, err
 	}
 	if dir := filepath.Join(a.Store.Dir, id, version); exists(dir) {
