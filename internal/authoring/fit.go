@@ -215,7 +215,7 @@ func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 	got := make([]float64, n)
 	bad, err := model.Predict(ctx, first, 0, got)
 	if err == nil && len(bad) > 0 {
-		err = fmt.Errorf("row %d: %s", bad[0].Row, offline.Reason(bad[0]))
+		err = fmt.Errorf("row %d: %s", bad[0].Row+1, offline.Reason(bad[0]))
 	}
 	if err != nil {
 		return fmt.Errorf("scoring golden rows: %w", err)
