@@ -253,7 +253,11 @@ func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 		return nil, err
 	}
 	if len(bad) > 0 {
-		return nil, fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, offline.Reason(bad[0]))
+		why := offline.Reason(bad[0])
+		if t.Missing == "nan" {
+			why += ". If the row has a gap, the model does not score NaN: pass --missing VALUE instead of nan"
+		}
+		return nil, fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, why)
 	}
 	if m.Explanation == nil && !t.DropRows {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainPermutation, Permutations: 5, Seed: 1, Reference: reference(rows)}
