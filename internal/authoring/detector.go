@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/detectors"
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -73,6 +75,7 @@ type FitOptions struct {
 	Graph       detectors.Options
 	// Columns of texts, each of which becomes a feature, of detectors that become graphs.
 	Categorical []string
+	flags       *pflag.FlagSet // those that Flags was given; nil: none
 }
 
 // What replaces missing values, besides values.

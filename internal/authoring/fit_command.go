@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
 
 // Flags adds the flags of Fit and Compare.
 func (o *FitOptions) Flags(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
 	f.StringVar(&o.ID, "id", "", "the model's id (required without --compare)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
@@ -30,6 +33,39 @@ func (o *FitOptions) Flags(f *pflag.FlagSet) {
 	f.IntVar(&o.Reference.Window, "window", o.Reference.Window, "hstrees: rows of a window")
 }
 
+// only says which detectors use a flag that others ignore. Fit itself refuses
+// --categorical and --scale.
+func only(flag string) []string {
+	switch flag {
+	case "neighbors":
+		return []string{"knn", "lof"}
+	case "distance":
+		return []string{"knn"}
+	case "trees", "seed":
+		return []string{"hstrees", "iforest"}
+	case "samples":
+		return []string{"iforest"}
+	case "bins", "compat":
+		return []string{"hbos"}
+	case "height", "window":
+		return []string{"hstrees"}
+	}
+	return nil
+}
+
+// unused returns an error that names the flags that a detector would ignore.
+func (o FitOptions) unused(detector string) error {
+	var errs []error
+	if o.flags != nil {
+		o.flags.Visit(func(f *pflag.Flag) {
+			if d := only(f.Name); d != nil && !slices.Contains(d, detector) {
+				errs = append(errs, fmt.Errorf("%s has no --%s, which is for %s: leave it out", detector, f.Name, strings.Join(d, " and ")))
+			}
+		})
+	}
+	return errors.Join(errs...)
+}
+
 // FitNamed fits the one detector that is named, and says what it wrote.
 func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o FitOptions) error {
 	if len(names) != 1 {
@@ -37,6 +73,9 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o F
 	}
 	d, err := FindDetector(names[0])
 	if err != nil {
+		return err
+	}
+	if err := o.unused(d.Name); err != nil {
 		return err
 	}
 	if o.ID == "" {
