@@ -53,17 +53,17 @@ func only(flag string) []string {
 	return nil
 }
 
-// unused returns an error that names the flags that a detector would ignore.
-func (o FitOptions) unused(detector string) error {
-	var errs []error
-	if o.flags != nil {
-		o.flags.Visit(func(f *pflag.Flag) {
-			if d := only(f.Name); d != nil && !slices.Contains(d, detector) {
-				errs = append(errs, fmt.Errorf("%s has no --%s, which is for %s: leave it out", detector, f.Name, strings.Join(d, " and ")))
-			}
-		})
+// unused returns warnings that name the flags that a detector ignores.
+func (o FitOptions) unused(detector string) (warnings []string) {
+	if o.flags == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	o.flags.Visit(func(f *pflag.Flag) {
+		if d := only(f.Name); d != nil && !slices.Contains(d, detector) {
+			warnings = append(warnings, fmt.Sprintf("%s ignores --%s, which is for %s", detector, f.Name, strings.Join(d, " and ")))
+		}
+	})
+	return warnings
 }
 
 // FitNamed fits the one detector that is named, and says what it wrote.
@@ -75,9 +75,6 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o F
 	if err != nil {
 		return err
 	}
-	if err := o.unused(d.Name); err != nil {
-		return err
-	}
 	if o.ID == "" {
 		return errors.New("--id is missing: name the model")
 	}
@@ -85,5 +82,6 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, o F
 	if err != nil {
 		return err
 	}
+	made.Warnings = append(made.Warnings, o.unused(d.Name)...)
 	return made.Report(out)
 }
