@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -155,4 +156,15 @@ func notEnd(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// compression returns the coding that a body begins as, by its magic number, or "".
+func compression(body []byte) string {
+	switch {
+	case bytes.HasPrefix(body, []byte("\x1f\x8b")):
+		return "gzip"
+	case bytes.HasPrefix(body, []byte("\x28\xb5\x2f\xfd")):
+		return "zstd"
+	}
+	return ""
 }

@@ -126,6 +126,8 @@ func TestErrors(t *testing.T) {
 		{"not JSON", sent{path: one, body: "a,b", header: map[string]string{"Content-Type": "text/csv"}}, 415, api.UnsupportedMediaType, "Content-Type", "application/json"},
 		{"another coding", sent{path: many, body: "x", header: map[string]string{"Content-Encoding": "br"}}, 415, api.UnsupportedMediaType, "Content-Encoding", "gzip"},
 		{"not compressed", sent{path: many, body: `{"data":[[1]]}`, header: map[string]string{"Content-Encoding": "gzip"}}, 400, api.ValidationError, "Content-Encoding", "is not what"},
+		{"compressed in silence", sent{path: many, body: coded(t, "gzip", `{"data":[[1]]}`)}, 400, api.ValidationError, "Content-Encoding", "Content-Encoding: gzip"},
+		{"zstd in silence", sent{path: many, body: coded(t, "zstd", `{"data":[[1]]}`)}, 400, api.ValidationError, "Content-Encoding", "Content-Encoding: zstd"},
 		{"large headers", sent{path: one, body: with(""), header: map[string]string{"X-Large": strings.Repeat("x", 20<<10)}}, 431, api.HeadersTooLarge, "", "headers"},
 
 		{"unknown path", sent{method: "GET", path: "/api/v2/predict"}, 404, api.NotFound, "", "openapi.json"},

@@ -64,6 +64,9 @@ func (f *fields) read(sc *jsonscan.Scanner) error {
 			return err //nolint:wrapcheck // it becomes a problem
 		}
 		i := slices.Index(names, string(name))
+		if i < 0 && string(name) == "explanation" {
+			return api.NewProblem(api.ValidationError, "fields", "\"explanation\" is not chosen here: set return_explanation to true, which adds it to the fields named")
+		}
 		if i < 0 {
 			return api.NewProblem(api.ValidationError, "fields", "%q is no field of a prediction%s", clip(string(name)), nearest.Hint(string(name), names))
 		}

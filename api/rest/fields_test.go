@@ -36,7 +36,7 @@ func TestExplainedBatches(t *testing.T) {
 	for id, row := range map[string]string{"coupled": goodRow, "plain": "[1,2,3,4]"} {
 		resp, body := do(t, h, sent{path: "/api/v1/predict/batch", body: `{"model_id":"` + id + `","return_explanation":true,"data":[` + row + `]}`})
 		var p api.Problem
-		if json.Unmarshal(body, &p) != nil || resp.StatusCode != http.StatusBadRequest || p.Field != "return_explanation" {
+		if json.Unmarshal(body, &p) != nil || resp.StatusCode != http.StatusBadRequest || p.Field != "return_explanation" || (id == "plain" && !strings.Contains(p.Detail, "`model calibrate` write")) {
 			t.Errorf("%s: %s", id, body)
 		}
 	}
@@ -75,7 +75,7 @@ func TestFields(t *testing.T) {
 			t.Errorf("%s: %s", c.more, got)
 		}
 	}
-	for fields, want := range map[string]string{`[]`: "is empty", `"score"`: "must be an array", `["scores"]`: `did you mean "score"?`, `[1]`: "must be an array", `{}`: "must be an array"} {
+	for fields, want := range map[string]string{`[]`: "is empty", `"score"`: "must be an array", `["scores"]`: `did you mean "score"?`, `["score","explanation"]`: "set return_explanation", `[1]`: "must be an array", `{}`: "must be an array"} {
 		resp, body := do(t, h, sent{path: "/api/v1/predict/batch", body: `{"model_id":"pima","data":[` + goodRow + `],"fields":` + fields + `}`})
 		var p api.Problem
 		if json.Unmarshal(body, &p) != nil || resp.StatusCode != http.StatusBadRequest || p.Field != "fields" || !strings.Contains(p.Detail, want) {

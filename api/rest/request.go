@@ -85,6 +85,9 @@ func (s *Server) read(ctx context.Context, r *request, body []byte, k kind) (err
 		if sc.Peek() == 0 && sc.Pos >= len(sc.Data) {
 			return api.NewProblem(api.ValidationError, "", `the body is empty: send a JSON object such as {"data": {...}}`)
 		}
+		if e := compression(sc.Data); e != "" {
+			return api.NewProblem(api.ValidationError, "Content-Encoding", "the body is compressed: send the header Content-Encoding: %s", e)
+		}
 		return api.NewProblem(api.ValidationError, "", `the body must be a JSON object such as {"data": {...}}`)
 	}
 	dataAt, usedID, usedVersion, err := s.readMembers(ctx, r, sc, k)

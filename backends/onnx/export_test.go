@@ -6,6 +6,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/plan"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Bounded reports whether calls of few rows of a graph end soon.
@@ -22,6 +23,12 @@ func Recognise(a backends.Artifact, g *graph.Model) (*plan.Plan, *plan.Trial, er
 	}
 	in, out := bind.plan()
 	return plan.Recognise(g, in, out)
+}
+
+// BindShape takes the shape of the output that is the score, for n rows of so many features.
+func BindShape(features int, shape []int64, n int) error {
+	b := binding{Output: "variable", Features: make([]sdk.Feature, features)}
+	return b.bindShape(shape, n)
 }
 
 // Differ compares scores as a comparison of a forest with its graph does.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -168,5 +169,24 @@ func TestOutputsAsked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want %q", c.file, err, c.want)
 		}
+	}
+}
+
+// TestFlattened checks that the errors about a rebuilt row whose values are in one column
+// say what to do, and that others do not mention it.
+func TestFlattened(t *testing.T) {
+	const want = "end the graph before the node that makes one column of it"
+	for _, c := range []struct {
+		features int
+		shape    []int64
+		want     bool
+	}{{5, []int64{10, 1}, true}, {5, []int64{9, 1}, false}, {5, []int64{10}, false}, {5, []int64{2, 1}, false}, {1, []int64{2, 1}, false}} {
+		if err := onnx.BindShape(c.features, c.shape, 2); c.want != (err != nil && strings.Contains(err.Error(), want)) {
+			t.Errorf("%d features, %v: %v", c.features, c.shape, err)
+		}
+	}
+	_, err := open(t, testkit.ONNX(t, t.TempDir()), testkit.Testdata("variants", "plain-sum.onnx"), func(m *manifest.Manifest) { m.Output.Reconstruction = "mse" })
+	if err == nil || !strings.Contains(err.Error(), want) {
+		t.Error(err)
 	}
 }

@@ -76,6 +76,9 @@ func (b *binding) bindShape(shape []int64, n int) error {
 			shown := graph.Value{Name: b.Output, Kind: "tensor", Elem: graph.Float, HasShape: true, Dims: []int64{-1, shape[1]}}
 			return wanted{features: len(b.Features)}.several(shown)
 		}
+		if b.flattened(shape, n) {
+			return fmt.Errorf("output %q has shape %v for %d rows: a value for each of the %d features, all of them in one column. If it rebuilds the row, %s", b.Output, shape, n, len(b.Features), leaveFlattening)
+		}
 		if !rows || len(shape) > 2 || len(shape) == 2 && shape[1] != 1 {
 			return fmt.Errorf("output %q has shape %v for %d rows: it must be one score per row, [N] or [N,1]", b.Output, shape, n)
 		}
@@ -92,6 +95,17 @@ func (b *binding) bindShape(shape []int64, n int) error {
 	}
 	b.OutputRank, b.Width = 2, int(shape[1])
 	return nil
+}
+
+// leaveFlattening says what to do about a graph that rebuilds rows, and puts the values of
+// all rows into one column.
+const leaveFlattening = "end the graph before the node that makes one column of it (docs/cookbook/autoencoder.md shows how) and ask for output.reconstruction (--reconstruction mse)"
+
+// flattened reports whether an output has a value for each feature of each row, in one
+// column, as skl2onnx writes a regressor of several targets.
+func (b *binding) flattened(shape []int64, n int) bool {
+	d := int64(len(b.Features))
+	return d > 1 && len(shape) == 2 && shape[1] == 1 && shape[0] == int64(n)*d
 }
 
 // fits refuses an output that cannot hold the score.
@@ -115,6 +129,8 @@ func (w wanted) fits(v graph.Value) error {
 		return fmt.Errorf("output %s has one value per row: leave out output.column (--column)", v)
 	case w.Column != nil && columns >= 0 && int64(*w.Column) >= columns:
 		return fmt.Errorf("output %s has the columns 0 to %d; output.column (--column) is %d", v, columns-1, *w.Column)
+	case w.Reconstruction != "" && columns == 1 && w.features > 1:
+		return fmt.Errorf("output %s has one value per row, and rebuilding it takes %d. If the graph puts the values of all rows into one column, %s; if it does not rebuild the row, leave that out", v, w.features, leaveFlattening)
 	case w.Reconstruction != "" && (rank == 1 || columns >= 0 && int(columns) != w.features):
 		return fmt.Errorf("output %s does not rebuild the row's %d features: leave out output.reconstruction (--reconstruction)", v, w.features)
 	case w.Column == nil && w.Reconstruction == "" && columns > 1:

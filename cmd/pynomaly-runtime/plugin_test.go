@@ -45,14 +45,14 @@ func TestPluginCommands(t *testing.T) {
 	run("wrote "+filepath.Join(models, "other", "2.0.0-rc.1"), "plugin", "pack", project, "--id", "other", "--version", "2.0.0-rc.1", "--models", models)
 	run("2 of 2 models can be served", "model", "verify", models)
 	for want, args := range map[string][]string{
-		"choose one of":        {"plugin", "new", "--lang", "cobol", "--dir", filepath.Join(dir, "x"), "x"},
-		"choose another name":  {"plugin", "new", "--dir", project, "mine"},
-		"not a plugin project": {"plugin", "build", dir},
-		"exists already":       {"plugin", "pack", project, "--models", models},
-		"not a valid model id": {"plugin", "pack", project, "--id", "-", "--models", models},
-		"holds 2 models":       {"plugin", "test", models},
-		"no such file":         {"plugin", "test", filepath.Join(dir, "nothing")},
-		"there is no detecto":  {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
+		"choose one of":           {"plugin", "new", "--lang", "cobol", "--dir", filepath.Join(dir, "x"), "x"},
+		"choose another name":     {"plugin", "new", "--dir", project, "mine"},
+		"not a plugin project":    {"plugin", "build", dir},
+		"exists already":          {"plugin", "pack", project, "--models", models},
+		`the id "-" is not valid`: {"plugin", "pack", project, "--id", "-", "--models", models},
+		"holds 2 models":          {"plugin", "test", models},
+		"no such file":            {"plugin", "test", filepath.Join(dir, "nothing")},
+		"there is no detecto":     {"model", "fit", "svm", "--data", "x.csv", "--id", "x"},
 	} {
 		if _, _, err := installed(t, args...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: %v, want %q", args, err, want)
@@ -264,7 +264,7 @@ func TestFitRefusals(t *testing.T) {
 	for want, args := range map[string][]string{
 		"run `make build`":        {"ecod", "--data", write(good), "--id", "x", "--detectors", t.TempDir()},
 		"no such file":            {"ecod", "--data", filepath.Join(dir, "none.csv"), "--id", "x", "--detectors", dir},
-		"not a valid model id":    {"ecod", "--data", write(good), "--id", "x y", "--detectors", dir},
+		"such as x-y":             {"ecod", "--data", write(good), "--id", "x y", "--detectors", dir},
 		"--contamination":         {"ecod", "--data", write(good), "--id", "x", "--contamination", "0.6", "--detectors", dir},
 		"above 0 and at most":     {"ecod", "--data", write(good), "--id", "x", "--contamination", "nan", "--detectors", dir},
 		"the spaces around":       {"ecod", "--data", write("a, b\n" + strings.Repeat("1,2\n", 14)), "--id", "x", "--detectors", dir},

@@ -23,13 +23,6 @@ type Author struct {
 	With  model.Backends
 }
 
-func checkName(id, version string) error {
-	if !manifest.ValidID(id) || !manifest.ValidVersion(version) {
-		return fmt.Errorf("%s@%s is not a valid model id and version", id, version)
-	}
-	return nil
-}
-
 // put writes a version with its manifest, and returns its directory.
 func (a Author) put(m *manifest.Manifest, files map[string][]byte) (string, error) {
 	var err error

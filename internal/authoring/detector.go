@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/detectors"
 	"github.com/pynomaly/pynomaly-runtime/internal/digest"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/plugins"
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 )
 
@@ -72,6 +75,7 @@ type FitOptions struct {
 	Graph       detectors.Options
 	// Columns of texts, each of which becomes a feature, of detectors that become graphs.
 	Categorical []string
+	flags       *pflag.FlagSet // those that Flags was given; nil: none
 }
 
 // What replaces missing values, besides values.
@@ -101,7 +105,7 @@ func (o FitOptions) graph() detectors.Options {
 // Fit fits a detector to training rows and writes it as a version: the detector, what it
 // was fitted to, and the manifest.
 func (a Author) Fit(ctx context.Context, d Detector, o FitOptions) (*Fitted, error) {
-	if err := checkName(o.ID, o.Version); err != nil {
+	if err := catalog.CheckName(o.ID, o.Version); err != nil {
 		return nil, err
 	}
 	made, err := a.fit(ctx, d, o)

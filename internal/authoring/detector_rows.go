@@ -66,7 +66,7 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
 		if f.DType == sdk.String {
 			values := batch.Column(j).Strings
 			if f.Missing, err = fillTexts(values, o); err != nil {
-				return nil, fmt.Errorf("%s: %w in column %q", o.File, err, f.Name)
+				return nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
 			}
 			var one [][]float32
 			if column.Categories, one, err = oneHot(values); err != nil {
@@ -76,7 +76,7 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
 		} else {
 			values := numbers(batch, j)
 			if f.Missing, err = fillNumbers(values, o); err != nil {
-				return nil, fmt.Errorf("%s: %w in column %q", o.File, err, f.Name)
+				return nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
 			}
 			parts = append(parts, values)
 		}
@@ -118,7 +118,7 @@ func fillNumbers(values []float32, o FitOptions) (manifest.Missing, error) {
 			given = append(given, v)
 			sum += float64(v)
 		} else if o.Missing == MissingError {
-			return manifest.Missing{}, fmt.Errorf("row %d has no value (--missing mean, median or a number fills gaps)", i+1)
+			return manifest.Missing{}, fmt.Errorf("row %d has no value: pass --missing mean, median or a number, which replaces missing values in training and in requests, or leave such rows out", i+1)
 		}
 	}
 	var fill float32
@@ -158,7 +158,7 @@ func fillTexts(values []string, o FitOptions) (manifest.Missing, error) {
 				most = v
 			}
 		} else if o.Missing != MissingMean && o.Missing != MissingMedian {
-			return manifest.Missing{}, fmt.Errorf("row %d has no text (--missing mean or median fills gaps with the most common one)", i+1)
+			return manifest.Missing{}, fmt.Errorf("row %d has no text: pass --missing mean or median, with which the most common text replaces missing ones, or leave such rows out", i+1)
 		}
 	}
 	switch {

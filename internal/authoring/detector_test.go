@@ -108,10 +108,11 @@ func TestFitRefuses(t *testing.T) {
 		change func(*FitOptions)
 	}{
 		`feature "colour" is "green"; the feature is float32: give a number (columns of texts are named in --categorical`: {"iforest", func(o *FitOptions) { o.Categorical = nil }},
-		`row 8 has no value (--missing mean, median or a number fills gaps) in column "age"`:                              {"lof", func(o *FitOptions) { o.Missing = MissingError }},
-		`row 12 has no text (--missing mean or median fills gaps with the most common one) in column "colour"`:            {"lof", func(o *FitOptions) { o.Missing = "3" }},
+		`column "age": row 8 has no value: pass --missing mean, median or a number`:                                       {"lof", func(o *FitOptions) { o.Missing = MissingError }},
+		`column "colour": row 12 has no text: pass --missing mean or median, with which the most common text`:             {"lof", func(o *FitOptions) { o.Missing = "3" }},
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
+		`hbos computes no mean: pass --missing with a number; mean and median are for iforest, knn, lof`:                  {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale, o.Missing = nil, false, MissingMean }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
 		`--missing median is for iforest, knn, lof: hbos takes a value`:                                                   {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
 	} {

@@ -170,9 +170,23 @@ func setMissing(features []manifest.Feature, text string, only func(i int) bool)
 		}
 	}
 	if set == 0 && len(features) > 0 {
-		return fmt.Errorf("--missing %s suits none of the features: they are %s", text, features[0].DType)
+		return fmt.Errorf("--missing %s suits none of the features: they are %s; give %s", text, features[0].DType, replacements(features[0].DType))
 	}
 	return nil
+}
+
+// replacements says what --missing may be for a type.
+func replacements(dtype sdk.DType) string {
+	switch dtype {
+	case sdk.String:
+		return "a text"
+	case sdk.Bool:
+		return "true or false"
+	case sdk.Int64:
+		return "a whole number"
+	default:
+		return "nan or a number"
+	}
 }
 
 func missingRule(text string, dtype sdk.DType) (manifest.Missing, bool) {

@@ -125,6 +125,9 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	if len(o.Categorical) > 0 || o.Graph.Scale {
 		return nil, fmt.Errorf("%s takes numbers as they are: --categorical and --scale are for %s", r.Name, graphNames())
 	}
+	if o.Missing == MissingMean || o.Missing == MissingMedian {
+		return nil, fmt.Errorf("%s computes no %s: pass --missing with a number; mean and median are for %s", r.Name, o.Missing, graphNames())
+	}
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Algorithm, m.Backend = o.ID, o.Version, r.Algorithm, manifest.BackendWASM
 	m.Artifact, m.Files, m.Stateful, m.LearnOnline = r.Name+".wasm", map[string]string{}, r.Stateful, r.Stateful
@@ -217,7 +220,7 @@ func fitStateful(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 	got := make([]float64, first.Rows())
 	bad, err := model.Predict(ctx, first, 0, got)
 	if err == nil && len(bad) > 0 {
-		err = fmt.Errorf("row %d: %s", bad[0].Row, offline.Reason(bad[0]))
+		err = fmt.Errorf("row %d: %s", bad[0].Row+1, offline.Reason(bad[0]))
 	}
 	if err != nil {
 		return fmt.Errorf("scoring golden rows: %w", err)

@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
 
 // Flags adds the flags of Fit and Compare.
 func (o *FitOptions) Flags(f *pflag.FlagSet) {
+	o.flags = f
 	f.StringVar(&o.File, "data", "", "training rows: .csv, .ndjson, .json or .parquet (required)")
 	f.StringVar(&o.ID, "id", "", "the model's id (required without --compare)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
@@ -28,6 +31,39 @@ func (o *FitOptions) Flags(f *pflag.FlagSet) {
 	f.StringVar(&o.Reference.Compat, "compat", "", "hbos: pyod, for PyOD's scores of values on the edges of bins")
 	f.IntVar(&o.Reference.Height, "height", o.Reference.Height, "hstrees: height of a tree")
 	f.IntVar(&o.Reference.Window, "window", o.Reference.Window, "hstrees: rows of a window")
+}
+
+// only says which detectors use a flag that others ignore. Fit itself refuses
+// --categorical and --scale.
+func only(flag string) []string {
+	switch flag {
+	case "neighbors":
+		return []string{"knn", "lof"}
+	case "distance":
+		return []string{"knn"}
+	case "trees", "seed":
+		return []string{"hstrees", "iforest"}
+	case "samples":
+		return []string{"iforest"}
+	case "bins", "compat":
+		return []string{"hbos"}
+	case "height", "window":
+		return []string{"hstrees"}
+	}
+	return nil
+}
+
+// unused returns warnings that name the flags that a detector ignores.
+func (o FitOptions) unused(detector string) (warnings []string) {
+	if o.flags == nil {
+		return nil
+	}
+	o.flags.Visit(func(f *pflag.Flag) {
+		if d := only(f.Name); d != nil && !slices.Contains(d, detector) {
+			warnings = append(warnings, fmt.Sprintf("%s ignores --%s, which is for %s", detector, f.Name, strings.Join(d, " and ")))
+		}
+	})
+	return warnings
 }
 
 // FitNamed fits the one detector that is named, and says what it wrote. labels are for
@@ -50,5 +86,6 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, lab
 	if err != nil {
 		return err
 	}
+	made.Warnings = append(made.Warnings, o.unused(d.Name)...)
 	return made.Report(out)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
 	"github.com/pynomaly/pynomaly-runtime/runtime/batching"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
 )
@@ -81,7 +82,7 @@ func (a Author) Init(ctx context.Context, path string, o InitOptions) (*Initiali
 	}
 	id := cmp.Or(o.ID, at.ID)
 	version = cmp.Or(o.Version, version)
-	if err := checkName(id, version); err != nil {
+	if err := catalog.CheckName(id, version); err != nil {
 		return nil, err
 	}
 	if dir := filepath.Join(a.Store.Dir, id, version); exists(dir) {
@@ -253,7 +254,11 @@ func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, 
 		return nil, err
 	}
 	if len(bad) > 0 {
-		return nil, fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, offline.Reason(bad[0]))
+		why := offline.Reason(bad[0])
+		if t.Missing == "nan" {
+			why += ". If the row has a gap, the model does not score NaN: pass --missing VALUE instead of nan"
+		}
+		return nil, fmt.Errorf("%s: row %d: %s", t.File, bad[0].Row+1, why)
 	}
 	if m.Explanation == nil && !t.DropRows {
 		m.Explanation = &manifest.Explanation{Method: manifest.ExplainPermutation, Permutations: 5, Seed: 1, Reference: reference(rows)}

@@ -126,8 +126,9 @@ func TestInitAsks(t *testing.T) {
 		{"renamed", InitOptions{Orientation: "higher_is_anomalous"}, read("renamed", ""), "the graph has the inputs input_0, input_1, input_2, input_3, input_4, and"},
 		{"tree", InitOptions{Orientation: "higher_is_anomalous"}, read("tree", "", [2]int{1, 2}, [2]int{3, 0}, [2]int{3, 1}), `row 2: feature "visits" is missing, and 2 of 16 rows have such gaps: the model scores them if what is missing is NaN, so pass --missing nan; or pass --missing VALUE`},
 		{"autoencoder", InitOptions{Reconstruction: "mae"}, read("autoencoder", "", [2]int{1, 2}), "the model does not score rows with NaN; pass --missing VALUE"},
+		{"autoencoder", InitOptions{Reconstruction: "mae", Training: Training{Missing: "nan"}}, read("autoencoder", "", [2]int{1, 2}), "pass --missing VALUE instead of nan"},
 		{"renamed", InitOptions{Orientation: "higher_is_anomalous", Training: Training{Missing: "many"}, Features: []string{"input_0", "b", "c", "d", "e"}}, "", ""},
-		{"tree", InitOptions{Orientation: "higher_is_anomalous", Training: Training{Missing: "many"}}, "", "--missing many suits none of the features: they are float32"},
+		{"tree", InitOptions{Orientation: "higher_is_anomalous", Training: Training{Missing: "many"}}, "", "--missing many suits none of the features: they are float32; give nan or a number"},
 	} {
 		c.o.File, c.o.ID = c.file, strings.ReplaceAll(c.graph, "-", "_")
 		_, _, err := initialise(t, a, c.graph, c.o)

@@ -10,6 +10,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
 	"github.com/pynomaly/pynomaly-runtime/internal/plugindev"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
+	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 )
 
 // Pack writes the model at a place, with the digests of its module and files in its
@@ -22,7 +23,7 @@ func (a Author) Pack(ctx context.Context, at modelstore.Place, id, version strin
 	}
 	m := artifact.Manifest.Clone()
 	m.ID, m.Version = cmp.Or(id, m.ID), cmp.Or(version, m.Version)
-	if err := checkName(m.ID, m.Version); err != nil {
+	if err := catalog.CheckName(m.ID, m.Version); err != nil {
 		return "", err
 	}
 	if m.Backend == manifest.BackendWASM {

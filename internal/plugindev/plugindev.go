@@ -278,8 +278,12 @@ func Detect(dir string) (Language, error) {
 
 // ModelPath returns the folder of a project's model, which must have been built. It
 // renews the digests in the project's manifest: its author may have changed files since.
-// It returns any other path unchanged.
+// It returns any other path unchanged: a model's directory holds a manifest itself, and
+// may hold a detector.py as projects do.
 func ModelPath(path string) (string, error) {
+	if _, err := os.Stat(filepath.Join(path, "model.yaml")); err == nil {
+		return path, nil
+	}
 	l, err := Detect(path)
 	if err != nil {
 		return path, nil //nolint:nilerr // not a project: a model's directory or file

@@ -194,6 +194,20 @@ func TestBuildFailures(t *testing.T) {
 	}
 }
 
+// TestModelPath checks that a directory with a model.yaml is a model, though its program
+// has the name that a project's has.
+func TestModelPath(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"model.yaml", "detector.py"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if path, err := plugindev.ModelPath(dir); err != nil || path != dir {
+		t.Errorf("%s, %v", path, err)
+	}
+}
+
 // TestProcessProject checks that a process plugin in Go passes its tests and builds
 // with the dependencies in its go.mod and go.sum.
 func TestProcessProject(t *testing.T) {

@@ -139,7 +139,7 @@ const (
 )
 
 // ErrFormat means that a file's format is not known.
-var ErrFormat = errors.New("unknown format: use csv, ndjson or parquet")
+var ErrFormat = errors.New("unknown format: use csv, ndjson, json or parquet")
 
 // FormatOf guesses the format from a file's name.
 func FormatOf(name string) (string, error) {

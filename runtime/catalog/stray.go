@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -51,7 +52,7 @@ func misnamed(file string) string {
 		case file == manifest.FileName:
 			return "stands in the models directory itself: move it and its files to a directory <id>/<version>"
 		case slices.Contains(otherModels, lower):
-			return "is not served: hosts serve .onnx and .wasm files. Export the model to ONNX, for instance with skl2onnx"
+			return "is not served: hosts serve .onnx and .wasm files. Export the model to ONNX, for instance with skl2onnx, or let a process plugin load the file (docs/process.md)"
 		}
 		return ""
 	}
@@ -67,14 +68,32 @@ func misnamed(file string) string {
 	case at && !manifest.ValidVersion(version):
 		why = "a version has three numbers, as 1.0.0 has"
 	case !manifest.ValidID(id):
-		why = "an id has only the letters a to z and A to Z, digits, - and _, and begins with a letter or digit"
-		if len(id) > manifest.MaxIDLength {
-			why = fmt.Sprintf("an id has at most %d characters", manifest.MaxIDLength)
-		}
+		why = idRule(id)
 	default:
 		why = "the ending is in lower case"
 	}
 	return "is not served: " + why + ". Rename it to " + betterName(stem) + lower
+}
+
+// idRule says what is wrong with an invalid id.
+func idRule(id string) string {
+	if len(id) > manifest.MaxIDLength {
+		return fmt.Sprintf("an id has at most %d characters", manifest.MaxIDLength)
+	}
+	return "an id has only the letters a to z and A to Z, digits, - and _, and begins with a letter or digit"
+}
+
+// CheckName returns what is wrong with the id and the version of a model, with ones that
+// would do, or nil.
+func CheckName(id, version string) error {
+	var errs []error
+	if !manifest.ValidID(id) {
+		errs = append(errs, fmt.Errorf("the id %q is not valid: %s, such as %s", id, idRule(id), orModel(betterID(id))))
+	}
+	if !manifest.ValidVersion(version) {
+		errs = append(errs, fmt.Errorf("the version %q is not valid: it must be a semantic version without build metadata, such as %s", version, cmp.Or(completeVersion(version), "1.0.0")))
+	}
+	return errors.Join(errs...)
 }
 
 // versionAtEnd matches a name that ends with a version.

@@ -148,3 +148,29 @@ func TestStraysDisturbNothing(t *testing.T) {
 	w.gone(t, "my model.onnx", "0.0.0")
 	w.serves(t, "my-model", "0.0.0")
 }
+
+// TestCheckName checks that what is wrong with an id and a version is said with ones that
+// would do.
+func TestCheckName(t *testing.T) {
+	for name, want := range map[string][]string{
+		"shop@1.0.0":                        nil,
+		"my shop@1.0.0":                     {`the id "my shop" is not valid`, "such as my-shop"},
+		"shop@2":                            {`the version "2" is not valid`, "such as 2.0.0"},
+		"shop@v1":                           {"such as 1.0.0"},
+		"shop@new":                          {"such as 1.0.0"},
+		"a b@x":                             {"such as a-b", `the version "x"`},
+		"@1.0.0":                            {"such as model"},
+		strings.Repeat("a", 200) + "@1.0.0": {"at most 128 characters"},
+	} {
+		id, version, _ := strings.Cut(name, "@")
+		err := catalog.CheckName(id, version)
+		if (err == nil) != (want == nil) {
+			t.Errorf("%s: %v", name, err)
+		}
+		for _, w := range want {
+			if err != nil && !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: %v, want %s", name, err, w)
+			}
+		}
+	}
+}

@@ -15,12 +15,15 @@ import (
 // ErrNotExplained means that the manifest does not say how to explain scores.
 var ErrNotExplained = errors.New("the model's manifest has no explanation section")
 
+// errNoMethod wraps ErrNotExplained and says how to get an explanation section.
+var errNoMethod = fmt.Errorf("%w: `model init --train` and `model calibrate` write one", ErrNotExplained)
+
 // Explains returns an ErrNotExplained if rows of a batch cannot be explained: the
 // manifest does not say how, or rows influence each other.
 func (m *Model) Explains() error {
 	switch {
 	case m.Manifest.Explanation == nil:
-		return ErrNotExplained
+		return errNoMethod
 	case m.Manifest.Stateful, m.Manifest.BatchDependent:
 		return fmt.Errorf("%w that works for rows that influence each other: have each explained alone", ErrNotExplained)
 	}
@@ -33,7 +36,7 @@ func (m *Model) Explains() error {
 func (m *Model) Explain(ctx context.Context, in *sdk.Batch) (*explain.Explanation, error) {
 	e := m.Manifest.Explanation
 	if e == nil {
-		return nil, ErrNotExplained
+		return nil, errNoMethod
 	}
 	if m.Manifest.Stateful && e.Method != manifest.ExplainNative {
 		return nil, fmt.Errorf("%w that works for stateful models: use native", ErrNotExplained)

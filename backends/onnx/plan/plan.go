@@ -27,8 +27,20 @@ const Version = "1"
 // ErrUnknown is wrapped by errors that say why a graph is not recognised.
 var ErrUnknown = errors.New("the graph is not recognised")
 
+// unrecognised is the reason why a graph is not recognised. Its text says so once,
+// however many reasons it wraps.
+type unrecognised struct{ reason error }
+
+func (e *unrecognised) Error() string   { return ErrUnknown.Error() + ": " + e.reason.Error() }
+func (e *unrecognised) Unwrap() []error { return []error{ErrUnknown, e.reason} }
+
 func unknown(format string, args ...any) error {
-	return fmt.Errorf("%w: %w", ErrUnknown, fmt.Errorf(format, args...))
+	for i, a := range args {
+		if inner, ok := a.(*unrecognised); ok {
+			args[i] = inner.reason
+		}
+	}
+	return &unrecognised{fmt.Errorf(format, args...)}
 }
 
 // Inputs says which inputs of a graph hold which features.
