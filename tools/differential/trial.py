@@ -2,6 +2,7 @@
 import collections
 import math
 import random
+import re
 import shutil
 
 import doors
@@ -13,6 +14,10 @@ import texts
 import values
 
 ROWS = 36
+
+# The doors that take one row and refuse what looks like several.
+ALONE = ("REST, array",)
+ROWS_IN_A_ROW = re.compile(r"\s*\[\s*[\[{]")
 
 BITS = "score: the reference's"
 NEAR = "score: the reference's, by a tolerance"
@@ -94,6 +99,8 @@ class Round:
         if row.malformed or bad:
             kind = "ValidationError" if row.malformed and ("REST" in door or door == "WebSocket") else "RowError"
             fields = [] if row.malformed else sorted(bad)
+            if door in ALONE and ROWS_IN_A_ROW.match(sent):  # the host takes it for several rows
+                kind, fields = "ValidationError", []
             self.tally.check(ERROR, door, got.get("error") == kind and (not fields or named(got, fields)), tell(f"{kind} {fields}"))
             return
         key = tuple(v if isinstance(v, (str, bool)) else exact.bits(float(v)) if not hasattr(v, "dtype") or v.dtype.kind == "f" else int(v) for v in typed)
