@@ -291,7 +291,7 @@ func limitsOf(g *v1alpha1.Gates) gate.Limits {
 		from *int32
 		to   *float64
 		unit float64
-	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.PSIThousandths, &l.PSI, 1000}, {g.DisagreePercent, &l.Disagree, 100}, {g.RankPercent, &l.Rank, 100}} {
+	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.LatencyMillis, &l.Slower, 1000}, {g.PSIThousandths, &l.PSI, 1000}, {g.DisagreePercent, &l.Disagree, 100}, {g.RankPercent, &l.Rank, 100}} {
 		if p.from != nil {
 			*p.to = float64(*p.from) / p.unit
 		}
