@@ -98,6 +98,21 @@ func (c *Comparisons) forget(uid types.UID) {
 	delete(c.all, uid)
 }
 
+// settle forgets the comparison of a rollout that has ended. While the new revision has no
+// weight, because none of its pods is ready, no request can follow the weight that it had:
+// how they are split counts anew from when it has one again.
+func (c *Comparisons) settle(uid types.UID, ended bool, weight int32) {
+	if ended {
+		c.forget(uid)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.all[uid]; k != nil && weight == 0 {
+		k.split = nil
+	}
+}
+
 const (
 	askTimeout = 3 * time.Second
 	askAtOnce  = 16
