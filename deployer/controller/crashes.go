@@ -61,7 +61,8 @@ func lastWords(log string) string {
 	for line := range strings.Lines(log) {
 		for _, prefix := range []string{"Error: ", "panic: ", "fatal error: "} {
 			if strings.HasPrefix(line, prefix) {
-				return strings.Join(strings.Fields(log[strings.Index(log, line):]), " ")
+				_, rest, _ := strings.Cut(log, line)
+				return strings.Join(strings.Fields(line+rest), " ")
 			}
 		}
 		if line = strings.TrimSpace(line); line != "" {
