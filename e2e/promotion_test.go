@@ -140,7 +140,7 @@ func TestPromotion(t *testing.T) {
 	}
 	said(promoted.ID, "bob approved "+other)
 	var rev v1alpha1.ModelRevision
-	w.get(t, client.ObjectKey{Namespace: "pynomaly-production", Name: model + "-2"}, &rev)
+	w.get(t, client.ObjectKey{Namespace: "pynomaly-production", Name: model + promoted.ID[strings.LastIndexByte(promoted.ID, '-'):]}, &rev)
 	rev.Status.Phase = v1alpha1.Deployed
 	if err := w.Update(ctx, &rev); err == nil || !strings.Contains(err.Error(), "only the controller writes them") {
 		t.Errorf("a user wrote a record: %v", err)

@@ -76,7 +76,7 @@ func (w *world) begin(t *testing.T, s setup) {
 			d.Template.Resources.Limits = nil
 		})
 	}
-	flags := []string{"--strategy", "direct", "--replicas", fmt.Sprint(s.pods), "--image", w.image, "--set", "MISBEHAVE=", "--set", "MISBEHAVE_AFTER="}
+	flags := []string{"--strategy", "direct", "--replicas", fmt.Sprint(s.pods), "--image", w.image, "--set", "MISBEHAVE=", "--set", "MISBEHAVE_AFTER=", "--set", "PYNOMALY_LOG_LEVEL="}
 	base := w.deploy(t, version, append(flags, s.flags...)...)
 	if p := w.phase(t, base); p != v1alpha1.Deployed {
 		w.follow(t, base, v1alpha1.Deployed, 2*time.Minute)

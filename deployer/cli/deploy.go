@@ -278,8 +278,10 @@ func (w *wish) intoResources(t *v1alpha1.RevisionTemplate) error {
 func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.ModelDeployment, wait bool, id string) error {
 	if err := a.taken(ctx, c, md); err != nil {
 		if errors.Is(err, errNoController) && !wait {
-			fmt.Fprintf(a.Err, "%s is recorded, but %v\n", md.Name, err)
-			return nil
+			return a.print(recorded(md, id, err), func(io.Writer) error {
+				_, err := fmt.Fprintf(a.Err, "%s is recorded, but %v\n", md.Name, err)
+				return err
+			})
 		}
 		return err
 	}
@@ -306,6 +308,21 @@ func (a *app) follow(ctx context.Context, c client.WithWatch, md *v1alpha1.Model
 		return err
 	}
 	return a.watch(ctx, c, md, rev, id)
+}
+
+// recorded describes a request that the controller has not processed. Without an id,
+// it asks for a revision that has no record, and so no id, yet.
+func recorded(md *v1alpha1.ModelDeployment, id string, why error) Deployment {
+	t := &md.Spec.Template
+	d := Deployment{
+		ID: id, Model: t.Model.ID, Version: t.Model.Version, Digest: t.Model.Digest, Environment: md.Spec.Environment, Status: v1alpha1.Pending,
+		Message: fmt.Sprintf("the request is recorded, but %v", why), Strategy: md.Spec.Strategy.Type, Replicas: &md.Spec.Replicas, Image: t.Image,
+		RequestedBy: md.Spec.RequestedBy, Reason: md.Spec.Reason, Created: md.CreationTimestamp.UTC(),
+	}
+	if id != "" {
+		d.Status = cmp.Or(md.Status.Phase, v1alpha1.Pending)
+	}
+	return d
 }
 
 // revisionOf finds the record of the revision that a deployment's template requests.

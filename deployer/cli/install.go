@@ -139,8 +139,16 @@ func (a *app) surround(ctx context.Context, c client.Client, s render.System) er
 		if err := a.apply(ctx, c, s.Binding(env.Spec.Namespace)); err != nil {
 			return err
 		}
-		if err := keys.Ensure(ctx, env.Spec.Namespace, env.AccessOf().KeysSecret); err != nil {
+		changed, err := keys.Ensure(ctx, env.Spec.Namespace, env.AccessOf().KeysSecret)
+		if err != nil {
 			return fmt.Errorf("making the controller's key for %s: %w", env.Name, err)
+		}
+		if !changed {
+			continue
+		}
+		// Hosts that run would refuse the controller until the kubelets' next turn.
+		if _, err := hostkeys.Nudge(ctx, c, env.Spec.Namespace, a.Now); err != nil {
+			fmt.Fprintf(a.Err, "the hosts of %s know the controller's key within two minutes, not at once: %v\n", env.Name, err)
 		}
 	}
 	return nil

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"slices"
+	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -51,4 +52,22 @@ func withoutPods(d *appsv1.Deployment) string {
 		}
 	}
 	return ""
+}
+
+// lastWords returns why a program says that it ended, in one line: from its error or its
+// panic on, or else its last line.
+func lastWords(log string) string {
+	last := ""
+	for line := range strings.Lines(log) {
+		for _, prefix := range []string{"Error: ", "panic: ", "fatal error: "} {
+			if strings.HasPrefix(line, prefix) {
+				_, rest, _ := strings.Cut(log, line)
+				return strings.Join(strings.Fields(line+rest), " ")
+			}
+		}
+		if line = strings.TrimSpace(line); line != "" {
+			last = line
+		}
+	}
+	return last
 }

@@ -52,3 +52,24 @@ func TestWithoutPods(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// TestProblem checks that the status says in one line why a host ended.
+func TestProblem(t *testing.T) {
+	for what, c := range map[string]struct{ reason, log, want string }{
+		"an error":            {"Error", `Error: log.level: is "shrill"` + "\n", `model-server: Error: log.level: is "shrill"`},
+		"an error of lines":   {"Error", "{\"level\":\"info\"}\nError: the port\n  is taken\n", "model-server: Error: the port is taken"},
+		"a panic":             {"Error", "{\"level\":\"info\"}\npanic: out of cheese\n\ngoroutine 1 [running]:\nmain.main()\n", "model-server: panic: out of cheese goroutine 1 [running]: main.main()"},
+		"something else":      {"Error", "{\"level\":\"info\"}\nkilled\n\n", "model-server: killed"},
+		"nothing":             {"Error", "", "CrashLoopBackOff: 10s"},
+		"no memory":           {"OOMKilled", "{\"level\":\"info\"}\n", "OOMKilled: the container needs more memory than its limit"},
+		"no memory or a word": {"OOMKilled", "", "OOMKilled: the container needs more memory than its limit"},
+	} {
+		p := &corev1.Pod{Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+			Name: render.ContainerName, State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "10s"}},
+			LastTerminationState: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: 1, Reason: c.reason, Message: c.log}},
+		}}}}
+		if got := problemOf(p); got != c.want {
+			t.Errorf("%s: %q, want %q", what, got, c.want)
+		}
+	}
+}

@@ -98,6 +98,21 @@ func (c *Comparisons) forget(uid types.UID) {
 	delete(c.all, uid)
 }
 
+// settle forgets the comparison of a rollout that has ended. While the new revision has no
+// weight, because none of its pods is ready, no request can follow the weight that it had:
+// how they are split counts anew from when it has one again.
+func (c *Comparisons) settle(uid types.UID, ended bool, weight int32) {
+	if ended {
+		c.forget(uid)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.all[uid]; k != nil && weight == 0 {
+		k.split = nil
+	}
+}
+
 const (
 	askTimeout = 3 * time.Second
 	askAtOnce  = 16
@@ -297,7 +312,7 @@ func limitsOf(g *v1alpha1.Gates) gate.Limits {
 		from *int32
 		to   *float64
 		unit float64
-	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.PSIThousandths, &l.PSI, 1000}, {g.DisagreePercent, &l.Disagree, 100}, {g.RankPercent, &l.Rank, 100}} {
+	}{{g.ErrorPercent, &l.Errors, 100}, {g.AnomalyPercent, &l.Anomalies, 100}, {g.LatencyPercent, &l.Latency, 100}, {g.LatencyMillis, &l.Slower, 1000}, {g.PSIThousandths, &l.PSI, 1000}, {g.DisagreePercent, &l.Disagree, 100}, {g.RankPercent, &l.Rank, 100}} {
 		if p.from != nil {
 			*p.to = float64(*p.from) / p.unit
 		}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -258,11 +257,11 @@ func problemOf(p *corev1.Pod) string {
 		if t := c.State.Terminated; t != nil && t.ExitCode == 0 {
 			continue // it has finished
 		}
-		if t := c.LastTerminationState.Terminated; t != nil && t.ExitCode != 0 && t.Message != "" {
-			return fmt.Sprintf("%s: %.300s", c.Name, strings.TrimSpace(t.Message))
-		}
-		if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" {
+		if t := c.LastTerminationState.Terminated; t != nil && t.Reason == "OOMKilled" { // its last words do not say so
 			return "OOMKilled: the container needs more memory than its limit" + limitOf(p, c.Name)
+		}
+		if t := c.LastTerminationState.Terminated; t != nil && t.ExitCode != 0 && t.Message != "" {
+			return fmt.Sprintf("%s: %.300s", c.Name, lastWords(t.Message))
 		}
 		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
 			return w.Reason + ": " + w.Message

@@ -114,9 +114,7 @@ func (r *Reconciler) reconcile(ctx context.Context, md *v1alpha1.ModelDeployment
 	}
 	r.explain(ctx, seen, revision.Spec.Hash)
 	plan := strategy.Next(seen.world)
-	if plan.Status.Update == plan.Status.Stable {
-		r.Comparisons.forget(md.UID)
-	}
+	r.Comparisons.settle(md.UID, plan.Status.Update == plan.Status.Stable, seen.world.Weights[revision.Spec.Hash])
 	if plan.Gates {
 		// The counters are fetched only if the plan needs them. Then the plan is
 		// made again with them.

@@ -31,6 +31,7 @@ type Limits struct {
 	Anomalies  float64  // difference in the share of anomalies
 	Nonfinite  float64  // difference in the share of scores that are not finite
 	Latency    float64  // relative increase of the 95th percentile
+	Slower     float64  // its increase in seconds, below which no version is too slow
 	PSI        float64  // population stability index of the scores
 	Disagree   float64  // share of replayed rows that the revisions judge differently
 	Rank       float64  // least rank correlation of the scores of replayed rows
@@ -40,7 +41,7 @@ type Limits struct {
 
 // Defaults returns limits for a model that should behave about like the one before.
 func Defaults() Limits {
-	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, PSI: 0.25, Disagree: 0.05, Rank: 0.8, Alpha: 0.01}
+	return Limits{MinSamples: 1000, Errors: 0.01, Anomalies: 0.05, Nonfinite: 0.001, Latency: 1, Slower: 0.005, PSI: 0.25, Disagree: 0.05, Rank: 0.8, Alpha: 0.01}
 }
 
 // Verdict is a gate's result and the numbers behind it.
@@ -95,7 +96,7 @@ func Evaluate(l Limits, stable, update Sample, k int) []Verdict {
 		constant(stable, update, scores, alpha),
 		proportion(Anomalies, update.Anomalies, update.Rows-update.Failed, stable.Anomalies, stable.Rows-stable.Failed, l.Anomalies, alpha, true),
 		distribution(stable, update, scores, l.PSI, alpha),
-		slower(stable, update, l.Latency, alpha),
+		slower(stable, update, l, alpha),
 	}
 	all = slices.DeleteFunc(all, func(v Verdict) bool { return slices.Contains(l.Skip, v.Gate) })
 	for i := range all {
@@ -165,16 +166,16 @@ func worse(a, b Verdict) Verdict {
 // slower compares durations as the hosts and, if somebody asks it, as the gateway
 // counted them. Each comparison may err with its part of alpha, and the worse one is
 // the verdict.
-func slower(stable, update Sample, limit, alpha float64) Verdict {
+func slower(stable, update Sample, l Limits, alpha float64) Verdict {
 	if update.Gateway == nil || stable.Gateway == nil {
-		return latency(stable.Durations, update.Durations, limit, alpha)
+		return latency(stable.Durations, update.Durations, l, alpha)
 	}
-	at := latency(stable.Gateway.Durations, update.Gateway.Durations, limit, alpha/2)
+	at := latency(stable.Gateway.Durations, update.Gateway.Durations, l, alpha/2)
 	at.Message = "at the gateway: " + at.Message
 	if len(update.Gateway.Durations.Counts) == 0 && len(stable.Gateway.Durations.Counts) == 0 { // it measures none
-		return latency(stable.Durations, update.Durations, limit, alpha)
+		return latency(stable.Durations, update.Durations, l, alpha)
 	}
-	return worse(latency(stable.Durations, update.Durations, limit, alpha/2), at)
+	return worse(latency(stable.Durations, update.Durations, l, alpha/2), at)
 }
 
 // proportion compares shares. The standard error of their difference is that of
@@ -262,10 +263,12 @@ func wideTail(z, p, variance float64) float64 {
 }
 
 // latency tests whether more than a twentieth of the new revision's answers took
-// longer than the stable revision's 95th percentile plus the limit.
-func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
+// longer than the stable revision's 95th percentile plus the limit. Where that is a
+// fraction of a millisecond, a busy machine multiplies it: so the limit is at least
+// l.Slower.
+func latency(stable, update api.Histogram, l Limits, alpha float64) Verdict {
 	n, m := Total(stable), Total(update)
-	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: limit}
+	v := Verdict{Gate: Latency, Result: Pass, N: int64(m), Limit: l.Latency}
 	if n == 0 || m == 0 || len(stable.Edges) == 0 || len(stable.Counts) != len(stable.Edges)+1 || !sameEdges(stable, update) {
 		v.Result, v.Message = Inconclusive, "one side has counted nothing"
 		return v
@@ -273,8 +276,12 @@ func latency(stable, update api.Histogram, limit, alpha float64) Verdict {
 	p95, u95 := percentile(stable, 0.95), percentile(update, 0.95)
 	v.Statistic = u95/p95 - 1
 	v.Message = fmt.Sprintf("95th percentile %.4g s against %.4g s", u95, p95)
-	slow := above(update, p95*(1+limit))
-	if v.Statistic > limit && n >= earliest {
+	most := p95 + max(p95*l.Latency, l.Slower)
+	if v.Statistic > l.Latency && u95 <= most {
+		v.Message += fmt.Sprintf(", not %g s more", l.Slower)
+	}
+	slow := above(update, most)
+	if u95 > most && n >= earliest {
 		p := 0.5 * math.Erfc((slow-0.05*m)/math.Sqrt(0.05*0.95*m)/math.Sqrt2)
 		v.Result = certainty(p, p, alpha)
 	}

@@ -89,48 +89,50 @@ func (c Controller) held(namespace string) secret {
 }
 
 // Ensure makes a key for the hosts of a namespace, if the controller has none that is
-// valid there, and makes their file of keys if it is missing.
-func (c Controller) Ensure(ctx context.Context, namespace, keysSecret string) error {
-	_, err := c.valid(ctx, namespace, keysSecret)
+// valid there, and makes their file of keys if it is missing. It reports whether it has
+// changed that file: hosts that run do not know the key before they read it again.
+func (c Controller) Ensure(ctx context.Context, namespace, keysSecret string) (changed bool, err error) {
+	changed, err = c.valid(ctx, namespace, keysSecret)
 	if errors.Is(err, errNotValid) {
 		_, err = c.Rotate(ctx, namespace, keysSecret, 0)
+		changed = err == nil
 	}
-	return err
+	return changed, err
 }
 
 // errNotValid means that hosts do not accept the controller's present key, and will
 // not.
 var errNotValid = errors.New("the controller's key is not valid")
 
-// valid returns the entry of the controller's present key. It adds the entry to the
-// hosts' file if it is missing there.
-func (c Controller) valid(ctx context.Context, namespace, keysSecret string) (present keys.Entry, err error) {
+// valid adds the entry of the controller's present key to the hosts' file if it is missing
+// there, and reports whether it was. The error is errNotValid if hosts do not accept the key.
+func (c Controller) valid(ctx context.Context, namespace, keysSecret string) (added bool, err error) {
 	text, err := c.held(namespace).Read(ctx)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(parse(text)) == 0 {
-		return present, errNotValid
+		return false, errNotValid
 	}
 	if err != nil {
-		return present, err
+		return false, err
 	}
-	if present, err = c.entry(parse(text)[0]); err != nil {
-		return present, errNotValid
+	present, err := c.entry(parse(text)[0])
+	if err != nil {
+		return false, errNotValid
 	}
 	store, err := Store(c.Client, namespace, keysSecret, c.Now)
 	if err != nil {
-		return present, err
+		return false, err
 	}
 	err = store.Change(ctx, func(all []keys.Entry) ([]keys.Entry, error) {
 		i := slices.IndexFunc(all, func(e keys.Entry) bool { return e.ID == present.ID })
-		switch {
-		case i < 0:
+		switch added = i < 0; {
+		case added:
 			return append(all, present), nil
 		case all[i].Status(c.Now()) != "active" || all[i].SHA256 != present.SHA256:
 			return nil, errNotValid
 		}
-		present = all[i]
 		return nil, errSame
 	})
-	return present, err
+	return added && err == nil, err
 }
 
 // entry returns the entry of a key of the controller.

@@ -101,12 +101,22 @@ func (c *cluster) check(err error) {
 	}
 }
 
+// ensure makes the controller's key, and reports whether the hosts' file has changed.
+func (c *cluster) ensure(namespace, secret string) bool {
+	c.t.Helper()
+	changed, err := c.controller().Ensure(c.t.Context(), namespace, secret)
+	c.check(err)
+	return changed
+}
+
 // TestEnsure checks that the controller has one key for each namespace, that hosts have
 // its hash alone, and that a second time changes nothing.
 func TestEnsure(t *testing.T) {
 	c := newCluster(t)
-	for range 2 {
-		c.check(c.controller().Ensure(t.Context(), ns, name))
+	for i := range 2 {
+		if changed := c.ensure(ns, name); changed != (i == 0) {
+			t.Errorf("time %d: changed is %v", i, changed)
+		}
 	}
 	own := c.own()
 	if len(own) != 1 || !c.accepts(name, own[0]) {
@@ -115,14 +125,14 @@ func TestEnsure(t *testing.T) {
 	if text := c.item(ns, name, render.KeysItem); strings.Contains(text, own[0][len("pyn_aaaaaaaa_"):]) || strings.Count(text, "sha256:") != 1 {
 		t.Errorf("hosts have\n%s", text)
 	}
-	c.check(c.controller().Ensure(t.Context(), "pynomaly-staging", name))
+	c.ensure("pynomaly-staging", name)
 	if other := c.item(system, render.ControllerKeys, "pynomaly-staging"); other == "" || strings.TrimSpace(other) == own[0] || c.own()[0] != own[0] {
 		t.Error("namespaces share a key")
 	}
 	// Another Secret of the namespace, and one that was lost.
-	c.check(c.controller().Ensure(t.Context(), ns, "others"))
+	c.ensure(ns, "others")
 	c.check(c.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name}}))
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	if !c.accepts("others", own[0]) || !c.accepts(name, own[0]) || len(c.own()) != 1 {
 		t.Error("hosts do not accept the controller's key")
 	}
@@ -131,7 +141,7 @@ func TestEnsure(t *testing.T) {
 	c.check(err)
 	_, err = store.Revoke(t.Context(), own[0][4:12])
 	c.check(err)
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	if now := c.own(); len(now) != 1 || now[0] == own[0] || !c.accepts(name, now[0]) || c.accepts(name, own[0]) {
 		t.Error("the revoked key was not replaced")
 	}
@@ -141,7 +151,7 @@ func TestEnsure(t *testing.T) {
 // that fails after any write leaves the controller a key that hosts accept.
 func TestRotate(t *testing.T) {
 	c := newCluster(t)
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	first := c.own()[0]
 	_, err := c.controller().Rotate(t.Context(), ns, name, time.Hour)
 	c.check(err)
@@ -167,7 +177,7 @@ func TestRotate(t *testing.T) {
 		t.Fatalf("%d keys", len(half))
 	}
 	c.fail = nil
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	if !c.accepts(name, half[0]) || !c.accepts(name, half[1]) {
 		t.Error("the rotation was not finished")
 	}
@@ -223,7 +233,7 @@ func TestOwn(t *testing.T) {
 	if _, err := own.Keys(t.Context(), ns); !errors.Is(err, hostkeys.ErrNoKey) || !strings.Contains(err.Error(), "deploy install") {
 		t.Error(err)
 	}
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	c.now = c.now.Add(3 * time.Second)
 	all, err := own.Keys(t.Context(), ns)
 	if err != nil || len(all) != 1 || all[0] != c.own()[0] {
@@ -253,7 +263,7 @@ func TestSlow(t *testing.T) {
 			return w.Get(ctx, key, o, opts...)
 		},
 	})
-	c.check(c.controller().Ensure(t.Context(), ns, name))
+	c.ensure(ns, name)
 	own := &hostkeys.Own{Reader: reader, Namespace: system, Now: c.clock}
 	if _, err := own.Keys(t.Context(), ns); err != nil {
 		t.Fatal(err)

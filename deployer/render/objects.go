@@ -114,6 +114,8 @@ func pod(md *v1alpha1.ModelDeployment, t v1alpha1.RevisionTemplate, access v1alp
 		Lifecycle:       &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: preStopSeconds}}},
 		SecurityContext: locked(),
 		VolumeMounts:    []corev1.VolumeMount{{Name: "tmp", MountPath: "/tmp"}, mount},
+		// The pod's status shows the last words of a host that crashed.
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	c.Env = variables(t, access)
 	spec := corev1.PodSpec{

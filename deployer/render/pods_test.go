@@ -10,6 +10,20 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
+// TestLastWords checks that the status of a revision's pods shows the last words of a host
+// and of a pull that ended with an error.
+func TestLastWords(t *testing.T) {
+	md := &v1alpha1.ModelDeployment{}
+	md.Name, md.Namespace = "cardio", "models"
+	revision := v1alpha1.RevisionTemplate{Model: v1alpha1.ModelReference{ID: "cardio", Version: "1.0.0"}, Image: "x:1", Source: v1alpha1.Source{Type: "oci", Reference: "registry.example.com/cardio:1"}}
+	p := render.Deployment(md, "0123abcd", revision, 1, v1alpha1.Access{KeysSecret: "keys"}).Spec.Template.Spec
+	for _, c := range append(p.InitContainers, p.Containers...) {
+		if c.TerminationMessagePolicy != corev1.TerminationMessageFallbackToLogsOnError {
+			t.Errorf("%s: %q", c.Name, c.TerminationMessagePolicy)
+		}
+	}
+}
+
 // TestPodsAreRestricted checks that every pod meets the restricted level of the Pod
 // Security Standards, and that pods of hosts have no token of the API server.
 func TestPodsAreRestricted(t *testing.T) {

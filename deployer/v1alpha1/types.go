@@ -321,6 +321,12 @@ type Gates struct {
 	// +kubebuilder:validation:Maximum=1000000
 	// +optional
 	LatencyPercent *int32 `json:"latencyPercent,omitempty"`
+	// LatencyMillis is an increase of the 95th percentile in milliseconds that is no
+	// failure, however large it is in percent; default 5.
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1000000
+	// +optional
+	LatencyMillis *int32 `json:"latencyMillis,omitempty"`
 	// PSIThousandths is the limit of the population stability index of the scores,
 	// in thousandths.
 	// +kubebuilder:validation:Minimum=0

@@ -280,6 +280,11 @@ func (in *Gates) DeepCopyInto(out *Gates) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.LatencyMillis != nil {
+		in, out := &in.LatencyMillis, &out.LatencyMillis
+		*out = new(int32)
+		**out = **in
+	}
 	if in.PSIThousandths != nil {
 		in, out := &in.PSIThousandths, &out.PSIThousandths
 		*out = new(int32)
