@@ -107,6 +107,7 @@ func pluginForks(t *testing.T, r *row) {
 	tr.More(50)
 	h.Eventually("the plugin has started them", func() bool { return len(orphans(mark)) == 250 })
 	for range pick(3, 10) {
+		h.Eventually("the good plugin has both processes", func() bool { return len(h.processes("good")) == 2 })
 		old := h.processes("good")
 		if len(old) != 2 {
 			t.Fatalf("the good plugin has %d processes", len(old))

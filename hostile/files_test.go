@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
-	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit/hostile"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -57,7 +56,7 @@ func graphs() []hostileModel {
 			name: g.Name, must: "refused before ONNX Runtime sees it (" + g.Code + ")", want: []string{"checking the graph: "}, keep: true,
 			drops: drops("limits: {max_batch_rows: 10000, load_timeout: 10m}\n"),
 		})
-		if g.Code == graph.TooLarge {
+		if g.Rows {
 			all = append(all, hostileModel{name: g.Name + "-in-small-calls", must: "refused, or served in calls that fit the memory", keep: true, drops: drops(""), judge: fewer})
 		}
 	}
