@@ -119,8 +119,12 @@ func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
 	if !ok {
 		return nil
 	}
+	alone := r.alone(world, step)
 	for i := step + 1; i < plan.Status.Rollout.Step; i++ {
-		if gated, _, _, hold := stepOf(world, i); gated || hold > 0 {
+		switch gated, _, pause, hold := stepOf(world, i); {
+		case pause && alone:
+			return fmt.Errorf("step %d, which waits for a user, is left at once", i)
+		case (gated || hold > 0) && !alone:
 			return fmt.Errorf("step %d is left at once", i)
 		}
 	}
@@ -137,12 +141,22 @@ func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
 		return fmt.Errorf("step %d is left, and its gates have not passed: %d of step %d", step, world.Gate, world.GateStep)
 	case world.Gate == strategy.CannotTell && !resumed, world.Gate == strategy.Inconclusive && !resumed && !proceed && !optional:
 		return fmt.Errorf("step %d is left, and its gates do not tell: %d", step, world.Gate)
+	case alone: // its gates have passed, and there is nothing to compare it with
 	case world.StepRows < rowsOf(world, step) && !resumed:
 		return fmt.Errorf("step %d is left after %d rows", step, world.StepRows)
 	case world.Observed == strategy.Differs && !resumed:
 		return fmt.Errorf("step %d is left, and requests do not follow its weight", step)
 	}
 	return nil
+}
+
+// alone reports whether the new revision has all requests because no other can answer,
+// and a step was held for as long as that takes.
+func (r *rules) alone(world strategy.World, step int32) bool {
+	_, _, _, hold := stepOf(world, step)
+	wait := hold + world.Spec.Strategy.Deadline.Duration
+	stable, old := world.Status.Stable, world.Status.Rollout.Old
+	return pods(world, stable, old) == 0 && world.Revisions[stable].Ready == 0 && r.held+r.slack >= wait
 }
 
 // hold: no step is left before its weight has been held for its time, and for long

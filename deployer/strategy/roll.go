@@ -3,6 +3,7 @@ package strategy
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -74,7 +75,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	m.plan.Gates = gated
 	where := m.where(all)
 	left := m.hold(at) - m.times.held
-	dead := gated && int(m.ro.Step) < len(all)-1 && m.nobodyElse() && !m.resumed()
+	dead := gated && int(m.ro.Step) < len(all)-1 && m.nobodyElse() && !m.resumed() && !asksUser(all[m.ro.Step:])
 	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
 		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
 	}
@@ -195,6 +196,11 @@ func (m *machine) phase() string {
 		return v1alpha1.RollingBack
 	}
 	return v1alpha1.Deploying
+}
+
+// asksUser reports whether one of the steps waits for a user.
+func asksUser(steps []step) bool {
+	return slices.ContainsFunc(steps, func(s step) bool { return s.pause })
 }
 
 // waiting enters a state that has a deadline.
