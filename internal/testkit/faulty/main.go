@@ -306,6 +306,12 @@ func (d *detector) unwell() error {
 	if d.Fault != "files" {
 		return nil
 	}
+	d.mu.Lock()
+	leaking := len(d.files) > 0
+	d.mu.Unlock()
+	if leaking {
+		d.leak() // what was closed meanwhile leaks, too
+	}
 	f, err := os.Open(os.DevNull)
 	if err != nil {
 		return fmt.Errorf("reading a table: %w", err)
