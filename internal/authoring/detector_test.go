@@ -114,7 +114,6 @@ func TestFitRefuses(t *testing.T) {
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
 		`hbos computes no mean: pass --missing with a number; mean and median are for iforest, knn, lof`:                  {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale, o.Missing = nil, false, MissingMean }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},
-		`--missing median is for iforest, knn, lof: hbos takes a value`:                                                   {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale = nil, false }},
 	} {
 		o := options(file)
 		c.change(&o)

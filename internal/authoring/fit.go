@@ -137,9 +137,6 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	for _, name := range names {
 		m.Features = append(m.Features, manifest.Feature{Feature: sdk.Feature{Name: name, DType: sdk.Float64}})
 	}
-	if o.Missing == MissingMean || o.Missing == MissingMedian {
-		return nil, fmt.Errorf("--missing %s is for %s: %s takes a value", o.Missing, graphNames(), r.Name)
-	}
 	return m, setMissing(m.Features, o.Missing, nil)
 }
 
