@@ -111,6 +111,12 @@ func TestRead(t *testing.T) {
 	mux.HandleFunc("/none/api/v1/query", say(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	mux.HandleFunc("/moved", http.RedirectHandler("/metrics", http.StatusFound).ServeHTTP)
 	mux.HandleFunc("/html", say("<html>"))
+	large := strings.Repeat("# nothing of ours, and much of it\n", 1<<20)
+	mux.HandleFunc("/large", say(large))
+	mux.HandleFunc("/much/api/v1/query", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		say(`{"status":"`+large)(w, r)
+	})
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	gone := httptest.NewServer(mux)
@@ -125,6 +131,8 @@ func TestRead(t *testing.T) {
 		"a page":           {v1alpha1.MetricsTraefik, server.URL + "/metrics", 104, 3, 1, ""},
 		"Prometheus":       {v1alpha1.MetricsPrometheus, server.URL, 100, 10, 2, ""},
 		"nothing scraped":  {v1alpha1.MetricsPrometheus, server.URL + "/none", 0, 0, 0, "does it scrape the gateway?"},
+		"a large page":     {v1alpha1.MetricsTraefik, server.URL + "/large", 0, 0, 0, "longer than 32 MiB"},
+		"a large answer":   {v1alpha1.MetricsPrometheus, server.URL + "/much", 0, 0, 0, "too large"},
 		"a redirect":       {v1alpha1.MetricsTraefik, server.URL + "/moved", 0, 0, 0, "302"},
 		"another page":     {v1alpha1.MetricsTraefik, server.URL + "/html", 0, 0, 0, "parsing metrics"},
 		"no page":          {v1alpha1.MetricsTraefik, server.URL + "/nowhere", 0, 0, 0, "404"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -110,16 +109,14 @@ func scrape(ctx context.Context, at string, _ [sides]Target) ([]page, error) {
 // get reads the page of one address.
 func get(ctx context.Context, at, address string) ([]Series, error) {
 	var dialer net.Dialer
-	t := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	c := client(&http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
-	}}
-	defer t.CloseIdleConnections()
+	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", address, err)
 	}
 	req.Header.Set("Accept", "text/plain;version=0.0.4")
-	c := &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	resp, err := c.Do(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", address, err)
@@ -128,10 +125,10 @@ func get(ctx context.Context, at, address string) ([]Series, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("asking %s: it answers %s", address, resp.Status)
 	}
-	body := &io.LimitedReader{R: resp.Body, N: mostPage}
-	series, err := Parse(body)
+	series, err := Parse(resp.Body)
+	var large *http.MaxBytesError
 	switch {
-	case body.N == 0:
+	case errors.As(err, &large):
 		return nil, fmt.Errorf("asking %s: its metrics are longer than %d MiB: let a Prometheus scrape them", address, mostPage>>20)
 	case err != nil:
 		return nil, fmt.Errorf("asking %s: %w", address, err)
@@ -139,9 +136,27 @@ func get(ctx context.Context, at, address string) ([]Series, error) {
 	return series, nil
 }
 
+// client returns a client that keeps no connection, follows no redirect and reads
+// bodies of at most mostPage.
+func client(t *http.Transport) *http.Client {
+	t.DisableKeepAlives = true
+	return &http.Client{Transport: bounded{t}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+type bounded struct{ next http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper.
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, mostPage)
+	}
+	return resp, err //nolint:wrapcheck // the client says what was asked
+}
+
 // query reads the last values that a Prometheus has scraped.
 func query(ctx context.Context, at string, targets [sides]Target) ([]page, error) {
-	c, err := promapi.NewClient(promapi.Config{Address: at, Client: &http.Client{}})
+	c, err := promapi.NewClient(promapi.Config{Address: at, Client: client(&http.Transport{Proxy: http.ProxyFromEnvironment})})
 	if err != nil {
 		return nil, fmt.Errorf("gatewayMetrics.url: %w", err)
 	}
