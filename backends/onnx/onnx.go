@@ -190,9 +190,9 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, orMissing(missing, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err}))
 	}
-	grown, why := b.recognise(a, g, bind)
+	candidate, why := b.recognise(a, g, bind)
 	if missing != nil || b.cfg.Forests == ForestsOnly {
-		return grown.alone(missing, why)
+		return candidate.alone(missing, why)
 	}
 	// From here on the original bytes are not used: the proof and the session
 	// read what was checked.
@@ -210,19 +210,19 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 	if err != nil {
 		return nil, err
 	}
-	if grown != nil && found.Forests[grown.proof] != "" {
-		return grown.proved(found.Forests[grown.proof]), nil
+	if candidate != nil && found.Forests[candidate.proof] != "" {
+		return candidate.proved(found.Forests[candidate.proof]), nil
 	}
 	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
 	s, err := b.load(ctx, written, bind, a.Manifest, g, found)
 	if err != nil {
 		return nil, err
 	}
-	if grown == nil {
+	if candidate == nil {
 		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: why.Error()}
 		return s, nil
 	}
-	return b.compete(ctx, a, s, grown, job, version, found)
+	return b.compete(ctx, a, s, candidate, job, version, found)
 }
 
 // orMissing returns why there is no library, if there is none: an error of a graph
