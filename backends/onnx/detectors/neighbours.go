@@ -13,14 +13,20 @@ const keepsRows = "all of them, in float32, of which the detector consists"
 // epsilon keeps densities finite among equal rows, as in scikit-learn.
 const epsilon = 1e-10
 
-// LOF fits a local outlier factor for new rows, with scikit-learn's definition and
-// Euclidean distances. Inliers score about 1.
-func LOF(r Rows, o Options) (*Fitted, error) {
+// compared are training rows, each compared with the others.
+type compared struct {
+	rows   Rows // scaled
+	scale  *scaler
+	k      int
+	others []found // the nearest k of each row
+}
+
+// compareRows finds the neighbours of each training row; usual is how many, unless o says.
+func compareRows(r Rows, o Options, usual int) (*compared, error) {
 	r, scale, err := prepare(r, o)
 	if err != nil {
 		return nil, err
 	}
-	const usual = 20
 	k, err := neighboursOf(r, o, usual)
 	if err != nil {
 		return nil, err
@@ -29,27 +35,44 @@ func LOF(r Rows, o Options) (*Fitted, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := r.Len()
-	kdist, lrd := make([]float32, n), make([]float32, n)
-	for i := range n {
-		kdist[i] = others[i].dist[k-1]
+	return &compared{r, scale, k, others}, nil
+}
+
+// begin begins a graph with the distances of rows to their nearest training rows.
+func (g *compared) begin(name string) *graph.Builder {
+	b, rows := begin(name, g.rows, g.scale)
+	distances(b, rows, g.rows, g.k)
+	return b
+}
+
+// LOF fits a local outlier factor for new rows, with scikit-learn's definition and
+// Euclidean distances. Inliers score about 1.
+func LOF(r Rows, o Options) (*Fitted, error) {
+	const usual = 20
+	g, err := compareRows(r, o, usual)
+	if err != nil {
+		return nil, err
 	}
-	for i, o := range others {
+	n, k := g.rows.Len(), float64(g.k)
+	kdist, lrd := make([]float32, n), make([]float32, n)
+	for i, o := range g.others {
+		kdist[i] = o.dist[g.k-1]
+	}
+	for i, o := range g.others {
 		var reach float64
 		for a, d := range o.dist {
 			reach += float64(max(d, kdist[o.row[a]]))
 		}
-		lrd[i] = float32(1 / (reach/float64(k) + epsilon))
+		lrd[i] = float32(1 / (reach/k + epsilon))
 	}
 	f := &Fitted{Keeps: keepsRows, Scores: make([]float64, n)}
-	for i, o := range others {
+	for i, o := range g.others {
 		for _, row := range o.row {
 			f.Scores[i] += float64(lrd[row])
 		}
-		f.Scores[i] /= float64(k) * float64(lrd[i])
+		f.Scores[i] /= k * float64(lrd[i])
 	}
-	b, rows := begin("local_outlier_factor", r, scale)
-	distances(b, rows, r, k)
+	b := g.begin("local_outlier_factor")
 	b.Floats(own("kdist"), kdist, int64(n))
 	b.Floats(own("lrd"), lrd, int64(n))
 	b.Floats(own("epsilon"), []float32{epsilon}, 1)
@@ -73,26 +96,17 @@ func KNN(r Rows, o Options) (*Fitted, error) {
 	if o.Distance != DistanceLargest && o.Distance != DistanceMean && o.Distance != DistanceMedian {
 		return nil, fmt.Errorf("--distance is %q: it must be %s, %s or %s", o.Distance, DistanceLargest, DistanceMean, DistanceMedian)
 	}
-	r, scale, err := prepare(r, o)
-	if err != nil {
-		return nil, err
-	}
 	const usual = 5
-	k, err := neighboursOf(r, o, usual)
+	g, err := compareRows(r, o, usual)
 	if err != nil {
 		return nil, err
 	}
-	others, err := among(r, k)
-	if err != nil {
-		return nil, err
-	}
-	f := &Fitted{Keeps: keepsRows, Scores: make([]float64, r.Len())}
-	for i, x := range others {
+	f := &Fitted{Keeps: keepsRows, Scores: make([]float64, g.rows.Len())}
+	for i, x := range g.others {
 		f.Scores[i] = reduced(x.dist, o.Distance)
 	}
-	b, rows := begin("knn", r, scale)
-	distances(b, rows, r, k)
-	reduce(b, o.Distance, k)
+	b := g.begin("knn")
+	reduce(b, o.Distance, g.k)
 	b.Output(Output, graph.Float, -1, 1)
 	f.Graph = b.Bytes()
 	return f, nil
