@@ -347,16 +347,12 @@ func (r *rules) end(world strategy.World, plan strategy.Plan) error {
 	case strings.HasPrefix(why, "a gate failed") && world.Gate == strategy.Fail && world.GateStep == ro.Step && !skipped(world, plan):
 	case strings.Contains(why, "started again") && r.crashes > 1 && watched(world, "restarts") && !skipped(world, plan):
 	case strings.Contains(why, "OOMKilled") && r.kills > 1 && watched(world, "oom-kills") && !skipped(world, plan):
-	case strings.HasPrefix(why, "deadline") && r.missing+r.slack > limit && !world.Spec.Paused && (lacking(world, r.plan) || world.Gate == strategy.Broken || shifts(why)) && (plan.Status.Stable != "" || pods(world, u) == 0):
+	case strings.HasPrefix(why, "deadline") && r.missing+r.slack > limit && !world.Spec.Paused && (lacking(world, r.plan) || world.Gate == strategy.Broken) && (plan.Status.Stable != "" || pods(world, u) == 0):
 	default:
 		return fmt.Errorf("%s was given up after it missed something for %s: %s", u, r.missing, why)
 	}
 	return nil
 }
-
-// shifts reports whether a rollout was given up when it was to set another weight, after
-// it had missed something else.
-func shifts(why string) bool { return strings.Contains(why, "in state "+strategy.StateShifting) }
 
 // final: every end is final, and true.
 func (r *rules) final(world strategy.World, plan strategy.Plan) error {

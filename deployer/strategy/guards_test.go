@@ -63,6 +63,7 @@ func steps() []mutation {
 		{"roll.go", "a gate that cannot tell does not pass", "case gated && m.Gate == CannotTell && !m.resumed():", "case false:"},
 		{"roll.go", "too few samples do not pass", "case gated && m.Gate == Inconclusive && !at.optional && !m.proceeds():", "case false:"},
 		{"roll.go", "a step waits for its rows", "case gated && m.StepRows < at.rows && !m.resumed():", "case false:"},
+		{"roll.go", "a step waits for a user although nothing else can answer", " && !asksUser(all[m.ro.Step:])", ""},
 		{"roll.go", "a step waits for a user", "case at.pause && !skip && !m.resumed():", "case false:"},
 		{"roll.go", "a step's gates are its own", "if m.GateStep != m.ro.Step {", "if false {"},
 		{"roll.go", "a resume is of one step", "r.Step >= m.ro.Step", "r.Step >= 0"},

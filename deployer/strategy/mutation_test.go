@@ -33,7 +33,7 @@ func TestMutations(t *testing.T) {
 	all := mutations()
 	page := source(t, "../../docs/rationale.md")
 	for i := range all {
-		if !strings.Contains(page, "\n| "+all[i].guard+" | ") {
+		if os.Getenv("WALKS_TABLE") == "" && !strings.Contains(page, "\n| "+all[i].guard+" | ") { // or it is being made
 			t.Errorf("the table in docs/rationale.md lacks %q: make walks-table", all[i].guard)
 		}
 		if n := strings.Count(source(t, all[i].file), all[i].old); n != 1 {

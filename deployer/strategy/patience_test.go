@@ -66,6 +66,29 @@ func TestMissingFigures(t *testing.T) {
 	until(t, c, "b is promoted", func() bool { return c.Status.Stable == "b" })
 }
 
+// TestWaitsForTheCause checks that a rollout is given up for what was missing all the
+// time, and not for what has begun to be missing in the last moment.
+func TestWaitsForTheCause(t *testing.T) {
+	c := canaryOf(t, 20, 5*time.Minute)
+	until(t, c, "it is held", func() bool { return c.Status.Rollout.State == strategy.StateGating })
+	deadline := c.Spec.Strategy.Deadline.Duration
+	c.Gate = strategy.Broken
+	for c.Status.Rollout.Waited.Duration < deadline-6*time.Second {
+		c.Step()
+		c.Advance(time.Second)
+	}
+	c.Advance(9 * time.Second)
+	c.Weights = map[string]int32{"a": 50, "b": 50} // by hand
+	c.Step()
+	if s := &c.Status; s.Rollout.Aborted != "" || s.Rollout.State != strategy.StateShifting {
+		t.Fatalf("the weight is to be set: %+v", s)
+	}
+	until(t, c, "it is given up", func() bool { return c.Status.Rollout.Aborted == "b" })
+	if why := c.Status.Rollout.AbortReason; !strings.Contains(why, "no figures") {
+		t.Errorf("it was given up because %s", why)
+	}
+}
+
 // TestWaitsApart checks that a wait which has ended leaves time for another one, even
 // if only a pause lies between them.
 func TestWaitsApart(t *testing.T) {

@@ -203,6 +203,12 @@ func asksUser(steps []step) bool {
 	return slices.ContainsFunc(steps, func(s step) bool { return s.pause })
 }
 
+// enters reports whether a state begins now. The clock may have jumped since it began.
+func (m *machine) enters(state string) bool {
+	was := &m.Status.Rollout
+	return was.State != state || was.Since == nil || was.Since.Time.Equal(m.Now)
+}
+
 // waiting enters a state that has a deadline.
 func (m *machine) waiting(state, message string) {
 	if m.Spec.Paused {
@@ -210,7 +216,8 @@ func (m *machine) waiting(state, message string) {
 		m.after(longestTick)
 		return
 	}
-	if m.times.waited > deadline(m.Spec.Strategy) && !m.serves {
+	// What has only begun to be missing is not what the deadline has passed for.
+	if m.times.waited > deadline(m.Spec.Strategy) && !m.serves && !m.enters(state) {
 		m.fail(fmt.Sprintf("deadline of %s exceeded in state %s: %s", deadline(m.Spec.Strategy), state, message))
 		return
 	}
