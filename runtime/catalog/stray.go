@@ -66,7 +66,7 @@ func misnamed(file string) string {
 	case at && completeVersion(version) == "":
 		return "is not served: what follows the @ must be a semantic version, as in " + orModel(betterID(id)) + "@1.0.0" + lower
 	case at && !manifest.ValidVersion(version):
-		why = "a version has three numbers, as 1.0.0 has"
+		why = "a version has three numbers and no v, as 1.0.0 has"
 	case !manifest.ValidID(id):
 		why = idRule(id)
 	default:

@@ -56,7 +56,7 @@ labels:
 
 {{- define "pullSecrets" -}}
 {{- range .Values.imagePullSecrets }}
-- name: {{ . }}
+- name: {{ . | quote }}
 {{- end }}
 {{- end }}
 
