@@ -86,7 +86,7 @@ func (p *buffers) put(b *buffer) {
 // serves the request may use it.
 type account struct {
 	charged int64   // bytes of the budget
-	window  int64   // of charged: for a decoder, beside the body
+	beside  int64   // of charged: what a decoder of the body holds
 	lent    *buffer // buffer of an answer
 }
 
@@ -99,24 +99,17 @@ func (s *Server) charge(a *account, n int64) error {
 	return nil
 }
 
-// chargeWindow counts bytes that a decoder holds while it reads a body, until the
-// returned function is called.
-func (s *Server) chargeWindow(a *account, n int64) (done func(), err error) {
-	if err := s.charge(a, n); err != nil {
-		return nil, err
-	}
-	a.window = n
-	return func() {
-		s.budget.give(n)
-		a.charged, a.window = a.charged-n, 0
-	}, nil
+// release returns what a decoder of the body took.
+func (s *Server) release(a *account) {
+	s.budget.give(a.beside)
+	a.charged, a.beside = a.charged-a.beside, 0
 }
 
 // settle returns what a request took.
 func (s *Server) settle(a *account) {
 	if a.charged > 0 {
 		s.budget.give(a.charged)
-		a.charged, a.window = 0, 0
+		a.charged, a.beside = 0, 0
 	}
 	s.buffers.put(a.lent)
 	a.lent = nil
@@ -221,7 +214,7 @@ func (s *Server) grow(a *account, to *buffer, length int) error {
 		most = min(most, length+1)
 	}
 	want := max(min(2*cap(to.b), most), cap(to.b)+1)
-	if more := int64(want-freeBytes) - (a.charged - a.window); more > 0 {
+	if more := int64(want-freeBytes) - (a.charged - a.beside); more > 0 {
 		if err := s.charge(a, more); err != nil {
 			return err
 		}

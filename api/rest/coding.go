@@ -128,24 +128,32 @@ func (s *Server) readGzip(a *account, to *buffer, in io.Reader) (err error) {
 }
 
 func (s *Server) readZstd(a *account, to *buffer, in io.Reader) error {
-	done, err := s.chargeWindow(a, s.window())
-	if err != nil {
+	// The window is held once all has arrived, and not for a sender that stops.
+	arrived := s.buffers.get(firstBytes)
+	defer s.buffers.put(arrived)
+	if err := s.readAll(a, arrived, in, -1); err != nil {
 		return err
 	}
-	defer done()
+	a.beside = a.charged
+	defer s.release(a)
+	window := s.window()
+	if err := s.charge(a, window); err != nil {
+		return err
+	}
+	a.beside += window
 	decoder, _ := s.codecs.zstd.Get().(*zstd.Decoder)
 	if decoder == nil {
-		window := uint64(s.window())
-		decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(window), zstd.WithDecoderMaxMemory(window))
+		var err error
+		decoder, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(window)), zstd.WithDecoderMaxMemory(uint64(window)))
 		if err != nil {
 			return fmt.Errorf("making a decoder: %w", err)
 		}
 	}
 	defer s.codecs.zstd.Put(decoder)
-	if err := decoder.Reset(in); err != nil {
+	if err := decoder.Reset(bytes.NewReader(arrived.b)); err != nil {
 		return fmt.Errorf("reading zstd: %w", notEnd(err))
 	}
-	err = s.readAll(a, to, decoder, -1)
+	err := s.readAll(a, to, decoder, -1)
 	_ = decoder.Reset(nil) // it must not keep the connection
 	return err
 }

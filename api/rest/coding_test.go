@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -133,6 +137,12 @@ func TestZstdAccount(t *testing.T) {
 	}
 	if a.Settle(); a.Used() != 0 {
 		t.Errorf("%d bytes are counted", a.Used())
+	}
+	// A sender that stops holds what it has sent.
+	a = rest.NewAccounts(64<<20, 16<<20)
+	most, _, err = a.ReadZstd(io.MultiReader(strings.NewReader(coded(t, "zstd", text)[:20]), iotest.ErrReader(os.ErrDeadlineExceeded)))
+	if !errors.Is(err, os.ErrDeadlineExceeded) || most != 0 {
+		t.Errorf("%d bytes were counted for 20, %v", most, err)
 	}
 }
 
