@@ -13,6 +13,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // Where a project has its model, and the module of a WASM plugin within the model.
@@ -281,7 +283,7 @@ func Detect(dir string) (Language, error) {
 // It returns any other path unchanged: a model's directory holds a manifest itself, and
 // may hold a detector.py as projects do.
 func ModelPath(path string) (string, error) {
-	if _, err := os.Stat(filepath.Join(path, "model.yaml")); err == nil {
+	if _, err := os.Stat(filepath.Join(path, manifest.FileName)); err == nil {
 		return path, nil
 	}
 	l, err := Detect(path)
