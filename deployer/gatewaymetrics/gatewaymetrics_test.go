@@ -111,12 +111,13 @@ func TestRead(t *testing.T) {
 	mux.HandleFunc("/none/api/v1/query", say(`{"status":"success","data":{"resultType":"vector","result":[]}}`))
 	mux.HandleFunc("/moved", http.RedirectHandler("/metrics", http.StatusFound).ServeHTTP)
 	mux.HandleFunc("/html", say("<html>"))
-	large := strings.Repeat("# nothing of ours, and much of it\n", 1<<20)
+	large := strings.Repeat("# nothing of ours, and much of it\n", 1<<15)
 	mux.HandleFunc("/large", say(large))
 	mux.HandleFunc("/much/api/v1/query", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		say(`{"status":"`+large)(w, r)
 	})
+	reader := gatewaymetrics.Reader{Timeout: time.Minute, MaxBytes: 1 << 20}
 	server := httptest.NewServer(mux)
 	defer server.Close()
 	gone := httptest.NewServer(mux)
@@ -131,7 +132,7 @@ func TestRead(t *testing.T) {
 		"a page":           {v1alpha1.MetricsTraefik, server.URL + "/metrics", 104, 3, 1, ""},
 		"Prometheus":       {v1alpha1.MetricsPrometheus, server.URL, 100, 10, 2, ""},
 		"nothing scraped":  {v1alpha1.MetricsPrometheus, server.URL + "/none", 0, 0, 0, "does it scrape the gateway?"},
-		"a large page":     {v1alpha1.MetricsTraefik, server.URL + "/large", 0, 0, 0, "longer than 32 MiB"},
+		"a large page":     {v1alpha1.MetricsTraefik, server.URL + "/large", 0, 0, 0, "longer than 1 MiB"},
 		"a large answer":   {v1alpha1.MetricsPrometheus, server.URL + "/much", 0, 0, 0, "too large"},
 		"a redirect":       {v1alpha1.MetricsTraefik, server.URL + "/moved", 0, 0, 0, "302"},
 		"another page":     {v1alpha1.MetricsTraefik, server.URL + "/html", 0, 0, 0, "parsing metrics"},
@@ -140,7 +141,7 @@ func TestRead(t *testing.T) {
 		"a name of nobody": {v1alpha1.MetricsTraefik, "http://gateway.invalid/metrics", 0, 0, 0, "looking gateway.invalid up"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			all, err := gatewaymetrics.Read(t.Context(), &v1alpha1.GatewayMetrics{Kind: c.kind, URL: c.url}, [2]gatewaymetrics.Target{of("cardio-1a2b3c4d", 0), of("cardio-55555555", 1)})
+			all, err := reader.Read(t.Context(), &v1alpha1.GatewayMetrics{Kind: c.kind, URL: c.url}, [2]gatewaymetrics.Target{of("cardio-1a2b3c4d", 0), of("cardio-55555555", 1)})
 			if c.says != "" {
 				if err == nil || !strings.Contains(err.Error(), c.says) {
 					t.Fatalf("%v, want one that says %q", err, c.says)
@@ -157,7 +158,7 @@ func TestRead(t *testing.T) {
 			}
 		})
 	}
-	if _, err := gatewaymetrics.Read(t.Context(), &v1alpha1.GatewayMetrics{Kind: v1alpha1.MetricsPrometheus, URL: server.URL}, [2]gatewaymetrics.Target{of("cardio-1", 0), of("cardio-2", 1)}); err != nil {
+	if _, err := reader.Read(t.Context(), &v1alpha1.GatewayMetrics{Kind: v1alpha1.MetricsPrometheus, URL: server.URL}, [2]gatewaymetrics.Target{of("cardio-1", 0), of("cardio-2", 1)}); err != nil {
 		t.Fatal(err)
 	}
 	if want := `service=~".*(cardio-1|cardio-2).*"`; !strings.Contains(asked, want) {

@@ -20,11 +20,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// Limits of one reading.
-const (
-	askFor   = 3 * time.Second
-	mostPage = 32 << 20 // bytes
-)
+// Reader reads gateways. The zero value reads with the limits of its fields' comments.
+// It may be used by several goroutines.
+type Reader struct {
+	Timeout  time.Duration // of one reading; 0 is 3 s
+	MaxBytes int64         // of one body; 0 is 32 MiB
+}
+
+func (r Reader) timeout() time.Duration { return cmp.Or(r.Timeout, 3*time.Second) }
+func (r Reader) maxBytes() int64        { return cmp.Or(r.MaxBytes, 32<<20) }
 
 // page is what one instance of a gateway shows.
 type page struct {
@@ -34,12 +38,12 @@ type page struct {
 
 // Read reads what all instances of a gateway have counted for both revisions, indexed
 // by Side. It holds no connection open afterwards.
-func Read(ctx context.Context, m *v1alpha1.GatewayMetrics, targets [sides]Target) ([]Reading, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+func (r Reader) Read(ctx context.Context, m *v1alpha1.GatewayMetrics, targets [sides]Target) ([]Reading, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout())
 	defer cancel()
-	ask := scrape
+	ask := r.scrape
 	if m.Kind == v1alpha1.MetricsPrometheus {
-		ask = query
+		ask = r.query
 	}
 	pages, err := ask(ctx, m.URL, targets)
 	if err != nil {
@@ -47,13 +51,13 @@ func Read(ctx context.Context, m *v1alpha1.GatewayMetrics, targets [sides]Target
 	}
 	out := make([]Reading, 0, len(pages))
 	for _, p := range pages {
-		r := Reading{Name: p.name, Started: started(p.series)}
+		read := Reading{Name: p.name, Started: started(p.series)}
 		for side, t := range targets {
-			if r.Counts[side], err = Of(m.Kind, p.series, t); err != nil {
+			if read.Counts[side], err = Of(m.Kind, p.series, t); err != nil {
 				return nil, fmt.Errorf("reading the gateway's metrics at %s: %w", p.name, err)
 			}
 		}
-		out = append(out, r)
+		out = append(out, read)
 	}
 	return out, nil
 }
@@ -69,7 +73,7 @@ func started(all []Series) time.Time {
 }
 
 // scrape reads the page of metrics at each address of a URL's host.
-func scrape(ctx context.Context, at string, _ [sides]Target) ([]page, error) {
+func (r Reader) scrape(ctx context.Context, at string, _ [sides]Target) ([]page, error) {
 	u, err := url.Parse(at)
 	if err != nil {
 		return nil, fmt.Errorf("gatewayMetrics.url: %w", err)
@@ -92,7 +96,7 @@ func scrape(ctx context.Context, at string, _ [sides]Target) ([]page, error) {
 	for _, address := range addresses {
 		go func() {
 			name := net.JoinHostPort(address, port)
-			series, err := get(ctx, at, name)
+			series, err := r.get(ctx, at, name)
 			answers <- answer{page{name, series}, err}
 		}()
 	}
@@ -107,9 +111,9 @@ func scrape(ctx context.Context, at string, _ [sides]Target) ([]page, error) {
 }
 
 // get reads the page of one address.
-func get(ctx context.Context, at, address string) ([]Series, error) {
+func (r Reader) get(ctx context.Context, at, address string) ([]Series, error) {
 	var dialer net.Dialer
-	c := client(&http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+	c := r.client(&http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, address)
 	}})
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, http.NoBody)
@@ -129,7 +133,7 @@ func get(ctx context.Context, at, address string) ([]Series, error) {
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return nil, fmt.Errorf("asking %s: its metrics are longer than %d MiB: let a Prometheus scrape them", address, mostPage>>20)
+		return nil, fmt.Errorf("asking %s: its metrics are longer than %d MiB: let a Prometheus scrape them", address, large.Limit>>20)
 	case err != nil:
 		return nil, fmt.Errorf("asking %s: %w", address, err)
 	}
@@ -137,26 +141,29 @@ func get(ctx context.Context, at, address string) ([]Series, error) {
 }
 
 // client returns a client that keeps no connection, follows no redirect and reads
-// bodies of at most mostPage.
-func client(t *http.Transport) *http.Client {
+// bodies of at most r.MaxBytes.
+func (r Reader) client(t *http.Transport) *http.Client {
 	t.DisableKeepAlives = true
-	return &http.Client{Transport: bounded{t}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return &http.Client{Transport: bounded{t, r.maxBytes()}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-type bounded struct{ next http.RoundTripper }
+type bounded struct {
+	next http.RoundTripper
+	most int64
+}
 
 // RoundTrip implements http.RoundTripper.
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.next.RoundTrip(r)
 	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, mostPage)
+		resp.Body = http.MaxBytesReader(nil, resp.Body, b.most)
 	}
 	return resp, err //nolint:wrapcheck // the client says what was asked
 }
 
 // query reads the last values that a Prometheus has scraped.
-func query(ctx context.Context, at string, targets [sides]Target) ([]page, error) {
-	c, err := promapi.NewClient(promapi.Config{Address: at, Client: client(&http.Transport{Proxy: http.ProxyFromEnvironment})})
+func (r Reader) query(ctx context.Context, at string, targets [sides]Target) ([]page, error) {
+	c, err := promapi.NewClient(promapi.Config{Address: at, Client: r.client(&http.Transport{Proxy: http.ProxyFromEnvironment})})
 	if err != nil {
 		return nil, fmt.Errorf("gatewayMetrics.url: %w", err)
 	}
