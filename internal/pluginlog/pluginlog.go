@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -153,7 +152,9 @@ func (l *Log) endTrace() {
 func (l *Log) record(level slog.Level, text string, cut bool) {
 	l.lines++
 	l.lost = l.lost[:0]
-	l.last = append(l.last, printable.Line(text))
+	if level >= slog.LevelInfo {
+		l.last = append(l.last, text)
+	}
 	if len(l.last) > keptLines {
 		l.last = append(l.last[:0], l.last[1:]...)
 	}
@@ -204,17 +205,34 @@ func (l *Log) tell() {
 	}
 }
 
-// Tail returns the end of the plugin's output as one line, for an error.
-func (l *Log) Tail() string {
+// Tail returns the end of the plugin's output as one line, for an error. What a plugin
+// prints for those who debug it is not in it.
+func (l *Log) Tail() string { return l.TailBeside("") }
+
+// TailBeside is Tail for an error that says why already. It leaves out tracebacks and
+// stacks that begin or end with the same reason.
+func (l *Log) TailBeside(reason string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	said := l.last
+	var said []string
+	for _, text := range l.last {
+		if !repeats(text, reason) {
+			said = append(said, printable.Line(text))
+		}
+	}
 	if len(l.lost) > 0 {
-		said = append(slices.Clone(said), printable.Line(string(l.lost)))
+		said = append(said, printable.Line(string(l.lost)))
 	}
 	text := strings.Join(said, "; ")
 	if len(text) > MaxText {
 		text = "..." + strings.ToValidUTF8(text[len(text)-MaxText:], "")
 	}
 	return text
+}
+
+// repeats reports whether the first or the last of several lines is a part of reason.
+func repeats(text, reason string) bool {
+	text = strings.TrimSpace(text)
+	first, last := strings.IndexByte(text, '\n'), strings.LastIndexByte(text, '\n')
+	return first > 0 && (strings.Contains(reason, text[:first]) || strings.Contains(reason, text[last+1:]))
 }

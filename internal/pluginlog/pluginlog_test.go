@@ -188,3 +188,26 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestTailBeside checks that the tail does not repeat the reason of an error, nor what is
+// for those who debug a plugin.
+func TestTailBeside(t *testing.T) {
+	level := slog.LevelInfo
+	l := pluginlog.New(slog.New(slog.DiscardHandler), time.Now, func(line []byte) (slog.Level, string) { return level, string(line) })
+	print := func(text string) {
+		if _, err := l.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	print("before\nTraceback (most recent call last):\n  File \"a.py\", line 1, in load\nValueError: no such column\nafter\n")
+	level = slog.LevelDebug
+	print("plugin address\n")
+	for reason, want := range map[string]string{
+		"ValueError: no such column (in load at a.py:1)": "before; after",
+		"it ended": `before; Traceback (most recent call last):   File "a.py", line 1, in load ValueError: no such column; after`,
+	} {
+		if got := l.TailBeside(reason); got != want {
+			t.Errorf("%s: %q, want %q", reason, got, want)
+		}
+	}
+}
