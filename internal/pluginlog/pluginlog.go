@@ -43,6 +43,8 @@ type Log struct {
 	dropped int
 	last    []string
 	lost    []byte // the end of what was dropped since the last logged line
+	traced  string // the last text of several lines, such as a traceback
+	again   int    // how often it came again in this second
 	trace   traceback
 }
 
@@ -148,10 +150,19 @@ func (l *Log) endTrace() {
 	}
 }
 
-// record logs a text and keeps it for Tail. l is locked.
+// record logs a text and keeps it for Tail, unless it is the last text of several lines
+// once more in the same second: a detector that fails has the same traceback for each
+// call. l is locked.
 func (l *Log) record(level slog.Level, text string, cut bool) {
 	l.lines++
 	l.lost = l.lost[:0]
+	if strings.Contains(text, "\n") {
+		if text == l.traced {
+			l.again++
+			return
+		}
+		l.traced = text
+	}
 	if level >= slog.LevelInfo {
 		l.last = append(l.last, text)
 	}
@@ -197,12 +208,17 @@ func (l *Log) Forget() {
 	l.last, l.lost = l.last[:0], l.lost[:0]
 }
 
-// tell logs how many lines were dropped since its last call. l is locked.
+// tell logs how many lines were dropped, and how often a text came again, since its
+// last call. l is locked.
 func (l *Log) tell() {
 	if l.dropped > 0 {
 		l.log.Warn("plugin printed more lines than are kept", "dropped", l.dropped)
 		l.dropped = 0
 	}
+	if l.again > 0 {
+		l.log.Warn("plugin printed the same text again", "times", l.again)
+	}
+	l.traced, l.again = "", 0
 }
 
 // Tail returns the end of the plugin's output as one line, for an error. What a plugin

@@ -211,3 +211,28 @@ func TestTailBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestSameTraceback checks that a traceback that comes again and again is logged once in a
+// second, with how often it came.
+func TestSameTraceback(t *testing.T) {
+	const text = "Traceback (most recent call last):\n  File \"a.py\", line 1, in score\nValueError: no such row\n"
+	now := time.Unix(1, 0)
+	l, out := newLog(&now)
+	count := func(what string, want int) {
+		t.Helper()
+		if n := strings.Count(out.String(), what); n != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", what, n, want, out)
+		}
+	}
+	for range 5 {
+		_, _ = l.Write([]byte(text))
+	}
+	count("ValueError: no such row", 1)
+	_, _ = l.Write([]byte(strings.Replace(text, "no such row", "another", 1)))
+	count("ValueError: another", 1)
+	now = now.Add(time.Second)
+	_, _ = l.Write([]byte(text))
+	l.Flush()
+	count("ValueError: no such row", 2)
+	count("times=4", 1)
+}
