@@ -194,18 +194,18 @@ up() {
 		--service-account-key-file="$state/pki/accounts.pub" --service-account-signing-key-file="$state/pki/accounts.key" \
 		--service-account-issuer=https://kubernetes.default.svc --authorization-mode=Node,RBAC --service-cluster-ip-range=$services --allow-privileged=true \
 		--kubelet-client-certificate="$state/pki/admin.crt" --kubelet-client-key="$state/pki/admin.key" --kubelet-preferred-address-types=InternalIP
-	await "the API server" 60 inside kubectl get --raw /readyz
+	await "the API server" 600 inside kubectl get --raw /readyz
 	daemon controllers "$bin/kube-controller-manager" --kubeconfig="$KUBECONFIG" --service-account-private-key-file="$state/pki/accounts.key" \
 		--root-ca-file="$state/pki/ca.crt" --use-service-account-credentials=true --leader-elect=false
 	daemon scheduler "$bin/kube-scheduler" --kubeconfig="$KUBECONFIG" --leader-elect=false
 	daemon containerd containerd -c "$state/containerd.toml"
-	await containerd 30 ctr -a "$state/containerd.sock" version
+	await containerd 600 ctr -a "$state/containerd.sock" version
 	load "$state/pause.tar"
 	daemon kubelet "$bin/kubelet" --config="$state/kubelet.yaml" --kubeconfig="$state/kubelet.kubeconfig" --hostname-override=node \
 		--node-ip=$address --root-dir="$state/kubelet"
 	daemon proxy "$bin/kube-proxy" --kubeconfig="$KUBECONFIG" --hostname-override=node --proxy-mode=iptables --cluster-cidr=$pods \
 		--conntrack-max-per-core=0 --conntrack-min=0
-	await "the node" 60 ready node
+	await "the node" 600 ready node
 	local crds
 	crds=$(cd "$here/.." && ${GO:-go} list -m -f '{{.Dir}}' sigs.k8s.io/gateway-api)/config/crd/standard
 	inside kubectl apply --server-side -f "$crds" >/dev/null
@@ -240,7 +240,7 @@ second() {
 	configure "$dir" 1 second
 	net=$other inside sysctl -qw net.ipv4.ip_forward=1
 	net=$other daemon containerd-2 containerd -c "$dir/containerd.toml"
-	await "the second containerd" 30 ctr -a "$dir/containerd.sock" version
+	await "the second containerd" 600 ctr -a "$dir/containerd.sock" version
 	local images
 	mapfile -t images < <(ctr -a "$state/containerd.sock" -n k8s.io images ls -q | grep -v ^sha256:)
 	ctr -a "$state/containerd.sock" -n k8s.io images export "$dir/images.tar" "${images[@]}"
@@ -250,7 +250,7 @@ second() {
 		--node-ip=192.0.3.2 --root-dir="$dir/kubelet"
 	net=$other daemon proxy-2 "$bin/kube-proxy" --kubeconfig="$dir/admin.kubeconfig" --hostname-override=second --proxy-mode=iptables --cluster-cidr=$pods \
 		--conntrack-max-per-core=0 --conntrack-min=0
-	await "the second node" 60 ready second
+	await "the second node" 600 ready second
 }
 
 unplug() {

@@ -247,7 +247,7 @@ func (w *world) weight(t *testing.T, hash string) int32 {
 
 func (w *world) eventually(t *testing.T, within time.Duration, what string, done func() bool) {
 	t.Helper()
-	until := time.Now().Add(within)
+	until := time.Now().Add(max(within, long)) // ends only what hangs
 	for !done() {
 		if time.Now().After(until) {
 			var md v1alpha1.ModelDeployment

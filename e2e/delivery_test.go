@@ -56,7 +56,7 @@ func start(t *testing.T, url, name string, args ...string) (stop func()) {
 			t.Logf("%s printed: %.3000s", name, text)
 		}
 	})
-	for range 300 {
+	for until := time.Now().Add(long); time.Now().Before(until); {
 		resp, err := http.Get(url)
 		if err == nil {
 			_ = resp.Body.Close()

@@ -18,7 +18,7 @@ generator() { # name of the generator, directory, further arguments
 binary=$1
 "$binary" serve --models testdata/models --port 0 --state-dir "$work/state" --drain 0s --request-timeout 5m 2>"$work/host.log" &
 host=$!
-for _ in $(seq 600); do
+for _ in $(seq 6000); do # ends only what hangs
   address=$(sed -n 's/.*"message":"serving".*"address":"\([^"]*\)".*/\1/p' "$work/host.log" | head -n 1)
   [ -n "$address" ] && curl --silent --fail "http://$address/ready" >/dev/null && break
   kill -0 "$host" || { cat "$work/host.log"; exit 1; }

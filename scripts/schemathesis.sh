@@ -17,7 +17,7 @@ start() {
   shift
   "$binary" serve --models testdata/models --port 0 --state-dir "$work/state" --drain 0s --request-timeout 5m "$@" 2>"$work/$name.log" &
   host=$!
-  for _ in $(seq 300); do
+  for _ in $(seq 6000); do # ends only what hangs
     address=$(sed -n 's/.*"message":"serving".*"address":"\([^"]*\)".*/\1/p' "$work/$name.log" | head -n 1)
     [ -n "$address" ] && curl --silent --fail "http://$address/ready" >/dev/null && return
     kill -0 "$host" || { cat "$work/$name.log"; exit 1; }

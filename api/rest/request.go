@@ -263,6 +263,9 @@ func (s *Server) readData(r *request, sc *jsonscan.Scanner, k kind) error {
 	if r.Rows().Total() == 0 {
 		return api.NewProblem(api.ValidationError, "data", "is empty: give at least one row")
 	}
+	if r.Rows().Flat() {
+		return api.NewProblem(api.ValidationError, "data", "must be an array of rows, each an object or an array, such as [[1, 2], [3, 4]]; one row goes to /api/v1/predict")
+	}
 	return nil
 }
 

@@ -27,6 +27,18 @@ func Play(args []string, in io.Reader, out io.Writer) (played bool, err error) {
 	return false, nil
 }
 
+// Check returns why a host with the backend that a manifest names would refuse the
+// artifact, as far as that can be known without running anything of it.
+func Check(a backends.Artifact) error {
+	switch a.Manifest.Backend {
+	case manifest.BackendONNX:
+		return onnx.Check(a)
+	case manifest.BackendWASM:
+		return wasm.Check(a)
+	}
+	return nil
+}
+
 // Config is made of the backends' configurations; nil: the backend is switched off. Each
 // has a logger of its own, made of Log.
 type Config struct {

@@ -159,6 +159,30 @@ func checkFewer(data []byte, limits graph.Limits, err error) (*graph.Model, int,
 // Inspect returns the features, the input and the output of the graph that the manifest
 // leaves out.
 func (b *Backend) Inspect(_ context.Context, a backends.Artifact) (manifest.Derived, error) {
+	return inspect(a)
+}
+
+// Check refuses a graph that no host proves, without ONNX Runtime.
+func Check(a backends.Artifact) error {
+	if a.Memo == nil {
+		a.Memo = new(backends.Memo)
+	}
+	d, err := inspect(a)
+	if err != nil {
+		return err
+	}
+	a.Manifest = a.Manifest.With(d)
+	g, _, err := check(a)
+	if err != nil {
+		return err
+	}
+	if _, err = bindGraph(a.Manifest, g); err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+	}
+	return nil
+}
+
+func inspect(a backends.Artifact) (manifest.Derived, error) {
 	g, rows, err := check(a)
 	if err != nil {
 		return manifest.Derived{}, err

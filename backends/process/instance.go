@@ -191,13 +191,17 @@ func (i *instance) abandon(ctx context.Context, err error) error {
 	}
 	i.proc.kill(err)
 	i.end()
+	var noticed string // how the start noticed the end, in the words of go-plugin
 	if cause := i.proc.ended(); cause != nil && !errors.Is(err, cause) {
-		err = fmt.Errorf("%w (%s)", cause, pluginlog.Text([]byte(err.Error())))
+		err, noticed = cause, " ("+pluginlog.Text([]byte(err.Error()))+")"
+		if errors.Is(cause, errNoHandshake) {
+			err, noticed = fmt.Errorf("%w%s", cause, noticed), ""
+		}
 	}
-	if tail := i.proc.log.Tail(); tail != "" {
+	if tail := i.proc.log.TailBeside(err.Error()); tail != "" {
 		err = fmt.Errorf("%w; it printed: %s", err, tail)
 	}
-	return err
+	return fmt.Errorf("%w%s", err, noticed)
 }
 
 func remaining(ctx context.Context, otherwise time.Duration) time.Duration {

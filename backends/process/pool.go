@@ -104,7 +104,7 @@ func (p *pool) work(ctx context.Context, n int, inst *instance) {
 		if time.Since(since) >= steadyAfter {
 			failures = 0
 		}
-		meant, words := false, inst.proc.log.Tail()
+		meant, words := false, inst.proc.log.TailBeside(cause.Error())
 		p.change(func() {
 			p.drop(inst)
 			p.starting++
@@ -217,12 +217,15 @@ func (p *pool) acquire(ctx context.Context, alone bool) (*instance, error) {
 			p.mu.Unlock()
 			return nil, err
 		}
-		wake := p.wake
+		wake, ended := p.wake, ""
+		if len(p.up) == 0 && p.reason != "" {
+			ended = p.reason + "; "
+		}
 		p.mu.Unlock()
 		select {
 		case <-wake:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("waiting for a process of the plugin: %w", ctx.Err())
+			return nil, fmt.Errorf("%swaiting for a process of the plugin: %w", ended, ctx.Err())
 		}
 	}
 }

@@ -294,7 +294,8 @@ func (s *scorer) lost(i *instance, err error) error {
 	case <-i.proc.done:
 	case <-time.After(endWait): // it cannot be killed, for example while in a driver
 	}
-	return &lostError{cause: fmt.Errorf("the plugin's process: %w", i.proc.ended()), broken: true, words: i.proc.log.Tail()}
+	cause := fmt.Errorf("the plugin's process: %w", i.proc.ended())
+	return &lostError{cause: cause, broken: true, words: i.proc.log.TailBeside(cause.Error())}
 }
 
 // message returns the text of a status.

@@ -89,6 +89,18 @@ func (b *Backend) Inspect(ctx context.Context, a backends.Artifact) (manifest.De
 	return out, nil
 }
 
+// Check refuses a module that no host compiles.
+func Check(a backends.Artifact) error {
+	err := checkFeatures(a.Manifest)
+	if err == nil {
+		err = new(Backend).fits(a.Manifest, a.Manifest.Limits.Memory, a.Bytes)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
+	}
+	return nil
+}
+
 // checkFeatures refuses features that do not fit into a matrix of numbers.
 func checkFeatures(m *manifest.Manifest) error {
 	for _, f := range m.Features {

@@ -197,7 +197,7 @@ func faults() []fault {
 	all := []fault{
 		{name: "exit at start", fault: "exit", want: "it printed: cannot find libfancy.so"},
 		{name: "a handshake that never comes", fault: "silent", want: "did not start in time", load: "2s"},
-		{name: "garbage on stdout", fault: "garbage", want: "Hello from a library", load: "2s"},
+		{name: "garbage on stdout", fault: "garbage", want: "Hello from a library", load: "15s"},
 		{name: "a megabyte without a line's end on stdout", fault: "long", want: "printed more than 1048576 bytes"},
 		{name: "a socket elsewhere", fault: "elsewhere", want: "not a socket in"},
 		{name: "exit at configure", fault: "dies", want: "exit status 7"},

@@ -126,6 +126,25 @@ func TestSecondSignal(t *testing.T) {
 	}
 }
 
+// TestStacks checks that SIGQUIT shows what a stop waits for.
+func TestStacks(t *testing.T) {
+	p, _ := startHost(t, "--drain", "1h")
+	p.next(`"message":"serving"`)
+	signalTo(t, p, syscall.SIGTERM)
+	p.next(`"message":"stopping"`)
+	signalTo(t, p, syscall.SIGQUIT)
+	stacks := 0
+	for p.lines.Scan() {
+		if strings.HasPrefix(p.lines.Text(), "goroutine ") {
+			stacks++
+		}
+	}
+	var exit *exec.ExitError
+	if err := p.cmd.Wait(); stacks < 2 || !errors.As(err, &exit) || exit.ExitCode() != 128+int(syscall.SIGQUIT) {
+		t.Errorf("%d stacks, ended with %v", stacks, err)
+	}
+}
+
 // TestInterruptedCommand checks that a command that waits for input ends on a
 // signal, and leaves nothing behind.
 func TestInterruptedCommand(t *testing.T) {

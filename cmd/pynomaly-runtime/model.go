@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/backends/all"
 	"github.com/pynomaly/pynomaly-runtime/internal/authoring"
 	"github.com/pynomaly/pynomaly-runtime/internal/commands"
 	"github.com/pynomaly/pynomaly-runtime/internal/config"
@@ -53,7 +54,7 @@ func modelList(s streams) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := store(cfg).List(cmd.Context(), named)
+			out, err := store(cfg).List(named, all.Check)
 			if err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ func (d *described) files(t *testing.T, id string) map[string][]byte {
 		t.Fatal(err)
 	}
 	text := fmt.Sprintf("apiVersion: pynomaly.io/v1\nkind: Model\nid: %s\nversion: 1.0.0\nartifact: model.onnx\nfeatures: %s\noutput: %s\ngolden: {rows: golden.ndjson}\n", id, features, d.Output)
-	return map[string][]byte{"model.yaml": []byte(text), "model.onnx": graph, "golden.ndjson": []byte(golden.String())}
+	return map[string][]byte{"model.yaml": []byte(testkit.Patient(text)), "model.onnx": graph, "golden.ndjson": []byte(golden.String())}
 }
 
 // TestOutputDoors: rows of graphs with several values per row, or with inputs of other

@@ -41,7 +41,7 @@ func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment
 	broken := func(err error) []gate.Verdict {
 		return []gate.Verdict{{Gate: gatewayGate, Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())}}
 	}
-	all, err := gatewaymetrics.Reader{}.Read(ctx, m, targets)
+	all, err := r.Gateway.Read(ctx, m, targets)
 	if err == nil {
 		err = k.gateway.Add(all)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/api/access"
@@ -27,6 +28,14 @@ func (f fixed) Keys(_ context.Context, namespace string) ([]string, error) {
 	return nil, hostkeys.ErrNoKey
 }
 
+// patient returns the client for requests to hosts, with a time limit that ends only what
+// hangs.
+func patient() *http.Client {
+	c := controller.HostClient()
+	c.Timeout = 10 * time.Minute
+	return c
+}
+
 func TestMain(m *testing.M) { testkit.Main(m) }
 
 // TestHosts checks the controller's client against a real host.
@@ -37,7 +46,7 @@ func TestHosts(t *testing.T) {
 	h := testkit.Serve(t, testkit.Options{Dir: dir, REST: func(c *rest.Config) { c.Samples, c.Gate = 10, gate }})
 	address := controller.Host{Address: strings.TrimPrefix(h.URL, "http://"), Namespace: ns}
 	ctx := context.Background()
-	hosts := &controller.Hosts{Client: controller.HostClient(), Keys: fixed{ns: keys[:1], "other": keys[1:]}}
+	hosts := &controller.Hosts{Client: patient(), Keys: fixed{ns: keys[:1], "other": keys[1:]}}
 	c, err := client.New(client.Config{URL: h.URL, Key: keys[1]})
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +109,7 @@ func TestOtherConflicts(t *testing.T) {
 				_ = json.NewEncoder(w).Encode(api.NewProblem(kind, "", "because"))
 			}
 		}))
-		hosts := &controller.Hosts{Client: controller.HostClient(), Keys: fixed{"": {ownKey}}}
+		hosts := &controller.Hosts{Client: patient(), Keys: fixed{"": {ownKey}}}
 		_, err := hosts.Replay(t.Context(), controller.Host{Address: strings.TrimPrefix(s.URL, "http://")}, "pima", "1.0.0", []api.Sample{{}})
 		if err == nil || strings.Contains(err.Error(), "it does not accept replayed rows") != want {
 			t.Errorf("%q: %v", kind, err)
@@ -133,7 +142,7 @@ func TestKeysBeingReplaced(t *testing.T) {
 	}))
 	defer s.Close()
 	keys := fixed{ns: {"old"}}
-	hosts := &controller.Hosts{Client: controller.HostClient(), Keys: keys}
+	hosts := &controller.Hosts{Client: patient(), Keys: keys}
 	at := controller.Host{Address: strings.TrimPrefix(s.URL, "http://"), Namespace: ns}
 	ask := func(want string, ok bool) {
 		t.Helper()

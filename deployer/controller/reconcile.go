@@ -23,6 +23,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/pynomaly/pynomaly-runtime/deployer/gatewaymetrics"
 	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
@@ -33,6 +34,7 @@ type Reconciler struct {
 	Events      record.EventRecorder
 	Figures     Figures
 	Comparisons *Comparisons
+	Gateway     gatewaymetrics.Reader
 	Keys        Keys          // of the controller
 	Live        client.Reader // not cached
 	Prometheus  Requests      // nil: hosts are asked

@@ -26,6 +26,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/api"
 	"github.com/pynomaly/pynomaly-runtime/deployer/controller"
+	"github.com/pynomaly/pynomaly-runtime/deployer/gatewaymetrics"
 	"github.com/pynomaly/pynomaly-runtime/deployer/hostkeys"
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
@@ -115,6 +116,7 @@ func newBench(t *testing.T, objects ...client.Object) *bench {
 	b.Reconciler = &controller.Reconciler{
 		Client: c, Events: b.events, Figures: silent{}, Comparisons: controller.NewComparisons(), Live: c, Namespace: "pynomaly-system",
 		Namespaces: []string{ns}, Now: func() time.Time { return b.now }, Log: log, Audit: log,
+		Gateway: gatewaymetrics.Reader{Timeout: 10 * time.Minute},
 	}
 	b.Keys = &hostkeys.Own{Reader: c, Namespace: b.Namespace, Now: b.Now}
 	return b

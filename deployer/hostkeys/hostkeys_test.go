@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -251,7 +252,9 @@ func TestOwn(t *testing.T) {
 
 // TestSlow checks that an API server that does not answer leaves time to ask a host with
 // the keys that are known.
-func TestSlow(t *testing.T) {
+func TestSlow(t *testing.T) { synctest.Test(t, testSlow) }
+
+func testSlow(t *testing.T) {
 	c := newCluster(t)
 	hangs := false
 	reader := interceptor.NewClient(c.Client.(client.WithWatch), interceptor.Funcs{

@@ -43,7 +43,7 @@ golden = [{"data": row, "score": score} for row, score in zip(train[:16].to_dict
     "features": [{"name": name, "dtype": "float64"} for name in train.columns],
     "output": {"orientation": "higher_is_normal"}, "threshold": 0.0,
     "calibration": {"method": "ecdf", "scores": "train_scores.f64"},
-    "golden": {"rows": "golden.ndjson", "tolerance": 1e-9}, "limits": {"load_timeout": "1m", "memory": "1GiB"},
+    "golden": {"rows": "golden.ndjson", "tolerance": 1e-9}, "limits": {"load_timeout": "5m", "memory": "1GiB"},
 }, indent=1))
 
 # A pickle runs code when it is loaded, so the host runs only what its configuration

@@ -31,7 +31,7 @@ func main() {
 }
 
 func run(host string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	c, err := client.New(client.Config{URL: host})
 	if err != nil {

@@ -14,7 +14,7 @@ export async function predict(host, model, data) {
     method: "POST",
     headers: { "Content-Type": "application/json" },
     body: JSON.stringify({ model_id: model, data }),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(60_000),
   });
   const body = await response.json();
   if (!response.ok) {

@@ -31,7 +31,7 @@ def predict(host, model, rows):
         headers={"Content-Type": "application/json"},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=60) as response:
             return json.load(response)["predictions"]
     except urllib.error.HTTPError as error:
         raise Problem(error.code, json.load(error)) from error

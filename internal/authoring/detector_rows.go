@@ -1,6 +1,7 @@
 package authoring
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -134,6 +135,9 @@ func fillNumbers(values []float32, o FitOptions) (manifest.Missing, error) {
 			fill = (given[(len(given)-1)/2] + given[len(given)/2]) / 2
 		}
 	default:
+		if o.Missing == "nan" {
+			return manifest.Missing{}, errors.New("no detector of model fit scores NaN: pass --missing mean, median or a number")
+		}
 		v, err := strconv.ParseFloat(o.Missing, 32)
 		if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
 			return manifest.Missing{}, fmt.Errorf("--missing is %q: it must be error, mean, median or a number", o.Missing)

@@ -111,6 +111,8 @@ func TestFitRefuses(t *testing.T) {
 		`column "age": row 8 has no value: pass --missing mean, median or a number`:                                       {"lof", func(o *FitOptions) { o.Missing = MissingError }},
 		`column "colour": row 12 has no text: pass --missing mean or median, with which the most common text`:             {"lof", func(o *FitOptions) { o.Missing = "3" }},
 		`--missing is "often": it must be error, mean, median or a number`:                                                {"lof", func(o *FitOptions) { o.Missing = "often"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
+		`hbos does not score NaN: pass --missing with a number`:                                                           {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale, o.Missing = nil, false, "nan" }},
+		`no detector of model fit scores NaN: pass --missing mean, median or a number`:                                    {"lof", func(o *FitOptions) { o.Missing = "nan"; o.Categorical = nil; o.Exclude = append(o.Exclude, "colour") }},
 		`--categorical names "size", which is no feature`:                                                                 {"knn", func(o *FitOptions) { o.Categorical = []string{"size"} }},
 		`hbos computes no mean: pass --missing with a number; mean and median are for iforest, knn, lof`:                  {"hbos", func(o *FitOptions) { o.Categorical, o.Graph.Scale, o.Missing = nil, false, MissingMean }},
 		`hbos takes numbers as they are: --categorical and --scale are for iforest, knn, lof`:                             {"hbos", func(*FitOptions) {}},

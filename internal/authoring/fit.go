@@ -128,6 +128,9 @@ func beginManifest(r plugins.Reference, o FitOptions) (*manifest.Manifest, error
 	if o.Missing == MissingMean || o.Missing == MissingMedian {
 		return nil, fmt.Errorf("%s computes no %s: pass --missing with a number; mean and median are for %s", r.Name, o.Missing, graphNames())
 	}
+	if o.Missing == "nan" {
+		return nil, fmt.Errorf("%s does not score NaN: pass --missing with a number, which replaces missing values in training and in requests", r.Name)
+	}
 	m := manifest.Defaults()
 	m.ID, m.Version, m.Algorithm, m.Backend = o.ID, o.Version, r.Algorithm, manifest.BackendWASM
 	m.Artifact, m.Files, m.Stateful, m.LearnOnline = r.Name+".wasm", map[string]string{}, r.Stateful, r.Stateful

@@ -18,7 +18,7 @@ func (o *FitOptions) Flags(f *pflag.FlagSet) {
 	f.StringVar(&o.ID, "id", "", "the model's id (required without --compare)")
 	f.StringVar(&o.Version, "version", "1.0.0", "the model's version")
 	o.AddFlags(f)
-	f.Lookup("missing").Usage = "what replaces missing values: nan or a value, and for " + graphNames() + " a number, mean or median (default: error, they fail their row)"
+	f.Lookup("missing").Usage = "what replaces missing values: a number, and for " + graphNames() + " also mean or median (default: error, they fail their row)"
 	f.StringSliceVar(&o.Categorical, "categorical", nil, graphNames()+": columns of texts; each text becomes a feature")
 	f.BoolVar(&o.Graph.Scale, "scale", false, graphNames()+": standardise the features")
 	f.IntVar(&o.Graph.Neighbours, "neighbors", 0, "knn, lof: number of neighbours (default 5 for knn, 20 for lof)")

@@ -93,7 +93,7 @@ func TestFitGaps(t *testing.T) {
 		t.Errorf("a gap: %v", err)
 	}
 	o.Missing = "nan"
-	if _, err := a.Fit(t.Context(), r, o); err == nil || !strings.Contains(err.Error(), "fitting ECOD") {
+	if _, err := a.Fit(t.Context(), r, o); err == nil || !strings.Contains(err.Error(), "ecod does not score NaN: pass --missing with a number") {
 		t.Errorf("a gap that is NaN: %v", err)
 	}
 	o.Missing = "2.5"

@@ -8,7 +8,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -216,7 +215,7 @@ func Default() *Config {
 // Read reads a file; defaults fill in what it leaves out. The error lists every
 // problem with its line.
 func Read(file string) (*Config, error) {
-	data, err := os.ReadFile(file)
+	data, err := readFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}

@@ -2,8 +2,10 @@ package lifecycle
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -19,7 +21,8 @@ func (s BySignal) ExitCode() int { return 128 + int(s.signal) }
 
 // Interruptible returns a context that ends with the first signal to stop. A second
 // signal, or the end of patience after the first, ends the process at once; a
-// patience of 0 has no end.
+// patience of 0 has no end. A second signal that is SIGQUIT prints the stacks of all
+// goroutines first, as in other Go programs: it asks what a stop waits for.
 func Interruptible(ctx context.Context, patience time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 2)
@@ -44,6 +47,9 @@ func Interruptible(ctx context.Context, patience time.Duration) (context.Context
 		select {
 		case s := <-signals:
 			second, _ := s.(syscall.Signal)
+			if second == syscall.SIGQUIT {
+				printStacks(os.Stderr)
+			}
 			os.Exit(BySignal{second}.ExitCode())
 		case <-over:
 			os.Exit(first.ExitCode())
@@ -56,6 +62,24 @@ func Interruptible(ctx context.Context, patience time.Duration) (context.Context
 		wg.Wait()
 		cancel(nil)
 	}
+}
+
+// printStacks prints the stacks of all goroutines. It gives up after a second, because to
+// may be a pipe that nobody reads.
+func printStacks(to io.Writer) {
+	const most = 16 << 20 // bytes
+	text := make([]byte, 1<<20)
+	n := runtime.Stack(text, true)
+	for n == len(text) && n < most {
+		text = make([]byte, 2*n)
+		n = runtime.Stack(text, true)
+	}
+	printed := make(chan error, 1)
+	go func() {
+		_, err := to.Write(text[:n])
+		printed <- err
+	}()
+	_ = WaitFor(printed, time.Second) // there is nowhere else to say that it failed
 }
 
 // Survive keeps the process alive on signals that somebody else causes: the reader

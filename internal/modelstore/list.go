@@ -1,15 +1,14 @@
 package modelstore
 
 import (
-	"context"
-
 	"github.com/pynomaly/pynomaly-runtime/api"
+	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/runtime/registry"
 )
 
 // List describes the versions in the store's directory, without loading them, and what
-// of named is not there.
-func (s Store) List(ctx context.Context, named registry.Named) (*api.ModelList, error) {
+// of named is not there. check returns why a host would refuse an artifact.
+func (s Store) List(named registry.Named, check func(backends.Artifact) error) (*api.ModelList, error) {
 	all, err := s.Find(s.Dir)
 	if err != nil {
 		return nil, err
@@ -17,14 +16,14 @@ func (s Store) List(ctx context.Context, named registry.Named) (*api.ModelList, 
 	out := &api.ModelList{Total: len(all)}
 	for _, p := range all {
 		v := api.ModelVersion{ModelID: p.ID, Version: p.Version, Status: string(registry.StateAvailable)}
-		m, digest, err := p.Inspect(ctx, nil)
+		c, err := p.read()
+		if err == nil {
+			v.Content, v.Digest, v.Backend = c.ContentDigest(), c.Digest, c.Manifest.Backend
+			v.Algorithm, v.Description = c.Manifest.Algorithm, c.Manifest.Description
+			err = c.Check(check)
+		}
 		if err != nil {
 			v.Status, v.Error, v.Failure = string(registry.StateFailed), err.Error(), string(registry.KindOf(err))
-		} else {
-			if v.Content, err = p.ContentDigest(); err != nil {
-				v.Warnings = append(v.Warnings, err.Error())
-			}
-			v.Digest, v.Backend, v.Algorithm, v.Description = digest, m.Backend, m.Algorithm, m.Description
 		}
 		out.Models = append(out.Models, v)
 	}

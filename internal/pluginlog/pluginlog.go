@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +43,8 @@ type Log struct {
 	dropped int
 	last    []string
 	lost    []byte // the end of what was dropped since the last logged line
+	traced  string // the last text of several lines, such as a traceback
+	again   int    // how often it came again in this second
 	trace   traceback
 }
 
@@ -149,11 +150,22 @@ func (l *Log) endTrace() {
 	}
 }
 
-// record logs a text and keeps it for Tail. l is locked.
+// record logs a text and keeps it for Tail, unless it is the last text of several lines
+// once more in the same second: a detector that fails has the same traceback for each
+// call. l is locked.
 func (l *Log) record(level slog.Level, text string, cut bool) {
 	l.lines++
 	l.lost = l.lost[:0]
-	l.last = append(l.last, printable.Line(text))
+	if strings.Contains(text, "\n") {
+		if text == l.traced {
+			l.again++
+			return
+		}
+		l.traced = text
+	}
+	if level >= slog.LevelInfo {
+		l.last = append(l.last, text)
+	}
 	if len(l.last) > keptLines {
 		l.last = append(l.last[:0], l.last[1:]...)
 	}
@@ -196,25 +208,47 @@ func (l *Log) Forget() {
 	l.last, l.lost = l.last[:0], l.lost[:0]
 }
 
-// tell logs how many lines were dropped since its last call. l is locked.
+// tell logs how many lines were dropped, and how often a text came again, since its
+// last call. l is locked.
 func (l *Log) tell() {
 	if l.dropped > 0 {
 		l.log.Warn("plugin printed more lines than are kept", "dropped", l.dropped)
 		l.dropped = 0
 	}
+	if l.again > 0 {
+		l.log.Warn("plugin printed the same text again", "times", l.again)
+	}
+	l.traced, l.again = "", 0
 }
 
-// Tail returns the end of the plugin's output as one line, for an error.
-func (l *Log) Tail() string {
+// Tail returns the end of the plugin's output as one line, for an error. What a plugin
+// prints for those who debug it is not in it.
+func (l *Log) Tail() string { return l.TailBeside("") }
+
+// TailBeside is Tail for an error that says why already. It leaves out tracebacks and
+// stacks that begin or end with the same reason.
+func (l *Log) TailBeside(reason string) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	said := l.last
+	var said []string
+	for _, text := range l.last {
+		if !repeats(text, reason) {
+			said = append(said, printable.Line(text))
+		}
+	}
 	if len(l.lost) > 0 {
-		said = append(slices.Clone(said), printable.Line(string(l.lost)))
+		said = append(said, printable.Line(string(l.lost)))
 	}
 	text := strings.Join(said, "; ")
 	if len(text) > MaxText {
 		text = "..." + strings.ToValidUTF8(text[len(text)-MaxText:], "")
 	}
 	return text
+}
+
+// repeats reports whether the first or the last of several lines is a part of reason.
+func repeats(text, reason string) bool {
+	text = strings.TrimSpace(text)
+	first, last := strings.IndexByte(text, '\n'), strings.LastIndexByte(text, '\n')
+	return first > 0 && (strings.Contains(reason, text[:first]) || strings.Contains(reason, text[last+1:]))
 }

@@ -188,3 +188,51 @@ func TestText(t *testing.T) {
 		}
 	}
 }
+
+// TestTailBeside checks that the tail does not repeat the reason of an error, nor what is
+// for those who debug a plugin.
+func TestTailBeside(t *testing.T) {
+	level := slog.LevelInfo
+	l := pluginlog.New(slog.New(slog.DiscardHandler), time.Now, func(line []byte) (slog.Level, string) { return level, string(line) })
+	print := func(text string) {
+		if _, err := l.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	print("before\nTraceback (most recent call last):\n  File \"a.py\", line 1, in load\nValueError: no such column\nafter\n")
+	level = slog.LevelDebug
+	print("plugin address\n")
+	for reason, want := range map[string]string{
+		"ValueError: no such column (in load at a.py:1)": "before; after",
+		"it ended": `before; Traceback (most recent call last):   File "a.py", line 1, in load ValueError: no such column; after`,
+	} {
+		if got := l.TailBeside(reason); got != want {
+			t.Errorf("%s: %q, want %q", reason, got, want)
+		}
+	}
+}
+
+// TestSameTraceback checks that a traceback that comes again and again is logged once in a
+// second, with how often it came.
+func TestSameTraceback(t *testing.T) {
+	const text = "Traceback (most recent call last):\n  File \"a.py\", line 1, in score\nValueError: no such row\n"
+	now := time.Unix(1, 0)
+	l, out := newLog(&now)
+	count := func(what string, want int) {
+		t.Helper()
+		if n := strings.Count(out.String(), what); n != want {
+			t.Errorf("%q is there %d times, want %d:\n%s", what, n, want, out)
+		}
+	}
+	for range 5 {
+		_, _ = l.Write([]byte(text))
+	}
+	count("ValueError: no such row", 1)
+	_, _ = l.Write([]byte(strings.Replace(text, "no such row", "another", 1)))
+	count("ValueError: another", 1)
+	now = now.Add(time.Second)
+	_, _ = l.Write([]byte(text))
+	l.Flush()
+	count("ValueError: no such row", 2)
+	count("times=4", 1)
+}

@@ -2,6 +2,7 @@ package rows
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
@@ -34,6 +35,15 @@ func (d *Decoder) JSONRows(s *jsonscan.Scanner, limit int) error {
 	}
 }
 
+// shapeReason is the reason of a row that is a single value.
+const shapeReason = "is neither an object of features nor an array of values"
+
+// Flat reports whether each of the rows read from JSON is a single value, as if the
+// values of one row were given without brackets of their own.
+func (d *Decoder) Flat() bool {
+	return d.total > 0 && len(d.failed) == d.total && !slices.ContainsFunc(d.failed, func(e sdk.RowError) bool { return e.Reason != shapeReason })
+}
+
 // JSONRow reads one row: an object of features by name, or an array of values in
 // feature order. The error is a *jsonscan.SyntaxError.
 func (d *Decoder) JSONRow(s *jsonscan.Scanner) error {
@@ -48,7 +58,7 @@ func (d *Decoder) JSONRow(s *jsonscan.Scanner) error {
 		s.Pos++
 		given, err = d.array(s)
 	default:
-		d.fail("", "is neither an object of features nor an array of values")
+		d.fail("", shapeReason)
 		err = s.Skip()
 	}
 	if err != nil {

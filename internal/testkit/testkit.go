@@ -139,7 +139,7 @@ func Serve(t testing.TB, o Options) *Host {
 		t.Fatal(err)
 	}
 	restConfig := rest.Config{
-		Version: "test", Timeout: 10 * time.Minute, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
+		Version: "test", Timeout: 10 * time.Minute, Receive: 10 * time.Minute, BodyLimit: 32 << 20, MaxRows: 10000, Loopback: true,
 		DefaultModel: cfg.Default, Now: time.Now, Log: log, Full: h.Calls.Full,
 	}
 	if o.REST != nil {
@@ -179,7 +179,7 @@ func (h *Host) run(t testing.TB, o Options, ln net.Listener, log *slog.Logger) {
 		}
 	})
 	t.Cleanup(func() {
-		end, stop := context.WithTimeout(context.Background(), 30*time.Second)
+		end, stop := context.WithTimeout(context.Background(), 10*time.Minute) // ends only what hangs
 		defer stop()
 		if err := h.Server.Shutdown(end); err != nil {
 			t.Errorf("stopping the server: %v", err)

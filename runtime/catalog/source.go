@@ -59,13 +59,22 @@ func (c *Contents) ForBackend() backends.Artifact {
 // artifact.
 func (c *Contents) Inspect(ctx context.Context, with backends.Backend) (*Contents, error) {
 	derived, err := with.Inspect(ctx, c.ForBackend())
-	if err != nil && c.wish != "" {
-		err = fmt.Errorf("%w (%s)", err, c.wish)
-	}
 	if err != nil {
-		return nil, err
+		return nil, c.withWish(err)
 	}
 	return c.WithManifest(c.Manifest.With(derived)), nil
+}
+
+// Check returns why check refuses the artifact.
+func (c *Contents) Check(check func(backends.Artifact) error) error {
+	return c.withWish(check(c.ForBackend()))
+}
+
+func (c *Contents) withWish(err error) error {
+	if err == nil || c.wish == "" {
+		return err
+	}
+	return fmt.Errorf("%w (%s)", err, c.wish)
 }
 
 // WithManifest returns the contents with another manifest.

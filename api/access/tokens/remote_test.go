@@ -26,12 +26,12 @@ func jsonInto(data []byte, to any) error { return json.Unmarshal(data, to) }
 
 // quick returns short times for tests that wait for their effects.
 func quick() times {
-	return times{refresh: 50 * time.Millisecond, retry: 50 * time.Millisecond, ask: 50 * time.Millisecond, fetch: 10 * time.Second, wait: time.Minute}
+	return times{refresh: 50 * time.Millisecond, retry: 50 * time.Millisecond, ask: 50 * time.Millisecond, fetch: 10 * time.Minute, wait: 10 * time.Minute}
 }
 
 // slow returns times that do not pass during a test.
 func slow() times {
-	return times{refresh: time.Hour, retry: time.Hour, ask: time.Hour, fetch: time.Hour, wait: time.Minute}
+	return times{refresh: time.Hour, retry: time.Hour, ask: time.Hour, fetch: time.Hour, wait: 10 * time.Minute}
 }
 
 // TestRotation checks that no good token is refused while keys are rotated.

@@ -23,7 +23,7 @@ import (
 
 // Hangs is how long a test waits for something that must happen. Only a test that
 // would otherwise hang reaches it.
-const Hangs = 3 * time.Minute
+const Hangs = 10 * time.Minute
 
 // Options change how a host is started.
 type Options struct {
@@ -212,7 +212,7 @@ func (h *Host) Wait(most time.Duration) time.Duration {
 
 // Status returns the status of a GET, or 0 without a response.
 func (h *Host) Status(path string) int {
-	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: Hangs, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Get(h.URL + path)
 	if err != nil {
 		return 0

@@ -61,7 +61,7 @@ func (t *Tally) None(test *testing.T) {
 }
 
 // Patience is how long a good client waits for a response.
-const Patience = time.Minute
+const Patience = 5 * time.Minute
 
 // Ask sends a prediction request and returns how it failed, or "".
 func Ask(client *http.Client, url, body string) (failure string) {
