@@ -35,7 +35,7 @@ func (w *Walk) weather() {
 	if !w.mild {
 		long = 200
 	}
-	switch w.random.IntN(15) {
+	switch w.random.IntN(16) {
 	case 0, 1:
 		if name := pick(w, w.Update, w.Status.Stable); !w.mild || (!w.Serial && w.outage(1)) {
 			w.Lose(name, 1+int32(w.random.IntN(9)))
@@ -73,6 +73,10 @@ func (w *Walk) weather() {
 		w.blind = !w.blind
 	case 14:
 		w.scarce = !w.scarce
+	case 15: // nobody else can answer
+		if s := w.Status.Stable; s != "" && !w.mild {
+			w.Broken[s] = !w.Broken[s]
+		}
 	case 13:
 		if w.mild && !w.all[w.Update].good { // whoever looks at it does not
 			return
