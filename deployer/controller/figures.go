@@ -66,6 +66,7 @@ type comparison struct {
 	rowsAt         int32                    // that step
 	rowsFrom       time.Time                // when rows began to count
 	gateway        *gatewaymetrics.Tracker  // nil: it was not asked yet
+	movedAt        time.Time                // when Services last got other names in the gateway's metrics
 	targets        [2]gatewaymetrics.Target // that were last read
 	counted        map[string]*gate.Gateway // by revision, what the gateway has counted; nil: not known
 }
@@ -232,7 +233,7 @@ func (r *Reconciler) ratio(seen *sight, k *comparison) []gate.Verdict {
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
-		w.SplitSays = fmt.Sprintf("%.0f %% of the requests, where %d %% are planned; clients that keep their connections or name a version stay where they are%s", share, w.Weights[k.update], stuckTo(u, s))
+		w.SplitSays = fmt.Sprintf("%.0f %% of the requests, where %d %% are planned; clients that keep their connections or name a version stay where they are%s%s", share, w.Weights[k.update], stuckTo(u, s), k.beside())
 	}
 	return []gate.Verdict{v}
 }

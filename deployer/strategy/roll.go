@@ -204,9 +204,13 @@ func asksUser(steps []step) bool {
 	return slices.ContainsFunc(steps, func(s step) bool { return s.pause })
 }
 
-// enters reports whether a state begins now. The clock may have jumped since it began.
+// enters reports whether a state begins now, or the wait for another weight. The clock may
+// have jumped since it began.
 func (m *machine) enters(state string) bool {
 	was := &m.Status.Rollout
+	if state == StateShifting && !maps.Equal(m.Weights, m.plan.Weights) && m.plan.Weights[m.Update] != was.Weight {
+		return true
+	}
 	return was.State != state || was.Since == nil || was.Since.Time.Equal(m.Now)
 }
 
