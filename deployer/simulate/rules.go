@@ -68,6 +68,7 @@ func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written
 		*r = before
 		r.slack += unwritten
 		r.lost += unwritten
+		r.alone += unwritten
 	}
 	if w.chance(10) {
 		return r.repeated(w, world, plan)
@@ -89,6 +90,7 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 	if d < 0 || d > mostCounted-heartbeat { // what was not written since the last beat is forgotten
 		r.slack += heartbeat
 		r.lost += heartbeat
+		r.alone += heartbeat
 	}
 	d = max(0, min(d, mostCounted))
 	if r.begun && r.plan.Status.Phase != v1alpha1.Paused {

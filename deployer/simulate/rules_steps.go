@@ -174,7 +174,7 @@ func alone(world strategy.World, update string) bool {
 // for the deadline, and a step was held for its time.
 func (r *rules) deserted(world strategy.World, step int32) bool {
 	_, _, _, hold := stepOf(world, step)
-	return alone(world, world.Status.Update) && r.held+r.slack >= hold && r.alone+r.slack+r.lost >= world.Spec.Strategy.Deadline.Duration
+	return alone(world, world.Status.Update) && r.held+r.slack >= hold && r.alone >= world.Spec.Strategy.Deadline.Duration
 }
 
 // hold: no step is left before its weight has been held for its time, and for long

@@ -39,9 +39,11 @@ type Walk struct {
 	few     bool      // there are too few samples
 	blind   bool      // a gate cannot tell
 	scarce  bool      // there are hardly any rows at a step
-	judged  int64     // Rows when gates were last asked for
-	before  int64     // rows that controllers counted at the step before they were restarted
-	Steps   int       // evaluations so far
+	dead    string    // a revision without ready pods until backAt
+	backAt  time.Time
+	judged  int64 // Rows when gates were last asked for
+	before  int64 // rows that controllers counted at the step before they were restarted
+	Steps   int   // evaluations so far
 	Ends    map[string]int
 	// Next makes the plans.
 	Next func(strategy.World) strategy.Plan
@@ -96,7 +98,7 @@ func (w *Walk) begin() {
 	w.mild = w.chance(60)
 	w.all, w.exposed, w.aged = map[string]*quality{}, map[string]time.Duration{}, map[string]time.Duration{}
 	w.figures, w.few, w.blind, w.scarce = true, false, false, false
-	w.calmAt = w.Now
+	w.calmAt, w.dead = w.Now, ""
 	w.count()
 	w.rules = rules{}
 	w.Start, w.Stop, w.Ack = time.Second+w.seconds(8), w.seconds(5), w.seconds(4)
@@ -255,6 +257,10 @@ func (w *Walk) pass(d time.Duration) {
 		}
 	}
 	w.Advance(d)
+	if w.dead != "" && !w.backAt.After(w.Now) {
+		delete(w.Broken, w.dead)
+		w.dead = ""
+	}
 	if !w.calmAt.After(w.Now) {
 		w.figures, w.Ack = true, min(w.Ack, 4*time.Second)
 	}
