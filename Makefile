@@ -405,7 +405,7 @@ RESULTS := $(CURDIR)/e2e/RESULTS.md
 
 e2e-full: ## runs all rollout scenarios on one node, and writes their table
 	printf '# Rollouts on a real cluster\n\n`make e2e-full` of %s, commit %s. Figures in REQUESTS and NON-2XX are of the load through the gateway.\n\n```\n' "$$(date -u +%Y-%m-%d)" "$$(git rev-parse --short HEAD)" > $(RESULTS).new
-	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=90m; code=$$?; \
+	E2E_TABLE=$(RESULTS).new $(MAKE) e2e E2E_RUN=Test E2E_TOOLS='registry prometheus' E2E_TIMEOUT=180m; code=$$?; \
 	printf '```\n' >> $(RESULTS).new; cat e2e/notes.md >> $(RESULTS).new; mv $(RESULTS).new $(RESULTS); exit $$code
 
 # Simulated rollouts of good and bad versions: how often gates are wrong, and how many requests bad

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"slices"
 	"testing"
 	"time"
@@ -47,5 +48,39 @@ func TestGatewayMetrics(t *testing.T) {
 		w.answered(t, l, "1.2.0")
 		w.deadline(t, 10*time.Second)
 		w.gaveUp(t, l, id, "1.2.0", "", 20)
+	})
+}
+
+// TestMemory ends controllers while a step waits for rows. What they have counted must not
+// be counted again from the start.
+func TestMemory(t *testing.T) {
+	w := open(t, busy)
+	defer w.table(t)
+	w.scenario(t, "controllers end while a step waits for rows", 2, func(t *testing.T, l *load) {
+		const need, kills = 600, 3
+		id := w.deploy(t, "1.1.0", steps("50:1s:600rows,60:1s")...)
+		killed, most := 0, int64(0)
+		w.eventually(t, 2*long, id+" is deployed", func() bool {
+			s := w.state(t).Status
+			if r := s.Rollout.Rows; r != nil && s.Rollout.Step == 0 {
+				sum := r.Before + r.Counted
+				if sum < most {
+					t.Fatalf("%d rows were counted, and now %d", most, sum)
+				}
+				if most = sum; killed < kills && sum > int64(killed+1)*need/(kills+1) {
+					killed++
+					for _, p := range w.controllers(t) {
+						if err := w.Delete(context.Background(), &p); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			}
+			return w.phase(t, id) == v1alpha1.Deployed
+		})
+		if killed != kills || most < need*9/10 {
+			t.Errorf("controllers ended %d times, and %d rows were counted", killed, most)
+		}
+		w.only(t, l, "1.1.0", "1.0.0")
 	})
 }

@@ -183,7 +183,8 @@ func (w *world) silence(t *testing.T) {
 		_ = w.DeleteAllOf(context.Background(), &v1alpha1.ModelDeployment{}, client.InNamespace(staging))
 	}()
 	set(&v1alpha1.EnvironmentSpec{Strategy: &v1alpha1.Strategy{Deadline: span(10 * time.Second)}, Traffic: v1alpha1.Traffic{Gateway: &v1alpha1.GatewayReference{Name: "nobody", Namespace: "gateway"}}})
-	out := w.run(t, 3, "deploy", model+"@1.0.0", "--env", "staging", "--models", w.models, "--wait")
+	// A first revision whose pods are ready is not given up: nothing else could serve.
+	out := w.run(t, 5, "deploy", model+"@1.0.0", "--env", "staging", "--models", w.models, "--wait", "--timeout", "40s")
 	if !strings.Contains(out, "gateway has not taken") {
 		t.Errorf("%s", out)
 		return

@@ -28,8 +28,18 @@ func TestPatience(t *testing.T) {
 		w.patient(t, l)
 		w.only(t, l, "1.1.0", "1.0.0")
 	})
-	w.situation(t, "clients with WebSockets and others", setup{pods: 2, load: func(l *load) { l.mixed(2) }}, w.patient)
-	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { w.beside(t, l) }}, w.patient)
+	w.situation(t, "clients with WebSockets and others", setup{pods: 2, load: func(l *load) { l.mixed(2) }}, func(t *testing.T, l *load) { w.patient(t, l) })
+	w.situation(t, "half the clients keep connections to the Service", setup{pods: 2, load: func(l *load) { w.beside(t, l) }}, func(t *testing.T, l *load) {
+		w.environment(t, func(e *v1alpha1.EnvironmentSpec) {
+			e.GatewayMetrics = &v1alpha1.GatewayMetrics{Kind: v1alpha1.MetricsTraefik, URL: "http://" + node() + ":9100/metrics"}
+		})
+		defer w.environment(t, func(e *v1alpha1.EnvironmentSpec) { e.GatewayMetrics = nil })
+		for _, says := range w.patient(t, l) {
+			if strings.Contains(says, "do not follow the weight") && !strings.Contains(says, "came beside the gateway") {
+				t.Errorf("the pause says %q", says)
+			}
+		}
+	})
 	w.scenario(t, "stable scaled from 2 to 6 at 10 percent", 2, func(t *testing.T, l *load) {
 		w.autoscaled(t, 6)
 		id := w.deploy(t, "1.1.0", steps("10:0s:pause")...)
@@ -86,8 +96,8 @@ func TestPatience(t *testing.T) {
 }
 
 // patient rolls out 1.1.0, and resumes it whenever it is paused, after a time that is
-// longer than the deadline.
-func (w *world) patient(t *testing.T, l *load) {
+// longer than the deadline. It returns what the pauses said.
+func (w *world) patient(t *testing.T, _ *load) (said []string) {
 	id := w.deploy(t, "1.1.0", steps("50:10s")...)
 	paused := time.Time{}
 	w.eventually(t, 2*long, id+" is deployed", func() bool {
@@ -101,6 +111,7 @@ func (w *world) patient(t *testing.T, l *load) {
 				paused = time.Now()
 				w.deadline(t, 5*time.Second)
 				t.Logf("paused: %s", r.Status.Message)
+				said = append(said, r.Status.Message)
 			}
 			if time.Since(paused) > 10*time.Second {
 				w.deadline(t, 0) // pods may take longer to start
@@ -111,6 +122,7 @@ func (w *world) patient(t *testing.T, l *load) {
 		}
 		return false
 	})
+	return said
 }
 
 // mixed makes one request of n a message of a WebSocket.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -33,6 +34,10 @@ func TestRestoreKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := w.Delete(ctx, w.state(t)); err != nil {
+		t.Fatal(err)
+	}
+	numbers := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: render.NumbersName}}
+	if err := w.Delete(ctx, numbers); err != nil {
 		t.Fatal(err)
 	}
 	w.eventually(t, time.Minute, "the record is gone", func() bool { return len(w.revisions(t)) == 0 })
@@ -82,6 +87,10 @@ func TestRestoreKilled(t *testing.T) {
 	})
 	if r := w.revision(t, id); r.Annotations[render.AnnotationRestored] == "" || len(r.OwnerReferences) != 1 {
 		t.Errorf("%+v\n%s", r.ObjectMeta, out)
+	}
+	w.get(t, client.ObjectKeyFromObject(numbers), numbers)
+	if n, _, _ := strings.Cut(numbers.Data[model], " "); !strings.HasSuffix(id, "-"+n) {
+		t.Errorf("the numbers are %v, and the last deployment was %s", numbers.Data, id)
 	}
 	w.eventually(t, time.Minute, "the controllers are back", func() bool { return len(w.controllers(t)) == 2 })
 }

@@ -26,15 +26,15 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
-// backedUp returns the kinds in a backup, in the order of restoring them: records
-// need the deployments that own them.
+// backedUp returns the deployer's kinds in a backup, in the order of restoring them:
+// records need the deployments that own them.
 func backedUp() []string {
 	return []string{"Environment", "ModelDeployment", "ModelRevision", "ModelApproval"}
 }
 
 func (a *app) backup() *cobra.Command {
 	c := &cobra.Command{
-		Use: "backup", Short: "Print the environments, deployments, records and approvals, for `deploy restore`", Args: cobra.NoArgs,
+		Use: "backup", Short: "Print the environments, deployments, records, approvals and used numbers, for `deploy restore`", Args: cobra.NoArgs,
 		Example: "  pynomaly-runtime deploy backup > backup.yaml",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.runBackup(cmd.Context()) },
 	}
@@ -46,6 +46,10 @@ func (a *app) runBackup(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return a.writeBackup(ctx, c)
+}
+
+func (a *app) writeBackup(ctx context.Context, c client.Client) error {
 	var b bytes.Buffer
 	for _, kind := range backedUp() {
 		var list unstructured.UnstructuredList
@@ -69,7 +73,10 @@ func (a *app) runBackup(ctx context.Context) error {
 			fmt.Fprintf(&b, "---\n%s", text)
 		}
 	}
-	_, err = a.Out.Write(b.Bytes())
+	if err := writeNumbers(ctx, c, &b); err != nil {
+		return err
+	}
+	_, err := a.Out.Write(b.Bytes())
 	return err
 }
 
@@ -115,6 +122,7 @@ func readBackup(file string) (map[string][]*unstructured.Unstructured, error) {
 
 func decodeBackup(in io.Reader, file string) (map[string][]*unstructured.Unstructured, error) {
 	known := map[string]bool{}
+	group := v1alpha1.GroupVersion().String()
 	for _, kind := range backedUp() {
 		known[kind] = true
 	}
@@ -130,7 +138,11 @@ func decodeBackup(in io.Reader, file string) (map[string][]*unstructured.Unstruc
 			return nil, fmt.Errorf("%s: document %d: %w", file, n, err)
 		case len(u.Object) == 0:
 			continue
-		case u.GetAPIVersion() != v1alpha1.GroupVersion().String() || !known[u.GetKind()] || u.GetName() == "":
+		case isNumbers(u):
+			if _, err := numbersOf(u); err != nil {
+				return nil, fmt.Errorf("%s: document %d: %w", file, n, err)
+			}
+		case u.GetAPIVersion() != group || !known[u.GetKind()] || u.GetName() == "":
 			return nil, fmt.Errorf("%s: document %d is a %q %q of %q, which `deploy backup` does not print", file, n, u.GetKind(), u.GetName(), u.GetAPIVersion())
 		}
 		out[u.GetKind()] = append(out[u.GetKind()], u)
@@ -161,7 +173,7 @@ func (a *app) runRestore(ctx context.Context, s render.System, objects map[strin
 // sign annotates all objects that policies restrict with the user who restores them.
 func sign(objects map[string][]*unstructured.Unstructured, by string) {
 	for kind, all := range objects {
-		if kind == "Environment" {
+		if kind == "Environment" || kind == kindNumbers {
 			continue
 		}
 		for _, u := range all {
@@ -186,6 +198,11 @@ func (a *app) putBack(ctx context.Context, c client.WithWatch, s render.System, 
 		n := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace, Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}}}
 		if err := c.Create(ctx, n); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("making namespace %s: %w", namespace, err)
+		}
+	}
+	for _, u := range objects[kindNumbers] {
+		if err := a.putNumbers(ctx, c, u); err != nil {
+			return err
 		}
 	}
 	for _, kind := range backedUp() {

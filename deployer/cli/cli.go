@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
 	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 // Exit codes other than 0, and 1 for errors that occur at once.
@@ -81,7 +83,12 @@ func Commands(o Options) []*cobra.Command {
 	}
 	for _, c := range withSubcommands(all) {
 		if run := c.RunE; run != nil {
-			c.RunE = func(cmd *cobra.Command, args []string) error { return explain(run(cmd, args)) }
+			c.RunE = func(cmd *cobra.Command, args []string) error {
+				if err := a.valid(cmd, args); err != nil {
+					return err
+				}
+				return explain(run(cmd, args))
+			}
 		}
 		c.Flags().StringVar(&a.kubeconfig, "kubeconfig", "", "kubeconfig file (default: KUBECONFIG, ~/.kube/config, or the pod's account)")
 		c.Flags().StringVar(&a.as, "as", "", "user to impersonate")
@@ -106,6 +113,30 @@ func withSubcommands(all []*cobra.Command) []*cobra.Command {
 func (a *app) outputs(c *cobra.Command) {
 	c.Flags().BoolVar(&a.asJSON, "json", false, "print JSON")
 	c.Flags().StringVarP(&a.output, "output", "o", "table", "table, json or yaml")
+}
+
+// valid checks the ids and flags that several commands have, before a command asks the
+// cluster.
+func (a *app) valid(c *cobra.Command, args []string) error {
+	if strings.Contains(c.Use, "deployment-id>") {
+		for _, id := range args {
+			if _, _, _, err := splitID(id); err != nil {
+				return err
+			}
+		}
+	}
+	if f := c.Flags().Lookup("digest"); f != nil && f.Changed {
+		if text := f.Value.String(); !manifest.ValidDigest(text) {
+			return fmt.Errorf("--digest %q is not \"sha256:\" and 64 hex digits", text)
+		}
+	}
+	if c.Flags().Lookup("output") != nil && !slices.Contains([]string{"", "table", "json", "yaml"}, a.output) {
+		return fmt.Errorf("--output %q is not table, json or yaml", a.output)
+	}
+	if c.Flags().Lookup("timeout") != nil && a.timeout <= 0 {
+		return fmt.Errorf("--timeout %s is not a positive duration, such as 30m", a.timeout)
+	}
+	return nil
 }
 
 func (a *app) waits(c *cobra.Command, wait *bool) {
@@ -206,21 +237,31 @@ type target struct {
 	deployment  v1alpha1.ModelDeployment
 }
 
+// splitID returns the environment that an id names, or "", the id itself, and its number.
+func splitID(text string) (in, id string, number int64, err error) {
+	id = text
+	if before, after, ok := strings.Cut(text, "/"); ok {
+		in, id = before, after
+	}
+	dash := strings.LastIndexByte(id, '-')
+	number, err = strconv.ParseInt(id[dash+1:], 10, 32)
+	if dash <= 0 || err != nil || number < 1 {
+		return "", "", 0, fmt.Errorf("%q is not a deployment id <model>-<environment>-<number>: see `deploy list`", id)
+	}
+	return in, id, number, nil
+}
+
 // find looks up a deployment id. Names of models and environments may contain
 // dashes, so an id can be ambiguous: <environment>/<id> is not.
 func find(ctx context.Context, c client.Client, id string) (*target, error) {
-	in := ""
-	if before, after, ok := strings.Cut(id, "/"); ok {
-		in, id = before, after
+	in, id, number, err := splitID(id)
+	if err != nil {
+		return nil, err
 	}
+	dash := strings.LastIndexByte(id, '-')
 	var envs v1alpha1.EnvironmentList
 	if err := c.List(ctx, &envs); err != nil {
 		return nil, explain(err)
-	}
-	dash := strings.LastIndexByte(id, '-')
-	number, err := strconv.ParseInt(id[dash+1:], 10, 32)
-	if dash <= 0 || err != nil || number < 1 {
-		return nil, fmt.Errorf("%q is not a deployment id <model>-<environment>-<number>: see `deploy list`", id)
 	}
 	var found []*target
 	for i := range envs.Items {

@@ -36,7 +36,7 @@ func (a *app) deploy() *cobra.Command {
 }
 
 func (a *app) runDeploy(ctx context.Context, w *wish, name string) error {
-	if err := w.valid(); err != nil {
+	if err := w.valid(name); err != nil {
 		return err
 	}
 	c, err := a.connect()

@@ -176,11 +176,11 @@ func TestCheckedFlags(t *testing.T) {
 		"--image":    {image: "https://x/y"},
 		"--hostname": {hostnames: []string{"models.example.com", "https://x"}},
 	} {
-		if err := w.valid(); err == nil || !strings.Contains(err.Error(), want) {
+		if err := w.valid("cardio"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
-	if err := (&wish{image: "x:1", hostnames: []string{"*.example.com"}}).valid(); err != nil {
+	if err := (&wish{image: "x:1", hostnames: []string{"*.example.com"}}).valid("cardio"); err != nil {
 		t.Error(err)
 	}
 	for args, want := range map[string]string{

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/render"
+	"github.com/pynomaly/pynomaly-runtime/deployer/v1alpha1"
 )
 
 // wish holds the flags of deploy.
@@ -52,8 +54,28 @@ func (w *wish) flags(c *cobra.Command) {
 	w.replacing.flags(c)
 }
 
-// valid checks the flags that the API server does not check.
-func (w *wish) valid() error {
+// valid checks the name of a model and the flags, before the cluster is asked.
+func (w *wish) valid(name string) error {
+	id, version, named := strings.Cut(name, "@")
+	if named || version != "" {
+		if err := render.ValidModel(v1alpha1.ModelReference{ID: id, Version: version}); err != nil {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		flag, value string
+		known       []string
+	}{
+		{"strategy", w.strategy, []string{v1alpha1.Rolling, v1alpha1.BlueGreen, v1alpha1.Canary, v1alpha1.Direct}},
+		{"image-pull-policy", w.pullPolicy, []string{"Always", "IfNotPresent", "Never"}},
+	} {
+		if f.value != "" && !slices.Contains(f.known, f.value) {
+			return fmt.Errorf("--%s %q is not one of %s", f.flag, f.value, strings.Join(f.known, ", "))
+		}
+	}
+	if err := w.into(&v1alpha1.ModelDeployment{}); err != nil { // it parses quantities and steps
+		return err
+	}
 	if w.image != "" {
 		if err := render.ValidImage(w.image); err != nil {
 			return err

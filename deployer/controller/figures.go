@@ -64,7 +64,9 @@ type comparison struct {
 	split          map[string]*gate.Tracker // since the gateway accepted them
 	rows           *gate.Tracker            // of the new revision, since its weight is in force at the step
 	rowsAt         int32                    // that step
+	rowsFrom       time.Time                // when rows began to count
 	gateway        *gatewaymetrics.Tracker  // nil: it was not asked yet
+	movedAt        time.Time                // when Services last got other names in the gateway's metrics
 	targets        [2]gatewaymetrics.Target // that were last read
 	counted        map[string]*gate.Gateway // by revision, what the gateway has counted; nil: not known
 }
@@ -183,9 +185,10 @@ func (r *Reconciler) figures(ctx context.Context, md *v1alpha1.ModelDeployment, 
 // weight is in force.
 func (k *comparison) atStep(w *strategy.World, now time.Time) {
 	if k.rows == nil || k.rowsAt != w.GateStep || !w.Acked {
-		k.rows, k.rowsAt = gate.NewTracker(now), w.GateStep
+		k.rowsFrom = now.Truncate(time.Microsecond) // as the status keeps it
+		k.rows, k.rowsAt = gate.NewTracker(k.rowsFrom), w.GateStep
 	}
-	w.StepRows = k.rows.Sum().Rows
+	w.StepRows, w.RowsFrom = k.rows.Sum().Rows, k.rowsFrom
 }
 
 // without reports that there are no counters. The verdicts of replayed rows remain.
@@ -230,7 +233,7 @@ func (r *Reconciler) ratio(seen *sight, k *comparison) []gate.Verdict {
 	}
 	if differ && math.Abs(v.Statistic) > maxOff {
 		w.Observed, v.Result = strategy.Differs, gate.Fail
-		w.SplitSays = fmt.Sprintf("%.0f %% of the requests, where %d %% are planned; clients that keep their connections or name a version stay where they are%s", share, w.Weights[k.update], stuckTo(u, s))
+		w.SplitSays = fmt.Sprintf("%.0f %% of the requests, where %d %% are planned; clients that keep their connections or name a version stay where they are%s%s", share, w.Weights[k.update], stuckTo(u, s), k.beside())
 	}
 	return []gate.Verdict{v}
 }

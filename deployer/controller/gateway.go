@@ -36,8 +36,14 @@ func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment
 		}
 	} else if renumbered(m.Kind, k.targets, targets) {
 		k.gateway.Again(r.Now())
+		if k.targets != [2]gatewaymetrics.Target{} {
+			k.movedAt = r.Now()
+		}
 	}
 	k.targets = targets
+	if moving(m.Kind, r.Now().Sub(k.movedAt)) { // counters may still be of the other revision
+		k.gateway.Again(r.Now())
+	}
 	broken := func(err error) []gate.Verdict {
 		return []gate.Verdict{{Gate: gatewayGate, Result: gate.Error, Message: fmt.Sprintf("%.300s", err.Error())}}
 	}
@@ -62,6 +68,19 @@ func (r *Reconciler) atGateway(ctx context.Context, md *v1alpha1.ModelDeployment
 // scraped it.
 func renumbered(kind string, before, now [2]gatewaymetrics.Target) bool {
 	return kind != v1alpha1.MetricsTraefik && before != now
+}
+
+// moving reports whether counters may have been read before the gateway, or the Prometheus
+// that scrapes it, knew which Services moved. What is counted meanwhile counts for neither.
+func moving(kind string, since time.Duration) bool {
+	const known, scraped = 5 * time.Second, time.Minute
+	switch kind {
+	case v1alpha1.MetricsTraefik:
+		return false
+	case v1alpha1.MetricsPrometheus:
+		return since < scraped
+	}
+	return since < known
 }
 
 // target returns how the gateway knows a revision's Service.

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -94,12 +96,29 @@ func (r *Reconciler) claim(ctx context.Context, md *v1alpha1.ModelDeployment, s 
 		case err != nil:
 			return fmt.Errorf("looking up %s: %w", nameOf(c.object), err)
 		case !s.owned(md, c.object), !c.object.GetDeletionTimestamp().IsZero():
-		case c.object.GetLabels()[render.LabelDeployment] != md.Name: // the cache will never contain it
-			s.others[nameOf(c.object)] = fmt.Sprintf("%s has lost its label %s=%s: put it back, or delete the object", nameOf(c.object), render.LabelDeployment, md.Name)
+		case c.object.GetLabels()[render.LabelDeployment] != md.Name: // the cache will not contain it before
+			if err := r.label(ctx, md, c.object); err != nil {
+				return err
+			}
+			return fmt.Errorf("looking up %s: %w", nameOf(c.object), errBehind)
 		default:
 			return fmt.Errorf("looking up %s: %w", nameOf(c.object), errBehind)
 		}
 	}
+	return nil
+}
+
+// label puts back the label by which the cache finds an object of md's. Other changes to
+// the object are put back once the cache contains it.
+func (r *Reconciler) label(ctx context.Context, md *v1alpha1.ModelDeployment, o client.Object) error {
+	text, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": o.GetResourceVersion(), "labels": map[string]string{render.LabelDeployment: md.Name}}})
+	if err != nil {
+		return fmt.Errorf("putting the label of %s back: %w", nameOf(o), err)
+	}
+	if err := r.Patch(ctx, o, client.RawPatch(types.MergePatchType, text), owner); err != nil {
+		return fmt.Errorf("putting the label %s=%s of %s back: %w", render.LabelDeployment, md.Name, nameOf(o), err)
+	}
+	r.Events.Event(md, corev1.EventTypeWarning, "Drift", fmt.Sprintf("%s had lost its label %s, and has it again", nameOf(o), render.LabelDeployment))
 	return nil
 }
 

@@ -155,6 +155,37 @@ func TestOthersWhileServing(t *testing.T) {
 	}
 }
 
+// TestLostLabel checks that an object of the deployment's own that has lost the label by
+// which the cache finds it gets it back, with an event, and that nothing else is made or
+// called somebody else's.
+func TestLostLabel(t *testing.T) {
+	b := newBench(t, deployment(nil))
+	md := b.settle()
+	for kind, o := range map[string]client.Object{"Deployment": &appsv1.Deployment{}, "Service": &corev1.Service{}} {
+		name := "cardio-" + md.Status.Stable
+		b.get(name, o)
+		labels := o.GetLabels()
+		delete(labels, render.LabelDeployment)
+		o.SetLabels(labels)
+		if err := b.Update(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		_ = b.drained()
+		before := b.ours()
+		md = b.rounds(3)
+		b.get(name, o)
+		if got := o.GetLabels()[render.LabelDeployment]; got != "cardio" {
+			t.Errorf("%s: the label is %q", kind, got)
+		}
+		if told := b.drained(); !strings.Contains(told, "Drift") || !strings.Contains(told, kind+" "+ns+"/"+name+" had lost its label") {
+			t.Errorf("%s: %s", kind, told)
+		}
+		if md.Status.Phase != v1alpha1.Deployed || b.ours() != before || strings.Contains(md.Status.Message, "lost") {
+			t.Errorf("%s: %d objects, before %d; %+v", kind, b.ours(), before, md.Status)
+		}
+	}
+}
+
 // TestRecordsOfOthers checks that a record with another owner is not used, and that
 // its number is not given again.
 func TestRecordsOfOthers(t *testing.T) {

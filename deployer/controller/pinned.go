@@ -73,6 +73,28 @@ func rounded(n int64) string {
 	return fmt.Sprintf("%d requests", n/unit*unit)
 }
 
+// beside says how many requests hosts have answered that the gateway has not counted, or
+// "". Those are of clients that use the Service: they stay with a host for as long as they
+// keep their connection. Messages over WebSockets are left out, because they are one
+// request for the gateway. Nobody knows if the gateway's metrics are not read.
+func (k *comparison) beside() string {
+	var hosts, gateway int64
+	for hash, side := range k.sides {
+		c := k.counted[hash]
+		if c == nil {
+			return ""
+		}
+		s := side.Sum()
+		hosts += s.Requests + s.Errors - s.Streamed
+		gateway += c.Requests
+	}
+	const least = 20 // of less than a twentieth, the two may have been asked at other times
+	if n := hosts - gateway; n > 0 && n*least >= hosts {
+		return fmt.Sprintf("; %s of them came beside the gateway, over the Service", percent(n, hosts))
+	}
+	return ""
+}
+
 // stuckTo says how many requests of both revisions named a version or came over
 // WebSockets since the gateway accepted the weights, or "". No weight moves those.
 func stuckTo(update, stable gate.Sample) string {

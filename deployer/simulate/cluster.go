@@ -32,7 +32,8 @@ type Cluster struct {
 	Gate      strategy.Gate
 	GateSays  string
 	Observed  strategy.Observed
-	Rows      int64 // that the new revision has scored at its weight
+	Rows      int64     // that the new revision has scored at its weight since RowsFrom
+	RowsFrom  time.Time // when the controller began to count them
 
 	Outcomes map[string]string
 	Weights  map[string]int32
@@ -63,7 +64,7 @@ func NewCluster(now time.Time) *Cluster {
 func (c *Cluster) World() strategy.World {
 	w := strategy.World{
 		Now: c.Now.Add(c.Skew), Spec: c.Spec, Status: c.Status, Update: c.Update, Stable: c.Spec.Replicas, Revisions: map[string]strategy.Revision{},
-		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, StepRows: c.Rows, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
+		Weights: maps.Clone(c.Weights), Acked: !c.Now.Before(c.ackAt), Ratio: c.Ratio, Observed: c.Observed, Gate: c.Gate, StepRows: c.Rows, RowsFrom: c.RowsFrom, GateStep: c.Status.Rollout.Step, GateSays: c.GateSays, Blocked: c.Blocked, Admission: c.Admission,
 	}
 	if w.Acked {
 		c.InForce = w.Weights

@@ -35,7 +35,7 @@ func (w *Walk) weather() {
 	if !w.mild {
 		long = 200
 	}
-	switch w.random.IntN(15) {
+	switch w.random.IntN(17) {
 	case 0, 1:
 		if name := pick(w, w.Update, w.Status.Stable); !w.mild || (!w.Serial && w.outage(1)) {
 			w.Lose(name, 1+int32(w.random.IntN(9)))
@@ -73,6 +73,11 @@ func (w *Walk) weather() {
 		w.blind = !w.blind
 	case 14:
 		w.scarce = !w.scarce
+	case 15, 16: // for a time nobody else can answer
+		if s := w.Status.Stable; s != "" && !w.mild {
+			delete(w.Broken, w.dead)
+			w.dead, w.backAt, w.Broken[s] = s, w.Now.Add(w.seconds(120)), true
+		}
 	case 13:
 		if w.mild && !w.all[w.Update].good { // whoever looks at it does not
 			return

@@ -33,6 +33,8 @@ type rules struct {
 	changed             bool // the strategy was changed during the rollout
 	step                int32
 	held, missing, gone time.Duration
+	alone               time.Duration // nobody else could answer
+	counted             int64         // rows at the step
 	stuck               time.Duration // without any progress
 	best                int32
 	served              time.Duration
@@ -48,13 +50,13 @@ func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written
 	before := *r
 	before.crashed = maps.Clone(r.crashed)
 	r.follow(world, plan)
-	r.inForce = w.InForce
+	r.inForce, r.counted = w.InForce, w.before+w.Rows
 	for _, rule := range []struct {
 		name  string
 		holds func(strategy.World, strategy.Plan) error
 	}{
 		{"shares", r.shares}, {"step", r.bounded}, {"load", r.load}, {"stable pods", r.stable}, {"end", r.end}, {"final", r.final},
-		{"begin", r.begin}, {"deadline", r.overdue}, {"gates", r.gates}, {"hold", r.hold}, {"pause", r.paused}, {"drain", r.drain}, {"crashes", r.loop},
+		{"begin", r.begin}, {"deadline", r.overdue}, {"gates", r.gates}, {"rows", r.rows}, {"hold", r.hold}, {"pause", r.paused}, {"drain", r.drain}, {"crashes", r.loop},
 	} {
 		if err := rule.holds(world, plan); err != nil {
 			return fmt.Errorf("%s: %w", rule.name, err)
@@ -66,6 +68,7 @@ func (r *rules) check(w *Walk, world strategy.World, plan strategy.Plan, written
 		*r = before
 		r.slack += unwritten
 		r.lost += unwritten
+		r.alone += unwritten
 	}
 	if w.chance(10) {
 		return r.repeated(w, world, plan)
@@ -87,10 +90,15 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 	if d < 0 || d > mostCounted-heartbeat { // what was not written since the last beat is forgotten
 		r.slack += heartbeat
 		r.lost += heartbeat
+		r.alone += heartbeat
 	}
 	d = max(0, min(d, mostCounted))
 	if r.begun && r.plan.Status.Phase != v1alpha1.Paused {
 		r.served += d
+		r.alone += d
+	}
+	if !alone(r.world, u) || !alone(world, u) {
+		r.alone = 0
 	}
 	switch {
 	case r.plan.Status.Rollout.Begun == nil:

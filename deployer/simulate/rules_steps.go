@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/deployer/strategy"
@@ -119,7 +120,7 @@ func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
 	if !ok {
 		return nil
 	}
-	alone := r.alone(world, step)
+	alone := r.deserted(world, step)
 	for i := step + 1; i < plan.Status.Rollout.Step; i++ {
 		switch gated, _, pause, hold := stepOf(world, i); {
 		case pause && alone:
@@ -142,21 +143,38 @@ func (r *rules) gates(world strategy.World, plan strategy.Plan) error {
 	case world.Gate == strategy.CannotTell && !resumed, world.Gate == strategy.Inconclusive && !resumed && !proceed && !optional:
 		return fmt.Errorf("step %d is left, and its gates do not tell: %d", step, world.Gate)
 	case alone: // its gates have passed, and there is nothing to compare it with
-	case world.StepRows < rowsOf(world, step) && !resumed:
-		return fmt.Errorf("step %d is left after %d rows", step, world.StepRows)
+	case r.counted < rowsOf(world, step) && !resumed:
+		return fmt.Errorf("step %d is left after %d rows", step, r.counted)
 	case world.Observed == strategy.Differs && !resumed:
 		return fmt.Errorf("step %d is left, and requests do not follow its weight", step)
 	}
 	return nil
 }
 
-// alone reports whether the new revision has all requests because no other can answer,
-// and a step was held for as long as that takes.
-func (r *rules) alone(world strategy.World, step int32) bool {
-	_, _, _, hold := stepOf(world, step)
-	wait := hold + world.Spec.Strategy.Deadline.Duration
+// rows: a step does not wait for rows that were counted.
+func (r *rules) rows(world strategy.World, plan strategy.Plan) error {
+	step := plan.Status.Rollout.Step
+	need := rowsOf(world, step)
+	if !r.changed && step == world.Status.Rollout.Step && world.Status.Update == plan.Status.Update && r.counted >= need && strings.Contains(plan.Status.Message, "rows at this weight") {
+		return fmt.Errorf("step %d has %d rows: %s", step, r.counted, plan.Status.Message)
+	}
+	return nil
+}
+
+// alone reports whether only the new revision can answer.
+func alone(world strategy.World, update string) bool {
 	stable, old := world.Status.Stable, world.Status.Rollout.Old
-	return pods(world, stable, old) == 0 && world.Revisions[stable].Ready == 0 && r.held+r.slack >= wait
+	if old == update {
+		old = ""
+	}
+	return pods(world, stable, old) == 0 && world.Revisions[stable].Ready == 0 && pods(world, update) > 0
+}
+
+// deserted reports whether the new revision has all requests because no other could answer
+// for the deadline, and a step was held for its time.
+func (r *rules) deserted(world strategy.World, step int32) bool {
+	_, _, _, hold := stepOf(world, step)
+	return alone(world, world.Status.Update) && r.held+r.slack >= hold && r.alone >= world.Spec.Strategy.Deadline.Duration
 }
 
 // hold: no step is left before its weight has been held for its time, and for long
@@ -227,6 +245,9 @@ func (r *rules) loop(world strategy.World, plan strategy.Plan) error {
 func (r *rules) repeated(w *Walk, world strategy.World, plan strategy.Plan) error {
 	if !maps.Equal(world.Weights, plan.Weights) || world.Spec.Attempt != plan.Status.Rollout.Attempt {
 		return nil // the next plan is another one
+	}
+	if world.Status.Rollout.Old != "" && plan.Status.Rollout.Old == "" { // whose pods count no longer
+		return nil
 	}
 	again := world
 	again.Status = plan.Status

@@ -39,7 +39,11 @@ type Walk struct {
 	few     bool      // there are too few samples
 	blind   bool      // a gate cannot tell
 	scarce  bool      // there are hardly any rows at a step
-	Steps   int       // evaluations so far
+	dead    string    // a revision without ready pods until backAt
+	backAt  time.Time
+	judged  int64 // Rows when gates were last asked for
+	before  int64 // rows that controllers counted at the step before they were restarted
+	Steps   int   // evaluations so far
 	Ends    map[string]int
 	// Next makes the plans.
 	Next func(strategy.World) strategy.Plan
@@ -94,7 +98,8 @@ func (w *Walk) begin() {
 	w.mild = w.chance(60)
 	w.all, w.exposed, w.aged = map[string]*quality{}, map[string]time.Duration{}, map[string]time.Duration{}
 	w.figures, w.few, w.blind, w.scarce = true, false, false, false
-	w.calmAt = w.Now
+	w.calmAt, w.dead = w.Now, ""
+	w.count()
 	w.rules = rules{}
 	w.Start, w.Stop, w.Ack = time.Second+w.seconds(8), w.seconds(5), w.seconds(4)
 	w.Ratio, w.Serial = w.chance(15), w.chance(20)
@@ -174,8 +179,8 @@ func (w *Walk) evaluate() error {
 		lines = w.random.IntN(Lines)
 	}
 	if ro := &plan.Status.Rollout; w.Trace != nil {
-		w.Trace("%s %s step %d, %s: %s; weights %v, planned %v of %v, pods %v; held %s, waited %s, served %s; %d lines", world.Now.Format("15:04:05.0"), plan.Status.Update, ro.Step, ro.State, plan.Status.Message,
-			world.Weights, plan.Weights, plan.Replicas, world.Revisions, ro.Held.Duration, ro.Waited.Duration, ro.Served.Duration, lines)
+		w.Trace("%s %s step %d, %s: %s; weights %v, planned %v of %v, pods %v; held %s, waited %s, served %s; rows %d+%d since %s, kept %v; %d lines", world.Now.Format("15:04:05.0"), plan.Status.Update, ro.Step, ro.State, plan.Status.Message,
+			world.Weights, plan.Weights, plan.Replicas, world.Revisions, ro.Held.Duration, ro.Waited.Duration, ro.Served.Duration, w.before, w.Rows, w.RowsFrom.Format("15:04:05.0"), ro.Rows, lines)
 	}
 	if err := w.rules.check(w, world, plan, lines > 0); err != nil {
 		return fmt.Errorf("%w\nbefore: %+v\nspec: %+v\nstatus: %+v\nplan: %+v", err, world, world.Spec, world.Status.Rollout, plan)
@@ -183,7 +188,11 @@ func (w *Walk) evaluate() error {
 	if w.Status.Rollout.State != strategy.StateIdle && plan.Status.Rollout.State == strategy.StateIdle {
 		w.Ends[plan.Status.Phase]++
 	}
+	was := w.Status
 	w.Apply(plan, lines)
+	if lines > 0 {
+		w.counted(&was, world.StepRows, plan.Gates)
+	}
 	d := min(max(plan.After, 100*time.Millisecond), 5*time.Second)
 	if plan.After == 0 {
 		d = time.Second
@@ -198,10 +207,6 @@ func (w *Walk) evaluate() error {
 // figure sets what the gates say.
 func (w *Walk) figure() {
 	q := w.all[w.Update]
-	w.Rows = 100
-	if w.scarce {
-		w.Rows = 20
-	}
 	switch {
 	case !w.figures:
 		w.Gate = strategy.Broken
@@ -216,10 +221,34 @@ func (w *Walk) figure() {
 	}
 }
 
+// counted follows what the controller has counted at a step after a plan was written, and
+// restarts the controller now and then.
+func (w *Walk) counted(was *v1alpha1.ModelDeploymentStatus, rows int64, asked bool) {
+	if a, b := &was.Rollout, &w.Status.Rollout; was.Update != w.Status.Update || a.Step != b.Step || !a.Begun.Equal(b.Begun) {
+		w.count()
+		return
+	}
+	if asked {
+		w.judged = rows
+	}
+	if w.chance(5) {
+		w.before += w.judged
+		w.judged, w.Rows, w.RowsFrom = 0, 0, w.Now
+	}
+}
+
+// count begins to count the rows of a step.
+func (w *Walk) count() { w.before, w.judged, w.Rows, w.RowsFrom = 0, 0, 0, w.Now }
+
 // pass lets time pass, and hosts crash.
 func (w *Walk) pass(d time.Duration) {
 	if w.Weights[w.Update] > 0 {
 		w.exposed[w.Update] += d
+		if w.scarce {
+			w.Rows += int64(w.random.IntN(2))
+		} else {
+			w.Rows += int64(d / (200 * time.Millisecond))
+		}
 	}
 	if q := w.all[w.Update]; q.crashes > 0 && w.desired[w.Update] > 0 {
 		if w.aged[w.Update] += d; w.aged[w.Update] >= q.crashes {
@@ -228,6 +257,10 @@ func (w *Walk) pass(d time.Duration) {
 		}
 	}
 	w.Advance(d)
+	if w.dead != "" && !w.backAt.After(w.Now) {
+		delete(w.Broken, w.dead)
+		w.dead = ""
+	}
 	if !w.calmAt.After(w.Now) {
 		w.figures, w.Ack = true, min(w.Ack, 4*time.Second)
 	}

@@ -67,3 +67,35 @@ func TestDeadStableAnywhere(t *testing.T) {
 		}
 	}
 }
+
+// TestDeadAgain checks that a wait for a dead stable version counts from its last death: a
+// moment in which it is back begins it anew, and one beside a long hold is no longer.
+func TestDeadAgain(t *testing.T) {
+	c := canaryOf(t, 20, time.Second) // the deadline is a minute
+	c.Gate = strategy.Inconclusive
+	until(t, c, "it waits for samples", func() bool { return c.Status.Rollout.State == strategy.StatePaused })
+	for _, dead := range []bool{true, false, true, false, true, false, true, false, true} {
+		c.Broken["a"], c.Gate = dead, strategy.Inconclusive
+		if dead {
+			c.Gate = strategy.Pass
+		}
+		for range 45 {
+			c.Step()
+			c.Advance(time.Second)
+		}
+		if alone := c.Status.Rollout.Alone; dead != (alone != nil) || dead && alone.Duration > 45*time.Second {
+			t.Errorf("dead: %t, and alone for %v", dead, alone)
+		}
+	}
+	if c.Status.Stable == "b" {
+		t.Fatal("it was promoted although stable was never away for a minute")
+	}
+	begun := c.Now
+	until(t, c, "b is promoted", func() bool { return c.Status.Stable == "b" })
+	if took := c.Now.Sub(begun); took < 10*time.Second || took > 25*time.Second {
+		t.Errorf("it was promoted %s after stable had been away for 45 s", took)
+	}
+	if c.Status.Rollout.Alone != nil {
+		t.Errorf("%+v", c.Status.Rollout)
+	}
+}

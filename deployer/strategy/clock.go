@@ -37,6 +37,7 @@ type times struct {
 	held   time.Duration // the weight has been in force, or pods have drained
 	served time.Duration // since the rollout began
 	waited time.Duration // without progress
+	alone  time.Duration // no other revision has been able to answer
 }
 
 // count adds the time since the last evaluation to what the rollout was doing then.
@@ -44,7 +45,10 @@ type times struct {
 // nothing.
 func (m *machine) count() {
 	ro := &m.Status.Rollout
-	m.times = times{ro.Held.Duration, ro.Served.Duration, ro.Waited.Duration}
+	m.times = times{held: ro.Held.Duration, served: ro.Served.Duration, waited: ro.Waited.Duration}
+	if ro.Alone != nil {
+		m.times.alone = ro.Alone.Duration
+	}
 	if ro.Seen == nil {
 		m.fresh = true
 		return
@@ -66,11 +70,15 @@ func (m *machine) count() {
 		m.times.waited += d
 	}
 	m.times.served += d
+	if ro.Alone != nil {
+		m.times.alone += d
+	}
 }
 
 // restart begins the times of a step.
 func (m *machine) restart() {
 	m.times.held, m.times.waited, m.ro.Best = 0, 0, 0
+	m.ro.Rows = nil
 	m.fresh = true
 }
 
@@ -92,7 +100,56 @@ func (m *machine) write() {
 	now := metav1.NewMicroTime(m.Now)
 	m.ro.Seen = &now
 	m.ro.Held, m.ro.Served, m.ro.Waited = metav1.Duration{Duration: m.times.held}, metav1.Duration{Duration: m.times.served}, metav1.Duration{Duration: m.times.waited}
+	if m.ro.Alone != nil {
+		m.ro.Alone = &metav1.Duration{Duration: m.times.alone}
+	}
 }
+
+// deserted sees whether another revision can answer. How long none can counts from when
+// that was first seen.
+func (m *machine) deserted() {
+	switch alone := m.nobodyElse(); {
+	case alone == (m.ro.Alone != nil):
+	case alone:
+		m.ro.Alone, m.times.alone = &metav1.Duration{}, 0
+		m.fresh = true
+	default:
+		m.ro.Alone, m.times.alone = nil, 0
+		m.fresh = true
+	}
+}
+
+// rows returns how many rows the new revision has scored at its step, if the step waits
+// for some. The status keeps the number, because a controller that was restarted counts
+// from its start. It is written when a hundredth of the rows that are needed has come.
+func (m *machine) rows(need int64) int64 {
+	kept := m.ro.Rows
+	if need == 0 {
+		return 0
+	}
+	now := v1alpha1.StepRows{From: metav1.NewMicroTime(m.RowsFrom), Counted: m.StepRows}
+	before := int64(-1)
+	if kept != nil {
+		before = kept.Before + kept.Counted
+		now.Before = before
+		if kept.From.Time.Equal(m.RowsFrom) { // the same controller goes on
+			now.Before = kept.Before
+		}
+	}
+	if m.RowsFrom.IsZero() || m.GateStep != m.ro.Step { // nobody has counted
+		return max(0, before)
+	}
+	part := rowsPart(need)
+	sum := now.Before + now.Counted
+	if kept == nil || !kept.From.Time.Equal(m.RowsFrom) || (before < need && sum/part != before/part) {
+		m.ro.Rows = &now
+	}
+	return sum
+}
+
+// rowsPart is the number of rows that is worth a write of the status, because each one
+// causes another evaluation.
+func rowsPart(need int64) int64 { return max(1, need/100) }
 
 // crashed counts crashes of the new revision's hosts since the revision first had all
 // pods of a step. It returns why there are too many, or "". Each crash that a gate

@@ -61,10 +61,12 @@ func TestStepRows(t *testing.T) {
 		c := canaryOf(t, 20, 30*time.Second)
 		c.Spec.Strategy.Steps[0].MinSamples = 500
 		c.Spec.Strategy.Gates = &v1alpha1.Gates{Inconclusive: inconclusive}
+		c.RowsFrom = c.Now
 		c.Rows = 500
 		until(t, c, "it is held", held(c))
 		begun := c.Now
 		c.Rows = 499
+		c.Status.Rollout.Rows = nil // as if there had never been more
 		until(t, c, "it waits for rows", func() bool { return c.Status.Phase == v1alpha1.Paused })
 		if took := c.Now.Sub(begun); took < 30*time.Second || !strings.Contains(c.Status.Message, "too few samples: 495 of 500 rows at this weight") {
 			t.Errorf("after %s: %s", took, c.Status.Message)
@@ -78,7 +80,40 @@ func TestStepRows(t *testing.T) {
 	}
 	c := canaryOf(t, 20, time.Second)
 	c.Spec.Strategy.Steps[0].MinSamples = 500
+	c.RowsFrom = c.Now
 	until(t, c, "it waits for rows", func() bool { return c.Status.Phase == v1alpha1.Paused })
 	c.Spec.Resume = &v1alpha1.StepOf{Revision: "b", Step: c.Status.Rollout.Step}
 	until(t, c, "it is promoted", func() bool { return c.Status.Stable == "b" })
+}
+
+// TestRowsOutliveTheController checks that a controller which was restarted in the middle
+// of a step goes on with the rows that were counted before, once, and that the next step
+// begins with none.
+func TestRowsOutliveTheController(t *testing.T) {
+	c := canaryOf(t, 20, time.Second)
+	c.Spec.Strategy.Steps = []v1alpha1.Step{{Weight: 20, Hold: span(time.Second), MinSamples: 500}, {Weight: 50, Hold: span(time.Second), MinSamples: 500}}
+	c.RowsFrom, c.Rows = c.Now, 300
+	waits := func() bool { return c.Status.Phase == v1alpha1.Paused }
+	until(t, c, "it waits for rows", waits)
+	for _, rows := range []int64{0, 100, 199, 199} { // of controllers that end before they count, and of one that goes on
+		if rows == 0 || rows == 100 {
+			c.RowsFrom = c.Now
+		}
+		c.Rows = rows
+		c.Step()
+		c.Advance(time.Second)
+		if s := c.Status; s.Rollout.Step != 0 {
+			t.Fatalf("after %d further rows: %+v", rows, s)
+		}
+	}
+	if want := "too few samples: 495 of 500 rows at this weight"; !strings.Contains(c.Status.Message, want) {
+		t.Errorf("%q, not %q", c.Status.Message, want)
+	}
+	c.Rows = 200
+	until(t, c, "it goes on", func() bool { return c.Status.Rollout.Step == 1 })
+	c.Rows, c.RowsFrom = 0, c.Now
+	until(t, c, "the next step waits for rows", func() bool { return waits() && c.Weights["b"] == 50 })
+	if want := "too few samples: 0 of 500 rows at this weight"; !strings.Contains(c.Status.Message, want) {
+		t.Errorf("%q, not %q", c.Status.Message, want)
+	}
 }

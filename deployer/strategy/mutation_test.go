@@ -21,7 +21,7 @@ import (
 
 const (
 	module   = "github.com/pynomaly/pynomaly-runtime/deployer/strategy"
-	mostTold = 1_000_000 // steps, in which a walk must notice that a guard is missing
+	mostTold = 4_000_000 // steps, in which a walk must notice that a guard is missing
 )
 
 // TestMutations removes each guard of Next in turn. A walk must notice. It runs with

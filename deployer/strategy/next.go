@@ -170,6 +170,7 @@ func (m *machine) idle() {
 	m.plan.Weights = map[string]int32{}
 	m.spread(100, m.established())
 	m.ro.Aborted, m.ro.AbortReason, m.ro.End, m.ro.Step, m.ro.Crashes, m.ro.Gateway = "", "", "", 0, nil, nil
+	m.ro.Alone, m.ro.Rows = nil, nil
 	m.times = times{}
 	message := fmt.Sprintf("%d of %d pods are ready", s.Endpoints, m.Stable)
 	if s.Endpoints < m.Stable {
@@ -205,7 +206,7 @@ func (m *machine) given() bool {
 
 func (m *machine) giveUp(end, reason string) {
 	m.ro.Aborted, m.ro.AbortReason, m.ro.End = m.Update, reason, end
-	m.ro.State = StateRecovering
+	m.ro.State, m.ro.Alone = StateRecovering, nil
 	m.restart()
 }
 

@@ -36,6 +36,7 @@ func (m *machine) roll() {
 		}
 	}
 	m.progress(u.Endpoints)
+	m.deserted()
 	if u.Endpoints < need {
 		m.route(m.forward(min(before, at.weight)))
 		m.shrink()
@@ -74,7 +75,8 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	}
 	m.plan.Gates = gated
 	where := m.where(all)
-	left := m.hold(at) - m.times.held
+	left, rows := m.hold(at)-m.times.held, m.rows(at.rows)
+	wait := max(left, deadline(m.Spec.Strategy)-m.times.alone) // if nobody else can answer
 	dead := gated && int(m.ro.Step) < len(all)-1 && m.nobodyElse() && !m.resumed() && !asksUser(all[m.ro.Step:])
 	if !gated || (m.Gate != Broken && m.Gate != NotRun) { // the wait has ended, and leaves time for another one
 		m.times.waited = min(m.times.waited, deadline(m.Spec.Strategy)/2)
@@ -90,8 +92,7 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case gated && m.Gate == NotRun:
 		m.say(StateGating, m.phase(), "%s: asking the hosts for figures", where)
 		m.tick()
-	case dead && m.Gate == Pass && left+deadline(m.Spec.Strategy) > 0:
-		wait := left + deadline(m.Spec.Strategy)
+	case dead && m.Gate == Pass && wait > 0:
 		m.say(StateGating, m.phase(), "%s; it goes on in %s if that stays so", where, wait.Round(time.Second))
 		m.after(min(wait, longestTick))
 	case dead && m.Gate == Pass: // all requests are answered by the new revision already
@@ -99,9 +100,9 @@ func (m *machine) judge(all []step, at step, skip bool) {
 	case left > 0 && !skip:
 		m.say(StateGating, m.phase(), "%s: holding for %s more%s", where, left.Round(time.Second), m.sinceCrash(at))
 		m.after(min(left, longestTick))
-	case gated && m.StepRows < at.rows && !m.resumed():
-		part := max(1, at.rows/100) // or each row would cause another evaluation
-		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %d of %d rows at this weight; `deploy resume` goes past it", where, m.StepRows/part*part, at.rows)
+	case gated && rows < at.rows && !m.resumed():
+		part := rowsPart(at.rows)
+		m.say(StatePaused, v1alpha1.Paused, "%s: too few samples: %d of %d rows at this weight; `deploy resume` goes past it", where, rows/part*part, at.rows)
 		m.after(longestTick)
 	case gated && m.Observed == Differs && !m.resumed():
 		m.say(StateVerifying, v1alpha1.Paused, "%s: requests do not follow the weight%s; `deploy resume` goes past it", where, because(m.SplitSays))
@@ -203,9 +204,13 @@ func asksUser(steps []step) bool {
 	return slices.ContainsFunc(steps, func(s step) bool { return s.pause })
 }
 
-// enters reports whether a state begins now. The clock may have jumped since it began.
+// enters reports whether a state begins now, or the wait for another weight. The clock may
+// have jumped since it began.
 func (m *machine) enters(state string) bool {
 	was := &m.Status.Rollout
+	if state == StateShifting && !maps.Equal(m.Weights, m.plan.Weights) && m.plan.Weights[m.Update] != was.Weight {
+		return true
+	}
 	return was.State != state || was.Since == nil || was.Since.Time.Equal(m.Now)
 }
 

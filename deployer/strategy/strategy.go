@@ -81,9 +81,11 @@ type World struct {
 	Gate      Gate
 	GateStep  int32  // the step for which the gates were evaluated
 	GateSays  string // why the gates did not pass
-	// StepRows is how many rows the new revision has scored at the present weight. It is
-	// of GateStep.
+	// StepRows is how many rows the new revision has scored at the present weight since
+	// RowsFrom, when the controller began to count them, in whole microseconds. It is of
+	// GateStep. If RowsFrom is zero, nobody has counted.
 	StepRows int64
+	RowsFrom time.Time
 	// Blocked is what must happen before a rollout may begin, such as an approval or a
 	// time in staging. It does not concern a rollout that has begun.
 	Blocked   string

@@ -20,6 +20,19 @@ type Crashes struct {
 	OOMKilled int32 `json:"oomKilled,omitempty"`
 }
 
+// StepRows counts the rows that the new revision has scored while its step's weight was
+// in force. The number is the sum of Before and Counted.
+type StepRows struct {
+	// From is when the controller began to count. A controller that was restarted begins
+	// again.
+	From metav1.MicroTime `json:"from"`
+	// Counted is the number of rows since From.
+	Counted int64 `json:"counted"`
+	// Before is the number of rows that were counted before From.
+	// +optional
+	Before int64 `json:"before,omitempty"`
+}
+
 // GatewayFigures is what the gateway has counted for both revisions since the new one
 // had traffic.
 type GatewayFigures struct {

@@ -115,6 +115,13 @@ type Rollout struct {
 	// Best is the largest number of ready pods since the step began to wait for them.
 	// +optional
 	Best int32 `json:"best,omitempty"`
+	// Alone is how long no other revision has been able to answer, while somebody looked.
+	// It is missing while another one can.
+	// +optional
+	Alone *metav1.Duration `json:"alone,omitempty"`
+	// Rows counts what the revision has scored at its step, if the step waits for rows.
+	// +optional
+	Rows *StepRows `json:"rows,omitempty"`
 	// Crashes are counted once the revision has had all pods of a step.
 	// +optional
 	Crashes *Crashes `json:"crashes,omitempty"`
