@@ -144,14 +144,16 @@ func (x *Index[T]) Bytes() int64 { return int64(x.size())*int64(len(x.train)) + 
 // the training rows is drawn, row i is among the k nearest so far with probability k/i:
 // about k (1 + ln(n/k)) rows are kept for a while, with a variance of less than that.
 func (x *Index[T]) Cost() time.Duration {
-	const vector, plain, power = 0.1, 1, 80 // ns for a byte of a training row, and for a feature
+	const vector, plain, square, power = 0.1, 4, 1.2, 80 // ns for a byte of a training row, and for a feature
 	const look, take, move, copied = 1, 20, 3.5, 0.1
-	each := plain * float64(x.size())
+	each := float64(plain)
 	switch {
 	case x.metric == Minkowski:
 		each = power
 	case x.vectors != nil:
 		each = vector * float64(x.size())
+	case x.metric == Euclidean:
+		each = square
 	}
 	n, k := float64(x.n), float64(x.k)
 	kept := k * (1 + math.Log(n/k))
