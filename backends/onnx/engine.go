@@ -90,27 +90,35 @@ func (f *candidate) unproved(why string) *planScorer { return f.scorer("unproved
 
 func (f *candidate) proved(how string) *planScorer { return f.scorer("proved: " + how) }
 
-// compete compares a plan with the session of its graph, and returns the one that serves.
-// It closes the other.
-func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f *candidate, job probeJob, version string, found finding) (sdk.Scorer, error) {
-	var how string
-	err := guard.Call(func() (err error) {
-		ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
-		defer cancel()
-		how, err = f.compare(ctx, a, s, found)
-		return err
-	})
+// compete serves a plan if it is found equal to its graph, and else the graph. A graph
+// that is only compared with is proved for calls of so few rows as a comparison makes.
+func (b *Backend) compete(ctx context.Context, a backends.Artifact, g *graph.Model, f *candidate, job probeJob, version string) (sdk.Scorer, error) {
+	few := job
+	few.MaxRows = min(job.MaxRows, comparedCall)
+	found, err := b.prove(ctx, few, version)
+	if err != nil {
+		return nil, err
+	}
+	if how := found.Forests[f.proof]; how != "" {
+		return f.proved(how), nil
+	}
+	s, err := b.load(ctx, few, a.Manifest, g, found)
+	if err != nil {
+		return nil, err
+	}
+	how, differs := b.confront(ctx, a, s, f, found)
+	if err := s.Close(); err != nil {
+		b.cfg.Log.Error("closing the session of a graph that was compared", "error", err)
+	}
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, errors.Join(fmt.Errorf("comparing the plan of a graph with it: %w", ctx.Err()), s.Close())
-	case errors.Is(err, context.DeadlineExceeded):
-		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: "the graph is recognised, but comparing what this host computes with it took longer than limits.load_timeout"}
+	case differs != nil && ctx.Err() != nil:
+		return nil, fmt.Errorf("comparing the plan of a graph with it: %w", ctx.Err())
+	case errors.Is(differs, context.DeadlineExceeded):
 		b.cfg.Log.Warn("a graph was recognised, but the comparison took longer than limits.load_timeout, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version)
-		return s, nil
-	case err != nil:
-		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: "the graph is recognised, but what this host computes is not served: " + err.Error()}
-		b.cfg.Log.Warn("a graph was recognised, but its scores differ, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", err)
-		return s, nil
+		return b.open(ctx, a, g, job, version, "the graph is recognised, but comparing what this host computes with it took longer than limits.load_timeout")
+	case differs != nil:
+		b.cfg.Log.Warn("a graph was recognised, but its scores differ, so ONNX Runtime serves it", "model_id", a.Manifest.ID, "version", a.Manifest.Version, "error", differs)
+		return b.open(ctx, a, g, job, version, "the graph is recognised, but what this host computes is not served: "+differs.Error())
 	}
 	if b.cfg.Probe != ProbeInProcess {
 		const most = 16 // manifests of one graph
@@ -119,14 +127,23 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 			maps.Copy(all, found.Forests)
 		}
 		found.Forests = all
-		if err := b.proofs.add(job, version, found); err != nil {
-			return nil, errors.Join(err, s.Close())
+		if err := b.proofs.add(few, version, found); err != nil {
+			return nil, err
 		}
 	}
-	if err := s.Close(); err != nil {
-		b.cfg.Log.Error("closing the session of a graph that this host computes", "error", err)
-	}
 	return f.proved(how), nil
+}
+
+// confront compares a plan with the session of its graph within limits.load_timeout, and
+// returns how they were found equal, or how they differ.
+func (b *Backend) confront(ctx context.Context, a backends.Artifact, s *scorer, f *candidate, found finding) (how string, err error) {
+	err = guard.Call(func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, a.Manifest.Limits.LoadTimeout)
+		defer cancel()
+		how, err = f.compare(ctx, a, s, found)
+		return err
+	})
+	return how, err //nolint:wrapcheck // callers say what was being done
 }
 
 // planScorer runs a plan.

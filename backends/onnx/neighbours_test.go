@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +29,8 @@ func TestNeighboursRecognised(t *testing.T) {
 		worst        float64
 	}{
 		{"lof", "scores", 0}, {"lof-manhattan", "scores", 0}, {"lof-minkowski", "scores", 1e-6}, {"lof-scaled", "scores", 0}, {"pima-lof", "scores", 0},
+		{"lof-double", "scores", 0}, {"lof-manhattan-double", "scores", 0}, {"lof-minkowski-double", "scores", 1e-12}, {"lof-scaled-double", "scores", 0},
+		{"lof-clipped", "scores", 0}, {"lof-normalised", "scores", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			file := filepath.Join("testdata", "neighbours", c.name+".onnx")
@@ -36,6 +39,22 @@ func TestNeighboursRecognised(t *testing.T) {
 			}
 			compareNeighbours(t, b, file, c.output, c.worst)
 		})
+	}
+}
+
+// TestCosineStays checks that graphs with products of rows are given back, with the
+// reason.
+func TestCosineStays(t *testing.T) {
+	b := testkit.ONNX(t, t.TempDir())
+	for _, name := range []string{"lof-cosine", "lof-cosine-double"} {
+		a := artifactOf(t, b, filepath.Join("testdata", "neighbours", name+".onnx"))
+		g, err := graph.Check(a.Bytes, graph.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := onnx.Recognise(a, g); err == nil || !strings.Contains(err.Error(), "cosine distances") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -299,8 +318,8 @@ func compareNeighbours(t *testing.T, b *onnx.Backend, file, output string, allow
 	base := sdk.NewBatch(a.Manifest.SDKFeatures())
 	base.Resize(50)
 	r := rand.New(rand.NewPCG(1, 2))
-	for i := range base.Float32s() {
-		base.Float32s()[i] = float32(r.NormFloat64())
+	if err := invent(base, r); err != nil {
+		t.Fatal(err)
 	}
 	rows := trial.Rows(p, base, n, make([]bool, len(base.Features())), r)
 	want, got := make([]float64, n), make([]float64, n)

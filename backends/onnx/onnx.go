@@ -191,8 +191,21 @@ func inspect(a backends.Artifact) (manifest.Derived, error) {
 	if err != nil {
 		return manifest.Derived{}, fmt.Errorf("%w: %w", backends.ErrRefused, &backends.OwnError{Err: err})
 	}
-	d.MaxBatchRows = rows
+	if d.MaxBatchRows = rows; rows < a.Manifest.Limits.MaxBatchRows && b.recognises(a, g, d) {
+		d.MaxBatchRows = a.Manifest.Limits.MaxBatchRows // plans need no memory for each row of a call
+	}
 	return d, nil
+}
+
+// recognises reports whether a graph has a plan.
+func (b *Backend) recognises(a backends.Artifact, g *graph.Model, d manifest.Derived) bool {
+	a.Manifest = a.Manifest.With(d)
+	bind, err := bindGraph(a.Manifest, g)
+	if err != nil {
+		return false
+	}
+	_, err = b.recognise(a, g, bind)
+	return err == nil
 }
 
 // Open checks a graph, and returns a scorer that runs it: a plan of ours if the
@@ -225,28 +238,32 @@ func (b *Backend) Open(ctx context.Context, a backends.Artifact) (sdk.Scorer, er
 		Library: library, Graph: written, Locales: g.Locales(), Binding: *bind, Rows: encodeBatch(a.ProbeRows),
 		MaxRows: rows, Fewer: !a.Manifest.Limits.RowsGiven, Memory: a.Manifest.Limits.Memory, Time: a.Manifest.Limits.LoadTimeout,
 	}
-	var found finding
-	if b.cfg.Probe == ProbeInProcess {
-		found, err = b.inProcess(ctx, job)
-	} else {
-		found, err = b.proofs.prove(ctx, job, version)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if candidate != nil && found.Forests[candidate.proof] != "" {
-		return candidate.proved(found.Forests[candidate.proof]), nil
-	}
-	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
-	s, err := b.load(ctx, written, bind, a.Manifest, g, found)
-	if err != nil {
-		return nil, err
-	}
 	if candidate == nil {
-		s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: why.Error()}
-		return s, nil
+		return b.open(ctx, a, g, job, version, why.Error())
 	}
-	return b.compete(ctx, a, s, candidate, job, version, found)
+	return b.compete(ctx, a, g, candidate, job, version)
+}
+
+// open proves a graph and loads it into ONNX Runtime. The detail says why no plan serves.
+func (b *Backend) open(ctx context.Context, a backends.Artifact, g *graph.Model, job probeJob, version, detail string) (sdk.Scorer, error) {
+	found, err := b.prove(ctx, job, version)
+	if err != nil {
+		return nil, err
+	}
+	s, err := b.load(ctx, job, a.Manifest, g, found)
+	if err != nil {
+		return nil, err
+	}
+	s.engine = backends.Engine{Name: backends.EngineRuntime, Detail: detail}
+	return s, nil
+}
+
+// prove runs a graph as the configuration says, unless it is proved.
+func (b *Backend) prove(ctx context.Context, job probeJob, version string) (finding, error) {
+	if b.cfg.Probe == ProbeInProcess {
+		return b.inProcess(ctx, job)
+	}
+	return b.proofs.prove(ctx, job, version)
 }
 
 // orMissing returns why there is no library, if there is none: an error of a graph
@@ -261,7 +278,9 @@ func orMissing(missing, err error) error {
 // load makes the session within limits.load_timeout, counted from its turn. The
 // call into the library cannot be cancelled: a session that comes too late is
 // closed.
-func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manifest.Manifest, g *graph.Model, found finding) (*scorer, error) {
+func (b *Backend) load(ctx context.Context, job probeJob, m *manifest.Manifest, g *graph.Model, found finding) (*scorer, error) {
+	data, bind := job.Graph, job.Binding
+	bind.OutputRank, bind.Width = found.OutputRank, found.OutputWidth
 	select {
 	case b.loading <- struct{}{}:
 	case <-ctx.Done():
@@ -279,7 +298,7 @@ func (b *Backend) load(ctx context.Context, data []byte, bind *binding, m *manif
 		before := host.ResidentBytes()
 		var s *scorer
 		err := guard.Call(func() (err error) {
-			s, err = newScorer(data, bind, m)
+			s, err = newScorer(data, &bind, m)
 			return err
 		})
 		if err == nil {

@@ -194,7 +194,7 @@ type found struct {
 
 // among finds the k nearest other rows of each training row.
 func among(r Rows, k int) ([]found, error) {
-	x, err := neighbours.New(neighbours.Params{Train: r.Values, Features: r.Features, K: k + 1})
+	x, err := neighbours.New(neighbours.Params[float32]{Train: r.Values, Features: r.Features, K: k + 1})
 	if err != nil {
 		return nil, fmt.Errorf("comparing the training rows: %w", err)
 	}

@@ -8,19 +8,19 @@
 	MOVQ row+16(FP), SI; \
 	MOVQ train+24(FP), DX; \
 	MOVQ d+32(FP), CX; \
-	MOVQ n+40(FP), R8; \
-	VBROADCASTSS limit+48(FP), Y14
+	MOVQ n+40(FP), R8
 
-// BELOW shifts into BX which of 8 sums are below the limit.
+// BELOW shifts into BX which of 8 sums are not above the limit.
 #define BELOW(sums) \
-	VCMPPS $1, Y14, sums, Y13; \
+	VCMPPS $2, Y14, sums, Y13; \
 	VMOVMSKPS Y13, AX; \
 	SHLL $8, BX; \
 	ORL AX, BX
 
-// func euclideanBlocks(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
-TEXT ·euclideanBlocks(SB), NOSPLIT, $0-52
+// func euclidean32(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
+TEXT ·euclidean32(SB), NOSPLIT, $0-52
 	ARGUMENTS
+	VBROADCASTSS limit+48(FP), Y14
 
 block:
 	TESTQ R8, R8
@@ -70,6 +70,73 @@ done:
 	VZEROUPPER
 	RET
 
+// SQUARE adds the squared differences of a feature of 4 training rows to acc.
+#define SQUARE(of, tmp, acc) \
+	VSUBPD of(DX), Y8, tmp; \
+	VMULPD tmp, tmp, tmp; \
+	VADDPD tmp, acc, acc
+
+// STORE writes 4 sums, and shifts into BX which of them are not above the limit.
+#define STORE(at, sums) \
+	VMOVUPD sums, at(DI); \
+	VCMPPD $2, Y14, sums, Y13; \
+	VMOVMSKPD Y13, AX; \
+	SHLL $4, BX; \
+	ORL AX, BX
+
+// func euclidean64(to *float64, near *uint32, row, train *float64, d, n int, limit float64)
+TEXT ·euclidean64(SB), NOSPLIT, $0-56
+	ARGUMENTS
+	VBROADCASTSD limit+48(FP), Y14
+
+block:
+	TESTQ R8, R8
+	JZ    done
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	MOVQ  SI, R9
+	MOVQ  CX, R10
+
+feature:
+	VBROADCASTSD (R9), Y8
+	SQUARE(0, Y9, Y0)
+	SQUARE(32, Y10, Y1)
+	SQUARE(64, Y11, Y2)
+	SQUARE(96, Y12, Y3)
+	SQUARE(128, Y9, Y4)
+	SQUARE(160, Y10, Y5)
+	SQUARE(192, Y11, Y6)
+	SQUARE(224, Y12, Y7)
+	ADDQ $8, R9
+	ADDQ $256, DX
+	DECQ R10
+	JNZ  feature
+
+	XORL BX, BX
+	STORE(224, Y7)
+	STORE(192, Y6)
+	STORE(160, Y5)
+	STORE(128, Y4)
+	STORE(96, Y3)
+	STORE(64, Y2)
+	STORE(32, Y1)
+	STORE(0, Y0)
+	MOVL BX, (R11)
+	ADDQ $256, DI
+	ADDQ $4, R11
+	DECQ R8
+	JMP  block
+
+done:
+	VZEROUPPER
+	RET
+
 // ABSOLUTE adds the absolute differences of a feature of 8 training rows to acc; Y15
 // holds all bits but the sign.
 #define ABSOLUTE(at, of, tmp, acc) \
@@ -78,9 +145,10 @@ done:
 	VANDPS Y15, tmp, tmp; \
 	VADDPS tmp, acc, acc
 
-// func manhattanBlocks(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
-TEXT ·manhattanBlocks(SB), NOSPLIT, $0-52
+// func manhattan32(to *float32, near *uint32, row, train *float32, d, n int, limit float32)
+TEXT ·manhattan32(SB), NOSPLIT, $0-52
 	ARGUMENTS
+	VBROADCASTSS limit+48(FP), Y14
 	VPCMPEQD Y15, Y15, Y15
 	VPSRLD $1, Y15, Y15
 

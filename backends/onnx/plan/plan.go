@@ -22,7 +22,7 @@ import (
 )
 
 // Version changes with the results of plans, so that older proofs do not count.
-const Version = "1"
+const Version = "2"
 
 // ErrUnknown is wrapped by errors that say why a graph is not recognised.
 var ErrUnknown = errors.New("the graph is not recognised")
@@ -199,7 +199,7 @@ func (p *Plan) run(s *state, in *sdk.Batch, from, to int) {
 			}
 			w.forest.Run(b, s.lanes[st.to][:n])
 		case opNearest:
-			p.searches[st.at].run(s.looks[st.at], s.lanes, in, from, to)
+			s.looks[st.at].run(p.searches[st.at], s.lanes, in, from, to)
 		case opLookUp:
 			table, to := p.tables[st.at], s.lanes[st.to]
 			for i, row := range s.lanes[st.a][:n] {

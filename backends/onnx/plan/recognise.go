@@ -233,5 +233,5 @@ var handlers = map[string]handler{
 	"Squeeze": squeeze, "Unsqueeze": unsqueeze, "ReduceSum": reduce(opAdd), "ReduceMean": reduce(opAdd), "ReduceMax": reduce(opMax), "ReduceMin": reduce(opMin),
 	"ml.Scaler": scaler, "ml.Imputer": imputer, "ml.Normalizer": normalizer, "ml.LabelEncoder": labelEncoder, "ml.OneHotEncoder": oneHot,
 	"ml.TreeEnsembleRegressor": regressor, "ml.TreeEnsembleClassifier": classifier, "ml.TreeEnsemble": ensemble,
-	"Scan": scanRows,
+	"Scan": scanRows, "MatMul": cosine, "ReduceSumSquare": cosine,
 }

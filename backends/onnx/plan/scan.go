@@ -11,8 +11,9 @@ import (
 // nearest of them, and what is looked up for these.
 type scan struct {
 	stage    stage
-	cells    []cell // of the row
-	train    []float32
+	elem     graph.ElemType // of the rows, and of what is computed of them
+	cells    []cell         // of the row
+	train    []float64
 	features int
 	metric   neighbours.Metric
 	order    float64 // of Minkowski
@@ -30,15 +31,6 @@ const (
 	stageNearest              // [rows, k]: the numbers of the nearest
 	stageLooked               // [rows, k, columns]: rows of a table, looked up by number
 )
-
-// search finds the nearest training rows of a row.
-type search struct {
-	index   *neighbours.Index
-	columns []int // registers of the row's features
-	direct  bool  // the columns are the features of a matrix of float32, in order
-	dist    []int // registers of the distances, nearest first
-	rows    []int // registers of the training rows' numbers
-}
 
 // scanned evaluates an operator of which an input is a scan.
 func (r *recogniser) scanned(s graph.Step, in []*value) ([]*value, error) {
@@ -70,17 +62,21 @@ func scanRows(_ *recogniser, s graph.Step, in []*value) ([]*value, error) {
 		return nil, err
 	}
 	numbers, ok := in[1].numbers()
-	if !ok || rows.elem != graph.Float || in[1].elem != graph.Float || len(in[1].dims) != 2 || in[1].dims[1] != int64(len(rows.cells)) {
-		return nil, unknown("its training rows are not constants of float32 that have the columns of its rows")
+	if !ok || !isFloat(rows.elem) || in[1].elem != rows.elem || len(in[1].dims) != 2 || in[1].dims[1] != int64(len(rows.cells)) {
+		return nil, unknown("its training rows are not constants of its rows' type that have the columns of its rows")
 	}
-	out := &scan{stage: stageTurned, cells: rows.cells, features: len(rows.cells), train: make([]float32, len(numbers))}
-	for i, v := range numbers {
-		out.train[i] = float32(v)
-	}
+	out := &scan{stage: stageTurned, elem: rows.elem, cells: rows.cells, features: len(rows.cells), train: numbers}
 	if out.metric, out.order, ok = metricOf(body); !ok {
 		return nil, unknown("what it computes for a training row is no known distance")
 	}
-	return []*value{rows, {elem: graph.Float, rows: true, scan: out}}, nil
+	return []*value{rows, {elem: rows.elem, rows: true, scan: out}}, nil
+}
+
+// cosine leaves products of rows to ONNX Runtime. A cosine distance is 1 less a number
+// near 1, which keeps few digits of small distances. The order in which ONNX Runtime adds
+// depends on the processor, so another order finds other neighbours.
+func cosine(*recogniser, graph.Step, []*value) ([]*value, error) {
+	return nil, unknown("it multiplies rows, as cosine distances do: ONNX Runtime rounds such sums as the processor's instructions do, and small distances are made of these roundings")
 }
 
 // scansForward reports whether a Scan takes the training rows in their order.
@@ -199,10 +195,10 @@ func sumsColumns(s graph.Step, constants map[string]graph.Constant) bool {
 }
 
 // next returns a scan at another stage.
-func (c *scan) next(elem graph.ElemType, to stage) []*value {
+func (c *scan) next(to stage) []*value {
 	out := *c
 	out.stage = to
-	return []*value{{elem: elem, rows: true, scan: &out}}
+	return []*value{{elem: c.elem, rows: true, scan: &out}}
 }
 
 func turn(s graph.Step, in []*value) ([]*value, error) {
@@ -210,7 +206,7 @@ func turn(s graph.Step, in []*value) ([]*value, error) {
 	if in[0].scan == nil || in[0].scan.stage != stageTurned || (len(perm) > 0 && (len(perm) != 2 || perm[0] != 1)) {
 		return nil, unknown("it does not turn training rows to columns")
 	}
-	return in[0].scan.next(graph.Float, stageSums), nil
+	return in[0].scan.next(stageSums), nil
 }
 
 // root makes distances of sums.
@@ -221,10 +217,10 @@ func root(s graph.Step, in []*value) ([]*value, error) {
 	}
 	switch {
 	case s.Operator() == "Sqrt" && c.metric == neighbours.Euclidean:
-		return c.next(graph.Float, stageRooted), nil
+		return c.next(stageRooted), nil
 	case s.Operator() == "Pow" && c.metric == neighbours.Minkowski && len(in) == 2 && in[1] != nil:
 		if v, ok := in[1].numbers(); ok && len(v) == 1 && len(in[1].dims) <= 2 && math.Abs(v[0]*c.order-1) < 1e-6 {
-			return c.next(graph.Float, stageRooted), nil
+			return c.next(stageRooted), nil
 		}
 	}
 	return nil, unknown("it is not the root that belongs to the sums")
@@ -241,32 +237,30 @@ func (r *recogniser) nearest(s graph.Step, in []*value) ([]*value, error) {
 	if !ok || len(k) != 1 {
 		return nil, unknown("how many it finds is not known")
 	}
-	index, err := neighbours.New(neighbours.Params{Train: c.train, Features: c.features, K: int(min(max(k[0], 0), neighbours.MaxNeighbours+1)), Metric: c.metric, P: c.order})
+	f, err := newSearch(c, int(min(max(k[0], 0), neighbours.MaxNeighbours+1)))
 	if err != nil {
 		return nil, unknown("%w", err)
 	}
-	f := &search{index: index}
-	if f.direct = r.areFeatures(c.cells); !f.direct {
+	if f.direct = r.areFeatures(c); !f.direct {
 		for _, cell := range c.cells {
-			at, err := r.column(cell, graph.Float)
+			at, err := r.column(cell, c.elem)
 			if err != nil {
 				return nil, err
 			}
 			f.columns = append(f.columns, at)
 		}
-	} else {
-		r.trial.train = c.train
 	}
+	r.trial.rows(f, c.train)
 	r.searches = append(r.searches, f)
 	first, err := r.push(step{op: opNearest, at: len(r.searches) - 1})
 	if err != nil {
 		return nil, err
 	}
 	// The step has more than one result.
-	r.registers += 2*index.K() - 1
-	dist := &value{elem: graph.Float, rows: true, rank: 2}
-	for i := range index.K() {
-		f.dist, f.rows = append(f.dist, first.at+i), append(f.rows, first.at+index.K()+i)
+	r.registers += 2*f.index.K() - 1
+	dist := &value{elem: c.elem, rows: true, rank: 2}
+	for i := range f.index.K() {
+		f.dist, f.rows = append(f.dist, first.at+i), append(f.rows, first.at+f.index.K()+i)
 		dist.cells = append(dist.cells, cell{kind: isRegister, at: f.dist[i]})
 	}
 	out := *c
@@ -274,13 +268,14 @@ func (r *recogniser) nearest(s graph.Step, in []*value) ([]*value, error) {
 	return []*value{dist, {elem: graph.Int64, rows: true, scan: &out}}, nil
 }
 
-// areFeatures reports whether cells are the model's features, all of float32.
-func (r *recogniser) areFeatures(cells []cell) bool {
-	if len(cells) != len(r.in.Features) {
+// areFeatures reports whether the cells of a scan are the model's features, all of its
+// type.
+func (r *recogniser) areFeatures(c *scan) bool {
+	if len(c.cells) != len(r.in.Features) {
 		return false
 	}
-	for j, c := range cells {
-		if c.kind != isFeature || c.at != j || elems[r.in.Features[j].DType] != graph.Float {
+	for j, cell := range c.cells {
+		if cell.kind != isFeature || cell.at != j || elems[r.in.Features[j].DType] != c.elem {
 			return false
 		}
 	}

@@ -12,7 +12,8 @@ import (
 // compare with. A plan is proved on such rows.
 type Trial struct {
 	points []point
-	train  []float32        // training rows of the model's features, that rows are compared with
+	train  []float64        // training rows of the search found, row after row
+	found  *search          // the first search; nil: there is none
 	seen   int              // of which some are kept
 	texts  map[int][]string // by feature, those that rows are compared with
 }
@@ -100,11 +101,13 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 		byFeature[pt.feature] = append(byFeature[pt.feature], pt.value)
 	}
 	at := 0
+	from := t.origins(p, base)
 	for i := range n {
 		out.CopyRow(i, base, i%base.Rows())
+		trained := i%4 < 2 && len(from) > 0
 		switch {
-		case i%4 < 2 && len(t.train) > 0:
-			t.between(out, i, random)
+		case trained:
+			t.between(out, i, from, random)
 		case i%4 == 3 && i%8 == 3:
 			scatter(out, i, random)
 		case i%4 == 3:
@@ -129,7 +132,7 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 			}
 		}
 		for j := range out.Features() {
-			if texts := t.texts[j]; len(texts) > 0 && i >= base.Rows() && random.IntN(4) > 0 {
+			if texts := t.texts[j]; len(texts) > 0 && i >= base.Rows() && !trained && random.IntN(4) > 0 {
 				_ = out.SetValue(i, j, texts[random.IntN(len(texts))]) // the feature holds texts
 			}
 		}
@@ -140,17 +143,6 @@ func (t *Trial) Rows(p *Plan, base *sdk.Batch, n int, missing []bool, random *ra
 		}
 	}
 	return out
-}
-
-// between makes a training row, or one that lies on a line between two of them.
-func (t *Trial) between(b *sdk.Batch, row int, random *rand.Rand) {
-	d := len(b.Features())
-	n := len(t.train) / d
-	one, other := t.train[random.IntN(n)*d:], t.train[random.IntN(n)*d:]
-	share := []float64{0, 0.5, random.Float64(), 1.5}[random.IntN(4)]
-	for j := range d {
-		put(b, row, j, float64(one[j])+share*(float64(other[j])-float64(one[j])), 0)
-	}
 }
 
 // stride returns a step that is coprime to n, so that points are taken from all
@@ -235,30 +227,4 @@ func (p *Plan) inverse(b *sdk.Batch, row int, pt point) (x float64, feature int,
 		x += (pt.value - y) * (2 * apart) / (high - low)
 	}
 	return x, feature, x == x && !math.IsInf(x, 0)
-}
-
-// only returns the one feature that a register depends on, or -1.
-func (p *Plan) only(register int) int {
-	uses := map[int]bool{register: true}
-	feature := -1
-	for i := len(p.steps) - 1; i >= 0; i-- {
-		s := &p.steps[i]
-		if !uses[s.to] {
-			continue
-		}
-		switch n := s.op.operands(); s.op {
-		case opWood:
-			return -1
-		case opLoad:
-			if feature >= 0 && feature != s.at {
-				return -1
-			}
-			feature = s.at
-		default:
-			uses[s.a] = true
-			uses[s.b] = uses[s.b] || n > 1
-			uses[s.c] = uses[s.c] || n > 2
-		}
-	}
-	return feature
 }
