@@ -93,10 +93,14 @@ type Forest struct {
 	complete *complete               // of float32; or
 	singles  *linked[int32, float32] // of float32; or
 	doubles  *linked[int64, float64]
+	bits     *bitTrees // for blocks of many rows; or nil
 }
 
 // Compile checks and compiles an ensemble. Errors wrap ErrUnfit.
-func Compile(e Ensemble) (*Forest, error) {
+func Compile(e Ensemble) (*Forest, error) { return compile(e, hasBits()) }
+
+// compile is Compile for a processor with vectors or without.
+func compile(e Ensemble, vectors bool) (*Forest, error) {
 	switch {
 	case len(e.Trees) == 0:
 		return nil, unfit("there is no tree")
@@ -125,6 +129,9 @@ func Compile(e Ensemble) (*Forest, error) {
 	default:
 		f.singles = link[int32, float32](b)
 	}
+	if vectors && !e.Double && e.Aggregate <= Average {
+		f.bits = b.bitTrees()
+	}
 	return f, nil
 }
 
@@ -142,11 +149,15 @@ func (f *Forest) Double() bool { return f.doubles != nil }
 
 // MemoryBytes estimates the memory of the trees.
 func (f *Forest) MemoryBytes() int64 {
+	var bits int64
+	if f.bits != nil {
+		bits = int64(len(f.bits.tests))*12 + int64(len(f.bits.leaves))*4
+	}
 	switch {
 	case f.complete != nil:
-		return int64(len(f.complete.nodes))*8 + int64(len(f.complete.leaves))*4
+		return bits + int64(len(f.complete.nodes))*8 + int64(len(f.complete.leaves))*4
 	case f.singles != nil:
-		return int64(len(f.singles.nodes)) * 16
+		return bits + int64(len(f.singles.nodes))*16
 	}
 	return int64(len(f.doubles.nodes)) * 24
 }
