@@ -91,6 +91,7 @@ type Forest struct {
 	base      float64
 
 	complete *complete               // of float32; or
+	packed   *packed                 // of float32; or
 	singles  *linked[int32, float32] // of float32; or
 	doubles  *linked[int64, float64]
 	bits     *bitTrees // for blocks of many rows; or nil
@@ -127,7 +128,9 @@ func compile(e Ensemble, vectors bool) (*Forest, error) {
 	case b.padded() <= 4*len(b.all)+1024 && b.depth() <= mostComplete:
 		f.complete = b.pad()
 	default:
-		f.singles = link[int32, float32](b)
+		if f.packed = b.pack(); f.packed == nil {
+			f.singles = link[int32, float32](b)
+		}
 	}
 	if vectors && !e.Double && e.Aggregate <= Average {
 		f.bits = b.bitTrees()
@@ -156,6 +159,8 @@ func (f *Forest) MemoryBytes() int64 {
 	switch {
 	case f.complete != nil:
 		return bits + int64(len(f.complete.nodes))*8 + int64(len(f.complete.leaves))*4
+	case f.packed != nil:
+		return bits + int64(len(f.packed.nodes))*12
 	case f.singles != nil:
 		return bits + int64(len(f.singles.nodes))*16
 	}

@@ -34,6 +34,8 @@ func (f *Forest) Run(b *Block, out []float64) {
 		f.bits.run(f, b, out)
 	case f.complete != nil:
 		run(f, walker[float32](f.complete), 8, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
+	case f.packed != nil:
+		run(f, walker[float32](f.packed), 8, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
 	case f.singles != nil:
 		run(f, walker[float32](f.singles), 4, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
 	default:
