@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
@@ -113,13 +112,7 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, s *scorer, f
 		return s, nil
 	}
 	if b.cfg.Probe != ProbeInProcess {
-		const most = 16 // manifests of one graph
-		all := map[string]string{f.proof: how}
-		if len(found.Forests) < most {
-			maps.Copy(all, found.Forests)
-		}
-		found.Forests = all
-		if err := b.proofs.add(job, version, found); err != nil {
+		if err := b.proofs.add(job, version, found, f.proof, how); err != nil {
 			return nil, errors.Join(err, s.Close())
 		}
 	}
