@@ -30,13 +30,10 @@ type Block struct {
 	k64            []int64
 	v32            []float32 // values of trees
 	v64            []float64
+	few            int     // up to so many rows are walked
 	columnwise     []int32 // keys of BlockRows rows, column after column, for trees by their bits; or nil
 	turned         bool    // the rows that were set are in columnwise
 }
-
-// fewTurned is the number of rows from which trees are evaluated by their bits: that takes
-// as long for one row as for BlockRows.
-const fewTurned = 12
 
 // NewBlock returns a block for rows of f.
 func (f *Forest) NewBlock() *Block {
@@ -48,7 +45,7 @@ func (f *Forest) NewBlock() *Block {
 		b.k32, b.v32 = make([]int32, BlockRows*b.width), make([]float32, values+BlockRows)
 	}
 	if f.bits != nil {
-		b.columnwise = make([]int32, BlockRows*b.width)
+		b.few, b.columnwise = f.bits.few, make([]int32, BlockRows*b.width)
 	}
 	return b
 }
@@ -63,7 +60,7 @@ func (f *Forest) width() int {
 // SetColumn sets a column of the first len(values) rows. Values of a forest of
 // float32 must be exact in float32.
 func (b *Block) SetColumn(column int, values []float64) {
-	if b.turned = b.columnwise != nil && len(values) >= fewTurned; b.turned {
+	if b.turned = b.columnwise != nil && len(values) > b.few; b.turned {
 		b.turnColumn(column, values)
 		return
 	}
@@ -98,7 +95,7 @@ func (b *Block) SetColumn(column int, values []float64) {
 // SetRows sets whole rows of a forest of float32, whose columns are the first
 // ones of rows of the given stride.
 func (b *Block) SetRows(x []float32, stride, rows int) {
-	if b.turned = b.columnwise != nil && rows >= fewTurned; b.turned {
+	if b.turned = b.columnwise != nil && rows > b.few; b.turned {
 		b.turnRows(x, stride, rows)
 		return
 	}

@@ -48,13 +48,13 @@ func (t *bitTrees) run(f *Forest, b *Block, out []float64) {
 	acc := b.v32[:BlockRows]
 	clear(acc)
 	if len(t.tests) == 0 { // all trees are leaves
-		for i := range t.counts {
+		for i := range t.parts {
 			for r := range acc {
-				acc[r] += t.leaves[i*mostExits]
+				acc[r] += t.leaves[i*partLeaves]
 			}
 		}
 	} else {
-		bitSums(&acc[0], &b.columnwise[0], &t.tests[0], &t.counts[0], &t.leaves[0], len(t.counts))
+		bitSums(&acc[0], &b.v32[BlockRows], &b.columnwise[0], &t.tests[0], &t.parts[0], &t.leaves[0], len(t.parts))
 	}
 	for r := range out {
 		out[r] = finish(f, acc[r])
