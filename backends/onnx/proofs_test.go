@@ -123,6 +123,7 @@ func TestProofsOfAnotherGraph(t *testing.T) {
 // others may write to a directory of its path, and that the log names that
 // directory.
 func TestProofsInAnExposedDirectory(t *testing.T) {
+	testkit.NeedRuntime(t)
 	model := testkit.Testdata("variants", "plain-sum.onnx")
 	for _, at := range []string{"", "state", "state/onnx-proved", "state/keys"} {
 		dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -182,7 +183,9 @@ func TestComparisonsAtTheSameTime(t *testing.T) {
 		}
 	}
 	_, text := proof(t, state)
-	var kept struct{ Finding struct{ Forests map[string]string } }
+	var kept struct {
+		Finding struct{ Forests map[string]string }
+	}
 	if err := json.Unmarshal([]byte(text), &kept); err != nil || len(kept.Finding.Forests) != manifests {
 		t.Errorf("the proof keeps %d of %d comparisons: %v", len(kept.Finding.Forests), manifests, err)
 	}
