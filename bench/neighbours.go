@@ -32,15 +32,15 @@ const (
 	movedBy     = 10_000
 )
 
-// engine is a way of scoring the graph.
-type engine struct {
+// searcher is a way of scoring the graph.
+type searcher struct {
 	name, forests string
 	debug         string // GODEBUG of its process
 	one, many     float64
 }
 
-func engines() []engine {
-	return []engine{
+func searchers() []searcher {
+	return []searcher{
 		{name: "ONNX Runtime, the graph unchanged", forests: onnx.ForestsOff},
 		{name: "host", forests: onnx.ForestsAuto, one: 250, many: 6},
 		{name: "host, plain Go", forests: onnx.ForestsAuto, debug: "cpu.avx2=off", one: 80, many: 1.8},
@@ -79,7 +79,7 @@ func engineRows(ctx context.Context, o options, w io.Writer, dir string, moved f
 	if err := os.WriteFile(graph, d.fitted.Graph, 0o600); err != nil {
 		return fmt.Errorf("writing a graph: %w", err)
 	}
-	all := engines()
+	all := searchers()
 	procs := make([]*asked, len(all))
 	for i, e := range all {
 		if procs[i], err = ask(ctx, e.debug, o.library, graph, e.forests, fmt.Sprint(moved)); err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 
 	"github.com/pynomaly/pynomaly-runtime/backends"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
@@ -121,13 +120,7 @@ func (b *Backend) compete(ctx context.Context, a backends.Artifact, g *graph.Mod
 		return b.open(ctx, a, g, job, version, "the graph is recognised, but what this host computes is not served: "+differs.Error())
 	}
 	if b.cfg.Probe != ProbeInProcess {
-		const most = 16 // manifests of one graph
-		all := map[string]string{f.proof: how}
-		if len(found.Forests) < most {
-			maps.Copy(all, found.Forests)
-		}
-		found.Forests = all
-		if err := b.proofs.add(few, version, found); err != nil {
+		if err := b.proofs.add(few, version, found, f.proof, how); err != nil {
 			return nil, err
 		}
 	}

@@ -95,7 +95,7 @@ func TestForestsSetting(t *testing.T) {
 		change       func(*backends.Artifact)
 		engine, want string // want: part of the detail, or of the error
 	}{
-		"auto":                     {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, nil, "forest", "proved"},
+		"auto":                     {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, nil, "forest", "this host: proved"},
 		"another graph":            {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, other, nil, "onnxruntime", "no tree"},
 		"off":                      {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Forests: onnx.ForestsOff}, file, nil, "onnxruntime", "is off"},
 		"only":                     {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild, Forests: onnx.ForestsOnly}, file, nil, "forest", "unproved"},
@@ -107,9 +107,12 @@ func TestForestsSetting(t *testing.T) {
 		"the graph itself":         {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, original, "onnxruntime", "did not pass the probe"},
 		"without it, itself":       {onnx.Config{Library: none}, file, original, "", "cannot be served"},
 		"rows that influence rows": {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeChild}, file, coupled, "onnxruntime", "influence"},
-		"in this process":          {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeInProcess}, file, nil, "forest", "proved"},
+		"in this process":          {onnx.Config{Library: testkit.Library(), Probe: onnx.ProbeInProcess}, file, nil, "forest", "this host: proved"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c.config.Library != none && c.config.Forests != onnx.ForestsOnly {
+				testkit.NeedRuntime(t)
+			}
 			s, err := open(c.config, c.file, c.change)
 			if c.engine == "" {
 				if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -230,18 +233,18 @@ func TestForestEnds(t *testing.T) {
 	}
 }
 
-// TestForestsWithoutLibrary checks golden rows of the samples that are forests, in a host
-// without ONNX Runtime. It holds in builds without cgo, too.
+// TestForestsWithoutLibrary checks golden rows of the samples that are forests or search for
+// neighbours, in a host without ONNX Runtime. It holds in builds without cgo, too.
 func TestForestsWithoutLibrary(t *testing.T) {
 	b := onnx.New(onnx.Config{Library: filepath.Join(t.TempDir(), "none.so"), Log: discard()})
-	for _, name := range []string{"cardio-iforest", "cardio-iforest-fused", "breast-cancer-mixed"} {
+	for name, engine := range map[string]string{"cardio-iforest": "forest", "cardio-iforest-fused": "forest", "breast-cancer-mixed": "forest", "pima-lof": "neighbours"} {
 		dir := testkit.Testdata("models", name, "1.0.0")
 		a := artifactOf(t, b, filepath.Join(dir, "model.onnx"))
 		s, err := b.Open(t.Context(), a)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if e := engineOf(t, s); e.Name != "forest" || !strings.Contains(e.Detail, "unproved") {
+		if e := engineOf(t, s); e.Name != engine || !strings.Contains(e.Detail, "unproved") {
 			t.Errorf("%s: engine %+v", name, e)
 		}
 		data, err := os.ReadFile(filepath.Join(dir, "golden.ndjson"))

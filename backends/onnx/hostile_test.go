@@ -32,6 +32,7 @@ const hostileFiles = "PYNOMALY_TEST_HOSTILE"
 // process must refuse it for the expected reason and need no more memory than
 // before.
 func TestHostileGraphs(t *testing.T) {
+	testkit.NeedRuntime(t)
 	if files := os.Getenv(hostileFiles); files != "" {
 		tryToLoad(t, strings.Split(files, string(filepath.ListSeparator)))
 		return

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -173,6 +174,11 @@ func (p *proofs) recall(name string) (finding, bool) {
 func (p *proofs) remember(name string, f finding) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.keep(name, f)
+}
+
+// keep is remember for callers that hold the lock.
+func (p *proofs) keep(name string, f finding) {
 	p.ok[name] = f
 	if p.stateDir == "" {
 		return
@@ -201,13 +207,29 @@ func (p *proofs) write(name string, f finding) error {
 	return nil
 }
 
-// add adds to the finding of a graph that was proved.
-func (p *proofs) add(job probeJob, version string, f finding) error {
+// mostComparisons bounds the comparisons that the proof of a graph keeps: each manifest of
+// the graph that asks for something else has its own.
+const mostComparisons = 16
+
+// add adds a comparison of the plan of a graph to the proof of the graph, whose finding is
+// found. Comparisons that others have added in the meantime stay.
+func (p *proofs) add(job probeJob, version string, found finding, comparison, how string) error {
 	name, err := p.name(job, version)
 	if err != nil {
 		return fmt.Errorf("naming the proof: %w", err)
 	}
-	p.remember(name, f)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if f, ok := p.ok[name]; ok {
+		found = f
+	}
+	all := map[string]string{}
+	if len(found.Forests) < mostComparisons {
+		maps.Copy(all, found.Forests)
+	}
+	all[comparison] = how
+	found.Forests = all
+	p.keep(name, found)
 	return nil
 }
 

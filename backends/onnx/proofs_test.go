@@ -2,6 +2,7 @@ package onnx_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx"
 	"github.com/pynomaly/pynomaly-runtime/internal/testkit"
+	"github.com/pynomaly/pynomaly-runtime/manifest"
 )
 
 func logging(t *testing.T, state string, log *bytes.Buffer) *onnx.Backend {
@@ -121,6 +123,7 @@ func TestProofsOfAnotherGraph(t *testing.T) {
 // others may write to a directory of its path, and that the log names that
 // directory.
 func TestProofsInAnExposedDirectory(t *testing.T) {
+	testkit.NeedRuntime(t)
 	model := testkit.Testdata("variants", "plain-sum.onnx")
 	for _, at := range []string{"", "state", "state/onnx-proved", "state/keys"} {
 		dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -153,5 +156,37 @@ func TestProofsInAnExposedDirectory(t *testing.T) {
 		if _, now := proof(t, state); now != forged {
 			t.Errorf("%s: a proof was written: %s", at, now)
 		}
+	}
+}
+
+// TestComparisonsAtTheSameTime checks that manifests of one graph that are loaded at the same
+// time do not lose each other's comparisons.
+func TestComparisonsAtTheSameTime(t *testing.T) {
+	const manifests = 6
+	state := t.TempDir()
+	b := testkit.ONNX(t, state)
+	errs := make(chan error, manifests)
+	for i := range manifests {
+		a := artifactOf(t, b, "testdata/forests/iforest.onnx")
+		a.Manifest.Golden = &manifest.Golden{Tolerance: 1e-5 * float64(i+1)}
+		go func() {
+			s, err := b.Open(t.Context(), a)
+			if err == nil {
+				err = s.Close()
+			}
+			errs <- err
+		}()
+	}
+	for range manifests {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	_, text := proof(t, state)
+	var kept struct {
+		Finding struct{ Forests map[string]string }
+	}
+	if err := json.Unmarshal([]byte(text), &kept); err != nil || len(kept.Finding.Forests) != manifests {
+		t.Errorf("the proof keeps %d of %d comparisons: %v", len(kept.Finding.Forests), manifests, err)
 	}
 }

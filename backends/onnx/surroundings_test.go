@@ -51,6 +51,7 @@ func TestProofKilled(t *testing.T) {
 // are proved once, even if several loads ask at the same time, and that no more
 // proofs run than the limiter allows.
 func TestProofsAreShared(t *testing.T) {
+	testkit.NeedRuntime(t)
 	state := t.TempDir()
 	b := onnx.New(onnx.Config{
 		Library: testkit.Library(), Probe: onnx.ProbeChild, StateDir: state,
@@ -113,6 +114,7 @@ func TestProofsAreShared(t *testing.T) {
 // TestChildWithoutLibrary checks that a child that cannot load the library does
 // not condemn the graph: the host could load it.
 func TestChildWithoutLibrary(t *testing.T) {
+	testkit.NeedRuntime(t)
 	data, err := os.ReadFile(testkit.Library())
 	if err != nil {
 		t.Fatal(err)
@@ -137,6 +139,7 @@ func TestChildWithoutLibrary(t *testing.T) {
 // TestLibraryComesLater checks that a library that appears while the host runs
 // is found.
 func TestLibraryComesLater(t *testing.T) {
+	testkit.NeedRuntime(t)
 	library := filepath.Join(t.TempDir(), "libonnxruntime.so")
 	b := onnx.New(onnx.Config{Library: library, Probe: onnx.ProbeChild, Log: slog.New(slog.DiscardHandler)})
 	file := testkit.Testdata("models", "thyroid-autoencoder", "1.0.0", "model.onnx")

@@ -69,9 +69,20 @@ func Library() string {
 	return filepath.Join(Root(), "bin", "libonnxruntime.so."+onnx.Version)
 }
 
-// ONNX opens the backend of graphs. The test fails if the library is missing.
+// NeedRuntime skips a test that compares with ONNX Runtime in builds without cgo, which
+// have none.
+func NeedRuntime(t testing.TB) {
+	t.Helper()
+	if !hasCgo {
+		t.Skip("this build has no cgo, and so no ONNX Runtime to compare with")
+	}
+}
+
+// ONNX opens the backend of graphs. The test fails if the library is missing, and is
+// skipped in builds without cgo.
 func ONNX(t testing.TB, stateDir string) *onnx.Backend {
 	t.Helper()
+	NeedRuntime(t)
 	b := onnx.New(onnx.Config{Library: Library(), Probe: onnx.ProbeChild, StateDir: stateDir, Log: slog.New(slog.DiscardHandler)})
 	if err := b.Err(); err != nil {
 		t.Fatalf("run `make onnxruntime` first: %v", err)

@@ -14,10 +14,12 @@ type split struct {
 	left, right int32
 }
 
-// built is a tree of splits.
+// built is a tree of splits. Its splits are among those from begin to end, each behind its
+// children.
 type built struct {
-	root  int32
-	depth int
+	root       int32
+	begin, end int
+	depth      int
 }
 
 // builder collects the splits and the leaves of all trees.
@@ -53,6 +55,7 @@ func (b *builder) tree(nodes []Node) error {
 	if err != nil {
 		return err
 	}
+	begin := len(b.all)
 	refs, depths := make([]int32, len(nodes)), make([]int32, len(nodes))
 	for _, i := range order {
 		n := &nodes[i]
@@ -73,7 +76,7 @@ func (b *builder) tree(nodes []Node) error {
 			return unfit("there are more than %d nodes", MaxNodes)
 		}
 	}
-	b.trees = append(b.trees, built{root: refs[0], depth: int(depths[0])})
+	b.trees = append(b.trees, built{root: refs[0], begin: begin, end: len(b.all), depth: int(depths[0])})
 	return nil
 }
 

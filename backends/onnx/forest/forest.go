@@ -91,12 +91,17 @@ type Forest struct {
 	base      float64
 
 	complete *complete               // of float32; or
+	packed   *packed                 // of float32; or
 	singles  *linked[int32, float32] // of float32; or
 	doubles  *linked[int64, float64]
+	bits     *bitTrees // for blocks of many rows; or nil
 }
 
 // Compile checks and compiles an ensemble. Errors wrap ErrUnfit.
-func Compile(e Ensemble) (*Forest, error) {
+func Compile(e Ensemble) (*Forest, error) { return compile(e, hasBits()) }
+
+// compile is Compile for a processor with vectors or without.
+func compile(e Ensemble, vectors bool) (*Forest, error) {
 	switch {
 	case len(e.Trees) == 0:
 		return nil, unfit("there is no tree")
@@ -123,7 +128,12 @@ func Compile(e Ensemble) (*Forest, error) {
 	case b.padded() <= 4*len(b.all)+1024 && b.depth() <= mostComplete:
 		f.complete = b.pad()
 	default:
-		f.singles = link[int32, float32](b)
+		if f.packed = b.pack(); f.packed == nil {
+			f.singles = link[int32, float32](b)
+		}
+	}
+	if vectors && !e.Double && e.Aggregate <= Average {
+		f.bits = b.bitTrees()
 	}
 	return f, nil
 }
@@ -142,11 +152,17 @@ func (f *Forest) Double() bool { return f.doubles != nil }
 
 // MemoryBytes estimates the memory of the trees.
 func (f *Forest) MemoryBytes() int64 {
+	var bits int64
+	if f.bits != nil {
+		bits = int64(len(f.bits.tests))*12 + int64(len(f.bits.leaves))*4
+	}
 	switch {
 	case f.complete != nil:
-		return int64(len(f.complete.nodes))*8 + int64(len(f.complete.leaves))*4
+		return bits + int64(len(f.complete.nodes))*8 + int64(len(f.complete.leaves))*4
+	case f.packed != nil:
+		return bits + int64(len(f.packed.nodes))*12
 	case f.singles != nil:
-		return int64(len(f.singles.nodes)) * 16
+		return bits + int64(len(f.singles.nodes))*16
 	}
 	return int64(len(f.doubles.nodes)) * 24
 }

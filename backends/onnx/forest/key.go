@@ -30,6 +30,9 @@ type Block struct {
 	k64            []int64
 	v32            []float32 // values of trees
 	v64            []float64
+	few            int     // up to so many rows are walked
+	columnwise     []int32 // keys of BlockRows rows, column after column, for trees by their bits; or nil
+	turned         bool    // the rows that were set are in columnwise
 }
 
 // NewBlock returns a block for rows of f.
@@ -40,6 +43,9 @@ func (f *Forest) NewBlock() *Block {
 		b.k64, b.v64 = make([]int64, BlockRows*b.width), make([]float64, values+BlockRows)
 	} else {
 		b.k32, b.v32 = make([]int32, BlockRows*b.width), make([]float32, values+BlockRows)
+	}
+	if f.bits != nil {
+		b.few, b.columnwise = f.bits.few, make([]int32, BlockRows*b.width)
 	}
 	return b
 }
@@ -54,6 +60,10 @@ func (f *Forest) width() int {
 // SetColumn sets a column of the first len(values) rows. Values of a forest of
 // float32 must be exact in float32.
 func (b *Block) SetColumn(column int, values []float64) {
+	if b.turned = b.columnwise != nil && len(values) > b.few; b.turned {
+		b.turnColumn(column, values)
+		return
+	}
 	at, copies := column, b.width > b.columns
 	for _, v := range values {
 		switch {
@@ -85,6 +95,10 @@ func (b *Block) SetColumn(column int, values []float64) {
 // SetRows sets whole rows of a forest of float32, whose columns are the first
 // ones of rows of the given stride.
 func (b *Block) SetRows(x []float32, stride, rows int) {
+	if b.turned = b.columnwise != nil && rows > b.few; b.turned {
+		b.turnRows(x, stride, rows)
+		return
+	}
 	for r := range rows {
 		from, to := x[r*stride:r*stride+b.columns], b.k32[r*b.width:(r+1)*b.width]
 		for j, v := range from {
@@ -101,6 +115,45 @@ func (b *Block) SetRows(x []float32, stride, rows int) {
 					k = to[j]
 				}
 				low[j] = k
+			}
+		}
+	}
+}
+
+// keysOf returns the keys of a number in the two copies.
+func keysOf(v float32) (high, low int32) {
+	if v == v {
+		k := key32(v)
+		return k, k
+	}
+	return high32, low32
+}
+
+// turnColumn is SetColumn for trees by their bits.
+func (b *Block) turnColumn(column int, values []float64) {
+	high := b.columnwise[column*BlockRows:][:len(values)]
+	low := high
+	if b.width > b.columns {
+		low = b.columnwise[(column+b.columns)*BlockRows:][:len(values)]
+	}
+	for r, v := range values {
+		h, l := keysOf(float32(v))
+		low[r] = l
+		high[r] = h
+	}
+}
+
+// turnRows is SetRows for trees by their bits.
+func (b *Block) turnRows(x []float32, stride, rows int) {
+	copies := b.width > b.columns
+	for r := range rows {
+		from := x[r*stride : r*stride+b.columns]
+		to := b.columnwise[r:]
+		for j, v := range from {
+			h, l := keysOf(v)
+			to[j*BlockRows] = h
+			if copies {
+				to[(j+len(from))*BlockRows] = l
 			}
 		}
 	}

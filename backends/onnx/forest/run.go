@@ -30,12 +30,34 @@ func (f *Forest) Run(b *Block, out []float64) {
 		panic("forest: a block has fewer rows")
 	}
 	switch {
+	case b.turned:
+		f.bits.run(f, b, out)
 	case f.complete != nil:
 		run(f, walker[float32](f.complete), 8, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
+	case f.packed != nil:
+		run(f, walker[float32](f.packed), 8, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
 	case f.singles != nil:
 		run(f, walker[float32](f.singles), 4, unsafe.Pointer(&b.k32[0]), uintptr(b.width)*4, b.v32, out)
 	default:
 		run(f, walker[float64](f.doubles), 4, unsafe.Pointer(&b.k64[0]), uintptr(b.width)*8, b.v64, out)
+	}
+}
+
+// run is Run for the rows of a block that are turned.
+func (t *bitTrees) run(f *Forest, b *Block, out []float64) {
+	acc := b.v32[:BlockRows]
+	clear(acc)
+	if len(t.tests) == 0 { // all trees are leaves
+		for i := range t.parts {
+			for r := range acc {
+				acc[r] += t.leaves[i*partLeaves]
+			}
+		}
+	} else {
+		bitSums(&acc[0], &b.v32[BlockRows], &b.columnwise[0], &t.tests[0], &t.parts[0], &t.leaves[0], len(t.parts))
+	}
+	for r := range out {
+		out[r] = finish(f, acc[r])
 	}
 }
 

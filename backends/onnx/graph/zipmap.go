@@ -8,14 +8,17 @@ import (
 // Unzipped returns the model with every ZipMap that makes one of its outputs left out,
 // so that the output is the matrix that the ZipMap took. A ZipMap turns the columns of
 // a matrix into maps by class: they say the same, and take much longer. A ZipMap whose
-// maps are read by other nodes stays. The changed model is checked like a file. A
-// model without such outputs is returned as it is.
+// maps are read by other nodes stays. An output of a tree ensemble that is declared as a
+// vector, as CatBoost does, becomes the matrix that it is: ONNX Runtime would refuse to
+// fill it. The changed model is checked like a file. A model without such outputs is
+// returned as it is.
 func (m *Model) Unzipped(limits Limits) (*Model, error) {
 	changed := *m.checked
 	top := *changed.graph
 	changed.graph = &top
 	top.nodes, top.outputs = slices.Clone(top.nodes), slices.Clone(top.outputs)
 	var zipped []string
+	declared := declareMatrices(&top)
 	for i, out := range top.outputs {
 		at := slices.IndexFunc(top.nodes, func(n *node) bool { return n.op == "ZipMap" && slices.Contains(n.outputs, out.name) })
 		if at < 0 || reads(&top, out.name) {
@@ -32,7 +35,7 @@ func (m *Model) Unzipped(limits Limits) (*Model, error) {
 		top.outputs[i] = &value{name: out.name, typ: matrix}
 		zipped = append(zipped, out.name)
 	}
-	if len(zipped) == 0 {
+	if len(zipped) == 0 && !declared {
 		return m, nil
 	}
 	w := &writer{}
@@ -43,6 +46,29 @@ func (m *Model) Unzipped(limits Limits) (*Model, error) {
 	}
 	out.Classes, out.Zipped = m.Classes, zipped
 	return out, nil
+}
+
+// declareMatrices declares outputs of tree ensembles for regression as matrices, if they
+// are declared as vectors, and reports whether there are any.
+func declareMatrices(g *graph) (changed bool) {
+	for i, out := range g.outputs {
+		if out.typ == nil || out.typ.kind != tensorKind || !out.typ.hasShape || len(out.typ.dims) != 1 {
+			continue
+		}
+		at := slices.IndexFunc(g.nodes, func(n *node) bool { return slices.Contains(n.outputs, out.name) })
+		if at < 0 || g.nodes[at].domain != mlDomain || (g.nodes[at].op != "TreeEnsembleRegressor" && g.nodes[at].op != "TreeEnsemble") {
+			continue
+		}
+		targets := int64(1)
+		if a := g.nodes[at].attribute("n_targets"); a != nil && len(a.ints) == 1 {
+			targets = max(a.ints[0], 1)
+		}
+		matrix := *out.typ
+		matrix.dims = []dim{out.typ.dims[0], {size: targets}}
+		g.outputs[i] = &value{name: out.name, typ: &matrix}
+		changed = true
+	}
+	return changed
 }
 
 const mlDomain = "ai.onnx.ml"

@@ -144,9 +144,15 @@ func (r *recogniser) rooted(v, share, zero *value) (*value, error) {
 	return r.each(opWhere, v.elem, below, minus, root)
 }
 
-// labelEncoder maps the numbers of leaves.
+// labelEncoder maps the numbers of leaves, or the texts and integers of rows.
 func labelEncoder(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
-	if len(in) != 1 || in[0] == nil || in[0].elem == graph.String {
+	if len(in) != 1 || in[0] == nil {
+		return nil, unknown("it has %d inputs", len(in))
+	}
+	if in[0].rows && areCategories(in[0]) {
+		return r.encodeCategories(s, in[0])
+	}
+	if in[0].elem == graph.String {
 		return nil, unknown("it maps no numbers")
 	}
 	keys, from, ok1 := list(s, "keys")
@@ -154,16 +160,9 @@ func labelEncoder(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 	if !ok1 || !ok2 || len(keys) != len(values) || from != in[0].elem {
 		return nil, unknown("its keys and values are not lists of numbers")
 	}
-	otherwise := float64(s.Int("default_int64", -1))
-	if isFloat(to) {
-		otherwise = float64(s.Float("default_float", float32(math.Copysign(0, -1))))
-	}
-	if c, ok := s.Tensor("default_tensor"); ok {
-		n, ok := c.Numbers()
-		if !ok || len(n) != 1 {
-			return nil, unknown("its default is no number")
-		}
-		otherwise = n[0]
+	otherwise, err := defaultOf(s, to)
+	if err != nil {
+		return nil, err
 	}
 	m := make(map[float64]float64, len(keys))
 	for i, k := range keys {
@@ -195,6 +194,21 @@ func labelEncoder(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
 	return []*value{out}, nil
 }
 
+// defaultOf returns what a LabelEncoder maps other keys to.
+func defaultOf(s graph.Step, to graph.ElemType) (float64, error) {
+	if c, ok := s.Tensor("default_tensor"); ok {
+		n, ok := c.Numbers()
+		if !ok || len(n) != 1 {
+			return 0, unknown("its default is no number")
+		}
+		return n[0], nil
+	}
+	if isFloat(to) {
+		return float64(s.Float("default_float", float32(math.Copysign(0, -1)))), nil
+	}
+	return float64(s.Int("default_int64", -1)), nil
+}
+
 // list reads the keys or values of an encoder.
 func list(s graph.Step, name string) (numbers []float64, elem graph.ElemType, ok bool) {
 	switch {
@@ -213,31 +227,4 @@ func list(s graph.Step, name string) (numbers []float64, elem graph.ElemType, ok
 		return numbers, graph.Float, true
 	}
 	return tensorOf(s, name+"_tensor")
-}
-
-// oneHot compares texts with categories.
-func oneHot(r *recogniser, s graph.Step, in []*value) ([]*value, error) {
-	if len(in) != 1 || in[0] == nil || !in[0].rows || in[0].elem != graph.String || s.Int("zeros", 1) != 1 {
-		return nil, unknown("it does not encode texts, with zeros for unknown ones")
-	}
-	v := in[0]
-	seen := map[string]bool{}
-	for _, category := range s.Texts("cats_strings") {
-		if seen[string(category)] {
-			return nil, unknown("category %.20q is given twice", category)
-		}
-		seen[string(category)] = true
-	}
-	out := &value{elem: graph.Float, rows: true, rank: v.rank + 1, middle: len(v.cells)}
-	for _, c := range v.cells {
-		for _, category := range s.Texts("cats_strings") {
-			at, err := r.feature(c.at, true, string(category))
-			if err != nil {
-				return nil, err
-			}
-			r.trial.texts[c.at] = append(r.trial.texts[c.at], string(category))
-			out.cells = append(out.cells, cell{kind: isRegister, at: at})
-		}
-	}
-	return []*value{out}, nil
 }
