@@ -59,9 +59,6 @@ func forests(ctx context.Context, o options, w io.Writer) error {
 	if err := exported(o, skl); err != nil {
 		return err
 	}
-	if o.scenario == "kernels" {
-		return nil
-	}
 	if err := unchanged(ctx, o, data, dir, w); err != nil {
 		return err
 	}

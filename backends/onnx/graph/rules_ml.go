@@ -5,8 +5,8 @@ var mlRules = map[string]rule{
 	"ArrayFeatureExtractor": arrayFeatureRule, "Binarizer": sizeOf(0), "CategoryMapper": sizeOf(0), "FeatureVectorizer": featureVectorRule,
 	"Imputer": sizeOf(0), "LabelEncoder": sizeOf(0), "LinearClassifier": classifierRule, "LinearRegressor": targets("targets"),
 	"Normalizer": sizeOf(0), "OneHotEncoder": oneHotEncoderRule, "SVMClassifier": classifierRule, "SVMRegressor": targets(""),
-	"Scaler": sizeOf(0), "TreeEnsemble": targets("n_targets"), "TreeEnsembleClassifier": classifierRule,
-	"TreeEnsembleRegressor": targets("n_targets"), "ZipMap": sizeOf(0),
+	"Scaler": sizeOf(0), "TreeEnsemble": ending(targets("n_targets")), "TreeEnsembleClassifier": ending(classifierRule),
+	"TreeEnsembleRegressor": ending(targets("n_targets")), "ZipMap": sizeOf(0),
 }
 
 // rowsOf returns the number of rows of a matrix; a vector is one row.

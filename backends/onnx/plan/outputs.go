@@ -45,7 +45,7 @@ func (r *recogniser) ensembleOf(t *trees, out graph.ElemType) ([]*value, error) 
 // not known: ONNX Runtime's approximation loses the bits that a proof compares.
 func (r *recogniser) transform(post string, v *value) (*value, error) {
 	switch {
-	case post == "NONE" || (len(v.cells) == 1 && post != "PROBIT"): // as ONNX Runtime does
+	case post == "NONE" || (len(v.cells) == 1 && (post == "LOGISTIC" || post == "SOFTMAX" || post == "SOFTMAX_ZERO")): // as ONNX Runtime does
 		return v, nil
 	case post == "LOGISTIC":
 		return r.each(opLogistic, v.elem, v)
