@@ -213,24 +213,35 @@ func (d *doors) batch(sent []oddity) []outcome {
 	return got
 }
 
-func (d *doors) socket(sent []oddity) []outcome {
+// dial opens a WebSocket.
+func (d *doors) dial() *websocket.Conn {
 	d.t.Helper()
 	c, resp, err := websocket.DefaultDialer.Dial("ws://"+d.address+"/api/v1/predict/stream", nil)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	_ = resp.Body.Close()
+	return c
+}
+
+func (d *doors) socket(sent []oddity) []outcome {
+	d.t.Helper()
+	c := d.dial()
 	defer c.Close()
-	return d.each(sent, func(row string) outcome {
-		if err := c.WriteMessage(websocket.TextMessage, []byte(`{"model_id":"m","data":`+row+`}`)); err != nil {
-			d.t.Fatal(err)
-		}
-		_, text, err := c.ReadMessage()
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		return answer(text)
-	})
+	return d.each(sent, func(row string) outcome { return d.message(c, "m", row) })
+}
+
+// message sends a row over a WebSocket.
+func (d *doors) message(c *websocket.Conn, id, row string) outcome {
+	d.t.Helper()
+	if err := c.WriteMessage(websocket.TextMessage, []byte(`{"model_id":"`+id+`","data":`+row+`}`)); err != nil {
+		d.t.Fatal(err)
+	}
+	_, text, err := c.ReadMessage()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return answer(text)
 }
 
 // file scores a file and reads the output.

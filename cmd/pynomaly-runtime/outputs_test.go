@@ -4,6 +4,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -149,13 +150,23 @@ func outputDoors(t *testing.T, host *doors, id string, d *described, single func
 	}
 	wg.Wait()
 	got["at once"] = merged
+	c := host.dial()
+	defer c.Close()
+	for _, row := range objects {
+		got["WebSocket"] = append(got["WebSocket"], host.message(c, id, row))
+	}
+	maps.Copy(got, fileDoors(t, host.models, id, d.csv(), objects))
+	return got
+}
+
+// fileDoors returns the answers to the rows of files. Those of Parquet are the rows of CSV,
+// converted.
+func fileDoors(t *testing.T, models, id, csv string, objects []string) map[string][]outcome {
+	t.Helper()
 	dir := t.TempDir()
-	score := func(name, text string) string {
-		in, out := filepath.Join(dir, name), filepath.Join(dir, "out-"+name)
-		if err := os.WriteFile(in, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, errs, err := command(t, nil, "predict", id, in, "-o", out, "--models", host.models, "--batch-size", "7"); err != nil {
+	score := func(in, out string) string {
+		out = filepath.Join(dir, out)
+		if _, errs, err := command(t, nil, "predict", id, filepath.Join(dir, in), "-o", out, "--models", models, "--batch-size", "7", "--extra"); err != nil {
 			t.Fatalf("%v: %s", err, errs)
 		}
 		scored, err := os.ReadFile(out)
@@ -164,7 +175,14 @@ func outputDoors(t *testing.T, host *doors, id string, d *described, single func
 		}
 		return string(scored)
 	}
-	got["CSV"] = readCSV(t, score("rows.csv", d.csv()), ",")
-	got["NDJSON"] = readLines(score("rows.ndjson", strings.Join(objects, "\n")))
-	return got
+	for name, text := range map[string]string{"rows.csv": csv, "rows.ndjson": strings.Join(objects, "\n")} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	score("rows.csv", "rows.parquet")
+	return map[string][]outcome{
+		"CSV": readCSV(t, score("rows.csv", "out.csv"), ","), "NDJSON": readLines(score("rows.ndjson", "out.ndjson")),
+		"Parquet": readCSV(t, score("rows.parquet", "again.csv"), ","),
+	}
 }

@@ -296,16 +296,16 @@ func TestTrainingDoors(t *testing.T) {
 	}
 	graph := filepath.Join(testkit.Testdata("models", "pima-lof", "1.0.0"), "model.onnx")
 	ours := []string{"--exclude", "prediction,score,is_anomaly,confidence,error"}
-	for _, make := range [][]string{{"init", graph, "--orientation", "higher_is_normal", "--train"}, {"fit", "iforest", "--seed", "1", "--data"}} {
+	for _, how := range [][]string{{"init", graph, "--orientation", "higher_is_normal", "--train"}, {"fit", "iforest", "--seed", "1", "--data"}} {
 		var first map[string]string
 		for _, file := range files {
 			models := t.TempDir()
-			args := append(append([]string{"model"}, make...), file, "--id", "m", "--models", models, "--contamination", "0.1")
+			args := append(append([]string{"model"}, how...), file, "--id", "m", "--models", models, "--contamination", "0.1")
 			if strings.HasSuffix(file, ".parquet") {
 				args = append(args, ours...)
 			}
 			if _, errs, err := command(t, nil, args...); err != nil {
-				t.Errorf("%s %s: %v: %s", make[0], filepath.Base(file), err, errs)
+				t.Errorf("%s %s: %v: %s", how[0], filepath.Base(file), err, errs)
 				continue
 			}
 			made := filesOf(t, filepath.Join(models, "m", "1.0.0"))
@@ -314,11 +314,11 @@ func TestTrainingDoors(t *testing.T) {
 			}
 			for name := range first {
 				if made[name] != first[name] {
-					t.Errorf("%s %s: another %s than from CSV", make[0], filepath.Base(file), name)
+					t.Errorf("%s %s: another %s than from CSV", how[0], filepath.Base(file), name)
 				}
 			}
 			if len(made) != len(first) {
-				t.Errorf("%s %s: %d files", make[0], filepath.Base(file), len(made))
+				t.Errorf("%s %s: %d files", how[0], filepath.Base(file), len(made))
 			}
 		}
 	}

@@ -79,6 +79,43 @@ func TestModelListUnreadable(t *testing.T) {
 	}
 }
 
+// TestModelListRefused checks that the list says what hosts refuse, as far as that can be
+// known without running it.
+func TestModelListRefused(t *testing.T) {
+	dir := t.TempDir()
+	graphs, err := filepath.Glob(testkit.Testdata("bad", "*.onnx"))
+	if err != nil || len(graphs) < 10 {
+		t.Fatal(len(graphs), err)
+	}
+	for _, file := range append(graphs, filepath.Join(testkit.Testdata("models", "mammography-gmm", "1.0.0"), "model.onnx")) {
+		data, err := os.ReadFile(file)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, filepath.Base(file)), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "module.wasm"), []byte("no module"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, _, err := command(t, nil, "model", "list", "--models", dir, "--json")
+	var all api.ModelList
+	if err != nil || json.Unmarshal([]byte(out), &all) != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	available := []string{"model", "nan-output"} // the second is refused once it has run
+	for _, m := range all.Models {
+		switch good := slices.Contains(available, m.ModelID); {
+		case good != (m.Status == "available"), !good && (m.Failure != "file" || !strings.HasPrefix(m.Error, "refused: ") || m.Backend == ""):
+			t.Errorf("%+v", m)
+		}
+	}
+	if len(all.Models) != len(graphs)+2 {
+		t.Errorf("%d models", len(all.Models))
+	}
+}
+
 // TestModelListMissing checks that the list says which named models are missing.
 func TestModelListMissing(t *testing.T) {
 	dir, models := t.TempDir(), t.TempDir()

@@ -20,7 +20,7 @@ func FreeAddress(t testing.TB) string {
 		_, _ = fmt.Sscan(string(text), &end)
 	}
 	for tries := 0; tries < 1000 && end > first+1000; tries++ {
-		port := first + rand.IntN(end-first)                                            //nolint:gosec // several test processes choose at once
+		port := first + rand.IntN(end-first)
 		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))) //nolint:noctx // only to see whether it is free
 		if err != nil {
 			continue
