@@ -162,6 +162,12 @@ type Filler interface {
 	Fill() (rows, each int)
 }
 
+// RowByRow is implemented by a Scorer that knows whether a call of several rows takes
+// hardly less than a call for each of them.
+type RowByRow interface {
+	RowByRow() bool
+}
+
 // The names of engines. Forests and searches for neighbours are computed by this
 // host, which recognised what a graph is.
 const (

@@ -114,17 +114,17 @@ func classOf(r *Route, action access.Action) (class limits.Class, limited bool) 
 // credentials reads the credentials of a request.
 func (s *Server) credentials(c *fiber.Ctx, shown *access.Credentials) {
 	h := &c.Request().Header
-	if len(h.Peek("X-Api-Key")) > 0 {
-		for _, v := range h.PeekAll("X-Api-Key") {
+	if len(peek(h, apiKeyHeader)) > 0 {
+		for _, v := range h.PeekAll(apiKeyHeader) {
 			shown.Key(v)
 		}
 	}
-	if len(h.Peek(fiber.HeaderAuthorization)) > 0 {
+	if len(peek(h, fiber.HeaderAuthorization)) > 0 {
 		for _, v := range h.PeekAll(fiber.HeaderAuthorization) {
 			shown.Authorization(v)
 		}
 	}
-	if len(h.Peek(fiber.HeaderUpgrade)) > 0 {
+	if len(peek(h, fiber.HeaderUpgrade)) > 0 {
 		for _, v := range h.PeekAll("Sec-Websocket-Protocol") {
 			if shown.Subprotocols(v) {
 				break

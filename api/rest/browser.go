@@ -32,16 +32,16 @@ func (s *Server) fromPage(c *fiber.Ctx) error {
 			return s.misdirected(c.Context().URI().Host())
 		}
 	}
-	if (c.Context().IsGet() || c.Context().IsHead()) && len(h.Peek(fiber.HeaderUpgrade)) == 0 {
+	if (c.Context().IsGet() || c.Context().IsHead()) && len(peek(h, fiber.HeaderUpgrade)) == 0 {
 		return nil
 	}
-	if origin := h.Peek(fiber.HeaderOrigin); len(origin) > 0 {
+	if origin := peek(h, fiber.HeaderOrigin); len(origin) > 0 {
 		if s.sameOrigin(string(origin), h.Host()) {
 			return nil
 		}
 		return api.NewProblem(api.Forbidden, "Origin", "pages of %q may not use this host: list the origin in server.origins", clip(string(origin)))
 	}
-	switch string(h.Peek("Sec-Fetch-Site")) {
+	switch string(peek(h, fetchSiteHeader)) {
 	case "", "same-origin", "none":
 		return nil
 	}

@@ -49,7 +49,9 @@ func appendShared(b []byte, r *predict.Result, confidence bool) []byte {
 // appendPrediction appends a prediction without its closing brace.
 func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	b = append(b, `{"prediction":`...)
+	from := len(b)
 	b = appendFloat(b, p.Value)
+	to := len(b)
 	switch {
 	case !p.HasThreshold:
 		b = append(b, `,"is_anomaly":null`...)
@@ -66,10 +68,10 @@ func appendPrediction(b []byte, p model.Prediction, shared []byte) []byte {
 	}
 	b = append(b, shared...)
 	b = append(b, `,"score":`...)
-	b = appendFloat(b, p.Score)
 	if p.Calibrated {
-		return append(b, `,"calibrated":true`...)
+		return append(appendFloat(b, p.Score), `,"calibrated":true`...)
 	}
+	b = append(b, b[from:to]...) // they are the same
 	return append(b, `,"calibrated":false`...)
 }
 

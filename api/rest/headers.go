@@ -25,6 +25,18 @@ const (
 // headerField is a header of every answer, as the server sends it.
 type headerField struct{ name, value []byte }
 
+// The headers that most requests are looked up for, in the spelling that fasthttp keeps.
+const (
+	apiKeyHeader     = "X-Api-Key"
+	fetchSiteHeader  = "Sec-Fetch-Site"
+	requestIDHeader  = "X-Request-Id"
+	routingKeyHeader = "X-Routing-Key"
+)
+
+// peek returns the value of a request's header, whose name must be spelt as fasthttp keeps
+// it. It is valid during the request.
+func peek(h *fasthttp.RequestHeader, name string) []byte { return h.PeekCanonical([]byte(name)) }
+
 // protection returns the headers that protect sets whatever was asked.
 func protection() []headerField {
 	return []headerField{

@@ -28,7 +28,7 @@ func (s *Server) predict(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx := s.context(c, start)
 	defer ctx.End()
-	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	r := s.request(ctx, predict.Call{Start: start, Single: true, RoutingKey: string(peek(&c.Request().Header, routingKeyHeader))})
 	defer s.end(r)
 	if err := s.decode(ctx, r, body.b, single); err != nil {
 		return s.fail(c, nil, err)
@@ -58,7 +58,7 @@ func (s *Server) predictBatch(c *fiber.Ctx) error {
 	start := s.cfg.Now()
 	ctx := s.context(c, start)
 	defer ctx.End()
-	r := s.request(ctx, predict.Call{Start: start, RoutingKey: string(c.Request().Header.Peek("X-Routing-Key"))})
+	r := s.request(ctx, predict.Call{Start: start, RoutingKey: string(peek(&c.Request().Header, routingKeyHeader))})
 	defer s.end(r)
 	if err := s.decode(ctx, r, body.b, batch); err != nil {
 		return s.fail(c, nil, err)

@@ -142,6 +142,7 @@ func New(cfg Config, registry *registry.Registry, reg *prometheus.Registry) (*Se
 	})
 	s.app.Server().ConnState = s.changed
 	s.app.Server().ExpectHandler = s.expected
+	s.app.Server().LazyRequestTime = true // nobody asks for it
 	s.app.Server().CloseOnShutdown = true // for an answer that was made before a stop and is sent after it
 	if s.metrics, err = newMetrics(s, reg); err != nil {
 		return nil, err
@@ -246,21 +247,24 @@ func (s *Server) around(c *fiber.Ctx) error {
 // requestID returns the client's X-Request-ID or a new one, and sets it in the
 // answer.
 func (s *Server) requestID(c *fiber.Ctx) string {
-	if known := c.Response().Header.Peek(fiber.HeaderXRequestID); len(known) > 0 {
+	key := []byte(requestIDHeader)
+	if known := c.Response().Header.PeekCanonical(key); len(known) > 0 {
 		return string(known)
 	}
-	given := c.Request().Header.Peek(fiber.HeaderXRequestID)
-	var id string
+	given := peek(&c.Request().Header, requestIDHeader)
 	if len(given) > 0 && len(given) <= maxRequestID && printable(given) {
-		id = string(given)
-	} else {
-		id = s.nextID()
+		c.Response().Header.SetCanonical(key, given)
+		return string(given)
 	}
-	c.Response().Header.Set(fiber.HeaderXRequestID, id)
+	id := s.nextID()
+	c.Response().Header.SetCanonical(key, []byte(id))
 	return id
 }
 
-func (s *Server) nextID() string { return s.idPrefix + strconv.FormatUint(s.idCount.Add(1), 10) }
+func (s *Server) nextID() string {
+	var space [40]byte // holds the prefix and 20 digits
+	return string(strconv.AppendUint(append(space[:0], s.idPrefix...), s.idCount.Add(1), 10))
+}
 
 func printable(b []byte) bool {
 	for _, c := range b {

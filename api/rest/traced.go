@@ -32,11 +32,11 @@ func spanOf(c *fiber.Ctx) *trace.Span {
 // callerSpan returns the place in a trace that a request names, or nil.
 func callerSpan(c *fiber.Ctx) *trace.Span {
 	h := &c.Request().Header
-	parent := h.Peek(traceparentHeader)
+	parent := peek(h, traceparentHeader)
 	if len(parent) == 0 {
 		return nil
 	}
-	return trace.Parse(parent, h.Peek(tracestateHeader))
+	return trace.Parse(parent, peek(h, tracestateHeader))
 }
 
 // traces reports whether the route's requests are recorded. What probes and scrapers

@@ -138,7 +138,7 @@ func (s *Server) stream(of socketMessage) fiber.Handler {
 		if !websocket.IsWebSocketUpgrade(c) {
 			return fiber.ErrUpgradeRequired
 		}
-		c.Locals(routingKeyLocal, string(c.Request().Header.Peek("X-Routing-Key")))
+		c.Locals(routingKeyLocal, string(peek(&c.Request().Header, routingKeyHeader)))
 		var shown access.Credentials
 		s.credentials(c, &shown)
 		span := callerSpan(c)

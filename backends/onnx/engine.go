@@ -163,6 +163,9 @@ func (s *planScorer) MemoryBytes() int64 { return s.plan.MemoryBytes() }
 // Fill implements backends.Filler: each row is computed alone.
 func (s *planScorer) Fill() (rows, each int) { return 1, 1 }
 
+// RowByRow implements backends.RowByRow.
+func (s *planScorer) RowByRow() bool { return true }
+
 // Bounded implements sdk.Bounded.
 func (s *planScorer) Bounded() bool { return s.plan.Cost(boundedRows) <= boundedTime }
 

@@ -33,36 +33,35 @@ func (d *Decoder) members(s *jsonscan.Scanner) (given int, closed bool) {
 	if singles == nil && doubles == nil {
 		return 0, false
 	}
-	data := s.Data
-	for k := 0; ; k++ {
-		before := s.Pos
+	data, order := s.Data, d.order
+	for k, at := 0, s.Pos; ; k++ { // at is in a register: s.Pos would be the slowest part
 		if k > 0 {
-			switch c := byteAt(data, before); {
+			s.Pos = at
+			switch c := byteAt(data, at); {
 			case c == '}':
 				s.Pos++
 				return k, true
-			case c != ',' || k == len(d.order):
+			case c != ',':
 				return k, false
 			}
-			s.Pos++
-		} else if len(d.order) == 0 {
-			return 0, false
+			at++
 		}
-		if byteAt(data, s.Pos) == ' ' {
-			s.Pos++
-		}
-		j := d.order[k]
-		key := d.schema.members[j]
-		if key == nil || d.stamp[j] == d.turn || !bytes.HasPrefix(data[s.Pos:], key) {
-			s.Pos = before
+		if k >= len(order) {
 			return k, false
 		}
-		s.Pos += len(key)
-		if byteAt(data, s.Pos) == ' ' {
-			s.Pos++
+		if byteAt(data, at) == ' ' {
+			at++
 		}
-		if !plain(s, singles, doubles, j) {
-			s.Pos = before
+		j := order[k]
+		key := d.schema.members[j]
+		if key == nil || d.stamp[j] == d.turn || !bytes.HasPrefix(data[at:], key) {
+			return k, false
+		}
+		at += len(key)
+		if byteAt(data, at) == ' ' {
+			at++
+		}
+		if at = plain(data, at, singles, doubles, j); at == 0 {
 			return k, false
 		}
 		d.stamp[j] = d.turn
@@ -76,39 +75,42 @@ func (d *Decoder) elements(s *jsonscan.Scanner) (given int) {
 	if singles == nil && doubles == nil {
 		return 0
 	}
-	for k := range d.order {
-		before := s.Pos
+	data := s.Data
+	for k, at := 0, s.Pos; k < len(d.order); k++ {
 		if k > 0 {
-			if byteAt(s.Data, before) != ',' {
+			if byteAt(data, at) != ',' {
 				return k
 			}
-			s.Pos++
+			at++
 		}
-		if byteAt(s.Data, s.Pos) == ' ' {
-			s.Pos++
+		if byteAt(data, at) == ' ' {
+			at++
 		}
-		if !plain(s, singles, doubles, k) {
-			s.Pos = before
+		if at = plain(data, at, singles, doubles, k); at == 0 {
 			return k
 		}
+		s.Pos = at
 		d.stamp[k] = d.turn
 	}
 	return len(d.order)
 }
 
-// plain reads a number into a row. It returns false, and may have consumed nothing,
-// for what jsonscan.Scanner.Decimal does not read.
-func plain(s *jsonscan.Scanner, singles []float32, doubles []float64, j int) bool {
-	v, ok := s.Decimal()
-	if !ok {
-		return false
+// plain reads the number at data[at] into a row, and returns the position behind it. It
+// returns 0 for what jsonscan.DecimalAt does not read.
+func plain(data []byte, at int, singles []float32, doubles []float64, j int) int {
+	v, end := jsonscan.DecimalAt(data, at)
+	if end == 0 {
+		return 0
 	}
 	if singles == nil {
 		doubles[j] = v
-		return true
+		return end
 	}
-	singles[j], ok = jsonscan.Single(v)
-	return ok
+	var ok bool
+	if singles[j], ok = jsonscan.Single(v); !ok {
+		return 0
+	}
+	return end
 }
 
 // plainText sets feature j to a short number of a table of texts, if all features are
@@ -124,8 +126,8 @@ func (d *Decoder) plainText(j int, text string) bool {
 	}
 	var space [most + looked]byte // zeros end the number
 	copy(space[:], text)
-	s := jsonscan.Scanner{Data: space[:]}
-	return plain(&s, singles, doubles, j) && s.Pos == len(text)
+	end := plain(space[:], 0, singles, doubles, j)
+	return end > 0 && end == len(text)
 }
 
 // byteAt returns a byte of the text, or 0 behind its end.

@@ -24,6 +24,7 @@ type Detector struct {
 	Coupled    bool // a row's score depends on the other rows of its call
 	Remote     bool // only waits for another process, so its calls need no workers of the host
 	Bounded    bool // calls of merged rows end soon, so they run on the goroutine of a request
+	Separate   bool // Bounded, and a call of several rows takes hardly less than a call for each: rows share calls only while all slots are taken
 }
 
 // Limits limit the calls of a detector.

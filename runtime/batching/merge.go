@@ -18,6 +18,8 @@ import (
 type merger struct {
 	slots   *Slots
 	tickets sync.Pool
+	solos   sync.Pool // of *solo
+	born    time.Time
 
 	mu         sync.Mutex
 	queue      []*ticket
@@ -26,7 +28,7 @@ type merger struct {
 	aloneUntil time.Time // set after a merged call that timed out
 }
 
-func newMerger(s *Slots) *merger { return &merger{slots: s} }
+func newMerger(s *Slots) *merger { return &merger{slots: s, born: time.Now()} }
 
 // submit queues a ticket and makes sure that the queue is worked on. If the caller
 // must do that, with a slot and a worker that submit has taken, submit returns a run
@@ -208,7 +210,7 @@ func (r *run) call(now time.Time) bool {
 	timeout := r.g.slots.d.Timeout
 	r.decided.Store(false)
 	r.ctx = r.ctx.Renewed(now.Add(timeout))
-	r.ctx.Trace(r.begin())
+	r.ctx.Trace(begin(r.tickets))
 	if n := r.batch.Rows(); cap(r.out) < n {
 		r.out = make([]float64, n, 2*n)
 	}
@@ -261,6 +263,12 @@ func (r *run) late() {
 		r.tickets[0].ended(context.DeadlineExceeded)
 		r.tickets[0].done <- outcome{err: fmt.Errorf("%w: %w", ErrLate, context.DeadlineExceeded)}
 	}
+	g.refuseIfStuck()
+}
+
+// refuseIfStuck refuses the rows that wait if all slots are taken by calls past their
+// deadline.
+func (g *merger) refuseIfStuck() {
 	if !g.slots.allStuck() {
 		return
 	}

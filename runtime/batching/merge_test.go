@@ -21,9 +21,9 @@ import (
 // open opens a model with a gated detector.
 type open func(t *testing.T, extra string, workers int) (*model.Model, *modeltest.Gated, *batching.Calls)
 
-// merging returns the two ways in which rows of requests are merged into calls.
+// merging returns the ways in which rows of requests are merged into calls.
 func merging() map[string]open {
-	return map[string]open{"by runners": modeltest.OpenGated, "by requests": modeltest.OpenBounded}
+	return map[string]open{"by runners": modeltest.OpenGated, "by requests": modeltest.OpenBounded, "while all slots are taken": modeltest.OpenSeparate}
 }
 
 // TestRowsOfRequestsShareCalls checks that rows that arrive during the only call

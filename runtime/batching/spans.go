@@ -12,19 +12,19 @@ import (
 // one.
 var errShared = errors.New("the shared call failed")
 
-// begin records how long the rows of a run have waited, starts the span of the call
+// begin records how long the rows of a call have waited, starts the span of the call
 // for each of them, and returns the span for which the detector is called: that of the
 // first recorded request, to which those of the others are linked.
-func (r *run) begin() *trace.Span {
+func begin(tickets []*ticket) *trace.Span {
 	var first, passed *trace.Span
-	for _, t := range r.tickets {
+	for _, t := range tickets {
 		if !t.span.Recorded() {
 			passed = passed.Or(t.span)
 			continue
 		}
 		t.span.Past("wait", t.since)
 		t.scoring = t.span.Child("score")
-		t.scoring.Set(trace.Number("pynomaly.call.rows", len(r.tickets)))
+		t.scoring.Set(trace.Number("pynomaly.call.rows", len(tickets)))
 		t.scoring.Link(first)
 		first = first.Or(t.scoring)
 	}

@@ -33,6 +33,9 @@ type outcome struct {
 // score returns the raw score of a row, by the deadline of ctx. It does not use the
 // row after it returns.
 func (g *merger) score(ctx context.Context, row *sdk.Batch) (float64, *sdk.RowError, error) {
+	if g.slots.d.Separate && g.slots.tryEnter() {
+		return g.alone(ctx, row)
+	}
 	t, _ := g.tickets.Get().(*ticket)
 	if t == nil {
 		t = &ticket{done: make(chan outcome, 1), timer: time.NewTimer(time.Hour)}

@@ -22,6 +22,7 @@ type abilities struct {
 	remote    bool // only waits for another process
 	engine    backends.Engine
 	bounded   bool          // calls of a few rows end soon
+	separate  bool          // bounded, and rows save little by sharing a call
 	rows      int           // of the largest call; 0: as the manifest says
 	fill      batching.Fill // the fill that the detector knows it needs
 }
@@ -40,6 +41,9 @@ func abilitiesOf(s sdk.Scorer) abilities {
 	}
 	if b, ok := s.(sdk.Bounded); ok {
 		a.bounded = b.Bounded()
+	}
+	if r, ok := s.(backends.RowByRow); ok {
+		a.separate = a.bounded && r.RowByRow()
 	}
 	if e, ok := s.(backends.EngineReporter); ok {
 		a.engine = e.Engine()

@@ -142,7 +142,7 @@ func (m *Model) start(ctx context.Context, backend backends.Backend, a backends.
 	m.slots = batching.New(calls, batching.Detector{
 		Scorer: m.scorer, Features: m.schema.Features(), Owner: owner{m},
 		Limits:     batching.Limits{Timeout: limits.Timeout, Rows: limits.MaxBatchRows, Merged: m.Manifest.Batching.MaxRows, Queue: m.Manifest.Batching.MaxQueue},
-		Sequential: m.Manifest.Stateful, Coupled: m.Manifest.BatchDependent, Remote: m.can.remote, Bounded: m.can.bounded,
+		Sequential: m.Manifest.Stateful, Coupled: m.Manifest.BatchDependent, Remote: m.can.remote, Bounded: m.can.bounded, Separate: m.can.separate,
 	})
 	m.bytes = 2 * int64(len(a.Bytes))
 	if m.can.memory != nil {

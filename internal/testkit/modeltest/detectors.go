@@ -135,6 +135,19 @@ type bounded struct{ *Gated }
 
 func (bounded) Bounded() bool { return true }
 
+// OpenSeparate is OpenBounded with a detector that claims to be a backends.RowByRow.
+func OpenSeparate(t *testing.T, extra string, workers int) (*model.Model, *Gated, *batching.Calls) {
+	t.Helper()
+	g := &Gated{}
+	calls := batching.NewCalls(workers)
+	m := OpenFake(t, Simple("gated", "1.0.0")+extra, calls, func(*manifest.Manifest) sdk.Scorer { return separate{bounded{g}} })
+	return m, g, calls
+}
+
+type separate struct{ bounded }
+
+func (separate) RowByRow() bool { return true }
+
 // Result is the outcome of a request.
 type Result struct {
 	Score  float64
