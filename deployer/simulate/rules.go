@@ -121,9 +121,14 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 		r.best, r.stuck = n, 0
 	}
 	r.changed = r.changed || !reflect.DeepEqual(r.world.Spec.Strategy, world.Spec.Strategy) || r.world.Stable != world.Stable || r.world.Spec.Promote != world.Spec.Promote || r.world.Spec.RollbackOf != world.Spec.RollbackOf
-	if r.crashed == nil {
-		return
+	if r.crashed != nil {
+		r.ends(world, plan)
 	}
+}
+
+// ends counts the ends of hosts since the last plan.
+func (r *rules) ends(world strategy.World, plan strategy.Plan) {
+	u := plan.Status.Update
 	for pod, n := range world.Revisions[u].Crashes {
 		if before := r.crashed[pod]; n > before {
 			r.crashes += n - before
