@@ -90,7 +90,7 @@ func New[T Number](p Params[T]) (*Index[T], error) {
 		return nil, fmt.Errorf("minkowski distances of order %v; orders from 1 on are supported", p.P)
 	}
 	for i, v := range p.Train {
-		if v-v != 0 {
+		if d := float64(v); math.IsNaN(d) || math.IsInf(d, 0) {
 			return nil, fmt.Errorf("training row %d has no %v distances", i/p.Features, p.Metric)
 		}
 	}

@@ -44,7 +44,7 @@ func (x *Index[T]) Nearest(rows []T, s *Scratch[T]) {
 	for i := range n {
 		f := &s.found[i]
 		f.dist, f.row, f.square = f.dist[:0], f.row[:0], T(math.Inf(1))
-		f.odd = slices.ContainsFunc(rows[i*x.d:(i+1)*x.d], func(v T) bool { return v != v })
+		f.odd = slices.ContainsFunc(rows[i*x.d:(i+1)*x.d], func(v T) bool { return math.IsNaN(float64(v)) })
 	}
 	for from := 0; from < x.blocks(); from += x.chunk {
 		count := min(x.chunk, x.blocks()-from)
