@@ -24,6 +24,9 @@ func (s sample) rate() float64 { return float64(s.requests) / s.elapsed.Seconds(
 
 func (s sample) cpuMicros() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
 
+// answerTimeout is how long after a measurement its last answers may come.
+const answerTimeout = 30 * time.Second
+
 // connection is a connection that is kept open.
 type connection struct {
 	net.Conn
@@ -88,6 +91,10 @@ func measure(ctx context.Context, p *process, path string, body []byte, conns in
 				return
 			}
 			defer c.Close()
+			if err := c.SetDeadline(until.Add(answerTimeout)); err != nil {
+				fail(fmt.Errorf("setting a deadline: %w", err))
+				return
+			}
 			own := make([]time.Duration, 0, 1<<14)
 			for begin := time.Now(); begin.Before(until); {
 				if _, err := c.send(request); err != nil {
