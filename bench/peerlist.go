@@ -64,11 +64,11 @@ func allPeers(o peerOptions, data *dataset) []*peer {
 		return []string{"bentoml", "serve", "serve_bentoml:Forest", "--host", "127.0.0.1", "--port", port}
 	}
 	return []*peer{
-		o.host("host-skl2onnx", "pynomaly-runtime, the graph that skl2onnx writes", "skl2onnx", data, peers.DecodeOriented),
+		o.host("host-skl2onnx", "pynomaly-runtime, graph of skl2onnx", "skl2onnx", data, peers.DecodeOriented),
 		o.host("host-fused", "pynomaly-runtime, fused graph", "fused", data, peers.DecodeHost),
 		floorPeer(o, data),
 		python("fastapi-fused", "FastAPI + ONNX Runtime, fused graph", "fastapi", fused, fastAPI),
-		python("fastapi-skl2onnx", "FastAPI + ONNX Runtime, the graph that skl2onnx writes", "fastapi", converted, fastAPI),
+		python("fastapi-skl2onnx", "FastAPI + ONNX Runtime, graph of skl2onnx", "fastapi", converted, fastAPI),
 		python("fastapi-sklearn", "FastAPI + scikit-learn", "fastapi", fitted, fastAPI),
 		python("bentoml", "BentoML + scikit-learn", "bentoml", fitted, bento),
 		python("litserve", "LitServe + scikit-learn", "litserve", fitted, program("serve_litserve.py")),

@@ -15,7 +15,7 @@ import (
 )
 
 // startTimeout is how long a server has until its first answer.
-const startTimeout = 60 * time.Second
+const startTimeout = 2 * time.Minute
 
 // peerServer is a server of the comparison that runs.
 type peerServer struct {

@@ -9,11 +9,11 @@ import (
 
 // Sizes of the chart, in pixels.
 const (
-	chartWidth  = 920
+	chartWidth  = 900
 	chartTop    = 76
 	chartRow    = 26
 	chartBottom = 40
-	chartLeft   = 400 // where bars begin
+	chartLeft   = 370 // where bars begin
 	chartDecade = 84  // width of a factor of ten
 )
 
@@ -52,7 +52,7 @@ func Chart(r *Results) string {
 	for power := low; power <= high; power++ {
 		at := x(math.Pow(10, power))
 		fmt.Fprintf(&b, `<line class="grid" x1="%.1f" x2="%.1[1]f" y1="%d" y2="%d"/>`+"\n", at, chartTop-8, height-chartBottom+4)
-		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", at, height-chartBottom+22, strings.TrimSuffix(number(math.Pow(10, power)), ".00"))
+		fmt.Fprintf(&b, `<text class="small" x="%.1f" y="%d" text-anchor="middle">%s</text>`+"\n", at, height-chartBottom+22, commas(math.Pow(10, power)))
 	}
 	for i, s := range servers {
 		class := ""
