@@ -55,7 +55,10 @@ func allPeers(o peerOptions, data *dataset) []*peer {
 		}
 	}
 	fastAPI := func(port string) []string {
-		return []string{"uvicorn", "serve_fastapi:app", "--port", port, "--workers", strconv.Itoa(runtime.NumCPU()), "--no-access-log", "--log-level", "warning"}
+		// By default, workers that take 5 s to load their model are ended again and again.
+		const patience = "120"
+		return []string{"uvicorn", "serve_fastapi:app", "--port", port, "--workers", strconv.Itoa(runtime.NumCPU()),
+			"--timeout-worker-healthcheck", patience, "--no-access-log", "--log-level", "warning"}
 	}
 	program := func(file string) func(string) []string {
 		return func(port string) []string { return []string{"python", file, port} }

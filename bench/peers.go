@@ -29,6 +29,9 @@ type peerOptions struct {
 	limit   time.Duration
 }
 
+// quiet is how many processors other programs may use during a measurement.
+const quiet = 0.2
+
 // comparePeers measures other servers, the host and the floor one after another, and
 // writes the results, the tables and the chart to a directory.
 func comparePeers(args []string) error {
@@ -88,6 +91,9 @@ func runPeers(ctx context.Context, o peerOptions) error {
 	}
 	r := c.results()
 	r.Versions = versions(ctx, o)
+	if r.Others > quiet {
+		fmt.Fprintf(os.Stderr, "The machine was not quiet: other programs used up to %.2f processors. Run the comparison again.\n", r.Others)
+	}
 	return writePeers(o.out, r)
 }
 
