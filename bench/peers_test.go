@@ -156,9 +156,16 @@ func TestComparisonEnds(t *testing.T) {
 	}
 }
 
-// TestPeerLists checks that each server gets the same numbers, and that ids and names
-// differ.
+// TestPeerLists checks that each server is installed and gets the same numbers, and
+// that ids and names differ.
 func TestPeerLists(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, targets, _ := strings.Cut(string(text), "\nPEERS :=")
+	targets, _, _ = strings.Cut(targets, "\n")
+	targets += " "
 	data, err := readDataset(options{testdata: filepath.Join("..", "testdata")})
 	if err != nil {
 		t.Fatal(err)
@@ -169,6 +176,11 @@ func TestPeerLists(t *testing.T) {
 			t.Errorf("%s, %s: twice", p.id, p.name)
 		}
 		ids[p.id], names[p.name] = true, true
+		if p.venv != "" {
+			if _, err := os.Stat(filepath.Join("peers", "requirements-"+p.venv+".txt")); err != nil || !strings.Contains(targets, " "+p.venv+" ") {
+				t.Errorf("%s: make bench-peers does not install %s: %v", p.id, p.venv, err)
+			}
+		}
 		for _, k := range p.kinds {
 			for _, rows := range []int{1, 2, peers.BatchRows} {
 				numbers := numbersIn(t, k.body(rows))
