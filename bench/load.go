@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -40,6 +41,18 @@ func dial(ctx context.Context, addr string) (*connection, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	return &connection{Conn: c, reader: bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+// dialUntil is dial for a connection that fails after a deadline.
+func dialUntil(ctx context.Context, addr string, deadline time.Time) (*connection, error) {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting a deadline: %w", err), c.Close())
+	}
+	return c, nil
 }
 
 // message returns a complete POST request.
@@ -85,16 +98,12 @@ func measure(ctx context.Context, p *process, path string, body []byte, conns in
 	until := from.Add(duration)
 	for range conns {
 		wg.Go(func() {
-			c, err := dial(ctx, p.addr)
+			c, err := dialUntil(ctx, p.addr, until.Add(answerTimeout))
 			if err != nil {
 				fail(err)
 				return
 			}
 			defer c.Close()
-			if err := c.SetDeadline(until.Add(answerTimeout)); err != nil {
-				fail(fmt.Errorf("setting a deadline: %w", err))
-				return
-			}
 			own := make([]time.Duration, 0, 1<<14)
 			for begin := time.Now(); begin.Before(until); {
 				if _, err := c.send(request); err != nil {

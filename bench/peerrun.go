@@ -77,14 +77,11 @@ func (s *peerServer) first(ctx context.Context, k kind, reference []float64) err
 
 // ask sends one request over a connection of its own.
 func (s *peerServer) ask(ctx context.Context, path string, body []byte) ([]byte, error) {
-	c, err := dial(ctx, s.addr)
+	c, err := dialUntil(ctx, s.addr, time.Now().Add(answerTimeout))
 	if err != nil {
 		return nil, err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(answerTimeout)); err != nil {
-		return nil, fmt.Errorf("setting a deadline: %w", err)
-	}
 	return c.send(message(s.addr, path, "", body))
 }
 
