@@ -50,10 +50,8 @@ func (c *comparison) run(ctx context.Context) error {
 			switch {
 			case ctx.Err() != nil:
 				return ctx.Err()
-			case bounded.Err() != nil && len(m.start) > 0:
-				return nil // it has the figures of the rounds before
 			case bounded.Err() != nil:
-				m.failed = errors.New("the time for all servers was over")
+				return nil // figures are those of the rounds before
 			case err != nil:
 				m.failed = err
 				fmt.Fprintf(os.Stderr, "%s: %v\n", m.name, err)
@@ -140,15 +138,18 @@ func (c *comparison) traffic(ctx context.Context, s *peerServer, k kind) (f figu
 // results returns the medians.
 func (c *comparison) results() *peers.Results {
 	r := &peers.Results{
-		Machine: machine(), Rounds: c.rounds, Seconds: c.o.duration.Seconds(),
+		Machine: machine(), Rounds: max(c.rounds, 1), Seconds: c.o.duration.Seconds(),
 		Others: c.others, Stolen: c.stolen,
 	}
 	for _, m := range c.all {
 		for i, k := range m.kinds {
 			row := peers.Server{Name: m.name, Rows: k.rows, Host: m.host, Floor: k.decode == nil}
-			if m.failed != nil {
+			switch {
+			case m.failed != nil:
 				row.Reason = m.failed.Error()
-			} else {
+			case len(m.start) == 0:
+				row.Reason = "the time for all servers was over"
+			default:
 				row.Many, row.Alone, row.Batch = medians(m.got[i].many), medians(m.got[i].alone), medians(m.got[i].batch)
 				row.MiB, row.Start = median(m.mib), median(m.start)
 			}
