@@ -21,7 +21,7 @@ MUTANTS  ?= 20000
 # Long, because it must end only tests that hang.
 TIMEOUT  ?= 90m
 
-.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files cookbook cookbook-rust cookbook-torch test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table walks walks-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
+.PHONY: help check cross release build detectors samples run test test-full test-slow test-differential differential differential-table pyarrow-files cookbook cookbook-rust cookbook-torch test-faults faults faults-table test-hostile hostile-table test-attack attack attack-table gates gates-table walks walks-table test-go test-build test-meter test-python test-api test-chart test-monitoring python proto toolchains guests guests-update hostile lint bench bench-peers kernels soak fuzz image image-debug e2e e2e-full simulate crds onnxruntime base-images clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) | while IFS="$$(printf '\t')" read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
@@ -331,6 +331,23 @@ bench: onnxruntime build ## prints the tables of docs/rationale.md
 	cd bench && $(GO) build -o ../$(BIN)/bench .
 	$(BIN)/bench -binary $(BINARY) -testdata testdata $(BENCH)
 
+# The comparison of docs/benchmarks.md, whose tables and chart it writes. Each of the other
+# servers has a virtual environment of its own, because their dependencies exclude one
+# another. One that cannot be installed is a row with the reason. The machine must be quiet.
+PEERS := fastapi bentoml litserve ray mlserver
+
+bench-peers: onnxruntime build $(PEERS:%=.peers/%/.complete) ## compares the host with other servers, and writes docs/benchmarks.md
+	cd bench && $(GO) build -o ../$(BIN)/bench .
+	$(BIN)/bench peers -binary $(BINARY) -testdata testdata $(BENCH)
+	scripts/table.sh peers $(BIN)/peers/readme.md README.md
+	scripts/table.sh benchmarks $(BIN)/peers/benchmarks.md docs/benchmarks.md
+	cp $(BIN)/peers/benchmarks.svg docs/benchmarks.svg
+
+.peers/%/.complete: bench/peers/requirements-%.txt
+	@mkdir -p .peers && rm -rf .peers/$*
+	@if { $(PYTHON) -m venv .peers/$* && .peers/$*/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<; } > .peers/$*.log 2>&1; \
+	then touch $@; else echo 'bench-peers goes on without $*: .peers/$*.log says why it could not be installed'; fi
+
 # The modules for the benchmark of metering. They are checked in, built with clang and lld 14.0.6.
 KERNELS := bench/testdata/kernels
 WASM    := clang --target=wasm32 -nostdlib -Wl,--no-entry,--strip-all
@@ -371,7 +388,7 @@ image-debug: onnxruntime build ## writes a container image with a shell
 	cd tools && $(GO) run ./image $(IMAGE) -debug -out $(CURDIR)/dist/pynomaly-runtime-debug.tar
 
 clean: ## removes what was built and fetched
-	rm -rf $(BIN) dist .python .python-plugin .python-differential .cookbook .cross
+	rm -rf $(BIN) dist .python .python-plugin .python-differential .cookbook .cross .peers
 
 # Rollouts on a real cluster, under load. Without KUBECONFIG, a node is started in its own
 # network namespace, which needs root. With it, that cluster is used: it must have the image,

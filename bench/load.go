@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -24,6 +25,9 @@ func (s sample) rate() float64 { return float64(s.requests) / s.elapsed.Seconds(
 
 func (s sample) cpuMicros() float64 { return s.cpu.Seconds() * 1e6 / float64(s.requests) }
 
+// answerTimeout is how long after a measurement its last answers may come.
+const answerTimeout = 30 * time.Second
+
 // connection is a connection that is kept open.
 type connection struct {
 	net.Conn
@@ -37,6 +41,18 @@ func dial(ctx context.Context, addr string) (*connection, error) {
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	return &connection{Conn: c, reader: bufio.NewReaderSize(c, 64<<10)}, nil
+}
+
+// dialUntil is dial for a connection that fails after a deadline.
+func dialUntil(ctx context.Context, addr string, deadline time.Time) (*connection, error) {
+	c, err := dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(deadline); err != nil {
+		return nil, errors.Join(fmt.Errorf("setting a deadline: %w", err), c.Close())
+	}
+	return c, nil
 }
 
 // message returns a complete POST request.
@@ -82,7 +98,7 @@ func measure(ctx context.Context, p *process, path string, body []byte, conns in
 	until := from.Add(duration)
 	for range conns {
 		wg.Go(func() {
-			c, err := dial(ctx, p.addr)
+			c, err := dialUntil(ctx, p.addr, until.Add(answerTimeout))
 			if err != nil {
 				fail(err)
 				return

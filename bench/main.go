@@ -1,5 +1,5 @@
 // Command bench measures the host against floors and a limit, and prints tables. Run
-// it with `make bench`.
+// it with `make bench`. `make bench-peers` compares it with other servers.
 //
 // A floor is an HTTP server that decodes the same bodies but has no model: the host
 // cannot cost less. The limit is ONNX Runtime without a server. All servers run on
@@ -26,6 +26,7 @@ const (
 	roleFloorOwn   = "floor-own"
 	roleLimit      = "limit"
 	roleNeighbours = "neighbours"
+	rolePeers      = "peers" // the comparison with other servers, which users start
 )
 
 type options struct {
@@ -68,6 +69,7 @@ func roles() map[string]func(args []string) error {
 		roleFloorOwn:   floorOwn,
 		roleLimit:      limit,
 		roleNeighbours: measureEngine,
+		rolePeers:      comparePeers,
 
 		wasm.CompileRole: compileRole,
 	}

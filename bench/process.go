@@ -24,6 +24,7 @@ type process struct {
 	cmd  *exec.Cmd
 	addr string
 	key  string // shown by callers; empty: none
+	tree bool   // cpu counts all processes that this one has started
 }
 
 func freeAddress() (string, error) {
@@ -102,9 +103,16 @@ func (p *process) stop() error {
 // cpu returns the processor time of all threads of the process, as getrusage does,
 // but in nanoseconds.
 func (p *process) cpu() (time.Duration, error) {
+	if p.tree {
+		return treeCPU()
+	}
+	return cpuOf(p.cmd.Process.Pid)
+}
+
+func cpuOf(pid int) (time.Duration, error) {
 	const scheduler = 2 // CPUCLOCK_SCHED, see clock_getcpuclockid(3)
 	var t unix.Timespec
-	if err := unix.ClockGettime(int32(^p.cmd.Process.Pid)<<3|scheduler, &t); err != nil {
+	if err := unix.ClockGettime(int32(^pid)<<3|scheduler, &t); err != nil {
 		return 0, fmt.Errorf("reading the processor time: %w", err)
 	}
 	return time.Duration(t.Nano()), nil
