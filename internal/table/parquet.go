@@ -104,7 +104,29 @@ type fresh struct{ parquet.Field }
 func (fresh) Encoding() encoding.Encoding { return nil }
 
 // Compression implements parquet.Node.
-func (fresh) Compression() compress.Codec { return nil }
+func (f fresh) Compression() compress.Codec {
+	if f.Leaf() {
+		return compression(f.Type())
+	}
+	return nil
+}
+
+// compression returns the codec of a type; nil is the writer's. Zstandard takes as long
+// for numbers with fractions as a forest for their scores, and hardly makes them smaller.
+func compression(t parquet.Type) compress.Codec {
+	if kind := t.Kind(); kind == parquet.Float || kind == parquet.Double {
+		return &parquet.Snappy
+	}
+	return nil
+}
+
+// leaf returns a column of a type.
+func leaf(t parquet.Type) parquet.Node {
+	if codec := compression(t); codec != nil {
+		return parquet.Compressed(parquet.Leaf(t), codec)
+	}
+	return parquet.Leaf(t)
+}
 
 // Fields implements parquet.Node.
 func (f fresh) Fields() []parquet.Field {

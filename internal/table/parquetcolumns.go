@@ -19,7 +19,6 @@ type parquetColumns struct{ of [][]parquet.Value }
 // reset drops the values and keeps the memory.
 func (c *parquetColumns) reset() {
 	for i, values := range c.of {
-		clear(values) // of texts
 		c.of[i] = values[:0]
 	}
 }

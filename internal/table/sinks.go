@@ -210,13 +210,13 @@ func (s *parquetSink) begin(columns []column, extra added) (err error) {
 func (s *parquetSink) node(c column) parquet.Node {
 	switch s.dtype(c) {
 	case sdk.Float32:
-		return parquet.Leaf(parquet.FloatType)
+		return leaf(parquet.FloatType)
 	case sdk.Float64:
-		return parquet.Leaf(parquet.DoubleType)
+		return leaf(parquet.DoubleType)
 	case sdk.Int64:
-		return parquet.Leaf(parquet.Int64Type)
+		return leaf(parquet.Int64Type)
 	case sdk.Bool:
-		return parquet.Leaf(parquet.BooleanType)
+		return leaf(parquet.BooleanType)
 	default:
 		return parquet.String()
 	}
@@ -284,10 +284,10 @@ func (s *parquetSink) close() (err error) {
 // addAnswers adds the columns of answers to a group.
 func addAnswers(group *ordered, names []string) {
 	for i, name := range names {
-		node := parquet.Leaf(parquet.DoubleType)
+		node := leaf(parquet.DoubleType)
 		switch i {
 		case colAnomaly:
-			node = parquet.Leaf(parquet.BooleanType)
+			node = leaf(parquet.BooleanType)
 		case colError:
 			node = parquet.String()
 		}
