@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Looked is how many bytes behind a line Plain may look at. They must be there.
@@ -39,4 +40,24 @@ func (d *Decoder) Plain(data []byte, at, to int, comma byte, features []int) (n,
 		at = s.Pos
 	}
 	return len(features), at, false
+}
+
+// Cell reads a text as Text reads the value of feature j, and returns it in the feature's
+// type. It returns false if the text means that the value is missing, or cannot be read.
+// The rows of the decoder stay as they are.
+func (d *Decoder) Cell(j int, text string) (any, bool) {
+	f := d.schema.features[j]
+	if f.DType != sdk.String {
+		text = strings.TrimSpace(text)
+	}
+	if d.isMissing(text, f.DType) {
+		return nil, false
+	}
+	bad, isBad := d.bad, d.isBad
+	d.begin()
+	d.Text(j, text)
+	v, ok := d.batch.Value(d.batch.Rows()-1, j), !d.isBad
+	d.batch.Resize(d.batch.Rows() - 1)
+	d.bad, d.isBad = bad, isBad
+	return v, ok
 }

@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
-	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -46,6 +44,7 @@ type sink interface {
 
 // encoded is some rows as a sink puts them.
 type encoded struct {
+	cells   *rows.Decoder // reads single values
 	rows    int
 	text    []byte
 	columns parquetColumns
@@ -72,7 +71,13 @@ type convertChunk struct {
 }
 
 // NewChunk implements rowFormat.
-func (c *converter) NewChunk() Chunk { return &convertChunk{converter: c, in: c.from.NewChunk()} }
+func (c *converter) NewChunk() Chunk {
+	chunk := &convertChunk{converter: c, in: c.from.NewChunk(), encoded: encoded{cells: c.schema.NewDecoder()}}
+	if t, ok := c.from.(*csvTable); ok && t.missing != nil {
+		chunk.encoded.cells.Missing(t.missing)
+	}
+	return chunk
+}
 
 // Cut implements rowFormat.
 func (c *converter) Cut(to Chunk, most int) error {
@@ -164,7 +169,7 @@ func (c *convertChunk) typed(v any, feature, good int) any {
 	if !isText || dtype == sdk.String {
 		return v
 	}
-	read, ok := loosely(text, dtype)
+	read, ok := c.encoded.cells.Cell(feature, text)
 	switch {
 	case ok && good >= 0:
 		return c.decoder.Batch().Value(good, feature)
@@ -174,40 +179,6 @@ func (c *convertChunk) typed(v any, feature, good int) any {
 		return nil // the text means that the value is missing
 	}
 	return text
-}
-
-// loosely reads a text as a value of a type, as well as it can.
-func loosely(text string, dtype sdk.DType) (any, bool) {
-	text = strings.TrimSpace(text)
-	truth, err := strconv.ParseBool(strings.ToLower(text))
-	isTruth := err == nil && len(text) >= len("true")
-	if dtype == sdk.Bool {
-		return truth, err == nil
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && dtype == sdk.Int64 {
-		return n, true
-	}
-	number, err := strconv.ParseFloat(text, 64)
-	switch {
-	case isTruth && truth:
-		number, err = 1, nil
-	case isTruth:
-		number, err = 0, nil
-	}
-	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
-		return nil, false
-	}
-	switch dtype {
-	case sdk.Int64:
-		if number != math.Trunc(number) || math.Abs(number) >= 1<<63 {
-			return nil, false
-		}
-		return int64(number), true
-	case sdk.Float32:
-		return float32(number), true
-	default:
-		return number, true
-	}
 }
 
 // newConverter returns a table that writes the rows of in to out in another format. in

@@ -232,7 +232,7 @@ func (s *parquetSink) dtype(c column) sdk.DType {
 func (s *parquetSink) encode(to *encoded, values []any, a *Answer) {
 	to.columns.fit(len(s.columns) + answerColumns + s.explain)
 	for i, v := range values {
-		value, ok := s.value(v, s.dtype(s.columns[i]))
+		value, ok := s.value(to.cells, v, s.columns[i])
 		to.columns.add(i, value, ok)
 	}
 	to.columns.answer(len(values), a, s.explain)
@@ -243,11 +243,12 @@ func (s *parquetSink) put(rows *encoded) (err error) {
 	return s.out.write(rows.columns, rows.rows)
 }
 
-// value returns a value of a type, or false if v is not one.
-func (s *parquetSink) value(v any, dtype sdk.DType) (parquet.Value, bool) {
+// value returns a value in the type of a column, or false if it is not one.
+func (s *parquetSink) value(cells *rows.Decoder, v any, c column) (parquet.Value, bool) {
 	if v == nil {
 		return parquet.Value{}, false
 	}
+	dtype := s.dtype(c)
 	if dtype == sdk.String {
 		return parquet.ByteArrayValue([]byte(plainText(v))), true
 	}
@@ -257,7 +258,7 @@ func (s *parquetSink) value(v any, dtype sdk.DType) (parquet.Value, bool) {
 	if value, ok := parquetValue(v, dtype); ok {
 		return value, true
 	}
-	read, _ := loosely(plainText(v), dtype)
+	read, _ := cells.Cell(c.feature, plainText(v))
 	return parquetValue(read, dtype)
 }
 

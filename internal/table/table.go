@@ -155,6 +155,24 @@ func OutputFormat(name string) string {
 	return format
 }
 
+// others are endings of files that people write tables to, and that this package does not.
+var others = map[string]string{
+	".xlsx": "an Excel workbook", ".xlsm": "an Excel workbook", ".xls": "an Excel workbook", ".ods": "a spreadsheet",
+	".avro": "Avro", ".orc": "ORC", ".feather": "Feather", ".arrow": "Arrow", ".arrows": "Arrow", ".ipc": "Arrow",
+	".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".pkl": "a pickle", ".pickle": "a pickle", ".npy": "a NumPy array", ".npz": "NumPy arrays",
+	".db": "a database", ".sqlite": "a database", ".duckdb": "a database", ".xml": "XML", ".html": "HTML", ".yaml": "YAML", ".yml": "YAML",
+	".gz": "compressed by gzip", ".zst": "compressed by Zstandard", ".bz2": "compressed by bzip2", ".xz": "compressed by xz", ".zip": "an archive",
+}
+
+// CheckOutput refuses the name of an output whose ending says another format than those
+// that can be written. Names without such an ending are fine.
+func CheckOutput(name string) error {
+	if as, known := others[strings.ToLower(filepath.Ext(name))]; known {
+		return fmt.Errorf("%s would not be %s: what is written is .csv, .ndjson, .json (an array) or .parquet, so give it one of these endings", name, as)
+	}
+	return nil
+}
+
 // Options say how to treat columns and values.
 type Options struct {
 	Extra     bool     // copy columns that are not features instead of refusing them

@@ -110,9 +110,9 @@ func (c *calibration) of(s float64, rank int) float64 {
 // confidence computes ExCeeD. It depends only on the number of training scores that
 // are at most the score, so every value is computed once.
 type confidence struct {
-	n      int
-	gamma  float64
-	table  []atomic.Uint64 // bits of ExCeeD by count; 0: not computed yet
+	n     int
+	gamma float64
+	table []atomic.Uint64 // bits of ExCeeD by count; 0: not computed yet
 }
 
 func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {

@@ -32,6 +32,9 @@ type Files struct {
 // process gives new files. Links are followed. An output that is no regular file, such
 // as a pipe, is written straight.
 func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
+	if err := table.CheckOutput(f.Output); f.Table.Output == "" && err != nil {
+		return 0, 0, fmt.Errorf("choosing the output's format: %w", err)
+	}
 	if f.Warn != nil {
 		for _, text := range s.Warnings() {
 			f.Warn(text)
