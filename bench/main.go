@@ -49,7 +49,7 @@ func main() {
 	flag.StringVar(&o.other, "other", "", "another build of the host, for requests and lifecycle in the same turns")
 	flag.StringVar(&o.testdata, "testdata", "testdata", "directory with the benchmark's model and rows")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes; default all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes, files; default all")
 	flag.StringVar(&o.scenario, "scenario", "", "part of the names of the scenarios of requests to run; default all")
 	flag.StringVar(&o.with, "with", "", "hosts to measure as well in requests, separated by commas: key (callers show an API key), traces (1 % of the requests are recorded and sent)")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
@@ -66,6 +66,7 @@ func roles() map[string]func(args []string) error {
 		roleFloorSonic: floorSonic,
 		roleFloorOwn:   floorOwn,
 		roleLimit:      limit,
+		roleReadRows:   readRows,
 
 		wasm.CompileRole: compileRole,
 	}
@@ -92,6 +93,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"metering", metering},
 		{"plugins", plugins},
 		{"processes", programs},
+		{"files", files},
 		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
 	}
 	for _, p := range parts {
