@@ -48,13 +48,13 @@ func toParquet(from, to string) (err error) {
 		if err != nil {
 			return fmt.Errorf("reading the rows: %w", err)
 		}
-		for i := range n {
-			row := make(parquet.Row, len(columns))
-			for c, path := range columns { // the library sorts them
-				j, _ := s.Index(path[0])
-				row[c] = parquet.DoubleValue(float64(d.Batch().Float32s()[i*len(names)+j])).Level(0, 1, c)
+		for c, path := range columns { // the library sorts them
+			j, _ := s.Index(path[0])
+			values := make([]parquet.Value, n)
+			for i := range values {
+				values[i] = parquet.DoubleValue(float64(d.Batch().Float32s()[i*len(names)+j])).Level(0, 1, c)
 			}
-			if _, err := w.WriteRows([]parquet.Row{row}); err != nil {
+			if _, err := w.ColumnWriters()[c].WriteRowValues(values); err != nil {
 				return fmt.Errorf("writing %s: %w", to, err)
 			}
 		}
