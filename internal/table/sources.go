@@ -14,7 +14,7 @@ import (
 )
 
 // columns implements source.
-func (t *csvTable) columns(Chunk) ([]column, error) { //nolint:unparam // the interface has an error
+func (t *csvTable) columns(Chunk) ([]column, error) {
 	out := make([]column, len(t.names))
 	for i, name := range t.names {
 		out[i] = column{name, t.to[i]}
@@ -23,7 +23,7 @@ func (t *csvTable) columns(Chunk) ([]column, error) { //nolint:unparam // the in
 }
 
 // cells implements source.
-func (t *csvTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) { //nolint:unparam // the interface has an error
+func (t *csvTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) {
 	c, _ := of.(*csvChunk)
 	all := c.fields(&c.records[i])
 	for k := range columns {
@@ -55,7 +55,7 @@ func (t *parquetTable) columns(Chunk) ([]column, error) {
 }
 
 // cells implements source. Each column is a leaf.
-func (t *parquetTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) { //nolint:unparam // the interface has an error
+func (t *parquetTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) {
 	c, _ := of.(*parquetChunk)
 	for k := range columns {
 		var read any
