@@ -242,8 +242,9 @@ const trainingRows = 256
 // that is the model's so far. read are the training rows if they have been read as the
 // model reads them. It returns the scores.
 func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, read *sdk.Batch, files map[string][]byte) ([]float64, error) {
-	rows, err := read, error(nil)
+	rows := read
 	if rows == nil {
+		var err error
 		if rows, err = readTraining(t.File, model.Schema()); err != nil {
 			return nil, err
 		}

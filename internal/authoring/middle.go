@@ -2,6 +2,7 @@ package authoring
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -25,7 +26,7 @@ func middleNumber(rows *sdk.Batch, j int) (any, bool) {
 func middleOf[T float32 | float64](all []T, from, n int) (any, bool) {
 	values := make([]T, 0, len(all)/n+1)
 	for i := from; i < len(all); i += n {
-		if v := all[i]; v == v { // gaps are NaN
+		if v := all[i]; !math.IsNaN(float64(v)) { // gaps are NaN
 			values = append(values, v)
 		}
 	}
