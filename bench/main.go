@@ -51,7 +51,7 @@ func main() {
 	flag.StringVar(&o.other, "other", "", "another build of the host, for requests and lifecycle in the same turns")
 	flag.StringVar(&o.testdata, "testdata", "testdata", "directory with the benchmark's model and rows")
 	flag.StringVar(&o.library, "library", os.Getenv("PYNOMALY_BACKENDS_ONNX_LIBRARY"), "ONNX Runtime")
-	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes, forests, neighbours, costs; default all")
+	flag.StringVar(&o.only, "only", "", "parts to run, separated by commas: requests, decoders, allocations, start, lifecycle, reload, metering, plugins, processes, forests, neighbours, costs, files; default all")
 	flag.StringVar(&o.scenario, "scenario", "", "part of the names of the scenarios of requests to run; default all")
 	flag.StringVar(&o.with, "with", "", "hosts to measure as well in requests, separated by commas: key (callers show an API key), traces (1 % of the requests are recorded and sent)")
 	flag.IntVar(&o.runs, "runs", 9, "interleaved runs")
@@ -70,6 +70,7 @@ func roles() map[string]func(args []string) error {
 		roleLimit:      limit,
 		roleNeighbours: measureEngine,
 		rolePeers:      comparePeers,
+		roleReadRows:   readRows,
 
 		wasm.CompileRole: compileRole,
 	}
@@ -99,6 +100,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		{"forests", forests},
 		{"neighbours", neighbours},
 		{"costs", costs},
+		{"files", files},
 		{"decoders", func(_ context.Context, o options, w io.Writer) error { return decoders.Compare(o.testdata, w) }},
 	}
 	for _, p := range parts {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -106,7 +107,7 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 	if err != nil {
 		return err
 	}
-	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return fmt.Errorf("opening model %s: %w", name, err)
 	}
@@ -118,11 +119,13 @@ func predict(ctx context.Context, s streams, a authoring.Author, name, input str
 
 func score(ctx context.Context, s streams, by offline.Scorer, input string, o predictOptions) error {
 	in := s.in
+	reading, interrupt := context.WithCancel(ctx)
+	defer interrupt()
 	if f, ok := in.(*os.File); ok {
-		in = lifecycle.Input(ctx, f)
+		in = lifecycle.Input(reading, f)
 	}
 	total, failed, err := offline.ScoreFile(ctx, by, offline.Files{
-		Input: input, Output: o.output, Stdin: in, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Table: o.table,
+		Input: input, Output: o.output, Stdin: in, Interrupt: interrupt, Stdout: s.raw.out, Format: o.format, Batch: o.rows, Table: o.table,
 		Warn: func(text string) {
 			if !o.quiet {
 				fmt.Fprintln(s.err, "warning:", text)

@@ -150,6 +150,10 @@ func reference(rows *sdk.Batch) map[string]any {
 	out := map[string]any{}
 	n := rows.Rows()
 	for j, f := range rows.Features() {
+		if v, ok := middleNumber(rows, j); ok {
+			out[f.Name] = v
+			continue
+		}
 		var values []any
 		for i := range n {
 			if v := rows.Value(i, j); plain(v) != nil {

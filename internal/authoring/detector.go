@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -15,6 +16,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Detector is a detector that Fit fits: a reference detector, which becomes a WASM
@@ -148,6 +150,8 @@ func (a Author) fit(ctx context.Context, d Detector, o FitOptions) (*fitted, err
 	return a.fitGraph(ctx, d, o)
 }
 
+func isGap(v float32) bool { return v != v }
+
 // fitGraph fits a detector that becomes an ONNX graph.
 func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted, error) {
 	if o.Missing == "" {
@@ -160,7 +164,7 @@ func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted
 	if err != nil {
 		return nil, err
 	}
-	rows, err := graphRows(m, o)
+	rows, batch, err := graphRows(m, o)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +181,10 @@ func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted
 		return nil, err
 	}
 	m = model.Manifest.Clone()
-	scores, err := fitManifest(ctx, model, m, o.Training, files)
+	if batch.Dense() != sdk.Float32 || slices.ContainsFunc(batch.Float32s(), isGap) || !slices.Equal(batch.Features(), model.Schema().Features()) {
+		batch = nil // the model may fill its gaps, or refuse them
+	}
+	scores, err := fitManifest(ctx, model, m, o.Training, batch, files)
 	if err != nil {
 		done()
 		return nil, err

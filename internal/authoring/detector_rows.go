@@ -46,7 +46,7 @@ func beginGraph(d Detector, o FitOptions) (*manifest.Manifest, error) {
 }
 
 // graphRows reads the training rows, and states in m what replaces missing values.
-func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
+func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, *sdk.Batch, error) {
 	reading := m.Clone()
 	for j := range reading.Features {
 		f := &reading.Features[j]
@@ -57,7 +57,7 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
 	}
 	batch, err := readTraining(o.File, rows.NewSchema(reading))
 	if err != nil {
-		return nil, fmt.Errorf("%w (columns of texts are named in --categorical, columns that are no features in --exclude)", err)
+		return nil, nil, fmt.Errorf("%w (columns of texts are named in --categorical, columns that are no features in --exclude)", err)
 	}
 	out := &detectors.Rows{}
 	var parts [][]float32 // of each feature, by row
@@ -67,17 +67,17 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
 		if f.DType == sdk.String {
 			values := batch.Column(j).Strings
 			if f.Missing, err = fillTexts(values, o); err != nil {
-				return nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
+				return nil, nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
 			}
 			var one [][]float32
 			if column.Categories, one, err = oneHot(values); err != nil {
-				return nil, fmt.Errorf("%s: column %q %w", o.File, f.Name, err)
+				return nil, nil, fmt.Errorf("%s: column %q %w", o.File, f.Name, err)
 			}
 			parts = append(parts, one...)
 		} else {
 			values := numbers(batch, j)
 			if f.Missing, err = fillNumbers(values, o); err != nil {
-				return nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
+				return nil, nil, fmt.Errorf("%s: column %q: %w", o.File, f.Name, err)
 			}
 			parts = append(parts, values)
 		}
@@ -92,7 +92,7 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, error) {
 			out.Values[i*len(parts)+j] = v
 		}
 	}
-	return out, nil
+	return out, batch, nil
 }
 
 // noText stands for a missing text while training rows are read.

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -81,7 +82,7 @@ func (a Author) fitReference(ctx context.Context, r plugins.Reference, o FitOpti
 		err = fitStateful(ctx, model, m, train, scores, o, files)
 	} else {
 		m = model.Manifest.Clone()
-		scores, err = fitManifest(ctx, model, m, o.Training, files)
+		scores, err = fitManifest(ctx, model, m, o.Training, nil, files)
 	}
 	if err != nil {
 		done()
@@ -202,7 +203,7 @@ func (a Author) openFitted(ctx context.Context, m *manifest.Manifest, files map[
 	if err != nil {
 		return nil, nil, err
 	}
-	model, err := at.Open(ctx, a.With, batching.NewCalls(1))
+	model, err := at.Open(ctx, a.With, batching.NewCalls(runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
 	"github.com/pynomaly/pynomaly-runtime/runtime/offline"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Initialised is what Init has written.
@@ -196,7 +197,7 @@ func oriented(out manifest.Output) string {
 // train scores the training rows, and adds what follows from them.
 func (d *draft) train(ctx context.Context, opened *model.Model, o InitOptions, s stated) error {
 	own := d.manifest.Threshold
-	scores, err := fitManifest(ctx, opened, d.manifest, o.Training, d.files)
+	scores, err := fitManifest(ctx, opened, d.manifest, o.Training, nil, d.files)
 	if err != nil {
 		return proposeNaN(ctx, opened, o.Training, err)
 	}
@@ -238,18 +239,22 @@ func differs(made, own Calibrated) []string {
 const trainingRows = 256
 
 // fitManifest scores the training rows and fills in what follows from them, in a manifest
-// that is the model's so far. It returns the scores.
-func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, files map[string][]byte) ([]float64, error) {
-	rows, err := readTraining(t.File, model.Schema())
-	if err != nil {
-		return nil, err
+// that is the model's so far. read are the training rows if they have been read as the
+// model reads them. It returns the scores.
+func fitManifest(ctx context.Context, model *model.Model, m *manifest.Manifest, t Training, read *sdk.Batch, files map[string][]byte) ([]float64, error) {
+	rows := read
+	if rows == nil {
+		var err error
+		if rows, err = readTraining(t.File, model.Schema()); err != nil {
+			return nil, err
+		}
 	}
 	// What the host finds out with the golden rows must hold for the scores that it gets here.
 	if err := model.Try(ctx, spread(rows)); err != nil {
 		return nil, fmt.Errorf("%s: %w", t.File, err)
 	}
 	scores := make([]float64, rows.Rows())
-	bad, err := model.Predict(ctx, rows, trainingRows, scores)
+	bad, err := scoreAll(ctx, model, rows, scores)
 	if err != nil {
 		return nil, err
 	}

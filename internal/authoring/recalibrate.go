@@ -85,7 +85,7 @@ func (a Author) rescore(ctx context.Context, at modelstore.Place, own *manifest.
 	m := mdl.Manifest.Clone()
 	m.Files, m.Calibration = maps.Clone(own.Files), own.Calibration
 	if !m.Stateful {
-		scores, err := fitManifest(ctx, mdl, m, t, files)
+		scores, err := fitManifest(ctx, mdl, m, t, nil, files)
 		return m, files, scores, err
 	}
 	rows, err := readTraining(t.File, mdl.Schema())

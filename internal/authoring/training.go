@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
@@ -82,6 +85,34 @@ func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 		return nil, fmt.Errorf("%s has %d rows; at least %d are needed", file, n, least)
 	}
 	return d.Batch(), nil
+}
+
+// scoreAll scores training rows as Predict does, with all processors if the answer to a
+// row does not depend on others.
+func scoreAll(ctx context.Context, m *model.Model, rows *sdk.Batch, scores []float64) ([]sdk.RowError, error) {
+	chunks := (len(scores) + trainingRows - 1) / trainingRows
+	workers := min(runtime.GOMAXPROCS(0), chunks)
+	if workers < 2 || m.Manifest.Stateful || m.Manifest.BatchDependent {
+		return m.Predict(ctx, rows, trainingRows, scores)
+	}
+	bad, errs := make([][]sdk.RowError, workers), make([]error, workers)
+	var all sync.WaitGroup
+	for w := range workers {
+		from, to := w*chunks/workers*trainingRows, min((w+1)*chunks/workers*trainingRows, len(scores))
+		all.Go(func() {
+			bad[w], errs[w] = m.Predict(ctx, rows.Slice(from, to), trainingRows, scores[from:to])
+			for i := range bad[w] {
+				bad[w][i].Row += from
+			}
+		})
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.Concat(bad...), nil
 }
 
 // unusable returns the error for rows that cannot be read.

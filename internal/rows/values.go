@@ -186,6 +186,14 @@ func (d *Decoder) Value(j int, v any) {
 	}
 }
 
+// Float sets feature j to a number of a typed table, as Value does.
+func (d *Decoder) Float(j int, x float64) {
+	if !d.isBad {
+		d.stamp[j] = d.turn
+		d.float(j, x)
+	}
+}
+
 func (d *Decoder) integer(j int, x int64) {
 	f := d.schema.features[j]
 	switch f.DType {
@@ -220,13 +228,33 @@ func (d *Decoder) float(j int, x float64) {
 	case math.IsNaN(x):
 		d.fillMissing(j)
 	case f.DType == sdk.Float64 && !math.IsInf(x, 0):
-		d.set(j, x)
+		d.double(j, x)
 	case f.DType == sdk.Float32 && !math.IsInf(float64(float32(x)), 0):
-		d.set(j, float32(x))
+		d.single(j, float32(x))
 	case f.DType == sdk.Int64 && x == math.Trunc(x) && x >= -1<<63 && x < 1<<63:
 		d.set(j, int64(x))
 	default:
 		d.fail(f.Name, "is %v; the feature is %s", x, f.DType)
+	}
+}
+
+// double sets feature j, which is float64.
+func (d *Decoder) double(j int, x float64) {
+	row := d.batch.Rows() - 1
+	if d.batch.Dense() != 0 {
+		d.batch.Float64s()[row*len(d.schema.features)+j] = x
+	} else {
+		d.batch.Column(j).Float64s[row] = x
+	}
+}
+
+// single sets feature j, which is float32.
+func (d *Decoder) single(j int, x float32) {
+	row := d.batch.Rows() - 1
+	if d.batch.Dense() != 0 {
+		d.batch.Float32s()[row*len(d.schema.features)+j] = x
+	} else {
+		d.batch.Column(j).Float32s[row] = x
 	}
 }
 

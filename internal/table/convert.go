@@ -2,12 +2,9 @@ package table
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
-	"strings"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
@@ -19,16 +16,17 @@ type column struct {
 	feature int // -1: none
 }
 
-// source is a Table whose rows can be written in another format.
+// source is a rowFormat whose rows can be written in another one.
 type source interface {
-	Table
-	// columns returns the columns of the rows of the last Read, in the order in which
-	// they are written. Those of JSON are not known before.
-	columns() ([]column, error)
-	// cells returns the values of row i of the last Read by column: nil, bool, int64,
-	// uint64, float32, float64, string, json.Number or json.RawMessage. A value that
-	// is not there is nil.
-	cells(i int, columns []column) ([]any, error)
+	rowFormat
+	// columns returns the columns of the rows, in the order in which they are written.
+	// Those of JSON are the ones of the first chunk; c is nil if it is not known yet, or
+	// if there is none.
+	columns(c Chunk) ([]column, error)
+	// cells appends the values of row i of a chunk by column: nil, bool, int64, uint64,
+	// float32, float64, string, json.Number or json.RawMessage. A value that is not
+	// there is nil.
+	cells(c Chunk, i int, columns []column, to []any) ([]any, error)
 }
 
 // sink writes rows in one format.
@@ -36,31 +34,88 @@ type sink interface {
 	// begin says what the columns and the added columns are. It is called once, before
 	// the first row or at the end of a table without rows.
 	begin(columns []column, extra added) error
-	// write writes the values of a row. Those of a feature have its type, if the
-	// row's value could be read.
-	write(values []any, a Answer) error
+	// encode adds the values of a row to encoded rows. Those of a feature have its type,
+	// if the row's value could be read. Several goroutines may call it with rows of their
+	// own.
+	encode(to *encoded, values []any, a *Answer)
+	put(rows *encoded) error
 	close() error
+}
+
+// encoded is some rows as a sink puts them.
+type encoded struct {
+	cells   *rows.Decoder // reads single values
+	rows    int
+	text    []byte
+	columns parquetColumns
 }
 
 // converter reads one format and writes another one.
 type converter struct {
-	source
+	from    source
 	to      sink
 	schema  *rows.Schema
 	options Options
 	names   []column
 	begun   bool
-	decoder *rows.Decoder // of the last Read
-	good    []int         // for each row of it, the index in the decoder's batch; -1: it failed
 }
 
-func (c *converter) Read(d *rows.Decoder, most int) (int, error) {
-	n, err := c.source.Read(d, most)
-	if err != nil {
-		return n, err
+// convertChunk is a chunk of the source, and its rows as the sink writes them.
+type convertChunk struct {
+	*converter
+	in      Chunk
+	decoder *rows.Decoder
+	good    []int // for each row, the index in the decoder's batch; -1: it failed
+	values  []any
+	encoded encoded
+}
+
+// NewChunk implements rowFormat.
+func (c *converter) NewChunk() Chunk {
+	chunk := &convertChunk{converter: c, in: c.from.NewChunk(), encoded: encoded{cells: c.schema.NewDecoder()}}
+	if t, ok := c.from.(*csvTable); ok && t.missing != nil {
+		chunk.encoded.cells.Missing(t.missing)
 	}
-	if err := c.begin(); err != nil {
-		return 0, err
+	return chunk
+}
+
+// Cut implements rowFormat.
+func (c *converter) Cut(to Chunk, most int) error {
+	chunk, _ := to.(*convertChunk)
+	chunk.encoded.rows, chunk.encoded.text = 0, chunk.encoded.text[:0]
+	chunk.encoded.columns.reset()
+	if err := c.from.Cut(chunk.in, most); err != nil {
+		return err //nolint:wrapcheck // the source says what it was reading
+	}
+	return c.begin(chunk.in)
+}
+
+// begin tells the sink the columns, once. first is nil if the table has no rows.
+func (c *converter) begin(first Chunk) error {
+	if c.begun {
+		return nil
+	}
+	c.begun = true
+	var err error
+	if c.names, err = c.from.columns(first); err != nil {
+		return err
+	}
+	var taken []string
+	for i := range c.names { // JSON may have a name beside "data" and in it
+		c.names[i].name = free(c.names[i].name, taken)
+		taken = append(taken, c.names[i].name)
+	}
+	return c.to.begin(c.names, addedNames(c.options, taken, c.schema))
+}
+
+// Size implements Chunk.
+func (c *convertChunk) Size() int { return c.in.Size() }
+
+// Decode implements Chunk.
+func (c *convertChunk) Decode(d *rows.Decoder) (int, error) {
+	n, err := c.in.Decode(d)
+	if err != nil {
+		return n, err //nolint:wrapcheck // the source says what it was reading
 	}
 	c.decoder, c.good = d, c.good[:0]
 	failed, next := d.Failed(), 0
@@ -75,39 +130,29 @@ func (c *converter) Read(d *rows.Decoder, most int) (int, error) {
 	return n, nil
 }
 
-// begin tells the sink the columns, once.
-func (c *converter) begin() error {
-	if c.begun {
-		return nil
+// Write implements Chunk.
+func (c *convertChunk) Write(i int, a Answer) (err error) {
+	if c.values, err = c.from.cells(c.in, i, c.names, c.values[:0]); err != nil {
+		return err //nolint:wrapcheck // the source says what it was reading
 	}
-	c.begun = true
-	var err error
-	if c.names, err = c.columns(); err != nil {
-		return err
-	}
-	var taken []string
-	for i := range c.names { // JSON may have a name beside "data" and in it
-		c.names[i].name = free(c.names[i].name, taken)
-		taken = append(taken, c.names[i].name)
-	}
-	return c.to.begin(c.names, addedNames(c.options, taken, c.schema))
-}
-
-func (c *converter) Write(i int, a Answer) error {
-	values, err := c.cells(i, c.names)
-	if err != nil {
-		return err
-	}
-	for k, v := range values {
+	for k, v := range c.values {
 		if j := c.names[k].feature; j >= 0 {
-			values[k] = c.typed(v, j, c.good[i])
+			c.values[k] = c.typed(v, j, c.good[i])
 		}
 	}
-	return c.to.write(values, a)
+	c.to.encode(&c.encoded, c.values, &a)
+	c.encoded.rows++
+	return nil
 }
 
-func (c *converter) Close() error {
-	if err := c.begin(); err != nil { // there are no rows
+// Put implements rowFormat.
+func (c *converter) Put(from Chunk) error {
+	chunk, _ := from.(*convertChunk)
+	return c.to.put(&chunk.encoded)
+}
+
+func (c *converter) end() error {
+	if err := c.begin(nil); err != nil { // there are no rows
 		return err
 	}
 	return c.to.close()
@@ -115,7 +160,7 @@ func (c *converter) Close() error {
 
 // typed returns the value of a feature in its type. good is the row's index in the
 // batch, or -1 if the row failed: then a value that cannot be read stays a text.
-func (c *converter) typed(v any, feature, good int) any {
+func (c *convertChunk) typed(v any, feature, good int) any {
 	dtype := c.schema.Features()[feature].DType
 	text, isText := v.(string)
 	if n, ok := v.(json.Number); ok && dtype != sdk.String {
@@ -124,7 +169,7 @@ func (c *converter) typed(v any, feature, good int) any {
 	if !isText || dtype == sdk.String {
 		return v
 	}
-	read, ok := loosely(text, dtype)
+	read, ok := c.encoded.cells.Cell(feature, text)
 	switch {
 	case ok && good >= 0:
 		return c.decoder.Batch().Value(good, feature)
@@ -136,50 +181,12 @@ func (c *converter) typed(v any, feature, good int) any {
 	return text
 }
 
-// loosely reads a text as a value of a type, as well as it can.
-func loosely(text string, dtype sdk.DType) (any, bool) {
-	text = strings.TrimSpace(text)
-	truth, err := strconv.ParseBool(strings.ToLower(text))
-	isTruth := err == nil && len(text) >= len("true")
-	if dtype == sdk.Bool {
-		return truth, err == nil
-	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil && dtype == sdk.Int64 {
-		return n, true
-	}
-	number, err := strconv.ParseFloat(text, 64)
-	switch {
-	case isTruth && truth:
-		number, err = 1, nil
-	case isTruth:
-		number, err = 0, nil
-	}
-	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
-		return nil, false
-	}
-	switch dtype {
-	case sdk.Int64:
-		if number != math.Trunc(number) || math.Abs(number) >= 1<<63 {
-			return nil, false
-		}
-		return int64(number), true
-	case sdk.Float32:
-		return float32(number), true
-	default:
-		return number, true
-	}
-}
-
 // newConverter returns a table that writes the rows of in to out in another format. in
 // must have been opened with an output that discards.
-func newConverter(in Table, format string, out io.Writer, s *rows.Schema, o Options) (Table, error) {
-	from, ok := in.(source)
-	if !ok {
-		return nil, errors.New("this table cannot be written in another format")
-	}
-	c := &converter{source: from, schema: s, options: o}
+func newConverter(in source, format string, out io.Writer, s *rows.Schema, o Options) (*converter, error) {
+	c := &converter{from: in, schema: s, options: o}
 	if _, later := in.(*ndjsonTable); !later { // refuse what cannot be written before a row is scored
-		if _, err := from.columns(); err != nil {
+		if _, err := in.columns(nil); err != nil {
 			return nil, err
 		}
 	}
@@ -216,7 +223,7 @@ func plainText(v any) string {
 	case float32:
 		return strconv.FormatFloat(float64(x), 'g', -1, 32)
 	case float64:
-		return number(x)
+		return string(appendNumber(nil, x))
 	}
 	return fmt.Sprint(v)
 }

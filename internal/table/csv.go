@@ -2,27 +2,45 @@ package table
 
 import (
 	"bufio"
-	"encoding/csv"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 type csvTable struct {
 	missing []string
 	in      *records
-	out     *csv.Writer
+	out     *bufio.Writer
+	text    csvText
 	names   []string
-	explain int // columns of an explanation
 	to      []int
-	rows    [][]string
+	keeps   bool // the decoder keeps texts
 }
 
-func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
-	t := &csvTable{missing: o.Missing, in: newRecords(WithoutBOM(in), 0), out: csv.NewWriter(out)}
+// csvChunk is some lines.
+type csvChunk struct {
+	*csvTable
+	lines   []byte
+	records []csvRecord
+	split   []string
+	encoded []byte
+}
+
+type csvRecord struct {
+	from, to int // in lines, without the end of the line
+	quoted   bool
+	asItIs   bool  // its fields are written as they stand
+	err      error // why the record has no fields
+}
+
+func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (*csvTable, error) {
+	t := &csvTable{missing: o.Missing, in: newRecords(WithoutBOM(in), 0), out: bufio.NewWriter(out)}
 	names, err := header(t.in, o.Delimiter, func(name string) bool { _, ok := feature(name, s); return ok })
 	if errors.Is(err, io.EOF) {
 		return nil, errEmpty
@@ -34,12 +52,16 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, erro
 		return nil, err
 	}
 	t.names = names
-	t.out.Comma = rune(t.in.comma)
-	extra := addedNames(o, names, s)
-	t.explain = len(extra.contributions)
-	if err := t.out.Write(append(names, extra.columns()...)); err != nil {
-		return nil, fmt.Errorf("writing the header: %w", err)
+	for _, f := range s.Features() {
+		t.keeps = t.keeps || f.DType == sdk.String
 	}
+	extra := addedNames(o, names, s)
+	t.text = newCSVText(t.in.comma, len(extra.contributions))
+	first, err := t.text.header(append(names, extra.columns()...))
+	if err != nil {
+		return nil, err
+	}
+	_, _ = t.out.Write(first) // an error stays for what is written next
 	return t, nil
 }
 
@@ -52,95 +74,179 @@ func WithoutBOM(in io.Reader) *bufio.Reader {
 	return r
 }
 
-// Read implements Table.
-func (t *csvTable) Read(d *rows.Decoder, most int) (int, error) {
-	t.rows = t.rows[:0]
-	if t.missing != nil {
-		d.Missing(t.missing)
-	}
-	for len(t.rows) < most {
-		record, err := t.in.next()
+// NewChunk implements rowFormat.
+func (t *csvTable) NewChunk() Chunk { return &csvChunk{csvTable: t} }
+
+// Cut implements rowFormat.
+func (t *csvTable) Cut(to Chunk, most int) error {
+	c, _ := to.(*csvChunk)
+	c.lines, c.records, c.encoded = c.lines[:0], c.records[:0], c.encoded[:0]
+	for len(c.records) < most {
+		line, err := t.in.record()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil && !errors.Is(err, errUnclosed) && !errors.Is(err, errLongQuoted) {
-			return 0, fmt.Errorf("reading the file: %w", err)
+			return fmt.Errorf("reading the file: %w", err)
 		}
-		if err == nil && len(record) == 0 {
-			if len(t.to) > 1 {
-				continue
-			}
-			record = append(record, "") // the only column's value is missing
+		if err == nil && ends(line) && len(t.to) > 1 {
+			continue // a blank line; in a table of one column its value is missing
 		}
-		t.rows = append(t.rows, append([]string(nil), record...))
+		from := len(c.lines)
+		c.lines = append(c.lines, line...)
+		c.records = append(c.records, csvRecord{
+			from: from, to: from + len(trimEnd(line)), err: err,
+			quoted: bytes.IndexByte(line, '"') >= 0,
+		})
+	}
+	if len(c.records) == 0 {
+		return io.EOF
+	}
+	c.lines = append(c.lines, make([]byte, rows.Looked)...)
+	return nil
+}
+
+// Size implements Chunk.
+func (c *csvChunk) Size() int { return len(c.lines) }
+
+// Decode implements Chunk.
+func (c *csvChunk) Decode(d *rows.Decoder) (int, error) {
+	if c.missing != nil {
+		d.Missing(c.missing)
+	}
+	for i := range c.records {
+		r := &c.records[i]
 		d.Begin()
 		switch {
-		case err != nil:
-			d.Reject(err.Error())
-		case len(record) != len(t.to):
-			d.Reject(fmt.Sprintf("the line has %d fields; the header has %d", len(record), len(t.to)))
+		case r.err != nil:
+			d.Reject(r.err.Error())
+		case r.quoted:
+			c.decodeQuoted(d, r)
 		default:
-			for i, j := range t.to {
-				if j >= 0 {
-					d.Text(j, record[i])
-				}
-			}
+			c.decode(d, r)
 		}
 		d.End()
 	}
-	if len(t.rows) == 0 {
-		return 0, io.EOF
-	}
-	return len(t.rows), nil
+	return len(c.records), nil
 }
 
-// Write implements Table.
-func (t *csvTable) Write(i int, a Answer) error {
-	record := t.rows[i]
-	record = record[:min(len(record), len(t.to)):min(len(record), len(t.to))] // as must a long one
-	for len(record) < len(t.to) {                                             // a short line keeps its columns apart
-		record = append(record, "")
+// decode reads a record without quotes.
+func (c *csvChunk) decode(d *rows.Decoder, r *csvRecord) {
+	comma := c.text.comma
+	k, at, done := d.Plain(c.lines, r.from, r.to, comma, c.to)
+	r.asItIs = comma < utf8.RuneSelf
+	if done {
+		return
 	}
-	if err := t.out.Write(appendTexts(record, a, t.explain)); err != nil {
+	if n := c.count(r); n != len(c.to) {
+		c.rejectCount(d, n)
+		r.asItIs = false
+		return
+	}
+	text := c.view(c.lines[r.from:r.to])
+	for k < len(c.to) {
+		end := r.to
+		if n := bytes.IndexByte(c.lines[at:r.to], comma); n >= 0 {
+			end = at + n
+		}
+		r.asItIs = r.asItIs && asItIs(c.lines[at:end])
+		if j := c.to[k]; j >= 0 {
+			d.Text(j, text[at-r.from:end-r.from])
+		}
+		k, at = k+1, end+1
+		if k == len(c.to) {
+			return
+		}
+		n, next, _ := d.Plain(c.lines, at, r.to, comma, c.to[k:])
+		k, at = k+n, next
+	}
+}
+
+// count returns how many fields a record without quotes has.
+func (c *csvChunk) count(r *csvRecord) int {
+	return bytes.Count(c.lines[r.from:r.to], []byte{c.text.comma}) + 1
+}
+
+func (c *csvChunk) rejectCount(d *rows.Decoder, n int) {
+	d.Reject(fmt.Sprintf("the line has %d fields; the header has %d", n, len(c.to)))
+}
+
+// decodeQuoted reads a record with quotes.
+func (c *csvChunk) decodeQuoted(d *rows.Decoder, r *csvRecord) {
+	all := c.fields(r)
+	if len(all) != len(c.to) {
+		c.rejectCount(d, len(all))
+		return
+	}
+	for k, j := range c.to {
+		if j >= 0 {
+			d.Text(j, all[k])
+		}
+	}
+}
+
+// fields returns the fields of a record until the next call. Those of a record that could
+// not be read are none.
+func (c *csvChunk) fields(r *csvRecord) []string {
+	c.split = c.split[:0]
+	if r.err != nil {
+		return c.split
+	}
+	if c.split = fields(c.split, c.view(c.lines[r.from:r.to]), c.text.comma); len(c.split) == 0 {
+		c.split = append(c.split, "")
+	}
+	return c.split
+}
+
+// view returns a text of the chunk, which is valid as long as the rows of the chunk are,
+// or for good if the decoder keeps texts.
+func (c *csvChunk) view(text []byte) string {
+	if c.keeps {
+		return string(text)
+	}
+	return unsafe.String(unsafe.SliceData(text), len(text))
+}
+
+// Write implements Chunk.
+func (c *csvChunk) Write(i int, a Answer) error {
+	r := &c.records[i]
+	if r.asItIs {
+		c.encoded = append(c.encoded, c.lines[r.from:r.to]...)
+	} else {
+		all := c.fields(r) // a long line loses what is behind its columns, a short one keeps its columns apart
+		for k := range c.to {
+			if k > 0 {
+				c.encoded = c.text.delimiter(c.encoded)
+			}
+			if k < len(all) {
+				c.encoded = c.text.field(c.encoded, all[k])
+			}
+		}
+	}
+	c.encoded = c.text.answer(c.encoded, &a)
+	return nil
+}
+
+// Put implements rowFormat.
+func (t *csvTable) Put(from Chunk) error {
+	c, _ := from.(*csvChunk)
+	return writeRows(t.out, c.encoded)
+}
+
+// writeRows writes encoded rows.
+func writeRows(out *bufio.Writer, encoded []byte) error {
+	if _, err := out.Write(encoded); err != nil {
 		return fmt.Errorf("writing a row: %w", err)
 	}
 	return nil
 }
 
-// appendTexts appends an answer to a record, with the given number of columns of an
-// explanation.
-func appendTexts(record []string, a Answer, explain int) []string {
-	if a.Error != "" {
-		record = append(record, "", "", "", "", a.Error)
-	} else {
-		record = append(record, number(a.Prediction), number(a.Score), truth(a.Anomaly), optional(a.Confidence), "")
-	}
-	parts := a.contributions()
-	for i := range explain {
-		if i < len(parts) {
-			record = append(record, number(parts[i]))
-		} else {
-			record = append(record, "")
-		}
-	}
-	return record
-}
+func (t *csvTable) end() error { return flush(t.out) }
 
-// Close implements Table.
-func (t *csvTable) Close() error { return flush(t.out) }
-
-func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
-
-func truth(b *bool) string {
-	if b == nil {
-		return ""
+// flush writes what is left of a text.
+func flush(out *bufio.Writer) error {
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("writing the file: %w", err)
 	}
-	return strconv.FormatBool(*b)
-}
-
-func optional(v *float64) string {
-	if v == nil {
-		return ""
-	}
-	return number(*v)
+	return nil
 }

@@ -26,19 +26,29 @@ type ndjsonTable struct {
 	extra   bool // unknown features are ignored
 	options Options
 	names   []string // of the answers of rows without other members, as added.quoted returns them
-	rows    []line
 	schema  *rows.Schema
 	extras  []string // columns that are no features, if they are converted
 }
 
+// jsonChunk is some lines, or elements of an array.
+type jsonChunk struct {
+	*ndjsonTable
+	text    []byte
+	ends    []int // of the rows in text
+	rows    []line
+	encoded []byte
+}
+
 // line is what is kept of a row.
 type line struct {
+	err    error    // why it cannot be read
 	row    []byte   // nil: no JSON
+	whole  []byte   // the row, even if it has NaN or Infinity and so is no JSON
 	names  []string // of the members beside "data"
 	others []byte   // those members, each after a comma
 }
 
-func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) Table {
+func newNDJSON(in io.Reader, out io.Writer, s *rows.Schema, o Options) *ndjsonTable {
 	t := newJSON(in, bufio.NewWriter(out), o)
 	t.schema = s
 	extra := addedNames(o, nil, s)
@@ -62,48 +72,74 @@ func newJSON(in io.Reader, out *bufio.Writer, o Options) *ndjsonTable {
 	return t
 }
 
-// Read implements Table. A line that is no JSON fails alone.
-func (t *ndjsonTable) Read(d *rows.Decoder, most int) (int, error) {
-	t.rows = t.rows[:0]
-	if t.extra {
-		d.IgnoreUnknown()
-	}
-	for len(t.rows) < most && t.in.Scan() {
+// NewChunk implements rowFormat.
+func (t *ndjsonTable) NewChunk() Chunk { return &jsonChunk{ndjsonTable: t} }
+
+// Cut implements rowFormat.
+func (t *ndjsonTable) Cut(to Chunk, most int) error {
+	c, _ := to.(*jsonChunk)
+	c.text, c.ends, c.rows, c.encoded = c.text[:0], c.ends[:0], c.rows[:0], c.encoded[:0]
+	for len(c.ends) < most && t.in.Scan() {
 		text := bytes.TrimSpace(t.in.Bytes())
 		if len(text) == 0 && !t.array {
 			continue
 		}
-		l, err := t.unwrap(bytes.Clone(text))
+		c.text = append(c.text, text...)
+		c.ends = append(c.ends, len(c.text))
+	}
+	if err := t.in.Err(); err != nil {
+		if errors.Is(err, bufio.ErrTooLong) {
+			return fmt.Errorf("a row has more than %d bytes", maxLine)
+		}
+		return fmt.Errorf("reading the file: %w", err)
+	}
+	if len(c.ends) == 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// Size implements Chunk.
+func (c *jsonChunk) Size() int { return len(c.text) }
+
+// read parses the rows as far as it must to copy them. A line that is no JSON fails alone.
+func (c *jsonChunk) read() {
+	from := 0
+	for _, end := range c.ends[len(c.rows):] {
+		l, err := c.unwrap(c.text[from:end:end])
+		from = end
 		row := l.row
 		if err == nil {
 			if err = check(row, false); err != nil { // NaN and Infinity fail their row in the decoder's words
 				l.row, err = nil, check(row, true)
 			}
 		}
-		if err != nil {
-			l.row = nil
+		if l.whole = row; err != nil {
+			l.row, l.err = nil, err
 		}
-		t.rows = append(t.rows, l)
-		if err != nil {
+		c.rows = append(c.rows, l)
+	}
+}
+
+// Decode implements Chunk.
+func (c *jsonChunk) Decode(d *rows.Decoder) (int, error) {
+	if c.extra {
+		d.IgnoreUnknown()
+	}
+	c.read()
+	for i := range c.rows {
+		l := &c.rows[i]
+		if l.err != nil {
 			d.Begin()
-			d.Reject(err.Error())
+			d.Reject(l.err.Error())
 			d.End()
 			continue
 		}
-		if err := d.JSONRow(&jsonscan.Scanner{Data: row, Lenient: true}); err != nil {
+		if err := d.JSONRow(&jsonscan.Scanner{Data: l.whole, Lenient: true}); err != nil {
 			return 0, fmt.Errorf("reading a row: %w", err)
 		}
 	}
-	if err := t.in.Err(); err != nil {
-		if errors.Is(err, bufio.ErrTooLong) {
-			return 0, fmt.Errorf("a row has more than %d bytes", maxLine)
-		}
-		return 0, fmt.Errorf("reading the file: %w", err)
-	}
-	if len(t.rows) == 0 {
-		return 0, io.EOF
-	}
-	return len(t.rows), nil
+	return len(c.rows), nil
 }
 
 // check reads over a line, which must be one value.
@@ -163,22 +199,42 @@ func (t *ndjsonTable) unwrap(text []byte) (line, error) {
 	return l, s.End()
 }
 
-// Write implements Table.
-func (t *ndjsonTable) Write(i int, a Answer) error {
-	l := t.rows[i]
-	separate(t.out, t.asArray, &t.written)
-	_, _ = t.out.WriteString(`{"data":`)
-	if l.row == nil {
-		l.row = []byte("null")
+// Write implements Chunk.
+func (c *jsonChunk) Write(i int, a Answer) error {
+	l := &c.rows[i]
+	b := c.encoded
+	if c.asArray {
+		b = append(b, ',')
 	}
-	_, _ = t.out.Write(l.row)
-	_, _ = t.out.Write(l.others)
-	names := t.names
+	b = append(b, `{"data":`...)
+	if l.row == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(b, l.row...)
+	}
+	b = append(b, l.others...)
+	names := c.names
 	if len(l.names) > 0 {
-		extra := addedNames(t.options, l.names, t.schema)
+		extra := addedNames(c.options, l.names, c.schema)
 		names = extra.quoted()
 	}
-	return writeAnswer(t.out, names, t.schema.Names(), a)
+	c.encoded = appendJSONAnswer(b, names, c.schema.Names(), &a)
+	return nil
+}
+
+// Put implements rowFormat.
+func (t *ndjsonTable) Put(from Chunk) error {
+	c, _ := from.(*jsonChunk)
+	return putJSON(t.out, t.asArray, &t.written, c.encoded)
+}
+
+// putJSON writes encoded rows. Those of an array have a comma before each.
+func putJSON(out *bufio.Writer, array bool, written *bool, encoded []byte) error {
+	if array && !*written && len(encoded) > 0 {
+		encoded[0] = '['
+	}
+	*written = *written || len(encoded) > 0
+	return writeRows(out, encoded)
 }
 
 // quote returns a text as JSON has it.
@@ -190,14 +246,4 @@ func quote(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// jsonNumber returns a finite number as package encoding/json writes it.
-func jsonNumber(v float64) string {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return "null"
-	}
-	return string(text)
-}
-
-// Close implements Table.
-func (t *ndjsonTable) Close() error { return endJSON(t.out, t.asArray, t.written) }
+func (t *ndjsonTable) end() error { return endJSON(t.out, t.asArray, t.written) }

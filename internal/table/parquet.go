@@ -2,7 +2,6 @@ package table
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -15,26 +14,28 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
 
-// rowGroup is how many rows are kept in memory before they are written.
-const rowGroup = 50000
-
 type parquetTable struct {
-	in       *parquet.GenericReader[any] // nil: there are no rows
-	out      *parquet.GenericWriter[any]
+	in       parquetInput
+	out      *parquetOutput
 	unsigned []bool // leaves of unsigned numbers
 	to       []int  // from the leaves of the input to features; -1: copied
 	fields   []parquet.Field
 	top      []int                     // from the columns of the input to features; -1: copied
 	readers  []func(parquet.Value) any // of the columns, if they are converted
-	buffer   []parquet.Row
-	answers  [1]parquet.Row
-	explain  int // columns of an explanation
+	explain  int                       // columns of an explanation
+}
+
+// parquetChunk is the values of some rows, and of their answers.
+type parquetChunk struct {
+	*parquetTable
+	rows   int
+	values parquetColumns
 }
 
 // newParquet reads files whose features are columns of truth values, numbers and
 // texts, which may be null. It copies other columns, whatever their type, in their
 // order, with the metadata of the file.
-func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Options) (_ Table, err error) {
+func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Options) (_ *parquetTable, err error) {
 	defer rescue(&err)
 	if err := checkFooter(f, size); err != nil {
 		return nil, err
@@ -72,16 +73,14 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	extra := addedNames(o, names, s)
 	t.explain = len(extra.contributions)
 	addAnswers(&group, extra.columns())
-	if file.NumRows() > 0 { // the library cannot read from a file without row groups
-		t.in = parquet.NewGenericReader[any](file)
-	}
-	options := []parquet.WriterOption{parquet.NewSchema("predictions", group), parquet.MaxRowsPerRowGroup(rowGroup), parquet.Compression(&parquet.Zstd)}
+	t.in.groups = file.RowGroups()
+	var metadata []parquet.WriterOption
 	for _, kv := range file.Metadata().KeyValueMetadata {
 		if kv.Key != "ARROW:schema" { // it describes the columns of the input alone
-			options = append(options, parquet.KeyValueMetadata(kv.Key, kv.Value))
+			metadata = append(metadata, parquet.KeyValueMetadata(kv.Key, kv.Value))
 		}
 	}
-	t.out = parquet.NewGenericWriter[any](out, options...)
+	t.out = newParquetOutput(out, &group, metadata...)
 	return t, nil
 }
 
@@ -105,7 +104,29 @@ type fresh struct{ parquet.Field }
 func (fresh) Encoding() encoding.Encoding { return nil }
 
 // Compression implements parquet.Node.
-func (fresh) Compression() compress.Codec { return nil }
+func (f fresh) Compression() compress.Codec {
+	if f.Leaf() {
+		return compression(f.Type())
+	}
+	return nil
+}
+
+// compression returns the codec of a type; nil is the writer's. Zstandard takes as long
+// for numbers with fractions as a forest for their scores, and hardly makes them smaller.
+func compression(t parquet.Type) compress.Codec {
+	if kind := t.Kind(); kind == parquet.Float || kind == parquet.Double {
+		return &parquet.Snappy
+	}
+	return nil
+}
+
+// leaf returns a column of a type.
+func leaf(t parquet.Type) parquet.Node {
+	if codec := compression(t); codec != nil {
+		return parquet.Compressed(parquet.Leaf(t), codec)
+	}
+	return parquet.Leaf(t)
+}
 
 // Fields implements parquet.Node.
 func (f fresh) Fields() []parquet.Field {
@@ -169,33 +190,62 @@ func rescue(err *error) {
 	}
 }
 
-// Read implements Table.
-func (t *parquetTable) Read(d *rows.Decoder, most int) (n int, err error) {
+// NewChunk implements rowFormat.
+func (t *parquetTable) NewChunk() Chunk {
+	c := &parquetChunk{parquetTable: t}
+	c.values.fit(len(t.to) + answerColumns + t.explain)
+	return c
+}
+
+// Cut implements rowFormat.
+func (t *parquetTable) Cut(to Chunk, most int) (err error) {
 	defer rescue(&err)
-	if t.in == nil {
-		return 0, io.EOF
+	c, _ := to.(*parquetChunk)
+	c.values.reset()
+	c.rows = 0
+	for c.rows < most {
+		n, err := t.in.next(c.values, most-c.rows)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			break
+		}
+		c.rows += n
 	}
-	for len(t.buffer) < most {
-		t.buffer = append(t.buffer, nil)
+	if c.rows == 0 {
+		return io.EOF
 	}
-	n, err = t.in.ReadRows(t.buffer[:most])
-	if err != nil && !errors.Is(err, io.EOF) {
-		return 0, fmt.Errorf("reading the parquet file: %w", err)
-	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	for i := range n {
-		t.buffer[i] = t.buffer[i].Clone()
+	return nil
+}
+
+// Size implements Chunk.
+func (c *parquetChunk) Size() int {
+	const value = 24 // texts are not counted
+	return value * c.rows * len(c.to)
+}
+
+// Decode implements Chunk.
+func (c *parquetChunk) Decode(d *rows.Decoder) (_ int, err error) {
+	defer rescue(&err)
+	for i := range c.rows {
 		d.Begin()
-		for _, v := range t.buffer[i] {
-			if c := v.Column(); c < len(t.to) && t.to[c] >= 0 {
-				d.Value(t.to[c], plain(v, t.unsigned[c]))
+		for leaf, j := range c.to {
+			if j < 0 {
+				continue
+			}
+			switch v := c.values.of[leaf][i]; v.Kind() {
+			case parquet.Float:
+				d.Float(j, float64(v.Float()))
+			case parquet.Double:
+				d.Float(j, v.Double())
+			default:
+				d.Value(j, plain(v, c.unsigned[leaf]))
 			}
 		}
 		d.End()
 	}
-	return n, nil
+	return c.rows, nil
 }
 
 // plain converts a value for rows.Decoder.
@@ -223,22 +273,20 @@ func plain(v parquet.Value, unsigned bool) any {
 	return struct{}{}
 }
 
-// Write implements Table.
-func (t *parquetTable) Write(i int, a Answer) (err error) {
-	defer rescue(&err)
-	row := append(make(parquet.Row, 0, len(t.buffer[i])+colError+1), t.buffer[i]...)
-	t.answers[0] = appendAnswer(row, len(t.to), a, t.explain)
-	if _, err := t.out.WriteRows(t.answers[:]); err != nil {
-		return fmt.Errorf("writing a row: %w", err)
-	}
+// Write implements Chunk.
+func (c *parquetChunk) Write(_ int, a Answer) error {
+	c.values.answer(len(c.to), &a, c.explain)
 	return nil
 }
 
-// Close implements Table.
-func (t *parquetTable) Close() (err error) {
+// Put implements rowFormat.
+func (t *parquetTable) Put(from Chunk) (err error) {
 	defer rescue(&err)
-	if err := t.out.Close(); err != nil {
-		return fmt.Errorf("writing the parquet file: %w", err)
-	}
-	return nil
+	c, _ := from.(*parquetChunk)
+	return t.out.write(c.values, c.rows)
+}
+
+func (t *parquetTable) end() (err error) {
+	defer rescue(&err)
+	return t.out.close()
 }

@@ -40,9 +40,19 @@ func newRecords(in io.Reader, comma byte) *records {
 }
 
 // next returns the fields of the next record, which are valid until the next call. The
-// strings stay valid. After errUnclosed and errLongQuoted the
-// following record can be read.
+// strings stay valid. After errUnclosed and errLongQuoted the following record can be
+// read.
 func (r *records) next() ([]string, error) {
+	line, err := r.record()
+	if err != nil {
+		return nil, err
+	}
+	return r.split(line), nil
+}
+
+// record returns the text of the next record, with the end of its line. It is valid until
+// the next call. Errors are those of next.
+func (r *records) record() ([]byte, error) {
 	r.line = r.line[:0]
 	if err := r.more(); err != nil {
 		return nil, err
@@ -59,11 +69,8 @@ func (r *records) next() ([]string, error) {
 		}
 		open = q.scan(r.line[before:], r.comma)
 	}
-	if !open {
-		fields := r.split(r.line)
-		if len(r.line) == first || r.fields == 0 || len(fields) == r.fields {
-			return fields, nil
-		}
+	if !open && (len(r.line) == first || r.fields == 0 || len(r.split(r.line)) == r.fields) {
+		return r.line, nil
 	}
 	// The lines that were searched for the closing quote are records of their own.
 	long := open && len(r.line) >= maxQuoted
@@ -170,29 +177,36 @@ func ends(text []byte) bool {
 
 // split returns the fields of a record.
 func (r *records) split(record []byte) []string {
-	r.out = r.out[:0]
-	text := string(record)
-	text = strings.TrimSuffix(text, "\n")
-	text = strings.TrimSuffix(text, "\r")
+	r.out = fields(r.out[:0], string(trimEnd(record)), r.comma)
+	return r.out
+}
+
+// trimEnd returns a record without the end of its line.
+func trimEnd(record []byte) []byte {
+	return bytes.TrimSuffix(bytes.TrimSuffix(record, []byte("\n")), []byte("\r"))
+}
+
+// fields appends the fields of a record without the end of its line. A blank line has
+// none. The strings share the memory of text, but for those with quotes inside.
+func fields(to []string, text string, comma byte) []string {
 	if text == "" {
-		return r.out
+		return to
 	}
 	for {
 		if text != "" && text[0] == '"' {
-			field, rest, more := unquote(text[1:], r.comma)
-			r.out = append(r.out, field)
+			field, rest, more := unquote(text[1:], comma)
+			to = append(to, field)
 			if !more {
-				return r.out
+				return to
 			}
 			text = rest
 			continue
 		}
-		n := strings.IndexByte(text, r.comma)
+		n := strings.IndexByte(text, comma)
 		if n < 0 {
-			r.out = append(r.out, text)
-			return r.out
+			return append(to, text)
 		}
-		r.out = append(r.out, text[:n])
+		to = append(to, text[:n])
 		text = text[n+1:]
 	}
 }

@@ -2,7 +2,6 @@ package table
 
 import (
 	"bufio"
-	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,53 +17,44 @@ import (
 
 // csvSink writes CSV.
 type csvSink struct {
-	out     *csv.Writer
-	record  []string
-	explain int // columns of an explanation
+	out  *bufio.Writer
+	text csvText
 }
 
 func newCSVSink(out io.Writer, delimiter byte) *csvSink {
-	s := &csvSink{out: csv.NewWriter(out)}
-	if delimiter != 0 {
-		s.out.Comma = rune(delimiter)
+	if delimiter == 0 {
+		delimiter = ','
 	}
-	return s
+	return &csvSink{out: bufio.NewWriter(out), text: csvText{comma: delimiter}}
 }
 
 func (s *csvSink) begin(columns []column, extra added) error {
-	s.explain = len(extra.contributions)
+	s.text = newCSVText(s.text.comma, len(extra.contributions))
 	var names []string
 	for _, c := range columns {
 		names = append(names, c.name)
 	}
-	if err := s.out.Write(append(names, extra.columns()...)); err != nil {
-		return fmt.Errorf("writing the header: %w", err)
+	first, err := s.text.header(append(names, extra.columns()...))
+	if err != nil {
+		return err
 	}
+	_, _ = s.out.Write(first) // an error stays for what is written next
 	return nil
 }
 
-func (s *csvSink) write(values []any, a Answer) error {
-	s.record = s.record[:0]
-	for _, v := range values {
-		s.record = append(s.record, plainText(v))
+func (s *csvSink) encode(to *encoded, values []any, a *Answer) {
+	for i, v := range values {
+		if i > 0 {
+			to.text = s.text.delimiter(to.text)
+		}
+		to.text = s.text.field(to.text, plainText(v))
 	}
-	s.record = appendTexts(s.record, a, s.explain)
-	if err := s.out.Write(s.record); err != nil {
-		return fmt.Errorf("writing a row: %w", err)
-	}
-	return nil
+	to.text = s.text.answer(to.text, a)
 }
+
+func (s *csvSink) put(rows *encoded) error { return writeRows(s.out, rows.text) }
 
 func (s *csvSink) close() error { return flush(s.out) }
-
-// flush writes what is left of CSV.
-func flush(out *csv.Writer) error {
-	out.Flush()
-	if err := out.Error(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
-	}
-	return nil
-}
 
 // jsonSink writes NDJSON or a JSON array: features in "data", and other columns beside it.
 type jsonSink struct {
@@ -90,42 +80,35 @@ func (s *jsonSink) begin(columns []column, extra added) error {
 	return nil
 }
 
-func (s *jsonSink) write(values []any, a Answer) error {
-	separate(s.out, s.array, &s.written)
-	_, _ = s.out.WriteString(`{"data":{`) // an error stays for what is written last
+func (s *jsonSink) encode(to *encoded, values []any, a *Answer) {
+	b := to.text
+	if s.array {
+		b = append(b, ',')
+	}
+	b = append(b, `{"data":{`...)
 	first := true
 	for i, v := range values {
 		if s.columns[i].feature < 0 {
 			continue
 		}
 		if !first {
-			_ = s.out.WriteByte(',')
+			b = append(b, ',')
 		}
 		first = false
-		_, _ = s.out.WriteString(s.keys[i] + jsonText(v))
+		b = append(append(b, s.keys[i]...), jsonText(v)...)
 	}
-	_ = s.out.WriteByte('}')
+	b = append(b, '}')
 	for i, v := range values {
 		if s.columns[i].feature < 0 {
-			_, _ = s.out.WriteString("," + s.keys[i] + jsonText(v))
+			b = append(append(append(b, ','), s.keys[i]...), jsonText(v)...)
 		}
 	}
-	return writeAnswer(s.out, s.answers, s.schema.Names(), a)
+	to.text = appendJSONAnswer(b, s.answers, s.schema.Names(), a)
 }
+
+func (s *jsonSink) put(rows *encoded) error { return putJSON(s.out, s.array, &s.written, rows.text) }
 
 func (s *jsonSink) close() error { return endJSON(s.out, s.array, s.written) }
-
-// separate writes what stands between the rows of an array.
-func separate(out *bufio.Writer, array bool, written *bool) {
-	separator := byte(',')
-	if !*written {
-		separator = '['
-	}
-	*written = true
-	if array {
-		_ = out.WriteByte(separator) // an error stays for what is written next
-	}
-}
 
 // endJSON writes what is left of rows.
 func endJSON(out *bufio.Writer, array, written bool) error {
@@ -136,38 +119,30 @@ func endJSON(out *bufio.Writer, array, written bool) error {
 		}
 		_, _ = out.WriteString(end) // Flush tells the error
 	}
-	if err := out.Flush(); err != nil {
-		return fmt.Errorf("writing the file: %w", err)
-	}
-	return nil
+	return flush(out)
 }
 
-// writeAnswer ends a row. names are what stands before the values of an answer.
-func writeAnswer(out *bufio.Writer, names, features []string, a Answer) error {
-	member := func(i int, text string) {
-		_, _ = out.WriteString(names[i])
-		_, _ = out.WriteString(text)
-	}
+// appendJSONAnswer ends a row. names are what stands before the values of an answer.
+func appendJSONAnswer(b []byte, names, features []string, a *Answer) []byte {
 	if a.Error != "" {
-		member(colError, quote(a.Error))
-	} else {
-		member(colPrediction, jsonNumber(a.Prediction))
-		member(colScore, jsonNumber(a.Score))
-		if a.Anomaly != nil {
-			member(colAnomaly, truth(a.Anomaly))
-		}
-		if a.Confidence != nil {
-			member(colConfidence, jsonNumber(*a.Confidence))
-		}
-		if a.Explanation != nil {
-			member(colExplanation, explanationText(features, a.Explanation))
-		}
+		return append(append(append(b, names[colError]...), quote(a.Error)...), "}\n"...)
 	}
-	if _, err := out.WriteString("}\n"); err != nil {
-		return fmt.Errorf("writing a row: %w", err)
+	b = appendJSONNumber(append(b, names[colPrediction]...), a.Prediction)
+	b = appendJSONNumber(append(b, names[colScore]...), a.Score)
+	if a.Anomaly != nil {
+		b = strconv.AppendBool(append(b, names[colAnomaly]...), *a.Anomaly)
 	}
-	return nil
+	if a.Confidence != nil {
+		b = appendJSONNumber(append(b, names[colConfidence]...), *a.Confidence)
+	}
+	if a.Explanation != nil {
+		b = append(append(b, names[colExplanation]...), explanationText(features, a.Explanation)...)
+	}
+	return append(b, "}\n"...)
 }
+
+// jsonNumber returns a number as package encoding/json writes it.
+func jsonNumber(v float64) string { return string(appendJSONNumber(nil, v)) }
 
 // explanationText returns an explanation as JSON has it.
 func explanationText(features []string, e *Explanation) string {
@@ -210,8 +185,7 @@ type parquetSink struct {
 	to      io.Writer
 	schema  *rows.Schema
 	columns []column
-	out     *parquet.GenericWriter[any]
-	row     [1]parquet.Row
+	out     *parquetOutput
 	explain int // columns of an explanation
 }
 
@@ -228,7 +202,7 @@ func (s *parquetSink) begin(columns []column, extra added) (err error) {
 		group.add(c.name, parquet.Optional(s.node(c)))
 	}
 	addAnswers(&group, extra.columns())
-	s.out = parquet.NewGenericWriter[any](s.to, parquet.NewSchema("predictions", group), parquet.MaxRowsPerRowGroup(rowGroup), parquet.Compression(&parquet.Zstd))
+	s.out = newParquetOutput(s.to, &group)
 	return nil
 }
 
@@ -236,13 +210,13 @@ func (s *parquetSink) begin(columns []column, extra added) (err error) {
 func (s *parquetSink) node(c column) parquet.Node {
 	switch s.dtype(c) {
 	case sdk.Float32:
-		return parquet.Leaf(parquet.FloatType)
+		return leaf(parquet.FloatType)
 	case sdk.Float64:
-		return parquet.Leaf(parquet.DoubleType)
+		return leaf(parquet.DoubleType)
 	case sdk.Int64:
-		return parquet.Leaf(parquet.Int64Type)
+		return leaf(parquet.Int64Type)
 	case sdk.Bool:
-		return parquet.Leaf(parquet.BooleanType)
+		return leaf(parquet.BooleanType)
 	default:
 		return parquet.String()
 	}
@@ -255,28 +229,26 @@ func (s *parquetSink) dtype(c column) sdk.DType {
 	return s.schema.Features()[c.feature].DType
 }
 
-func (s *parquetSink) write(values []any, a Answer) (err error) {
-	defer rescue(&err)
-	row := make(parquet.Row, 0, len(values)+colError+1)
+func (s *parquetSink) encode(to *encoded, values []any, a *Answer) {
+	to.columns.fit(len(s.columns) + answerColumns + s.explain)
 	for i, v := range values {
-		if value, ok := s.value(v, s.dtype(s.columns[i])); ok {
-			row = append(row, value.Level(0, 1, i))
-		} else {
-			row = append(row, parquet.NullValue().Level(0, 0, i))
-		}
+		value, ok := s.value(to.cells, v, s.columns[i])
+		to.columns.add(i, value, ok)
 	}
-	s.row[0] = appendAnswer(row, len(values), a, s.explain)
-	if _, err := s.out.WriteRows(s.row[:]); err != nil {
-		return fmt.Errorf("writing a row: %w", err)
-	}
-	return nil
+	to.columns.answer(len(values), a, s.explain)
 }
 
-// value returns a value of a type, or false if v is not one.
-func (s *parquetSink) value(v any, dtype sdk.DType) (parquet.Value, bool) {
+func (s *parquetSink) put(rows *encoded) (err error) {
+	defer rescue(&err)
+	return s.out.write(rows.columns, rows.rows)
+}
+
+// value returns a value in the type of a column, or false if it is not one.
+func (s *parquetSink) value(cells *rows.Decoder, v any, c column) (parquet.Value, bool) {
 	if v == nil {
 		return parquet.Value{}, false
 	}
+	dtype := s.dtype(c)
 	if dtype == sdk.String {
 		return parquet.ByteArrayValue([]byte(plainText(v))), true
 	}
@@ -286,7 +258,7 @@ func (s *parquetSink) value(v any, dtype sdk.DType) (parquet.Value, bool) {
 	if value, ok := parquetValue(v, dtype); ok {
 		return value, true
 	}
-	read, _ := loosely(plainText(v), dtype)
+	read, _ := cells.Cell(c.feature, plainText(v))
 	return parquetValue(read, dtype)
 }
 
@@ -307,54 +279,19 @@ func parquetValue(v any, dtype sdk.DType) (parquet.Value, bool) {
 
 func (s *parquetSink) close() (err error) {
 	defer rescue(&err)
-	if err := s.out.Close(); err != nil {
-		return fmt.Errorf("writing the parquet file: %w", err)
-	}
-	return nil
+	return s.out.close()
 }
 
 // addAnswers adds the columns of answers to a group.
 func addAnswers(group *ordered, names []string) {
 	for i, name := range names {
-		node := parquet.Leaf(parquet.DoubleType)
+		node := leaf(parquet.DoubleType)
 		switch i {
 		case colAnomaly:
-			node = parquet.Leaf(parquet.BooleanType)
+			node = leaf(parquet.BooleanType)
 		case colError:
 			node = parquet.String()
 		}
 		group.add(name, parquet.Optional(node))
 	}
-}
-
-// appendAnswer appends an answer to a row that has the given number of leaves, with the
-// given number of columns of an explanation.
-func appendAnswer(row parquet.Row, leaves int, a Answer, explain int) parquet.Row {
-	add := func(v parquet.Value, given bool) {
-		if given {
-			row = append(row, v.Level(0, 1, leaves))
-		} else {
-			row = append(row, parquet.NullValue().Level(0, 0, leaves))
-		}
-		leaves++
-	}
-	scored := a.Error == ""
-	add(parquet.DoubleValue(a.Prediction), scored)
-	add(parquet.DoubleValue(a.Score), scored)
-	add(parquet.BooleanValue(a.Anomaly != nil && *a.Anomaly), scored && a.Anomaly != nil)
-	confidence := 0.0
-	if a.Confidence != nil {
-		confidence = *a.Confidence
-	}
-	add(parquet.DoubleValue(confidence), scored && a.Confidence != nil)
-	add(parquet.ByteArrayValue([]byte(a.Error)), !scored)
-	parts := a.contributions()
-	for i := range explain {
-		if i < len(parts) {
-			add(parquet.DoubleValue(parts[i]), true)
-		} else {
-			add(parquet.Value{}, false)
-		}
-	}
-	return row
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // columns implements source.
-func (t *csvTable) columns() ([]column, error) { //nolint:unparam // the interface has an error
+func (t *csvTable) columns(Chunk) ([]column, error) {
 	out := make([]column, len(t.names))
 	for i, name := range t.names {
 		out[i] = column{name, t.to[i]}
@@ -23,49 +23,48 @@ func (t *csvTable) columns() ([]column, error) { //nolint:unparam // the interfa
 }
 
 // cells implements source.
-func (t *csvTable) cells(i int, columns []column) ([]any, error) { //nolint:unparam // the interface has an error
-	out := make([]any, len(columns))
-	for k, text := range t.rows[i][:min(len(t.rows[i]), len(columns))] {
-		if columns[k].feature < 0 || text != "" && !slices.Contains(t.missing, text) {
-			out[k] = text
+func (t *csvTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) {
+	c, _ := of.(*csvChunk)
+	all := c.fields(&c.records[i])
+	for k := range columns {
+		var v any
+		if k < len(all) && (columns[k].feature < 0 || all[k] != "" && !slices.Contains(t.missing, all[k])) {
+			v = all[k]
 		}
+		to = append(to, v)
 	}
-	return out, nil
+	return to, nil
 }
 
 // columns implements source. It refuses what other formats cannot hold.
-func (t *parquetTable) columns() ([]column, error) {
+func (t *parquetTable) columns(Chunk) ([]column, error) {
 	var out []column
+	t.readers = t.readers[:0]
 	for i, field := range t.fields {
 		if !field.Leaf() || field.Repeated() {
 			return nil, fmt.Errorf("column %q is nested, which only Parquet holds: write Parquet, or leave --extra out", field.Name())
 		}
-		if _, err := readerOf(field); err != nil {
+		read, err := readerOf(field)
+		if err != nil {
 			return nil, err
 		}
+		t.readers = append(t.readers, read)
 		out = append(out, column{field.Name(), t.top[i]})
 	}
 	return out, nil
 }
 
-// cells implements source.
-func (t *parquetTable) cells(i int, columns []column) ([]any, error) {
-	if t.readers == nil {
-		for _, field := range t.fields {
-			read, err := readerOf(field)
-			if err != nil {
-				return nil, err
-			}
-			t.readers = append(t.readers, read)
+// cells implements source. Each column is a leaf.
+func (t *parquetTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) {
+	c, _ := of.(*parquetChunk)
+	for k := range columns {
+		var read any
+		if v := c.values.of[k][i]; !v.IsNull() {
+			read = t.readers[k](v)
 		}
+		to = append(to, read)
 	}
-	out := make([]any, len(columns))
-	for _, v := range t.buffer[i] {
-		if c := v.Column(); c < len(out) && !v.IsNull() {
-			out[c] = t.readers[c](v)
-		}
-	}
-	return out, nil
+	return to, nil
 }
 
 // readerOf returns the function that reads the values of a column for other formats.
@@ -114,8 +113,8 @@ func timeOf(n int64, unit *format.TimeUnit) time.Time {
 // maxColumns bounds the columns that rows of JSON make.
 const maxColumns = 5000
 
-// columns implements source: the features, and what else the rows of the last Read have.
-func (t *ndjsonTable) columns() ([]column, error) {
+// columns implements source: the features, and what else the rows of the chunk have.
+func (t *ndjsonTable) columns(of Chunk) ([]column, error) {
 	var out []column
 	for j, name := range t.schema.Names() {
 		out = append(out, column{name, j})
@@ -128,8 +127,13 @@ func (t *ndjsonTable) columns() ([]column, error) {
 			beside = append(beside, name)
 		}
 	}
-	for i := range t.rows {
-		_ = t.members(i, func(name string, inData bool, _ []byte) error {
+	c, _ := of.(*jsonChunk)
+	if c == nil {
+		c = &jsonChunk{ndjsonTable: t}
+	}
+	c.read()
+	for i := range c.rows {
+		_ = c.members(i, func(name string, inData bool, _ []byte) error {
 			if _, isFeature := t.schema.Index(name); !inData || !isFeature {
 				add(name)
 			}
@@ -147,33 +151,36 @@ func (t *ndjsonTable) columns() ([]column, error) {
 }
 
 // cells implements source.
-func (t *ndjsonTable) cells(i int, columns []column) ([]any, error) {
-	out := make([]any, len(columns))
-	l := t.rows[i]
+func (t *ndjsonTable) cells(of Chunk, i int, columns []column, to []any) ([]any, error) {
+	c, _ := of.(*jsonChunk)
+	for range columns {
+		to = append(to, nil)
+	}
+	l := &c.rows[i]
 	features := len(columns) - len(t.extras)
 	if len(l.row) > 0 && l.row[0] == '[' {
-		if err := t.values(l.row, out[:features]); err != nil {
+		if err := values(l.row, to[:features]); err != nil {
 			return nil, err
 		}
 	}
-	return out, t.members(i, func(name string, inData bool, value []byte) error {
+	return to, c.members(i, func(name string, inData bool, value []byte) error {
 		if j, isFeature := t.schema.Index(name); inData && isFeature {
-			out[j] = jsonValue(value)
+			to[j] = jsonValue(value)
 			return nil
 		}
 		k := slices.Index(t.extras, name)
 		if k < 0 {
 			return fmt.Errorf("a row has the member %q, which the first rows do not have, so there is no column for it: write NDJSON", name)
 		}
-		out[features+k] = jsonValue(value)
+		to[features+k] = jsonValue(value)
 		return nil
 	})
 }
 
 // members calls do with the members of row i, in "data" and beside it. An error of do
 // ends it; a row that is no JSON has no more members.
-func (t *ndjsonTable) members(i int, do func(name string, inData bool, value []byte) error) error {
-	l := t.rows[i]
+func (c *jsonChunk) members(i int, do func(name string, inData bool, value []byte) error) error {
+	l := &c.rows[i]
 	if err := eachMember(l.row, func(name string, value []byte) error { return do(name, true, value) }); err != nil || len(l.others) == 0 {
 		return err
 	}
@@ -209,7 +216,7 @@ func eachMember(object []byte, do func(name string, value []byte) error) error {
 }
 
 // values reads the values of a row in feature order.
-func (t *ndjsonTable) values(array []byte, out []any) error {
+func values(array []byte, out []any) error {
 	var all []json.RawMessage
 	if err := json.Unmarshal(array, &all); err != nil {
 		var syntax *json.SyntaxError

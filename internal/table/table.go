@@ -18,7 +18,7 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 )
 
-// Answer is what is written for one row.
+// Answer is what is written for one row. Write keeps nothing of it.
 type Answer struct {
 	Prediction float64
 	Score      float64
@@ -37,18 +37,6 @@ type Explanation struct {
 	Additive      bool
 	Residual      float64
 	Contributions []float64 // of each feature, in the order of the schema
-}
-
-// Table copies rows from input to output and adds answers.
-type Table interface {
-	// Read reads up to most rows into d. It returns 0 and io.EOF at the end. Rows
-	// that cannot be used are in d.Failed. After another error nothing more can be
-	// read.
-	Read(d *rows.Decoder, most int) (int, error)
-	// Write writes row i of the last Read with its answer.
-	Write(i int, a Answer) error
-	// Close writes what is left. It does not close the files.
-	Close() error
 }
 
 // The added columns, in order.
@@ -167,6 +155,24 @@ func OutputFormat(name string) string {
 	return format
 }
 
+// others are endings of files that people write tables to, and that this package does not.
+var others = map[string]string{
+	".xlsx": "an Excel workbook", ".xlsm": "an Excel workbook", ".xls": "an Excel workbook", ".ods": "a spreadsheet",
+	".avro": "Avro", ".orc": "ORC", ".feather": "Feather", ".arrow": "Arrow", ".arrows": "Arrow", ".ipc": "Arrow",
+	".h5": "HDF5", ".hdf5": "HDF5", ".hdf": "HDF5", ".pkl": "a pickle", ".pickle": "a pickle", ".npy": "a NumPy array", ".npz": "NumPy arrays",
+	".db": "a database", ".sqlite": "a database", ".duckdb": "a database", ".xml": "XML", ".html": "HTML", ".yaml": "YAML", ".yml": "YAML",
+	".gz": "compressed by gzip", ".zst": "compressed by Zstandard", ".bz2": "compressed by bzip2", ".xz": "compressed by xz", ".zip": "an archive",
+}
+
+// CheckOutput refuses the name of an output whose ending says another format than those
+// that can be written. Names without such an ending are fine.
+func CheckOutput(name string) error {
+	if as, known := others[strings.ToLower(filepath.Ext(name))]; known {
+		return fmt.Errorf("%s would not be %s: what is written is .csv, .ndjson, .json (an array) or .parquet, so give it one of these endings", name, as)
+	}
+	return nil
+}
+
 // Options say how to treat columns and values.
 type Options struct {
 	Extra     bool     // copy columns that are not features instead of refusing them
@@ -192,19 +198,27 @@ func ParseDelimiter(text string) (byte, error) {
 }
 
 // Open starts a table. For Parquet, in must be a file.
-func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
+func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (*Table, error) {
 	if o.Output == "" || o.Output == format || o.Output == JSON && format == NDJSON {
-		return open(format, in, out, s, o)
+		t, err := open(format, in, out, s, o)
+		if err != nil {
+			return nil, err
+		}
+		return &Table{rowFormat: t}, nil
 	}
 	t, err := open(format, in, io.Discard, s, o)
 	if err != nil {
 		return nil, err
 	}
-	return newConverter(t, o.Output, out, s, o)
+	c, err := newConverter(t, o.Output, out, s, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Table{rowFormat: c}, nil
 }
 
 // open starts a table whose output has the format of the input, or is an array.
-func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (Table, error) {
+func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (source, error) {
 	switch format {
 	case CSV:
 		return newCSV(in, out, s, o)

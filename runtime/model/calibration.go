@@ -17,6 +17,7 @@ type calibration struct {
 	method              string
 	min, max, mean, std float64
 	scores              []float64 // ascending
+	ranks               *stats.Ranks
 }
 
 func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibration, error) {
@@ -31,6 +32,7 @@ func newCalibration(c *manifest.Calibration, files map[string][]byte) (*calibrat
 		}
 		out.min, out.max = out.scores[0], out.scores[len(out.scores)-1]
 		out.mean, out.std = stats.MeanStd(out.scores)
+		out.ranks = stats.NewRanks(out.scores)
 	}
 	for _, given := range []struct{ from, to *float64 }{{c.Min, &out.min}, {c.Max, &out.max}, {c.Mean, &out.mean}, {c.Std, &out.std}} {
 		if given.from != nil {
@@ -77,30 +79,40 @@ func (c *calibration) bytes() int64 {
 	if c == nil {
 		return 0
 	}
-	return 8 * int64(len(c.scores))
+	if c.ranks == nil {
+		return 0
+	}
+	return 8*int64(len(c.scores)) + c.ranks.Bytes()
 }
 
-// of returns the calibrated score.
-func (c *calibration) of(s float64) float64 {
+// rank returns how many training scores are at most s; 0 if there are none.
+func (c *calibration) rank(s float64) int {
+	if c == nil || c.ranks == nil {
+		return 0
+	}
+	return c.ranks.AtMost(s)
+}
+
+// of returns the calibrated score of a score with a rank.
+func (c *calibration) of(s float64, rank int) float64 {
 	switch c.method {
 	case manifest.CalibrateLinear:
 		return stats.Linear(s, c.min, c.max)
 	case manifest.CalibrateUnify:
 		return stats.Unify(s, c.mean, c.std)
 	case manifest.CalibrateMidrank:
-		return stats.Midrank(c.scores, s)
+		return float64(c.ranks.Below(s)+rank) / float64(2*len(c.scores))
 	default:
-		return float64(stats.CountAtMost(c.scores, s)) / float64(len(c.scores))
+		return float64(rank) / float64(len(c.scores))
 	}
 }
 
 // confidence computes ExCeeD. It depends only on the number of training scores that
 // are at most the score, so every value is computed once.
 type confidence struct {
-	scores []float64
-	n      int
-	gamma  float64
-	table  []atomic.Uint64 // bits of ExCeeD by count; 0: not computed yet
+	n     int
+	gamma float64
+	table []atomic.Uint64 // bits of ExCeeD by count; 0: not computed yet
 }
 
 func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
@@ -117,7 +129,7 @@ func newConfidence(m *manifest.Manifest, c *calibration) (*confidence, error) {
 	if n != len(c.scores) {
 		return nil, fmt.Errorf("confidence.training_size is %d, but %s holds %d scores", n, m.Calibration.Scores, len(c.scores))
 	}
-	return &confidence{scores: c.scores, n: n, gamma: m.Confidence.Contamination, table: make([]atomic.Uint64, n+1)}, nil
+	return &confidence{n: n, gamma: m.Confidence.Contamination, table: make([]atomic.Uint64, n+1)}, nil
 }
 
 // bytes returns the memory of the confidence without the calibration.
@@ -128,14 +140,13 @@ func (c *confidence) bytes() int64 {
 	return 8 * int64(len(c.table))
 }
 
-// of returns the confidence that a row with this score is, or is not, an anomaly.
-func (c *confidence) of(s float64, anomaly bool) float64 {
-	count := stats.CountAtMost(c.scores, s)
+// of returns the confidence that a row whose score has a rank is, or is not, an anomaly.
+func (c *confidence) of(rank int, anomaly bool) float64 {
 	const computed = 1 // the last bit of a float64 marks computed values; it is far below ExCeeD's resolution
-	bits := c.table[count].Load()
+	bits := c.table[rank].Load()
 	if bits == 0 {
-		bits = math.Float64bits(stats.ExCeeD(c.n, count, c.gamma)) | computed
-		c.table[count].Store(bits)
+		bits = math.Float64bits(stats.ExCeeD(c.n, rank, c.gamma)) | computed
+		c.table[rank].Store(bits)
 	}
 	v := min(math.Float64frombits(bits), 1)
 	if !anomaly {

@@ -41,11 +41,12 @@ func (m *Model) Threshold() (float64, bool) {
 func (m *Model) Judge(score float64, confidence bool) Prediction {
 	threshold, has := m.Threshold()
 	p := Prediction{Score: score, Value: score, Anomaly: score > threshold, HasThreshold: has}
+	rank := m.calibration.rank(score)
 	if m.calibration != nil {
-		p.Value, p.Calibrated = m.calibration.of(score), true
+		p.Value, p.Calibrated = m.calibration.of(score, rank), true
 	}
 	if confidence && m.confidence != nil {
-		p.Confidence, p.HasConfidence = m.confidence.of(score, p.Anomaly), true
+		p.Confidence, p.HasConfidence = m.confidence.of(rank, p.Anomaly), true
 	}
 	return p
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 )
@@ -14,6 +15,7 @@ import (
 type Files struct {
 	Input, Output string // names; - means Stdin and Stdout
 	Stdin         io.Reader
+	Interrupt     func() // makes a read of Stdin that waits end; it is called after an error. nil: nothing does
 	Stdout        io.Writer
 	Format        string // of the input: a format of package table. The ending of Output says that of the output
 	Batch         int    // rows per call
@@ -30,12 +32,18 @@ type Files struct {
 // process gives new files. Links are followed. An output that is no regular file, such
 // as a pipe, is written straight.
 func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err error) {
+	if err := table.CheckOutput(f.Output); f.Table.Output == "" && err != nil {
+		return 0, 0, fmt.Errorf("choosing the output's format: %w", err)
+	}
 	if f.Warn != nil {
 		for _, text := range s.Warnings() {
 			f.Warn(text)
 		}
 	}
 	in, size := f.Stdin, int64(-1)
+	if f.Interrupt == nil {
+		f.Interrupt = func() {}
+	}
 	if f.Input != "-" {
 		file, err := os.Open(f.Input)
 		if err != nil {
@@ -46,6 +54,7 @@ func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err e
 			size = info.Size()
 		}
 		in = file
+		f.Interrupt = func() { _ = file.SetReadDeadline(time.Unix(0, 1)) } // a regular file has no deadlines, and needs none
 	}
 	if f.Output == "-" {
 		return f.score(ctx, s, in, size, f.Stdout)
@@ -80,5 +89,5 @@ func (f Files) score(ctx context.Context, s Scorer, in io.Reader, size int64, ou
 	if err != nil {
 		return 0, 0, err
 	}
-	return Score(ctx, s, t, f.Batch)
+	return scoreTable(ctx, s, t, f.Batch, f.Interrupt)
 }

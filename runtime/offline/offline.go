@@ -6,9 +6,7 @@ package offline
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/printable"
@@ -26,8 +24,8 @@ type Scorer interface {
 	// Rows returns the decoder into which the next rows are read.
 	Rows() *rows.Decoder
 	// Score scores the rows in Rows, with at most batch rows per call of the
-	// detector, and calls each with the answer to each row, in order. It returns how
-	// many rows failed.
+	// detector, and calls each with the answer to each row, in order. The answer is valid
+	// until each returns. Score returns how many rows failed.
 	Score(ctx context.Context, batch int, each func(i int, a table.Answer) error) (failed int, err error)
 	// Warnings returns what is odd about the model, as the models API says it.
 	Warnings() []string
@@ -40,44 +38,53 @@ type Explainer interface {
 	Explain()
 }
 
-// Score scores the rows of a table batch by batch, writes each with its answer, and
-// closes the table. It returns how many rows there were and how many of them failed.
-// An error that ends it names the row.
-func Score(ctx context.Context, s Scorer, t table.Table, batch int) (total, failed int, err error) {
-	for {
-		s.Rows().Reset()
-		n, err := t.Read(s.Rows(), batch)
-		if errors.Is(err, io.EOF) {
-			return total, failed, t.Close()
-		}
-		if err != nil {
-			return total, failed, fmt.Errorf("after row %d: %w", total, err)
-		}
-		bad, err := s.Score(ctx, batch, t.Write)
-		if err != nil {
-			return total, failed, fmt.Errorf("scoring rows %d to %d: %w", total, total+n-1, err)
-		}
-		total += n
-		failed += bad
-	}
-}
-
 // Local scores with a model that is open in this process.
 type Local struct {
 	pipeline *predict.Pipeline
 	model    *model.Model
 	call     predict.Call
+	copies   []*Local
+
+	anomaly    bool // of the last answer
+	confidence float64
 }
+
+var _ Parallel = (*Local)(nil)
 
 // NewLocal returns a Scorer for a model, which must stay open until Release.
 func NewLocal(m *model.Model) *Local {
-	l := &Local{pipeline: predict.New(predict.Config{Now: time.Now}, nil), model: m, call: predict.Call{Confidence: true}}
-	l.pipeline.Use(&l.call, m)
+	return newLocal(predict.New(predict.Config{Now: time.Now}, nil), m)
+}
+
+func newLocal(p *predict.Pipeline, m *model.Model) *Local {
+	l := &Local{pipeline: p, model: m, call: predict.Call{Confidence: true}}
+	p.Use(&l.call, m)
 	return l
 }
 
-// Release returns what the scorer has borrowed from the model.
-func (l *Local) Release() { l.pipeline.Release(&l.call) }
+// Release returns what the scorer and its copies have borrowed from the model.
+func (l *Local) Release() {
+	l.pipeline.Release(&l.call)
+	for _, c := range l.copies {
+		c.Release()
+	}
+	l.copies = nil
+}
+
+// Copies implements Parallel.
+func (l *Local) Copies(n int) []Scorer {
+	all := []Scorer{l}
+	if l.model.Manifest.Stateful {
+		return all
+	}
+	for len(all) < n {
+		c := newLocal(l.pipeline, l.model)
+		c.call.Explanation = l.call.Explanation
+		l.copies = append(l.copies, c)
+		all = append(all, c)
+	}
+	return all
+}
 
 // Schema implements Scorer.
 func (l *Local) Schema() *rows.Schema { return l.model.Schema() }
@@ -100,7 +107,7 @@ func (l *Local) Score(ctx context.Context, batch int, each func(int, table.Answe
 	}
 	var row predict.Row
 	for i := 0; result.Next(&row); i++ {
-		if err := each(i, answer(&row)); err != nil {
+		if err := each(i, l.answer(&row)); err != nil {
 			return 0, err
 		}
 	}
@@ -115,18 +122,19 @@ func Reason(e sdk.RowError) string {
 	return printable.Line(fmt.Sprintf("feature %q %s", e.Field, e.Reason))
 }
 
-func answer(row *predict.Row) table.Answer {
+// answer returns an answer, which is valid until the next call.
+func (l *Local) answer(row *predict.Row) table.Answer {
 	if row.Failed != nil {
 		return table.Answer{Error: Reason(*row.Failed)}
 	}
 	a := table.Answer{Prediction: row.Value, Score: row.Score}
 	if row.HasThreshold {
-		anomaly := row.Anomaly
-		a.Anomaly = &anomaly
+		l.anomaly = row.Anomaly
+		a.Anomaly = &l.anomaly
 	}
 	if row.HasConfidence {
-		confidence := row.Confidence
-		a.Confidence = &confidence
+		l.confidence = row.Confidence
+		a.Confidence = &l.confidence
 	}
 	if e := row.Explanation; e != nil {
 		a.Explanation = &table.Explanation{Method: e.Method, BaseValue: e.BaseValue, Additive: e.Additive, Residual: e.Residual}

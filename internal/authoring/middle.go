@@ -1,0 +1,81 @@
+package authoring
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
+
+// middleNumber returns the middle of the values of a feature, without gaps, and of two the
+// smaller, in the feature's type. It returns false if there is none, or if the batch is
+// not a matrix of fractions.
+func middleNumber(rows *sdk.Batch, j int) (any, bool) {
+	n := len(rows.Features())
+	switch rows.Dense() {
+	case sdk.Float32:
+		return middleOf(rows.Float32s(), j, n)
+	case sdk.Float64:
+		return middleOf(rows.Float64s(), j, n)
+	}
+	return nil, false
+}
+
+// middleOf returns the middle of every n-th value from index from on.
+func middleOf[T float32 | float64](all []T, from, n int) (any, bool) {
+	values := make([]T, 0, len(all)/n+1)
+	for i := from; i < len(all); i += n {
+		if v := all[i]; !math.IsNaN(float64(v)) { // gaps are NaN
+			values = append(values, v)
+		}
+	}
+	if len(values) == 0 {
+		return nil, false
+	}
+	return nth(values, (len(values)-1)/2), true
+}
+
+// nth returns the value that slices.Sort would put at index n. It reorders the values.
+func nth[T cmp.Ordered](values []T, n int) T {
+	const most = 64 // parts; more are for orders of values that make this slow
+	for range most {
+		if len(values) < 32 {
+			break
+		}
+		low, high := part(values)
+		switch {
+		case n < low:
+			values = values[:low]
+		case n < high:
+			return values[n]
+		default:
+			values, n = values[high:], n-high
+		}
+	}
+	slices.Sort(values)
+	return values[n]
+}
+
+// part moves the values below, equal to and above one of them apart, and returns where the
+// equal ones begin and end.
+func part[T cmp.Ordered](values []T) (low, high int) {
+	three := []T{values[0], values[len(values)/2], values[len(values)-1]}
+	slices.Sort(three)
+	pivot := three[1]
+	high = len(values)
+	for i := 0; i < high; {
+		switch v := values[i]; {
+		case v < pivot:
+			values[i], values[low] = values[low], v
+			low++
+			i++
+		case v > pivot:
+			high--
+			values[i], values[high] = values[high], v
+		default:
+			i++
+		}
+	}
+	return low, high
+}
