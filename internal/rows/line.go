@@ -3,7 +3,6 @@ package rows
 import (
 	"strings"
 
-	"github.com/pynomaly/pynomaly-runtime/internal/jsonscan"
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
@@ -23,21 +22,21 @@ func (d *Decoder) Plain(data []byte, at, to int, comma byte, features []int) (n,
 	if (singles == nil && doubles == nil) || d.missing != nil || strings.IndexByte(inNumbers, comma) >= 0 {
 		return 0, at, false
 	}
-	s := jsonscan.Scanner{Data: data[:to+Looked], Pos: at}
+	data = data[:to+Looked]
 	for k, j := range features {
-		if j < 0 || !plain(&s, singles, doubles, j) {
+		if j < 0 {
 			return k, at, false
 		}
+		end := plain(data, at, singles, doubles, j)
 		switch {
-		case s.Pos == to:
+		case end == to:
 			d.stamp[j] = d.turn
 			return k + 1, to, k+1 == len(features)
-		case s.Pos > to || data[s.Pos] != comma:
+		case end == 0 || end > to || data[end] != comma:
 			return k, at, false
 		}
 		d.stamp[j] = d.turn
-		s.Pos++
-		at = s.Pos
+		at = end + 1
 	}
 	return len(features), at, false
 }
