@@ -126,27 +126,6 @@ func (r *rules) follow(world strategy.World, plan strategy.Plan) {
 	}
 }
 
-// ends counts the ends of hosts since the last plan.
-func (r *rules) ends(world strategy.World, plan strategy.Plan) {
-	u := plan.Status.Update
-	for pod, n := range world.Revisions[u].Crashes {
-		if before := r.crashed[pod]; n > before {
-			r.crashes += n - before
-			r.crashed[pod] = n
-			killed := world.Revisions[u].OOMKilled[pod]
-			if killed {
-				r.kills++
-			}
-			if watched(world, "restarts") || killed && watched(world, "oom-kills") {
-				r.crashedAt = r.served
-				if !skipped(world, plan) {
-					r.held = 0
-				}
-			}
-		}
-	}
-}
-
 // lacking reports whether a rollout waits for pods, the gateway or figures.
 func lacking(world strategy.World, plan strategy.Plan) bool {
 	u := plan.Status.Update
