@@ -27,7 +27,6 @@ const (
 	fileRows    = 300_000
 	longRows    = 4 * fileRows
 	trainedRows = 10_000
-	lofRows     = 5_000
 	lofColumns  = 20
 )
 

@@ -27,7 +27,7 @@ type headerField struct{ name, value []byte }
 
 // The headers that most requests are looked up for, in the spelling that fasthttp keeps.
 const (
-	apiKeyHeader     = "X-Api-Key"
+	apiKeyHeader     = "X-Api-Key" //nolint:gosec // the name of a header
 	fetchSiteHeader  = "Sec-Fetch-Site"
 	requestIDHeader  = "X-Request-Id"
 	routingKeyHeader = "X-Routing-Key"

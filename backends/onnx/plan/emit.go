@@ -44,14 +44,13 @@ func (r *recogniser) push(s step) (cell, error) {
 // emit adds the step that computes an operation.
 func (r *recogniser) emit(o op, elem graph.ElemType, args []cell) (cell, error) {
 	s := step{op: o, single: single(elem)}
-	for k, at := range [3]*int{&s.a, &s.b, &s.c} {
-		if k >= len(args) {
-			break
-		}
-		var err error
-		if *at, err = r.register(args[k]); err != nil {
+	to := [3]*int{&s.a, &s.b, &s.c}
+	for k, arg := range args {
+		at, err := r.register(arg)
+		if err != nil {
 			return cell{}, err
 		}
+		*to[k] = at
 	}
 	return r.push(s)
 }
