@@ -186,7 +186,7 @@ func (p *pair) times(ctx context.Context, runs, rows int) (ours, theirs []float6
 	}
 	for range runs {
 		for call, to := range map[*func(at int) error]*[]float64{&mine: &ours, &its: &theirs} {
-			row, err := perRow(*call, rows)
+			row, err := cpuPerRow(*call, rows)
 			if err != nil {
 				return nil, nil, err
 			}
@@ -196,8 +196,8 @@ func (p *pair) times(ctx context.Context, runs, rows int) (ours, theirs []float6
 	return ours, theirs, nil
 }
 
-// perRow returns the processor time of a row, in µs, over many calls.
-func perRow(call func(at int) error, rows int) (float64, error) {
+// cpuPerRow returns the processor time of a row, in µs, over many calls.
+func cpuPerRow(call func(at int) error, rows int) (float64, error) {
 	const most, long = 40_000, time.Second / 2 // rows, and time
 	before, err := threadTime()
 	if err != nil {
