@@ -268,7 +268,7 @@ func openGraph(library, file, forests string) (sdk.Scorer, error) {
 // fitAndServe measures `model fit lof`, and the memory of the largest call.
 func fitAndServe(ctx context.Context, o options, w io.Writer, dir string) error {
 	file, models := filepath.Join(dir, "train.csv"), filepath.Join(dir, "models")
-	if err := os.WriteFile(file, []byte(table(drawn(1, lofRows, 0))), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(asCSV(drawn(1, lofRows, 0))), 0o600); err != nil {
 		return fmt.Errorf("writing training rows: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, o.binary, "model", "fit", "lof", "--data", file, "--id", "lof", "--models", models)
@@ -292,7 +292,7 @@ func fitAndServe(ctx context.Context, o options, w io.Writer, dir string) error 
 	return err
 }
 
-func table(values []float32) string {
+func asCSV(values []float32) string {
 	var b strings.Builder
 	for j := range lofFeatures {
 		fmt.Fprintf(&b, "%sf%d", []string{"", ","}[min(j, 1)], j)
