@@ -108,6 +108,9 @@ func (m *machine) write() {
 // deserted sees whether another revision can answer. How long none can counts from when
 // that was first seen.
 func (m *machine) deserted() {
+	if m.st.Stable == "" || m.st.Update == m.st.Stable || m.ro.Aborted != "" || m.ro.Begun == nil {
+		return
+	}
 	switch alone := m.nobodyElse(); {
 	case alone == (m.ro.Alone != nil):
 	case alone:

@@ -43,6 +43,7 @@ func Next(w World) Plan {
 		m.roll()
 	}
 	m.old()
+	m.deserted()
 	m.ro.Weight = m.plan.Weights[m.st.Update]
 	m.pods()
 	m.write()

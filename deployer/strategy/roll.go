@@ -36,7 +36,6 @@ func (m *machine) roll() {
 		}
 	}
 	m.progress(u.Endpoints)
-	m.deserted()
 	if u.Endpoints < need {
 		m.route(m.forward(min(before, at.weight)))
 		m.shrink()
