@@ -82,6 +82,7 @@ type Server struct {
 	stop       context.CancelFunc
 	started    time.Time
 	draining   atomic.Bool
+	stopped    atomic.Bool // Shutdown was called
 	pipeline   *predict.Pipeline
 	requests   sync.Pool // of *request
 	idPrefix   string
@@ -170,10 +171,13 @@ func (s *Server) knownMethods(next fasthttp.RequestHandler) fasthttp.RequestHand
 	}
 }
 
-// Serve answers on a listener until Shutdown.
+// Serve answers on a listener until Shutdown. After Shutdown it closes the listener.
 func (s *Server) Serve(ln net.Listener, tlsConfig *tls.Config) error {
 	conns := newConnections(ln, s.cfg.Connections, cmp.Or(s.cfg.Grace, requestGrace), s.cfg.Log)
 	s.conns.Store(conns)
+	if s.stopped.Load() { // Shutdown has seen no listener
+		return conns.Close()
+	}
 	ln = conns
 	if tlsConfig != nil {
 		ln = tls.NewListener(ln, tlsConfig)
@@ -205,6 +209,7 @@ func (s *Server) OpenConnections() int {
 // ctx ends. Then it closes the remaining connections, and the error says how many.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.Drain()
+	s.stopped.Store(true)
 	errs := []error{s.sockets.shutdown(ctx)}
 	conns := s.conns.Load()
 	if conns != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -71,6 +72,25 @@ func TestSocketErrors(t *testing.T) {
 		if got.ErrorType != k.want || got.ID != k.id || got.RequestID == "" || (k.want == "") != (got.Score != nil) {
 			t.Errorf("%s answered %s", k.message, text)
 		}
+	}
+}
+
+// TestStoppedBeforeServing checks that a host that was stopped before it could serve
+// closes its listener and ends.
+func TestStoppedBeforeServing(t *testing.T) {
+	h := testkit.Serve(t, testkit.Options{Dir: t.TempDir()})
+	if err := h.Server.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Server.Serve(ln, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the listener is open: %v", err)
 	}
 }
 
