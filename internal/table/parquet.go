@@ -115,7 +115,7 @@ func (f fresh) Compression() compress.Codec {
 // for numbers with fractions as a forest for their scores, and hardly makes them smaller.
 func compression(t parquet.Type) compress.Codec {
 	if kind := t.Kind(); kind == parquet.Float || kind == parquet.Double {
-		return &parquet.Snappy
+		return &quickSnappy{}
 	}
 	return nil
 }
