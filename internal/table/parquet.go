@@ -31,6 +31,7 @@ type parquetTable struct {
 type parquetChunk struct {
 	*parquetTable
 	rows    int
+	texts   int // bytes
 	values  parquetColumns
 	numbers [][]float64 // of the features, if they are read at once
 }
@@ -206,12 +207,13 @@ func (t *parquetTable) Cut(to Chunk, most int) (err error) {
 	defer rescue(&err)
 	c, _ := to.(*parquetChunk)
 	c.values.reset()
-	c.rows = 0
+	c.rows, c.texts = 0, 0
 	for c.rows < most {
-		n, err := t.in.next(c.values, most-c.rows)
+		n, texts, err := t.in.next(c.values, most-c.rows)
 		if err != nil {
 			return err
 		}
+		c.texts += texts
 		if n == 0 {
 			break
 		}
@@ -225,8 +227,8 @@ func (t *parquetTable) Cut(to Chunk, most int) (err error) {
 
 // Size implements Chunk.
 func (c *parquetChunk) Size() int {
-	const value = 24 // texts are not counted
-	return value * c.rows * len(c.to)
+	const value = 24
+	return value*c.rows*len(c.to) + c.texts
 }
 
 // Decode implements Chunk.
