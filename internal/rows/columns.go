@@ -1,6 +1,10 @@
 package rows
 
-import "github.com/pynomaly/pynomaly-runtime/sdk"
+import (
+	"math"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
+)
 
 // Numbers reads n rows of a typed table at once, as Float does row by row. Each feature
 // has a column of n values. It returns false and reads nothing if a value is missing or
@@ -30,7 +34,7 @@ func fill[T float32 | float64](to []T, columns [][]float64) bool {
 		at := j
 		for _, x := range values {
 			v := T(x)
-			if v-v != 0 {
+			if v != v || math.Abs(float64(v)) > math.MaxFloat64 {
 				return false
 			}
 			to[at] = v
