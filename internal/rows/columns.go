@@ -34,7 +34,7 @@ func fill[T float32 | float64](to []T, columns [][]float64) bool {
 		at := j
 		for _, x := range values {
 			v := T(x)
-			if v != v || math.Abs(float64(v)) > math.MaxFloat64 {
+			if math.IsNaN(float64(v)) || math.IsInf(float64(v), 0) {
 				return false
 			}
 			to[at] = v
