@@ -46,9 +46,13 @@ func files(ctx context.Context, o options, w io.Writer) error {
 		return fmt.Errorf("making a directory: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this binary: %w", err)
+	}
 	in := func(name string) string { return filepath.Join(dir, name) }
 	f := filesOf{dir, in("rows.csv"), in("long.csv"), in("rows.parquet"), in("long.parquet"), in("train.csv"), in("lof.csv"), in("models"), in("state")}
-	if err := f.make(ctx, o); err != nil {
+	if err := f.make(ctx, o, self); err != nil {
 		return err
 	}
 	one := in("one.csv")
@@ -60,10 +64,6 @@ func files(ctx context.Context, o options, w io.Writer) error {
 	}
 	fit := func(detector, data string) []string {
 		return []string{o.binary, "model", "fit", detector, "--data", data, "--id", "fitted", "--models", in("fitted"), "--state-dir", f.state}
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("finding this binary: %w", err)
 	}
 	commands := []struct {
 		name string
@@ -91,8 +91,8 @@ func files(ctx context.Context, o options, w io.Writer) error {
 	return reportFiles(o, w, got)
 }
 
-// make writes the files and fits the forest.
-func (f *filesOf) make(ctx context.Context, o options) error {
+// make writes the files and fits the forest. self is this binary.
+func (f *filesOf) make(ctx context.Context, o options, self string) error {
 	for _, c := range []struct {
 		name          string
 		rows, columns int
@@ -105,7 +105,7 @@ func (f *filesOf) make(ctx context.Context, o options) error {
 		return err
 	}
 	for _, c := range [][2]string{{f.csv, f.parquet}, {f.longCSV, f.longParquet}} {
-		if err := toParquet(c[0], c[1]); err != nil {
+		if _, err := timed(ctx, o, []string{self, roleToParquet, c[0], c[1]}); err != nil {
 			return err
 		}
 	}

@@ -71,6 +71,7 @@ func roles() map[string]func(args []string) error {
 		roleNeighbours: measureEngine,
 		rolePeers:      comparePeers,
 		roleReadRows:   readRows,
+		roleToParquet:  makeParquet,
 
 		wasm.CompileRole: compileRole,
 	}

@@ -11,6 +11,17 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 )
 
+// roleToParquet is this binary making a Parquet file. A process that it starts later would
+// have the memory that this takes as its peak.
+const roleToParquet = "to-parquet"
+
+func makeParquet(args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: to-parquet FROM TO")
+	}
+	return toParquet(args[0], args[1])
+}
+
 // toParquet writes the rows of a CSV as Parquet: doubles, compressed with Snappy, as
 // pandas does.
 func toParquet(from, to string) (err error) {

@@ -56,8 +56,7 @@ func (w *wish) flags(c *cobra.Command) {
 
 // valid checks the name of a model and the flags, before the cluster is asked.
 func (w *wish) valid(name string) error {
-	id, version, named := strings.Cut(name, "@")
-	if named || version != "" {
+	if id, version, named := strings.Cut(name, "@"); named {
 		if err := render.ValidModel(v1alpha1.ModelReference{ID: id, Version: version}); err != nil {
 			return err
 		}

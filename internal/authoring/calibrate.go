@@ -149,9 +149,10 @@ func plain(v any) any {
 func reference(rows *sdk.Batch) map[string]any {
 	out := map[string]any{}
 	n := rows.Rows()
+	middles := middleNumbers(rows)
 	for j, f := range rows.Features() {
-		if v, ok := middleNumber(rows, j); ok {
-			out[f.Name] = v
+		if middles[j] != nil {
+			out[f.Name] = middles[j]
 			continue
 		}
 		var values []any

@@ -16,7 +16,6 @@ import (
 	"github.com/pynomaly/pynomaly-runtime/plugins/fit"
 	"github.com/pynomaly/pynomaly-runtime/runtime/catalog"
 	"github.com/pynomaly/pynomaly-runtime/runtime/model"
-	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // Detector is a detector that Fit fits: a reference detector, which becomes a WASM
@@ -150,8 +149,6 @@ func (a Author) fit(ctx context.Context, d Detector, o FitOptions) (*fitted, err
 	return a.fitGraph(ctx, d, o)
 }
 
-func isGap(v float32) bool { return v != v }
-
 // fitGraph fits a detector that becomes an ONNX graph.
 func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted, error) {
 	if o.Missing == "" {
@@ -181,7 +178,7 @@ func (a Author) fitGraph(ctx context.Context, d Detector, o FitOptions) (*fitted
 		return nil, err
 	}
 	m = model.Manifest.Clone()
-	if batch.Dense() != sdk.Float32 || slices.ContainsFunc(batch.Float32s(), isGap) || !slices.Equal(batch.Features(), model.Schema().Features()) {
+	if !isWhole(batch) || !slices.Equal(batch.Features(), model.Schema().Features()) {
 		batch = nil // the model may fill its gaps, or refuse them
 	}
 	scores, err := fitManifest(ctx, model, m, o.Training, batch, files)

@@ -59,6 +59,9 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, *sdk.Batch,
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w (columns of texts are named in --categorical, columns that are no features in --exclude)", err)
 	}
+	if o.Missing == MissingError && m.Input != "" && isWhole(batch) {
+		return &detectors.Rows{Features: len(m.Features), Values: batch.Float32s()}, batch, nil
+	}
 	out := &detectors.Rows{}
 	var parts [][]float32 // of each feature, by row
 	for j := range m.Features {
@@ -93,6 +96,11 @@ func graphRows(m *manifest.Manifest, o FitOptions) (*detectors.Rows, *sdk.Batch,
 		}
 	}
 	return out, batch, nil
+}
+
+// isWhole reports whether rows are a matrix of numbers without gaps.
+func isWhole(rows *sdk.Batch) bool {
+	return rows.Dense() == sdk.Float32 && !slices.ContainsFunc(rows.Float32s(), func(v float32) bool { return v != v })
 }
 
 // noText stands for a missing text while training rows are read.

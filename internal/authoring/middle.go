@@ -3,27 +3,39 @@ package authoring
 import (
 	"cmp"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 
 	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
-// middleNumber returns the middle of the values of a feature, without gaps, and of two the
-// smaller, in the feature's type. It returns false if there is none, or if the batch is
-// not a matrix of fractions.
-func middleNumber(rows *sdk.Batch, j int) (any, bool) {
+// middleNumbers returns the middle of the values of each feature, without gaps, and of two
+// the smaller, in the feature's type. It is nil for a feature without values, and if the
+// batch is not a matrix of fractions. All processors share the features.
+func middleNumbers(rows *sdk.Batch) []any {
 	n := len(rows.Features())
-	switch rows.Dense() {
-	case sdk.Float32:
-		return middleOf(rows.Float32s(), j, n)
-	case sdk.Float64:
-		return middleOf(rows.Float64s(), j, n)
+	out := make([]any, n)
+	workers := min(runtime.GOMAXPROCS(0), n)
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for j := w; j < n; j += workers {
+				switch rows.Dense() {
+				case sdk.Float32:
+					out[j] = middleOf(rows.Float32s(), j, n)
+				case sdk.Float64:
+					out[j] = middleOf(rows.Float64s(), j, n)
+				}
+			}
+		})
 	}
-	return nil, false
+	all.Wait()
+	return out
 }
 
-// middleOf returns the middle of every n-th value from index from on.
-func middleOf[T float32 | float64](all []T, from, n int) (any, bool) {
+// middleOf returns the middle of every n-th value from index from on, or nil.
+func middleOf[T float32 | float64](all []T, from, n int) any {
 	values := make([]T, 0, len(all)/n+1)
 	for i := from; i < len(all); i += n {
 		if v := all[i]; !math.IsNaN(float64(v)) { // gaps are NaN
@@ -31,9 +43,9 @@ func middleOf[T float32 | float64](all []T, from, n int) (any, bool) {
 		}
 	}
 	if len(values) == 0 {
-		return nil, false
+		return nil
 	}
-	return nth(values, (len(values)-1)/2), true
+	return nth(values, (len(values)-1)/2)
 }
 
 // nth returns the value that slices.Sort would put at index n. It reorders the values.

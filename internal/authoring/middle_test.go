@@ -1,9 +1,13 @@
 package authoring
 
 import (
+	"maps"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"github.com/pynomaly/pynomaly-runtime/sdk"
 )
 
 // TestNth checks that nth finds what sorting finds, for values in many orders.
@@ -30,5 +34,22 @@ func TestNth(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestMiddles checks the middles of columns of fractions with gaps and without values.
+func TestMiddles(t *testing.T) {
+	gap := float32(math.NaN())
+	rows := sdk.NewBatch([]sdk.Feature{{Name: "a", DType: sdk.Float32}, {Name: "b", DType: sdk.Float32}, {Name: "c", DType: sdk.Float32}})
+	rows.Resize(4)
+	copy(rows.Float32s(), []float32{
+		4, gap, gap,
+		1, 7, gap,
+		3, gap, gap,
+		2, 5, gap,
+	})
+	want := map[string]any{"a": float32(2), "b": float32(5), "c": 0.0}
+	if got := reference(rows); !maps.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }

@@ -69,22 +69,18 @@ func readTraining(file string, schema *rows.Schema) (*sdk.Batch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	d := schema.NewDecoder()
-	for {
-		if _, err := t.Read(d, 1000); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return nil, fmt.Errorf("%s: %w", file, err)
-		}
+	d, err := decodeAll(t, schema)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	if failed := d.Failed(); len(failed) > 0 {
-		return nil, unusable(file, failed, d.Total())
+	if len(d.failed) > 0 {
+		return nil, unusable(file, d.failed, d.total)
 	}
 	const least = 10
-	if n := d.Batch().Rows(); n < least {
+	if n := d.batch.Rows(); n < least {
 		return nil, fmt.Errorf("%s has %d rows; at least %d are needed", file, n, least)
 	}
-	return d.Batch(), nil
+	return d.batch, nil
 }
 
 // scoreAll scores training rows as Predict does, with all processors if the answer to a

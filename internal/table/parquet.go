@@ -23,13 +23,17 @@ type parquetTable struct {
 	top      []int                     // from the columns of the input to features; -1: copied
 	readers  []func(parquet.Value) any // of the columns, if they are converted
 	explain  int                       // columns of an explanation
+	features int                       // of the model
+	given    int                       // of them, those that the input has
 }
 
 // parquetChunk is the values of some rows, and of their answers.
 type parquetChunk struct {
 	*parquetTable
-	rows   int
-	values parquetColumns
+	rows    int
+	texts   int // bytes
+	values  parquetColumns
+	numbers [][]float64 // of the features, if they are read at once
 }
 
 // newParquet reads files whose features are columns of truth values, numbers and
@@ -47,7 +51,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	if err := readable(file, f, size); err != nil {
 		return nil, err
 	}
-	t := &parquetTable{}
+	t := &parquetTable{features: len(s.Names())}
 	var names []string
 	for _, field := range file.Schema().Fields() {
 		names = append(names, field.Name())
@@ -60,6 +64,7 @@ func newParquet(f io.ReaderAt, size int64, out io.Writer, s *rows.Schema, o Opti
 	group := ordered{Group: parquet.Group{}}
 	for i, field := range file.Schema().Fields() {
 		if to[i] >= 0 {
+			t.given++
 			if !field.Leaf() || field.Repeated() {
 				return nil, fmt.Errorf("column %q is nested, which no feature can be", field.Name())
 			}
@@ -115,7 +120,7 @@ func (f fresh) Compression() compress.Codec {
 // for numbers with fractions as a forest for their scores, and hardly makes them smaller.
 func compression(t parquet.Type) compress.Codec {
 	if kind := t.Kind(); kind == parquet.Float || kind == parquet.Double {
-		return &parquet.Snappy
+		return &quickSnappy{}
 	}
 	return nil
 }
@@ -192,7 +197,7 @@ func rescue(err *error) {
 
 // NewChunk implements rowFormat.
 func (t *parquetTable) NewChunk() Chunk {
-	c := &parquetChunk{parquetTable: t}
+	c := &parquetChunk{parquetTable: t, numbers: make([][]float64, t.features)}
 	c.values.fit(len(t.to) + answerColumns + t.explain)
 	return c
 }
@@ -202,12 +207,13 @@ func (t *parquetTable) Cut(to Chunk, most int) (err error) {
 	defer rescue(&err)
 	c, _ := to.(*parquetChunk)
 	c.values.reset()
-	c.rows = 0
+	c.rows, c.texts = 0, 0
 	for c.rows < most {
-		n, err := t.in.next(c.values, most-c.rows)
+		n, texts, err := t.in.next(c.values, most-c.rows)
 		if err != nil {
 			return err
 		}
+		c.texts += texts
 		if n == 0 {
 			break
 		}
@@ -221,13 +227,16 @@ func (t *parquetTable) Cut(to Chunk, most int) (err error) {
 
 // Size implements Chunk.
 func (c *parquetChunk) Size() int {
-	const value = 24 // texts are not counted
-	return value * c.rows * len(c.to)
+	const value = 24
+	return value*c.rows*len(c.to) + c.texts
 }
 
 // Decode implements Chunk.
 func (c *parquetChunk) Decode(d *rows.Decoder) (_ int, err error) {
 	defer rescue(&err)
+	if c.allNumbers() && d.Numbers(c.rows, c.numbers) {
+		return c.rows, nil
+	}
 	for i := range c.rows {
 		d.Begin()
 		for leaf, j := range c.to {
@@ -246,6 +255,29 @@ func (c *parquetChunk) Decode(d *rows.Decoder) (_ int, err error) {
 		d.End()
 	}
 	return c.rows, nil
+}
+
+// allNumbers reads the columns of features into c.numbers. It returns false unless all are
+// fractions and none is null.
+func (c *parquetChunk) allNumbers() bool {
+	for leaf, j := range c.to {
+		if j < 0 {
+			continue
+		}
+		values := c.numbers[j][:0]
+		for i := range c.values.of[leaf] {
+			switch v := &c.values.of[leaf][i]; v.Kind() {
+			case parquet.Double:
+				values = append(values, v.Double())
+			case parquet.Float:
+				values = append(values, float64(v.Float()))
+			default:
+				return false
+			}
+		}
+		c.numbers[j] = values
+	}
+	return len(c.numbers) == c.given
 }
 
 // plain converts a value for rows.Decoder.

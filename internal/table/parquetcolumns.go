@@ -118,14 +118,14 @@ type parquetInput struct {
 }
 
 // next appends the values of the next rows of one row group, up to most, and returns how
-// many rows these are: 0 at the end.
-func (in *parquetInput) next(to parquetColumns, most int) (int, error) {
+// many rows these are, 0 at the end, and how many bytes of texts they have.
+func (in *parquetInput) next(to parquetColumns, most int) (n, texts int, err error) {
 	for in.left == 0 {
 		if err := in.close(); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		if len(in.groups) == 0 {
-			return 0, nil
+			return 0, 0, nil
 		}
 		group := in.groups[0]
 		in.groups, in.left = in.groups[1:], group.NumRows()
@@ -136,16 +136,18 @@ func (in *parquetInput) next(to parquetColumns, most int) (int, error) {
 			})
 		}
 	}
-	n := int(min(int64(most), in.left))
+	n = int(min(int64(most), in.left))
 	for c, leaf := range in.leaves {
+		before := leaf.texts
 		values, err := leaf.read(to.of[c], n)
 		if err != nil {
-			return 0, fmt.Errorf("reading the parquet file: %w", err)
+			return 0, 0, fmt.Errorf("reading the parquet file: %w", err)
 		}
 		to.of[c] = values
+		texts += leaf.texts - before
 	}
 	in.left -= int64(n)
-	return n, nil
+	return n, texts, nil
 }
 
 // close ends the reading of a row group.
@@ -165,6 +167,7 @@ func (in *parquetInput) close() error {
 type leafReader struct {
 	in    parquet.ColumnChunkValueReader
 	clone bool            // the values are in memory of the library
+	texts int             // bytes of the values that were read, if they are cloned
 	ahead []parquet.Value // values that were read and belong to the next rows
 }
 
@@ -190,6 +193,7 @@ func (r *leafReader) read(to []parquet.Value, n int) ([]parquet.Value, error) {
 		if r.clone {
 			for i := len(to) - got; i < len(to); i++ {
 				to[i] = to[i].Clone()
+				r.texts += len(to[i].ByteArray())
 			}
 		}
 		switch {

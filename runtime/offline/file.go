@@ -15,7 +15,7 @@ import (
 type Files struct {
 	Input, Output string // names; - means Stdin and Stdout
 	Stdin         io.Reader
-	Interrupt     func() // makes a read of Stdin that waits end; it is called after an error. nil: nothing does
+	Interrupt     func() // makes a read of Stdin that waits end; it is called when scoring has ended or is to end. nil: nothing does
 	Stdout        io.Writer
 	Format        string // of the input: a format of package table. The ending of Output says that of the output
 	Batch         int    // rows per call
@@ -50,7 +50,7 @@ func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err e
 			return 0, 0, fmt.Errorf("opening the input: %w", err)
 		}
 		defer file.Close()
-		if info, err := file.Stat(); err == nil {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > 0 { // a pipe's size is 0
 			size = info.Size()
 		}
 		in = file

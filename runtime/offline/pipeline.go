@@ -31,28 +31,30 @@ func Score(ctx context.Context, s Scorer, t *table.Table, batch int) (total, fai
 	return scoreTable(ctx, s, t, batch, func() {})
 }
 
-// scoreTable is Score. It calls interrupt if it fails, so that a read of the input that
-// waits for more ends.
+// scoreTable is Score. It calls interrupt once it ends or ctx does, so that a read of the
+// input that waits for more ends.
 func scoreTable(ctx context.Context, s Scorer, t *table.Table, batch int, interrupt func()) (total, failed int, err error) {
 	by := []Scorer{s}
 	if p, ok := s.(Parallel); ok {
 		by = p.Copies(runtime.GOMAXPROCS(0))
 	}
 	p := newPipeline(t, batch, chunksOf(len(by)))
+	outer := ctx
 	ctx, stop := context.WithCancel(ctx)
 	var all sync.WaitGroup
 	all.Go(func() { p.read(ctx) })
+	all.Go(func() {
+		<-ctx.Done()
+		interrupt()
+	})
 	for _, s := range by {
 		all.Go(func() { p.score(ctx, s) })
 	}
 	total, failed, err = p.write()
-	if err == nil && !p.ended {
-		err = fmt.Errorf("after row %d: %w", total, ctx.Err())
+	if ended := outer.Err(); ended != nil && (err != nil || !p.ended) { // it explains what a read or a call says
+		err = fmt.Errorf("after row %d: %w", total, ended)
 	}
 	stop()
-	if err != nil {
-		interrupt()
-	}
 	all.Wait()
 	if err != nil {
 		return total, failed, err

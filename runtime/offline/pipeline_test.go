@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pynomaly/pynomaly-runtime/internal/rows"
 	"github.com/pynomaly/pynomaly-runtime/internal/table"
 	"github.com/pynomaly/pynomaly-runtime/manifest"
@@ -219,6 +221,44 @@ func TestEnds(t *testing.T) {
 	})
 }
 
+// TestNamedPipe checks that a named pipe is an input of unknown size, and that a command
+// that waits for more of it ends with its context.
+func TestNamedPipe(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan *os.File, 1)
+	go func() {
+		to, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err == nil {
+			_, err = to.WriteString(lines(1000))
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		written <- to
+	}()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	known := int64(0)
+	_, _, err := ScoreFile(ctx, newTeam(t, 2), Files{
+		Input: name, Output: "-", Stdout: writerOf(func(p []byte) (int, error) {
+			stop() // rows have been written, and the reader waits for more
+			return len(p), nil
+		}),
+		Format: table.CSV, Batch: 100,
+		Progress: func(size int64) io.WriteCloser {
+			known = size
+			return silentWriter{}
+		},
+	})
+	if !errors.Is(err, context.Canceled) || known != -1 {
+		t.Errorf("size %d, error %v", known, err)
+	}
+	_ = (<-written).Close()
+}
+
 // TestBound checks that no more rows are read than chunks hold while the output waits.
 func TestBound(t *testing.T) {
 	in := &endless{}
@@ -264,6 +304,10 @@ func TestOtherEndings(t *testing.T) {
 type readerOf func([]byte) (int, error)
 
 func (r readerOf) Read(p []byte) (int, error) { return r(p) }
+
+type writerOf func([]byte) (int, error)
+
+func (w writerOf) Write(p []byte) (int, error) { return w(p) }
 
 type silentWriter struct{}
 
