@@ -2,6 +2,8 @@ package table_test
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -137,5 +139,21 @@ func TestParquetKeepsColumns(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestNoNames checks what is said of inputs that no name describes: standard input without
+// a format, and a directory in the place of a file.
+func TestNoNames(t *testing.T) {
+	if _, err := table.FormatOf("-"); !errors.Is(err, table.ErrFormat) || !strings.HasPrefix(err.Error(), "standard input has no ending: ") {
+		t.Errorf("standard input: %v", err)
+	}
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := table.Open(table.Parquet, dir, io.Discard, schema(t, features), table.Options{}); err == nil || !strings.Contains(err.Error(), "name a regular file") {
+		t.Errorf("a directory: %v", err)
 	}
 }

@@ -50,7 +50,7 @@ func ScoreFile(ctx context.Context, s Scorer, f Files) (total, failed int, err e
 			return 0, 0, fmt.Errorf("opening the input: %w", err)
 		}
 		defer file.Close()
-		if info, err := file.Stat(); err == nil {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() { // a pipe has no size
 			size = info.Size()
 		}
 		in = file
