@@ -157,3 +157,22 @@ func TestNoNames(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
+
+// TestNoText checks that files in other encodings and packed ones are refused with words,
+// whatever their names say, and that a row of such bytes behind others costs itself alone.
+func TestNoText(t *testing.T) {
+	for in, want := range map[string]string{
+		"\xff\xfex\x00\n\x001\x00": "UTF-16", "\xfe\xff\x00x\x00\n\x001": "UTF-16",
+		"\x1f\x8b\x08\x00": "gzip", "PK\x03\x04\x14\x00": "Excel", "PK\x03": "", "x\n1\n\x1f\x8b\x08\x00\n": "",
+	} {
+		for _, format := range []string{table.CSV, table.NDJSON} {
+			_, err := pass(format, strings.NewReader(in), schema(t, "{name: x, dtype: float32}"), table.Options{}, 10)
+			if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s %q: %v", format, in, err)
+			}
+			if want == "" && err != nil && strings.Contains(err.Error(), "unpack it") {
+				t.Errorf("%s %q: %v", format, in, err)
+			}
+		}
+	}
+}
