@@ -143,10 +143,14 @@ func TestParquetKeepsColumns(t *testing.T) {
 }
 
 // TestNoNames checks what is said of inputs that no name describes: standard input without
-// a format, and a directory in the place of a file.
+// a format, columns none of which is a feature, and a directory in the place of a file.
 func TestNoNames(t *testing.T) {
 	if _, err := table.FormatOf("-"); !errors.Is(err, table.ErrFormat) || !strings.HasPrefix(err.Error(), "standard input has no ending: ") {
 		t.Errorf("standard input: %v", err)
+	}
+	_, err := pass(table.CSV, strings.NewReader("heat,flow\n1,2\n"), schema(t, "{name: x, dtype: float32}"), table.Options{}, 10)
+	if want := `column "heat" is no feature of this model; known are x; no column of the file is one: rename the columns, or give the features their names with model init --train`; err == nil || err.Error() != want {
+		t.Errorf("other columns: %v", err)
 	}
 	dir, err := os.Open(t.TempDir())
 	if err != nil {

@@ -104,7 +104,6 @@ func TestColumns(t *testing.T) {
 		{"x\n1\n", false, ""},
 		{"x,other\n1,a\n", false, `column "other" is no feature of this model; known are x; pass --extra`},
 		{"x,other\n1,a\n", true, ""},
-		{"heat,flow\n1,2\n", false, `column "heat" is no feature of this model; known are x; no column of the file is one: rename the columns, or give the features their names with model init --train`},
 		{"x,x\n1,2\n", true, "appears twice"},
 		{"", false, "the file is empty"},
 		{"\ufeffx\n1\n", false, ""},
