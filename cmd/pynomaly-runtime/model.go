@@ -20,7 +20,7 @@ import (
 )
 
 func modelCommand(s streams) *cobra.Command {
-	return commands.Group(&cobra.Command{Use: "model", Short: "List, inspect, verify, calibrate, push and pull models"},
+	return commands.Group(&cobra.Command{Use: "model", Short: "Fit, init, list, inspect, verify, calibrate, push and pull models"},
 		modelList(s), modelInspect(s), modelVerify(s), modelInit(s), modelFit(s), modelCalibrate(s), modelSchema(s), modelPush(s), modelPull(s))
 }
 

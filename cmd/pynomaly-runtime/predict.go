@@ -37,17 +37,20 @@ func predictCommand(s streams) *cobra.Command {
 	var o predictOptions
 	cmd := &cobra.Command{
 		Use:   "predict MODEL INPUT",
-		Short: "Score a file: CSV, NDJSON or Parquet in and out, with predictions",
-		Long: `Scores every row of a file, a few at a time, in constant memory.
+		Short: "Score a file: CSV, NDJSON, JSON or Parquet in and out, with predictions",
+		Long: `Scores every row of a file in constant memory, and writes the rows in their order. All
+processors score, unless the model is stateful.
 
 CSV may have the delimiters , ; | and tab. NDJSON may also be one JSON array of rows. The
-ending of --output says its format, which is else that of the input.
+ending of --output says its format: .csv, .ndjson, .jsonl, .json (an array), .parquet or .pq.
+Endings of other formats, such as .xlsx and .csv.gz, are refused; any other name, and standard
+output, get the format of the input.
 
 MODEL is a model's directory, a bare .onnx file, or id or id@version in the models
-directory. INPUT is a file, or - for standard input. The output has the input's
-columns and prediction, score, is_anomaly, confidence and error; a name that the input
-has already gets a number. With --host a running
-host scores the rows: MODEL is an id or id@version there, the key in --key-file or PYNOMALY_KEY.
+directory. INPUT is a file, or - for standard input, which needs --format. The output has
+the input's columns and prediction, score, is_anomaly, confidence and error; a name that
+the input has already gets a number. With --host a running host scores the rows: MODEL is
+an id or id@version there, and the key is in --key-file or PYNOMALY_KEY.
 
 Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 anything else.`,
 		Example: `  pynomaly-runtime predict testdata/models/pima-lof/1.0.0 rows.csv -o scored.csv
@@ -90,8 +93,8 @@ Exit codes: 0 all rows were scored, 2 some were not (their error says why), 1 an
 func (o *predictOptions) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.file, "config", "", "configuration file (default: none)")
 	f.StringVarP(&o.output, "output", "o", "-", "where to write; - is standard output")
-	f.StringVar(&o.format, "format", "", "csv, ndjson or parquet (default: by the input's name)")
-	f.IntVar(&o.rows, "batch-size", 1000, "rows per call")
+	f.StringVar(&o.format, "format", "", "of the input: csv, ndjson, json or parquet (default: by its name)")
+	f.IntVar(&o.rows, "batch-size", 1000, "rows of a chunk: each is scored in one call, several at the same time")
 	o.host.AddFlags(f)
 	f.BoolVar(&o.table.Extra, "extra", false, "copy columns that are not features")
 	f.BoolVar(&o.table.Explain, "explain", false, "add what each feature contributes to the score")

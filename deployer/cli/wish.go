@@ -32,7 +32,8 @@ func (w *wish) flags(c *cobra.Command) {
 	f.StringVar(&w.strategy, "strategy", "", "rolling, blue_green, canary or direct (default: unchanged, or the environment's)")
 	f.Int32Var(&w.replicas, "replicas", -1, "number of pods; the minimum, with an autoscaler (default: unchanged, or the environment's)")
 	for i, name := range []string{"cpu-request", "cpu-limit", "memory-request", "memory-limit"} {
-		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as 500m or 1Gi (default: unchanged, or the environment's)")
+		such := [...]string{"500m", "2", "512Mi", "1Gi"}[i]
+		f.StringVar(&w.resources[i], name, "", strings.ReplaceAll(name, "-", " ")+" of each pod, such as "+such+" (default: unchanged, or the environment's)")
 	}
 	f.StringVar(&w.models, "models", "models", "directory of models, to look up versions and digests")
 	f.StringVar(&w.digest, "digest", "", "digest of the model's contents (default: that in --models)")

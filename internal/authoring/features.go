@@ -203,11 +203,15 @@ func missingRule(text string, dtype sdk.DType) (manifest.Missing, bool) {
 	return manifest.Missing{Policy: manifest.MissingIsValue, Value: value}, err == nil
 }
 
-// openTraining opens the training rows and returns their format.
+// openTraining opens the training rows and returns their format. It refuses pipes,
+// because training rows are read more than once.
 func openTraining(file string) (*os.File, string, error) {
 	format, err := table.FormatOf(file)
 	if err != nil {
 		return nil, "", fmt.Errorf("%s: the name of training rows must end in .csv, .ndjson, .json or .parquet", file)
+	}
+	if info, err := os.Stat(file); err == nil && !info.Mode().IsRegular() {
+		return nil, "", fmt.Errorf("%s is not a regular file: training rows are read more than once, so they cannot come from a pipe", file)
 	}
 	f, err := os.Open(file)
 	if err != nil {

@@ -87,5 +87,8 @@ func (a Author) FitNamed(ctx context.Context, out io.Writer, names []string, lab
 		return err
 	}
 	made.Warnings = append(made.Warnings, o.unused(d.Name)...)
+	if k := o.Graph.Neighbours; k >= made.Rows && slices.Contains(only("neighbors"), d.Name) {
+		made.Warnings = append(made.Warnings, fmt.Sprintf("--neighbors is %d, and each training row has %d others: all of them are its neighbours", k, made.Rows-1))
+	}
 	return made.Report(out)
 }

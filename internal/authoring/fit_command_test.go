@@ -37,3 +37,20 @@ func TestUnusedFlags(t *testing.T) {
 		}
 	})
 }
+
+// TestMoreNeighboursThanRows checks that the report says when the rows are fewer than the
+// neighbours that were asked for.
+func TestMoreNeighboursThanRows(t *testing.T) {
+	o := DefaultFitOptions()
+	o.File, o.ID, o.Exclude, o.Categorical, o.Missing = training(t), "shop", []string{"label"}, []string{"colour"}, MissingMean
+	o.Contamination = 0.1
+	a := author(t)
+	for version, k := range map[string]int{"1.0.0": 3, "1.1.0": 4000} {
+		o.Version, o.Graph.Neighbours = version, k
+		var out strings.Builder
+		err := a.FitNamed(t.Context(), &out, []string{"knn"}, "", o)
+		if err != nil || strings.Contains(out.String(), "all of them are its neighbours") != (k == 4000) {
+			t.Errorf("%d neighbours: %s, %v", k, out.String(), err)
+		}
+	}
+}

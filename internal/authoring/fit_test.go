@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/pynomaly/pynomaly-runtime/internal/modelstore"
@@ -104,5 +105,17 @@ func TestFitGaps(t *testing.T) {
 	m, err := manifest.Decode([]byte(contents(t, made.Dir)[manifest.FileName]))
 	if err != nil || show(m.Features) != "a/2.5 b/2.5" {
 		t.Errorf("%s, %v", show(m.Features), err)
+	}
+}
+
+// TestTrainingPipe checks that training rows from a pipe are refused, before anything waits
+// for its writer.
+func TestTrainingPipe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "train.csv")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := columnNames(file); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -65,14 +65,39 @@ func newCSV(in io.Reader, out io.Writer, s *rows.Schema, o Options) (*csvTable, 
 	return t, nil
 }
 
-// WithoutBOM drops the byte order mark that spreadsheets begin a file with.
+// WithoutBOM drops the byte order mark that spreadsheets begin a file with. A reader of a
+// file that is no text of this encoding fails with words about it.
 func WithoutBOM(in io.Reader) *bufio.Reader {
 	r := bufio.NewReader(in)
-	if mark, _ := r.Peek(3); string(mark) == "\uFEFF" {
+	mark, _ := r.Peek(4)
+	if bytes.HasPrefix(mark, []byte("\uFEFF")) {
 		_, _ = r.Discard(3)
+	} else if err := noText(mark); err != nil {
+		return bufio.NewReader(unreadable{err})
 	}
 	return r
 }
+
+// noText returns an error if a file that begins with these bytes is UTF-16 or packed.
+func noText(begin []byte) error {
+	if len(begin) < 4 {
+		return nil
+	}
+	switch {
+	case begin[0] == 0xff && begin[1] == 0xfe && begin[3] == 0, begin[0] == 0xfe && begin[1] == 0xff && begin[2] == 0:
+		return errors.New("the file is UTF-16: save it as UTF-8")
+	case begin[0] == 0x1f && begin[1] == 0x8b:
+		return errors.New("the file is compressed by gzip: unpack it first")
+	case string(begin) == "PK\x03\x04":
+		return errors.New("the file is an archive or an Excel workbook: unpack it, or save it as CSV")
+	}
+	return nil
+}
+
+// unreadable is a reader that fails.
+type unreadable struct{ err error }
+
+func (u unreadable) Read([]byte) (int, error) { return 0, u.err }
 
 // NewChunk implements rowFormat.
 func (t *csvTable) NewChunk() Chunk { return &csvChunk{csvTable: t} }

@@ -2,6 +2,8 @@ package table_test
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -135,6 +137,45 @@ func TestParquetKeepsColumns(t *testing.T) {
 				if c.MetaData.Codec.String() != want {
 					t.Errorf("column %v is compressed with %v", c.MetaData.PathInSchema, c.MetaData.Codec)
 				}
+			}
+		}
+	}
+}
+
+// TestNoNames checks what is said of inputs that no name describes: standard input without
+// a format, columns none of which is a feature, and a directory in the place of a file.
+func TestNoNames(t *testing.T) {
+	if _, err := table.FormatOf("-"); !errors.Is(err, table.ErrFormat) || !strings.HasPrefix(err.Error(), "standard input has no ending: ") {
+		t.Errorf("standard input: %v", err)
+	}
+	_, err := pass(table.CSV, strings.NewReader("heat,flow\n1,2\n"), schema(t, "{name: x, dtype: float32}"), table.Options{}, 10)
+	if want := `column "heat" is no feature of this model; known are x; no column of the file is one: rename the columns, or give the features their names with model init --train`; err == nil || err.Error() != want {
+		t.Errorf("other columns: %v", err)
+	}
+	dir, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	if _, err := table.Open(table.Parquet, dir, io.Discard, schema(t, features), table.Options{}); err == nil || !strings.Contains(err.Error(), "name a regular file") {
+		t.Errorf("a directory: %v", err)
+	}
+}
+
+// TestNoText checks that files in other encodings and packed ones are refused with words,
+// whatever their names say, and that a row of such bytes behind others costs itself alone.
+func TestNoText(t *testing.T) {
+	for in, want := range map[string]string{
+		"\xff\xfex\x00\n\x001\x00": "UTF-16", "\xfe\xff\x00x\x00\n\x001": "UTF-16",
+		"\x1f\x8b\x08\x00": "gzip", "PK\x03\x04\x14\x00": "Excel", "PK\x03": "", "x\n1\n\x1f\x8b\x08\x00\n": "",
+	} {
+		for _, format := range []string{table.CSV, table.NDJSON} {
+			_, err := pass(format, strings.NewReader(in), schema(t, "{name: x, dtype: float32}"), table.Options{}, 10)
+			if want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s %q: %v", format, in, err)
+			}
+			if want == "" && err != nil && strings.Contains(err.Error(), "unpack it") {
+				t.Errorf("%s %q: %v", format, in, err)
 			}
 		}
 	}

@@ -30,8 +30,8 @@ func TestJSONArray(t *testing.T) {
 		"more behind it":    {`[{"s":"` + strings.Repeat("a", 10_000) + `"}] {"s":"b"}`, nil, "stands behind the array"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, in := range []io.Reader{strings.NewReader(c.in), iotest.OneByteReader(strings.NewReader(c.in))} {
-				got, err := pass(table.NDJSON, in, s, table.Options{}, 2)
+			for format, in := range map[string]io.Reader{table.JSON: strings.NewReader(c.in), table.NDJSON: iotest.OneByteReader(strings.NewReader(c.in))} {
+				got, err := pass(format, in, s, table.Options{}, 2)
 				if c.err != "" {
 					if err == nil || !strings.Contains(err.Error(), c.err) {
 						t.Errorf("%v; want %s", err, c.err)

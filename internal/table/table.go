@@ -139,6 +139,9 @@ func FormatOf(name string) (string, error) {
 	case ".parquet", ".pq":
 		return Parquet, nil
 	}
+	if name == "-" {
+		name = "standard input has no ending"
+	}
 	return "", fmt.Errorf("%s: %w (--format)", name, ErrFormat)
 }
 
@@ -199,6 +202,9 @@ func ParseDelimiter(text string) (byte, error) {
 
 // Open starts a table. For Parquet, in must be a file.
 func Open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options) (*Table, error) {
+	if format == JSON {
+		format = NDJSON // whose reader knows arrays by their bracket
+	}
 	if o.Output == "" || o.Output == format || o.Output == JSON && format == NDJSON {
 		t, err := open(format, in, out, s, o)
 		if err != nil {
@@ -233,6 +239,9 @@ func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options)
 		if err != nil {
 			return nil, fmt.Errorf("reading the file's size: %w", err)
 		}
+		if !info.Mode().IsRegular() {
+			return nil, errors.New("a parquet file cannot be read from a pipe or directory: name a regular file")
+		}
 		return newParquet(f, info.Size(), out, s, o)
 	}
 	return nil, fmt.Errorf("%q: %w", format, ErrFormat)
@@ -243,11 +252,15 @@ func open(format string, in io.Reader, out io.Writer, s *rows.Schema, o Options)
 func columns(names []string, s *rows.Schema, o Options) ([]int, error) {
 	to := make([]int, len(names))
 	has := make([]bool, len(s.Features()))
+	advice := "pass --extra to copy such columns"
+	if !slices.ContainsFunc(names, func(name string) bool { _, ok := feature(name, s); return ok }) {
+		advice = "no column of the file is one: rename the columns, or give the features their names with model init --train"
+	}
 	for i, name := range names {
 		j, ok := feature(name, s)
 		switch {
 		case !ok && !o.Extra && !s.IgnoresUnknown():
-			return nil, fmt.Errorf("column %q %s; pass --extra to copy such columns", name, s.Unknown(name))
+			return nil, fmt.Errorf("column %q %s; %s", name, s.Unknown(name), advice)
 		case !ok:
 			to[i] = -1
 			continue

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -298,6 +299,28 @@ func TestOtherEndings(t *testing.T) {
 		if _, err := os.Stat(out); (err == nil) != (want == "") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestNamedPipe checks that an input that is a pipe with a name is read to its end, and that
+// its size is said to be unknown.
+func TestNamedPipe(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in.csv")
+	if err := syscall.Mkfifo(in, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	written := make(chan error, 1)
+	go func() { written <- os.WriteFile(in, []byte(lines(300)), 0o600) }()
+	size := int64(0)
+	total, _, err := ScoreFile(t.Context(), newTeam(t, 2), Files{
+		Input: in, Output: "-", Stdout: io.Discard, Format: table.CSV, Batch: 100,
+		Progress: func(n int64) io.WriteCloser { size = n; return silentWriter{} },
+	})
+	if total != 300 || err != nil || size != -1 {
+		t.Errorf("%d rows, %v; size %d", total, err, size)
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
 	}
 }
 
