@@ -41,7 +41,7 @@ func (a Author) putVerified(ctx context.Context, m *manifest.Manifest, files map
 		if v, err = a.Verify(ctx, at); err != nil {
 			return fmt.Errorf("hosts would refuse %s@%s, so nothing is written: %w", m.ID, m.Version, err)
 		}
-		return nil
+		return ctx.Err() // who interrupts a command wants no version
 	})
 	return dir, v, err
 }

@@ -302,9 +302,9 @@ func TestOtherEndings(t *testing.T) {
 	}
 }
 
-// TestNamedPipe checks that an input that is a pipe with a name is read to its end, and that
+// TestPipeToItsEnd checks that an input that is a pipe with a name is read to its end, and that
 // its size is said to be unknown.
-func TestNamedPipe(t *testing.T) {
+func TestPipeToItsEnd(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "in.csv")
 	if err := syscall.Mkfifo(in, 0o600); err != nil {
 		t.Fatal(err)
