@@ -93,6 +93,10 @@ func tensorOf(s graph.Step, name string) (numbers []float64, elem graph.ElemType
 	return numbers, c.Elem, ok
 }
 
+// mostMember is the largest number of a set. ONNX Runtime keeps sets of the whole numbers
+// from 1 to 32 as bits. It rounds other numbers, and other rows are members.
+const mostMember = 32
+
 // members returns the sets of the nodes of mode MEMBER, which NaN separates.
 func (t *trees) members(s graph.Step, kinds []float64) ([][]float64, error) {
 	out := make([][]float64, len(kinds))
@@ -109,6 +113,9 @@ func (t *trees) members(s graph.Step, kinds []float64) ([][]float64, error) {
 			continue
 		}
 		for at < len(numbers) && !math.IsNaN(numbers[at]) {
+			if v := numbers[at]; v < 1 || v > mostMember || v != math.Trunc(v) {
+				return nil, unknown("the set of node %d has %v: only sets of whole numbers from 1 to %d are known", i, v, mostMember)
+			}
 			out[i] = append(out[i], numbers[at])
 			at++
 		}
