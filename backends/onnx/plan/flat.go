@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/forest"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
@@ -97,29 +98,31 @@ func tensorOf(s graph.Step, name string) (numbers []float64, elem graph.ElemType
 // from 1 to 32 as bits. It rounds other numbers, and other rows are members.
 const mostMember = 32
 
-// members returns the sets of the nodes of mode MEMBER, which NaN separates.
+// members returns the sets of the nodes of mode MEMBER, each of which ends with NaN. Where
+// there are fewer sets than nodes, ONNX Runtime reads what is not there.
 func (t *trees) members(s graph.Step, kinds []float64) ([][]float64, error) {
+	var numbers []float64
+	if s.Has("membership_values") {
+		var err error
+		if numbers, err = t.flatNumbers(s, "membership_values"); err != nil {
+			return nil, err
+		}
+	}
 	out := make([][]float64, len(kinds))
-	if !s.Has("membership_values") {
-		return out, nil
-	}
-	numbers, err := t.flatNumbers(s, "membership_values")
-	if err != nil {
-		return nil, err
-	}
-	at := 0
 	for i, k := range kinds {
 		if k != float64(forest.Member) {
 			continue
 		}
-		for at < len(numbers) && !math.IsNaN(numbers[at]) {
-			if v := numbers[at]; v < 1 || v > mostMember || v != math.Trunc(v) {
+		end := slices.IndexFunc(numbers, math.IsNaN)
+		if end < 1 {
+			return nil, unknown("node %d has no set of numbers", i)
+		}
+		for _, v := range numbers[:end] {
+			if v < 1 || v > mostMember || v != math.Trunc(v) {
 				return nil, unknown("the set of node %d has %v: only sets of whole numbers from 1 to %d are known", i, v, mostMember)
 			}
-			out[i] = append(out[i], numbers[at])
-			at++
 		}
-		at++
+		out[i], numbers = numbers[:end:end], numbers[end+1:]
 	}
 	return out, nil
 }
