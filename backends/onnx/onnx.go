@@ -75,7 +75,10 @@ func (b *Backend) find() (library, version string, err error) {
 	if b.library != "" {
 		return b.library, b.version, nil
 	}
-	if library, err = Locate(b.cfg.Library); err == nil {
+	if err = compiled(); err == nil {
+		library, err = Locate(b.cfg.Library)
+	}
+	if err == nil {
 		version, err = initialise(library)
 	}
 	if err != nil {

@@ -23,6 +23,9 @@ type scorer struct {
 
 var errNoCgo = errors.New("this binary was built without ONNX Runtime (CGO_ENABLED=0): build it with cgo and a C compiler")
 
+// compiled returns why no library can be loaded, wherever it is.
+func compiled() error { return errNoCgo }
+
 func initialise(string) (string, error) { return "", errNoCgo }
 
 func newScorer([]byte, *binding, *manifest.Manifest) (*scorer, error) { return nil, errNoCgo }

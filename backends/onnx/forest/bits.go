@@ -54,7 +54,7 @@ func (b *builder) bitTrees() *bitTrees {
 	walks := 0
 	for _, tree := range b.trees {
 		walks += tree.depth*perStep + perWalk
-		f := flattener{builder: b, most: min(tree.depth*perStep/perTest, 1<<10)}
+		f := flattener{builder: b, most: min(1+tree.depth*perStep/perTest, 1<<10)}
 		n := f.flatten(tree.root, 0)
 		if n > f.most {
 			return nil

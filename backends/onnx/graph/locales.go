@@ -1,9 +1,6 @@
 package graph
 
-import (
-	"regexp"
-	"slices"
-)
+import "regexp"
 
 // defaultLocale is the locale that ONNX Runtime uses if a graph names none.
 const defaultLocale = "en_US.UTF-8"
@@ -14,6 +11,7 @@ var localeName = regexp.MustCompile(`^[A-Za-z0-9_.@-]{1,64}$`)
 // duplicates. It omits strings that cannot name a locale.
 func (m *Model) Locales() []string {
 	var names []string
+	seen := map[string]bool{} // a hostile graph has many
 	var visit func(g *graph)
 	visit = func(g *graph) {
 		for _, n := range g.nodes {
@@ -22,7 +20,8 @@ func (m *Model) Locales() []string {
 				if a := n.attribute("locale"); a != nil && len(a.strings) == 1 {
 					name = string(a.strings[0])
 				}
-				if localeName.MatchString(name) && !slices.Contains(names, name) {
+				if !seen[name] && localeName.MatchString(name) {
+					seen[name] = true
 					names = append(names, name)
 				}
 			}

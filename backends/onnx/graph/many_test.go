@@ -142,3 +142,24 @@ func TestInlined(t *testing.T) {
 		})
 	}
 }
+
+// TestManyOutputs checks a graph of which each of many nodes makes an output that is
+// declared as a vector. If each output were looked up among all nodes, this would not end.
+func TestManyOutputs(t *testing.T) {
+	const n = 200_000
+	vector := field(2, field(1, numberField(1, 1), field(2, field(1, field(2, []byte("N"))))))
+	var nodes, outputs []byte
+	for i := range n {
+		name := fmt.Appendf(nil, "v%d", i+1)
+		nodes = append(nodes, field(1, field(1, []byte("v0")), field(2, name), field(4, []byte("Identity")))...)
+		outputs = append(outputs, field(12, field(1, name), vector)...)
+	}
+	in := field(11, field(1, []byte("v0")), vector)
+	m, err := graph.Check(slices.Concat(numberField(1, 8), field(8, numberField(2, 17)), field(7, in, nodes, outputs)), graph.Limits{Memory: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u, err := m.Unzipped(graph.Limits{}); err != nil || u != m {
+		t.Errorf("it is changed: %v", err)
+	}
+}

@@ -19,14 +19,19 @@ func (m *Model) Unzipped(limits Limits) (*Model, error) {
 	top.nodes, top.outputs = slices.Clone(top.nodes), slices.Clone(top.outputs)
 	var zipped []string
 	declared := declareMatrices(&top)
+	zips := makers(&top, "ZipMap")
+	read := map[string]bool{}
+	if len(zips) > 0 {
+		reads(&top, zips, read)
+	}
 	for i, out := range top.outputs {
-		at := slices.IndexFunc(top.nodes, func(n *node) bool { return n.op == "ZipMap" && slices.Contains(n.outputs, out.name) })
-		if at < 0 || reads(&top, out.name) {
+		at, ok := zips[out.name]
+		if !ok || read[out.name] {
 			continue
 		}
 		n := top.nodes[at]
 		classes := int64(len(n.classes()))
-		if n.domain != mlDomain || len(n.inputs) != 1 || len(n.outputs) != 1 || classes < 2 {
+		if len(n.inputs) != 1 || len(n.outputs) != 1 || classes < 2 {
 			continue
 		}
 		top.nodes[at] = &node{name: n.name, op: "Identity", inputs: n.inputs, outputs: n.outputs}
@@ -51,12 +56,13 @@ func (m *Model) Unzipped(limits Limits) (*Model, error) {
 // declareMatrices declares outputs of tree ensembles for regression as matrices, if they
 // are declared as vectors, and reports whether there are any.
 func declareMatrices(g *graph) (changed bool) {
+	trees := makers(g, "TreeEnsemble", "TreeEnsembleRegressor")
 	for i, out := range g.outputs {
 		if out.typ == nil || out.typ.kind != tensorKind || !out.typ.hasShape || len(out.typ.dims) != 1 {
 			continue
 		}
-		at := slices.IndexFunc(g.nodes, func(n *node) bool { return slices.Contains(n.outputs, out.name) })
-		if at < 0 || g.nodes[at].domain != mlDomain || (g.nodes[at].op != "TreeEnsembleRegressor" && g.nodes[at].op != "TreeEnsemble") {
+		at, ok := trees[out.name]
+		if !ok {
 			continue
 		}
 		targets := int64(1)
@@ -73,21 +79,42 @@ func declareMatrices(g *graph) (changed bool) {
 
 const mlDomain = "ai.onnx.ml"
 
-// reads reports whether a node of a graph, or of a graph inside it, reads a value.
-func reads(g *graph, name string) bool {
+// makers returns the places of the nodes of some operators of ai.onnx.ml, by the names of
+// what they make. Graphs may have a million nodes and outputs, so each is looked at once.
+func makers(g *graph, ops ...string) map[string]int {
+	out := map[string]int{}
+	for i, n := range g.nodes {
+		if n.domain != mlDomain || !slices.Contains(ops, n.op) {
+			continue
+		}
+		for _, name := range n.outputs {
+			out[name] = i
+		}
+	}
+	return out
+}
+
+// reads adds to read those of some values that a node of a graph, or of a graph inside it,
+// reads.
+func reads(g *graph, of map[string]int, read map[string]bool) {
+	mark := func(name string) {
+		if _, ok := of[name]; ok {
+			read[name] = true
+		}
+	}
 	for _, n := range g.nodes {
-		if slices.Contains(n.inputs, name) {
-			return true
+		for _, name := range n.inputs {
+			mark(name)
 		}
 		for _, a := range n.attributes {
 			for _, inner := range a.graphs {
-				if reads(inner, name) || slices.ContainsFunc(inner.outputs, func(v *value) bool { return v.name == name }) {
-					return true
+				reads(inner, of, read)
+				for _, v := range inner.outputs {
+					mark(v.name)
 				}
 			}
 		}
 	}
-	return false
 }
 
 // classes returns the labels that a classifier or ZipMap gives to the columns of its

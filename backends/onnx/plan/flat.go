@@ -2,6 +2,7 @@ package plan
 
 import (
 	"math"
+	"slices"
 
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/forest"
 	"github.com/pynomaly/pynomaly-runtime/backends/onnx/graph"
@@ -93,26 +94,36 @@ func tensorOf(s graph.Step, name string) (numbers []float64, elem graph.ElemType
 	return numbers, c.Elem, ok
 }
 
-// members returns the sets of the nodes of mode MEMBER, which NaN separates.
+// mostMember is the largest number of a set. ONNX Runtime keeps sets of the whole numbers
+// from 1 to 32 as bits. Of sets with others, rows are members that the standard does not
+// make so: it reads 1.5 as 1, and fuzzing found a set with 144.
+const mostMember = 32
+
+// members returns the sets of the nodes of mode MEMBER, each of which ends with NaN. Where
+// there are fewer sets than nodes, ONNX Runtime reads what is not there.
 func (t *trees) members(s graph.Step, kinds []float64) ([][]float64, error) {
+	var numbers []float64
+	if s.Has("membership_values") {
+		var err error
+		if numbers, err = t.flatNumbers(s, "membership_values"); err != nil {
+			return nil, err
+		}
+	}
 	out := make([][]float64, len(kinds))
-	if !s.Has("membership_values") {
-		return out, nil
-	}
-	numbers, err := t.flatNumbers(s, "membership_values")
-	if err != nil {
-		return nil, err
-	}
-	at := 0
 	for i, k := range kinds {
 		if k != float64(forest.Member) {
 			continue
 		}
-		for at < len(numbers) && !math.IsNaN(numbers[at]) {
-			out[i] = append(out[i], numbers[at])
-			at++
+		end := slices.IndexFunc(numbers, math.IsNaN)
+		if end < 1 {
+			return nil, unknown("node %d has no set of numbers", i)
 		}
-		at++
+		for _, v := range numbers[:end] {
+			if v < 1 || v > mostMember || v != math.Trunc(v) {
+				return nil, unknown("the set of node %d has %v: only sets of whole numbers from 1 to %d are known", i, v, mostMember)
+			}
+		}
+		out[i], numbers = numbers[:end:end], numbers[end+1:]
 	}
 	return out, nil
 }
