@@ -66,6 +66,7 @@ func start(ctx context.Context, addr, ready, name string, args ...string) (*proc
 			if answer.StatusCode == http.StatusOK {
 				return p, nil
 			}
+			err = fmt.Errorf("%s answers %s", ready, answer.Status)
 		}
 		if time.Now().After(deadline) {
 			return nil, errors.Join(fmt.Errorf("%s is not ready: %w", name, err), p.stop())
