@@ -29,7 +29,7 @@ help: ## lists the targets
 # Packages that only make test tests: their tests start processes or take long.
 SLOW := /attack$$|/cmd/|/examples|/faults$$|/hostile$$|/plugins|/backends/onnx$$|/backends/process$$|/backends/wasm$$|/backends/wasm/meter$$|/runtime$$|/api/rest$$|/deployer/controller$$|/internal/(child|testkit|plugindev|conformance)|/testdata
 
-check: ## runs the checks before a commit; needs no root, and no network once modules are fetched
+check: onnxruntime ## runs the checks before a commit; needs no root, and no network once modules and ONNX Runtime are fetched
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo 'not formatted:'; gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	$(GO) test -vet=off $$($(GO) list ./... | grep -vE '$(SLOW)')
