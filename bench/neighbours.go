@@ -101,7 +101,7 @@ func engineRows(ctx context.Context, o options, w io.Writer, dir string, moved f
 		a, b := spreadOf(ratios(one[0], one[i])), spreadOf(ratios(many[0], many[i]))
 		notes := [2]string{}
 		if e.one > 0 {
-			notes = [2]string{verdict(fmt.Sprintf("at least %v", e.one), a.high >= e.one), verdict(fmt.Sprintf("at least %v", e.many), b.high >= e.many)}
+			notes = [2]string{verdict(fmt.Sprintf("at least %v", e.one), a.median >= e.one), verdict(fmt.Sprintf("at least %v", e.many), b.median >= e.many)}
 		}
 		fmt.Fprintf(w, "moved by %v\t%s\t%v\t%v\t%s\t%v\t%v\t%s\t%d of %d\n", moved, e.name, spreadOf(one[i]), a, notes[0], spreadOf(many[i]), b, notes[1], unlike[i], lofBatch)
 	}

@@ -88,12 +88,12 @@ func report(w io.Writer, o options, all []scenario, contenders []contender, got 
 		if s.rows > 1 {
 			r := spreadOf(each(got[s.name+"host"], func(x sample) float64 { return x.cpuMicros() / float64(s.rows) }))
 			most := map[bool]float64{true: 3.5, false: 2.5}[s.named]
-			fmt.Fprintf(t, "%s\tCPU µs a row, host\t%v\t%s\n", s.name, r, verdict(fmt.Sprintf("at most %v", most), r.low <= most))
+			fmt.Fprintf(t, "%s\tCPU µs a row, host\t%v\t%s\n", s.name, r, verdict(fmt.Sprintf("at most %v", most), r.median <= most))
 			rows := each(got[s.name+"host"], func(x sample) float64 { return x.rate() * float64(s.rows) })
 			r = spreadOf(ratios(rows, limits[s.rows]))
 			note := ""
 			if !s.named {
-				note = verdict("at least 0.4", r.high >= 0.4)
+				note = verdict("at least 0.4", r.median >= 0.4)
 			}
 			fmt.Fprintf(t, "%s\trows/s, host / ONNX Runtime alone\t%v\t%s\n", s.name, r, note)
 		}
@@ -103,18 +103,17 @@ func report(w io.Writer, o options, all []scenario, contenders []contender, got 
 
 func millis(d time.Duration) float64 { return d.Seconds() * 1e3 }
 
-// target says whether a ratio reaches its target, or "". A target within the
-// quartiles counts as reached.
+// target says whether the median of a ratio reaches its target, or "".
 func target(s scenario, floor string, r spread) string {
 	switch {
 	case floor != roleFloorSonic || !s.named:
 		return ""
 	case s.rows == 1 && s.conns == 32:
-		return verdict("at most 1", r.low <= 1)
+		return verdict("at most 1", r.median <= 1)
 	case s.rows == 1:
-		return verdict("at most 1.2", r.low <= 1.2)
+		return verdict("at most 1.2", r.median <= 1.2)
 	case s.rows == 1000:
-		return verdict("at most 1", r.low <= 1)
+		return verdict("at most 1", r.median <= 1)
 	}
 	return ""
 }
