@@ -34,17 +34,6 @@ func numberOf(x uint64, n int) uint64 {
 
 var pow10int = [...]uint64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8}
 
-// Decimal reads a number that is next, with no white space before it, as DecimalAt
-// does. For anything else Decimal returns false and consumes nothing.
-func (s *Scanner) Decimal() (float64, bool) {
-	v, end := DecimalAt(s.Data, s.Pos)
-	if end == 0 {
-		return 0, false
-	}
-	s.Pos = end
-	return v, true
-}
-
 // DecimalAt reads the number that begins at data[at], if it has at most 8 digits before
 // the point, at most 8 behind it, 15 in all, and no exponent: most numbers are so. It
 // looks at 18 bytes, which must be there. The value is correctly rounded. DecimalAt
